@@ -1,0 +1,41 @@
+# `make run` and `make test` are all that a fresh machine needs. PYTHON names the interpreter (3.10 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint perf clean
+
+help:  ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	touch $@
+
+.venv/installed-perf: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[perf]'
+	touch $@
+
+install: .venv/installed  ## Make the environment .venv, with `bench` in it
+
+run: install  ## Run all methods on all datasets, print the tables and where the report lies
+	$(BIN)/bench run --methods all --datasets all
+
+test: .venv/installed-test  ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-test  ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+perf: .venv/installed-perf  ## Measure speed against the peers; rewrites tests/perf/README.md
+	$(BIN)/python tests/perf/run.py
+
+clean:  ## Remove the environment (results and reports stay)
+	rm -rf .venv

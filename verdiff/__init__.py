@@ -1,0 +1,1 @@
+"""Verdiff-Net, usable without the harness."""
