@@ -1,0 +1,109 @@
+"""The contract that a method fulfils: what it is, how it is built, its loss and its answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may know of the data before it sees any: nothing of the test split."""
+
+    dataset: str
+    sizes: tuple[tuple[int, int], ...]
+    """(height, width) of each training case on the network grid."""
+    batch: int
+    steps: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The largest height and width of any training case."""
+        return max(h for h, _ in self.sizes), max(w for _, w in self.sizes)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How a method wants its images: what the harness does to them on the way in, and undoes on the way out."""
+
+    multiple: int = 1
+    """Height and width are padded with the image's edge to a multiple of this, and cropped again."""
+    normalise: str = "zscore"
+    """`zscore`: each image to mean 0 and deviation 1; `unit`: left in [0, 1]."""
+
+    def enter(self, image: Tensor) -> Tensor:
+        """Normalise and pad images (B, 1, H, W) in [0, 1]."""
+        if self.normalise == "zscore":
+            deviation, mean = torch.std_mean(image, dim=(1, 2, 3), keepdim=True)
+            image = (image - mean) / deviation.clamp_min(1e-6)
+        bottom, right = (-image.shape[-2] % self.multiple, -image.shape[-1] % self.multiple)
+        return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+
+    def leave(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """Crop the output (B, C, H', W') of padded images back to their size (H, W)."""
+        return output[..., : size[0], : size[1]]
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A segmentation method; its dataclass fields are the options of its name (`unet:width=32`).
+
+    A new method is a frozen dataclass that derives from this one, in one file, named by an entry point in the
+    group `verdiff_bench.methods`. Most need nothing but the class attributes and `build`.
+    """
+
+    title: ClassVar[str]
+    """The name in tables."""
+    source: ClassVar[str]
+    """Paper, and code where it is used."""
+    inputs: ClassVar[Inputs] = Inputs()
+    scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Defaults of options under a profile's scale (`small`, `tiny`) where they differ from the full size."""
+    in_all: ClassVar[bool] = True
+    """Whether `--methods all` includes it."""
+    bf16: ClassVar[bool] = True
+    """Whether a CUDA device may run it under bfloat16 autocast."""
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how this differs from its source when trained at this batch size; printed in every report."""
+        return ()
+
+    @abstractmethod
+    def build(self, task: Task) -> nn.Module:
+        """Return the network with fresh weights; the global generator is seeded, nothing is downloaded."""
+
+    def logits(self, net: nn.Module, image: Tensor) -> Tensor:
+        """Return logits (B, 1, H, W) of images (B, 1, H, W) in [0, 1]."""
+        return self.inputs.leave(net(self.inputs.enter(image)), (image.shape[-2], image.shape[-1]))
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the scalar loss of images (B, 1, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}."""
+        return bce_dice(self.logits(net, image), mask)
+
+    def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the probability of foreground (B, 1, H, W); noise may come from `rng` alone."""
+        return torch.sigmoid(self.logits(net, image).float())
+
+    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer | None:
+        """Return the method's own optimiser, or None for the profile's Adam."""
+        return None
+
+
+def bce_dice(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return binary cross entropy plus soft Dice loss over the batch (Milletari et al. 2016; as in nnU-Net).
+
+    Args:
+        logits: (B, 1, H, W).
+        mask: (B, 1, H, W) in {0, 1}.
+    """
+    logits = logits.float()
+    probability = torch.sigmoid(logits)
+    overlap = 2 * (probability * mask).sum() + 1
+    dice = overlap / (probability.sum() + mask.sum() + 1)
+    return F.binary_cross_entropy_with_logits(logits, mask) + 1 - dice

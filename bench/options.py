@@ -1,0 +1,63 @@
+"""Options in a name (`unet:width=32`): dataclass fields, parsed by their type, bounds and choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from bench.errors import UsageError, did_you_mean
+
+
+def option(default: Any, text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """Declare an option of a method or a dataset: a dataclass field with its help, lower bound and choices."""
+    return dataclasses.field(default=default, metadata={"help": text, "low": low, "choices": choices})
+
+
+def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    """Return the options that a class declares, by name."""
+    return {f.name: f for f in dataclasses.fields(cls)}
+
+
+def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
+    """Return the checked values of `key=value` pairs.
+
+    Raises:
+        UsageError: A key is unknown or twice, or a value has the wrong type or is out of bounds.
+    """
+    known, kinds = options(cls), typing.get_type_hints(cls)
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if key not in known:
+            raise UsageError(f"{name} has no option '{key}'; {did_you_mean(key, known)}")
+        if not equals or key in given:
+            raise UsageError(f"{name}: expected one '{key}=VALUE', for example {name}:{key}={known[key].default}")
+        given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
+    return given
+
+
+def canonical(name: str, given: dict[str, Any], cls: type[Any]) -> str:
+    """Return `name:key=value...` with the keys in the order of their declaration."""
+    return ":".join([name, *(f"{key}={_print(given[key])}" for key in options(cls) if key in given)])
+
+
+def _print(value: Any) -> str:
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
+
+def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
+    choices, low = spec.metadata["choices"], spec.metadata["low"]
+    if kind is bool:
+        choices = ("on", "off")
+    if choices and text not in choices:
+        raise UsageError(f"{where}: '{text}' is not allowed; {did_you_mean(text, choices)}")
+    if kind is bool:
+        return text == "on"
+    try:
+        value = kind(text)
+    except ValueError:
+        raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {spec.default}") from None
+    if low is not None and not value >= low:
+        raise UsageError(f"{where}: {text} is too small; expected at least {low}")
+    return value

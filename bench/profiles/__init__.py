@@ -1,0 +1,1 @@
+"""The protocols that ship with the package, one TOML file each."""

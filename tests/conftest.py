@@ -1,0 +1,79 @@
+"""Shared by all tests: a cache and a network that no test can leave behind or reach."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Keep prepared datasets of tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("BENCH_DATA", raising=False)
+        yield
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every attempt to open a connection fail loudly."""
+
+    def refuse(*args: Any, **_: Any) -> None:
+        raise AssertionError(f"a connection was attempted: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def picture(seed: int, height: int = 60, width: int = 44) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a noisy image with bright ellipses, and the ellipses as SPIDER labels 1 to 3."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((height, width), np.uint8)
+    for label in (1, 2, 3):
+        centre = (int(width * rng.uniform(0.4, 0.6)), int(height * label / 4))
+        cv2.ellipse(labels, centre, (width // 5, height // 12), rng.uniform(-20, 20), 0, 360, label, -1)
+    image = np.clip(60 + 90 * (labels > 0) + rng.normal(0, 12, labels.shape), 0, 255).astype(np.uint8)
+    return image, labels
+
+
+@pytest.fixture
+def slices(tmp_path: Path) -> Callable[..., Path]:
+    """Return a maker of data directories with `mr/` in the layout of slice folders."""
+
+    def make(patients: int = 6, each: int = 2, **columns: Any) -> Path:
+        root = tmp_path / "data" / "mr"
+        rows = []
+        for part in ("images", "labels"):
+            (root / part).mkdir(parents=True, exist_ok=True)
+        for number in range(patients * each):
+            image, labels = picture(number)
+            name = f"{number // each + 1}_{number % each}.png"
+            Image.fromarray(image).save(root / "images" / name)
+            Image.fromarray(labels).save(root / "labels" / name)
+            rows.append({"file": name, "volume": number // each + 1, **columns})
+        pd.DataFrame(rows).to_csv(root / "index.csv", index=False)
+        return root.parent
+
+    return make
+
+
+@pytest.fixture
+def spider(tmp_path: Path) -> Path:
+    """Return a data directory with the real MR slices, where they lie beside the project."""
+    if not SPIDER.is_dir():
+        pytest.skip("the real MR slices are not beside this checkout (../shared/data/spider-t2)")
+    (tmp_path / "mr").symlink_to(SPIDER)
+    return tmp_path

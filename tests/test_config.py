@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.config import Cell, DatasetRef, canonical, load_profile, profiles, safe_name
+from bench.errors import UsageError
+
+
+def cell(**changes: object) -> Cell:
+    values = {"profile": load_profile("smoke"), "method": "unet", "seed": 35, "split": "s",
+              "dataset": DatasetRef(name="mr", source="real", digest="0123456789", cache="/here")}  # fmt: skip
+    return Cell(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_shipped_profiles_load() -> None:
+    assert profiles() == ["cpu", "paper", "smoke"]
+    paper = load_profile("paper")
+    assert (paper.pixels, paper.batch, paper.lr, paper.steps) == (0, 1, 1e-4, 9000)
+
+
+def test_unknown_profile_says_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown profile 'papr'; did you mean 'paper'"):
+        load_profile("papr")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(("steps = 4", "steps = 0"), "steps is 0"), (("lr = 1e-3", "lr = -1"), "must not be negative"),
+     (("steps = 4", "stepz = 4"), "missing or unknown keys: steps, stepz"), (("steps = 4", "steps"), "no TOML"),
+     (('scale = "tiny"', 'scale = "big"'), "expected full, small or tiny")],
+)  # fmt: skip
+def test_a_bad_profile_file_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(*change))
+    with pytest.raises(UsageError, match=message):
+        load_profile(str(path))
+
+
+def test_a_users_own_profile_is_named_by_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text((Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text())
+    assert load_profile(str(path)).name == "mine"
+
+
+def test_cells_survive_json_and_keep_their_hash() -> None:
+    one = cell(fold=2, folds=5)
+    again = Cell.from_json(one.to_json())
+    assert again == one
+    assert again.hash == one.hash
+
+
+def test_the_hash_follows_what_may_change_a_result_and_nothing_else() -> None:
+    base = cell()
+    assert cell(dataset=replace(base.dataset, cache="/there")).hash == base.hash
+    assert cell(profile=replace(base.profile, summary="in other words")).hash == base.hash
+    others = [cell(seed=36), cell(method="fcn"), cell(split="t"), cell(fold=1), cell(folds=5),
+              cell(profile=replace(base.profile, steps=5)), cell(dataset=replace(base.dataset, digest="x"))]  # fmt: skip
+    assert len({base.hash, *(other.hash for other in others)}) == len(others) + 1
+
+
+def test_labels_never_meet() -> None:
+    assert [cell().label, cell(folds=5).label, cell(fold=1, folds=5, seed=36).label] == [
+        "f0-s35",
+        "f0of5-s35",
+        "f1of5-s36",
+    ]
+
+
+def test_canonical_json_has_one_form() -> None:
+    assert canonical({"b": 1.0, "a": [True, None]}) == '{"a":[true,null],"b":1.0}'
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical(float("nan"))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "-x", "a\nb", "<b>", "x" * 151, "a..b"])
+def test_unsafe_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be used"):
+        safe_name(name, "name")

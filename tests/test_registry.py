@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import registry
+from bench.errors import UsageError
+from bench.registry import DATASETS, METHODS
+
+
+def test_all_takes_the_standard_names() -> None:
+    assert registry.expand(METHODS, "all") == ["deeplabv3", "fcn", "unet"]
+    assert registry.expand(DATASETS, "all") == ["ct-pri", "ct-verse", "mr", "xray"]
+
+
+def test_one_choice_has_one_name() -> None:
+    assert registry.expand(METHODS, " unet:width=032 , unet:width=32,unet") == ["unet:width=32", "unet"]
+    one, other = "smp:arch=Unet:encoder=resnet18", "smp:encoder=resnet18:arch=Unet"
+    assert registry.expand(METHODS, f"{one},{other}") == [one]
+
+
+def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
+    assert registry.method("unet").width == 64  # type: ignore[attr-defined]
+    assert registry.method("unet", "small").width < 64  # type: ignore[attr-defined]
+    assert registry.method("unet:width=40", "small").width == 40  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("group", "spec", "message"),
+    [
+        (METHODS, "unett", "unknown method 'unett'; did you mean 'unet'"),
+        (DATASETS, "xry", "unknown dataset 'xry'; did you mean 'xray'"),
+        (METHODS, "unet:widht=3", "unet has no option 'widht'; did you mean 'width'"),
+        (METHODS, "unet:width", "expected one 'width=VALUE', for example unet:width=64"),
+        (METHODS, "unet:width=3:width=4", "expected one 'width=VALUE'"),
+        (METHODS, "unet:width=wide", "'wide' is no int; the default is 64"),
+        (METHODS, "unet:width=0", "0 is too small; expected at least 1"),
+        (METHODS, "fcn:width=17", "'17' is not allowed; did you mean '16'"),
+        (DATASETS, "mr:good_central=yes", "'yes' is not allowed; .*Valid: off, on"),
+        (DATASETS, "mr:labels=spider", "'spider' is not allowed; did you mean 'spider-t2'"),
+        (METHODS, " , ", "nothing is named"),
+    ],
+)
+def test_wrong_names_say_what_is_right(group: str, spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        registry.expand(group, spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [("smp:arch=Unett", "no architecture 'Unett'; did you mean 'Unet'"),
+     ("smp:encoder=resnet35", "no encoder 'resnet35'; did you mean 'resnet"),
+     ("smp:encoder=tu-nothing", "no encoder 'tu-nothing'")],
+)  # fmt: skip
+def test_smp_refuses_what_the_library_does_not_have(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        registry.method(spec)
+
+
+PLUGIN = '''
+from dataclasses import dataclass
+import torch
+from torch import nn
+from bench.method import Method
+from bench.options import option
+
+@dataclass(frozen=True)
+class Line(Method):
+    """One convolution."""
+    kernel: int = option(3, "size of the kernel", low=1)
+    title = "Line"
+    source = "a plugin of the tests"
+
+    def build(self, task):
+        return nn.Conv2d(1, 1, self.kernel, padding="same")
+'''
+
+
+def plugin(folder: Path, value: str = "line_plugin:Line", name: str = "line") -> dict[str, str]:
+    """Install a package beside the project, as pip would, and return the environment that sees it."""
+    (folder / "line_plugin.py").write_text(PLUGIN)
+    info = folder / f"{name}_plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[verdiff_bench.methods]\n{name} = {value}\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+
+
+def bench(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bench.cli", *words], env=env, capture_output=True, text=True)
+
+
+def test_an_installed_package_adds_a_method_without_an_edit(tmp_path: Path) -> None:
+    done = bench("methods", "--json", env=plugin(tmp_path))
+    assert done.returncode == 0, done.stderr
+    line = next(row for row in json.loads(done.stdout) if row["name"] == "line")
+    assert line["options"]["kernel"]["default"] == 3
+
+
+def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
+    contract = Path(__file__).with_name("test_contract.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", str(contract), "-k", "line", "--no-header"],
+        env=plugin(tmp_path), cwd=contract.parents[1], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "9 passed" in done.stdout
+
+
+def test_two_packages_that_claim_one_name_are_refused(tmp_path: Path) -> None:
+    done = bench("methods", env=plugin(tmp_path, name="unet"))
+    assert done.returncode == 2
+    assert "'unet' is claimed by" in done.stderr
