@@ -1,0 +1,161 @@
+"""Preparation, once: every sample is read, checked and written into a memory-mapped cache."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.config import content_hash, safe_name
+from bench.data.adapter import Adapter, Item
+from bench.data.case import Case, Dataset, Sample
+from bench.errors import UsageError
+
+FORMAT = 1
+Progress = Callable[[int, int], None]
+
+
+def cache_root() -> Path:
+    """Return where prepared datasets live: `BENCH_CACHE`, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verdiff-bench"
+    return Path(os.environ.get("BENCH_CACHE") or default)
+
+
+def find(adapter: Adapter, root: Path) -> Path | None:
+    """Return the prepared dataset's folder, None where the source was not prepared or has changed since."""
+    folder = _folder(adapter, root, _items(adapter, root))
+    return folder if (folder / "manifest.json").is_file() else None
+
+
+def _items(adapter: Adapter, root: Path) -> list[Item]:
+    items = adapter.items(root)
+    patients = {item.patient for item in items}
+    if len(patients) < 3:
+        raise UsageError(
+            f"{root}: {len(patients)} patient(s), expected at least three (one each to train, validate and test on)"
+        )
+    return items
+
+
+def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
+    """Name the cache by the rules and the files' names, sizes and times: asking again costs no reading."""
+    files = [(str(f.relative_to(root)), f.stat()) for item in items for f in item.files]
+    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    key = content_hash([FORMAT, adapter.name, adapter.rules(), [(i.patient, i.spacing) for i in items], stats])
+    return cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
+
+
+def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = lambda done, total: None) -> Path:
+    """Return the folder of the prepared dataset, reading the source only if it changed since last time.
+
+    Raises:
+        UsageError: A file is not what the layout says, fewer than three patients, or the cache is not writable.
+    """
+    items = _items(adapter, root)
+    folder = _folder(adapter, root, items)
+    if (folder / "manifest.json").is_file():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+            work = Path(scratch) / "prepared"
+            work.mkdir()
+            _write(adapter, items, work, jobs, progress)
+            work.rename(folder)
+    except OSError as error:
+        if not (folder / "manifest.json").is_file():  # unless another process was faster
+            raise UsageError(f"cache {folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE") from error
+    return folder
+
+
+def _read(work: tuple[Adapter, Item]) -> list[Sample]:
+    adapter, item = work
+    return list(adapter.read(item))
+
+
+def _samples(adapter: Adapter, items: list[Item], jobs: int, progress: Progress) -> Iterator[Sample]:
+    """Yield all samples in the items' order, read by `jobs` processes."""
+    tasks = [(adapter, item) for item in items]
+    if jobs == 1 or len(items) < 8:
+        for done, task in enumerate(tasks, 1):
+            yield from _read(task)
+            progress(done, len(items))
+        return
+    with multiprocessing.get_context("forkserver").Pool(jobs) as pool:
+        for done, samples in enumerate(pool.imap(_read, tasks), 1):
+            yield from samples
+            progress(done, len(items))
+
+
+def _write(adapter: Adapter, items: list[Item], work: Path, jobs: int, progress: Progress) -> None:
+    """Write pixels, case table and manifest; the digest covers all that a method could see."""
+    digest = hashlib.sha256()
+    cases: list[Case] = []
+    seen: set[str] = set()
+    with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
+        for sample in _samples(adapter, items, jobs, progress):
+            height, width = sample.image.shape
+            case = Case(safe_name(sample.id, "case"), sample.patient, height, width, sample.spacing)
+            if case.id.lower() in seen:
+                raise UsageError(f"{adapter.name}: two cases are named {case.id}; expected one name a case")
+            seen.add(case.id.lower())
+            cases.append(case)
+            pixels, mask = sample.image.tobytes(), sample.mask.tobytes()
+            digest.update(repr(asdict(case)).encode() + pixels + mask)
+            images.write(pixels)
+            masks.write(mask)
+    with (work / "cases.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
+        for case in cases:
+            table.writerow([case.id, case.patient, case.height, case.width, *(case.spacing or ("", ""))])
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "name": adapter.name,
+        "source": adapter.source,
+        "digest": digest.hexdigest(),
+        "rules": adapter.rules(),
+        "cases": len(cases),
+        "patients": len({case.patient for case in cases}),
+    }
+    (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def load(folder: Path) -> Dataset:
+    """Open a prepared dataset; pixels are mapped, not read.
+
+    Raises:
+        UsageError: A file of the cache is missing or has another size than its manifest says.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        with (folder / "cases.csv").open(newline="") as file:
+            cases = tuple(_case(row) for row in csv.DictReader(file))
+        images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
+        masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"prepared dataset {folder} is damaged ({error}); remove the folder and run again") from error
+    starts = np.cumsum([0, *(case.height * case.width for case in cases)]).tolist()
+    if not starts[-1] == len(images) == len(masks) or len(cases) != manifest["cases"]:
+        raise UsageError(f"prepared dataset {folder} is incomplete; remove the folder and run again")
+    return Dataset(manifest["name"], manifest["source"], manifest["digest"], cases, images, masks, tuple(starts[:-1]))
+
+
+def patients(folder: Path) -> list[str]:
+    """Return the patients of a prepared dataset without opening its pixels."""
+    with (folder / "cases.csv").open(newline="") as file:
+        return sorted({row["patient"] for row in csv.DictReader(file)})
+
+
+def _case(row: dict[str, str]) -> Case:
+    spacing = (float(row["row_mm"]), float(row["column_mm"])) if row["row_mm"] else None
+    return Case(row["case"], row["patient"], int(row["height"]), int(row["width"]), spacing)

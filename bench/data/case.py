@@ -1,0 +1,81 @@
+"""The words for data: a sample as read, a case as prepared, a dataset of cases, a split by patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Source = Literal["real", "phantom"]
+Side = Literal["train", "validation", "test"]
+SIDES: tuple[Side, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its mask, as a reader hands it to the cache."""
+
+    id: str
+    patient: str
+    image: NDArray[np.uint16]
+    """(H, W), [0, 1] in 65535 steps."""
+    mask: NDArray[np.uint8]
+    """(H, W), 0 or 1; a mask with no foreground is data, not an error."""
+    spacing: tuple[float, float] | None
+    """mm per pixel (row, column), None where unknown."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One 2D image with its mask in a prepared dataset."""
+
+    id: str
+    patient: str
+    height: int
+    width: int
+    spacing: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Prepared cases; pixels are views into memory-mapped files."""
+
+    name: str
+    source: Source
+    digest: str
+    """SHA-256 over every case's id, patient, spacing and pixels."""
+    cases: tuple[Case, ...]
+    images: NDArray[np.uint16]
+    masks: NDArray[np.uint8]
+    starts: tuple[int, ...]
+    """Where each case's pixels begin in `images` and `masks`."""
+
+    def image(self, index: int) -> NDArray[np.uint16]:
+        """Return the image (H, W) of a case."""
+        return self._view(self.images, index)
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Return the mask (H, W) of a case, 0 or 1."""
+        return self._view(self.masks, index)
+
+    def _view(self, pixels: NDArray[np.generic], index: int) -> NDArray:  # type: ignore[type-arg]
+        case, start = self.cases[index], self.starts[index]
+        return pixels[start : start + case.height * case.width].reshape(case.height, case.width)
+
+    @property
+    def patients(self) -> list[str]:
+        """Patients in the order of their first case."""
+        return list(dict.fromkeys(case.patient for case in self.cases))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which side each patient is on; a patient is on one side only."""
+
+    sides: dict[str, Side]
+
+    def indexes(self, dataset: Dataset, side: Side) -> list[int]:
+        """Return the indexes of a side's cases, in the dataset's order."""
+        return [i for i, case in enumerate(dataset.cases) if self.sides[case.patient] == side]

@@ -1,0 +1,76 @@
+"""The way from a case's native pixels to the network grid and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixel = TypeVar("Pixel", np.uint8, np.uint16)
+
+MULTIPLE = 16
+"""Grids shared by several sizes are multiples of this, which suits most networks without padding."""
+
+
+def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int]:
+    """Return the (height, width) of about `pixels` pixels with the median aspect ratio of the sizes."""
+    aspect = float(np.median([height / width for height, width in sizes]))
+    width = sqrt(pixels / aspect)
+    height = width * aspect
+    return max(1, round(height / MULTIPLE)) * MULTIPLE, max(1, round(width / MULTIPLE)) * MULTIPLE
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One case's place on the grid: scaled to fit with its aspect ratio kept, centred, padded with zeros."""
+
+    native: tuple[int, int]
+    grid: tuple[int, int]
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Size of the scaled case inside the grid."""
+        scale = min(self.grid[0] / self.native[0], self.grid[1] / self.native[1])
+        return max(1, round(self.native[0] * scale)), max(1, round(self.native[1] * scale))
+
+    @property
+    def _window(self) -> tuple[slice, slice]:
+        (grid_h, grid_w), (inner_h, inner_w) = self.grid, self.inner
+        top, left = (grid_h - inner_h) // 2, (grid_w - inner_w) // 2
+        return slice(top, top + inner_h), slice(left, left + inner_w)
+
+    def image(self, native: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Map an image (H, W) to the grid; averages over areas where it shrinks."""
+        if self.native == self.grid:
+            return native
+        out = np.zeros(self.grid, dtype=native.dtype)
+        out[self._window] = self._resize(native)
+        return out
+
+    def mask(self, native: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Map a binary mask (H, W) to the grid: foreground where at least half of the area is."""
+        if self.native == self.grid:
+            return native
+        out = np.zeros(self.grid, dtype=np.uint8)
+        out[self._window] = np.greater_equal(self._resize(native * np.uint8(255)), 128)
+        return out
+
+    def back(self, probability: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map a probability on the grid back to native pixels, linearly."""
+        if self.native == self.grid:
+            return probability
+        height, width = self.native
+        inner = np.ascontiguousarray(probability[self._window])
+        out: NDArray[np.float32] = cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR)
+        return out
+
+    def _resize(self, pixels: NDArray[Pixel]) -> NDArray[Pixel]:
+        height, width = self.inner
+        how = cv2.INTER_AREA if self.inner[0] < self.native[0] else cv2.INTER_LINEAR
+        out: NDArray[Pixel] = cv2.resize(np.asarray(pixels), (width, height), interpolation=how)
+        return out

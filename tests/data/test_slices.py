@@ -1,0 +1,155 @@
+"""What the slice reader takes and refuses; each refusal is one line with the file, the expectation and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bench import registry
+from bench.data import cache
+from bench.errors import UsageError
+
+Make = Callable[..., Path]
+
+
+def prepared(data: Path, spec: str = "mr"):  # noqa: ANN201
+    adapter = registry.dataset(spec)
+    return cache.load(cache.prepare(adapter, data / adapter.name))
+
+
+def test_cases_patients_and_masks_are_read(slices: Make) -> None:
+    dataset = prepared(slices(patients=4, each=3))
+    assert (dataset.name, dataset.source) == ("mr", "real")
+    assert len(dataset.cases) == 12
+    assert dataset.patients == ["1", "2", "3", "4"]
+    assert dataset.cases[0].spacing is None
+    assert dataset.image(0).dtype == np.uint16
+    assert set(np.unique(dataset.mask(0))) == {0, 1}
+    assert dataset.image(0).max() == 65535
+
+
+def test_spacing_is_taken_from_the_index(slices: Make) -> None:
+    assert prepared(slices(row_mm=0.8, column_mm=0.4)).cases[3].spacing == (0.8, 0.4)
+
+
+def test_discs_and_canal_are_no_vertebra(slices: Make) -> None:
+    data = slices()
+    labels = np.zeros((60, 44), np.uint8)
+    labels[:8, 0] = np.arange(9, 17)
+    labels[10:20] = 8
+    labels[30] = 7
+    Image.fromarray(labels).save(data / "mr" / "labels" / "1_0.png")
+    mask = prepared(data).mask(0)
+    assert mask[30].all()
+    assert mask[0, 0] == 1  # 9: partly visible vertebra
+    assert mask.sum() == 44 + 1
+
+
+def test_good_central_filters(slices: Make) -> None:
+    data = slices(patients=6, good_central=1)
+    table = pd.read_csv(data / "mr" / "index.csv")
+    table.loc[table.volume > 4, "good_central"] = 0
+    table.to_csv(data / "mr" / "index.csv", index=False)
+    assert len(prepared(data).cases) == 12
+    assert len(prepared(data, "mr:good_central=on").cases) == 8
+
+
+def test_a_mask_without_foreground_is_data(slices: Make) -> None:
+    data = slices()
+    Image.fromarray(np.zeros((60, 44), np.uint8)).save(data / "mr" / "labels" / "2_0.png")
+    assert prepared(data).mask(2).sum() == 0
+
+
+def test_sixteen_bit_and_float_images_are_read(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    ramp = np.linspace(0, 1, 60 * 44).reshape(60, 44)
+    table = pd.read_csv(data / "mr" / "index.csv")
+    for row, (suffix, array) in enumerate(
+        [("png", (ramp * 4000).astype(np.uint16)), ("tiff", ramp.astype(np.float32))]
+    ):
+        name = f"{table.volume[row]}_0.{suffix}"
+        Image.fromarray(array).save(data / "mr" / "images" / name)
+        Image.fromarray(np.eye(60, 44, dtype=np.uint8)).save(data / "mr" / "labels" / name)
+        table.loc[row, "file"] = name
+    table.to_csv(data / "mr" / "index.csv", index=False)
+    dataset = prepared(data)
+    np.testing.assert_allclose(dataset.image(0) / 65535, dataset.image(1) / 65535, atol=2e-3)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _save(array: np.ndarray) -> Callable[[Path], None]:
+    return lambda path: Image.fromarray(array).save(path)
+
+
+def _nan(path: Path) -> None:
+    array = np.random.default_rng(0).random((60, 44)).astype(np.float32)
+    array[3, 4] = np.nan
+    Image.fromarray(array).save(path, format="TIFF")
+
+
+BAD_FILES = {
+    "truncated image": ("images/1_0.png", _truncate, r"images/1_0.png cannot be decoded .* copy it again"),
+    "truncated mask": ("labels/1_0.png", _truncate, r"labels/1_0.png cannot be decoded"),
+    "text for an image": ("images/1_0.png", lambda p: p.write_text("hello"), r"images/1_0.png cannot be decoded"),
+    "other size": ("labels/1_1.png", _save(np.zeros((61, 44), np.uint8)), r"1_1.png is \(61, 44\), .*is \(60, 44\)"),
+    "unknown label": ("labels/2_0.png", _save(np.full((60, 44), 99, np.uint8)),
+                      r"2_0.png: label 99 is not known to the mapping 'spider-t2'.*labels=NAME"),
+    "one value": ("images/2_1.png", _save(np.full((60, 44), 7, np.uint8)), r"2_1.png: every pixel is 7"),
+    "NaN": ("images/3_0.png", _nan, r"3_0.png: holds NaN"),
+    "colour": ("images/3_1.png", _save(np.zeros((60, 44, 3), np.uint8)), r"3_1.png: shape \(60, 44, 3\), expected one"),
+    "missing": ("images/4_0.png", lambda p: p.unlink(), r"images/4_0.png is not there, but .*index.csv names it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_bad_files_are_refused(slices: Make, what: str) -> None:
+    file, damage, message = BAD_FILES[what]
+    data = slices()
+    damage(data / "mr" / file)
+    with pytest.raises(UsageError, match=message) as caught:
+        prepared(data)
+    assert "\n" not in str(caught.value)
+    assert not list(cache.cache_root().glob(".mr-*"))
+
+
+BAD_INDEX = {
+    "no column": ("file,patient\n1_0.png,1\n", r"index.csv has no column 'volume'"),
+    "no row": ("file,volume\n", r"lists no case"),
+    "one patient": ("file,volume\n1_0.png,1\n1_1.png,1\n", r"1 patient\(s\), expected at least three"),
+    "empty cell": ("file,volume\n1_0.png,1\n1_1.png,\n", r"index.csv line 3: expected a value"),
+    "way out": ("file,volume\n../images/1_0.png,1\n", r"leads out of the folder"),
+    "nothing": ("", r"index.csv cannot be read as CSV"),
+    "twice": ("file,volume\n1_0.png,1\n2_0.png,2\n3_0.png,3\n1_0.png,1\n", r"two cases are named 1_0"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_INDEX)
+def test_bad_index_is_refused(slices: Make, what: str) -> None:
+    text, message = BAD_INDEX[what]
+    data = slices()
+    (data / "mr" / "index.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        prepared(data)
+
+
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mr").mkdir()
+    with pytest.raises(UsageError, match=r"index.csv is not there; expected images/, labels/ and index.csv"):
+        prepared(tmp_path)
+
+
+def test_real_slices(spider: Path) -> None:
+    dataset = prepared(spider)
+    assert (len(dataset.patients), len(dataset.cases)) == (39, 52)
+    central = prepared(spider, "mr:good_central=on")
+    assert (len(central.patients), len(central.cases)) == (25, 31)
+    share = [central.mask(i).mean() for i in range(31)]
+    assert 0.01 < min(share) < max(share) < 0.2
