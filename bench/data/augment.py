@@ -1,0 +1,113 @@
+"""Rotation, shift, elastic deformation and contrast, fused into one resampling of image and mask.
+
+The four operations of the paper (section 3). Geometry is one cubic B-spline deformation (Rueckert et al. 1999): its
+control points carry the rotation and the shift exactly, because B-splines reproduce affine maps, and random
+displacements on top. Two small matrix products give the whole sampling map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, cos, radians, sin
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ROTATION = 30.0
+"""Degrees, either way (paper)."""
+SHIFT = (0.01, 0.05)
+"""Share of height and of width, either way (paper)."""
+ELASTIC = 0.03
+"""Largest displacement of a control point, as a share of the shorter side (ours: the paper gives none)."""
+CONTRAST = (0.75, 1.25)
+"""Factor on the distance from the image's mean (ours: the paper gives none)."""
+KNOTS = 4
+"""Intervals between control points along the shorter side: below 0.48 of one, maps cannot fold."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What one augmentation draws, in full."""
+
+    angle: float
+    """Degrees, anticlockwise as seen."""
+    shift: tuple[float, float]
+    """Share of (height, width)."""
+    elastic: NDArray[np.float64]
+    """(2, rows, columns): displacement of each control point in (y, x), share of the shorter side."""
+    contrast: float
+
+    def to_bytes(self) -> bytes:
+        """Return the parameters as bytes, for certificates."""
+        return np.array([self.angle, *self.shift, self.contrast]).tobytes() + self.elastic.tobytes()
+
+
+def lattice(height: int, width: int) -> tuple[int, int]:
+    """Return the number of control points (rows, columns) of an image's size."""
+    step = min(height, width) / KNOTS
+    return ceil((height - 1) / step) + 3, ceil((width - 1) / step) + 3
+
+
+def draw(rng: np.random.Generator, height: int, width: int) -> Parameters:
+    """Draw parameters for an image of a size; the same generator state gives the same parameters."""
+    rows, columns = lattice(height, width)
+    values = rng.random(6 + 2 * rows * columns)
+    sign = np.where(values[1:3] < 0.5, -1.0, 1.0)
+    shift = sign * (SHIFT[0] + (SHIFT[1] - SHIFT[0]) * values[3:5])
+    return Parameters(
+        angle=float(ROTATION * (2 * values[0] - 1)),
+        shift=(float(shift[0]), float(shift[1])),
+        elastic=ELASTIC * (2 * values[6:].reshape(2, rows, columns) - 1),
+        contrast=float(CONTRAST[0] + (CONTRAST[1] - CONTRAST[0]) * values[5]),
+    )
+
+
+@lru_cache(maxsize=64)
+def _basis(length: int, points: int, step: float) -> NDArray[np.float32]:
+    """Return the cubic B-spline weights (length, points) of each pixel over the control points."""
+    position = np.arange(length) / step
+    first = np.minimum(position.astype(int), points - 4)
+    u = position - first
+    weights = ((1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3)
+    basis = np.zeros((length, points), np.float32)
+    for offset, weight in enumerate(weights):
+        basis[np.arange(length), first + offset] = weight / 6
+    return basis
+
+
+def sampling_map(parameters: Parameters, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return where each output pixel comes from: (y, x), each (H, W) in pixels."""
+    step = min(height, width) / KNOTS
+    rows, columns = lattice(height, width)
+    y = ((np.arange(rows) - 1) * step - (height - 1) / 2)[:, None]
+    x = ((np.arange(columns) - 1) * step - (width - 1) / 2)[None, :]
+    c, s = cos(radians(parameters.angle)), sin(radians(parameters.angle))
+    elastic = parameters.elastic * min(height, width)
+    down, right = parameters.shift[0] * height, parameters.shift[1] * width
+    source_y = c * (y - down) + s * (x - right) + (height - 1) / 2 + elastic[0]
+    source_x = c * (x - right) - s * (y - down) + (width - 1) / 2 + elastic[1]
+    over_y, over_x = _basis(height, rows, step), _basis(width, columns, step).T
+    return over_y @ source_y.astype(np.float32) @ over_x, over_y @ source_x.astype(np.float32) @ over_x
+
+
+def augment(
+    image: NDArray[np.uint16], mask: NDArray[np.uint8], parameters: Parameters
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Apply the parameters to an image (H, W) in 65535 steps and its mask (H, W) in {0, 1}.
+
+    Both are resampled linearly through the same map; the mask is foreground where at least half is. What comes from
+    outside the image is 0.
+
+    Returns:
+        The image (H, W) in [0, 1] and the mask (H, W) in {0, 1}.
+    """
+    source_y, source_x = sampling_map(parameters, *image.shape)
+    moved = cv2.remap(image, source_x, source_y, cv2.INTER_LINEAR)
+    moved_mask = cv2.remap(mask * np.uint8(255), source_x, source_y, cv2.INTER_LINEAR)
+    mean = float(cv2.mean(moved)[0]) / 65535
+    out = moved.astype(np.float32)
+    out *= parameters.contrast / 65535
+    out += mean * (1 - parameters.contrast)
+    return np.clip(out, 0, 1, out=out), (moved_mask >= 128).view(np.uint8)

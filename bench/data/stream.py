@@ -1,0 +1,148 @@
+"""The shared augmentation stream: a pure function (seed, dataset, step, slot) -> (case, parameters, pixels).
+
+Every method trains on this and nothing else, so all see the same data; the certificate proves it afterwards. Nothing
+here depends on the method, the process, the number of workers, the order of calls or the point of resumption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.augment import Parameters, augment, draw
+from bench.data.case import Dataset
+from bench.data.geometry import Geometry
+
+PIXEL_INTERVAL = 25
+"""Every how many steps the certificate hashes the pixels themselves, step 0 first."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on."""
+
+    step: int
+    images: NDArray[np.float32]
+    """(B, 1, H, W) in [0, 1]."""
+    masks: NDArray[np.float32]
+    """(B, 1, H, W) in {0, 1}."""
+    draws: bytes
+    """SHA-256 over the cases and parameters of the step."""
+    pixels: bytes
+    """SHA-256 over images and masks at every PIXEL_INTERVAL-th step, empty at the others."""
+
+
+class Stream:
+    """The training data of one dataset's split under one seed.
+
+    Args:
+        dataset: The prepared dataset.
+        indexes: Its training cases.
+        grid: Shared (height, width) of the network grid; None keeps native sizes (batch 1).
+        seed: The shared augmentation seed.
+        batch: Slots of a step.
+    """
+
+    def __init__(
+        self, dataset: Dataset, indexes: Sequence[int], grid: tuple[int, int] | None, seed: int, batch: int
+    ) -> None:
+        self.batch = batch
+        self._ids = [dataset.cases[i].id.encode() for i in indexes]
+        digest = hashlib.sha256(f"{dataset.digest}/{seed}/{grid}".encode())
+        for name in self._ids:
+            digest.update(b"/" + name)
+        self._key = np.frombuffer(digest.digest()[:16], dtype=np.uint64)
+        self._pixels = [self._on_grid(dataset, i, grid) for i in indexes]
+        self._order = lru_cache(maxsize=4)(self._shuffled)
+
+    @staticmethod
+    def _on_grid(
+        dataset: Dataset, index: int, grid: tuple[int, int] | None
+    ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        case = dataset.cases[index]
+        native = (case.height, case.width)
+        geometry = Geometry(native, grid or native)
+        return geometry.image(dataset.image(index)), geometry.mask(dataset.mask(index))
+
+    def _generator(self, domain: int, first: int, second: int = 0) -> np.random.Generator:
+        """Return the counter-based generator of one address; domains never overlap (256-bit Philox counter)."""
+        return np.random.Generator(np.random.Philox(key=self._key, counter=[0, second, first, domain]))
+
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        return self._generator(0, epoch).permutation(len(self._ids))
+
+    def drawn(self, step: int, slot: int) -> tuple[int, Parameters]:
+        """Return the case (as a place in `indexes`) and the parameters of one slot; every epoch is a new order."""
+        epoch, place = divmod(step * self.batch + slot, len(self._ids))
+        case = int(self._order(epoch)[place])
+        height, width = self._pixels[case][0].shape
+        return case, draw(self._generator(1, step, slot), height, width)
+
+    def at(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        draws, images, masks = hashlib.sha256(), [], []
+        for slot in range(self.batch):
+            case, parameters = self.drawn(step, slot)
+            image, mask = augment(*self._pixels[case], parameters)
+            draws.update(self._ids[case] + b"\0" + parameters.to_bytes())
+            images.append(image)
+            masks.append(mask)
+        stacked, targets = np.stack(images)[:, None], np.stack(masks)[:, None]
+        seen = b""
+        if step % PIXEL_INTERVAL == 0:
+            seen = hashlib.sha256(stacked.tobytes() + targets.tobytes()).digest()
+        return Batch(step, stacked, targets.astype(np.float32), draws.digest(), seen)
+
+    def batches(self, start: int, stop: int, workers: int = 1, ahead: int = 4) -> Iterator[Batch]:
+        """Yield the batches of steps [start, stop) in order, prepared ahead by threads while the model computes."""
+        with ThreadPoolExecutor(workers, thread_name_prefix="stream") as pool:
+            waiting: deque[Future[Batch]] = deque()
+            try:
+                for step in range(start, stop):
+                    waiting.append(pool.submit(self.at, step))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+@dataclass
+class Certificate:
+    """Proof of what a run trained on: two SHA-256 chains, of the draws and of the pixels, with heads along the way.
+
+    Two runs saw the same data as far as both went if their heads agree at every step that both have.
+    """
+
+    draws: str = ""
+    pixels: str = ""
+    steps: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """Append a step; steps come in order from 0."""
+        if batch.step != self.steps:
+            raise ValueError(f"certificate is at step {self.steps}, batch is of step {batch.step}")
+        self.draws = hashlib.sha256(bytes.fromhex(self.draws) + batch.draws).hexdigest()
+        if batch.pixels:
+            self.pixels = hashlib.sha256(bytes.fromhex(self.pixels) + batch.pixels).hexdigest()
+        self.steps += 1
+
+    def head(self) -> dict[str, str | int]:
+        """Return the chains as they stand after the steps so far."""
+        return {"steps": self.steps, "draws": self.draws, "pixels": self.pixels}
+
+
+def same_data(one: Sequence[dict[str, str | int]], other: Sequence[dict[str, str | int]]) -> bool:
+    """Return whether two lists of certificate heads prove the same data up to the last step that both reached."""
+    first, second = ({h["steps"]: h for h in heads} for heads in (one, other))
+    common = first.keys() & second.keys()
+    return bool(common) and all(first[steps] == second[steps] for steps in common)
