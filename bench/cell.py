@@ -1,0 +1,150 @@
+"""What happens inside one cell: train, predict, score, write. A cell is a process."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from bench import machine, registry
+from bench.config import Cell
+from bench.data import cache
+from bench.data.case import Dataset, Split
+from bench.data.geometry import shared_grid
+from bench.data.stream import Stream
+from bench.method import Task
+from bench.metrics import Score, score
+from bench.predict import THRESHOLD, predict
+from bench.store import Store
+from bench.train import Progress, Trainee, derive, train, validation_loss
+
+Report = Callable[[dict[str, Any]], None]
+Grid = tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """A cell's data: the dataset, its sides, and the grid that all methods share."""
+
+    dataset: Dataset
+    train: list[int]
+    validation: list[int]
+    test: list[int]
+    grid: Grid
+
+    @classmethod
+    def of(cls, cell: Cell, dataset: Dataset, split: Split) -> Data:
+        """Arrange a dataset by a split; the grid comes from training cases alone."""
+        indexes, profile = split.indexes(dataset, "train"), cell.profile
+        sizes = [(dataset.cases[i].height, dataset.cases[i].width) for i in indexes]
+        native = profile.pixels == 0 and (profile.batch == 1 or len(set(sizes)) == 1)
+        grid = None if native else shared_grid(sizes, profile.pixels or int(np.median([h * w for h, w in sizes])))
+        validation = split.indexes(dataset, "validation")
+        if profile.validation_cases and len(validation) > profile.validation_cases:
+            chosen = np.linspace(0, len(validation) - 1, profile.validation_cases).round().astype(int)
+            validation = [validation[i] for i in chosen]
+        return cls(dataset, indexes, validation, split.indexes(dataset, "test"), grid)
+
+    def task(self, cell: Cell) -> Task:
+        """Return what a method may know before it is built."""
+        sizes = [(self.dataset.cases[i].height, self.dataset.cases[i].width) for i in self.train]
+        shown = tuple(sizes) if self.grid is None else (self.grid,) * len(sizes)
+        return Task(self.dataset.name, shown, cell.profile.batch, cell.profile.steps)
+
+
+def run_cell(cell: Cell, store: Store, device: str = "cpu", report: Report = lambda status: None) -> None:
+    """Run a cell to its end, or take it up where it was interrupted."""
+    began = time.monotonic()
+    work = store.begin(cell)
+    machine.limit_threads(cell.profile.threads)
+    dataset = cache.load(Path(cell.dataset.cache))
+    split = store.split_of(cell, dataset.patients)
+    data = Data.of(cell, dataset, split)
+    trainee = _build(cell, data, torch.device(device))
+    stream = Stream(dataset, data.train, data.grid, cell.seed, cell.profile.batch)
+    progress = train(
+        trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), work, report
+    )
+    seconds = _test(trainee, data, work, report)
+    save_file({name: value.contiguous().cpu() for name, value in trainee.net.state_dict().items()},
+              work / "model.safetensors")  # fmt: skip
+    record = _record(cell, trainee, data, progress)
+    record["timings"] = {
+        "train_seconds": round(progress.seconds, 3),
+        "train_seconds_per_step": progress.seconds / progress.step,
+        "predict_seconds_per_case": seconds,
+        "total_seconds_of_last_attempt": round(time.monotonic() - began, 3),
+    }
+    store.finish(cell, record)
+
+
+def _build(cell: Cell, data: Data, device: torch.device) -> Trainee:
+    """Build the network; its weights depend on the seed alone."""
+    method, task = registry.method(cell.method, cell.profile.scale), data.task(cell)
+    torch.manual_seed(derive(cell.seed, "weights"))
+    net = method.build(task).to(device).to(memory_format=torch.channels_last)  # faster for convolutions
+    return Trainee(method, net, task, cell.profile, cell.seed, device)
+
+
+def _test(trainee: Trainee, data: Data, work: Path, report: Report) -> float:
+    """Predict and score every test case; write predictions/ and cases.csv; return the seconds per prediction."""
+    folder = work / "predictions"
+    folder.mkdir(exist_ok=True)
+    spent, rows = 0.0, []
+    for done, index in enumerate(data.test):
+        case = data.dataset.cases[index]
+        began = time.monotonic()
+        answer = predict(trainee, data.dataset, index, data.grid) >= THRESHOLD
+        spent += time.monotonic() - began
+        result = score(answer, data.dataset.mask(index), case.spacing)
+        rows.append([case.id, case.patient, *(_text(value) for value in asdict(result).values())])
+        if not cv2.imwrite(str(folder / f"{case.id}.png"), answer.astype(np.uint8) * 255):
+            raise OSError(f"{folder / case.id}.png could not be written")
+        report({"phase": "test", "step": done + 1, "steps": len(data.test), "seconds": spent})
+    with (work / "cases.csv").open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["case", "patient", *(f.name for f in fields(Score))])
+        table.writerows(rows)
+    return spent / len(data.test)
+
+
+def _text(value: float | int | str) -> str:
+    """Return a value for cases.csv: floats to nine digits, undefined ones empty."""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.9g}"
+    return str(value)
+
+
+def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dict[str, Any]:
+    """Return what cell.json says beside the timings."""
+    method = trainee.method
+    sides = {"train": data.train, "validation": data.validation, "test": data.test}
+    cases = data.dataset.cases
+    cuda = trainee.device.type == "cuda"
+    return {
+        "spec": cell.spec(),
+        "hash": cell.hash,
+        "source": cell.dataset.source,
+        "title": method.title,
+        "options": asdict(method),
+        "deviations": list(method.deviations(cell.profile.batch)),
+        "grid": list(data.grid) if data.grid else "native",
+        "certificate": {"seed": cell.seed, "heads": progress.heads},
+        "training": {"steps": progress.step, "best_step": progress.best_step, "best_loss": progress.best_loss},
+        "parameters": sum(p.numel() for p in trainee.net.parameters()),
+        "cases": {side: len(indexes) for side, indexes in sides.items()},
+        "patients": {side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()},
+        "versions": machine.versions(),
+        "revision": machine.revision(),
+        "device": torch.cuda.get_device_name(trainee.device) if cuda else machine.processor(),
+        "peak_memory_bytes": machine.peak_memory(),
+        "peak_device_memory_bytes": torch.cuda.max_memory_allocated(trainee.device) if cuda else None,
+    }

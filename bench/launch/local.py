@@ -1,0 +1,93 @@
+"""Cells on this machine: each a process, forked from a server that has PyTorch loaded already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from bench.config import Cell
+from bench.store import Store
+
+POLL_SECONDS = 0.5
+Watch = Callable[[Sequence[Cell]], None]
+Ended = Callable[[Cell, str], None]
+
+
+def _child(cell_json: str, root: str, device: str) -> None:
+    """Run one cell in its own process; keep its output and, if it fails, its traceback."""
+    from bench.cell import run_cell
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
+    cell, store = Cell.from_json(cell_json), Store(Path(root))
+    log = store.begin(cell) / "log.txt"
+    with log.open("a", buffering=1) as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+        noted = 0.0
+
+        def report(status: dict[str, object]) -> None:
+            nonlocal noted
+            if time.monotonic() - noted > POLL_SECONDS:
+                noted = time.monotonic()
+                store.note(cell, status)
+
+        try:
+            run_cell(cell, store, device, report)
+        except Exception:
+            store.fail(cell, traceback.format_exc())
+            sys.exit(1)
+
+
+def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watch, ended: Ended) -> None:
+    """Run cells, `jobs` at a time; a cell that dies costs only itself.
+
+    Args:
+        cells: What is still to do.
+        store: Where results go.
+        jobs: Processes at once.
+        device: A PyTorch device.
+        watch: Called about twice a second with the cells at work.
+        ended: Called with a cell and why it failed, empty if it did not.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.cell"])
+    waiting = deque(cells)
+    running: dict[int, tuple[BaseProcess, Cell]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                cell = waiting.popleft()
+                process: BaseProcess = context.Process(target=_child, args=(cell.to_json(), str(store.root), device))
+                process.start()
+                running[process.sentinel] = (process, cell)
+            wait(list(running), timeout=POLL_SECONDS)
+            for sentinel in [s for s, (process, _) in running.items() if process.exitcode is not None]:
+                ended_process, cell = running.pop(sentinel)
+                ended(cell, _reason(ended_process, cell, store))
+            watch([cell for _, cell in running.values()])
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+        for process, _ in running.values():
+            process.join(timeout=10)
+
+
+def _reason(process: BaseProcess, cell: Cell, store: Store) -> str:
+    """Return why a cell failed, empty if it did not; a process that died without a word is given one."""
+    if process.exitcode == 0:
+        return ""
+    if not store.error(cell):
+        code = process.exitcode or 0
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        hint = "; the system may be out of memory, try --jobs 1" if code == -signal.SIGKILL else ""
+        store.fail(cell, f"the cell's process ended without a result: {how}{hint}\n")
+    return store.error(cell).strip().splitlines()[-1]

@@ -1,0 +1,102 @@
+"""What a run will do: datasets found and prepared, and the matrix of cells. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import registry
+from bench.config import SEED, Cell, DatasetRef, Profile, content_hash
+from bench.data import cache
+from bench.data.adapter import Adapter
+from bench.data.simulated import Simulated
+from bench.errors import UsageError
+from bench.store import Store
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A dataset's reader and the folder that it reads; the folder is None for a phantom."""
+
+    adapter: Adapter
+    root: Path | None
+
+    @property
+    def prepared(self) -> Path | None:
+        """Return the prepared dataset's folder, None where it is still to do."""
+        return cache.find(self.adapter, self.root or Path())
+
+
+def find(specs: Sequence[str], data: Path | None, profile: Profile, real_only: bool = False) -> list[Found]:
+    """Find each dataset under the data directory; what is not there is its phantom.
+
+    Raises:
+        UsageError: The data directory is not there; a dataset's options do not fit; real_only meets a phantom.
+    """
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data} is not there; expected a folder with ct-verse/, ct-pri/, mr/ or xray/ in it")
+    found = []
+    for spec in specs:
+        adapter = registry.dataset(spec)
+        root = data / adapter.name if data else None
+        if root and root.is_dir():
+            found.append(Found(adapter, root))
+            continue
+        where = f"{root} is not there" if root else "no --data folder is given"
+        if real_only:
+            raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
+        if ":" in spec:
+            raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
+        if adapter.name not in profile.phantom_patients:
+            raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
+        simulated = Simulated(
+            name=adapter.name,
+            title=adapter.title,
+            patients=profile.phantom_patients[adapter.name],
+            slices=profile.phantom_slices[adapter.name],
+        )
+        found.append(Found(simulated, None))
+    return found
+
+
+def prepare(found: Found, jobs: int, progress: Progress) -> DatasetRef:
+    """Prepare a dataset, or take it from the cache."""
+    adapter = found.adapter
+    folder = cache.prepare(adapter, found.root or Path(), jobs, lambda done, total: progress(adapter.name, done, total))
+    return reference(found, folder)
+
+
+def reference(found: Found, folder: Path) -> DatasetRef:
+    """Return a prepared dataset as cells know it."""
+    digest = json.loads((folder / "manifest.json").read_text())["digest"]
+    return DatasetRef(name=found.adapter.name, source=found.adapter.source, digest=digest, cache=str(folder))
+
+
+def cells(
+    profile: Profile, datasets: Sequence[DatasetRef], methods: Sequence[str], store: Store, folds: int, seeds: int
+) -> list[Cell]:
+    """Return the matrix, dataset by dataset, so that whole columns of a table come early.
+
+    Raises:
+        UsageError: A split on disk does not fit, or there are too few patients.
+    """
+    matrix = []
+    for dataset in datasets:
+        patients = cache.patients(Path(dataset.cache))
+        splits = store.splits(profile, dataset, patients, folds)
+        if len(splits) != folds:
+            raise UsageError(f"the split of {dataset.slug} has {len(splits)} folds, expected {folds}; remove it")
+        hashes = [content_hash(split.sides) for split in splits]
+        matrix += [
+            Cell(
+                profile=profile, dataset=dataset, method=method, seed=SEED + seed, fold=fold, folds=folds, split=digest
+            )
+            for seed in range(seeds)
+            for fold, digest in enumerate(hashes)
+            for method in methods
+        ]
+    return matrix

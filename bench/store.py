@@ -1,0 +1,202 @@
+"""Results on disk: the only module that knows paths. A cell's folder appears whole, by one rename, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.config import Cell, DatasetRef, Profile, content_hash
+from bench.data.splits import make_splits, read_splits, write_splits
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.data.case import Split
+
+Status = Literal["done", "failed", "waiting"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A results folder: `<profile>/<dataset>@<source>-<digest>/<method>/f<fold>-s<seed>/`."""
+
+    root: Path
+
+    def open(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UsageError: It cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".write-test-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"results folder {self.root} cannot be written ({error.strerror}); choose another with --out"
+            ) from error
+
+    # Splits: written once for each dataset, reused ever after.
+
+    def splits(self, profile: Profile, dataset: DatasetRef, patients: Sequence[str], folds: int) -> list[Split]:
+        """Return the dataset's splits; the first call writes them down, later calls read them back."""
+        path = self._split(profile, dataset, folds)
+        if not path.is_file():
+            _replace(path, write_splits(make_splits(patients, folds)))
+        return read_splits(path, patients)
+
+    def has_split(self, profile: Profile, dataset: DatasetRef, folds: int) -> bool:
+        """Return whether the dataset was split already, which every run does first."""
+        return self._split(profile, dataset, folds).is_file()
+
+    def _split(self, profile: Profile, dataset: DatasetRef, folds: int) -> Path:
+        return self._dataset(profile, dataset) / ("split.csv" if folds == 1 else f"split-{folds}fold.csv")
+
+    def split_of(self, cell: Cell, patients: Sequence[str]) -> Split:
+        """Return the split of a cell.
+
+        Raises:
+            UsageError: It is no longer the split that the cell was planned with.
+        """
+        split = self.splits(cell.profile, cell.dataset, patients, cell.folds)[cell.fold]
+        if content_hash(split.sides) != cell.split:
+            raise UsageError(f"the split of {cell.title} changed since it was planned; run again")
+        return split
+
+    # Cells
+
+    def _dataset(self, profile: Profile, dataset: DatasetRef) -> Path:
+        return self.root / profile.name / dataset.slug
+
+    def folder(self, cell: Cell) -> Path:
+        """Return where a finished cell lies."""
+        return self._dataset(cell.profile, cell.dataset) / cell.method.replace(":", ",") / cell.label
+
+    def work(self, cell: Cell) -> Path:
+        """Return where a cell is at work, or was when it stopped."""
+        return self.folder(cell).with_name(f"{cell.label}.part")
+
+    def status(self, cell: Cell) -> Status:
+        """Return what is known of a cell.
+
+        Raises:
+            UsageError: The place is taken by a cell of another spec.
+        """
+        path = self.folder(cell) / "cell.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["hash"]
+        except FileNotFoundError:
+            return "failed" if self.error(cell) else "waiting"
+        except (ValueError, KeyError, OSError) as error:
+            raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
+        if found != cell.hash:
+            raise UsageError(
+                f"{path.parent} was made under another protocol or split of the same name; choose another --out, "
+                "or remove the folder"
+            )
+        return "done"
+
+    def begin(self, cell: Cell) -> Path:
+        """Make the working folder, or take up what an interrupted attempt left; forget an earlier error.
+
+        What an attempt under another spec left is removed.
+        """
+        work = self.work(cell)
+        spec = work / "spec.hash"
+        if work.is_dir() and (not spec.is_file() or spec.read_text() != cell.hash):
+            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        spec.write_text(cell.hash)
+        (work / "error.txt").unlink(missing_ok=True)
+        return work
+
+    def finish(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Write cell.json and turn the working folder into the cell's folder, by one rename."""
+        work = self.work(cell)
+        for name in ("spec.hash", "status.json", "checkpoint.pt"):
+            (work / name).unlink(missing_ok=True)
+        _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        work.rename(self.folder(cell))
+
+    def fail(self, cell: Cell, reason: str) -> None:
+        """Keep why a cell failed."""
+        _replace(self.work(cell) / "error.txt", reason)
+
+    def error(self, cell: Cell) -> str:
+        """Return why a cell failed, empty if it did not."""
+        path = self.work(cell) / "error.txt"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def note(self, cell: Cell, status: dict[str, Any]) -> None:
+        """Leave a running cell's progress where the launcher looks."""
+        _replace(self.work(cell) / "status.json", json.dumps(status))
+
+    def progress(self, cell: Cell) -> dict[str, Any]:
+        """Return a running cell's progress, empty before the first note."""
+        try:
+            status: dict[str, Any] = json.loads((self.work(cell) / "status.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return status
+
+    # Reading, for reports
+
+    def profiles(self) -> list[str]:
+        """Return the profiles that have a finished cell, the latest first."""
+        newest: dict[str, float] = {}
+        for path in self.root.glob("*/*/*/*/cell.json"):
+            profile = path.parents[3].name
+            newest[profile] = max(newest.get(profile, 0), path.stat().st_mtime)
+        return sorted(newest, key=lambda name: (-newest[name], name))
+
+    def has_finished(self, profile: str) -> bool:
+        """Return whether any cell of a profile is finished."""
+        return any(True for _ in self.records(profile))
+
+    def records(self, profile: str) -> Iterator[tuple[dict[str, Any], Path]]:
+        """Yield each finished cell's record and folder, in a fixed order."""
+        for path in sorted((self.root / profile).glob("*/*/*/cell.json")):
+            if not path.parent.name.endswith(".part"):
+                yield json.loads(path.read_text(encoding="utf-8")), path.parent
+
+    def failures(self, profile: str) -> dict[tuple[str, str], str]:
+        """Return the last line of each failed cell's error, by (dataset slug, method folder)."""
+        paths = sorted((self.root / profile).glob("*/*/*.part/error.txt"))
+        return {(p.parents[2].name, p.parents[1].name): p.read_text().strip().splitlines()[-1] for p in paths}
+
+    def cases(self, profile: str) -> pd.DataFrame:
+        """Return every finished cell's `cases.csv`, with dataset, source, digest, method, fold and seed."""
+        import pandas as pd
+
+        frames = []
+        for record, folder in self.records(profile):
+            spec = record["spec"]
+            frame = pd.read_csv(folder / "cases.csv", dtype={"case": str, "patient": str}, keep_default_na=False,
+                                na_values={c: [""] for c in _MEASURED})  # fmt: skip
+            frame.insert(0, "dataset", spec["dataset"]["name"])
+            frame.insert(1, "source", spec["dataset"]["source"])
+            frame.insert(2, "digest", spec["dataset"]["digest"])
+            frame.insert(3, "method", spec["method"])
+            frame.insert(4, "fold", spec["fold"])
+            frame.insert(5, "seed", spec["seed"])
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+_MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that readers see the old or the new text, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,226 @@
+"""The one training loop: every method, the same stream, the same stopping rule, resumable to the bit."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.config import Profile
+from bench.data.case import Dataset
+from bench.data.geometry import Geometry
+from bench.data.stream import Batch, Certificate, Stream
+from bench.method import Method, Task
+
+CHECKPOINT_SECONDS = 30.0
+"""Longest time of training that a kill may cost."""
+LOSS_INTERVAL = 10
+"""Steps between looks at the loss: each look waits for the device."""
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def derive(*parts: object) -> int:
+    """Return a 63-bit seed of an address such as (35, "step", 12); near addresses give unrelated seeds."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
+
+
+def generator(device: torch.device, *parts: object) -> torch.Generator:
+    """Return the random generator of an address."""
+    return torch.Generator(device).manual_seed(derive(*parts))
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What is trained: a method, its network on a device, under a profile and a seed."""
+
+    method: Method
+    net: nn.Module
+    task: Task
+    profile: Profile
+    seed: int
+    device: torch.device
+
+    def autocast(self) -> torch.autocast:
+        """Return bfloat16 autocast where the device and the method allow it."""
+        allowed = self.device.type == "cuda" and self.method.bf16
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=allowed)
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Return the method's own optimiser, or the profile's Adam."""
+        own = self.method.optimiser(self.net, self.task)
+        return own or torch.optim.Adam(self.net.parameters(), lr=self.profile.lr)
+
+    def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
+        """Return the loss of a batch, with the random numbers of an address."""
+        torch.manual_seed(derive(self.seed, "global", *address))
+        with self.autocast():
+            return self.method.loss(self.net, image, mask, generator(self.device, self.seed, *address))
+
+
+@dataclass
+class Progress:
+    """How far a training is; with the weights and the optimiser, all that a checkpoint needs."""
+
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+    """Validations since the best one."""
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    """Training loss summed since the last validation, over `loss_steps`."""
+    loss_steps: int = 0
+    certificate: dict[str, str | int] = field(default_factory=dict)
+    heads: list[dict[str, str | int]] = field(default_factory=list)
+    """The certificate's heads at each validation."""
+    rows: list[list[float | str]] = field(default_factory=list)
+    """Rows of train.csv."""
+
+
+def validation_loss(trainee: Trainee, dataset: Dataset, indexes: Sequence[int], grid: tuple[int, int] | None) -> float:
+    """Return the mean loss over validation cases, unaugmented, with random numbers fixed by the case's id."""
+    trainee.net.eval()
+    losses = []
+    with torch.no_grad():
+        for index in indexes:
+            case = dataset.cases[index]
+            native = (case.height, case.width)
+            geometry = Geometry(native, grid or native)
+            image = to_tensor(geometry.image(dataset.image(index)), trainee.device)
+            mask = torch.from_numpy(np.array(geometry.mask(dataset.mask(index)), np.float32))[None, None]
+            losses.append(float(trainee.loss(image, mask.to(trainee.device), "validation", case.id)))
+    trainee.net.train()
+    return math.fsum(losses) / len(losses)
+
+
+def to_tensor(image: np.ndarray[Any, np.dtype[np.uint16]], device: torch.device) -> Tensor:
+    """Return an image (H, W) in 65535 steps as a tensor (1, 1, H, W) in [0, 1]."""
+    return torch.from_numpy(image.astype(np.float32) / 65535)[None, None].to(device)
+
+
+class Training:
+    """A training under way: steps, validations and checkpoints."""
+
+    def __init__(self, trainee: Trainee, work: Path) -> None:
+        self.trainee, self.work = trainee, work
+        self.progress = Progress()
+        self.optimiser = trainee.optimiser()
+        self.best = self._weights()
+        self._losses: list[Tensor] = []
+        if (work / "checkpoint.pt").is_file():
+            self._resume()
+        self.certificate = Certificate(**self.progress.certificate)  # type: ignore[arg-type]
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().to("cpu", copy=True) for name, value in self.trainee.net.state_dict().items()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the steps are used up or the validation loss has stopped falling."""
+        return self.progress.step >= self.trainee.profile.steps or self.progress.stale >= self.trainee.profile.patience
+
+    def step(self, batch: Batch) -> None:
+        """Train on one batch."""
+        device = self.trainee.device
+        image = torch.from_numpy(batch.images).to(device, non_blocking=True)
+        mask = torch.from_numpy(batch.masks).to(device, non_blocking=True)
+        loss = self.trainee.loss(image, mask, "step", batch.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self._losses.append(loss.detach())
+        self.certificate.add(batch)
+        self.progress.step += 1
+        if len(self._losses) >= LOSS_INTERVAL:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Bring the losses of the last steps over from the device; stop if one is no number."""
+        values = torch.stack(self._losses).tolist() if self._losses else []
+        self._losses.clear()
+        if not all(map(math.isfinite, values)):
+            rate = self.optimiser.param_groups[0]["lr"]
+            raise FloatingPointError(
+                f"the training loss is no longer a number within steps {self.progress.step - len(values) + 1} to "
+                f"{self.progress.step} (learning rate {rate:g}); best validation was at step {self.progress.best_step}"
+            )
+        self.progress.loss_sum += math.fsum(values)
+        self.progress.loss_steps += len(values)
+
+    def validated(self, lost: float) -> None:
+        """Take note of a validation loss: keep the weights if it is the best, write a row of train.csv."""
+        self._flush()
+        progress = self.progress
+        progress.stale += 1
+        if lost < progress.best_loss:
+            progress.best_loss, progress.best_step, progress.stale = lost, progress.step, 0
+            self.best = self._weights()
+        mean = progress.loss_sum / progress.loss_steps
+        progress.loss_sum, progress.loss_steps = 0.0, 0
+        progress.heads.append(self.certificate.head())
+        progress.rows.append([progress.step, f"{mean:.6g}", f"{lost:.6g}", f"{progress.seconds:.2f}"])
+        with (self.work / "train.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["step", "training_loss", "validation_loss", "seconds"], *progress.rows])
+
+    def save(self) -> None:
+        """Write a checkpoint; the one before it stays until the new one is whole."""
+        self._flush()
+        self.progress.certificate = self.certificate.head()
+        state = {
+            "progress": asdict(self.progress),
+            "weights": self.trainee.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+        }
+        beside = self.work / ".checkpoint.pt"
+        torch.save(state, beside)
+        beside.replace(self.work / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        state = torch.load(self.work / "checkpoint.pt", map_location="cpu", weights_only=True)
+        self.progress = Progress(**state["progress"])
+        self.trainee.net.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best = state["best"]
+
+
+def train(
+    trainee: Trainee, stream: Stream, validate: Callable[[], float], work: Path, report: Report = lambda status: None
+) -> Progress:
+    """Train until the steps are used up or the validation loss stops falling; leave the best weights in the network.
+
+    A checkpoint in `work` is taken up, and the result is the same to the bit as without the interruption, on the same
+    kind of processor.
+
+    Raises:
+        FloatingPointError: The loss is no longer a number.
+    """
+    training = Training(trainee, work)
+    profile, progress = trainee.profile, training.progress
+    began, before = time.monotonic(), progress.seconds
+    saved = began
+    trainee.net.train()
+    for batch in stream.batches(progress.step, progress.step if training.finished else profile.steps):
+        training.step(batch)
+        due = progress.step % profile.validate_every == 0 or progress.step == profile.steps
+        if due:
+            training.validated(validate())
+        progress.seconds = before + time.monotonic() - began
+        if due or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            training.save()
+            saved = time.monotonic()
+        report({"phase": "train", "step": progress.step, "steps": profile.steps, "seconds": progress.seconds})
+        if training.finished:
+            break
+    trainee.net.load_state_dict(training.best)
+    return progress

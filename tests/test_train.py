@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.config import Profile, load_profile
+from bench.data.stream import Stream
+from bench.method import Method, Task
+from bench.train import Trainee, derive, generator, train, validation_loss
+from tests.data.test_stream import dataset
+
+DATA = dataset()
+GRID = (64, 48)
+
+
+@dataclass(frozen=True)
+class Small(Method):
+    """A network with dropout and batch norm: with state beside its weights, and in need of random numbers."""
+
+    title = "Small"
+    source = "tests"
+
+    def build(self, task: Task) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(0.3), nn.Conv2d(6, 1, 1)
+        )
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        noise = 0.1 * torch.randn(image.shape, generator=rng)
+        return super().loss(net, image + noise, mask, rng)
+
+
+def profile(**changes: object) -> Profile:
+    return replace(load_profile("smoke"), **{"steps": 24, "validate_every": 6, "patience": 9, **changes})
+
+
+def trainee(method: Method | None = None, **changes: object) -> Trainee:
+    chosen, task = method or Small(), Task("mr", (GRID,), 2, 24)
+    torch.manual_seed(derive(35, "weights"))
+    return Trainee(chosen, chosen.build(task), task, profile(**changes), 35, torch.device("cpu"))
+
+
+def fit(work: Path, subject: Trainee, report=lambda status: None):  # noqa: ANN001, ANN201
+    work.mkdir(exist_ok=True)
+    stream = Stream(DATA, range(5), GRID, 35, 2)
+    progress = train(subject, stream, lambda: validation_loss(subject, DATA, [5, 6], GRID), work, report)
+    return progress, {k: v.clone() for k, v in subject.net.state_dict().items()}
+
+
+class KilledError(Exception):
+    """Stands in for the end of the process."""
+
+
+@pytest.mark.parametrize("at", [1, 6, 7, 13, 23])
+def test_an_interrupted_training_ends_bit_identical(tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, weights = fit(tmp_path / "whole", trainee())
+    monkeypatch.setattr("bench.train.CHECKPOINT_SECONDS", 0.0 if at % 2 else 1e9)
+
+    def kill(status: dict) -> None:
+        if status["step"] == at:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(tmp_path / "part", trainee(), kill)
+    torch.manual_seed(999)
+    resumed, again = fit(tmp_path / "part", trainee())
+    assert all(torch.equal(weights[k], again[k]) for k in weights)
+    assert resumed.heads == whole.heads
+    assert [row[:3] for row in resumed.rows] == [row[:3] for row in whole.rows]
+    assert (resumed.best_step, resumed.best_loss) == (whole.best_step, whole.best_loss)
+
+
+def test_a_kill_while_a_checkpoint_is_written_keeps_the_one_before(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+    _, weights = fit(tmp_path / "whole", trainee())
+    real = torch.save
+    calls = []
+
+    def half(state: dict, path: Path) -> None:
+        calls.append(path)
+        real(state, path)
+        if len(calls) == 2:
+            path.write_bytes(path.read_bytes()[:1000])
+            raise KilledError
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(KilledError):
+        fit(tmp_path / "part", trainee())
+    monkeypatch.setattr(torch, "save", real)
+    _, again = fit(tmp_path / "part", trainee())
+    assert all(torch.equal(weights[k], again[k]) for k in weights)
+
+
+def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_best(tmp_path: Path) -> None:
+    subject = trainee(steps=100, validate_every=5, patience=3)
+    losses = iter([5.0, 3.0, 4.0, 3.5, 3.0, 1.0])
+    stream = Stream(DATA, range(5), GRID, 35, 2)
+    at_best: dict[str, Tensor] = {}
+
+    def validate() -> float:
+        lost = next(losses)
+        if lost == 3.0 and not at_best:
+            at_best.update({k: v.clone() for k, v in subject.net.state_dict().items()})
+        return lost
+
+    progress = train(subject, stream, validate, tmp_path)
+    assert (progress.step, progress.best_step, progress.best_loss) == (25, 10, 3.0)
+    assert all(torch.equal(at_best[k], v) for k, v in subject.net.state_dict().items())
+
+
+def test_a_training_that_had_stopped_is_not_continued(tmp_path: Path) -> None:
+    rising = iter(range(1, 100))
+    for _ in range(2):
+        subject = trainee(steps=100, validate_every=4, patience=2)
+        progress = train(subject, Stream(DATA, range(5), GRID, 35, 2), lambda: float(next(rising)), tmp_path)
+        assert (progress.step, progress.best_step) == (12, 4)
+    assert next(rising) == 4
+
+
+@dataclass(frozen=True)
+class Broken(Small):
+    """Its loss is no number from the fourth step on."""
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        loss = super().loss(net, image, mask, rng)
+        object.__setattr__(self, "count", getattr(self, "count", 0) + 1)
+        return loss * float("nan") if self.count > 3 else loss
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step_and_the_rate(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"within steps 1 to 6 \(learning rate 0.001\)"):
+        fit(tmp_path, trainee(Broken()))
+
+
+def test_validation_is_comparable_between_steps() -> None:
+    subject = trainee()
+    first = validation_loss(subject, DATA, [5, 6], GRID)
+    torch.manual_seed(4)
+    assert validation_loss(subject, DATA, [5, 6], GRID) == first
+    assert subject.net.training
+
+
+def test_addresses_give_unrelated_generators() -> None:
+    cpu = torch.device("cpu")
+    draws = {tuple(torch.rand(2, generator=generator(cpu, 35, "step", i)).tolist()) for i in range(100)}
+    assert len(draws) == 100
+    assert derive(35, "step", 1) != derive(351, "step", "")
