@@ -1,0 +1,41 @@
+"""DeepLabv3 on a dilated ResNet-50, as torchvision builds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench.method import Method, Task
+from bench.options import option
+from methods.batch_one import NOTE, mend_pooled_norms
+from methods.resnet import for_grey
+
+
+@dataclass(frozen=True)
+class DeepLabv3(Method):
+    """39.6 M parameters at width 64: atrous spatial pyramid with rates 12, 24, 36 at output stride 8."""
+
+    width: int = option(64, "channels of the stem; all other widths follow", choices=("16", "32", "64", "128"))
+
+    title = "DeepLabv3"
+    source = "Chen et al.: Rethinking atrous convolution, arXiv 1706.05587; torchvision's deeplabv3_resnet50"
+    scales = {"small": {"width": 16}, "tiny": {"width": 16}}  # noqa: RUF012 - a mapping nobody writes to
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how it differs from the paper of 2017."""
+        return (
+            *((NOTE,) if batch == 1 else ()),
+            "ResNet-50 at output stride 8 (2017: ResNet-101 at 16)",
+            "from scratch (2017: pretrained on ImageNet)",
+            "binary cross entropy + Dice and the harness's Adam (2017: cross entropy, SGD with poly decay, batch 16)",
+        )
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the network; at batch 1 the pooled branch's batch norm becomes group norm."""
+        from torchvision.models.segmentation import deeplabv3_resnet50
+
+        net = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=1)
+        if task.batch == 1:
+            mend_pooled_norms(net)
+        return for_grey(net, self.width)

@@ -1,0 +1,36 @@
+"""FCN on a dilated ResNet-50, as torchvision builds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench.method import Method, Task
+from bench.options import option
+from methods.resnet import for_grey
+
+
+@dataclass(frozen=True)
+class FCN(Method):
+    """32.9 M parameters at width 64, output stride 8, no auxiliary head."""
+
+    width: int = option(64, "channels of the stem; all other widths follow", choices=("16", "32", "64", "128"))
+
+    title = "FCN"
+    source = "Long, Shelhamer, Darrell: FCN, CVPR 2015, arXiv 1411.4038; torchvision's fcn_resnet50"
+    scales = {"small": {"width": 16}, "tiny": {"width": 16}}  # noqa: RUF012 - a mapping nobody writes to
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how it differs from the paper of 2015."""
+        return (
+            "dilated ResNet-50 with one head (2015: VGG-16 with skips from strides 16 and 8)",
+            "from scratch (2015: pretrained on ImageNet)",
+            "binary cross entropy + Dice and the harness's Adam (2015: cross entropy, SGD)",
+        )
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the network."""
+        from torchvision.models.segmentation import fcn_resnet50
+
+        return for_grey(fcn_resnet50(weights=None, weights_backbone=None, num_classes=1), self.width)

@@ -1,0 +1,58 @@
+"""What FCN and DeepLabv3 share: torchvision's dilated ResNet-50 segmenters for one grey channel and one class."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+WIDTH = 64
+"""Channels of torchvision's stem, which all other widths follow."""
+
+
+class Logits(nn.Module):
+    """Takes the main output out of torchvision's dictionary."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, 1, H, W) to logits (B, 1, H, W)."""
+        return cast(Tensor, self.net(x)["out"])
+
+
+def for_grey(net: nn.Module, width: int) -> nn.Module:
+    """Return a torchvision segmenter with a stem of one channel and all widths scaled by `width` / 64.
+
+    At 64 all but the stem is torchvision's own, weights included.
+    """
+    _resize(net, width)
+    stem = nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    net.backbone.conv1 = stem  # type: ignore[union-attr]
+    return Logits(net)
+
+
+def _resize(module: nn.Module, width: int) -> None:
+    """Replace the convolutions and norms below a module by narrower or wider ones; at 64 replace nothing."""
+    if width == WIDTH:
+        return
+
+    def scaled(channels: int) -> int:
+        return channels * width // WIDTH if channels >= WIDTH else channels  # the class's one channel stays
+
+    for name, layer in module.named_children():
+        if isinstance(layer, nn.Conv2d):
+            shape: dict[str, Any] = {k: getattr(layer, k) for k in ("kernel_size", "stride", "padding", "dilation")}
+            bias = layer.bias is not None
+            new: nn.Module = nn.Conv2d(scaled(layer.in_channels), scaled(layer.out_channels), **shape, bias=bias)
+            nn.init.kaiming_normal_(cast(Tensor, new.weight), mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.BatchNorm2d):
+            new = nn.BatchNorm2d(scaled(layer.num_features))
+        elif isinstance(layer, nn.GroupNorm):
+            new = nn.GroupNorm(layer.num_groups, scaled(layer.num_channels))
+        else:
+            _resize(layer, width)
+            continue
+        setattr(module, name, new)

@@ -1,0 +1,58 @@
+"""Any architecture and encoder of segmentation-models-pytorch, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from bench.errors import UsageError, did_you_mean
+from bench.method import Inputs, Method, Task
+from bench.options import option
+from methods.batch_one import NOTE, mend_pooled_norms
+
+
+@dataclass(frozen=True)
+class SMP(Method):
+    """`smp:arch=UnetPlusPlus:encoder=resnet34`: the library's network, from scratch, at its own defaults."""
+
+    arch: str = option("Unet", "architecture, as segmentation-models-pytorch names it")
+    encoder: str = option("resnet34", "encoder, as segmentation-models-pytorch names it")
+
+    in_all = False
+    title = "SMP"
+    source = "Iakubovskii: segmentation_models.pytorch, https://github.com/qubvel-org/segmentation_models.pytorch"
+    inputs = Inputs(multiple=32)
+    scales = {"small": {"encoder": "resnet18"}, "tiny": {"encoder": "resnet18"}}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        """Refuse names that the library does not have."""
+        import segmentation_models_pytorch as smp
+        import timm
+
+        architectures = {cls.__name__ for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+        if self.arch not in architectures:
+            raise UsageError(f"smp has no architecture '{self.arch}'; {did_you_mean(self.arch, architectures)}")
+        encoders = [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+        if self.encoder not in encoders:
+            near = did_you_mean(self.encoder, encoders).split("Valid:")[0]
+            raise UsageError(
+                f"smp has no encoder '{self.encoder}'; {near}Valid: smp.encoders.get_encoder_names(), and tu- before "
+                "any name of timm.list_models()"
+            )
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return what the harness decides for the library."""
+        own = ("from scratch (the library's default is ImageNet)", "binary cross entropy + Dice")
+        return (NOTE, *own) if batch == 1 else own
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the library's network with random weights."""
+        import segmentation_models_pytorch as smp
+
+        settings: dict[str, Any] = {"encoder_weights": None, "in_channels": 1, "classes": 1}
+        net: nn.Module = smp.create_model(self.arch, self.encoder, **settings)
+        if task.batch == 1:
+            mend_pooled_norms(net)
+        return net

@@ -1,0 +1,101 @@
+"""The contract that every registered method keeps; a method of another package is picked up by its entry point."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench import registry
+from bench.config import load_profile
+from bench.method import Method, Task
+from bench.train import Trainee, derive, generator
+
+METHODS = registry.names(registry.METHODS)
+SIZES = [(369, 166), (64, 96)]
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.usefixtures("no_network")
+
+
+def task(size: tuple[int, int] = (64, 48), batch: int = 2) -> Task:
+    return Task("mr", (size,) * 5, batch, 4)
+
+
+def trainee(name: str, size: tuple[int, int] = (64, 48), batch: int = 2) -> Trainee:
+    method = registry.method(name, "tiny")
+    torch.manual_seed(derive(35, "weights"))
+    return Trainee(method, method.build(task(size, batch)), task(size, batch), load_profile("smoke"), 35, CPU)
+
+
+def pair(size: tuple[int, int], batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    mask = torch.zeros(batch, 1, *size)
+    mask[..., size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 1
+    return (0.6 * mask + 0.3 * torch.rand(mask.shape, generator=rng)).clamp(0, 1), mask
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_says_what_it_is(name: str) -> None:
+    method = registry.method(name)
+    assert isinstance(method, Method)
+    assert method.title
+    assert method.source
+    for batch in (1, 8):
+        assert all(isinstance(line, str) and line for line in method.deviations(batch))
+    for scale, sizes in type(method).scales.items():
+        assert scale in ("small", "tiny")
+        assert registry.method(name, scale) == type(method)(**sizes)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_weights_follow_the_seed_alone(name: str) -> None:
+    one, other = trainee(name).net.state_dict(), trainee(name).net.state_dict()
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("name", METHODS)
+def test_trains_at_any_size_and_batch(name: str, batch: int, size: tuple[int, int]) -> None:
+    subject = trainee(name, size, batch)
+    image, mask = pair(size, batch)
+    subject.net.train()
+    loss = subject.loss(image, mask, "step", 0)
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    loss.backward()
+    gradients = [p.grad for p in subject.net.parameters() if p.requires_grad]
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+    assert all(g is None or torch.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", METHODS)
+def test_answers_with_probabilities_and_by_its_generator_alone(name: str, size: tuple[int, int]) -> None:
+    subject = trainee(name, size)
+    image, _ = pair(size, 1)
+    subject.net.eval()
+    answers = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        with torch.inference_mode():
+            answers.append(subject.method.predict(subject.net, image, generator(CPU, 35, "predict", "c")))
+    assert answers[0].shape == image.shape
+    assert 0 <= answers[0].min() <= answers[0].max() <= 1
+    assert torch.equal(*answers)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_loss_falls_when_it_overfits_one_pair(name: str) -> None:
+    subject = trainee(name)
+    image, mask = pair((64, 48), 2)
+    optimiser = subject.method.optimiser(subject.net, subject.task) or torch.optim.Adam(subject.net.parameters(), 1e-2)
+    losses = []
+    for step in range(12):
+        loss = subject.loss(image, mask, "step", step)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert min(losses[-3:]) < losses[0]
