@@ -1,0 +1,201 @@
+"""The command line: one function a command; what is heavy is imported inside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Compare segmentation methods, and defend the table.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at the datasets.")
+app.add_typer(data_app, name="data")
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="BENCH_DATA", help="Folder with ct-verse/, ct-pri/, mr/ or xray/ in it."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Results folder.")]
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", help="smoke, cpu, paper or a .toml file; paper with a GPU, else cpu.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
+Datasets = Annotated[str, typer.Option("--datasets", help="Names with options, separated by commas, or all.")]
+
+
+def main() -> None:
+    """Run the command line; wrong use and bad input end with one line and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))
+
+
+def _device(wanted: str) -> str:
+    """Return the PyTorch device that a name stands for."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device '{wanted}' cannot be used ({str(error).splitlines()[0]}); try --device cpu"
+        ) from error
+    return wanted
+
+
+@app.command()
+def run(
+    methods: Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")] = "all",
+    datasets: Datasets = "all",
+    data: Data = None,
+    profile: ProfileName = None,
+    out: Out = Path("results"),
+    report: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")] = 1,
+    folds: Annotated[int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")] = 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    real_only: Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+) -> None:
+    """Train and test methods on datasets, and write the tables.
+
+    What is finished is never repeated; what was interrupted goes on.
+
+    Examples:
+
+        bench run --methods all --datasets all
+
+        bench run --methods unet,smp:arch=UnetPlusPlus:encoder=resnet34 --datasets mr --data ~/spine
+    """
+    from bench.commands import run as command
+
+    device = _device(device)
+    chosen = profile or ("cpu" if device == "cpu" else "paper")
+    wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, folds, jobs, device, real_only, dry_run)
+    ok = command.run(wish, _console())
+    raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def report(
+    out: Out = Path("results"),
+    profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
+    to: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+) -> None:
+    """Write table 1 (Markdown, LaTeX, CSV) and figure 8 (PNG, PDF) from finished cells.
+
+    Examples:
+
+        bench report
+
+        bench report --out results --profile paper --to reports
+    """
+    from bench.report import write
+    from bench.store import Store
+
+    for path in write(Store(out), to, profile):
+        print(path)
+
+
+@app.command()
+def methods(as_json: Json = False) -> None:
+    """List the methods, their sources and options.
+
+    Examples:
+
+        bench methods
+
+        bench methods --json
+    """
+    from bench.commands import show
+
+    rows = show.methods()
+    _print_json(rows) if as_json else show.print_methods(rows, _console())
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check this machine: versions, device, cores, memory, disk, folders.
+
+    Examples:
+
+        bench doctor
+
+        bench doctor --json
+    """
+    from bench.commands import show
+
+    checks = show.doctor()
+    _print_json(checks) if as_json else show.print_doctor(checks, _console())
+    raise typer.Exit(0 if all(check["ok"] for check in checks) else 1)
+
+
+@data_app.command("list")
+def data_list(
+    datasets: Datasets = "all", data: Data = None, profile: ProfileName = None, as_json: Json = False
+) -> None:
+    """List the datasets: real or phantom, how many patients and cases.
+
+    Examples:
+
+        bench data list
+
+        bench data list --data ~/spine --json
+    """
+    from bench.commands import show
+
+    rows = show.datasets(datasets, data, profile or "cpu", _console())
+    _print_json(rows) if as_json else show.print_datasets(rows, _console())
+
+
+@data_app.command("preview")
+def data_preview(
+    datasets: Datasets = "all",
+    data: Data = None,
+    profile: ProfileName = None,
+    to: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("reports/preview"),
+) -> None:
+    """Draw a contact sheet of each dataset, with the masks' contours.
+
+    Examples:
+
+        bench data preview
+
+        bench data preview --datasets mr --data ~/spine
+    """
+    from bench.commands import preview
+
+    for path in preview.write(datasets, data, profile or "cpu", to, _console()):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

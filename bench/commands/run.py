@@ -1,0 +1,134 @@
+"""`bench run`: plan, prepare, launch, report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from bench import machine, plan, registry
+from bench.commands.show import preparing
+from bench.config import Cell, Profile, load_profile
+from bench.launch import local
+from bench.progress import Board
+from bench.store import Store
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for."""
+
+    methods: str
+    datasets: str
+    data: Path | None
+    profile: str
+    out: Path
+    report: Path
+    seeds: int
+    folds: int
+    jobs: int | None
+    device: str
+    real_only: bool
+    dry_run: bool
+
+
+def run(wish: Wish, console: Console) -> bool:
+    """Run the matrix; return whether every cell is finished.
+
+    Raises:
+        UsageError: Something is wrong with the wish or the data; nothing was trained.
+    """
+    profile = load_profile(wish.profile)
+    methods = registry.expand(registry.METHODS, wish.methods)
+    for method in methods:
+        registry.method(method, profile.scale)  # refuses what cannot be built
+    specs = registry.expand(registry.DATASETS, wish.datasets)
+    found = plan.find(specs, wish.data, profile, wish.real_only)
+    store = Store(wish.out)
+    jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
+    if wish.dry_run:
+        _print_plan(found, methods, profile, store, wish, jobs, console)
+        return True
+    store.open()
+    console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
+    with preparing(console) as progress:
+        datasets = [plan.prepare(each, jobs, progress) for each in found]
+    for dataset in datasets:
+        if dataset.source == "phantom":
+            console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
+    matrix = plan.cells(profile, datasets, methods, store, wish.folds, wish.seeds)
+    pending = [cell for cell in matrix if store.status(cell) != "done"]
+    failed = _launch(matrix, pending, store, wish, jobs, console)
+    _report(store, profile, wish, console, fresh=bool(pending))
+    return not failed
+
+
+def _launch(
+    matrix: Sequence[Cell], pending: Sequence[Cell], store: Store, wish: Wish, jobs: int, console: Console
+) -> int:
+    """Run what is pending; return how many cells failed."""
+    if not pending:
+        console.print(f"All {len(matrix)} cells are finished already; nothing to run.")
+        return 0
+    console.print(f"{len(matrix)} cells, {len(pending)} to run, {jobs} at a time on {wish.device}.", highlight=False)
+    with Board(console, store, len(matrix), len(matrix) - len(pending)) as board:
+        local.run(pending, store, jobs, wish.device, board.watch, board.ended)
+    return board.failed
+
+
+def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh: bool) -> None:
+    """Write the report if anything is new, and print its tables."""
+    from bench.report import tables, write
+
+    target = wish.report / profile.name
+    if not store.has_finished(profile.name):
+        console.print("No cell is finished, so there is no report.")
+        return
+    if fresh or not any(target.glob("table1-*.md")):
+        write(store, wish.report, profile.name)
+    for table in tables.collect(store, profile.name):
+        console.print(
+            Markdown(tables.markdown(table)) if console.is_terminal else tables.markdown(table), soft_wrap=True
+        )
+    console.print(f"Report: {target.resolve()}", soft_wrap=True, highlight=False)
+    console.print(f"Results: {(store.root / profile.name).resolve()}", soft_wrap=True, highlight=False)
+
+
+def _print_plan(
+    found: Sequence[plan.Found],
+    methods: Sequence[str],
+    profile: Profile,
+    store: Store,
+    wish: Wish,
+    jobs: int,
+    console: Console,
+) -> None:
+    """Print what a run would do; nothing is prepared or written."""
+    table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
+    total = 0
+    for each in found:
+        folder = each.prepared
+        for method in methods:
+            cells = wish.folds * wish.seeds
+            states: Counter[str] = Counter()
+            ref = plan.reference(each, folder) if folder else None
+            if ref and store.has_split(profile, ref, wish.folds):
+                states.update(
+                    store.status(cell) for cell in plan.cells(profile, [ref], [method], store, wish.folds, wish.seeds)
+                )
+            to_run = cells - states["done"]
+            total += to_run
+            table.add_row(each.adapter.name, each.adapter.source + ("" if folder else " (to be prepared)"), method,
+                          str(cells), str(states["done"]), str(states["failed"]), str(to_run))  # fmt: skip
+    console.print(table)
+    console.print(
+        f"Profile '{profile.name}': {profile.summary}.\n{total} cells to run, {jobs} at a time on {wish.device}, "
+        f"at most {profile.steps} steps each; results under {store.root / profile.name}.",
+        soft_wrap=True,
+        highlight=False,
+    )

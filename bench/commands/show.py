@@ -1,0 +1,137 @@
+"""`bench methods`, `bench doctor`, `bench data list`: what there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bench import machine, options, plan, registry
+from bench.config import load_profile
+from bench.data import cache
+
+
+@contextmanager
+def preparing(console: Console) -> Iterator[plan.Progress]:
+    """Show how far the preparation of datasets is, with the time left; a line each where there is no terminal."""
+    columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+                if not console.is_terminal:
+                    console.print(f"preparing {name}: {total} items", highlight=False)
+            bars.update(tasks[name], completed=done)
+
+        yield progress
+
+
+def methods() -> list[dict[str, Any]]:
+    """Return what is known of each method before it is built."""
+    rows = []
+    for name in registry.names(registry.METHODS):
+        cls = registry.load(registry.METHODS, name)
+        rows.append({
+            "name": name,
+            "title": cls.title,
+            "source": cls.source,
+            "in_all": cls.in_all,
+            "options": {k: {"default": f.default, "help": f.metadata["help"]} for k, f in options.options(cls).items()},
+            "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
+            "deviations": list(cls().deviations(1)),
+        })  # fmt: skip
+    return rows
+
+
+def print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the methods as a table."""
+    table = Table("name", "title", "options (default)", "source", "differs from its source at batch 1", show_lines=True)
+    for row in rows:
+        given = "\n".join(f"{key}={o['default']}  {o['help']}" for key, o in row["options"].items())
+        name = row["name"] + ("" if row["in_all"] else "\n(not in 'all')")
+        table.add_row(name, row["title"], given, row["source"], "\n".join(row["deviations"]))
+    console.print(table)
+
+
+def datasets(wanted: str, data: Path | None, profile: str, console: Console) -> list[dict[str, Any]]:
+    """Return each dataset's source and extent; what is not prepared yet is."""
+    found = plan.find(registry.expand(registry.DATASETS, wanted), data, load_profile(profile))
+    rows = []
+    quiet = Console(stderr=True)
+    with preparing(quiet) as progress:
+        for each in found:
+            dataset = cache.load(Path(plan.prepare(each, machine.cores(), progress).cache))
+            rows.append({
+                "name": dataset.name,
+                "source": dataset.source,
+                "patients": len(dataset.patients),
+                "cases": len(dataset.cases),
+                "sizes": sorted({f"{case.width}x{case.height}" for case in dataset.cases}),
+                "spacing": "known" if all(case.spacing for case in dataset.cases) else "unknown",
+                "digest": dataset.digest,
+                "folder": str(each.root.resolve()) if each.root else None,
+            })  # fmt: skip
+    return rows
+
+
+def print_datasets(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the datasets as a table."""
+    table = Table("name", "source", "patients", "cases", "width x height", "spacing", "digest")
+    for row in rows:
+        sizes = row["sizes"]
+        shown = ", ".join(sizes[:2]) + (f" and {len(sizes) - 2} more" if len(sizes) > 2 else "")
+        table.add_row(row["name"], "[bold]real[/]" if row["source"] == "real" else "phantom (simulated)",
+                      str(row["patients"]), str(row["cases"]), shown, row["spacing"], row["digest"][:8])  # fmt: skip
+    console.print(table)
+
+
+def doctor() -> list[dict[str, Any]]:
+    """Return checks of this machine: name, whether it is well, what was found, what mends it."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else f"CPU: {machine.processor()}, {machine.cores()} cores"
+    checks = [
+        _check("versions", True, ", ".join(f"{k} {v}" for k, v in machine.versions().items())),
+        _check("device", True, device + ("" if cuda else "; the default profile is 'cpu'")),
+        _check("methods", True, ", ".join(registry.names(registry.METHODS))),
+    ]
+    memory = _memory()
+    checks.append(_check("memory", memory > 6e9, f"{memory / 1e9:.1f} GB", "6 GB are advised; try --jobs 1"))
+    for what, folder in (("cache", cache.cache_root()), ("results", Path("results"))):
+        place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        well = os.access(place, os.W_OK) and free > 2e9
+        remedy = "set BENCH_CACHE" if what == "cache" else "choose another folder with --out"
+        checks.append(_check(what, well, f"{folder.absolute()}, {free / 1e9:.1f} GB free", remedy))
+    data = os.environ.get("BENCH_DATA")
+    there = data is None or Path(data).is_dir()
+    checks.append(
+        _check("BENCH_DATA", there, data or "not set: datasets are phantoms", "set it to a folder that exists")
+    )
+    return checks
+
+
+def _check(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "found": found, "remedy": "" if ok else remedy}
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def print_doctor(checks: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the checks as a table."""
+    table = Table("check", "", "found", "remedy")
+    for check in checks:
+        table.add_row(check["name"], "[green]ok[/]" if check["ok"] else "[red]mend[/]", check["found"], check["remedy"])
+    console.print(table)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bench.errors import UsageError
+from bench.report import tables, write
+from bench.report.latex import escape
+from bench.store import Store
+
+DICE = {"unet": (0.80, 0.90, 0.95, 0.60), "fcn": (0.70, 0.85, 0.90, 0.50)}
+
+
+def finished(root: Path, method: str, dice: tuple[float, ...], source: str = "phantom", dataset: str = "mr",
+             heads: str = "h", digest: str = "abcdef0123", seed: int = 35) -> Path:  # fmt: skip
+    """Write a finished cell as the store lays it down."""
+    folder = root / "cpu" / f"{dataset}@{source}-{digest[:8]}" / method.replace(":", ",") / f"f0-s{seed}"
+    folder.mkdir(parents=True)
+    spec = {"dataset": {"name": dataset, "source": source, "digest": digest}, "method": method, "fold": 0, "folds": 1,
+            "seed": seed}  # fmt: skip
+    title = method.split(":")[0].upper()
+    record = {"spec": spec, "hash": "x", "source": source, "title": title, "options": {"width": 8}, "deviations": ["something_new & 50 % more"],
+              "certificate": {"seed": seed, "heads": [{"steps": 10, "draws": heads, "pixels": heads}]}}  # fmt: skip
+    (folder / "cell.json").write_text(json.dumps(record))
+    d = np.array(dice)
+    pd.DataFrame({"case": [f"c{i}" for i in range(len(d))], "patient": [f"p{i // 2}" for i in range(len(d))],
+                  "dice": d, "iou": d / (2 - d), "precision": d, "recall": d, "hd95": np.nan, "assd": 1.0, "nsd": 1.0,
+                  "unit": "px", "empty": "none"}).to_csv(folder / "cases.csv", index=False)  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    for method, dice in DICE.items():
+        finished(tmp_path / "results", method, dice)
+    return Store(tmp_path / "results")
+
+
+def test_table_1_holds_mean_and_std_over_the_test_images(store: Store, tmp_path: Path) -> None:
+    write(store, tmp_path / "reports")
+    table = pd.read_csv(tmp_path / "reports" / "cpu" / "table1-phantom.csv").set_index("method")
+    for method, values in DICE.items():
+        dice = np.array(values)
+        iou = dice / (2 - dice)
+        expected = [dice.mean(), dice.std(ddof=1), iou.mean(), iou.std(ddof=1)]
+        found = table.loc[method, ["dice_mean", "dice_std", "iou_mean", "iou_std"]].astype(float)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+        assert tuple(table.loc[method, ["patients", "cases"]]) == (2, 4)
+    text = (tmp_path / "reports" / "cpu" / "table1-phantom.md").read_text()
+    assert "| UNET | **81.25 ± 15.48** |" in text
+    assert "| FCN | 73.75 ± 17.97 |" in text
+    assert "MR: 2 patients, 4 cases tested." in text
+    assert "Certificates: all agree" in text
+    assert "PHANTOM data (simulated), profile 'cpu'" in text
+
+
+def test_a_method_that_saw_other_data_is_named(store: Store) -> None:
+    finished(store.root, "other", DICE["fcn"], heads="another")
+    (table,) = tables.collect(store, "cpu")
+    assert any(note.startswith("Certificates DIFFER") and "MR: other" in note for note in table.notes)
+
+
+def test_real_and_phantom_never_meet_in_a_table(store: Store) -> None:
+    finished(store.root, "unet", (0.1, 0.2), source="real")
+    real, phantom = tables.collect(store, "cpu")
+    assert (real.source, phantom.source) == ("real", "phantom")
+    assert len(real.cases) == 2
+    assert len(phantom.cases) == 8
+
+
+def test_two_versions_of_a_dataset_are_two_columns(store: Store) -> None:
+    finished(store.root, "unet", (0.1, 0.2), digest="fedcba9876")
+    (table,) = tables.collect(store, "cpu")
+    assert list(table.columns.values()) == ["MR abcdef01", "MR fedcba98"]
+    assert "| - | - |" in tables.markdown(table)
+
+
+def test_methods_tested_on_other_cases_are_marked(store: Store) -> None:
+    finished(store.root, "third", (0.5, 0.6))
+    (table,) = tables.collect(store, "cpu")
+    assert any("NOT the same cases" in note for note in table.notes)
+
+
+def test_seeds_are_averaged_and_counted(store: Store) -> None:
+    finished(store.root, "unet", tuple(d + 0.02 for d in DICE["unet"]), seed=36)
+    (table,) = tables.collect(store, "cpu")
+    assert table.scores().loc[("mr@phantom-abcdef01", "unet"), "dice_mean"] == pytest.approx(0.8225)
+    assert any(note.startswith("Seeds: 35, 36") and "One seed" not in note for note in table.notes)
+
+
+def test_a_failed_cell_has_its_place(store: Store) -> None:
+    work = store.root / "cpu" / "mr@phantom-abcdef01" / "sam" / "f0-s35.part"
+    work.mkdir(parents=True)
+    (work / "error.txt").write_text("Traceback\nValueError: 100 % wrong_\n")
+    (table,) = tables.collect(store, "cpu")
+    assert "| sam | failed | failed |" in tables.markdown(table)
+    assert "Failed: MR, sam: ValueError: 100 % wrong_" in tables.markdown(table)
+
+
+def test_the_report_regenerates_to_the_byte(store: Store, tmp_path: Path) -> None:
+    first = {p.name: p.read_bytes() for p in write(store, tmp_path / "one")}
+    second = {p.name: p.read_bytes() for p in write(store, tmp_path / "two")}
+    assert first == second
+    assert set(first) == {f"table1-phantom.{s}" for s in ("md", "tex", "csv")} | {
+        f"figure8-phantom.{s}" for s in ("png", "pdf")
+    }
+
+
+def test_the_figure_is_large_enough_to_print(store: Store, tmp_path: Path) -> None:
+    path = next(p for p in write(store, tmp_path) if p.suffix == ".png")
+    with Image.open(path) as image:
+        assert min(image.size) > 500
+        assert len(image.convert("RGB").getcolors(1 << 24)) > 20
+
+
+def test_the_report_needs_no_torch(store: Store, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path; from bench.report import write; from bench.store import Store\n"
+        f"print(len(write(Store(Path({str(store.root)!r})), Path({str(tmp_path / 'r')!r}))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "5", done.stderr
+
+
+def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="run: bench run"):
+        write(Store(tmp_path), tmp_path / "r")
+
+
+def test_an_unknown_profile_names_what_there_is(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="finished cells are under: cpu"):
+        write(store, tmp_path / "r", "paper")
+
+
+def test_latex_escapes_what_users_name() -> None:
+    assert escape("a_b & 5% #1 {x} $y$ \\z ~^") == (
+        r"a\_b \& 5\% \#1 \{x\} \$y\$ \textbackslash{}z \textasciitilde{}\textasciicircum{}"
+    )
+
+
+@pytest.mark.parametrize("how", ["alone", "input"])
+def test_the_latex_compiles_as_it_is_and_inside_a_paper(store: Store, tmp_path: Path, how: str) -> None:
+    compiler = shutil.which("pdflatex")
+    if not compiler:
+        pytest.skip("no LaTeX compiler is installed")
+    finished(store.root, "own_method:width=3", DICE["fcn"])
+    path = next(p for p in write(store, tmp_path) if p.suffix == ".tex")
+    if how == "input":
+        paper = path.with_name("paper.tex")
+        paper.write_text(
+            "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}Before.\\input{table1-phantom.tex}"
+            "After.\\end{document}"
+        )
+        path = paper
+    done = subprocess.run([compiler, "-interaction=nonstopmode", "-halt-on-error", path.name], cwd=path.parent,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert path.with_suffix(".pdf").stat().st_size > 1000

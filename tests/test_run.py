@@ -1,0 +1,300 @@
+"""`bench run` and its companions, as a user calls them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+Make = Callable[..., Path]
+
+PLUGIN = '''
+import os, signal
+from dataclasses import dataclass
+from torch import nn
+from bench.method import Method
+from bench.options import option
+
+@dataclass(frozen=True)
+class Faulty(Method):
+    """Fails in the way that its option says."""
+    how: str = option("raise", "how it fails", choices=("raise", "kill", "shape"))
+    title = "Faulty"
+    source = "tests"
+
+    def build(self, task):
+        if self.how == "raise":
+            raise RuntimeError("no such luck")
+        return nn.Conv2d(1, 1, 1)
+
+    def loss(self, net, image, mask, rng):
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(net, image, mask, rng)
+
+    def predict(self, net, image, rng):
+        return image[..., :5]
+'''
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that acts as an installed package with a method that fails."""
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "faulty_plugin.py").write_text(PLUGIN)
+    info = folder / "faulty-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[verdiff_bench.methods]\nfaulty = faulty_plugin:Faulty\n")
+    return folder
+
+
+class Bench:
+    """Calls the command line in an empty folder of its own."""
+
+    def __init__(self, home: Path, plugin: Path) -> None:
+        self.home = home
+        self.env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plugin), *sys.path]), "COLUMNS": "200"}
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-m", "bench.cli", *words], cwd=self.home, env=self.env, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, out + err
+        return out + err
+
+    def run(self, data: Path, methods: str = "unet", *words: str, code: int = 0) -> str:
+        return self("run", "--methods", methods, "--datasets", "mr", "--data", str(data), "--profile", "smoke", *words,
+                    code=code)  # fmt: skip
+
+    def cell(self, method: str = "unet", label: str = "f0-s35") -> Path:
+        return next((self.home / "results" / "smoke").glob(f"mr@real-*/{method}/{label}"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, plugin: Path) -> Bench:
+    home = tmp_path / "home"
+    home.mkdir()
+    return Bench(home, plugin)
+
+
+def digests(root: Path, *patterns: str) -> dict[str, str]:
+    files = sorted(path for pattern in patterns for path in root.rglob(pattern) if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
+
+
+def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(bench: Bench, slices: Make) -> None:
+    data = slices()
+    out = bench.run(data, "unet,fcn")
+    assert "| U-Net |" in out
+    assert "Certificates: all agree" in out
+    folder = bench.cell()
+    assert {p.name for p in folder.iterdir()} == {
+        "cell.json", "train.csv", "cases.csv", "predictions", "model.safetensors", "log.txt"
+    }  # fmt: skip
+    record = json.loads((folder / "cell.json").read_text())
+    assert record["source"] == "real"
+    assert record["spec"]["dataset"]["name"] == "mr"
+    assert record["certificate"]["seed"] == 35
+    assert record["versions"]["torch"]
+    assert record["device"]
+    assert record["timings"]["train_seconds"] > 0
+    cases = pd.read_csv(folder / "cases.csv")
+    assert np.allclose(cases.iou, cases.dice / (2 - cases.dice))
+    assert (cases[["tp", "fp", "fn", "tn"]].sum(axis=1) == 60 * 44).all()
+    assert {p.stem for p in (folder / "predictions").iterdir()} == set(cases["case"])
+    before = digests(bench.home / "results", "*")
+    assert "All 2 cells are finished already" in bench.run(data, "unet,fcn")
+    assert digests(bench.home / "results", "*") == before
+    out = bench.run(data, "unet,fcn,unet:width=5")
+    assert "3 cells, 1 to run" in out
+    assert "U-Net (width=5)" in out
+
+
+def test_jobs_do_not_change_a_result(bench: Bench, slices: Make) -> None:
+    data = slices()
+    bench.run(data, "unet,deeplabv3", "--jobs", "1", "--out", "one", "--report", "report-one")
+    bench.run(data, "unet,deeplabv3", "--jobs", "2", "--out", "two", "--report", "report-two")
+    assert digests(bench.home / "one", *RESULTS) == digests(bench.home / "two", *RESULTS)
+    assert digests(bench.home / "report-one", "*") == digests(bench.home / "report-two", "*")
+
+
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(bench: Bench, slices: Make, tmp_path: Path) -> None:
+    data = slices()
+    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
+    profile = tmp_path / "long.toml"
+    profile.write_text(text.replace("steps = 4", "steps = 300").replace("patience = 2", "patience = 999"))
+    words = ("run", "--methods", "unet", "--datasets", "mr", "--data", str(data), "--profile", str(profile))
+    bench(*words, "--out", "whole")
+    process = bench.start(*words, "--out", "killed")
+    checkpoints = bench.home / "killed"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.rglob("checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for pid in [*_children(process.pid), process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    assert not list(checkpoints.rglob("cell.json"))
+    bench(*words, "--out", "killed")
+    assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(words[1]) == pid:
+            found += [*_children(int(stat.parent.name)), int(stat.parent.name)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("raise", "RuntimeError: no such luck"), ("kill", "killed by SIGKILL"), ("shape", "predict gave shape")],
+)
+def test_a_failing_cell_keeps_its_reason_and_the_rest_goes_on(
+    bench: Bench, slices: Make, how: str, reason: str
+) -> None:
+    data = slices()
+    out = bench.run(data, f"faulty:how={how},unet", code=1)
+    assert reason in out
+    assert "| U-Net |" in out
+    assert "| failed |" in out
+    kept = bench.cell(f"faulty,how={how}", "f0-s35.part") / "error.txt"
+    assert reason in kept.read_text()
+    assert "1 to run" in bench.run(data, f"faulty:how={how},unet", code=1)
+
+
+def test_folds_and_seeds_are_axes(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(patients=6), "unet", "--folds", "3", "--seeds", "2")
+    assert "6 cells, 6 to run" in out
+    assert "6 patients, 12 cases tested" in out
+    labels = sorted(p.name for p in bench.cell(label="f0of3-s35").parent.iterdir())
+    assert labels == [f"f{fold}of3-s{seed}" for fold in range(3) for seed in (35, 36)]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet,fcn", "--dry-run")
+    assert "to be prepared" in out
+    assert "2 cells to run" in out
+    assert list(bench.home.iterdir()) == []
+
+
+def test_phantoms_are_named_as_such_and_can_be_refused(bench: Bench) -> None:
+    out = bench("run", "--methods", "unet", "--datasets", "xray", "--profile", "smoke")
+    assert "PHANTOM data (simulated)" in out
+    record = json.loads(next(bench.home.rglob("cell.json")).read_text())
+    assert record["source"] == "phantom"
+    assert "--real-only" in bench("run", "--datasets", "xray", "--profile", "smoke", "--real-only", code=2)
+
+
+def test_an_edited_protocol_never_overwrites(bench: Bench, slices: Make, tmp_path: Path) -> None:
+    data = slices()
+    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
+    profile = tmp_path / "mine.toml"
+    words = ("run", "--methods", "unet", "--datasets", "mr", "--data", str(data), "--profile", str(profile))
+    profile.write_text(text)
+    bench(*words)
+    profile.write_text(text.replace("steps = 4", "steps = 5"))
+    assert "was made under another protocol" in bench(*words, code=2)
+
+
+def _one_value(data: Path) -> None:
+    Image.fromarray(np.full((60, 44), 9, np.uint8)).save(data / "mr" / "images" / "1_0.png")
+
+
+BAD = {
+    "unknown method": (["--methods", "unett"], "did you mean 'unet'"),
+    "unknown dataset": (["--datasets", "mri"], "did you mean 'mr'"),
+    "unknown option": (["--methods", "unet:wide=3"], "unet has no option 'wide'"),
+    "bad option value": (["--methods", "unet:width=-3"], "-3 is too small"),
+    "unknown profile": (["--profile", "smok"], "did you mean 'smoke'"),
+    "no data there": (["--data", "/nowhere/at/all"], "--data /nowhere/at/all is not there"),
+    "no device": (["--device", "cuda:77"], "device 'cuda:77' cannot be used"),
+    "results in a file": (["--out", "/dev/null/results"], "results folder /dev/null/results cannot be written"),
+    "options for a phantom": (["--datasets", "xray:good_central=on"], "is not there; give --data DIR"),
+    "too many folds": (["--folds", "50"], "6 patients cannot be split: expected at least 50"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_wrong_use_is_one_line_and_code_2(bench: Bench, slices: Make, what: str) -> None:
+    words, message = BAD[what]
+    base = {"--methods": "unet", "--datasets": "mr", "--data": str(slices()), "--profile": "smoke"}
+    merged = base | dict([words])
+    out = bench("run", *(word for pair in merged.items() for word in pair), code=2)
+    assert message in out
+    assert "Traceback" not in out
+    assert not list(bench.home.rglob("cell.json"))
+
+
+def test_bad_data_is_found_before_anything_trains(bench: Bench, slices: Make) -> None:
+    data = slices()
+    _one_value(data)
+    out = bench.run(data, code=2)
+    lines = [line for line in out.splitlines() if line.startswith("bench: ")]
+    assert len(lines) == 1
+    assert "1_0.png: every pixel is 9, expected an image; repair or remove the case" in lines[0]
+    assert not list(bench.home.rglob("cell.json"))
+
+
+def test_an_empty_mask_is_data(bench: Bench, slices: Make) -> None:
+    data = slices()
+    for path in (data / "mr" / "labels").iterdir():
+        if not path.name.startswith("1_"):
+            Image.fromarray(np.zeros((60, 44), np.uint8)).save(path)
+    bench.run(data)
+    cases = pd.read_csv(bench.cell() / "cases.csv", keep_default_na=False)
+    assert set(cases.empty) <= {"truth", "both", "none"}
+    assert {"truth", "both"} & set(cases.empty)
+
+
+def test_data_list_and_preview(bench: Bench, slices: Make) -> None:
+    data = slices()
+    rows = json.loads(
+        bench("data", "list", "--datasets", "mr,xray", "--data", str(data), "--profile", "smoke", "--json")
+    )
+    told = [(row["name"], row["source"], row["patients"], row["cases"]) for row in rows]
+    assert told == [("mr", "real", 6, 12), ("xray", "phantom", 5, 5)]
+    out = bench("data", "preview", "--datasets", "mr", "--data", str(data), "--to", "sheets")
+    with Image.open(bench.home / out.strip()) as sheet:
+        assert min(sheet.size) > 300
+
+
+def test_doctor_and_methods_tell(bench: Bench) -> None:
+    checks = {check["name"]: check for check in json.loads(bench("doctor", "--json"))}
+    assert checks["versions"]["ok"]
+    assert "unet" in checks["methods"]["found"]
+    rows = {row["name"]: row for row in json.loads(bench("methods", "--json"))}
+    assert rows["unet"]["options"]["width"]["default"] == 64
+    assert not rows["smp"]["in_all"]
+
+
+def test_report_without_results_says_what_to_do(bench: Bench) -> None:
+    assert "run: bench run" in bench("report", code=2)
+
+
+def test_the_real_slices_run(bench: Bench, spider: Path) -> None:
+    out = bench.run(spider, "all")
+    assert "8 patients, 11 cases tested" in out
+    assert "Real data, profile 'smoke'" in out
