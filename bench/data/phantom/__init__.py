@@ -1,0 +1,55 @@
+"""Phantoms: simulated spine anatomy for a dataset whose folder is absent, so that everything runs anywhere.
+
+The masks follow the real datasets. CT and MR: bodies and posterior elements, without discs, canal, ribs and the
+sacrum; a vertebra whose body the upper edge cuts is unlabelled in ct-verse (as in VerSe) and labelled in ct-pri and
+mr (as in SPIDER). X-ray: the quadrilaterals of the seventeen bodies T1 to L5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import ct, mr, xray
+
+VERSION = 1  # raise whenever any pixel may change
+
+_RENDERERS = {"ct-verse": ct.render, "ct-pri": ct.render, "mr": mr.render, "xray": xray.render}
+NAMES = tuple(_RENDERERS)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One simulated image with its mask."""
+
+    image: NDArray[np.uint16]  # (H, W), quantised from [0, 1]
+    mask: NDArray[np.uint8]  # (H, W), 0 or 1: vertebra
+    spacing: tuple[float, float] | None  # mm per pixel (row, column)
+
+
+def render(name: str, patient: int, position: int, positions: int, seed: int = 0) -> Slice:
+    """Render one slice of a phantom patient; a pure function of its arguments.
+
+    Args:
+        name: ct-verse, ct-pri, mr or xray.
+        patient: which patient; every number is another one.
+        position: which of the patient's slices, 0 to positions - 1; sagittal slices run from left to right and
+            the middle one is mid-sagittal, X-ray positions are films of slightly other pose and exposure.
+        positions: how many slices the patient has.
+        seed: another seed is another population.
+
+    Raises:
+        ValueError: on an unknown name, a position outside the patient's slices or a negative number.
+    """
+    if name not in _RENDERERS:
+        raise ValueError(f"unknown phantom {name!r}: choose one of {', '.join(NAMES)}")
+    if positions < 1:
+        raise ValueError(f"positions is {positions}: a patient has at least 1 slice")
+    if not 0 <= position < positions:
+        raise ValueError(f"position {position} of {positions} does not exist: choose 0 to {positions - 1}")
+    if patient < 0 or seed < 0:
+        raise ValueError(f"patient {patient} and seed {seed} must be 0 or greater")
+    image, mask, spacing = _RENDERERS[name](name, seed, patient, (position, positions))
+    return Slice(np.round(image * np.float32(65535)).astype(np.uint16), mask, spacing)

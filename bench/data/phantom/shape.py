@@ -1,0 +1,274 @@
+"""Signed distances of vertebrae, discs and canal in a sagittal plane: edges, cortex and mask all come from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .spine import THORACIC, Spine, Vertebra
+from .texture import Array, cut, union
+
+FAR = np.float32(40.0)
+
+
+@dataclass
+class Geometry:
+    """What a sagittal plane cuts, on the grid of (x, y) in mm; distances are negative inside."""
+
+    bone: Array  # all vertebrae and the sacrum
+    body: Array  # their bodies alone
+    owner: NDArray[np.int16]  # index of the nearest vertebra
+    a: Array  # position in the owner's frame, relative to half its depth and height
+    h: Array
+    u: Array  # mm from the owner's midline
+    disc: Array
+    disc_a: Array  # position in the nearest disc, relative to half its depth and height
+    disc_h: Array
+    disc_owner: NDArray[np.int16]
+    rib: Array
+    root: Array  # nerve roots in the foramina
+
+
+def cut_plane(spine: Spine, x: Array, y: Array, z: float) -> Geometry:
+    """Cut the spine with the sagittal plane at `z` mm; `x` and `y` (H, W) are patient coordinates in mm."""
+    shape = x.shape
+    bone, body, disc, rib, root, second = (np.full(shape, FAR, np.float32) for _ in range(6))
+    a0, h0, u0, disc_a, disc_h = (np.zeros(shape, np.float32) for _ in range(5))
+    owner, disc_owner = (np.full(shape, -1, np.int16) for _ in range(2))
+    g = Geometry(bone, body, owner, a0, h0, u0, disc, disc_a, disc_h, disc_owner, rib, root)
+    for index, v in enumerate(spine.vertebrae):
+        box = _box(v, x, y)
+        if box is None:
+            continue
+        a, h, u = _local(v, x[box], y[box], z)
+        whole, body = vertebra(v, a, h, u)
+        nearer = whole < g.bone[box]
+        second[box] = np.where(nearer, g.bone[box], np.minimum(second[box], whole))
+        for target, value in (
+            (g.bone, whole), (g.owner, index), (g.a, a / (v.depth / 2)), (g.h, h / (v.height / 2)), (g.u, u),
+        ):  # fmt: skip
+            target[box] = np.where(nearer, value, target[box])
+        g.body[box] = np.minimum(g.body[box], body)
+        if not v.sacral:
+            g.root[box] = np.minimum(g.root[box], _root(v, a, h, u))
+        if v.level < THORACIC:
+            rib = _rib(v, a, h, np.abs(u)) + np.float32(0.4)
+            nearer = rib < np.minimum(g.bone[box], g.rib[box])
+            g.owner[box] = np.where(nearer & (rib < 3), -1, g.owner[box])
+            g.rib[box] = np.minimum(g.rib[box], rib)
+    # Neighbours never touch: half a millimetre of cartilage on either side keeps the facet joints open.
+    g.bone = np.maximum(g.bone, (g.bone - second) / 2 + np.float32(0.45))
+    g.bone = np.minimum(np.where(g.owner == -1, np.maximum(g.bone, g.rib), g.bone), np.maximum(g.rib, 0.6 - g.bone))
+    for index, (upper, lower) in enumerate(zip(spine.vertebrae, spine.vertebrae[1:], strict=False)):
+        _add_disc(g, spine, index, upper, lower, x, y, z)
+    g.disc = np.maximum(g.disc, np.float32(0.25) - g.bone)
+    return g
+
+
+def _box(v: Vertebra, x: Array, y: Array) -> tuple[slice, slice] | None:
+    """Find the rows and columns of the grid that a vertebra may touch; None where it lies outside."""
+    back = v.depth / 2 + v.canal[0] + v.spinous[0] + 14
+    corners = np.array([[a, h, 0.0] for a in (-v.depth / 2 - 9, back) for h in (-v.height / 2 - 24, v.height / 2 + 40)])
+    points = v.centre + corners @ v.axes
+    pitch = float(y[1, 0] - y[0, 0]), float(x[0, 1] - x[0, 0])
+    first = (points[:, 1].min() - float(y[0, 0])) / pitch[0], (points[:, 0].min() - float(x[0, 0])) / pitch[1]
+    last = (points[:, 1].max() - float(y[0, 0])) / pitch[0], (points[:, 0].max() - float(x[0, 0])) / pitch[1]
+    spans = []
+    for low, high, count in zip(first, last, x.shape, strict=True):
+        start, stop = max(0, int(low) - 2), min(count, int(high) + 4)
+        if stop - start < 2:
+            return None
+        spans.append(slice(start, stop))
+    return spans[0], spans[1]
+
+
+def _local(v: Vertebra, x: Array, y: Array, z: float) -> tuple[Array, Array, Array]:
+    """Turn patient coordinates into the vertebra's frame."""
+    dx, dy = x - np.float32(v.centre[0]), y - np.float32(v.centre[1])
+    axes, dz = v.axes.astype(np.float32), np.float32(z - v.centre[2])
+    a, h, u = (dx * row[0] + dy * row[1] + dz * row[2] for row in axes)
+    return a, h, u
+
+
+def vertebra(v: Vertebra, a: Array, h: Array, u: Array) -> tuple[Array, Array]:
+    """Give the signed distances (mm) of a whole vertebra and of its body in its own frame."""
+    body = _body(v, a, h, u)
+    side = np.abs(u)
+    near = float(side.min())
+    canal = _ellipse(a - np.float32(v.depth / 2 + v.canal[0] / 2 - 0.8), u, v.canal[0] / 2, v.canal[1] / 2)
+    whole = union(body, _pedicle(v, a, h, side), 3.0)
+    whole = union(whole, _lamina(v, a, h, side), 2.0)
+    if near < 9:
+        whole = union(whole, _spinous(v, a, h, u), 3.0)
+    if near < v.canal[1] / 2 + v.pedicle[1] + 9:
+        whole = union(whole, _facets(v, a, h, side), 1.5)
+    if near > v.canal[1] / 2:
+        whole = union(whole, _transverse(v, a, h, side), 2.0)
+    return cut(whole, -canal, 1.5), cut(body, -canal, 1.5)
+
+
+def _radial(u: Array, w: Array, ru: Array | float, rw: Array | float) -> Array:
+    """Give the distance to an ellipse along the ray from its centre, finite at the centre."""
+    inner = np.sqrt((u / ru) ** 2 + (w / rw) ** 2) + np.float32(1e-3)
+    return np.sqrt(u * u + w * w + np.float32(1e-4)) * (1 - 1 / inner)
+
+
+def _ellipse(u: Array, w: Array, ru: float, rw: float) -> Array:
+    """Give the distance to an ellipse, bounded inside by the smaller half axis."""
+    return np.maximum(_radial(u, w, ru, rw), np.float32(-min(ru, rw)))
+
+
+def _body(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
+    """Give the distance to a body: waisted elliptic column with a flat back, bowl-shaped end plates and lips."""
+    A, B, H = v.depth / 2, v.width / 2, v.height / 2
+    t = np.clip(h / np.float32(H), -1.15, 1.15)
+    t2 = t * t
+    lip = np.maximum(t2 - np.float32(0.55), 0)
+    scale = 1 - v.waist * (1 - t2) - v.taper * t + v.osteophyte * lip * (0.65 - np.clip(a / A, -1, 1) * 0.35)
+    # The ellipse is longer than the body and cut by the back wall, so the outline is a D seen from above.
+    shift = np.float32(0.16 * A)
+    column = _radial(a - shift, u, A * 1.16 * scale, B * scale)
+    column = cut(column, a - A * scale, 2.0)
+    column = np.maximum(column, np.float32(-A))
+    ra, rl = a / np.float32(0.86 * A), u / np.float32(0.9 * B)
+    bowl = np.maximum(1 - ra * ra - rl * rl, 0)
+    bowl = bowl * (2 - bowl) * np.float32(0.8) + np.float32(0.2) * bowl
+    half = np.float32(H) + a * np.float32(v.wedge / (4 * A))
+    upper = -h - (half - bowl * np.float32(v.concave[0]))
+    lower = h - (half - bowl * np.float32(v.concave[1]) * (1 + np.float32(0.35) * ra))
+    depth, pa, pl = v.schmorl
+    if depth:
+        pit = np.float32(abs(depth)) * np.exp(-(((a - pa) / 4.5) ** 2) - ((u - pl) / 5) ** 2)
+        if depth > 0:
+            upper = upper + pit
+        else:
+            lower = lower + pit
+    return cut(column, np.maximum(upper, lower), 2.2)
+
+
+def _bar(u: Array, w: Array, start: tuple[float, float], end: tuple[float, float]) -> tuple[Array, Array]:
+    """Give the distance to a 2D segment and the position (0 to 1) of the nearest point on it."""
+    du, dw = end[0] - start[0], end[1] - start[1]
+    s = np.clip(((u - start[0]) * du + (w - start[1]) * dw) * np.float32(1 / (du * du + dw * dw)), 0, 1)
+    return np.hypot(u - (start[0] + s * du), w - (start[1] + s * dw)), s
+
+
+def anchor(v: Vertebra) -> tuple[float, float, float]:
+    """Give the middle of the right pedicle (a, h, u) where it leaves the body."""
+    rise = 0.26 if v.level >= 12 else 0.34
+    return v.depth / 2, -rise * v.height, v.canal[1] / 2 + v.pedicle[1] * 0.45
+
+
+def _pedicle(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
+    pa, ph, pl = anchor(v)
+    reach = v.canal[0] * 0.85
+    ring = _radial(h - np.float32(ph), side - np.float32(pl), v.pedicle[0] / 2, v.pedicle[1] / 2)
+    return cut(ring, np.abs(a - np.float32(pa + reach / 2 - 2)) - np.float32(reach / 2 + 3), 2.5)
+
+
+def _lamina(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
+    """Give the distance to the laminae: a plate from each pars to the midline, its lower edge further back."""
+    pa, ph, pl = anchor(v)
+    tall = v.height * (0.40 if v.level >= 12 else 0.52)
+    mid = ph + tall * 0.95
+    lean = np.float32(0.22 if v.level >= 12 else 0.30)
+    sheared = a - (h - np.float32(mid)) * lean
+    plate, s = _bar(sheared, side, (pa + v.canal[0] * 0.66, pl - 0.5), (pa + v.canal[0] + 2.2, 0.0))
+    middle = np.float32(ph + tall * 0.55) + s * np.float32(tall * 0.55)
+    return _radial(plate, h - middle, 3.2, tall)
+
+
+def _spinous(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
+    """Give the distance to the spinous process: a hatchet in the lumbar spine, a tile in the thoracic one."""
+    pa, ph, _ = anchor(v)
+    length, drop, root, tip = v.spinous
+    a0, h0 = pa + v.canal[0] + 0.5, ph + v.height * (0.50 if v.level >= 12 else 0.62)
+    c, s = np.float32(np.cos(drop)), np.float32(np.sin(drop))
+    along = (a - np.float32(a0)) * c + (h - np.float32(h0)) * s
+    across = (h - np.float32(h0)) * c - (a - np.float32(a0)) * s
+    t = np.clip(along / np.float32(length), 0, 1)
+    # The lower edge hangs and the upper edge is nearly straight.
+    width = root + (tip - root) * t
+    plate: Array = np.abs(across - t * t * np.float32(tip * 0.35)) - width
+    plate = cut(plate, np.abs(along - np.float32(length / 2)) - np.float32(length / 2), 5.0)
+    thick = np.float32(2.9 if v.level >= 12 else 2.2) + t * np.float32(1.7) + np.maximum(1 - t * 4, 0) * 3
+    return cut(plate, np.abs(u) - thick, 2.0)
+
+
+def _facets(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
+    """Give the distance to the upper and lower articular processes of either side."""
+    pa, ph, pl = anchor(v)
+    lumbar = v.level >= 12
+    up = v.pedicle[0] / 2 + (9.0 if lumbar else 5.0)
+    down = v.height * (1.02 if lumbar else 0.86)
+    deep = v.canal[0]
+    plate, s = _bar(a, h, (pa + deep * 0.55, ph + 2), (pa + deep * 0.62, ph - up))
+    upper = np.sqrt((plate / 1.0) ** 2 + ((side - (pl + 1.5 + s * 0.5)) * 0.75) ** 2) - (4.6 - 1.6 * s)
+    inset = pl - (3.0 if lumbar else 1.0)
+    plate, s = _bar(a, h, (pa + deep * 0.72, ph + 4), (pa + deep * (1.08 if lumbar else 0.92), ph + down))
+    lower = np.sqrt((plate / 1.0) ** 2 + ((side - inset) * 0.7) ** 2) - (4.4 - 0.8 * s)
+    out: Array = np.minimum(upper, lower)
+    return out
+
+
+def _transverse(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
+    pa, ph, pl = anchor(v)
+    reach, back = (24.0, 6.0) if v.level >= 12 else (17.0, 15.0)
+    bar, s = _bar(a, side, (pa + v.canal[0] * 0.5, pl), (pa + v.canal[0] * 0.5 + back, pl + reach))
+    out: Array = np.hypot(bar, (h - np.float32(ph + 1)) * np.float32(0.75)) - (4.4 - 1.0 * s)
+    return out
+
+
+def _rib(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
+    """Give the distance to the rib: its head beside the upper end plate, its neck before the transverse process."""
+    pa, _, _ = anchor(v)
+    start, end = (pa - 3.0, v.width / 2 + 1.5), (pa + v.canal[0] * 0.5 + 12, v.width / 2 + 18.0)
+    bar, s = _bar(a, side, start, end)
+    middle = s * np.float32(4 + 0.5 * v.height) - np.float32(v.height / 2)
+    out: Array = np.hypot(bar, (h - middle) * np.float32(0.75)) - (4.6 - 1.2 * s)
+    return out
+
+
+def _root(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
+    """Give the distance to the nerve root under the pedicle, which it leaves sideways and downwards."""
+    pa, ph, _ = anchor(v)
+    out = np.clip((np.abs(u) - np.float32(v.canal[1] / 2 - 5)) / 12, 0, 1)
+    spot = np.hypot(a - (pa + 5.5 - out * 3), h - (ph + v.pedicle[0] / 2 + 3.5 + out * 5)) - np.float32(2.6)
+    return np.where(np.abs(u) > v.canal[1] / 2 - 5, spot, FAR)
+
+
+def _add_disc(
+    g: Geometry, spine: Spine, index: int, upper: Vertebra, lower: Vertebra, x: Array, y: Array, z: float
+) -> None:
+    """Add the disc between two bodies: a column between their end plates that may bulge to the back."""
+    top, bottom = upper.point(0, upper.height / 2), lower.point(0, -lower.height / 2)
+    axis = upper.axes + lower.axes
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    centre = (top + bottom) / 2
+    gap = float(np.linalg.norm(top - bottom))
+    A, B = (upper.depth + lower.depth) / 4, min(upper.width, lower.width) / 2
+    reach = np.abs(axis[0, :2]) * (A + 8) + np.abs(axis[1, :2]) * (gap / 2 + 9)
+    pitch = float(y[1, 0] - y[0, 0]), float(x[0, 1] - x[0, 0])
+    spans = []
+    for k, (origin, count) in enumerate(zip((float(y[0, 0]), float(x[0, 0])), x.shape, strict=True)):
+        middle = centre[1 - k] - origin
+        start = max(0, int((middle - reach[1 - k]) / pitch[k]))
+        stop = min(count, int((middle + reach[1 - k]) / pitch[k]) + 2)
+        if stop - start < 2:
+            return
+        spans.append(slice(start, stop))
+    box = spans[0], spans[1]
+    dx, dy, dz = x[box] - np.float32(centre[0]), y[box] - np.float32(centre[1]), np.float32(z - centre[2])
+    a, h, u = (dx * r[0] + dy * r[1] + dz * r[2] for r in axis.astype(np.float32))
+    bulge = spine.disc_bulge[index]
+    column = _radial(a - np.float32(0.16 * A), u, A * 1.16 + 0.5 + bulge * 0.35, B + 0.5)
+    column = cut(column, a - np.float32(A - 1.0 + bulge), 3.0)
+    disc = cut(column, np.abs(h) - np.float32(gap / 2 + 4.5), 1.0)
+    nearer = disc < g.disc[box]
+    for target, value in (
+        (g.disc, disc), (g.disc_a, a / np.float32(A)), (g.disc_h, h / np.float32(gap / 2 + 1.5)),
+        (g.disc_owner, index),
+    ):  # fmt: skip
+        target[box] = np.where(nearer, value, target[box])

@@ -1,0 +1,256 @@
+"""One patient's spine: levels, sizes, sagittal and coronal curve, and disease, in millimetres.
+
+Patient axes: x grows to the back, y to the feet, z to the right of the patient. Vertebra axes: posterior (a),
+caudal (h), lateral (u), with the origin in the middle of the body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Means of the thoracic and lumbar morphometry of Panjabi et al., Spine 16:888 (1991) and 17:299 (1992), in mm:
+# upper end-plate depth and width, posterior body height, canal depth and width, pedicle height and width.
+# Sacral rows (S1-S5) are typical adult values.
+_DEPTH = (18.5, 19.6, 22.7, 23.3, 24.3, 26.0, 27.4, 27.9, 29.3, 30.5, 31.9, 32.8, 34.1, 34.6, 35.2, 35.5, 34.7)
+_WIDTH = (24.5, 24.9, 24.6, 24.5, 24.9, 26.2, 27.8, 29.5, 30.6, 31.9, 34.9, 39.0, 41.2, 42.6, 44.1, 46.6, 47.3)
+_HEIGHT = (14.1, 15.6, 15.7, 16.2, 16.2, 17.4, 18.2, 18.7, 19.3, 20.2, 21.3, 22.7, 23.8, 24.3, 23.8, 24.1, 22.9)
+_CANAL_DEPTH = (16, 15.5, 15.6, 15.9, 16, 15.8, 15.9, 15.9, 15.7, 15.5, 16.1, 18.1, 19.0, 18.2, 17.5, 18.6, 19.7)
+_CANAL_WIDTH = (21, 19.3, 18.5, 17.3, 17.3, 17.4, 17.3, 17.7, 17.9, 18.2, 19.4, 22.2, 23.7, 23.8, 24.3, 25.4, 27)
+_PEDICLE_HEIGHT = (9.6, 11, 11.9, 12, 11.5, 12, 12, 12.5, 13.9, 14.9, 17.4, 16.7, 15.9, 15.0, 14.4, 15.5, 16)
+_PEDICLE_WIDTH = (8, 7.8, 6, 5, 5, 5.4, 5.9, 6.2, 6.7, 7.6, 8.4, 8.6, 8.6, 8.3, 10.2, 12.5, 16)
+_DISC = (3.5, 3.2, 3.2, 3.3, 3.4, 3.6, 3.9, 4.2, 4.7, 5.3, 6.0, 6.8, 7.8, 9.0, 10.0, 10.8, 9.5)
+# Tilt of the body (degrees, front end down is positive) of an adult with 40 degrees of sacral slope, 60 of lumbar
+# lordosis and 45 of kyphosis (Roussouly & Nnadi, Eur Spine J 19:1824, 2010), and the wedge of the body itself.
+_TILT = (25, 23, 20, 16, 11, 5, -1, -6, -11, -15, -18, -19, -17.5, -13, -6, 5, 21)
+_WEDGE = (3, 3, 3.5, 3.5, 4, 4, 4, 4, 3.5, 3, 3, 3, 2, 0.5, -1, -3, -8)
+_SPINOUS_DROP = (28, 32, 38, 45, 52, 56, 56, 52, 44, 34, 24, 16, 11, 9, 8, 9, 14)
+_SPINOUS_LENGTH = (30, 30, 30, 32, 34, 36, 36, 34, 30, 27, 25, 25, 27, 29, 29, 27, 21)
+_SACRAL = {
+    "depth": (31.0, 22.0, 17.0, 14.0, 11.0),
+    "height": (29.0, 24.0, 20.0, 17.0, 15.0),
+    "width": (86.0, 72.0, 62.0, 54.0, 40.0),
+    "tilt": (4.0, 6.0, 0.0, -12.0, -28.0),
+    "canal": (17.0, 13.0, 10.0, 7.0, 5.0),
+}
+THORACIC, LUMBAR = 12, 5
+
+
+@dataclass(frozen=True)
+class Vertebra:
+    """One vertebra (or sacral piece): where it is, how it is turned, its measures in mm and its disease."""
+
+    level: int  # 0 is T1, 11 is T12, 12 is L1; sacral pieces follow the last lumbar one
+    sacral: bool
+    depth: float
+    width: float
+    height: float
+    wedge: float  # posterior minus anterior height
+    taper: float  # relative loss of depth from the upper to the lower end plate
+    concave: tuple[float, float]  # depth of the upper and lower end plate's bowl
+    waist: float
+    osteophyte: float
+    schmorl: tuple[float, float, float]  # depth (negative: lower end plate), a, u
+    density: float  # trabecular bone relative to a healthy adult
+    canal: tuple[float, float]
+    pedicle: tuple[float, float]  # height, width
+    spinous: tuple[float, float, float, float]  # length, drop in radians, half height at root and at tip
+    lesion: tuple[float, float, float, float]  # haemangioma: a, h, u, radius (0: none)
+    modic: tuple[float, float]  # fatty (positive) or sclerotic (negative) marrow under each end plate
+    centre: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    axes: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))  # rows a, h, u
+
+    def point(self, a: float, h: float, u: float = 0.0) -> NDArray[np.float64]:
+        """Give the patient coordinates of a point in the vertebra's frame."""
+        out: NDArray[np.float64] = self.centre + np.array([a, h, u]) @ self.axes
+        return out
+
+
+@dataclass(frozen=True)
+class Spine:
+    """A patient's vertebrae from T1 to the sacrum's last piece, and the discs below each."""
+
+    vertebrae: tuple[Vertebra, ...]
+    disc_height: tuple[float, ...]
+    disc_health: tuple[float, ...]  # 1 is a well hydrated nucleus, 0 a black disc
+    disc_bulge: tuple[float, ...]  # mm beyond the end plates, to the back
+    size: float
+
+    @property
+    def mobile(self) -> tuple[Vertebra, ...]:
+        """Give the vertebrae above the sacrum."""
+        return tuple(v for v in self.vertebrae if not v.sacral)
+
+
+def build(
+    rng: np.random.Generator,
+    *,
+    disease: float,
+    cobb: tuple[float, float] = (0.0, 14.0),
+    bend: float = 0.0,
+    transitional: bool = True,
+) -> Spine:
+    """Draw a patient's spine.
+
+    Args:
+        rng: the patient's generator.
+        disease: 0 for healthy young adults to 1 for an old clinical population.
+        cobb: range of the scoliosis angle in degrees.
+        bend: degrees by which a film's pose straightens or deepens the coronal curve.
+        transitional: allow four or six lumbar vertebrae (about one patient in twelve).
+    """
+    size = float(np.clip(rng.normal(1.0, 0.06), 0.86, 1.16))
+    age = float(np.clip(rng.beta(2, 2) * (0.25 + 0.75 * disease), 0, 1))
+    draw = rng.random()
+    lumbar = list(range(12, 17))
+    if transitional and draw < 0.05:
+        lumbar = [12, 13, 14, 15, 15, 16]
+    elif transitional and draw < 0.08:
+        lumbar = [12, 13, 15, 16]
+    rows = list(range(12)) + lumbar
+    tilt, coronal, turn = _curves(rng, rows, cobb, bend)
+    discs = _discs(rng, rows, age, size, disease)
+    shapes = [_shape(rng, row, size, age, disease) for row in rows] + [_sacral(rng, k, size) for k in range(5)]
+    vertebrae = _chain(shapes, tilt, coronal, turn, discs[0], _slips(rng, len(shapes), disease, len(rows)))
+    height, health, bulge = discs
+    return Spine(tuple(vertebrae), tuple(height), tuple(health), tuple(bulge), size)
+
+
+def _curves(
+    rng: np.random.Generator, rows: list[int], cobb: tuple[float, float], bend: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Draw tilt, coronal tilt and axial turn (radians) of each vertebra and sacral piece."""
+    slope, deep, lean = rng.normal(0, 7), rng.normal(1.0, 0.16), rng.normal(0, 2.5)
+    kyphosis = np.clip(rng.normal(1.0, 0.2), 0.5, 1.6)
+    base = np.array([_TILT[r] for r in rows], float)
+    lumbar = np.array([r >= 12 for r in rows])
+    tilt = np.where(lumbar, (base + 18) * deep - 18, (base + 18) * kyphosis - 18)
+    tilt += lean + slope * np.clip((np.arange(len(rows)) - 11) / 6.0, 0, 1) + rng.normal(0, 0.8, len(rows))
+    sacral = 40 + lean + slope + (deep - 1) * 40 + np.array(_SACRAL["tilt"]) * rng.uniform(0.6, 1.4)
+    tilt = np.concatenate([tilt, sacral])
+    # A main curve of half a sine period between its end vertebrae, balanced by smaller ones above and below.
+    angle = rng.uniform(*cobb) + bend
+    apex, half = rng.uniform(5.0, 13.5), rng.uniform(3.0, 4.6)
+    side = rng.choice([-1.0, 1.0])
+    place = np.arange(len(tilt)) - apex
+    fall = np.exp(-((place / (half * 1.9)) ** 2))
+    coronal = side * angle / 2 * 1.22 * np.sin(np.clip(place / half, -3.0, 3.0) * np.pi / 2) * fall
+    coronal += rng.normal(0, 0.5, len(tilt)) + rng.normal(0, 0.6)
+    turn = side * angle * 0.35 * np.cos(np.clip(place / half, -2, 2) * np.pi / 2) * fall + rng.normal(0, 2.0)
+    return np.deg2rad(tilt), np.deg2rad(coronal), np.deg2rad(turn)
+
+
+def _discs(
+    rng: np.random.Generator, rows: list[int], age: float, size: float, disease: float
+) -> tuple[list[float], list[float], list[float]]:
+    """Draw height, health and bulge of the disc under each vertebra (thin remnants inside the sacrum)."""
+    heights, health, bulge = [], [], []
+    for row in rows:
+        low = 0.25 if row >= 14 else 0.0  # the lowest lumbar discs fail first
+        well = float(np.clip(0.95 - age * 0.9 - low * disease + rng.normal(0, 0.22), 0, 1))
+        narrow = 1.0 - 0.55 * max(0.0, 0.45 - well) / 0.45 * rng.uniform(0.3, 1.0)
+        heights.append(_DISC[row] * size * narrow * rng.uniform(0.9, 1.1))
+        health.append(well)
+        bulge.append(float(0.6 + (1 - well) * rng.gamma(2.0, 1.1)))
+    return [*heights, 1.8, 0.6, 0.3, 0.3, 0.3], [*health, *[0.3] * 5], [*bulge, *[0.0] * 5]
+
+
+def _slips(rng: np.random.Generator, count: int, disease: float, mobile: int) -> NDArray[np.float64]:
+    """Draw the forward slip (mm) of each vertebra on the one below: spondylolisthesis in a few patients."""
+    slip = rng.normal(0, 0.35, count)
+    if rng.random() < 0.18 * disease:
+        slip[mobile - 1 - int(rng.integers(0, 3))] += rng.choice([1.0, 1.0, -0.6]) * rng.uniform(3.0, 9.0)
+    slip[mobile:] = 0.0
+    return slip
+
+
+def _shape(rng: np.random.Generator, row: int, size: float, age: float, disease: float) -> Vertebra:
+    """Draw one vertebra's measures and disease; `_chain` puts it in its place."""
+    lumbar = row >= 12
+    height = _HEIGHT[row] * size * rng.normal(1.06, 0.025)
+    depth = _DEPTH[row] * size * rng.normal(1.0, 0.02)
+    wedge = depth * float(np.tan(np.deg2rad(_WEDGE[row] + rng.normal(0, 1.0))))
+    concave = [float(rng.uniform(1.0, 2.2)), float(rng.uniform(1.2, 2.6))]
+    density = float(np.clip(1.15 - 0.7 * age + rng.normal(0, 0.08), 0.3, 1.3))
+    if rng.random() < 0.10 * disease * (1.6 if 9 <= row <= 14 else 0.7):
+        kind = rng.integers(0, 3)
+        loss = height * rng.uniform(0.18, 0.45)
+        if kind == 0:  # anterior wedge fracture
+            wedge += loss
+            height -= loss / 2
+        elif kind == 1:  # biconcave fracture
+            concave = [c + loss * 0.45 for c in concave]
+        else:  # crush fracture
+            height -= loss
+        density *= 1.2  # impacted trabeculae
+    schmorl = (0.0, 0.0, 0.0)
+    if rng.random() < 0.05 + 0.12 * disease:
+        sign = rng.choice([-1.0, 1.0])
+        pit = rng.uniform((2.5, -0.18 * depth, -8), (6.0, 0.25 * depth, 8))
+        schmorl = (float(sign * pit[0]), float(pit[1]), float(pit[2]))
+    lesion = (0.0, 0.0, 0.0, 0.0)
+    if rng.random() < 0.07:
+        spot = rng.uniform((-0.2 * depth, -0.2 * height, -10, 3), (0.2 * depth, 0.2 * height, 10, 8))
+        lesion = (float(spot[0]), float(spot[1]), float(spot[2]), float(spot[3]))
+    modic = rng.normal(0, 1, 2) * (rng.random(2) < 0.3 * age * (1.3 if lumbar else 0.5))
+    drop = np.deg2rad(_SPINOUS_DROP[row] + rng.normal(0, 4))
+    blade = (5.5, 8.5) if lumbar else (4.5, 4.2)
+    length, root, tip = (size * mean * float(rng.normal(1, 0.09)) for mean in (_SPINOUS_LENGTH[row], *blade))
+    return Vertebra(
+        level=row, sacral=False, depth=depth, width=_WIDTH[row] * size, height=height, wedge=wedge,
+        taper=float(rng.normal(-0.03, 0.015)), concave=(concave[0], concave[1]), waist=float(rng.uniform(0.05, 0.13)),
+        osteophyte=float(max(0.0, rng.normal(0.02 + 0.16 * age, 0.06))), schmorl=schmorl, density=density,
+        canal=(_CANAL_DEPTH[row] * size * float(rng.uniform(0.88, 1.02)), _CANAL_WIDTH[row] * size),
+        pedicle=(_PEDICLE_HEIGHT[row] * size, _PEDICLE_WIDTH[row] * size),
+        spinous=(length, float(drop), root, tip), lesion=lesion, modic=(float(modic[0]), float(modic[1])),
+    )  # fmt: skip
+
+
+def _sacral(rng: np.random.Generator, piece: int, size: float) -> Vertebra:
+    """Draw one sacral piece: a body with wide wings, a narrowing canal and a low crest."""
+    depth = _SACRAL["depth"][piece] * size
+    canal = _SACRAL["canal"][piece] * size
+    return Vertebra(
+        level=17 + piece, sacral=True, depth=depth, width=_SACRAL["width"][piece] * size,
+        height=_SACRAL["height"][piece] * size, wedge=-depth * 0.06, taper=0.12,
+        concave=(1.2 if piece == 0 else 0.3, 0.3), waist=0.03, osteophyte=0.0, schmorl=(0.0, 0.0, 0.0),
+        density=float(rng.normal(0.9, 0.08)), canal=(canal, canal * 1.7), pedicle=(17.0 * size, 20.0 * size),
+        spinous=(9.0 * size, 0.7, 7.0 * size, 5.0 * size), lesion=(0.0, 0.0, 0.0, 0.0), modic=(0.0, 0.0),
+    )  # fmt: skip
+
+
+def _chain(
+    shapes: list[Vertebra],
+    tilt: NDArray[np.float64],
+    coronal: NDArray[np.float64],
+    turn: NDArray[np.float64],
+    discs: list[float],
+    slip: NDArray[np.float64],
+) -> list[Vertebra]:
+    """Stack the bodies on each other along their own axes; S1's upper end plate is the origin."""
+    axes = [_axes(t, c, r) for t, c, r in zip(tilt, coronal, turn, strict=True)]
+    first = next(i for i, s in enumerate(shapes) if s.sacral)
+    half = [s.height / 2 for s in shapes]
+    centres = [np.zeros(3)] * len(shapes)
+    centres[first] = axes[first][1] * half[first]
+    for i in range(first - 1, -1, -1):
+        mean = (axes[i][1] + axes[i + 1][1]) / 2
+        step = axes[i][1] * half[i] + mean * discs[i] + axes[i + 1][1] * half[i + 1]
+        centres[i] = centres[i + 1] - step - axes[i + 1][0] * slip[i]
+    for i in range(first + 1, len(shapes)):
+        centres[i] = centres[i - 1] + axes[i - 1][1] * half[i - 1] + axes[i][1] * (half[i] + discs[i - 1])
+    return [replace(s, centre=c, axes=x) for s, c, x in zip(shapes, centres, axes, strict=True)]
+
+
+def _axes(tilt: float, coronal: float, turn: float) -> NDArray[np.float64]:
+    """Give the rows (posterior, caudal, lateral) of a vertebra's frame in patient axes."""
+    ct, st, cc, sc = np.cos(tilt), np.sin(tilt), np.cos(coronal), np.sin(coronal)
+    down = np.array([st * cc, ct * cc, sc])
+    side = np.array([0.0, -sc, cc])
+    side -= down * (side @ down)
+    side /= np.linalg.norm(side)
+    back = np.cross(down, side)
+    turned = back * np.cos(turn) + side * np.sin(turn)
+    return np.stack([turned, down, side * np.cos(turn) - back * np.sin(turn)])
