@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.method import Method, Task
 from bench.options import option
-from methods.batch_one import NOTE, mend_pooled_norms
+from methods.pooled_norm import mend_pooled_norms, note
 from methods.resnet import for_grey
 
 
@@ -16,26 +16,26 @@ from methods.resnet import for_grey
 class DeepLabv3(Method):
     """39.6 M parameters at width 64: atrous spatial pyramid with rates 12, 24, 36 at output stride 8."""
 
-    width: int = option(64, "channels of the stem; all other widths follow", choices=("16", "32", "64", "128"))
+    width: int = option(64, "channels of the stem; all other widths follow", choices=("8", "16", "32", "64", "128"))
+    stride: int = option(8, "output stride; 4 leaves out the stem's pooling, for small images", choices=("4", "8"))
 
     title = "DeepLabv3"
     source = "Chen et al.: Rethinking atrous convolution, arXiv 1706.05587; torchvision's deeplabv3_resnet50"
-    scales = {"small": {"width": 16}, "tiny": {"width": 16}}  # noqa: RUF012 - a mapping nobody writes to
+    scales = {"small": {"width": 8, "stride": 4}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2017."""
         return (
-            *((NOTE,) if batch == 1 else ()),
+            *note(batch),
             "ResNet-50 at output stride 8 (2017: ResNet-101 at 16)",
             "from scratch (2017: pretrained on ImageNet)",
             "binary cross entropy + Dice and the harness's Adam (2017: cross entropy, SGD with poly decay, batch 16)",
         )
 
     def build(self, task: Task) -> nn.Module:
-        """Return the network; at batch 1 the pooled branch's batch norm becomes group norm."""
+        """Return the network; in small batches the pooled branch's batch norm is group norm."""
         from torchvision.models.segmentation import deeplabv3_resnet50
 
         net = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=1)
-        if task.batch == 1:
-            mend_pooled_norms(net)
-        return for_grey(net, self.width)
+        mend_pooled_norms(net, task.batch)
+        return for_grey(net, self.width, self.stride)

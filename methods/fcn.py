@@ -15,11 +15,12 @@ from methods.resnet import for_grey
 class FCN(Method):
     """32.9 M parameters at width 64, output stride 8, no auxiliary head."""
 
-    width: int = option(64, "channels of the stem; all other widths follow", choices=("16", "32", "64", "128"))
+    width: int = option(64, "channels of the stem; all other widths follow", choices=("8", "16", "32", "64", "128"))
+    stride: int = option(8, "output stride; 4 leaves out the stem's pooling, for small images", choices=("4", "8"))
 
     title = "FCN"
     source = "Long, Shelhamer, Darrell: FCN, CVPR 2015, arXiv 1411.4038; torchvision's fcn_resnet50"
-    scales = {"small": {"width": 16}, "tiny": {"width": 16}}  # noqa: RUF012 - a mapping nobody writes to
+    scales = {"small": {"width": 8, "stride": 4}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2015."""
@@ -33,4 +34,4 @@ class FCN(Method):
         """Return the network."""
         from torchvision.models.segmentation import fcn_resnet50
 
-        return for_grey(fcn_resnet50(weights=None, weights_backbone=None, num_classes=1), self.width)
+        return for_grey(fcn_resnet50(weights=None, weights_backbone=None, num_classes=1), self.width, self.stride)

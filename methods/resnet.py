@@ -22,15 +22,19 @@ class Logits(nn.Module):
         return cast(Tensor, self.net(x)["out"])
 
 
-def for_grey(net: nn.Module, width: int) -> nn.Module:
-    """Return a torchvision segmenter with a stem of one channel and all widths scaled by `width` / 64.
+def for_grey(net: nn.Module, width: int, stride: int) -> nn.Module:
+    """Return a torchvision segmenter with a stem of one channel, all widths scaled by `width` / 64.
 
-    At 64 all but the stem is torchvision's own, weights included.
+    At 64 and stride 8 all but the stem is torchvision's own, weights included. At stride 4 the stem does not pool.
     """
     _resize(net, width)
-    stem = nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-    net.backbone.conv1 = stem  # type: ignore[union-attr]
+    backbone = cast(nn.Module, net.backbone)
+    backbone.conv1 = nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False)
+    if stride == 4:
+        backbone.maxpool = nn.Identity()
+    for layer in backbone.modules():  # as torchvision initialises its ResNets; its heads keep PyTorch's defaults
+        if isinstance(layer, nn.Conv2d) and (width != WIDTH or layer is backbone.conv1):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return Logits(net)
 
 
@@ -47,7 +51,6 @@ def _resize(module: nn.Module, width: int) -> None:
             shape: dict[str, Any] = {k: getattr(layer, k) for k in ("kernel_size", "stride", "padding", "dilation")}
             bias = layer.bias is not None
             new: nn.Module = nn.Conv2d(scaled(layer.in_channels), scaled(layer.out_channels), **shape, bias=bias)
-            nn.init.kaiming_normal_(cast(Tensor, new.weight), mode="fan_out", nonlinearity="relu")
         elif isinstance(layer, nn.BatchNorm2d):
             new = nn.BatchNorm2d(scaled(layer.num_features))
         elif isinstance(layer, nn.GroupNorm):

@@ -10,7 +10,7 @@ from torch import nn
 from bench.errors import UsageError, did_you_mean
 from bench.method import Inputs, Method, Task
 from bench.options import option
-from methods.batch_one import NOTE, mend_pooled_norms
+from methods.pooled_norm import mend_pooled_norms, note
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SMP(Method):
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return what the harness decides for the library."""
         own = ("from scratch (the library's default is ImageNet)", "binary cross entropy + Dice")
-        return (NOTE, *own) if batch == 1 else own
+        return (*note(batch), *own)
 
     def build(self, task: Task) -> nn.Module:
         """Return the library's network with random weights."""
@@ -53,6 +53,5 @@ class SMP(Method):
 
         settings: dict[str, Any] = {"encoder_weights": None, "in_channels": 1, "classes": 1}
         net: nn.Module = smp.create_model(self.arch, self.encoder, **settings)
-        if task.batch == 1:
-            mend_pooled_norms(net)
+        mend_pooled_norms(net, task.batch)
         return net

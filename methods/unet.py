@@ -62,7 +62,7 @@ class UNet(Method):
     title = "U-Net"
     source = "Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, arXiv 1505.04597; own code"
     inputs = Inputs(multiple=16)
-    scales = {"small": {"width": 16}, "tiny": {"width": 4}}  # noqa: RUF012 - a mapping nobody writes to
+    scales = {"small": {"width": 12}, "tiny": {"width": 4}}  # noqa: RUF012 - a mapping nobody writes to
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2015."""

@@ -40,7 +40,7 @@ def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
         (METHODS, "unet:width=3:width=4", "expected one 'width=VALUE'"),
         (METHODS, "unet:width=wide", "'wide' is no int; the default is 64"),
         (METHODS, "unet:width=0", "0 is too small; expected at least 1"),
-        (METHODS, "fcn:width=17", "'17' is not allowed; did you mean '16'"),
+        (METHODS, "fcn:width=17", "'17' is not allowed; .*Valid: 128, 16, 32, 64, 8"),
         (DATASETS, "mr:good_central=yes", "'yes' is not allowed; .*Valid: off, on"),
         (DATASETS, "mr:labels=spider", "'spider' is not allowed; did you mean 'spider-t2'"),
         (METHODS, " , ", "nothing is named"),

@@ -60,13 +60,14 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.cell"])
+    root = str(store.root.resolve())  # the server's children start in another folder
     waiting = deque(cells)
     running: dict[int, tuple[BaseProcess, Cell]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 cell = waiting.popleft()
-                process: BaseProcess = context.Process(target=_child, args=(cell.to_json(), str(store.root), device))
+                process: BaseProcess = context.Process(target=_child, args=(cell.to_json(), root, device))
                 process.start()
                 running[process.sentinel] = (process, cell)
             wait(list(running), timeout=POLL_SECONDS)

@@ -1,4 +1,7 @@
-"""What batch 1 breaks: batch norm over a pooled 1 x 1 map has one value a channel and cannot train."""
+"""What small batches break: batch norm over a globally pooled map has one value an image.
+
+At batch 1 it cannot train at all; at batch 2 it sends every channel to plus or minus one.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,21 @@ from math import gcd
 from torch import nn
 
 GROUPS = 16
-NOTE = "group norm after global pooling (batch norm over one value cannot train at batch 1)"
+SMALL = 8
+"""Batches below this get group norm."""
 
 
-def mend_pooled_norms(net: nn.Module) -> int:
-    """Replace each batch norm that follows a global pooling by group norm, in place; return how many."""
+def note(batch: int) -> tuple[str, ...]:
+    """Return the deviation that a batch size makes necessary."""
+    values = "one value cannot train" if batch == 1 else f"{batch} values does not normalise"
+    return (f"group norm after global pooling (batch norm over {values})",) if batch < SMALL else ()
+
+
+def mend_pooled_norms(net: nn.Module, batch: int) -> int:
+    """Replace each batch norm that follows a global pooling by group norm if the batch is small; return how many."""
     count = 0
+    if batch >= SMALL:
+        return count
     for sequence in (m for m in net.modules() if isinstance(m, nn.Sequential)):
         pooled = False
         for child in list(sequence):

@@ -1,0 +1,113 @@
+"""The convolutional baselines are true to their sources: sizes, structure, and what they declare."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50
+
+from bench import registry
+from bench.method import Task
+from methods.pooled_norm import SMALL, mend_pooled_norms
+
+pytestmark = pytest.mark.usefixtures("no_network")
+
+
+def build(spec: str, batch: int = 8) -> nn.Module:
+    torch.manual_seed(0)
+    return registry.method(spec).build(Task("mr", ((64, 64),) * 3, batch, 10))
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("unet", 31_036_481),
+        ("unet:width=32", 7_762_465),
+        ("fcn", 32_940_481),
+        ("deeplabv3", 39_627_457),
+        ("smp:arch=Unet:encoder=resnet34", 24_430_097),
+    ],
+)
+def test_full_sizes(spec: str, expected: int) -> None:
+    assert parameters(build(spec)) == expected
+
+
+def test_unet_has_the_topology_of_2015() -> None:
+    net = build("unet")
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert [c.out_channels for c in convolutions] == [
+        64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024,  # contracting
+        512, 512, 256, 256, 128, 128, 64, 64, 1,  # expanding, and the head
+    ]  # fmt: skip
+    assert [c.in_channels for c in convolutions][10:18:2] == [1024, 512, 256, 128]  # skips are concatenated
+    assert {c.kernel_size for c in convolutions[:-1]} == {(3, 3)}
+    up = [m for m in net.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [(u.in_channels, u.out_channels, u.stride) for u in up] == [
+        (1024, 512, (2, 2)), (512, 256, (2, 2)), (256, 128, (2, 2)), (128, 64, (2, 2))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "original"), [("fcn", fcn_resnet50), ("deeplabv3", deeplabv3_resnet50)])
+def test_with_torchvisions_weights_the_answer_is_torchvisions(name: str, original: type) -> None:
+    theirs = original(weights=None, weights_backbone=None, num_classes=1)
+    ours = build(name)
+    state = theirs.state_dict()
+    state["backbone.conv1.weight"] = state["backbone.conv1.weight"].sum(dim=1, keepdim=True)
+    ours.net.load_state_dict(state)
+    image = torch.rand(2, 1, 72, 56)
+    with torch.no_grad():
+        expected = theirs.eval()(image.repeat(1, 3, 1, 1))["out"]
+        torch.testing.assert_close(ours.eval()(image), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["fcn", "deeplabv3"])
+def test_width_and_stride_scale_the_network(name: str) -> None:
+    assert parameters(build(f"{name}:width=32")) < parameters(build(name)) / 3.5
+    assert parameters(build(f"{name}:width=16:stride=4")) == parameters(build(f"{name}:width=16"))
+    for stride, size in ((8, 8), (4, 16)):
+        net = build(f"{name}:width=8:stride={stride}").eval()
+        assert net.net.backbone(torch.rand(1, 1, 64, 64))["out"].shape[-2:] == (size, size)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3", "smp:arch=DeepLabV3Plus:encoder=resnet18"])
+def test_small_batches_get_group_norm_after_pooling_and_say_so(name: str) -> None:
+    pooled = [build(name, batch) for batch in (1, SMALL)]
+    counts = [sum(isinstance(m, nn.GroupNorm) for m in net.modules()) for net in pooled]
+    assert counts == [1, 0]
+    method = registry.method(name)
+    assert any("group norm" in line for line in method.deviations(1))
+    assert not any("group norm" in line for line in method.deviations(SMALL))
+
+
+def test_only_norms_after_global_pooling_are_mended() -> None:
+    net = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))),
+        nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.BatchNorm2d(4)),
+    )
+    assert mend_pooled_norms(net, SMALL) == 0
+    assert mend_pooled_norms(net, 1) == 1
+    assert isinstance(net[1][1][1], nn.GroupNorm)
+
+
+ARCHITECTURES = ["Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus",
+                 "UPerNet", "Segformer"]  # fmt: skip
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_of_smp_trains_at_batch_1_on_the_papers_smallest_images(architecture: str) -> None:
+    method = registry.method(f"smp:arch={architecture}:encoder=resnet18")
+    net = method.build(Task("ct-verse", ((369, 166),) * 3, 1, 10)).train()
+    loss = method.loss(net, torch.rand(1, 1, 369, 166), torch.zeros(1, 1, 369, 166), torch.Generator())
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_smp_takes_encoders_of_timm() -> None:
+    net = build("smp:arch=Unet:encoder=tu-resnet18")
+    assert net(torch.rand(1, 1, 64, 64)).shape == (1, 1, 64, 64)
