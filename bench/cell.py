@@ -134,7 +134,6 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "hash": cell.hash,
         "source": cell.dataset.source,
         "title": method.title,
-        "options": asdict(method),
         "deviations": list(method.deviations(cell.profile.batch)),
         "grid": list(data.grid) if data.grid else "native",
         "certificate": {"seed": cell.seed, "heads": progress.heads},

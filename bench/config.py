@@ -138,6 +138,8 @@ class Cell:
     dataset: DatasetRef
     method: str
     """Canonical method spec, options included: `unet:width=32`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Every option's value, defaults included: a default that changes is another cell."""
     seed: int
     fold: int = 0
     folds: int = 1

@@ -1,10 +1,10 @@
-"""What a run will do: datasets found and prepared, and the matrix of cells. No torch here."""
+"""What a run will do: datasets found and prepared, and the matrix of cells."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import registry
@@ -82,8 +82,9 @@ def cells(
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
 
     Raises:
-        UsageError: A split on disk does not fit, or there are too few patients.
+        UsageError: A method cannot be built, a split on disk does not fit, or there are too few patients.
     """
+    options = {method: asdict(registry.method(method, profile.scale)) for method in methods}
     matrix = []
     for dataset in datasets:
         patients = cache.patients(Path(dataset.cache))
@@ -93,7 +94,14 @@ def cells(
         hashes = [content_hash(split.sides) for split in splits]
         matrix += [
             Cell(
-                profile=profile, dataset=dataset, method=method, seed=SEED + seed, fold=fold, folds=folds, split=digest
+                profile=profile,
+                dataset=dataset,
+                method=method,
+                options=options[method],
+                seed=SEED + seed,
+                fold=fold,
+                folds=folds,
+                split=digest,
             )
             for seed in range(seeds)
             for fold, digest in enumerate(hashes)

@@ -99,8 +99,8 @@ class Store:
             raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
         if found != cell.hash:
             raise UsageError(
-                f"{path.parent} was made under another protocol or split of the same name; choose another --out, "
-                "or remove the folder"
+                f"{path.parent} was made under another protocol, split or default option of the same name; choose "
+                "another --out, or remove the folder"
             )
         return "done"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,14 @@ from bench.errors import UsageError, did_you_mean
 from bench.method import Inputs, Method, Task
 from bench.options import option
 from methods.pooled_norm import mend_pooled_norms, note
+
+
+def _library() -> Any:
+    """Import the library, without the warnings about PyTorch that it makes on the way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import segmentation_models_pytorch
+    return segmentation_models_pytorch
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,9 @@ class SMP(Method):
 
     def __post_init__(self) -> None:
         """Refuse names that the library does not have."""
-        import segmentation_models_pytorch as smp
         import timm
 
+        smp = _library()
         architectures = {cls.__name__ for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
         if self.arch not in architectures:
             raise UsageError(f"smp has no architecture '{self.arch}'; {did_you_mean(self.arch, architectures)}")
@@ -49,9 +58,8 @@ class SMP(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the library's network with random weights."""
-        import segmentation_models_pytorch as smp
-
-        settings: dict[str, Any] = {"encoder_weights": None, "in_channels": 1, "classes": 1}
-        net: nn.Module = smp.create_model(self.arch, self.encoder, **settings)
+        net: nn.Module = _library().create_model(
+            self.arch, self.encoder, encoder_weights=None, in_channels=1, classes=1
+        )
         mend_pooled_norms(net, task.batch)
         return net

@@ -57,8 +57,8 @@ def test_the_hash_follows_what_may_change_a_result_and_nothing_else() -> None:
     base = cell()
     assert cell(dataset=replace(base.dataset, cache="/there")).hash == base.hash
     assert cell(profile=replace(base.profile, summary="in other words")).hash == base.hash
-    others = [cell(seed=36), cell(method="fcn"), cell(split="t"), cell(fold=1), cell(folds=5),
-              cell(profile=replace(base.profile, steps=5)), cell(dataset=replace(base.dataset, digest="x"))]  # fmt: skip
+    others = [cell(seed=36), cell(method="fcn"), cell(split="t"), cell(fold=1), cell(folds=5), cell(options={"a": 1})]
+    others += [cell(profile=replace(base.profile, steps=5)), cell(dataset=replace(base.dataset, digest="x"))]
     assert len({base.hash, *(other.hash for other in others)}) == len(others) + 1
 
 

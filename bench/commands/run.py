@@ -46,7 +46,7 @@ def run(wish: Wish, console: Console) -> bool:
     profile = load_profile(wish.profile)
     methods = registry.expand(registry.METHODS, wish.methods)
     for method in methods:
-        registry.method(method, profile.scale)  # refuses what cannot be built
+        registry.method(method, profile.scale)  # refuses what cannot be built, before any data is prepared
     specs = registry.expand(registry.DATASETS, wish.datasets)
     found = plan.find(specs, wish.data, profile, wish.real_only)
     store = Store(wish.out)

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from bench import machine, options, plan, registry
 from bench.config import load_profile
@@ -53,13 +54,16 @@ def methods() -> list[dict[str, Any]]:
 
 
 def print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print the methods as a table."""
-    table = Table("name", "title", "options (default)", "source", "differs from its source at batch 1", show_lines=True)
+    """Print a paragraph a method."""
     for row in rows:
-        given = "\n".join(f"{key}={o['default']}  {o['help']}" for key, o in row["options"].items())
-        name = row["name"] + ("" if row["in_all"] else "\n(not in 'all')")
-        table.add_row(name, row["title"], given, row["source"], "\n".join(row["deviations"]))
-    console.print(table)
+        table = Table.grid(padding=(0, 2), pad_edge=True)
+        table.add_row("source", row["source"])
+        for key, option in row["options"].items():
+            table.add_row("option", f"{key}={option['default']}  {option['help']}")
+        for line in row["deviations"]:
+            table.add_row("differs", line)
+        left_out = "" if row["in_all"] else "  (not in 'all')"
+        console.print(Text.assemble((row["name"], "bold"), f"  {row['title']}{left_out}"), table, "")
 
 
 def datasets(wanted: str, data: Path | None, profile: str, console: Console) -> list[dict[str, Any]]:

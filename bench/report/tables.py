@@ -133,7 +133,7 @@ def _notes(
     notes += _certificates(records, columns)
     for method, title in methods.items():
         deviations = next(r["deviations"] for r in records if r["spec"]["method"] == method)
-        options = next(r["options"] for r in records if r["spec"]["method"] == method)
+        options = next(r["spec"]["options"] for r in records if r["spec"]["method"] == method)
         sizes = ", ".join(f"{k}={v}" for k, v in options.items())
         notes.append(f"{title} ({sizes}) differs from its source: {'; '.join(deviations) or 'nothing declared'}.")
     return notes

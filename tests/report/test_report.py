@@ -25,10 +25,11 @@ def finished(root: Path, method: str, dice: tuple[float, ...], source: str = "ph
     folder = root / "cpu" / f"{dataset}@{source}-{digest[:8]}" / method.replace(":", ",") / f"f0-s{seed}"
     folder.mkdir(parents=True)
     spec = {"dataset": {"name": dataset, "source": source, "digest": digest}, "method": method, "fold": 0, "folds": 1,
-            "seed": seed}  # fmt: skip
+            "seed": seed, "options": {"width": 8}}  # fmt: skip
     title = method.split(":")[0].upper()
-    record = {"spec": spec, "hash": "x", "source": source, "title": title, "options": {"width": 8}, "deviations": ["something_new & 50 % more"],
-              "certificate": {"seed": seed, "heads": [{"steps": 10, "draws": heads, "pixels": heads}]}}  # fmt: skip
+    heads_kept = [{"steps": 10, "draws": heads, "pixels": heads}]
+    record = {"spec": spec, "hash": "x", "source": source, "title": title,
+              "deviations": ["something_new & 50 % more"], "certificate": {"heads": heads_kept}}  # fmt: skip
     (folder / "cell.json").write_text(json.dumps(record))
     d = np.array(dice)
     pd.DataFrame({"case": [f"c{i}" for i in range(len(d))], "patient": [f"p{i // 2}" for i in range(len(d))],
