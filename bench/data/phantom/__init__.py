@@ -8,16 +8,15 @@ mr (as in SPIDER). X-ray: the quadrilaterals of the seventeen bodies T1 to L5.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ct, mr, xray
-
 VERSION = 1  # raise whenever any pixel may change
 
-_RENDERERS = {"ct-verse": ct.render, "ct-pri": ct.render, "mr": mr.render, "xray": xray.render}
-NAMES = tuple(_RENDERERS)
+_MODULES = {"ct-verse": "ct", "ct-pri": "ct", "mr": "mr", "xray": "xray"}  # imported when first drawn
+NAMES = tuple(_MODULES)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def render(name: str, patient: int, position: int, positions: int, seed: int = 0
     Raises:
         ValueError: on an unknown name, a position outside the patient's slices or a negative number.
     """
-    if name not in _RENDERERS:
+    if name not in _MODULES:
         raise ValueError(f"unknown phantom {name!r}: choose one of {', '.join(NAMES)}")
     if positions < 1:
         raise ValueError(f"positions is {positions}: a patient has at least 1 slice")
@@ -51,5 +50,6 @@ def render(name: str, patient: int, position: int, positions: int, seed: int = 0
         raise ValueError(f"position {position} of {positions} does not exist: choose 0 to {positions - 1}")
     if patient < 0 or seed < 0:
         raise ValueError(f"patient {patient} and seed {seed} must be 0 or greater")
-    image, mask, spacing = _RENDERERS[name](name, seed, patient, (position, positions))
+    module = import_module(f"{__name__}.{_MODULES[name]}")
+    image, mask, spacing = module.render(name, seed, patient, (position, positions))
     return Slice(np.round(image * np.float32(65535)).astype(np.uint16), mask, spacing)
