@@ -93,8 +93,7 @@ def score(prediction: Mask, truth: Mask, spacing: tuple[float, float] | None) ->
         shapes = f"prediction has shape {guess.shape} and truth {real.shape}"
         raise ValueError(f"{shapes}; expected one shape: map the prediction back to the native grid first")
     pixel = _pixel(spacing)
-    x, y, width, height = cv2.boundingRect((guess | real).view(np.uint8))
-    box = np.s_[y : y + height, x : x + width]
+    box = _box(guess | real)
     guess_in, real_in = guess[box], real[box]
     tp = int(np.count_nonzero(guess_in & real_in))
     fp, fn = int(np.count_nonzero(guess_in)) - tp, int(np.count_nonzero(real_in)) - tp
@@ -129,6 +128,13 @@ def _pixel(spacing: tuple[float, float] | None) -> tuple[float, float]:
     if len(spacing) != 2 or not all(math.isfinite(side) and side > 0 for side in spacing):
         raise ValueError(f"spacing is {spacing}; expected (height, width) of a pixel in mm, both positive")
     return float(spacing[0]), float(spacing[1])
+
+
+def _box(mask: _Binary) -> tuple[slice, slice]:
+    """Return the bounding box of a mask (H, W), nothing where it is empty."""
+    # Not cv2.boundingRect: some of its releases take two columns for a list of points.
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return tuple(slice(int(i[0]), int(i[-1]) + 1) if i.size else slice(0) for i in (rows, columns))  # type: ignore[return-value]
 
 
 def _which_empty(predicted: int, true: int) -> str:

@@ -92,9 +92,8 @@ def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh:
     if fresh or not any(target.glob("table1-*.md")):
         write(store, wish.report, profile.name)
     for table in tables.collect(store, profile.name):
-        console.print(
-            Markdown(tables.markdown(table)) if console.is_terminal else tables.markdown(table), soft_wrap=True
-        )
+        text = tables.markdown(table)
+        console.print(Markdown(text)) if console.is_terminal else print(text)
     console.print(f"Report: {target.resolve()}", soft_wrap=True, highlight=False)
     console.print(f"Results: {(store.root / profile.name).resolve()}", soft_wrap=True, highlight=False)
 
