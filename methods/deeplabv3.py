@@ -9,7 +9,7 @@ from torch import nn
 from bench.method import Method, Task
 from bench.options import option
 from methods.pooled_norm import mend_pooled_norms, note
-from methods.resnet import for_grey
+from methods.resnet import for_grey, size_notes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class DeepLabv3(Method):
         """Return how it differs from the paper of 2017."""
         return (
             *note(batch),
-            "ResNet-50 at output stride 8 (2017: ResNet-101 at 16)",
+            *size_notes(self.width, self.stride),
+            f"ResNet-50 at output stride {self.stride} (2017: ResNet-101 at 16)",
             "from scratch (2017: pretrained on ImageNet)",
             "binary cross entropy + Dice and the harness's Adam (2017: cross entropy, SGD with poly decay, batch 16)",
         )

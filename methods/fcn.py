@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.method import Method, Task
 from bench.options import option
-from methods.resnet import for_grey
+from methods.resnet import for_grey, size_notes
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class FCN(Method):
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2015."""
         return (
+            *size_notes(self.width, self.stride),
             "dilated ResNet-50 with one head (2015: VGG-16 with skips from strides 16 and 8)",
             "from scratch (2015: pretrained on ImageNet)",
             "binary cross entropy + Dice and the harness's Adam (2015: cross entropy, SGD)",

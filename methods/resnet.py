@@ -10,6 +10,13 @@ WIDTH = 64
 """Channels of torchvision's stem, which all other widths follow."""
 
 
+def size_notes(width: int, stride: int) -> tuple[str, ...]:
+    """Return the deviations that a width and a stride other than torchvision's are."""
+    notes = ((width != WIDTH, f"{width} channels in the stem, all widths in proportion (torchvision: {WIDTH})"),
+             (stride == 4, "output stride 4, the stem does not pool (torchvision: 8)"))  # fmt: skip
+    return tuple(note for applies, note in notes if applies)
+
+
 class Logits(nn.Module):
     """Takes the main output out of torchvision's dictionary."""
 
