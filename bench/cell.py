@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_model
 
 from bench import machine, registry
 from bench.config import Cell
@@ -60,10 +60,9 @@ class Data:
         return Task(self.dataset.name, shown, cell.profile.batch, cell.profile.steps)
 
 
-def run_cell(cell: Cell, store: Store, device: str = "cpu", report: Report = lambda status: None) -> None:
-    """Run a cell to its end, or take it up where it was interrupted."""
+def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: Report = lambda status: None) -> None:
+    """Run a cell to its end in the folder that the store holds for it, or take it up where it was interrupted."""
     began = time.monotonic()
-    work = store.begin(cell)
     machine.limit_threads(cell.profile.threads)
     dataset = cache.load(Path(cell.dataset.cache))
     split = store.split_of(cell, dataset.patients)
@@ -74,8 +73,7 @@ def run_cell(cell: Cell, store: Store, device: str = "cpu", report: Report = lam
         trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), work, report
     )
     seconds = _test(trainee, data, work, report)
-    save_file({name: value.contiguous().cpu() for name, value in trainee.net.state_dict().items()},
-              work / "model.safetensors")  # fmt: skip
+    save_model(trainee.net, str(work / "model.safetensors"))
     record = _record(cell, trainee, data, progress)
     record["timings"] = {
         "train_seconds": round(progress.seconds, 3),
@@ -91,7 +89,7 @@ def _build(cell: Cell, data: Data, device: torch.device) -> Trainee:
     method, task = registry.method(cell.method, cell.profile.scale), data.task(cell)
     torch.manual_seed(derive(cell.seed, "weights"))
     net = method.build(task).to(device).to(memory_format=torch.channels_last)  # faster for convolutions
-    return Trainee(method, net, task, cell.profile, cell.seed, device)
+    return Trainee(method, net, task, cell.profile, cell.seed, device, cell.precision)
 
 
 def _test(trainee: Trainee, data: Data, work: Path, report: Report) -> float:
@@ -134,6 +132,7 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "hash": cell.hash,
         "source": cell.dataset.source,
         "title": method.title,
+        "summary": cell.profile.summary,
         "deviations": list(method.deviations(cell.profile.batch)),
         "grid": list(data.grid) if data.grid else "native",
         "certificate": {"seed": cell.seed, "heads": progress.heads},

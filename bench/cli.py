@@ -32,6 +32,7 @@ Out = Annotated[Path, typer.Option("--out", help="Results folder.")]
 ProfileName = Annotated[
     str | None, typer.Option("--profile", help="smoke, cpu, paper or a .toml file; paper with a GPU, else cpu.")
 ]
+PhantomsOf = Annotated[str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
 Datasets = Annotated[str, typer.Option("--datasets", help="Names with options, separated by commas, or all.")]
 
@@ -160,7 +161,7 @@ def doctor(as_json: Json = False) -> None:
 
 @data_app.command("list")
 def data_list(
-    datasets: Datasets = "all", data: Data = None, profile: ProfileName = None, as_json: Json = False
+    datasets: Datasets = "all", data: Data = None, profile: PhantomsOf = "cpu", as_json: Json = False
 ) -> None:
     """List the datasets: real or phantom, how many patients and cases.
 
@@ -172,7 +173,7 @@ def data_list(
     """
     from bench.commands import show
 
-    rows = show.datasets(datasets, data, profile or "cpu", _console())
+    rows = show.datasets(datasets, data, profile)
     _print_json(rows) if as_json else show.print_datasets(rows, _console())
 
 
@@ -180,7 +181,7 @@ def data_list(
 def data_preview(
     datasets: Datasets = "all",
     data: Data = None,
-    profile: ProfileName = None,
+    profile: PhantomsOf = "cpu",
     to: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("reports/preview"),
 ) -> None:
     """Draw a contact sheet of each dataset, with the masks' contours.
@@ -193,7 +194,7 @@ def data_preview(
     """
     from bench.commands import preview
 
-    for path in preview.write(datasets, data, profile or "cpu", to, _console()):
+    for path in preview.write(datasets, data, profile, to, _console()):
         print(path)
 
 

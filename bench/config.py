@@ -21,6 +21,9 @@ else:
 SEED = 35
 """The paper's random state: the first seed of every run."""
 
+PROTOCOL = 1
+"""Raise it whenever code changes what a cell computes, so that no old result passes for a new one."""
+
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@:-]*")
 
 
@@ -73,6 +76,22 @@ class Profile:
 
     def __post_init__(self) -> None:
         """Refuse a protocol that cannot train."""
+        kinds: dict[str, tuple[type, ...]] = {
+            "str": (str,),
+            "int": (int,),
+            "float": (int, float),
+            "dict[str, int]": (dict,),
+        }
+        for each in fields(self):
+            value, kind = getattr(self, each.name), str(each.type)
+            if not isinstance(value, kinds[kind]) or isinstance(value, bool):
+                raise UsageError(f"profile '{self.name}': {each.name} is {value!r}, expected {kind}")
+        if self.phantom_patients.keys() != self.phantom_slices.keys() or not all(
+            type(count) is int and count >= 1 for each in (self.phantom_patients, self.phantom_slices)
+            for count in each.values()
+        ):  # fmt: skip
+            raise UsageError(f"profile '{self.name}': phantom_patients and phantom_slices must name the same datasets, "
+                             "each with a whole number of at least 1")  # fmt: skip
         for name in ("steps", "batch", "validate_every", "patience", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"profile '{self.name}': {name} is {getattr(self, name)}, expected at least 1")
@@ -97,7 +116,7 @@ def load_profile(name: str) -> Profile:
     if name.endswith(".toml"):
         if not path.is_file():
             raise UsageError(f"profile file {name} is not there; shipped profiles: {', '.join(profiles())}")
-        name, text = safe_name(path.stem, "profile"), path.read_text(encoding="utf-8")
+        name, text = safe_name(path.stem, "profile"), path.read_text(encoding="utf-8", errors="replace")
     elif name in profiles():
         text = (resources.files("bench.profiles") / f"{name}.toml").read_text(encoding="utf-8")
     else:
@@ -146,6 +165,9 @@ class Cell:
     """1 is the single 70/10/20 split; K > 1 is K-fold cross-validation."""
     split: str = ""
     """Content hash of the split that the cell uses."""
+    precision: str = "float32"
+    """`float32`, or `bfloat16` where a device and the method allow autocast."""
+    protocol: int = PROTOCOL
 
     @property
     def label(self) -> str:

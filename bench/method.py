@@ -83,7 +83,11 @@ class Method(ABC):
         return self.inputs.leave(net(self.inputs.enter(image)), (image.shape[-2], image.shape[-1]))
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the scalar loss of images (B, 1, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}."""
+        """Return the scalar loss of images (B, 1, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
+
+        The images are what the certificate vouches for: a method that changes them declares it. Random numbers come
+        from `rng`, drawn on the images' device (`torch.randn(..., generator=rng, device=image.device)`).
+        """
         return bce_dice(self.logits(net, image), mask)
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from typing import Any
 
 from bench.errors import UsageError, did_you_mean
+
+_WORD = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
+"""A free text value: it becomes part of a path."""
 
 
 def option(default: Any, text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:
@@ -32,7 +36,9 @@ def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
         if key not in known:
             raise UsageError(f"{name} has no option '{key}'; {did_you_mean(key, known)}")
         if not equals or key in given:
-            raise UsageError(f"{name}: expected one '{key}=VALUE', for example {name}:{key}={known[key].default}")
+            raise UsageError(
+                f"{name}: expected one '{key}=VALUE', for example {name}:{key}={_print(known[key].default)}"
+            )
         given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
     return given
 
@@ -47,7 +53,7 @@ def _print(value: Any) -> str:
 
 
 def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
-    choices, low = spec.metadata["choices"], spec.metadata["low"]
+    choices, low = spec.metadata.get("choices", ()), spec.metadata.get("low")
     if kind is bool:
         choices = ("on", "off")
     if choices and text not in choices:
@@ -57,7 +63,9 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
     try:
         value = kind(text)
     except ValueError:
-        raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {spec.default}") from None
+        raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {_print(spec.default)}") from None
+    if kind is str and not choices and not _WORD.fullmatch(text):
+        raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
     if low is not None and not value >= low:
         raise UsageError(f"{where}: {text} is too small; expected at least {low}")
     return value

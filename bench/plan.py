@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,8 +39,11 @@ def find(specs: Sequence[str], data: Path | None, profile: Profile, real_only: b
     if data is not None and not data.is_dir():
         raise UsageError(f"--data {data} is not there; expected a folder with ct-verse/, ct-pri/, mr/ or xray/ in it")
     found = []
-    for spec in specs:
-        adapter = registry.dataset(spec)
+    adapters = [registry.dataset(spec) for spec in specs]
+    if data is not None and not any((data / adapter.name).is_dir() for adapter in adapters):
+        wanted = ", ".join(f"{adapter.name}/" for adapter in adapters)
+        raise UsageError(f"--data {data} has none of {wanted} in it; leave --data out to run on phantoms")
+    for spec, adapter in zip(specs, adapters, strict=True):
         root = data / adapter.name if data else None
         if root and root.is_dir():
             found.append(Found(adapter, root))
@@ -67,26 +69,34 @@ def prepare(found: Found, jobs: int, progress: Progress) -> DatasetRef:
     """Prepare a dataset, or take it from the cache."""
     adapter = found.adapter
     folder = cache.prepare(adapter, found.root or Path(), jobs, lambda done, total: progress(adapter.name, done, total))
-    return reference(found, folder)
+    return reference(folder)
 
 
-def reference(found: Found, folder: Path) -> DatasetRef:
-    """Return a prepared dataset as cells know it."""
-    digest = json.loads((folder / "manifest.json").read_text())["digest"]
-    return DatasetRef(name=found.adapter.name, source=found.adapter.source, digest=digest, cache=str(folder))
+def reference(folder: Path) -> DatasetRef:
+    """Return a prepared dataset as cells know it; a damaged one is refused here, before anything trains."""
+    dataset = cache.load(folder)
+    return DatasetRef(name=dataset.name, source=dataset.source, digest=dataset.digest, cache=str(folder))
 
 
 def cells(
-    profile: Profile, datasets: Sequence[DatasetRef], methods: Sequence[str], store: Store, folds: int, seeds: int
+    profile: Profile,
+    datasets: Sequence[DatasetRef],
+    methods: Sequence[str],
+    store: Store,
+    folds: int,
+    seeds: int,
+    device: str = "cpu",
 ) -> list[Cell]:
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
 
     Raises:
         UsageError: A method cannot be built, a split on disk does not fit, or there are too few patients.
     """
-    options = {method: asdict(registry.method(method, profile.scale)) for method in methods}
+    built = {method: registry.method(method, profile.scale) for method in methods}
+    options = {method: asdict(each) for method, each in built.items()}
+    autocast = {method for method, each in built.items() if each.bf16 and device.startswith("cuda")}
     matrix = []
-    for dataset in datasets:
+    for dataset in dict.fromkeys(datasets):
         patients = cache.patients(Path(dataset.cache))
         splits = store.splits(profile, dataset, patients, folds)
         if len(splits) != folds:
@@ -102,6 +112,7 @@ def cells(
                 fold=fold,
                 folds=folds,
                 split=digest,
+                precision="bfloat16" if method in autocast else "float32",
             )
             for seed in range(seeds)
             for fold, digest in enumerate(hashes)

@@ -46,7 +46,13 @@ def load(group: str, name: str) -> type[Any]:
     if name not in entries:
         kind = {METHODS: "method", DATASETS: "dataset"}[group]
         raise UsageError(f"unknown {kind} '{name}'; {did_you_mean(name, entries)}")
-    loaded: type[Any] = entries[name].load()
+    try:
+        loaded: type[Any] = entries[name].load()
+    except Exception as error:  # a package of somebody else may fail in any way
+        raise UsageError(
+            f"'{name}' cannot be imported from {entries[name].value} ({type(error).__name__}: {error}); mend or "
+            "uninstall the package"
+        ) from error
     return loaded
 
 

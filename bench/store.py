@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.data.case import Split
+
+
+class BusyError(Exception):
+    """Another process holds a cell's working folder."""
+
 
 Status = Literal["done", "failed", "waiting"]
 
@@ -34,15 +42,7 @@ class Store:
         Raises:
             UsageError: It cannot be written.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".write-test-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise UsageError(
-                f"results folder {self.root} cannot be written ({error.strerror}); choose another with --out"
-            ) from error
+        make_folder(self.root, "results", "--out")
 
     # Splits: written once for each dataset, reused ever after.
 
@@ -104,24 +104,36 @@ class Store:
             )
         return "done"
 
-    def begin(self, cell: Cell) -> Path:
-        """Make the working folder, or take up what an interrupted attempt left; forget an earlier error.
+    @contextmanager
+    def at_work(self, cell: Cell) -> Iterator[Path]:
+        """Hold a cell's working folder: new, or as an interrupted attempt left it; an earlier error is forgotten.
 
         What an attempt under another spec left is removed.
+
+        Raises:
+            BusyError: Another process holds it.
         """
         work = self.work(cell)
-        spec = work / "spec.hash"
-        if work.is_dir() and (not spec.is_file() or spec.read_text() != cell.hash):
-            shutil.rmtree(work)
         work.mkdir(parents=True, exist_ok=True)
-        spec.write_text(cell.hash)
-        (work / "error.txt").unlink(missing_ok=True)
-        return work
+        with (work / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError(f"another run is at work on {cell.title}") from None
+            if not (work / "lock").exists():
+                raise BusyError(f"another run has just finished {cell.title}")
+            spec = work / "spec.hash"
+            if not spec.is_file() or spec.read_text() != cell.hash:
+                for path in set(work.iterdir()) - {work / "lock"}:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            spec.write_text(cell.hash)
+            (work / "error.txt").unlink(missing_ok=True)
+            yield work
 
     def finish(self, cell: Cell, record: dict[str, Any]) -> None:
         """Write cell.json and turn the working folder into the cell's folder, by one rename."""
         work = self.work(cell)
-        for name in ("spec.hash", "status.json", "checkpoint.pt"):
+        for name in ("spec.hash", "status.json", "checkpoint.pt", "lock"):
             (work / name).unlink(missing_ok=True)
         _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         work.rename(self.folder(cell))
@@ -168,9 +180,12 @@ class Store:
                 yield json.loads(path.read_text(encoding="utf-8")), path.parent
 
     def failures(self, profile: str) -> dict[tuple[str, str], str]:
-        """Return the last line of each failed cell's error, by (dataset slug, method folder)."""
-        paths = sorted((self.root / profile).glob("*/*/*.part/error.txt"))
-        return {(p.parents[2].name, p.parents[1].name): p.read_text().strip().splitlines()[-1] for p in paths}
+        """Return the last line of each failed cell's error, by (dataset slug, method)."""
+        found = {}
+        for path in sorted((self.root / profile).glob("*/*/*.part/error.txt")):
+            if not path.parent.with_suffix("").is_dir():
+                found[path.parents[2].name, path.parents[1].name.replace(",", ":")] = last_line(path.read_text())
+        return found
 
     def cases(self, profile: str) -> pd.DataFrame:
         """Return every finished cell's `cases.csv`, with dataset, source, digest, method, fold and seed."""
@@ -185,13 +200,35 @@ class Store:
             frame.insert(1, "source", spec["dataset"]["source"])
             frame.insert(2, "digest", spec["dataset"]["digest"])
             frame.insert(3, "method", spec["method"])
-            frame.insert(4, "fold", spec["fold"])
-            frame.insert(5, "seed", spec["seed"])
+            frame.insert(4, "folds", spec["folds"])
+            frame.insert(5, "fold", spec["fold"])
+            frame.insert(6, "seed", spec["seed"])
             frames.append(frame)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
+def last_line(text: str) -> str:
+    """Return the last line that says something."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "no reason is known")
+
+
 _MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd")
+
+
+def make_folder(folder: Path, what: str, option: str) -> None:
+    """Make a folder and try to write in it.
+
+    Raises:
+        UsageError: It cannot be written; names the option that chooses another.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{what} folder {folder} cannot be written ({error.strerror}); choose another with {option}"
+        ) from error
 
 
 def _replace(path: Path, text: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import os
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -49,11 +51,11 @@ class Trainee:
     profile: Profile
     seed: int
     device: torch.device
+    precision: str = "float32"
 
     def autocast(self) -> torch.autocast:
-        """Return bfloat16 autocast where the device and the method allow it."""
-        allowed = self.device.type == "cuda" and self.method.bf16
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=allowed)
+        """Return the autocast of the trainee's precision."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Return the method's own optimiser, or the profile's Adam."""
@@ -118,7 +120,10 @@ class Training:
         self.best = self._weights()
         self._losses: list[Tensor] = []
         if (work / "checkpoint.pt").is_file():
-            self._resume()
+            try:
+                self._resume()
+            except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+                raise RuntimeError(f"{work / 'checkpoint.pt'} is damaged ({error}); remove it and run again") from error
         self.certificate = Certificate(**self.progress.certificate)  # type: ignore[arg-type]
 
     def _weights(self) -> dict[str, Tensor]:
@@ -149,18 +154,24 @@ class Training:
         values = torch.stack(self._losses).tolist() if self._losses else []
         self._losses.clear()
         if not all(map(math.isfinite, values)):
-            rate = self.optimiser.param_groups[0]["lr"]
+            first = self.progress.step - len(values) + 1
             raise FloatingPointError(
-                f"the training loss is no longer a number within steps {self.progress.step - len(values) + 1} to "
-                f"{self.progress.step} (learning rate {rate:g}); best validation was at step {self.progress.best_step}"
+                f"the training loss is no longer a number within steps {first} to {self.progress.step}; "
+                f"{self._last_good()}"
             )
         self.progress.loss_sum += math.fsum(values)
         self.progress.loss_steps += len(values)
+
+    def _last_good(self) -> str:
+        rate = self.optimiser.param_groups[0]["lr"]
+        return f"learning rate {rate:g}, best validation at step {self.progress.best_step}"
 
     def validated(self, lost: float) -> None:
         """Take note of a validation loss: keep the weights if it is the best, write a row of train.csv."""
         self._flush()
         progress = self.progress
+        if not math.isfinite(lost):
+            raise FloatingPointError(f"the validation loss is {lost} after step {progress.step}; {self._last_good()}")
         progress.stale += 1
         if lost < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale = lost, progress.step, 0
@@ -183,7 +194,10 @@ class Training:
             "best": self.best,
         }
         beside = self.work / ".checkpoint.pt"
-        torch.save(state, beside)
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(self.work / "checkpoint.pt")
 
     def _resume(self) -> None:

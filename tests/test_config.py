@@ -30,6 +30,8 @@ def test_unknown_profile_says_the_nearest() -> None:
     ("change", "message"),
     [(("steps = 4", "steps = 0"), "steps is 0"), (("lr = 1e-3", "lr = -1"), "must not be negative"),
      (("steps = 4", "stepz = 4"), "missing or unknown keys: steps, stepz"), (("steps = 4", "steps"), "no TOML"),
+     (("steps = 4", 'steps = "ten"'), "steps is 'ten', expected int"), (("steps = 4", "steps = 2.5"), "steps is 2.5"),
+     (("xray = 5 }\nphantom", "xray = 0 }\nphantom"), "a whole number of at least 1"),
      (('scale = "tiny"', 'scale = "big"'), "expected full, small or tiny")],
 )  # fmt: skip
 def test_a_bad_profile_file_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
@@ -58,6 +60,7 @@ def test_the_hash_follows_what_may_change_a_result_and_nothing_else() -> None:
     assert cell(dataset=replace(base.dataset, cache="/there")).hash == base.hash
     assert cell(profile=replace(base.profile, summary="in other words")).hash == base.hash
     others = [cell(seed=36), cell(method="fcn"), cell(split="t"), cell(fold=1), cell(folds=5), cell(options={"a": 1})]
+    others += [cell(precision="bfloat16"), cell(protocol=0)]
     others += [cell(profile=replace(base.profile, steps=5)), cell(dataset=replace(base.dataset, digest="x"))]
     assert len({base.hash, *(other.hash for other in others)}) == len(others) + 1
 

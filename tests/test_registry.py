@@ -43,6 +43,8 @@ def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
         (METHODS, "fcn:width=17", "'17' is not allowed; .*Valid: 128, 16, 32, 64, 8"),
         (DATASETS, "mr:good_central=yes", "'yes' is not allowed; .*Valid: off, on"),
         (DATASETS, "mr:labels=spider", "'spider' is not allowed; did you mean 'spider-t2'"),
+        (METHODS, "smp:arch=../../etc", "'../../etc' is not allowed; expected letters"),
+        (DATASETS, "mr:good_central", "for example mr:good_central=off"),
         (METHODS, " , ", "nothing is named"),
     ],
 )
@@ -109,7 +111,14 @@ def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
         env=plugin(tmp_path), cwd=contract.parents[1], capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert "9 passed" in done.stdout
+    assert "10 passed" in done.stdout
+
+
+def test_a_package_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    env = plugin(tmp_path, value="no_such_module:Line")
+    done = bench("methods", env=env)
+    assert done.returncode == 2
+    assert "'line' cannot be imported from no_such_module:Line" in done.stderr
 
 
 def test_two_packages_that_claim_one_name_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -16,9 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from bench import cli, registry
+from bench.data import cache
 
 Make = Callable[..., Path]
 
@@ -99,6 +102,7 @@ def bench(tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monk
     home.mkdir()
     monkeypatch.chdir(home)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # results are bit-identical on the CPU alone
     monkeypatch.syspath_prepend(plugin)
     registry._entries.cache_clear()
     yield Bench(home, plugin, capsys, monkeypatch)
@@ -149,7 +153,10 @@ def test_jobs_do_not_change_a_result(bench: Bench, slices: Make) -> None:
     assert digests(bench.home / "report-one", "*") == digests(bench.home / "report-two", "*")
 
 
-def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(bench: Bench, slices: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", ["launcher and cells", "launcher alone"])
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
+    bench: Bench, slices: Make, tmp_path: Path, killed: str
+) -> None:
     data = slices()
     text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
     profile = tmp_path / "long.toml"
@@ -161,12 +168,26 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(bench: Bench, slic
     deadline = time.monotonic() + 120
     while not list(checkpoints.rglob("checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    for pid in [*_children(process.pid), process.pid]:
+    for pid in [*(_children(process.pid) if killed == "launcher and cells" else []), process.pid]:
         os.kill(pid, signal.SIGKILL)
     process.communicate()
     assert not list(checkpoints.rglob("cell.json"))
     bench(*words, "--out", "killed")
     assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
+
+
+def test_ctrl_c_stops_in_a_line_and_code_130(bench: Bench, slices: Make) -> None:
+    data = str(slices())
+    words = ("run", "--methods", "unet", "--datasets", "mr", "--data", data, "--profile", "paper", "--device", "cpu")
+    process = bench.start(*words)
+    deadline = time.monotonic() + 120
+    while not list(bench.home.rglob("status.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+    assert "goes on where this one was" in out
+    assert "Traceback" not in out
 
 
 def _children(pid: int) -> list[int]:
@@ -221,6 +242,43 @@ def test_phantoms_are_named_as_such_and_can_be_refused(bench: Bench) -> None:
     assert "--real-only" in bench("run", "--datasets", "xray", "--profile", "smoke", "--real-only", code=2)
 
 
+def test_a_dataset_named_twice_is_run_once(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet", "--datasets", "mr,mr:labels=spider-t2")
+    assert "1 cells, 1 to run" in out
+
+
+def test_a_cell_that_another_run_is_at_work_on_is_left_alone(bench: Bench, slices: Make) -> None:
+    data = slices()
+    bench.run(data)
+    folder = bench.cell()
+    work = folder.with_name("f0-s35.part")
+    folder.rename(work)
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = sorted(work.iterdir())
+        assert "another run is at work on it" in bench.run(data, code=1)
+        assert sorted(work.iterdir()) == before
+    bench.run(data)
+
+
+def test_a_damaged_cache_is_found_before_anything_trains(bench: Bench, slices: Make) -> None:
+    data = slices()
+    bench("data", "list", "--datasets", "mr", "--data", str(data))
+    folder = cache.find(registry.dataset("mr"), data / "mr")
+    assert folder
+    (folder / "images.u16").write_bytes(b"")
+    assert "remove the folder and run again" in bench.run(data, code=2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_device_is_used(bench: Bench, slices: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    bench.run(slices(), "unet", "--device", "cuda")
+    record = json.loads((bench.cell() / "cell.json").read_text())
+    assert record["spec"]["precision"] == "bfloat16"
+    assert record["peak_device_memory_bytes"] > 0
+
+
 def test_an_edited_protocol_never_overwrites(bench: Bench, slices: Make, tmp_path: Path) -> None:
     data = slices()
     text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
@@ -244,8 +302,13 @@ BAD = {
     "unknown profile": (["--profile", "smok"], "did you mean 'smoke'"),
     "no data there": (["--data", "/nowhere/at/all"], "--data /nowhere/at/all is not there"),
     "no device": (["--device", "cuda:77"], "device 'cuda:77' cannot be used"),
+    "data without it": (["--data", "."], "has none of mr/ in it; leave --data out"),
+    "report in a file": (
+        ["--report", "/dev/null/report"],
+        "cannot be written (Not a directory); choose another with --report",
+    ),
     "results in a file": (["--out", "/dev/null/results"], "results folder /dev/null/results cannot be written"),
-    "options for a phantom": (["--datasets", "xray:good_central=on"], "is not there; give --data DIR"),
+    "options for a phantom": (["--datasets", "mr,xray:good_central=on"], "is not there; give --data DIR"),
     "too many folds": (["--folds", "50"], "6 patients cannot be split: expected at least 50"),
 }
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -79,11 +80,11 @@ def test_a_kill_while_a_checkpoint_is_written_keeps_the_one_before(tmp_path: Pat
     real = torch.save
     calls = []
 
-    def half(state: dict, path: Path) -> None:
-        calls.append(path)
-        real(state, path)
+    def half(state: dict, file: BinaryIO) -> None:
+        calls.append(file)
+        real(state, file)
         if len(calls) == 2:
-            path.write_bytes(path.read_bytes()[:1000])
+            file.truncate(1000)
             raise KilledError
 
     monkeypatch.setattr(torch, "save", half)
@@ -92,6 +93,14 @@ def test_a_kill_while_a_checkpoint_is_written_keeps_the_one_before(tmp_path: Pat
     monkeypatch.setattr(torch, "save", real)
     _, again = fit(tmp_path / "part", trainee())
     assert all(torch.equal(weights[k], again[k]) for k in weights)
+
+
+def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path: Path) -> None:
+    fit(tmp_path, trainee())
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RuntimeError, match=r"checkpoint\.pt is damaged .* remove it and run again"):
+        fit(tmp_path, trainee())
 
 
 def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_best(tmp_path: Path) -> None:
@@ -131,7 +140,9 @@ class Broken(Small):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_rate(tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"within steps 1 to 6 \(learning rate 0.001\)"):
+    with pytest.raises(
+        FloatingPointError, match=r"within steps 1 to 6; learning rate 0\.001, best validation at step 0"
+    ):
         fit(tmp_path, trainee(Broken()))
 
 

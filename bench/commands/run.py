@@ -16,7 +16,7 @@ from bench.commands.show import preparing
 from bench.config import Cell, Profile, load_profile
 from bench.launch import local
 from bench.progress import Board
-from bench.store import Store
+from bench.store import Store, make_folder
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ def run(wish: Wish, console: Console) -> bool:
         _print_plan(found, methods, profile, store, wish, jobs, console)
         return True
     store.open()
+    make_folder(wish.report / profile.name, "report", "--report")
+    local.preload()
     console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
     with preparing(console) as progress:
-        datasets = [plan.prepare(each, jobs, progress) for each in found]
+        datasets = [plan.prepare(each, machine.cores(), progress) for each in found]
     for dataset in datasets:
         if dataset.source == "phantom":
             console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
-    matrix = plan.cells(profile, datasets, methods, store, wish.folds, wish.seeds)
+    matrix = plan.cells(profile, datasets, methods, store, wish.folds, wish.seeds, wish.device)
     pending = [cell for cell in matrix if store.status(cell) != "done"]
     failed = _launch(matrix, pending, store, wish, jobs, console)
     _report(store, profile, wish, console, fresh=bool(pending))
@@ -77,7 +79,11 @@ def _launch(
         return 0
     console.print(f"{len(matrix)} cells, {len(pending)} to run, {jobs} at a time on {wish.device}.", highlight=False)
     with Board(console, store, len(matrix), len(matrix) - len(pending)) as board:
-        local.run(pending, store, jobs, wish.device, board.watch, board.ended)
+        try:
+            local.run(pending, store, jobs, wish.device, board.watch, board.ended)
+        except KeyboardInterrupt:
+            console.print("Stopped. The same command goes on where this one was.")
+            raise
     return board.failed
 
 
@@ -89,8 +95,7 @@ def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh:
     if not store.has_finished(profile.name):
         console.print("No cell is finished, so there is no report.")
         return
-    if fresh or not any(target.glob("table1-*.md")):
-        write(store, wish.report, profile.name)
+    write(store, wish.report, profile.name, redraw=fresh)
     for table in tables.collect(store, profile.name):
         text = tables.markdown(table)
         console.print(Markdown(text)) if console.is_terminal else print(text)
@@ -115,11 +120,10 @@ def _print_plan(
         for method in methods:
             cells = wish.folds * wish.seeds
             states: Counter[str] = Counter()
-            ref = plan.reference(each, folder) if folder else None
+            ref = plan.reference(folder) if folder else None
             if ref and store.has_split(profile, ref, wish.folds):
-                states.update(
-                    store.status(cell) for cell in plan.cells(profile, [ref], [method], store, wish.folds, wish.seeds)
-                )
+                matrix = plan.cells(profile, [ref], [method], store, wish.folds, wish.seeds, wish.device)
+                states.update(store.status(cell) for cell in matrix)
             to_run = cells - states["done"]
             total += to_run
             table.add_row(each.adapter.name, each.adapter.source + ("" if folder else " (to be prepared)"), method,

@@ -46,7 +46,10 @@ def methods() -> list[dict[str, Any]]:
             "title": cls.title,
             "source": cls.source,
             "in_all": cls.in_all,
-            "options": {k: {"default": f.default, "help": f.metadata["help"]} for k, f in options.options(cls).items()},
+            "options": {
+                key: {"default": field.default, "help": field.metadata.get("help", "")}
+                for key, field in options.options(cls).items()
+            },
             "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
             "deviations": list(cls().deviations(1)),
         })  # fmt: skip
@@ -66,12 +69,11 @@ def print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
         console.print(Text.assemble((row["name"], "bold"), f"  {row['title']}{left_out}"), table, "")
 
 
-def datasets(wanted: str, data: Path | None, profile: str, console: Console) -> list[dict[str, Any]]:
+def datasets(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
     """Return each dataset's source and extent; what is not prepared yet is."""
     found = plan.find(registry.expand(registry.DATASETS, wanted), data, load_profile(profile))
     rows = []
-    quiet = Console(stderr=True)
-    with preparing(quiet) as progress:
+    with preparing(Console(stderr=True)) as progress:
         for each in found:
             dataset = cache.load(Path(plan.prepare(each, machine.cores(), progress).cache))
             rows.append({

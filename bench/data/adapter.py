@@ -82,7 +82,7 @@ def unit_image(
         raise UsageError(f"{file}: holds NaN or infinite pixels, expected numbers; repair or remove the case")
     if raw.min() == raw.max():
         raise UsageError(f"{file}: every pixel is {raw.min()}, expected an image; repair or remove the case")
-    image = raw.astype(np.float32)
+    image = raw.astype(np.float64)
     if low is None or high is None:
         low, high = (float(v) for v in np.percentile(image, (0.5, 99.5)))
         if high <= low:

@@ -151,9 +151,8 @@ def load(folder: Path) -> Dataset:
 
 
 def patients(folder: Path) -> list[str]:
-    """Return the patients of a prepared dataset without opening its pixels."""
-    with (folder / "cases.csv").open(newline="") as file:
-        return sorted({row["patient"] for row in csv.DictReader(file)})
+    """Return the patients of a prepared dataset."""
+    return sorted(set(load(folder).patients))
 
 
 def _case(row: dict[str, str]) -> Case:

@@ -65,13 +65,14 @@ class Slices(Adapter):
             raise UsageError(f"{path} is not there; expected {self.layout}")
         try:
             table = pd.read_csv(path, dtype={"file": str, "volume": str})
-        except (ValueError, UnicodeDecodeError) as error:
+        except (ValueError, OSError) as error:
             raise UsageError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
         needed = ["file", "volume", *(["good_central"] if self.good_central else [])]
         for column in needed:
             if column not in table:
                 raise UsageError(f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}")
-        empty = table[needed].isna().any(axis=1)
+        table["file"], table["volume"] = table.file.str.strip(), table.volume.str.strip()
+        empty = (table[needed].isna() | (table[needed] == "")).any(axis=1)
         if empty.any():
             raise UsageError(f"{path} line {int(empty.argmax()) + 2}: expected a value in each of {', '.join(needed)}")
         if self.good_central:
@@ -79,14 +80,17 @@ class Slices(Adapter):
         if table.empty:
             raise UsageError(f"{path} lists no case; expected at least three patients")
         for name in table.file:
-            if Path(name).name != name:
-                raise UsageError(f"{path}: file {name!r} leads out of the folder; expected a plain file name")
+            if Path(name).name != name or len(name) > 200:
+                raise UsageError(f"{path}: file {name[:80]!r} leads out of the folder; expected a plain file name")
+        for volume in table.volume:
+            if not volume.isprintable():
+                raise UsageError(f"{path}: volume {volume!r} holds control characters; expected a plain name")
         return table
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one slice."""
         image_file, label_file = item.files
-        raw, labels = _pixels(image_file), _pixels(label_file)
+        raw, labels = _pixels(image_file, palette=False), _pixels(label_file, palette=True)
         image = unit_image(raw, image_file)
         mask = binary_mask(labels, MAPPINGS[self.labels], label_file, self.labels)
         if image.shape != mask.shape:
@@ -103,10 +107,14 @@ class Slices(Adapter):
         )
 
 
-def _pixels(path: Path) -> NDArray[Any]:
-    """Decode an image file to its grey values or label indexes (H, W)."""
+def _pixels(path: Path, palette: bool) -> NDArray[Any]:
+    """Decode an image file to its grey values, or with a palette to its label indexes (H, W)."""
     try:
         with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise UsageError(f"{path} holds {image.n_frames} pages, expected one image: export each as a file")  # type: ignore[attr-defined]
+            if image.mode == "P" and not palette:
+                raise UsageError(f"{path} has a palette, expected grey values: convert it to grey")
             return np.asarray(image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UsageError(
@@ -118,7 +126,13 @@ def _spacing(row: dict[Hashable, Any], root: Path) -> tuple[float, float] | None
     """Return a case's spacing where index.csv has it."""
     if "row_mm" not in row or "column_mm" not in row:
         return None
-    spacing = (float(row["row_mm"]), float(row["column_mm"]))
+    try:
+        spacing = (float(row["row_mm"]), float(row["column_mm"]))
+    except ValueError:
+        spacing = (0.0, 0.0)
     if not all(0 < value < 100 for value in spacing):
-        raise UsageError(f"{root / 'index.csv'}: {row['file']} has spacing {spacing}, expected mm between 0 and 100")
+        raise UsageError(
+            f"{root / 'index.csv'}: {row['file']} has spacing {row['row_mm']}, {row['column_mm']}; "
+            "expected mm between 0 and 100"
+        )
     return spacing

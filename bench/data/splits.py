@@ -22,7 +22,7 @@ def make_splits(patients: Sequence[str], folds: int = 1) -> list[Split]:
         UsageError: Too few patients for every side to have one.
     """
     names = sorted(set(patients))
-    needed = 3 if folds == 1 else max(folds, 3)
+    needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:
         raise UsageError(f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds})")
     generator = np.random.Generator(np.random.Philox(SEED))

@@ -139,10 +139,3 @@ class Certificate:
     def head(self) -> dict[str, str | int]:
         """Return the chains as they stand after the steps so far."""
         return {"steps": self.steps, "draws": self.draws, "pixels": self.pixels}
-
-
-def same_data(one: Sequence[dict[str, str | int]], other: Sequence[dict[str, str | int]]) -> bool:
-    """Return whether two lists of certificate heads prove the same data up to the last step that both reached."""
-    first, second = ({h["steps"]: h for h in heads} for heads in (one, other))
-    common = first.keys() & second.keys()
-    return bool(common) and all(first[steps] == second[steps] for steps in common)

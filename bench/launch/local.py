@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -15,11 +16,20 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench.config import Cell
-from bench.store import Store
+from bench.store import BusyError, Store, last_line
 
 POLL_SECONDS = 0.5
 Watch = Callable[[Sequence[Cell]], None]
 Ended = Callable[[Cell, str], None]
+
+
+BUSY = 3
+"""Exit code of a cell that another run is at work on."""
+
+
+def preload() -> None:
+    """Have the server load PyTorch before it forks anything; it starts with the first process that is forked."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.cell"])
 
 
 def _child(cell_json: str, root: str, device: str) -> None:
@@ -27,24 +37,35 @@ def _child(cell_json: str, root: str, device: str) -> None:
     from bench.cell import run_cell
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
     cell, store = Cell.from_json(cell_json), Store(Path(root))
-    log = store.begin(cell) / "log.txt"
-    with log.open("a", buffering=1) as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
-        noted = 0.0
+    noted = 0.0
 
-        def report(status: dict[str, object]) -> None:
-            nonlocal noted
-            if time.monotonic() - noted > POLL_SECONDS:
-                noted = time.monotonic()
-                store.note(cell, status)
+    def report(status: dict[str, object]) -> None:
+        nonlocal noted
+        if time.monotonic() - noted > POLL_SECONDS:
+            noted = time.monotonic()
+            store.note(cell, status)
 
-        try:
-            run_cell(cell, store, device, report)
-        except Exception:
-            store.fail(cell, traceback.format_exc())
-            sys.exit(1)
+    try:
+        with store.at_work(cell) as work, (work / "log.txt").open("a", buffering=1) as log:
+            os.dup2(log.fileno(), sys.stdout.fileno())
+            os.dup2(log.fileno(), sys.stderr.fileno())
+            try:
+                run_cell(cell, store, work, device, report)
+            except Exception:
+                store.fail(cell, traceback.format_exc())
+                sys.exit(1)
+    except BusyError:
+        sys.exit(BUSY)
+
+
+def _end_with_launcher() -> None:
+    """End this process when the launcher is gone: a cell that ran on could meet its own successor."""
+    launcher = multiprocessing.parent_process()
+    if launcher:
+        launcher.join()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watch, ended: Ended) -> None:
@@ -59,7 +80,6 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
         ended: Called with a cell and why it failed, empty if it did not.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.cell"])
     root = str(store.root.resolve())  # the server's children start in another folder
     waiting = deque(cells)
     running: dict[int, tuple[BaseProcess, Cell]] = {}
@@ -86,9 +106,15 @@ def _reason(process: BaseProcess, cell: Cell, store: Store) -> str:
     """Return why a cell failed, empty if it did not; a process that died without a word is given one."""
     if process.exitcode == 0:
         return ""
+    if process.exitcode == BUSY:
+        return "another run is at work on it"
     if not store.error(cell):
         code = process.exitcode or 0
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         hint = "; the system may be out of memory, try --jobs 1" if code == -signal.SIGKILL else ""
-        store.fail(cell, f"the cell's process ended without a result: {how}{hint}\n")
-    return store.error(cell).strip().splitlines()[-1]
+        reason = f"the cell's process ended without a result: {how}{hint}"
+        try:
+            store.fail(cell, f"{reason}\n")
+        except OSError as error:
+            return f"{reason} ({error})"
+    return last_line(store.error(cell))

@@ -17,8 +17,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def dice_against_iou(table: Table, folder: Path) -> list[Path]:
-    """Draw one panel a dataset with the curve IoU = D/(2 - D); return the PNG and the PDF."""
+def dice_against_iou(table: Table, paths: list[Path]) -> None:
+    """Draw one panel a dataset with the curve IoU = D/(2 - D), into a PNG and a PDF."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -39,11 +39,9 @@ def dice_against_iou(table: Table, folder: Path) -> list[Path]:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
         source = "PHANTOM data (simulated)" if table.source == "phantom" else "real data"
         figure.suptitle(f"Dice against IoU of each test case: {source}, profile '{table.profile}'", fontsize=9)
-        paths = [folder / f"figure8-{table.source}.{suffix}" for suffix in ("png", "pdf")]
         figure.savefig(paths[0], dpi=200, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
         plt.close(figure)
-    return paths
 
 
 def _panel(axis: Axes, table: Table, column: str, title: str) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from bench import registry
 from bench.data import cache
 from bench.errors import UsageError
+from tests.conftest import picture
 
 Make = Callable[..., Path]
 
@@ -48,6 +49,13 @@ def test_discs_and_canal_are_no_vertebra(slices: Make) -> None:
     assert mask[30].all()
     assert mask[0, 0] == 1  # 9: partly visible vertebra
     assert mask.sum() == 44 + 1
+
+
+def test_blanks_do_not_make_another_patient(slices: Make) -> None:
+    data = slices(patients=3, each=2)
+    index = data / "mr" / "index.csv"
+    index.write_text(index.read_text().replace("1_1.png,1", "1_1.png, 1 "))
+    assert prepared(data).patients == ["1", "2", "3"]
 
 
 def test_good_central_filters(slices: Make) -> None:
@@ -95,6 +103,15 @@ def _nan(path: Path) -> None:
     Image.fromarray(array).save(path, format="TIFF")
 
 
+def _palette(path: Path) -> None:
+    Image.fromarray(picture(0)[0]).convert("P").save(path)
+
+
+def _pages(path: Path) -> None:
+    first, second = (Image.fromarray(picture(seed)[0]) for seed in (1, 2))
+    first.save(path, format="TIFF", save_all=True, append_images=[second])
+
+
 BAD_FILES = {
     "truncated image": ("images/1_0.png", _truncate, r"images/1_0.png cannot be decoded .* copy it again"),
     "truncated mask": ("labels/1_0.png", _truncate, r"labels/1_0.png cannot be decoded"),
@@ -105,6 +122,8 @@ BAD_FILES = {
     "one value": ("images/2_1.png", _save(np.full((60, 44), 7, np.uint8)), r"2_1.png: every pixel is 7"),
     "NaN": ("images/3_0.png", _nan, r"3_0.png: holds NaN"),
     "colour": ("images/3_1.png", _save(np.zeros((60, 44, 3), np.uint8)), r"3_1.png: shape \(60, 44, 3\), expected one"),
+    "palette": ("images/3_1.png", _palette, r"3_1.png has a palette"),
+    "pages": ("images/3_1.png", _pages, r"3_1.png holds 2 pages, expected one image"),
     "missing": ("images/4_0.png", lambda p: p.unlink(), r"images/4_0.png is not there, but .*index.csv names it"),
 }  # fmt: skip
 
@@ -126,6 +145,11 @@ BAD_INDEX = {
     "one patient": ("file,volume\n1_0.png,1\n1_1.png,1\n", r"1 patient\(s\), expected at least three"),
     "empty cell": ("file,volume\n1_0.png,1\n1_1.png,\n", r"index.csv line 3: expected a value"),
     "way out": ("file,volume\n../images/1_0.png,1\n", r"leads out of the folder"),
+    "spacing of text": (
+        "file,volume,row_mm,column_mm\n1_0.png,1,wide,1\n",
+        r"1_0.png has spacing wide, 1; expected mm",
+    ),
+    "control character": ('file,volume\n1_0.png,"a\nb"\n', r"volume 'a\\nb' holds control characters"),
     "nothing": ("", r"index.csv cannot be read as CSV"),
     "twice": ("file,volume\n1_0.png,1\n2_0.png,2\n3_0.png,3\n1_0.png,1\n", r"two cases are named 1_0"),
 }

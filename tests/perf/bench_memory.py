@@ -50,7 +50,9 @@ def run(steps: int, folder: Path) -> None:
     store.open()
     found = plan.find(["mr"], None, profile)
     refs = [plan.prepare(each, 1, lambda *_: None) for each in found]
-    run_cell(plan.cells(profile, refs, ["unet:width=4"], store, 1, 1)[0], store)
+    cell = plan.cells(profile, refs, ["unet:width=4"], store, 1, 1)[0]
+    with store.at_work(cell) as work:
+        run_cell(cell, store, work)
     print(peak())
 
 

@@ -19,23 +19,40 @@ from bench.store import Store
 DICE = {"unet": (0.80, 0.90, 0.95, 0.60), "fcn": (0.70, 0.85, 0.90, 0.50)}
 
 
-def finished(root: Path, method: str, dice: tuple[float, ...], source: str = "phantom", dataset: str = "mr",
-             heads: str = "h", digest: str = "abcdef0123", seed: int = 35) -> Path:  # fmt: skip
+Heads = dict[int, str]
+
+
+def finished(
+    root: Path,
+    method: str,
+    dice: tuple[float, ...],
+    source: str = "phantom",
+    digest: str = "abcdef0123",
+    seed: int = 35,
+    folds: int = 1,
+    heads: Heads | None = None,
+    steps: int = 9,
+    device: str = "CPU",
+) -> None:
     """Write a finished cell as the store lays it down."""
-    folder = root / "cpu" / f"{dataset}@{source}-{digest[:8]}" / method.replace(":", ",") / f"f0-s{seed}"
+    label = f"f0-s{seed}" if folds == 1 else f"f0of{folds}-s{seed}"
+    folder = root / "cpu" / f"mr@{source}-{digest[:8]}" / method.replace(":", ",") / label
     folder.mkdir(parents=True)
-    spec = {"dataset": {"name": dataset, "source": source, "digest": digest}, "method": method, "fold": 0, "folds": 1,
-            "seed": seed, "options": {"width": 8}}  # fmt: skip
-    title = method.split(":")[0].upper()
-    heads_kept = [{"steps": 10, "draws": heads, "pixels": heads}]
-    record = {"spec": spec, "hash": "x", "source": source, "title": title,
-              "deviations": ["something_new & 50 % more"], "certificate": {"heads": heads_kept}}  # fmt: skip
+    record = {
+        "spec": {
+            "dataset": {"name": "mr", "source": source, "digest": digest}, "method": method, "options": {"width": 8},
+            "fold": 0, "folds": folds, "seed": seed, "profile": {"steps": steps}, "precision": "float32",
+        },
+        "hash": "x", "source": source, "title": method.split(":")[0].upper(), "summary": "small",
+        "deviations": ["something_new & 50 % more"], "device": device, "versions": {"torch": "2.9"},
+        "revision": "0123456789abcdef",
+        "certificate": {"heads": [{"steps": k, "draws": v, "pixels": v} for k, v in (heads or {10: "h"}).items()]},
+    }  # fmt: skip
     (folder / "cell.json").write_text(json.dumps(record))
     d = np.array(dice)
     pd.DataFrame({"case": [f"c{i}" for i in range(len(d))], "patient": [f"p{i // 2}" for i in range(len(d))],
                   "dice": d, "iou": d / (2 - d), "precision": d, "recall": d, "hd95": np.nan, "assd": 1.0, "nsd": 1.0,
                   "unit": "px", "empty": "none"}).to_csv(folder / "cases.csv", index=False)  # fmt: skip
-    return folder
 
 
 @pytest.fixture
@@ -63,10 +80,55 @@ def test_table_1_holds_mean_and_std_over_the_test_images(store: Store, tmp_path:
     assert "PHANTOM data (simulated), profile 'cpu'" in text
 
 
-def test_a_method_that_saw_other_data_is_named(store: Store) -> None:
-    finished(store.root, "other", DICE["fcn"], heads="another")
+def notes_of(store: Store) -> str:
     (table,) = tables.collect(store, "cpu")
-    assert any(note.startswith("Certificates DIFFER") and "MR: other" in note for note in table.notes)
+    return "\n".join(table.notes)
+
+
+def test_a_method_that_saw_other_data_is_named(store: Store) -> None:
+    finished(store.root, "other", DICE["fcn"], heads={10: "another"})
+    assert "Certificates DIFFER, these did not train on the same data: MR: other and fcn" in notes_of(store)
+    assert "certificates\n" in tables.csv(tables.collect(store, "cpu")[0]).splitlines(True)[0]
+    assert ",differ\n" in tables.csv(tables.collect(store, "cpu")[0])
+
+
+def test_methods_that_went_on_after_the_first_stopped_are_compared_with_each_other(tmp_path: Path) -> None:
+    finished(tmp_path, "a", (0.5,), heads={10: "h"})
+    finished(tmp_path, "b", (0.5,), heads={10: "h", 20: "i"})
+    finished(tmp_path, "c", (0.5,), heads={10: "h", 20: "j"})
+    assert "Certificates DIFFER" in notes_of(Store(tmp_path))
+    assert "c and b" in notes_of(Store(tmp_path))
+
+
+def test_an_early_stop_is_no_difference_but_no_step_in_common_is(tmp_path: Path) -> None:
+    finished(tmp_path, "a", (0.5,), heads={10: "h"})
+    finished(tmp_path, "b", (0.5,), heads={10: "h", 20: "i"})
+    assert "Certificates: all agree" in notes_of(Store(tmp_path))
+    finished(tmp_path, "c", (0.5,), heads={7: "k"})
+    assert "c (no step in common)" in notes_of(Store(tmp_path))
+
+
+def test_one_method_alone_proves_nothing(tmp_path: Path) -> None:
+    finished(tmp_path, "a", (0.5,))
+    assert "Certificates: one method only, nothing to compare." in notes_of(Store(tmp_path))
+
+
+def test_a_split_and_a_cross_validation_are_two_columns(store: Store) -> None:
+    finished(store.root, "unet", (0.1, 0.1), folds=5)
+    (table,) = tables.collect(store, "cpu")
+    assert list(table.columns.values()) == ["MR", "MR 5-fold"]
+    assert table.scores().loc[("mr@phantom-abcdef01", "unet"), "dice_mean"] == pytest.approx(0.8125)
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [({"steps": 8}, "NOT the same protocol"), ({"device": "GPU"}, "NOT the same device, precision or PyTorch"),
+     ({"seed": 36}, "NOT the same folds and seeds")],
+)  # fmt: skip
+def test_what_was_not_alike_is_said(store: Store, change: dict, warning: str) -> None:
+    assert "NOT" not in notes_of(store)
+    finished(store.root, "third", DICE["fcn"], **change)
+    assert warning in notes_of(store)
 
 
 def test_real_and_phantom_never_meet_in_a_table(store: Store) -> None:
@@ -101,7 +163,12 @@ def test_a_failed_cell_has_its_place(store: Store) -> None:
     work = store.root / "cpu" / "mr@phantom-abcdef01" / "sam" / "f0-s35.part"
     work.mkdir(parents=True)
     (work / "error.txt").write_text("Traceback\nValueError: 100 % wrong_\n")
+    late = store.root / "cpu" / "mr@phantom-abcdef01" / "unet" / "f0-s35.part"
+    late.mkdir()
+    (late / "error.txt").touch()  # what a crash may leave beside a finished cell says nothing
     (table,) = tables.collect(store, "cpu")
+    assert len(table.failed) == 1
+    assert r"ValueError: 100 \% wrong\_" in tables.latex(table)
     assert "| sam | failed | failed |" in tables.markdown(table)
     assert "Failed: MR, sam: ValueError: 100 % wrong_" in tables.markdown(table)
 
