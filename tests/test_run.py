@@ -75,6 +75,7 @@ class Bench:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start the command as a process, to be killed."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's tests inherit it ignored
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.plugin), *sys.path])}
         return subprocess.Popen([sys.executable, "-m", "bench.cli", *words], cwd=self.home, env=env, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
@@ -176,14 +177,15 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
     assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
 
 
-def test_ctrl_c_stops_in_a_line_and_code_130(bench: Bench, slices: Make) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_stop_in_a_line_and_code_130(bench: Bench, slices: Make, number: int) -> None:
     data = str(slices())
     words = ("run", "--methods", "unet", "--datasets", "mr", "--data", data, "--profile", "paper", "--device", "cpu")
     process = bench.start(*words)
     deadline = time.monotonic() + 120
     while not list(bench.home.rglob("status.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 130, out
     assert "goes on where this one was" in out

@@ -78,13 +78,23 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
         device: A PyTorch device.
         watch: Called about twice a second with the cells at work.
         ended: Called with a cell and why it failed, empty if it did not.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the cells were stopped, and go on from their checkpoints next time.
     """
     context = multiprocessing.get_context("forkserver")
     root = str(store.root.resolve())  # the server's children start in another folder
     waiting = deque(cells)
     running: dict[int, tuple[BaseProcess, Cell]] = {}
+    asked: list[int] = []
+    # An exception raised by a signal may be swallowed where it strikes (in a finaliser, say): a note is not.
+    # A signal that whoever started the run has it ignore (as a shell does for SIGINT in the background) stays ignored.
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, lambda *_: asked.append(1)) for number in numbers}
     try:
         while waiting or running:
+            if asked:
+                raise KeyboardInterrupt
             while waiting and len(running) < jobs:
                 cell = waiting.popleft()
                 process: BaseProcess = context.Process(target=_child, args=(cell.to_json(), root, device))
@@ -100,6 +110,8 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
             process.terminate()
         for process, _ in running.values():
             process.join(timeout=10)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _reason(process: BaseProcess, cell: Cell, store: Store) -> str:
