@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -51,6 +51,18 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A network's answer for images; each map is (B, 1, H, W)."""
+
+    probability: Tensor
+    """Probability of foreground."""
+    spread: Tensor | None = None
+    """Standard deviation of the probability over samples, in [0, 0.5], where the method draws samples."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further probabilities from the same weights, by name; each is a row of the tables (`verdiff:prior`)."""
+
+
+@dataclass(frozen=True)
 class Method(ABC):
     """A segmentation method; its dataclass fields are the options of its name (`unet:width=32`).
 
@@ -69,6 +81,12 @@ class Method(ABC):
     """Whether `--methods all` includes it."""
     bf16: ClassVar[bool] = True
     """Whether a CUDA device may run it under bfloat16 autocast."""
+    extras: ClassVar[tuple[str, ...]] = ()
+    """Names of the further rows that `answer` gives."""
+    factors: ClassVar[tuple[str, ...]] = ()
+    """On/off options that `bench ablate` switches where it is told nothing else."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Modules that are slow to import, loaded once for all cells."""
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how this differs from its source when trained at this batch size; printed in every report."""
@@ -93,6 +111,17 @@ class Method(ABC):
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
         """Return the probability of foreground (B, 1, H, W); noise may come from `rng` alone."""
         return torch.sigmoid(self.logits(net, image).float())
+
+    def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
+        """Return what `predict` gives, and a spread and further rows where there are any."""
+        return Answer(self.predict(net, image, rng))
+
+    def stages(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """Return maps (1, 1, H, W) that show how the method comes to its answer for one image, in order; or nothing."""
+        return {}
+
+    def stepped(self, net: nn.Module) -> None:  # noqa: B027 - most methods have nothing to do
+        """Do what the method does after each optimiser step, such as averaging weights."""
 
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer | None:
         """Return the method's own optimiser, or None for the profile's Adam."""

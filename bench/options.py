@@ -13,9 +13,11 @@ _WORD = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
 """A free text value: it becomes part of a path."""
 
 
-def option(default: Any, text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """Declare an option of a method or a dataset: a dataclass field with its help, lower bound and choices."""
-    return dataclasses.field(default=default, metadata={"help": text, "low": low, "choices": choices})
+def option(
+    default: Any, text: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+) -> Any:
+    """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices."""
+    return dataclasses.field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
 
 
 def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
@@ -53,7 +55,8 @@ def _print(value: Any) -> str:
 
 
 def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
-    choices, low = spec.metadata.get("choices", ()), spec.metadata.get("low")
+    choices = spec.metadata.get("choices", ())
+    low, high = spec.metadata.get("low"), spec.metadata.get("high")
     if kind is bool:
         choices = ("on", "off")
     if choices and text not in choices:
@@ -66,6 +69,7 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
         raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {_print(spec.default)}") from None
     if kind is str and not choices and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
-    if low is not None and not value >= low:
-        raise UsageError(f"{where}: {text} is too small; expected at least {low}")
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+        raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
     return value

@@ -143,6 +143,7 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
+        self.trainee.method.stepped(self.trainee.net)
         self._losses.append(loss.detach())
         self.certificate.add(batch)
         self.progress.step += 1

@@ -1,1 +1,8 @@
-"""Verdiff-Net, usable without the harness."""
+"""Verdiff-Net, usable without the harness: torch and diffusers are all it needs. `verdiff.model` has an example."""
+
+from verdiff.diffusion import Diffusion
+from verdiff.model import VerdiffNet
+from verdiff.msfm import MSFM
+from verdiff.nsa import NSA
+
+__all__ = ["MSFM", "NSA", "Diffusion", "VerdiffNet"]

@@ -1,0 +1,64 @@
+"""MedSegDiff in its published first version: dynamic conditional encoding with the FF-Parser, on any rectangle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bench.method import Inputs, Task
+from bench.options import option
+from methods.diffusion import DiffusionMethod
+
+
+@dataclass(frozen=True)
+class MedSegDiff(DiffusionMethod):
+    """Unshifted diffusion, the same backbone as Verdiff-Net; its public code's `new` network is another one."""
+
+    steps: int = option(50, "network evaluations a sample", low=1, high=1000)
+    dropout: float = option(0.5, "probability that a channel of the conditioner's encoder is dropped", low=0, high=0.9)
+    ema: float = option(0.9999, "rate of the weights' moving average, warmed up", low=0, high=1)
+
+    title = "MedSegDiff"
+    source = "Wu et al.: MedSegDiff, MIDL 2023, arXiv 2211.00611 (first version); own code after the paper and its code"
+    inputs = Inputs(normalise="unit")
+    scales = {  # noqa: RUF012 - a mapping nobody writes to
+        "small": {"width": 8, "prior_width": 8, "levels": 4, "blocks": 1, "patch": 2, "steps": 5, "samples": 3,
+                  "dropout": 0.1},
+        "tiny": {"width": 8, "prior_width": 4, "levels": 3, "blocks": 1, "patch": 2, "steps": 2, "samples": 2},
+    }  # fmt: skip
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how it differs from the paper and its public code."""
+        full = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2, "dropout": 0.5}
+        sizes = ", ".join(f"{name}={getattr(self, name)}" for name, size in full.items() if getattr(self, name) != size)
+        return (
+            *((f"sizes {sizes} (source: {', '.join(f'{k}={v}' for k, v in full.items())})",) if sizes else ()),
+            *((f"blocks of {self.patch} x {self.patch} pixels enter as channels",) if self.patch > 1 else ()),
+            "far shorter than its own recipe (60,000 to 100,000 steps of batch 8, no augmentation, 256 x 256)",
+            f"mean of {self.samples} samples of {self.steps} steps, {self.scheduler} "
+            "(source: 1000 ancestral steps; its code's STAPLE is the squared mean)",
+            "conditional features computed once an image, from the image alone, and detached; the dynamic encoding has "
+            "convolutions of its own (its code: the conditioner runs at every step)",
+            "fixed variance, no variational bound (source: learned variance)",
+            f"moving average of rate {self.ema:g}, warmed up (source: 0.9999 from the start)",
+            "the harness's Adam and augmentation (source: AdamW, without)",
+        )
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the network and its average; FF-Parsers have one weight a frequency of the largest training image."""
+        from methods.medsegdiff_network import Averaged, Network
+
+        live = Network(task.size, self.width, self.prior_width, self.levels, self.blocks, self.patch, self.dropout)
+        return Averaged(live, self.ema)
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the sum of both losses; outside training, of the averaged weights."""
+        loss: Tensor = cast(Any, net).network.loss(self.inputs.enter(image), mask, rng)
+        return loss
+
+    def stepped(self, net: nn.Module) -> None:
+        """Average the weights."""
+        cast(Any, net).average.update_parameters(net.live)

@@ -1,0 +1,84 @@
+"""Verdiff-Net, the paper's model, with every reading of what it leaves open as an option."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UsageError
+from bench.method import Task
+from bench.options import option
+from methods.diffusion import TIMESTEPS, DiffusionMethod
+
+
+@dataclass(frozen=True)
+class VerdiffNet(DiffusionMethod):
+    """MSFM, conditional U-Net and prior-shifted diffusion with NSA; the model itself is `verdiff.VerdiffNet`."""
+
+    msfm: bool = option(True, "multi-scale fusion module; off: the image enters both networks as it is")
+    nsa: bool = option(True, "noise semantic adapter; off: plain convolutions in the encoder")
+    nsa_gate: str = option("soft", "how the prior chooses NSA's first kernel", choices=("soft", "hard", "5x5"))
+    bce: bool = option(True, "cross entropy of the mask that the predicted noise implies (eq 9)")
+    predicts: str = option("velocity", "what the diffusion U-Net puts out", choices=("velocity", "noise"))
+    start: int = option(TIMESTEPS, "where sampling begins: the prior noised up to this timestep", low=1, high=TIMESTEPS)
+    sampler: str = option(
+        "exact",
+        "exact, or the paper's printed equations, which take no scheduler",
+        choices=("exact", "paper_eq6", "paper_alg2"),
+    )
+
+    title = "Verdiff-Net"
+    source = "Zhang et al.: Verdiff-Net, Bioengineering 2024, 11(10):1031; no public code, own code after the paper"
+    factors = ("msfm", "nsa")
+    scales = {  # noqa: RUF012 - a mapping nobody writes to
+        "small": {"width": 8, "prior_width": 8, "levels": 4, "blocks": 1, "patch": 2, "steps": 5, "samples": 3},
+        "tiny": {"width": 8, "prior_width": 4, "levels": 3, "blocks": 1, "patch": 2, "steps": 2, "samples": 2},
+    }
+
+    def __post_init__(self) -> None:
+        """Refuse more steps than there are timesteps to visit."""
+        super().__post_init__()
+        if self.steps > self.start:
+            raise UsageError(f"steps={self.steps} is more than start={self.start}; expected steps from 1 to start")
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how it differs from the paper, and how what the paper leaves open is read."""
+        full = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2}
+        sizes = ", ".join(f"{name}={getattr(self, name)}" for name, size in full.items() if getattr(self, name) != size)
+        printed = {
+            "exact": "sampled by the exact posterior of eq 2 (printed: eq 6 and algorithm 2, which are not)",
+            "paper_eq6": "sampled by eq 6 as printed, which is not the posterior of eq 2",
+            "paper_alg2": "sampled by algorithm 2 as printed, which forgets the prior",
+        }
+        solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[self.scheduler]
+        return (
+            *((f"sizes {sizes} (full: {', '.join(f'{k}={v}' for k, v in full.items())})",) if sizes else ()),
+            *((f"blocks of {self.patch} x {self.patch} pixels enter as channels",) if self.patch > 1 else ()),
+            printed[self.sampler],
+            f"mean of {self.samples} samples of {self.steps} steps"
+            + (f", {solver}" if self.sampler == "exact" else "")
+            + f", from t = {self.start} (paper: T = 1000 implied, numbers unstated)",
+            "prior trained by cross entropy + Dice, and detached from the diffusion's loss (paper: unstated)",
+            *(("eq 9 on the mask implied by the noise, weighted by A_t (printed on the noise)",) if self.bce else
+              ("without eq 9",)),
+            *(("layer norm in MSFM's squeeze (paper: batch norm; at batch 1 it cannot train)",) if self.msfm else ()),
+        )  # fmt: skip
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the network; modules that two arms of an ablation share start from the same weights."""
+        from verdiff.model import VerdiffNet as Network
+
+        return Network(self.width, self.prior_width, self.levels, self.blocks, self.patch, self.msfm, self.nsa,
+                       self.nsa_gate, self.predicts)  # fmt: skip
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the paper's total loss and the prior's."""
+        loss: Tensor = cast(Any, net).loss(self.inputs.enter(image), mask, rng, self.bce)
+        return loss
+
+    def how(self) -> dict[str, Any]:
+        """Return how samples are drawn."""
+        return {**super().how(), "start": self.start, "sampler": self.sampler}

@@ -1,0 +1,123 @@
+"""The blocks that both networks are made of, and weights that depend on a module's name alone."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def initialise(net: nn.Module, seed: int) -> None:
+    """Draw every module's weights again, from the seed and the module's own name.
+
+    Two networks that differ in one module then start from the same weights in all the others, as an ablation needs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        for name, module in net.named_modules():
+            if hasattr(module, "reset_parameters"):
+                digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+                torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+                module.reset_parameters()
+
+
+def groups_of(width: int) -> int:
+    """Return the groups of group norm: four channels each, 32 groups at most, as in guided diffusion from 128 upwards.
+
+    Raises:
+        ValueError: The width is no multiple of 4, or above 128 none of 32.
+    """
+    groups = min(32, width // 4)
+    if width < 4 or width % 4 or width % groups:
+        raise ValueError(
+            f"a width of {width} cannot be divided by the group norm; expected a multiple of 4 up to 128, of 32 above"
+        )
+    return groups
+
+
+def fold(x: Tensor, patch: int) -> Tensor:
+    """Return (B, C patch^2, H', W'): each block of patch x patch pixels of (B, C, H, W) as channels, edges repeated."""
+    if patch == 1:
+        return x
+    bottom, right = -x.shape[-2] % patch, -x.shape[-1] % patch
+    return F.pixel_unshuffle(F.pad(x, (0, right, 0, bottom), mode="replicate"), patch)
+
+
+def unfold(x: Tensor, patch: int, size: torch.Size) -> Tensor:
+    """Return what `fold` made of maps (B, C, *size)."""
+    return x if patch == 1 else F.pixel_shuffle(x, patch)[..., : size[0], : size[1]]
+
+
+class ZeroConv2d(nn.Conv2d):
+    """A convolution that starts at zero, so that the residual block around it starts as the identity."""
+
+    def reset_parameters(self) -> None:
+        """Set weights and bias to zero."""
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class Plain(ZeroConv2d):
+    """The 3x3 convolution that closes a residual block where no adapter does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Map features (B, C, H, W) to features of the same shape; the gate of an adapter is not used."""
+        return super().forward(x)
+
+
+class ResBlock(nn.Module):
+    """The residual block of guided diffusion (Dhariwal and Nichol 2021), which MedSegDiff builds on.
+
+    Args:
+        inputs, outputs: Channels.
+        time: Size of the time embedding.
+        groups: Groups of the group norms.
+        second: What closes the block: `Plain`, or an adapter with the same call.
+    """
+
+    def __init__(self, inputs: int, outputs: int, time: int, groups: int, second: nn.Module) -> None:
+        super().__init__()
+        self.norm1, self.first = nn.GroupNorm(groups, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.time = nn.Linear(time, outputs)
+        self.norm2, self.second = nn.GroupNorm(groups, outputs), second
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Map features (B, C, H, W) with the time embedding (B, time) to features (B, C', H, W)."""
+        h = self.first(F.silu(self.norm1(x))) + self.time(F.silu(time))[:, :, None, None]
+        out: Tensor = self.skip(x) + self.second(F.silu(self.norm2(h)), gate)
+        return out
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, one head, added to its input."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), ZeroConv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (B, C, H, W) to features of the same shape."""
+        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
+        mixed = F.scaled_dot_product_attention(q, k, v).squeeze(1).transpose(1, 2)
+        out: Tensor = x + self.out(mixed.reshape(x.shape))
+        return out
+
+
+class Upsample(nn.Module):
+    """Nearest neighbours to the size of the skip connection, then a convolution: no size needs padding."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        """Map features (B, C, h, w) to (B, C, *size)."""
+        out: Tensor = self.conv(F.interpolate(x, size=size, mode="nearest"))
+        return out

@@ -1,0 +1,159 @@
+"""The prior-shifted diffusion (section 2.2) as ordinary DDPM on the residual y = x - f.
+
+With A_t the product of a_1..a_t, the paper's process is q(x_t | x0, f) = N(sqrt(A_t) x0 + (1 - sqrt(A_t)) f, 1 - A_t)
+(eq 3 and 5). Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. So every published scheduler works unchanged on
+y, and x = y + f. With f = 0 it is the ordinary, unshifted process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+TIMESTEPS = 1000
+SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "ddpm": (DDPMScheduler, {"clip_sample": False}),
+    "ddim": (DDIMScheduler, {"clip_sample": False}),
+    "dpm": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+}
+"""Ancestral sampling, DDIM, and DPM-Solver++ of second order: diffusers' classes and what they are given."""
+SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
+"""The exact process, and the paper's equations as printed: 6, and algorithm 2 with equation 7."""
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+"""Predicts the noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,)."""
+Watch = Callable[[int, Tensor], None]
+"""Is shown each timestep t, from 0, and the state x_t (B, 1, H, W) before it is denoised."""
+
+
+class Diffusion:
+    """T = 1000 steps of linear noise from 1e-4 to 0.02 between a mask and a prior.
+
+    Timesteps count from 0 in code: the paper's x_1 is t = 0, its x_T is t = 999.
+
+    Args:
+        low, high: Values of background and foreground in x0; implied masks are clipped to this range.
+    """
+
+    def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
+        self.low, self.high = low, high
+        self.betas = torch.linspace(1e-4, 0.02, TIMESTEPS, dtype=torch.float64)
+        self.alphas = 1 - self.betas
+        self.cumulative = self.alphas.cumprod(0)
+        self._forward: Any = SCHEDULERS["ddpm"][0](TIMESTEPS, trained_betas=self.betas.numpy(), clip_sample=False)
+
+    def add_noise(self, x0: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Return x_t (B, 1, H, W), eq 3, of masks x0, priors f and noise of that shape at timesteps (B,)."""
+        noised: Tensor = self._forward.add_noise(x0 - f, noise, t)
+        return noised + f
+
+    def implied_mask(self, x_t: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Return the mask (B, 1, H, W) that a predicted noise implies: eq 3 solved for x0, not clipped."""
+        A = self.cumulative.to(x_t)[t.to(x_t.device)].view(-1, 1, 1, 1)
+        return (x_t - f - (1 - A).sqrt() * noise) / A.sqrt() + f
+
+    def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
+        """Return the noise (B, 1, H, W) that follows from a velocity sqrt(A_t) eps - sqrt(1 - A_t) y0 of y."""
+        A = self.cumulative.to(x_t)[t.to(x_t.device)].view(-1, 1, 1, 1)
+        return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
+
+    def posterior(self, t: int) -> tuple[float, float, float]:
+        """Return the coefficients of x0, x_t and f in the mean of q(x_{t-1} | x_t, x0, f); they sum to 1.
+
+        The exact ones (CARD, Han et al. 2022); eq 6 as printed has 1 - sqrt(A_t) for f.
+        """
+        A, a = float(self.cumulative[t]), float(self.alphas[t])
+        before = float(self.cumulative[t - 1]) if t else 1.0
+        g0, g1 = before**0.5 * (1 - a) / (1 - A), a**0.5 * (1 - before) / (1 - A)
+        return g0, g1, 1 - g0 - g1
+
+    def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
+        """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 downwards.
+
+        Cut at `start`, the noise schedule below it is what it was, so that sampling may begin at any timestep.
+        """
+        cls, settings = SCHEDULERS[name]
+        made = cls(start, trained_betas=self.betas[:start].numpy(), timestep_spacing="trailing", **settings)
+        made.set_timesteps(steps)
+        return made
+
+    def sample(
+        self,
+        denoise: Denoise,
+        f: Tensor,
+        rngs: Sequence[torch.Generator],
+        *,
+        scheduler: str = "dpm",
+        steps: int = 20,
+        start: int = TIMESTEPS,
+        sampler: str = "exact",
+        watch: Watch = lambda t, x_t: None,
+    ) -> Tensor:
+        """Return sampled masks (B, 1, H, W) in [low, high].
+
+        Args:
+            denoise: The network.
+            f: Prior masks (B, 1, H, W) in [low, high]; zeros for the unshifted process.
+            rngs: The generator of each item's noise: what is drawn for one depends on no other.
+            scheduler: One of `SCHEDULERS`; the paper's samplers have none.
+            steps: Timesteps that are visited.
+            start: Where the reverse process begins: at T from N(f, I), below T from the prior noised up to there
+                (pre-segmentation diffusion, Guo et al. 2023).
+            sampler: One of `SAMPLERS`.
+            watch: Is shown every state.
+        """
+        if sampler != "exact":
+            return self._as_printed(denoise, f, rngs, steps, start, sampler, watch)
+        schedule = self.scheduler(scheduler, steps, start)
+        y = float(1 - self.cumulative[start - 1]) ** 0.5 * self._noise(f, rngs)
+        for t in schedule.timesteps.tolist():
+            watch(t, y + f)
+            times = torch.full((len(f),), t, device=f.device)
+            noise = self._clipped(y, f, denoise(y + f, times).float(), times)
+            y = schedule.step(noise, t, y, generator=list(rngs)).prev_sample
+        masks: Tensor = (y + f).clamp(self.low, self.high)
+        return masks
+
+    def _clipped(self, y: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Return the noise whose implied mask is clipped; a scheduler's own clipping would clip y, which reaches 2."""
+        A = self.cumulative.to(y)[t].view(-1, 1, 1, 1)
+        x0 = self.implied_mask(y + f, f, noise, t).clamp(self.low, self.high)
+        return (y - A.sqrt() * (x0 - f)) / (1 - A).sqrt()
+
+    def _as_printed(
+        self,
+        denoise: Denoise,
+        f: Tensor,
+        rngs: Sequence[torch.Generator],
+        steps: int,
+        start: int,
+        sampler: str,
+        watch: Watch,
+    ) -> Tensor:
+        """Sample by the equations that the paper prints, to show what they do."""
+        times = self.scheduler("ddpm", steps, start).timesteps.tolist()
+        x = self._noise(f, rngs) + (f if sampler == "paper_eq6" else 0)  # algorithm 2 starts at N(0, I)
+        for t, before in zip(times, [*times[1:], None], strict=True):
+            watch(t, x)
+            at = torch.full((len(f),), t, device=f.device)
+            noise = denoise(x, at).float()
+            A, B = float(self.cumulative[t]), 1.0 if before is None else float(self.cumulative[before])
+            a = A / B
+            if sampler == "paper_eq6":
+                x0 = self.implied_mask(x, f, noise, at).clamp(self.low, self.high)
+                x = (B**0.5 * (1 - a) * x0 + a**0.5 * (1 - B) * x) / (1 - A) + (1 - A**0.5) * f
+            else:
+                x = (x - (1 - a) / (1 - A) ** 0.5 * noise) / a**0.5
+            if before is not None:
+                x = x + ((1 - B) * (1 - a) / (1 - A)) ** 0.5 * self._noise(f, rngs)
+        return x.clamp(self.low, self.high)
+
+    @staticmethod
+    def _noise(like: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
+        noise: Tensor = randn_tensor(tuple(like.shape), generator=list(rngs), device=like.device, dtype=torch.float32)
+        return noise
