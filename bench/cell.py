@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +24,7 @@ from bench.data.geometry import shared_grid
 from bench.data.stream import Stream
 from bench.method import Task
 from bench.metrics import Score, score
-from bench.predict import THRESHOLD, predict
+from bench.predict import Prediction, predict, stages
 from bench.store import Store
 from bench.train import Progress, Trainee, derive, train, validation_loss
 
@@ -68,6 +70,7 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     split = store.split_of(cell, dataset.patients)
     data = Data.of(cell, dataset, split)
     trainee = _build(cell, data, torch.device(device))
+    (work / "initial.json").write_text(json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8")
     stream = Stream(dataset, data.train, data.grid, cell.seed, cell.profile.batch)
     progress = train(
         trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), work, report
@@ -92,26 +95,53 @@ def _build(cell: Cell, data: Data, device: torch.device) -> Trainee:
     return Trainee(method, net, task, cell.profile, cell.seed, device, cell.precision)
 
 
+def _digests(net: torch.nn.Module) -> dict[str, str]:
+    """Return shape and digest of each tensor of a network before it is trained, so that arms can be compared."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    return {
+        name: f"{'x'.join(map(str, value.shape))}:{hashlib.sha256(value.numpy().tobytes()).hexdigest()[:16]}"
+        for name, value in tensors.items()
+    }
+
+
 def _test(trainee: Trainee, data: Data, work: Path, report: Report) -> float:
-    """Predict and score every test case; write predictions/ and cases.csv; return the seconds per prediction."""
-    folder = work / "predictions"
-    folder.mkdir(exist_ok=True)
-    spent, rows = 0.0, []
+    """Predict and score every test case, write what comes of it, and return the seconds per prediction."""
+    spent = 0.0
+    rows: dict[str, list[list[str]]] = {}
     for done, index in enumerate(data.test):
         case = data.dataset.cases[index]
         began = time.monotonic()
-        answer = predict(trainee, data.dataset, index, data.grid) >= THRESHOLD
+        prediction = predict(trainee, data.dataset, index, data.grid)
         spent += time.monotonic() - began
-        result = score(answer, data.dataset.mask(index), case.spacing)
-        rows.append([case.id, case.patient, *(_text(value) for value in asdict(result).values())])
-        if not cv2.imwrite(str(folder / f"{case.id}.png"), answer.astype(np.uint8) * 255):
-            raise OSError(f"{folder / case.id}.png could not be written")
+        for name, mask in prediction.masks.items():
+            result = score(mask, data.dataset.mask(index), case.spacing)
+            row = [case.id, case.patient, *(_text(value) for value in asdict(result).values())]
+            if prediction.spread is not None and not name:
+                row.append(_text(float(prediction.spread.mean())))
+            rows.setdefault(name, []).append(row)
+        _keep(prediction, case.id, work)
         report({"phase": "test", "step": done + 1, "steps": len(data.test), "seconds": spent})
-    with (work / "cases.csv").open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["case", "patient", *(f.name for f in fields(Score))])
-        table.writerows(rows)
+    for name, lines in rows.items():
+        heads = ["case", "patient", *(f.name for f in fields(Score)), "spread"]
+        with (work / (f"cases-{name}.csv" if name else "cases.csv")).open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([heads[: len(lines[0])], *lines])
+    shown = stages(trainee, data.dataset, data.test[0], data.grid)
+    if shown:
+        halves: dict[str, Any] = {name: values.astype(np.float16) for name, values in shown.items()}
+        np.savez_compressed(work / "stages.npz", **halves)
     return spent / len(data.test)
+
+
+def _keep(prediction: Prediction, case: str, work: Path) -> None:
+    """Write a case's masks, and its uncertainty map in 65535 steps of the unit interval."""
+    images = {f"predictions-{name}" if name else "predictions": m.astype(np.uint8) * 255
+              for name, m in prediction.masks.items()}  # fmt: skip
+    if prediction.spread is not None:
+        images["spread"] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
+    for folder, pixels in images.items():
+        (work / folder).mkdir(exist_ok=True)
+        if not cv2.imwrite(str(work / folder / f"{case}.png"), pixels):
+            raise OSError(f"{work / folder / case}.png could not be written")
 
 
 def _text(value: float | int | str) -> str:
@@ -137,7 +167,8 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "grid": list(data.grid) if data.grid else "native",
         "certificate": {"seed": cell.seed, "heads": progress.heads},
         "training": {"steps": progress.step, "best_step": progress.best_step, "best_loss": progress.best_loss},
-        "parameters": sum(p.numel() for p in trainee.net.parameters()),
+        "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
+        "extras": list(method.extras),
         "cases": {side: len(indexes) for side, indexes in sides.items()},
         "patients": {side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()},
         "versions": machine.versions(),

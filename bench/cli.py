@@ -106,6 +106,41 @@ def run(
 
 
 @app.command()
+def ablate(
+    dataset: Annotated[str, typer.Option("--dataset", help="Names with options, separated by commas, or all.")],
+    method: Annotated[str, typer.Option(help="A method with options.")] = "verdiff",
+    factors: Annotated[str, typer.Option(help="Its on/off options to switch, at most 5; default: its modules.")] = "",
+    data: Data = None,
+    profile: ProfileName = None,
+    out: Out = Path("results"),
+    report: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards; several give intervals over them.")] = 1,
+    folds: Annotated[int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")] = 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    real_only: Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+) -> None:
+    """Switch a method's modules on and off in all combinations, and write table 2 with the effects.
+
+    The arms are cells like those of `bench run`, and share them: same data, same seeds, same weights to start from.
+
+    Examples:
+
+        bench ablate --dataset mr
+
+        bench ablate --dataset mr --method verdiff:steps=10 --factors msfm,nsa,bce --seeds 3 --data ~/spine
+    """
+    from bench.commands import ablate as command
+    from bench.commands.run import Wish
+
+    device = _device(device)
+    chosen = profile or ("cpu" if device == "cpu" else "paper")
+    wish = Wish(method, dataset, data, chosen, out, report, seeds, folds, jobs, device, real_only, dry_run)
+    raise typer.Exit(0 if command.run(wish, factors, _console()) else 1)
+
+
+@app.command()
 def report(
     out: Out = Path("results"),
     profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,

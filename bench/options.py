@@ -39,7 +39,7 @@ def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
             raise UsageError(f"{name} has no option '{key}'; {did_you_mean(key, known)}")
         if not equals or key in given:
             raise UsageError(
-                f"{name}: expected one '{key}=VALUE', for example {name}:{key}={_print(known[key].default)}"
+                f"{name}: expected one '{key}=VALUE', for example {name}:{key}={shown(known[key].default)}"
             )
         given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
     return given
@@ -47,10 +47,11 @@ def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
 
 def canonical(name: str, given: dict[str, Any], cls: type[Any]) -> str:
     """Return `name:key=value...` with the keys in the order of their declaration."""
-    return ":".join([name, *(f"{key}={_print(given[key])}" for key in options(cls) if key in given)])
+    return ":".join([name, *(f"{key}={shown(given[key])}" for key in options(cls) if key in given)])
 
 
-def _print(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as it is written in a name."""
     return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
@@ -66,7 +67,7 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
     try:
         value = kind(text)
     except ValueError:
-        raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {_print(spec.default)}") from None
+        raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}") from None
     if kind is str and not choices and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
     if (low is not None and not value >= low) or (high is not None and not value <= high):

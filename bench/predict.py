@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,27 +13,71 @@ from bench.data.geometry import Geometry
 from bench.train import Trainee, generator, to_tensor
 
 THRESHOLD = 0.5
+Grid = tuple[int, int] | None
 
 
-def predict(trainee: Trainee, dataset: Dataset, index: int, grid: tuple[int, int] | None) -> NDArray[np.float32]:
-    """Return the probability of foreground (H, W) on the case's native pixels.
+@dataclass(frozen=True)
+class Prediction:
+    """A method's answer for one case on its native pixels; each map is (H, W)."""
+
+    masks: dict[str, NDArray[np.bool_]]
+    """The answer's mask under the name "", and those of further rows from the same weights under theirs."""
+    spread: NDArray[np.float32] | None
+    """Standard deviation of the probability over samples, where the method draws samples."""
+
+
+def predict(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> Prediction:
+    """Return the answer for a case: foreground where the probability is at least one half.
 
     Random numbers come from the case's id and the seed alone.
 
     Raises:
         ValueError: The method's answer has another shape, or is no probability.
     """
+    geometry, image, rng = _question(trainee, dataset, index, grid)
+    with torch.inference_mode(), trainee.autocast():
+        answer = trainee.method.answer(trainee.net, image, rng)
+    spread = None if answer.spread is None else {"spread": answer.spread}
+    maps = {
+        name: _native(value, name, image, geometry, dataset.cases[index].id)
+        for name, value in {"": answer.probability, **answer.extras, **(spread or {})}.items()
+    }
+    uncertainty = maps.pop("spread") if spread else None
+    return Prediction({name: value >= THRESHOLD for name, value in maps.items()}, uncertainty)
+
+
+def stages(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> dict[str, NDArray[np.float32]]:
+    """Return maps (h, w) on the network grid that show how a method comes to its answer for a case, if it has any.
+
+    The image comes first and the reference mask last.
+    """
+    geometry, image, rng = _question(trainee, dataset, index, grid)
+    with torch.inference_mode(), trainee.autocast():
+        found = trainee.method.stages(trainee.net, image, rng)
+    if not found:
+        return {}
+    maps = {"image": image, **found}
+    reference = geometry.mask(dataset.mask(index)).astype(np.float32)
+    return {name: value[0, 0].float().cpu().numpy() for name, value in maps.items()} | {"reference": reference}
+
+
+def _question(
+    trainee: Trainee, dataset: Dataset, index: int, grid: Grid
+) -> tuple[Geometry, torch.Tensor, torch.Generator]:
+    """Return a case's geometry, its image (1, 1, h, w) and the generator of its random numbers."""
     case = dataset.cases[index]
     native = (case.height, case.width)
     geometry = Geometry(native, grid or native)
-    image = to_tensor(geometry.image(dataset.image(index)), trainee.device)
     trainee.net.eval()
     rng = generator(trainee.device, trainee.seed, "predict", case.id)
-    with torch.inference_mode(), trainee.autocast():
-        answer = trainee.method.predict(trainee.net, image, rng).float()
-    if answer.shape != image.shape or not bool(((answer >= 0) & (answer <= 1)).all()):
+    return geometry, to_tensor(geometry.image(dataset.image(index)), trainee.device), rng
+
+
+def _native(value: torch.Tensor, name: str, image: torch.Tensor, geometry: Geometry, case: str) -> NDArray[np.float32]:
+    """Return a map in [0, 1] on native pixels; refuse one that is none."""
+    if value.shape != image.shape or not bool(((value >= 0) & (value <= 1)).all()):
         raise ValueError(
-            f"predict gave shape {tuple(answer.shape)} in [{answer.min():.3g}, {answer.max():.3g}] for {case.id}, "
-            f"expected probabilities of shape {tuple(image.shape)}"
+            f"predict gave {f'{name} of ' if name else ''}shape {tuple(value.shape)} in [{value.min():.3g}, "
+            f"{value.max():.3g}] for {case}, expected values in [0, 1] of shape {tuple(image.shape)}"
         )
-    return geometry.back(answer[0, 0].cpu().numpy())
+    return geometry.back(value[0, 0].float().cpu().numpy())

@@ -75,6 +75,8 @@ def dataset(spec: str) -> Adapter:
 def expand(group: str, text: str) -> list[str]:
     """Return the specs of a comma-separated list, checked, options in order; `all` takes every standard name.
 
+    A further row of a method (`verdiff:prior`) comes with the method's own cell, and stands for it.
+
     Raises:
         UsageError: A name, an option or a value is unknown, or nothing is named.
     """
@@ -84,6 +86,7 @@ def expand(group: str, text: str) -> list[str]:
     canonical = []
     for name, *pairs in (spec.split(":") for spec in specs):
         cls = load(group, name)
+        pairs = [pair for pair in pairs if pair not in getattr(cls, "extras", ())]  # rows of the same cell
         canonical.append(options.canonical(name, options.parse(name, pairs, cls), cls))
     if not canonical:
         raise UsageError(f"nothing is named in '{text}'; {did_you_mean(text, [*names(group), 'all'])}")

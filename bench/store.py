@@ -18,7 +18,9 @@ from bench.data.splits import make_splits, read_splits, write_splits
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from bench.data.case import Split
 
@@ -179,6 +181,25 @@ class Store:
             if not path.parent.name.endswith(".part"):
                 yield json.loads(path.read_text(encoding="utf-8")), path.parent
 
+    def initial(self, folder: Path) -> dict[str, str]:
+        """Return shape and digest of each of a finished cell's tensors before training, by name."""
+        digests: dict[str, str] = json.loads((folder / "initial.json").read_text(encoding="utf-8"))
+        return digests
+
+    def stages(self, folder: Path) -> dict[str, NDArray[np.float16]]:
+        """Return the maps that show how a finished cell came to its first test case's answer, if it has any."""
+        import numpy as np
+
+        path = folder / "stages.npz"
+        if not path.is_file():
+            return {}
+        with np.load(path, allow_pickle=False) as maps:
+            return dict(maps)
+
+    def prediction(self, folder: Path, case: str) -> Path:
+        """Return where a finished cell's mask of a case lies."""
+        return folder / "predictions" / f"{case}.png"
+
     def failures(self, profile: str) -> dict[tuple[str, str], str]:
         """Return the last line of each failed cell's error, by (dataset slug, method)."""
         found = {}
@@ -188,22 +209,20 @@ class Store:
         return found
 
     def cases(self, profile: str) -> pd.DataFrame:
-        """Return every finished cell's `cases.csv`, with dataset, source, digest, method, fold and seed."""
+        """Return the cases of every finished cell's rows, with dataset, source, digest, method, fold and seed."""
         import pandas as pd
 
         frames = []
         for record, folder in self.records(profile):
-            spec = record["spec"]
-            frame = pd.read_csv(folder / "cases.csv", dtype={"case": str, "patient": str}, keep_default_na=False,
-                                na_values={c: [""] for c in _MEASURED})  # fmt: skip
-            frame.insert(0, "dataset", spec["dataset"]["name"])
-            frame.insert(1, "source", spec["dataset"]["source"])
-            frame.insert(2, "digest", spec["dataset"]["digest"])
-            frame.insert(3, "method", spec["method"])
-            frame.insert(4, "folds", spec["folds"])
-            frame.insert(5, "fold", spec["fold"])
-            frame.insert(6, "seed", spec["seed"])
-            frames.append(frame)
+            spec, data = record["spec"], record["spec"]["dataset"]
+            for row in ("", *record["extras"]):
+                path = folder / (f"cases-{row}.csv" if row else "cases.csv")
+                frame = pd.read_csv(path, dtype={"case": str, "patient": str}, keep_default_na=False,
+                                    na_values={c: [""] for c in _MEASURED})  # fmt: skip
+                method = f"{spec['method']}:{row}" if row else spec["method"]
+                head = {"dataset": data["name"], "source": data["source"], "digest": data["digest"], "method": method,
+                        "folds": spec["folds"], "fold": spec["fold"], "seed": spec["seed"]}  # fmt: skip
+                frames.append(pd.concat([pd.DataFrame([head] * len(frame)), frame], axis=1))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -212,7 +231,7 @@ def last_line(text: str) -> str:
     return next((line for line in reversed(text.splitlines()) if line.strip()), "no reason is known")
 
 
-_MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd")
+_MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd", "spread")
 
 
 def make_folder(folder: Path, what: str, option: str) -> None:

@@ -119,6 +119,8 @@ class Training:
         self.optimiser = trainee.optimiser()
         self.best = self._weights()
         self._losses: list[Tensor] = []
+        self.saved = 0
+        """Step of the checkpoint on disk, 0 for none."""
         if (work / "checkpoint.pt").is_file():
             try:
                 self._resume()
@@ -155,17 +157,19 @@ class Training:
         values = torch.stack(self._losses).tolist() if self._losses else []
         self._losses.clear()
         if not all(map(math.isfinite, values)):
-            first = self.progress.step - len(values) + 1
-            raise FloatingPointError(
-                f"the training loss is no longer a number within steps {first} to {self.progress.step}; "
-                f"{self._last_good()}"
-            )
+            bad = next(i for i, value in enumerate(values) if not math.isfinite(value))
+            step = self.progress.step - len(values) + 1 + bad
+            raise FloatingPointError(f"the training loss is {values[bad]} at step {step}; {self._last_good()}")
         self.progress.loss_sum += math.fsum(values)
         self.progress.loss_steps += len(values)
 
     def _last_good(self) -> str:
         rate = self.optimiser.param_groups[0]["lr"]
-        return f"learning rate {rate:g}, best validation at step {self.progress.best_step}"
+        kept = f"step {self.saved} in {self.work / 'checkpoint.pt'}" if self.saved else "none yet"
+        return (
+            f"learning rate {rate:g}, best validation at step {self.progress.best_step}, last good checkpoint: {kept}; "
+            "try a profile with a lower learning rate"
+        )
 
     def validated(self, lost: float) -> None:
         """Take note of a validation loss: keep the weights if it is the best, write a row of train.csv."""
@@ -200,6 +204,7 @@ class Training:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self.work / "checkpoint.pt")
+        self.saved = self.progress.step
 
     def _resume(self) -> None:
         state = torch.load(self.work / "checkpoint.pt", map_location="cpu", weights_only=True)
@@ -207,6 +212,7 @@ class Training:
         self.trainee.net.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best = state["best"]
+        self.saved = self.progress.step
 
 
 def train(

@@ -28,7 +28,7 @@ class DiffusionMethod(Method):
     steps: int = option(20, "network evaluations a sample", low=1, high=TIMESTEPS)
     samples: int = option(5, "sampled masks, whose mean is the answer", low=1)
     width: int = option(128, "channels of the diffusion U-Net; a multiple of 4 up to 128, of 32 above", low=4)
-    prior_width: int = option(32, "channels of the conditional U-Net, likewise", low=4)
+    prior_width: int = option(32, "channels of the conditional U-Net", low=1)
     levels: int = option(6, "depth of both U-Nets", low=2, high=6)
     blocks: int = option(2, "residual blocks a level", low=1)
     patch: int = option(1, "side of the blocks of pixels that enter as channels; 2 costs a quarter", low=1, high=8)
@@ -37,17 +37,17 @@ class DiffusionMethod(Method):
     needs = ("diffusers", "diffusers.schedulers.scheduling_dpmsolver_multistep", "torch._dynamo")
 
     def __post_init__(self) -> None:
-        """Refuse widths that the group norm cannot divide.
+        """Refuse a width that the group norm cannot divide.
 
         Raises:
-            UsageError: One of the widths is none that can be built.
+            UsageError: The width is none that can be built.
         """
-        for name, width in (("width", self.width), ("prior_width", self.prior_width)):
-            if width % (4 if width <= 128 else 32):
-                raise UsageError(
-                    f"{name}={width} cannot be divided by the group norm; expected a multiple of 4 up to 128, of 32 "
-                    f"above, such as {name}={max(4, width - width % (4 if width <= 128 else 32))}"
-                )
+        step = 4 if self.width <= 128 else 32
+        if self.width % step:
+            raise UsageError(
+                f"width={self.width} cannot be divided by the group norm; expected a multiple of 4 up to 128, of 32 "
+                f"above, such as width={self.width - self.width % step}"
+            )
 
     def how(self) -> dict[str, Any]:
         """Return how samples are drawn, as `verdiff.Diffusion.sample` takes it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads that wait for each other only cost
 
 SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"
 

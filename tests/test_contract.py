@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_model, save_model
 
-from bench import registry
+from bench import ablate, registry
 from bench.config import load_profile
 from bench.method import Method, Task
 from bench.train import Trainee, derive, generator
@@ -103,6 +104,35 @@ def test_answers_with_probabilities_and_by_its_generator_alone(name: str, size: 
     assert answers[0].shape == image.shape
     assert 0 <= answers[0].min() <= answers[0].max() <= 1
     assert torch.equal(*answers)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_further_rows_and_a_spread_are_maps_like_the_answer(name: str) -> None:
+    subject = trainee(name)
+    image, _ = pair((64, 48), 1)
+    subject.net.eval()
+    with torch.inference_mode():
+        answer = subject.method.answer(subject.net, image, generator(CPU, 35, "predict", "c"))
+        alone = subject.method.predict(subject.net, image, generator(CPU, 35, "predict", "c"))
+    assert torch.equal(answer.probability, alone)
+    assert tuple(answer.extras) == subject.method.extras
+    for values in (*answer.extras.values(), *([answer.spread] if answer.spread is not None else [])):
+        assert values.shape == image.shape
+        assert 0 <= values.min() <= values.max() <= 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_two_arms_of_an_ablation_share_starts_the_same(name: str) -> None:
+    factors = registry.method(name).factors
+    if not factors:
+        pytest.skip(f"{name} has no modules to switch")
+    _, arms = ablate.arms(name, "", "tiny")
+    weights = [trainee(arm.spec).net.state_dict() for arm in arms]
+    for first, second in itertools.combinations(weights, 2):
+        shared = [k for k in first.keys() & second.keys() if first[k].shape == second[k].shape]
+        assert len(shared) > len(first) / 2
+        assert all(torch.equal(first[k], second[k]) for k in shared)
+    assert len({tuple(each) for each in weights}) == len(arms)
 
 
 @pytest.mark.parametrize("name", METHODS)

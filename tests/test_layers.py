@@ -46,7 +46,8 @@ def test_methods_see_the_contract_alone() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [("bench.cli", {"torch", "numpy", "pandas", "matplotlib"}), ("bench.plan", {"torch", "matplotlib"}),
-     ("bench.store", {"torch", "matplotlib"}), ("bench.report", {"torch"}), ("bench.metrics", {"torch"})],
+     ("bench.ablate", {"torch", "matplotlib"}), ("bench.store", {"torch", "matplotlib"}), ("bench.report", {"torch"}),
+     ("bench.report.ablation", {"torch"}), ("bench.metrics", {"torch"})],
 )  # fmt: skip
 def test_light_modules_stay_light(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print(*sorted({absent!r} & set(sys.modules)))"

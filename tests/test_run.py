@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ class Faulty(Method):
     """Fails in the way that its option says."""
     in_all = False
     how: str = option("raise", "how it fails", choices=("raise", "kill", "shape"))
+    calm: bool = option(False, "does nothing")
     title = "Faulty"
     source = "tests"
 
@@ -125,7 +127,7 @@ def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(bench: Bench,
     assert "Certificates: all agree" in out
     folder = bench.cell()
     assert {p.name for p in folder.iterdir()} == {
-        "cell.json", "train.csv", "cases.csv", "predictions", "model.safetensors", "log.txt"
+        "cell.json", "initial.json", "train.csv", "cases.csv", "predictions", "model.safetensors", "log.txt"
     }  # fmt: skip
     record = json.loads((folder / "cell.json").read_text())
     assert record["source"] == "real"
@@ -300,7 +302,7 @@ BAD = {
     "unknown method": (["--methods", "unett"], "did you mean 'unet'"),
     "unknown dataset": (["--datasets", "mri"], "did you mean 'mr'"),
     "unknown option": (["--methods", "unet:wide=3"], "unet has no option 'wide'"),
-    "bad option value": (["--methods", "unet:width=-3"], "-3 is too small"),
+    "bad option value": (["--methods", "unet:width=-3"], "-3 is out of range; expected at least 1"),
     "unknown profile": (["--profile", "smok"], "did you mean 'smoke'"),
     "no data there": (["--data", "/nowhere/at/all"], "--data /nowhere/at/all is not there"),
     "no device": (["--device", "cuda:77"], "device 'cuda:77' cannot be used"),
@@ -345,6 +347,87 @@ def test_an_empty_mask_is_data(bench: Bench, slices: Make) -> None:
     cases = pd.read_csv(bench.cell() / "cases.csv", keep_default_na=False)
     assert set(cases["empty"]) <= {"truth", "both", "none"}
     assert {"truth", "both"} & set(cases["empty"])
+
+
+def test_a_diffusion_leaves_its_prior_its_spread_and_its_stages(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "verdiff,verdiff:prior")
+    assert "1 cells" in out or "1/1" in out
+    assert "| Verdiff-Net |" in out
+    assert "| Verdiff-Net, prior alone |" in out
+    cell = bench.cell("verdiff")
+    answers, priors = pd.read_csv(cell / "cases.csv"), pd.read_csv(cell / "cases-prior.csv")
+    assert list(answers.case) == list(priors.case)
+    assert "spread" not in priors
+    for row in answers.itertuples():
+        with Image.open(cell / "spread" / f"{row.case}.png") as image:
+            spread = np.asarray(image) / 65535
+        with Image.open(cell / "predictions-prior" / f"{row.case}.png") as image:
+            assert image.size == spread.shape[::-1]
+        assert spread.mean() == pytest.approx(row.spread, abs=1e-5)
+        assert 0 < spread.max() <= 0.5
+    names = list(np.load(cell / "stages.npz"))
+    assert names == ["image", "prior", "x at t = 1000", "x at t = 500", "mean", "spread", "reference"]
+    with Image.open(bench.home / "reports" / "smoke" / "stages-real-mr-verdiff.png") as picture:
+        assert min(picture.size) > 300
+    numbers = pd.read_csv(bench.home / "reports" / "smoke" / "table1-real.csv").set_index("method")
+    assert numbers.dice_mean["verdiff:prior"] == pytest.approx(priors.dice.mean())
+
+
+def test_ablate_writes_table_2_from_cells_that_run_shares(bench: Bench, slices: Make) -> None:
+    data = slices()
+    bench.run(data, "verdiff")
+    words = ("ablate", "--dataset", "mr", "--data", str(data), "--profile", "smoke")
+    out = bench(*words)
+    assert "4 cells, 3 to run" in out
+    assert "Certificates: all arms were given the same augmented data" in out
+    assert "tensors that arms share by name and shape were the same under each seed" in out
+    reports = bench.home / "reports" / "smoke"
+    table = pd.read_csv(reports / "table2-real-mr-verdiff-msfm-nsa.csv")
+    assert [*zip(table.msfm, table.nsa, strict=True)][::2] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert list(table.row) == ["answer", "prior"] * 4
+    dice: dict[str, pd.Series] = {}
+    for row in table[table.row == "answer"].itertuples():
+        cases = pd.read_csv(bench.cell(row.method.replace(":", ",")) / "cases.csv")
+        assert row.dice_mean == pytest.approx(cases.dice.mean())
+        assert row.seconds_per_image > 0
+        dice[row.method] = cases.groupby("patient").dice.mean()
+    assert table.parameters[table.row == "answer"].nunique() == 4
+    effects = pd.read_csv(reports / "table2-real-mr-verdiff-msfm-nsa-effects.csv").set_index(["metric", "effect"])
+    on = (dice["verdiff"] + dice["verdiff:nsa=off"]) / 2
+    off = (dice["verdiff:msfm=off"] + dice["verdiff:msfm=off:nsa=off"]) / 2
+    assert effects["mean"]["dice", "msfm"] == pytest.approx((on - off).mean())
+    markdown = (reports / "table2-real-mr-verdiff-msfm-nsa.md").read_text()
+    assert markdown.count("✓") == 8
+    with Image.open(reports / "ablation-real-mr-verdiff-msfm-nsa.png") as picture:
+        assert min(picture.size) > 300
+    before = digests(reports, "table2-*", "ablation-*")
+    assert "All 4 cells are finished already" in bench(*words)
+    assert digests(reports, "table2-*", "ablation-*") == before
+
+
+@pytest.mark.parametrize("how", ["alone", "input"])
+def test_table_2_compiles_as_it_is_and_inside_a_paper(bench: Bench, slices: Make, how: str) -> None:
+    compiler = shutil.which("pdflatex")
+    if not compiler:
+        pytest.skip("no LaTeX compiler is installed")
+    bench("ablate", "--dataset", "mr", "--data", str(slices()), "--profile", "smoke", "--factors", "nsa")
+    path = next(bench.home.rglob("table2-*.tex"))
+    if how == "input":
+        paper = path.with_name("paper.tex")
+        packages = "\\usepackage{booktabs,graphicx,amssymb}"
+        paper.write_text(
+            f"\\documentclass{{article}}{packages}\\begin{{document}}Before.\\input{{{path.name}}}After.\\end{{document}}"
+        )
+        path = paper
+    done = subprocess.run([compiler, "-interaction=nonstopmode", "-halt-on-error", path.name], cwd=path.parent,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_an_ablation_with_a_failed_arm_says_so_and_keeps_the_rest(bench: Bench, slices: Make) -> None:
+    out = bench("ablate", "--dataset", "mr", "--data", str(slices()), "--profile", "smoke", "--method",
+                "faulty:how=raise", "--factors", "calm", code=1)  # fmt: skip
+    assert "No table 2 for mr: not every arm is finished" in out
 
 
 def test_data_list_and_preview(bench: Bench, slices: Make) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bench import machine, plan, registry
 from bench.commands.show import preparing
-from bench.config import Cell, Profile, load_profile
+from bench.config import Cell, DatasetRef, Profile, load_profile
 from bench.launch import local
 from bench.progress import Board
 from bench.store import Store, make_folder
@@ -43,20 +43,45 @@ def run(wish: Wish, console: Console) -> bool:
     Raises:
         UsageError: Something is wrong with the wish or the data; nothing was trained.
     """
+    done = execute(wish, console)
+    if done is None:
+        return True
+    _report(done.store, done.profile, wish, console, done.fresh)
+    return not done.failed
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a matrix."""
+
+    profile: Profile
+    store: Store
+    datasets: list[DatasetRef]
+    fresh: bool
+    """Whether anything was run."""
+    failed: int
+    """Cells that failed."""
+
+
+def execute(wish: Wish, console: Console) -> Done | None:
+    """Run the matrix of a wish; None where it was only to be shown.
+
+    Raises:
+        UsageError: Something is wrong with the wish or the data; nothing was trained.
+    """
     profile = load_profile(wish.profile)
     methods = registry.expand(registry.METHODS, wish.methods)
-    for method in methods:
-        registry.method(method, profile.scale)  # refuses what cannot be built, before any data is prepared
+    built = [registry.method(method, profile.scale) for method in methods]  # refuses what cannot be built
     specs = registry.expand(registry.DATASETS, wish.datasets)
     found = plan.find(specs, wish.data, profile, wish.real_only)
     store = Store(wish.out)
     jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
     if wish.dry_run:
         _print_plan(found, methods, profile, store, wish, jobs, console)
-        return True
+        return None
     store.open()
     make_folder(wish.report / profile.name, "report", "--report")
-    local.preload()
+    local.preload(sorted({module for method in built for module in method.needs}))
     console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
     with preparing(console) as progress:
         datasets = [plan.prepare(each, machine.cores(), progress) for each in found]
@@ -66,8 +91,7 @@ def run(wish: Wish, console: Console) -> bool:
     matrix = plan.cells(profile, datasets, methods, store, wish.folds, wish.seeds, wish.device)
     pending = [cell for cell in matrix if store.status(cell) != "done"]
     failed = _launch(matrix, pending, store, wish, jobs, console)
-    _report(store, profile, wish, console, fresh=bool(pending))
-    return not failed
+    return Done(profile, store, datasets, bool(pending), failed)
 
 
 def _launch(

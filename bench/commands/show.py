@@ -62,7 +62,7 @@ def print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
         table = Table.grid(padding=(0, 2), pad_edge=True)
         table.add_row("source", row["source"])
         for key, option in row["options"].items():
-            table.add_row("option", f"{key}={option['default']}  {option['help']}")
+            table.add_row("option", f"{key}={options.shown(option['default'])}  {option['help']}")
         for line in row["deviations"]:
             table.add_row("differs", line)
         left_out = "" if row["in_all"] else "  (not in 'all')"

@@ -27,9 +27,12 @@ BUSY = 3
 """Exit code of a cell that another run is at work on."""
 
 
-def preload() -> None:
-    """Have the server load PyTorch before it forks anything; it starts with the first process that is forked."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.cell"])
+def preload(modules: Sequence[str] = ()) -> None:
+    """Have the server load PyTorch, and what else is slow, before it forks anything.
+
+    It starts with the first process that is forked.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.cell", *modules])
 
 
 def _child(cell_json: str, root: str, device: str) -> None:

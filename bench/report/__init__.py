@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.report import figures, tables
+from bench.report import figures, stages, tables
 from bench.store import Store
 
 
 def write(store: Store, folder: Path, profile: str | None = None, redraw: bool = True) -> list[Path]:
-    """Write table 1 (Markdown, LaTeX, CSV) and figure 8 (PNG, PDF) of each source; return the files.
+    """Write table 1 (Markdown, LaTeX, CSV), figure 8 (PNG, PDF) and the diffusions' stages; return the files.
 
     Args:
         store: The results.
@@ -41,8 +41,26 @@ def write(store: Store, folder: Path, profile: str | None = None, redraw: bool =
             if redraw or not drawn or not all(path.is_file() for path in paths):
                 figures.dice_against_iou(table, paths)
             written += paths
+        written += _stages(store, profile, target, redraw)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
         ) from error
     return written
+
+
+def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path]:
+    """Draw the stages of each method that has any, once a dataset: those of its first seed and fold."""
+    drawn: dict[Path, None] = {}
+    for record, folder in store.records(profile):
+        data, method = record["spec"]["dataset"], record["spec"]["method"]
+        path = target / f"stages-{data['source']}-{data['name']}-{method.replace(':', ',')}.png"
+        if path in drawn:
+            continue
+        maps = store.stages(folder)
+        if maps:
+            drawn[path] = None
+            if redraw or not path.is_file():
+                case = (folder / "cases.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[0]
+                stages.draw(maps, f"{record['title']}, {data['name']}, case {case} ({data['source']} data)", path)
+    return list(drawn)

@@ -51,8 +51,9 @@ def _panel(axis: Axes, table: Table, column: str, title: str) -> None:
     axis.plot(dice, dice / (2 - dice), color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)")
     for number, (method, name) in enumerate(table.methods.items()):
         rows = part[part.method == method]
-        axis.scatter(rows.dice, rows.iou, s=16, marker=MARKERS[number % len(MARKERS)], linewidths=0.7,
-                     facecolors="none", edgecolors=COLOURS[number % len(COLOURS)], label=name, zorder=2)  # fmt: skip
+        marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+        axis.scatter(rows.dice, rows.iou, s=16, marker=marker, linewidths=0.7, facecolors="none",
+                     edgecolors=COLOURS[number % len(COLOURS)], label=name, zorder=2)  # fmt: skip
     axis.set(
         xlabel="Dice",
         ylabel="IoU",

@@ -38,12 +38,15 @@ def collect(
         notes.append(f"{title}: {span} tested{''.join(f'; {warning}' for warning in _unlike(part, mine))}.")
     notes.append(_splits(records))
     notes.append(_certificate_note(columns, verdicts))
-    notes.append(_made_on(records))
+    notes.append(made_on(records))
     for method, title in methods.items():
-        record = next(r for r in records if r["spec"]["method"] == method)
+        record = next((r for r in records if r["spec"]["method"] == method), None)
+        if record is None:  # a further row, told with its method
+            continue
         sizes = ", ".join(f"{key}={value}" for key, value in record["spec"]["options"].items())
         differs = "; ".join(record["deviations"]) or "nothing declared"
-        notes.append(f"{title} ({sizes}) differs from its source: {differs}.")
+        rows = "".join(f" Its {row} comes from the same trained weights." for row in record["extras"])
+        notes.append(f"{title} ({sizes}) differs from its source: {differs}.{rows}")
     return notes
 
 
@@ -76,7 +79,7 @@ def _unlike(part: pd.DataFrame, records: Sequence[Record]) -> list[str]:
     return warnings
 
 
-def _made_on(records: Sequence[Record]) -> str:
+def made_on(records: Sequence[Record]) -> str:
     """Return devices, PyTorch and revisions, so that a mixture is seen."""
     devices = sorted({f"{r['device']} ({r['spec']['precision']})" for r in records})
     torch = sorted({r["versions"]["torch"] for r in records})

@@ -82,7 +82,9 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
     found: dict[str, str] = {}
     for record in sorted(records, key=lambda r: str(r["spec"]["method"])):
         given = record["spec"]["method"].split(":")[1:]
-        found[record["spec"]["method"]] = record["title"] + (f" ({', '.join(given)})" if given else "")
+        title = record["title"] + (f" ({', '.join(given)})" if given else "")
+        found[record["spec"]["method"]] = title
+        found |= {f"{record['spec']['method']}:{row}": f"{title}, {row} alone" for row in record["extras"]}
     return found
 
 

@@ -44,7 +44,7 @@ def finished(
             "fold": 0, "folds": folds, "seed": seed, "profile": {"steps": steps}, "precision": "float32",
         },
         "hash": "x", "source": source, "title": method.split(":")[0].upper(), "summary": "small",
-        "deviations": ["something_new & 50 % more"], "device": device, "versions": {"torch": "2.9"},
+        "extras": [], "deviations": ["something_new & 50 % more"], "device": device, "versions": {"torch": "2.9"},
         "revision": "0123456789abcdef",
         "certificate": {"heads": [{"steps": k, "draws": v, "pixels": v} for k, v in (heads or {10: "h"}).items()]},
     }  # fmt: skip

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.ablate import Arm, Scores, arms, shared_weights
+from bench.errors import UsageError
+
+
+def test_the_arms_are_the_papers_table_2() -> None:
+    factors, made = arms("verdiff", "", "full")
+    assert factors == ("msfm", "nsa")
+    assert [(arm.spec, arm.switches) for arm in made] == [
+        ("verdiff:msfm=off:nsa=off", (False, False)),
+        ("verdiff:nsa=off", (True, False)),
+        ("verdiff:msfm=off", (False, True)),
+        ("verdiff", (True, True)),
+    ]
+
+
+def test_an_arm_that_is_the_method_itself_is_named_like_it() -> None:
+    """So that `bench run` and `bench ablate` share the cell."""
+    _, made = arms("verdiff:steps=9", "bce", "full")
+    assert [arm.spec for arm in made] == ["verdiff:steps=9:bce=off", "verdiff:steps=9"]
+
+
+def test_three_factors_make_eight_arms() -> None:
+    factors, made = arms("verdiff", "nsa, msfm,bce", "full")
+    assert factors == ("nsa", "msfm", "bce")
+    assert len({arm.spec for arm in made}) == 8
+
+
+@pytest.mark.parametrize(
+    ("spec", "names", "message"),
+    [
+        ("unet", "", "unet has no modules to switch; its on/off options: none"),
+        ("verdiff", "msfn", "verdiff has no on/off option 'msfn'; did you mean 'msfm'"),
+        ("verdiff", "steps", "verdiff has no on/off option 'steps'"),
+        ("verdiff:nsa=off", "", "switches 'nsa', so it cannot be given"),
+        ("verdiff", "nsa,nsa", "twice"),
+    ],
+)
+def test_wrong_factors_say_what_is_right(spec: str, names: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        arms(spec, names, "full")
+
+
+ARMS = tuple(Arm(f"m{a:d}{b:d}", (a, b)) for b, a in itertools.product((False, True), repeat=2))
+
+
+def cases(seeds: int = 1, noise: float = 0.0, drop: str = "") -> pd.DataFrame:
+    """Return scores that are a sum of a patient's ease, two effects of 10 and 5 points, and 2 more for both."""
+    rng = np.random.default_rng(3)
+    ease = rng.uniform(0.1, 0.6, 12)
+    rows = []
+    for arm, seed, patient, case in itertools.product(ARMS, range(seeds), range(12), range(3)):
+        a, b = arm.switches
+        if drop == f"{arm.spec}/{patient}":
+            continue
+        dice = ease[patient] + 0.1 * a + 0.05 * b + 0.02 * (a and b) + 0.03 * (case - 1) + noise * rng.normal()
+        rows.append((arm.spec, 35 + seed, f"p{patient}", f"p{patient}_{case}", dice))
+    return pd.DataFrame(rows, columns=["method", "seed", "patient", "case", "dice"])
+
+
+def test_effects_are_told_from_patients_who_are_easy_or_hard() -> None:
+    a, b, both = Scores.of(ARMS, ("a", "b"), cases(), "dice", "").effects()
+    assert [each.name for each in (a, b, both)] == ["a", "b", "a x b"]
+    assert (a.mean, b.mean, both.mean) == pytest.approx((0.11, 0.06, 0.02))
+    assert a.patients == pytest.approx((0.11, 0.11))  # paired: patients differ by 50 points, their effects by none
+    assert np.isnan(a.seeds).all()
+
+
+def test_intervals_widen_with_noise_and_hold_the_effect() -> None:
+    effects = Scores.of(ARMS, ("a", "b"), cases(seeds=3, noise=0.05), "dice", "").effects()
+    for each, truth in zip(effects, (0.11, 0.06, 0.02), strict=True):
+        for low, high in (each.patients, each.seeds):
+            assert low < truth < high
+            assert high - low > 0.005
+
+
+def test_arms_tested_on_other_patients_are_refused() -> None:
+    with pytest.raises(UsageError, match="m10 was not tested on the same patients and seeds"):
+        Scores.of(ARMS, ("a", "b"), cases(drop="m10/4"), "dice", "")
+
+
+def test_shared_weights_are_counted_by_name_and_shape() -> None:
+    one = {"stem": "3x3:aa", "head": "1:bb", "nsa": "5:cc"}
+    other = {"stem": "3x4:dd", "head": "1:bb", "plain": "5:ee"}
+    assert shared_weights([one, other]) == (2, 2, ["stem"])
+    assert shared_weights([one, {**other, "head": "1:ff"}]) == (2, 1, ["stem"])
