@@ -34,7 +34,7 @@ class DiffusionMethod(Method):
     patch: int = option(1, "side of the blocks of pixels that enter as channels; 2 costs a quarter", low=1, high=8)
 
     extras = ("prior",)
-    needs = ("diffusers", "diffusers.schedulers.scheduling_dpmsolver_multistep", "torch._dynamo")
+    needs = ("verdiff",)
 
     def __post_init__(self) -> None:
         """Refuse a width that the group norm cannot divide.
