@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 
 from bench import options, registry
 from bench.errors import UsageError, did_you_mean
-from bench.stats import Interval, over_patients, over_seeds
+from bench.stats import Interval, interval
 
-Record = dict[str, Any]
 MOST = 5
 """Factors at most: 32 arms."""
 
@@ -41,7 +39,10 @@ def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]
     Raises:
         UsageError: An option is no on/off option, is switched twice or given as well, or there is none.
     """
-    (spec,) = registry.expand(registry.METHODS, spec)
+    specs = registry.expand(registry.METHODS, spec)
+    if len(specs) > 1:
+        raise UsageError(f"--method '{spec}' names {len(specs)} methods; an ablation switches one, such as {specs[0]}")
+    spec = specs[0]
     name, *pairs = spec.split(":")
     cls = registry.load(registry.METHODS, name)
     known, given = options.options(cls), options.parse(name, pairs, cls)
@@ -125,27 +126,28 @@ class Scores:
 
 def effect(name: str, values: NDArray[np.float64]) -> Effect:
     """Return the mean of values (seed, patient) with its intervals."""
-    return Effect(name, float(values.mean()), over_patients(values.mean(0)), over_seeds(values.mean(1)))
+    return Effect(name, float(values.mean()), interval(values.mean(0)), interval(values.mean(1)))
 
 
-def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int, list[str]]:
-    """Compare the arms' weights before training, tensor by tensor.
+def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int]:
+    """Compare the arms' weights before training.
+
+    A module is shared where two arms or more have one of that name whose tensors have the same names and shapes.
 
     Args:
         initial: `shape:digest` of each tensor, by name, of each arm under one seed.
 
     Returns:
-        How many tensors of one name and shape at least two arms have, how many of them start the same, and the names
-        that have another shape in some arm.
+        How many tensors the shared modules have, and how many of those start the same in all arms that share them.
     """
-    seen: dict[str, set[str]] = {}
-    count: dict[str, int] = {}
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
     for digests in initial:
+        modules: dict[str, dict[str, str]] = {}
         for name, digest in digests.items():
-            seen.setdefault(name, set()).add(digest)
-            count[name] = count.get(name, 0) + 1
-    common = {name: digests for name, digests in seen.items() if count[name] > 1}
-    shapes = {name: {digest.split(":")[0] for digest in digests} for name, digests in common.items()}
-    other = sorted(name for name, each in shapes.items() if len(each) > 1)
-    same = sum(len(digests) == len(shapes[name]) for name, digests in common.items())
-    return len(common), same, other
+            modules.setdefault(name.rpartition(".")[0], {})[name] = digest
+        for module, tensors in modules.items():
+            shapes = " ".join(f"{name} {digest.split(':')[0]}" for name, digest in sorted(tensors.items()))
+            found.setdefault((module, shapes), []).append(tensors)
+    shared = [each for each in found.values() if len(each) > 1]
+    same = sum(len({tensors[name] for tensors in each}) == 1 for each in shared for name in each[0])
+    return sum(len(each[0]) for each in shared), same

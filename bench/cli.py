@@ -146,7 +146,7 @@ def report(
     profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
     to: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
 ) -> None:
-    """Write table 1 (Markdown, LaTeX, CSV) and figure 8 (PNG, PDF) from finished cells.
+    """Write table 1 (Markdown, LaTeX, CSV), figure 8 (PNG, PDF) and the diffusions' stages from finished cells.
 
     Examples:
 

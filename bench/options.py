@@ -36,7 +36,9 @@ def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if key not in known:
-            raise UsageError(f"{name} has no option '{key}'; {did_you_mean(key, known)}")
+            raise UsageError(
+                f"{name} has no option '{key}'; {did_you_mean(key, [*known, *getattr(cls, 'extras', ())])}"
+            )
         if not equals or key in given:
             raise UsageError(
                 f"{name}: expected one '{key}=VALUE', for example {name}:{key}={shown(known[key].default)}"

@@ -37,6 +37,9 @@ def predict(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> Predi
     geometry, image, rng = _question(trainee, dataset, index, grid)
     with torch.inference_mode(), trainee.autocast():
         answer = trainee.method.answer(trainee.net, image, rng)
+    if tuple(answer.extras) != trainee.method.extras or "spread" in answer.extras:
+        raise ValueError(f"predict gave the rows {list(answer.extras)}, declared are {list(trainee.method.extras)}; "
+                         "they must agree, and none may be called spread")  # fmt: skip
     spread = None if answer.spread is None else {"spread": answer.spread}
     maps = {
         name: _native(value, name, image, geometry, dataset.cases[index].id)

@@ -86,7 +86,8 @@ def expand(group: str, text: str) -> list[str]:
     canonical = []
     for name, *pairs in (spec.split(":") for spec in specs):
         cls = load(group, name)
-        pairs = [pair for pair in pairs if pair not in getattr(cls, "extras", ())]  # rows of the same cell
+        if pairs and pairs[-1] in getattr(cls, "extras", ()):
+            pairs.pop()  # a row of the same cell
         canonical.append(options.canonical(name, options.parse(name, pairs, cls), cls))
     if not canonical:
         raise UsageError(f"nothing is named in '{text}'; {did_you_mean(text, [*names(group), 'all'])}")

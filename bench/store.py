@@ -179,7 +179,7 @@ class Store:
         """Yield each finished cell's record and folder, in a fixed order."""
         for path in sorted((self.root / profile).glob("*/*/*/cell.json")):
             if not path.parent.name.endswith(".part"):
-                yield json.loads(path.read_text(encoding="utf-8")), path.parent
+                yield {"extras": [], **json.loads(path.read_text(encoding="utf-8"))}, path.parent
 
     def initial(self, folder: Path) -> dict[str, str]:
         """Return shape and digest of each of a finished cell's tensors before training, by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,14 +49,24 @@ class DiffusionMethod(Method):
                 f"above, such as width={self.width - self.width % step}"
             )
 
+    def size_notes(self, full: dict[str, float], of: str) -> tuple[str, ...]:
+        """Return the deviations that other sizes than the full ones are."""
+        own = {name: getattr(self, name) for name, size in full.items() if getattr(self, name) != size}
+        notes = ((own, f"{_listed(own)} ({of}: {_listed(full)})"),
+                 (self.patch > 1, f"blocks of {self.patch} x {self.patch} pixels enter as channels"))  # fmt: skip
+        return tuple(note for applies, note in notes if applies)
+
     def how(self) -> dict[str, Any]:
         """Return how samples are drawn, as `verdiff.Diffusion.sample` takes it."""
         return {"scheduler": self.scheduler, "steps": self.steps}
 
     def sample(self, net: nn.Module, image: Tensor, rng: torch.Generator, **more: Any) -> Sampled:
-        """Return the sampled answer for images (B, 1, H, W) in [0, 1]."""
-        seen = self.inputs.enter(image)
-        sampled: Sampled = net.sample(seen, [rng] * len(seen), samples=self.samples, **self.how(), **more)  # type: ignore[operator]
+        """Return the sampled answer for an image (1, 1, H, W) in [0, 1]."""
+        if len(image) != 1:
+            raise ValueError(f"{len(image)} images and one generator: noise would depend on the batch; give one image")
+        sampled: Sampled = cast(Any, net).sample(
+            self.inputs.enter(image), [rng], samples=self.samples, **self.how(), **more
+        )
         return sampled
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
@@ -70,9 +80,17 @@ class DiffusionMethod(Method):
 
     def stages(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Return the prior, the first sample's x_t at several t, the mean and the spread."""
-        states: list[tuple[int, Tensor]] = []
-        sampled = self.sample(net, image, rng, watch=lambda t, x_t: states.append((t, x_t[:1].clone())))
-        count = min(SHOWN, len(states))
-        chosen = [states[round(i * (len(states) - 1) / max(count - 1, 1))] for i in range(count)]
-        noisy = {f"x at t = {t + 1}": x_t for t, x_t in chosen}
+        count = min(SHOWN, self.steps)
+        wanted = {round(i * (self.steps - 1) / max(count - 1, 1)) for i in range(count)}
+        calls, noisy = iter(range(self.steps)), {}
+
+        def watch(t: int, x_t: Tensor) -> None:
+            if next(calls) in wanted:
+                noisy[f"x at t = {t + 1}"] = x_t[:1].cpu()
+
+        sampled = self.sample(net, image, rng, watch=watch)
         return {"prior": sampled.prior, **noisy, "mean": sampled.probability, "spread": sampled.spread}
+
+
+def _listed(sizes: dict[str, float]) -> str:
+    return ", ".join(f"{name}={size:g}" for name, size in sizes.items())

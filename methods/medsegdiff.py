@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from bench.method import Inputs, Task
 from bench.options import option
-from methods.diffusion import DiffusionMethod
+from methods.diffusion import TIMESTEPS, DiffusionMethod
 
 
 @dataclass(frozen=True)
 class MedSegDiff(DiffusionMethod):
     """Unshifted diffusion, the same backbone as Verdiff-Net; its public code's `new` network is another one."""
 
-    steps: int = option(50, "network evaluations a sample", low=1, high=1000)
+    steps: int = option(50, "network evaluations a sample", low=1, high=TIMESTEPS)
     dropout: float = option(0.5, "probability that a channel of the conditioner's encoder is dropped", low=0, high=0.9)
-    ema: float = option(0.9999, "rate of the weights' moving average, warmed up", low=0, high=1)
+    ema: float = option(0.9999, "highest rate of the weights' moving average", low=0, high=0.99999)
 
     title = "MedSegDiff"
     source = "Wu et al.: MedSegDiff, MIDL 2023, arXiv 2211.00611 (first version); own code after the paper and its code"
@@ -32,18 +32,19 @@ class MedSegDiff(DiffusionMethod):
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper and its public code."""
-        full = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2, "dropout": 0.5}
-        sizes = ", ".join(f"{name}={getattr(self, name)}" for name, size in full.items() if getattr(self, name) != size)
+        sizes = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2, "dropout": 0.5}
+        solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[self.scheduler]
         return (
-            *((f"sizes {sizes} (source: {', '.join(f'{k}={v}' for k, v in full.items())})",) if sizes else ()),
-            *((f"blocks of {self.patch} x {self.patch} pixels enter as channels",) if self.patch > 1 else ()),
+            *self.size_notes(sizes, "source"),
             "far shorter than its own recipe (60,000 to 100,000 steps of batch 8, no augmentation, 256 x 256)",
-            f"mean of {self.samples} samples of {self.steps} steps, {self.scheduler} "
+            f"mean of {self.samples} samples of {self.steps} steps, {solver} "
             "(source: 1000 ancestral steps; its code's STAPLE is the squared mean)",
-            "conditional features computed once an image, from the image alone, and detached; the dynamic encoding has "
-            "convolutions of its own (its code: the conditioner runs at every step)",
+            "conditional features from the image alone, computed once and detached (its code: at every step); its last "
+            "ones join the stem through a convolution, as in the code's later network",
+            "dynamic encoding by the paper's formula at every level below the first, with convolutions of its own",
+            "the FF-Parser's weights are interpolated for images of another size than the largest in training",
             "fixed variance, no variational bound (source: learned variance)",
-            f"moving average of rate {self.ema:g}, warmed up (source: 0.9999 from the start)",
+            f"moving average whose rate after n steps is min({self.ema:g}, (1 + n) / (10 + n)) (source: 0.9999)",
             "the harness's Adam and augmentation (source: AdamW, without)",
         )
 

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from verdiff.blocks import fold, initialise, unfold
 from verdiff.diffusion import Diffusion
-from verdiff.model import Sampled
+from verdiff.model import Sampled, summary
 from verdiff.unet import ConditionalUNet, DiffusionUNet
 
 
@@ -148,8 +148,7 @@ class Network(nn.Module):
         many, f = condition.repeat(samples), torch.zeros_like(image).repeat_interleave(samples, 0)
         each = [rng for rng in rngs for _ in range(samples)]
         x0 = self.diffusion.sample(lambda x_t, t: self.denoise(x_t, t, many), f, each, **how)
-        masks = x0.reshape(len(image), samples, *x0.shape[1:])
-        return Sampled(masks.mean(1), masks.std(1, correction=0), torch.sigmoid(condition.logits))
+        return summary(x0, condition.logits)
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -163,11 +162,11 @@ class Averaged(nn.Module):
         super().__init__()
         self.live = live
 
-        def average(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        def average(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
             kept = min(rate, (1 + int(count)) / (10 + int(count)))
-            return mean.lerp(new, 1 - kept)
+            torch._foreach_lerp_(list(means), list(new), 1 - kept)
 
-        self.average = AveragedModel(live, avg_fn=average).requires_grad_(False)
+        self.average = AveragedModel(live, multi_avg_fn=average).requires_grad_(False)
 
     @property
     def network(self) -> Network:

@@ -39,33 +39,52 @@ class VerdiffNet(DiffusionMethod):
     }
 
     def __post_init__(self) -> None:
-        """Refuse more steps than there are timesteps to visit."""
+        """Refuse options that do not go together."""
         super().__post_init__()
         if self.steps > self.start:
-            raise UsageError(f"steps={self.steps} is more than start={self.start}; expected steps from 1 to start")
+            raise UsageError(
+                f"steps={self.steps} is more than start={self.start}; add steps={self.start} or fewer, or raise start"
+            )
+        if self.sampler != "exact" and (self.scheduler != "dpm" or self.start != TIMESTEPS):
+            raise UsageError(
+                f"sampler={self.sampler} is the paper's own loop from t = {TIMESTEPS}: it takes no scheduler and no "
+                "start; leave them out"
+            )
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper, and how what the paper leaves open is read."""
-        full = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2}
-        sizes = ", ".join(f"{name}={getattr(self, name)}" for name, size in full.items() if getattr(self, name) != size)
         printed = {
             "exact": "sampled by the exact posterior of eq 2 (printed: eq 6 and algorithm 2, which are not)",
             "paper_eq6": "sampled by eq 6 as printed, which is not the posterior of eq 2",
             "paper_alg2": "sampled by algorithm 2 as printed, which forgets the prior",
         }
         solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[self.scheduler]
-        return (
-            *((f"sizes {sizes} (full: {', '.join(f'{k}={v}' for k, v in full.items())})",) if sizes else ()),
-            *((f"blocks of {self.patch} x {self.patch} pixels enter as channels",) if self.patch > 1 else ()),
+        lines = [
             printed[self.sampler],
             f"mean of {self.samples} samples of {self.steps} steps"
             + (f", {solver}" if self.sampler == "exact" else "")
             + f", from t = {self.start} (paper: T = 1000 implied, numbers unstated)",
-            "prior trained by cross entropy + Dice, and detached from the diffusion's loss (paper: unstated)",
-            *(("eq 9 on the mask implied by the noise, weighted by A_t (printed on the noise)",) if self.bce else
-              ("without eq 9",)),
-            *(("layer norm in MSFM's squeeze (paper: batch norm; at batch 1 it cannot train)",) if self.msfm else ()),
-        )  # fmt: skip
+            "the prior is trained by cross entropy + Dice, detached where it shifts the diffusion, and a second input "
+            "channel beside x_t (paper: unstated)",
+        ]
+        if self.predicts == "velocity":
+            lines.append("the network puts out a velocity, from which the noise of eq 8 follows (paper: the noise)")
+        if self.bce:
+            weight = ", weighted by A_t" if self.predicts == "noise" else ""
+            lines.append(f"eq 9 on the mask that the noise implies, cut to [0.01, 0.99]{weight} (printed on the noise)")
+        else:
+            lines.append("without eq 9")
+        if self.msfm:
+            lines.append(
+                "MSFM on a 3x3 stem, its branches with batch norm and ReLU, layer norm in its squeeze (paper: the raw "
+                "image; batch norm, which at batch 1 cannot train there); the prior's and the diffusion's loss train it"
+            )
+        if self.nsa:
+            lines.append(
+                f"NSA is the second convolution of the encoder's residual blocks, depthwise, gate {self.nsa_gate} by "
+                "the prior (paper: place and choice left open)"
+            )
+        return (*self.size_notes({"width": 128, "prior_width": 32, "levels": 6, "blocks": 2}, "full"), *lines)
 
     def build(self, task: Task) -> nn.Module:
         """Return the network; modules that two arms of an ablation share start from the same weights."""

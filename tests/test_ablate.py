@@ -41,6 +41,7 @@ def test_three_factors_make_eight_arms() -> None:
         ("verdiff", "steps", "verdiff has no on/off option 'steps'"),
         ("verdiff:nsa=off", "", "switches 'nsa', so it cannot be given"),
         ("verdiff", "nsa,nsa", "twice"),
+        ("verdiff,unet", "", "names 2 methods; an ablation switches one"),
     ],
 )
 def test_wrong_factors_say_what_is_right(spec: str, names: str, message: str) -> None:
@@ -86,8 +87,15 @@ def test_arms_tested_on_other_patients_are_refused() -> None:
         Scores.of(ARMS, ("a", "b"), cases(drop="m10/4"), "dice", "")
 
 
-def test_shared_weights_are_counted_by_name_and_shape() -> None:
-    one = {"stem": "3x3:aa", "head": "1:bb", "nsa": "5:cc"}
-    other = {"stem": "3x4:dd", "head": "1:bb", "plain": "5:ee"}
-    assert shared_weights([one, other]) == (2, 2, ["stem"])
-    assert shared_weights([one, {**other, "head": "1:ff"}]) == (2, 1, ["stem"])
+def test_shared_weights_are_those_of_modules_of_one_name_and_shape() -> None:
+    one = {
+        "stem.weight": "3x3:aa",
+        "stem.bias": "3:bb",
+        "head.weight": "1:cc",
+        "head.bias": "1:dd",
+        "nsa.weight": "5:ee",
+    }
+    other = {**one, "stem.weight": "3x4:ff", "stem.bias": "3:gg"}  # another fan-in: another module
+    assert shared_weights([one, other]) == (3, 3)
+    assert shared_weights([one, {**other, "head.bias": "1:hh"}]) == (3, 2)
+    assert shared_weights([{"a.weight": "3x3:x"}, {"a.weight": "4x4:y"}]) == (0, 0)

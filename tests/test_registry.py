@@ -30,6 +30,10 @@ def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
     assert registry.method("unet:width=40", "small").width == 40  # type: ignore[attr-defined]
 
 
+def test_a_further_row_stands_for_its_methods_cell() -> None:
+    assert registry.expand(METHODS, "verdiff:prior,verdiff,verdiff:steps=9:prior") == ["verdiff", "verdiff:steps=9"]
+
+
 @pytest.mark.parametrize(
     ("group", "spec", "message"),
     [
@@ -46,6 +50,9 @@ def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
         (METHODS, "smp:arch=../../etc", "'../../etc' is not allowed; expected letters"),
         (DATASETS, "mr:good_central", "for example mr:good_central=off"),
         (METHODS, " , ", "nothing is named"),
+        (METHODS, "unet:prior", "unet has no option 'prior'"),
+        (METHODS, "verdiff:priorr", "did you mean 'prior'"),
+        (METHODS, "verdiff:prior:prior", "verdiff has no option 'prior'"),
     ],
 )
 def test_wrong_names_say_what_is_right(group: str, spec: str, message: str) -> None:

@@ -30,14 +30,14 @@ PLUGIN = '''
 import os, signal
 from dataclasses import dataclass
 from torch import nn
-from bench.method import Method
+from bench.method import Answer, Method
 from bench.options import option
 
 @dataclass(frozen=True)
 class Faulty(Method):
     """Fails in the way that its option says."""
     in_all = False
-    how: str = option("raise", "how it fails", choices=("raise", "kill", "shape"))
+    how: str = option("raise", "how it fails", choices=("raise", "kill", "shape", "rows"))
     calm: bool = option(False, "does nothing")
     title = "Faulty"
     source = "tests"
@@ -54,6 +54,9 @@ class Faulty(Method):
 
     def predict(self, net, image, rng):
         return image[..., :5]
+
+    def answer(self, net, image, rng):
+        return Answer(image, extras={"other": image}) if self.how == "rows" else super().answer(net, image, rng)
 '''
 
 
@@ -208,7 +211,12 @@ def _children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize(
     ("how", "reason"),
-    [("raise", "RuntimeError: no such luck"), ("kill", "killed by SIGKILL"), ("shape", "predict gave shape")],
+    [
+        ("raise", "RuntimeError: no such luck"),
+        ("kill", "killed by SIGKILL"),
+        ("shape", "predict gave shape"),
+        ("rows", "predict gave the rows ['other'], declared are []"),
+    ],
 )
 def test_a_failing_cell_keeps_its_reason_and_the_rest_goes_on(
     bench: Bench, slices: Make, how: str, reason: str
@@ -367,7 +375,7 @@ def test_a_diffusion_leaves_its_prior_its_spread_and_its_stages(bench: Bench, sl
         assert 0 < spread.max() <= 0.5
     names = list(np.load(cell / "stages.npz"))
     assert names == ["image", "prior", "x at t = 1000", "x at t = 500", "mean", "spread", "reference"]
-    with Image.open(bench.home / "reports" / "smoke" / "stages-real-mr-verdiff.png") as picture:
+    with Image.open(next(bench.home.rglob("stages-mr@real-*-verdiff.png"))) as picture:
         assert min(picture.size) > 300
     numbers = pd.read_csv(bench.home / "reports" / "smoke" / "table1-real.csv").set_index("method")
     assert numbers.dice_mean["verdiff:prior"] == pytest.approx(priors.dice.mean())
@@ -380,9 +388,10 @@ def test_ablate_writes_table_2_from_cells_that_run_shares(bench: Bench, slices: 
     out = bench(*words)
     assert "4 cells, 3 to run" in out
     assert "Certificates: all arms were given the same augmented data" in out
-    assert "tensors that arms share by name and shape were the same under each seed" in out
+    assert "tensors of modules that arms share were the same under each seed" in out
     reports = bench.home / "reports" / "smoke"
-    table = pd.read_csv(reports / "table2-real-mr-verdiff-msfm-nsa.csv")
+    slug = f"{bench.cell('verdiff').parents[1].name}-verdiff-msfm-nsa"
+    table = pd.read_csv(reports / f"table2-{slug}.csv")
     assert [*zip(table.msfm, table.nsa, strict=True)][::2] == [(0, 0), (1, 0), (0, 1), (1, 1)]
     assert list(table.row) == ["answer", "prior"] * 4
     dice: dict[str, pd.Series] = {}
@@ -392,13 +401,13 @@ def test_ablate_writes_table_2_from_cells_that_run_shares(bench: Bench, slices: 
         assert row.seconds_per_image > 0
         dice[row.method] = cases.groupby("patient").dice.mean()
     assert table.parameters[table.row == "answer"].nunique() == 4
-    effects = pd.read_csv(reports / "table2-real-mr-verdiff-msfm-nsa-effects.csv").set_index(["metric", "effect"])
+    effects = pd.read_csv(reports / f"table2-{slug}-effects.csv").set_index(["metric", "effect"])
     on = (dice["verdiff"] + dice["verdiff:nsa=off"]) / 2
     off = (dice["verdiff:msfm=off"] + dice["verdiff:msfm=off:nsa=off"]) / 2
     assert effects["mean"]["dice", "msfm"] == pytest.approx((on - off).mean())
-    markdown = (reports / "table2-real-mr-verdiff-msfm-nsa.md").read_text()
+    markdown = (reports / f"table2-{slug}.md").read_text()
     assert markdown.count("✓") == 8
-    with Image.open(reports / "ablation-real-mr-verdiff-msfm-nsa.png") as picture:
+    with Image.open(reports / f"ablation-{slug}.png") as picture:
         assert min(picture.size) > 300
     before = digests(reports, "table2-*", "ablation-*")
     assert "All 4 cells are finished already" in bench(*words)
@@ -427,7 +436,7 @@ def test_table_2_compiles_as_it_is_and_inside_a_paper(bench: Bench, slices: Make
 def test_an_ablation_with_a_failed_arm_says_so_and_keeps_the_rest(bench: Bench, slices: Make) -> None:
     out = bench("ablate", "--dataset", "mr", "--data", str(slices()), "--profile", "smoke", "--method",
                 "faulty:how=raise", "--factors", "calm", code=1)  # fmt: skip
-    assert "No table 2 for mr: not every arm is finished" in out
+    assert "No table 2 for mr: no result of faulty" in out
 
 
 def test_data_list_and_preview(bench: Bench, slices: Make) -> None:

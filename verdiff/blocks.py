@@ -59,6 +59,16 @@ class ZeroConv2d(nn.Conv2d):
             nn.init.zeros_(self.bias)
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that also trains where a channel has a single value: there its running statistics serve."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (B, C, H, W) to features of the same shape."""
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 class Plain(ZeroConv2d):
     """The 3x3 convolution that closes a residual block where no adapter does."""
 

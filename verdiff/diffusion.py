@@ -11,17 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 TIMESTEPS = 1000
 SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddpm": (DDPMScheduler, {"clip_sample": False}),
-    "ddim": (DDIMScheduler, {"clip_sample": False}),
+    "ddim": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 1}),
     "dpm": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
 }
-"""Ancestral sampling, DDIM, and DPM-Solver++ of second order: diffusers' classes and what they are given."""
+"""Ancestral sampling, DDIM, and DPM-Solver++ of second order: diffusers' classes and what they are given.
+
+DPM-Solver++ of first order is DDIM (Lu et al. 2022), and takes any timesteps; `DDIMScheduler` steps to t - T // steps
+whatever the next timestep is, which is another one wherever the steps do not divide T.
+"""
 SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
 """The exact process, and the paper's equations as printed: 6, and algorithm 2 with equation 7."""
 
@@ -45,6 +49,7 @@ class Diffusion:
         self.betas = torch.linspace(1e-4, 0.02, TIMESTEPS, dtype=torch.float64)
         self.alphas = 1 - self.betas
         self.cumulative = self.alphas.cumprod(0)
+        self._tables: dict[torch.device, Tensor] = {}
         self._forward: Any = SCHEDULERS["ddpm"][0](TIMESTEPS, trained_betas=self.betas.numpy(), clip_sample=False)
 
     def add_noise(self, x0: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -54,12 +59,12 @@ class Diffusion:
 
     def implied_mask(self, x_t: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return the mask (B, 1, H, W) that a predicted noise implies: eq 3 solved for x0, not clipped."""
-        A = self.cumulative.to(x_t)[t.to(x_t.device)].view(-1, 1, 1, 1)
+        A = self.at(t, x_t)
         return (x_t - f - (1 - A).sqrt() * noise) / A.sqrt() + f
 
     def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
         """Return the noise (B, 1, H, W) that follows from a velocity sqrt(A_t) eps - sqrt(1 - A_t) y0 of y."""
-        A = self.cumulative.to(x_t)[t.to(x_t.device)].view(-1, 1, 1, 1)
+        A = self.at(t, x_t)
         return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
 
     def posterior(self, t: int) -> tuple[float, float, float]:
@@ -76,10 +81,18 @@ class Diffusion:
         """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 downwards.
 
         Cut at `start`, the noise schedule below it is what it was, so that sampling may begin at any timestep.
+
+        Raises:
+            ValueError: The name is unknown, or there are not that many timesteps.
         """
+        if name not in SCHEDULERS:
+            raise ValueError(f"there is no scheduler '{name}'; expected one of {', '.join(SCHEDULERS)}")
+        if not 1 <= steps <= start <= TIMESTEPS:
+            raise ValueError(f"{steps} steps from {start} cannot be taken; expected 1 <= steps <= start <= {TIMESTEPS}")
         cls, settings = SCHEDULERS[name]
-        made = cls(start, trained_betas=self.betas[:start].numpy(), timestep_spacing="trailing", **settings)
-        made.set_timesteps(steps)
+        made = cls(start, trained_betas=self.betas[:start].numpy(), **settings)
+        # diffusers' own trailing spacing may round to one timestep too many, -1
+        made.set_timesteps(timesteps=[round(start * left / steps) - 1 for left in range(steps, 0, -1)])
         return made
 
     def sample(
@@ -104,11 +117,16 @@ class Diffusion:
             steps: Timesteps that are visited.
             start: Where the reverse process begins: at T from N(f, I), below T from the prior noised up to there
                 (pre-segmentation diffusion, Guo et al. 2023).
-            sampler: One of `SAMPLERS`.
+            sampler: One of `SAMPLERS`; the printed ones begin at T alone.
             watch: Is shown every state.
+
+        Raises:
+            ValueError: A name is unknown, or steps and start do not fit.
         """
+        if sampler not in SAMPLERS or (sampler != "exact" and start != TIMESTEPS):
+            raise ValueError(f"sampler '{sampler}' from {start}: expected exact, or {' or '.join(SAMPLERS[1:])} from T")
         if sampler != "exact":
-            return self._as_printed(denoise, f, rngs, steps, start, sampler, watch)
+            return self._as_printed(denoise, f, rngs, steps, sampler, watch)
         schedule = self.scheduler(scheduler, steps, start)
         y = float(1 - self.cumulative[start - 1]) ** 0.5 * self._noise(f, rngs)
         for t in schedule.timesteps.tolist():
@@ -121,7 +139,7 @@ class Diffusion:
 
     def _clipped(self, y: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return the noise whose implied mask is clipped; a scheduler's own clipping would clip y, which reaches 2."""
-        A = self.cumulative.to(y)[t].view(-1, 1, 1, 1)
+        A = self.at(t, y)
         x0 = self.implied_mask(y + f, f, noise, t).clamp(self.low, self.high)
         return (y - A.sqrt() * (x0 - f)) / (1 - A).sqrt()
 
@@ -131,12 +149,11 @@ class Diffusion:
         f: Tensor,
         rngs: Sequence[torch.Generator],
         steps: int,
-        start: int,
         sampler: str,
         watch: Watch,
     ) -> Tensor:
         """Sample by the equations that the paper prints, to show what they do."""
-        times = self.scheduler("ddpm", steps, start).timesteps.tolist()
+        times = self.scheduler("ddpm", steps).timesteps.tolist()
         x = self._noise(f, rngs) + (f if sampler == "paper_eq6" else 0)  # algorithm 2 starts at N(0, I)
         for t, before in zip(times, [*times[1:], None], strict=True):
             watch(t, x)
@@ -152,6 +169,12 @@ class Diffusion:
             if before is not None:
                 x = x + ((1 - B) * (1 - a) / (1 - A)) ** 0.5 * self._noise(f, rngs)
         return x.clamp(self.low, self.high)
+
+    def at(self, t: Tensor, like: Tensor) -> Tensor:
+        """Return A_t (B, 1, 1, 1) at timesteps (B,)."""
+        if like.device not in self._tables:
+            self._tables[like.device] = self.cumulative.to(like.device, torch.float32)
+        return self._tables[like.device][t].view(-1, 1, 1, 1)
 
     @staticmethod
     def _noise(like: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:

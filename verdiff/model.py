@@ -42,7 +42,10 @@ class Condition:
     logits: Tensor
     """The conditional U-Net's answer (B, 1, H, W)."""
     f: Tensor
-    """The prior mask 2 sigmoid(logits) - 1 (B, 1, H, W), detached: the diffusion's loss does not move it."""
+    """The prior mask 2 sigmoid(logits) - 1 (B, 1, H, W), detached: the diffusion's loss reaches no weight through it.
+
+    The MSFM, which both networks read, is trained by both losses.
+    """
     added: Tensor
     """The image's share of the diffusion U-Net's stem (B, width, H / patch, W / patch)."""
     gates: tuple[Tensor | None, ...]
@@ -103,6 +106,8 @@ class VerdiffNet(nn.Module):
         predicts: str = "velocity",
     ) -> None:
         super().__init__()
+        if predicts not in ("velocity", "noise"):
+            raise ValueError(f"there is nothing like '{predicts}' to predict; expected velocity or noise")
         seed = int(torch.randint(2**62, ()))
         pixels, self.patch = patch**2, patch
         self.msfm = MSFM(pixels, prior_width) if msfm else None
@@ -138,8 +143,9 @@ class VerdiffNet(nn.Module):
         """Return the scalar loss (eq 8 to 10, and what trains the prior).
 
         The noise's mean squared error; cross entropy and Dice of the prior; with `bce`, the cross entropy of the mask
-        that the predicted noise implies (eq 9 is printed on the noise itself, which is no probability). That one is
-        weighted by A_t, without which its gradient grows without bound in t.
+        that the predicted noise implies (eq 9 is printed on the noise itself, which is no probability), cut to [0.01,
+        0.99]. Where the network puts out the noise that one is weighted by A_t, without which its gradient grows
+        without bound in t; from a velocity it does not.
 
         Args:
             image: (B, 1, H, W).
@@ -156,7 +162,7 @@ class VerdiffNet(nn.Module):
         loss = F.mse_loss(predicted, noise) + prior_loss(condition.logits, mask)
         if bce:
             implied = (diffusion.implied_mask(x_t, condition.f, predicted, t) + 1) / 2
-            weight = diffusion.cumulative.to(mask)[t].view(-1, 1, 1, 1)
+            weight = diffusion.at(t, mask) if self.predicts == "noise" else torch.ones_like(mask)
             with torch.autocast(mask.device.type, enabled=False):
                 loss = loss + F.binary_cross_entropy(implied.clamp(0.01, 0.99), mask, weight.expand_as(mask))
         return loss
@@ -173,10 +179,16 @@ class VerdiffNet(nn.Module):
         """
         condition = self.condition(image)
         many = condition.repeat(samples)
-        each = [rng for rng in rngs for _ in range(samples)]
-        x0 = self.diffusion.sample(lambda x_t, t: self.denoise(x_t, t, many), many.f, each, **how)
-        masks = ((x0 + 1) / 2).reshape(len(image), samples, *x0.shape[1:])
-        return Sampled(masks.mean(1), masks.std(1, correction=0), torch.sigmoid(condition.logits))
+        x0 = self.diffusion.sample(
+            lambda x_t, t: self.denoise(x_t, t, many), many.f, [rng for rng in rngs for _ in range(samples)], **how
+        )
+        return summary((x0 + 1) / 2, condition.logits)
+
+
+def summary(masks: Tensor, logits: Tensor) -> Sampled:
+    """Return the answer from sampled masks (B samples, 1, H, W) and the prior's logits (B, 1, H, W)."""
+    each = masks.reshape(len(logits), -1, *masks.shape[1:])
+    return Sampled(each.mean(1), each.std(1, correction=0), torch.sigmoid(logits))
 
 
 def prior_loss(logits: Tensor, mask: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from verdiff.blocks import BatchNorm
+
 
 class MSFM(nn.Module):
     """Three kernel sizes whose shares the image decides, channel by channel (SKNet, Li et al. 2019, with M = 3).
@@ -25,7 +27,7 @@ class MSFM(nn.Module):
         self.stem = nn.Conv2d(inputs, channels, 3, padding=1)
         self.branches = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, channels, size, padding="same", bias=False),
-                          nn.BatchNorm2d(channels), nn.ReLU())
+                          BatchNorm(channels), nn.ReLU())
             for size in (3, 5, 7)
         )  # fmt: skip
         self.squeeze = nn.Sequential(nn.Linear(channels, squeezed), nn.LayerNorm(squeezed), nn.ELU())

@@ -23,8 +23,13 @@ def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
     Args:
         prior: Probability of foreground (B, 1, H, W).
         size: Height and width of the features that the gate is for.
-        kind: `soft`, the local mean itself; `hard`, whether it reaches a quarter; `5x5`, no choice and None.
+        kind: One of `GATES`: `soft`, the local mean itself; `hard`, whether it reaches a quarter; `5x5`, no choice.
+
+    Raises:
+        ValueError: The kind is unknown.
     """
+    if kind not in GATES:
+        raise ValueError(f"there is no gate '{kind}'; expected one of {', '.join(GATES)}")
     if kind == "5x5":
         return None
     near = F.avg_pool2d(F.adaptive_avg_pool2d(prior, size), WINDOW, 1, WINDOW // 2, count_include_pad=False)

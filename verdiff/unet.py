@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 
-from verdiff.blocks import Attention, Plain, ResBlock, Upsample, ZeroConv2d, groups_of
+from verdiff.blocks import Attention, BatchNorm, Plain, ResBlock, Upsample, ZeroConv2d, groups_of
 
 MULTIPLIERS = (1, 1, 2, 2, 4, 4)
 """Widths of the levels, as guided diffusion has them for 256 x 256."""
@@ -124,8 +124,8 @@ def _attention(level: int, count: int, channels: int, groups: int) -> nn.ModuleL
 class ConditionalUNet(nn.Module):
     """A plain U-Net in the manner of nnU-Net's first version, which is MedSegDiff's conditioner.
 
-    Two convolutions a level with batch norm and leaky ReLU, max pooling, bilinear upsampling. Batch norm over the
-    pixels of a single image trains, as long as the deepest level has more than one.
+    Two convolutions a level with batch norm and leaky ReLU, max pooling, bilinear upsampling. In a batch of one, batch
+    norm is over the pixels of that image.
 
     Args:
         inputs, outputs: Channels of the input and of the logits.
@@ -162,5 +162,5 @@ def _stack(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
         layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
         if dropout:
             layers.append(nn.Dropout2d(dropout))
-        layers += [nn.BatchNorm2d(outputs), nn.LeakyReLU(0.01)]
+        layers += [BatchNorm(outputs), nn.LeakyReLU(0.01)]
     return nn.Sequential(*layers)

@@ -45,10 +45,10 @@ def _report(done: Done, wish: Wish, arms: list[ablate.Arm], factors: tuple[str, 
     for dataset in done.datasets:
         try:
             table = ablation.collect(done.store, done.profile.name, dataset, arms, factors, seeds, wish.folds)
-        except UsageError:
+        except UsageError as error:
             if not done.failed:
                 raise
-            console.print(f"No table 2 for {dataset.name}: not every arm is finished.")
+            console.print(f"No table 2 for {dataset.name}: {error}", soft_wrap=True, highlight=False)
             continue
         written += ablation.write(table, folder)
         written.append(folder / f"ablation-{table.slug}.png")

@@ -54,7 +54,8 @@ def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path
     drawn: dict[Path, None] = {}
     for record, folder in store.records(profile):
         data, method = record["spec"]["dataset"], record["spec"]["method"]
-        path = target / f"stages-{data['source']}-{data['name']}-{method.replace(':', ',')}.png"
+        slug = f"{data['name']}@{data['source']}-{data['digest'][:8]}"
+        path = target / f"stages-{slug}-{method.replace(':', ',')}.png"
         if path in drawn:
             continue
         maps = store.stages(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from bench.ablate import Arm, Effect, Scores, effect, shared_weights
 from bench.config import DatasetRef
 from bench.errors import UsageError
+from bench.options import shown
 from bench.report import notes
 from bench.report.latex import escape
 from bench.report.tables import METRICS, TITLES
@@ -40,6 +42,7 @@ class Ablation:
     """The arms of one dataset under one profile."""
 
     dataset: DatasetRef
+    folds: int
     profile: str
     summary: str
     title: str
@@ -54,8 +57,8 @@ class Ablation:
     @property
     def slug(self) -> str:
         """How its files are called."""
-        method = self.rows[-1].arm.spec.replace(":", ",")
-        return f"{self.dataset.source}-{self.dataset.name}-{method}-{'-'.join(self.factors)}"
+        method, folds = self.rows[-1].arm.spec.replace(":", ","), f"-{self.folds}fold" if self.folds > 1 else ""
+        return f"{self.dataset.slug}{folds}-{method}-{'-'.join(self.factors)}"
 
 
 def collect(
@@ -85,6 +88,7 @@ def collect(
     effects = {metric: _effects(arms, factors, cases, metric, extras) for metric in METRICS}
     return Ablation(
         dataset=dataset,
+        folds=folds,
         profile=profile,
         summary=records[0]["summary"],
         title=records[0]["title"],
@@ -130,14 +134,14 @@ def _notes(store: Store, cells: dict[Arm, list[tuple[Record, Path]]], cases: pd.
     for each in cells.values():
         for record, folder in each:
             groups.setdefault((record["spec"]["fold"], record["spec"]["seed"]), []).append(store.initial(folder))
-    common, same, other = shared_weights(next(iter(groups.values())))
-    alike = all(shared_weights(group)[:2] == (common, common) for group in groups.values())
+    counts = [shared_weights(group) for group in groups.values()]
+    shared, same = min(counts, key=lambda count: count[1] - count[0])
     start = (
-        f"Before training, all {common} tensors that arms share by name and shape were the same under each seed"
-        if alike
-        else f"Before training, only {same} of {common} tensors that arms share by name were the SAME"
+        f"Before training, all {shared} tensors of modules that arms share were the same under each seed"
+        if shared == same
+        else f"Before training, only {same} of {shared} tensors of modules that arms share were the SAME"
     )
-    shapes = f"; of another shape in some arm: {', '.join(other)}" if other else ""
+    tested = cases[cases.method.isin([arm.spec for arm in cells])]
     declared = {arm.spec: each[0][0]["deviations"] for arm, each in cells.items()}
     common_to_all = [
         line for line in next(iter(declared.values())) if all(line in lines for lines in declared.values())
@@ -149,11 +153,13 @@ def _notes(store: Store, cells: dict[Arm, list[tuple[Record, Path]]], cases: pd.
         + ("; one seed speaks of these checkpoints, not of the modules." if len(seeds) == 1 else "."),
         "Certificates: all arms were given the same augmented data, step by step." if verdict == "agree"
         else f"Certificates DIFFER: {', '.join(differ)}.",
-        f"{start}{shapes}.",
+        f"{start}.",
+        *(f"{warning}." for warning in notes.unlike(tested, records)),
         "Time an image: prediction with all samples, on the device below; parameters: those that are trained. The "
         "prior comes from the same weights as the answer.",
         notes.made_on(records),
         f"Every arm differs from its source: {'; '.join(common_to_all) or 'nothing declared'}.",
+        f"Options: {', '.join(f'{key}={shown(value)}' for key, value in records[-1]['spec']['options'].items())}.",
         *(f"{spec} also: {'; '.join(lines)}." for spec, lines in own.items() if lines),
     ]  # fmt: skip
 
@@ -163,7 +169,7 @@ def caption(table: Ablation) -> str:
     data = "PHANTOM data (simulated)" if table.dataset.source == "phantom" else "Real data"
     return (
         f"{data}, {table.dataset.name}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, mean ± "
-        "std over test images."
+        "std over test images, seeds averaged first."
     )
 
 
@@ -192,8 +198,8 @@ def _interval(interval: tuple[float, float]) -> str:
 
 
 _EFFECTS = (
-    "Effects in points, paired by patient, with 95 % bootstrap intervals over patients (BCa), and t intervals over "
-    "seeds where there are several. A main effect is on less off; an interaction is what two add to each other's."
+    "Effects in points, paired by patient, with 95 % t intervals: over patients, for these seeds; over seeds where "
+    "there are several, for these patients. A main effect is on less off; an interaction is what two add together."
 )
 
 
@@ -226,7 +232,7 @@ def latex(table: Ablation) -> str:
         r"\usepackage{booktabs,graphicx,amssymb}\def\benchalone{1}\begin{document}\fi",
         r"\begin{table}[t]\centering",
         rf"\caption{{{escape(caption(table))}}}",
-        rf"\label{{tab:bench-ablation-{table.dataset.source}-{table.dataset.name}}}",
+        rf"\label{{tab:bench-ablation-{re.sub('[^A-Za-z0-9]+', '-', table.slug)}}}",
         rf"\begin{{tabular}}{{{'c' * len(table.factors)}lrrrr}}",
         rf"\toprule {names} & Row & Dice & IoU & Parameters & s / image \\ \midrule",
         *body,

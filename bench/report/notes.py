@@ -35,7 +35,7 @@ def collect(
         mine = [record for record in records if column_of(record) == column]
         counts = part.groupby("method")[["patient", "case"]].nunique()
         span = "; ".join(sorted({f"{c.patient} patients, {c.case} cases" for c in counts.itertuples()}))
-        notes.append(f"{title}: {span} tested{''.join(f'; {warning}' for warning in _unlike(part, mine))}.")
+        notes.append(f"{title}: {span} tested{''.join(f'; {warning}' for warning in unlike(part, mine))}.")
     notes.append(_splits(records))
     notes.append(_certificate_note(columns, verdicts))
     notes.append(made_on(records))
@@ -58,7 +58,7 @@ def _splits(records: Sequence[Record]) -> str:
     return f"Seeds: {', '.join(map(str, seeds))} (augmentation seed {SEED} first); {split}.{alone}"
 
 
-def _unlike(part: pd.DataFrame, records: Sequence[Record]) -> list[str]:
+def unlike(part: pd.DataFrame, records: Sequence[Record]) -> list[str]:
     """Return warnings where the methods of a column were not treated alike."""
     by_method: dict[str, list[Record]] = {}
     for record in records:

@@ -110,7 +110,10 @@ def _title(name: str) -> str:
 def cell_text(scores: pd.DataFrame, table: Table, column: str, method: str, metric: str) -> tuple[str, bool]:
     """Return `mean ± std` in percent and whether it is the column's best; failed and missing cells say so."""
     if (column, method) not in scores.index:
-        return ("failed" if (column.split("/")[0], method) in table.failed else "-"), False
+        cell = method if "=" in method.rpartition(":")[2] else method.partition(":")[0]  # a further row's own cell
+        return (
+            "failed" if {(column.split("/")[0], name) for name in (method, cell)} & table.failed.keys() else "-"
+        ), False
     means, stds = scores[f"{metric}_mean"], scores[f"{metric}_std"]
     mean, std = float(means[column, method]), float(stds[column, method])
     text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std == std else "")
@@ -122,7 +125,8 @@ def caption(table: Table) -> str:
     data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
     return (
         f"{data}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, mean ± std over test images "
-        "(slice level, as papers print it; descriptive, not tested). Best mean of a column in bold."
+        "(slice level, as papers print it; descriptive, not tested). Best mean of a column in bold; a method's further "
+        "rows, such as its prior alone, are from the same weights and compete too."
     )
 
 

@@ -29,6 +29,7 @@ TITLES = {
     "step": "Training step",
     "memory": "Memory",
     "cli": "Command line and planning",
+    "sampling": "Sampling",
 }
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python-headless", "monai", "albumentations", "albumentationsx",
             "batchgeneratorsv2")  # fmt: skip

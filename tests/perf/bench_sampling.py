@@ -1,0 +1,231 @@
+"""Verdiff-Net's samplers: the Dice that they reach against the network evaluations that they take.
+
+Run from the repository's root: ``python tests/perf/bench_sampling.py``. One network is trained as a cell of the cpu
+profile is, on the phantom of MR; then every sampler draws from it for the same test images, with the random numbers
+that the harness would give it. Draws sampling.png beside this file.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import torch
+from timing import Row, one_thread, table
+from torch import Tensor
+
+from bench import plan
+from bench.cell import Data, _build
+from bench.config import load_profile
+from bench.data import cache
+from bench.data.geometry import Geometry
+from bench.data.stream import Stream
+from bench.metrics import score
+from bench.predict import THRESHOLD
+from bench.report.figures import COLOURS, MARKERS
+from bench.store import Store
+from bench.train import Trainee, generator, to_tensor, train, validation_loss
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PLOT = Path(__file__).with_name("sampling.png")
+DATASET, T = "mr", 1000
+IMAGES = 12
+"""Test images, evenly spaced among all; one network call takes them all."""
+FEWER, POINTS, STEPS = 50, 0.5, 20
+"""The goal: evaluations saved, Dice points lost or won at most, and up to which number of steps."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to sample, and the address of its random numbers; the harness's own is `predict`."""
+
+    scheduler: str
+    steps: int
+    start: int = T
+    address: str = "predict"
+
+    @property
+    def what(self) -> str:
+        """Return it in words."""
+        begin = "" if self.start == T else f" from t = {self.start}"
+        other = "" if self.address == "predict" else ", other random numbers"
+        return f"{self.scheduler} {self.steps}{begin}{other}"
+
+    @property
+    def judged(self) -> bool:
+        """Return whether the goal is meant for it."""
+        return self.scheduler == "dpm" and self.steps <= STEPS
+
+    def of(self, method: Any) -> Any:
+        """Return a method that samples this way."""
+        return replace(method, scheduler=self.scheduler, steps=self.steps, start=self.start)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a setting reached."""
+
+    dice: float
+    """Mean over the images, in percent."""
+    evaluations: int
+    """Network evaluations a sample, counted."""
+    seconds: float
+    """Seconds an image, all its samples together."""
+
+    def text(self) -> str:
+        """Return it for a table."""
+        return f"{self.dice:.2f} % in {self.evaluations} evaluations, {self.seconds:.3g} s"
+
+
+REFERENCE = Setting("ddpm", T)
+AGAIN = replace(REFERENCE, address="again")
+SETTINGS = [
+    REFERENCE,
+    AGAIN,
+    Setting("ddpm", 100),
+    Setting("ddim", 50),
+    Setting("ddim", 20),
+    *(Setting("dpm", steps) for steps in (20, 10, 5, 3)),
+    *(Setting("dpm", 5, start) for start in (500, 300, 200)),
+]
+Results = dict[Setting, Result]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network and the test images that it answers for."""
+
+    trainee: Trainee
+    data: Data
+    images: list[int]
+
+    def geometry(self, index: int) -> Geometry:
+        """Return an image's way to the grid."""
+        case = self.data.dataset.cases[index]
+        return Geometry((case.height, case.width), self.data.grid or (case.height, case.width))
+
+    def seen(self) -> Tensor:
+        """Return the images as the network takes them (B, 1, H, W)."""
+        images = [self.geometry(i).image(self.data.dataset.image(i)) for i in self.images]
+        return self.trainee.method.inputs.enter(torch.cat([to_tensor(each, self.trainee.device) for each in images]))
+
+    def dice(self, probability: Tensor) -> float:
+        """Return the mean Dice in percent of answers (B, 1, H, W) on the grid, at native resolution."""
+        dataset, scores = self.data.dataset, []
+        for index, answer in zip(self.images, probability[:, 0].numpy(), strict=True):
+            mask = self.geometry(index).back(answer) >= THRESHOLD
+            scores.append(score(mask, dataset.mask(index), dataset.cases[index].spacing).dice)
+        return 100 * float(np.mean(scores))
+
+    def sample(self, setting: Setting) -> tuple[Result, float]:
+        """Return what a setting reaches, and the prior's mean Dice in percent."""
+        net: Any = self.trainee.net
+        method: Any = setting.of(self.trainee.method)
+        dataset, device, seed = self.data.dataset, self.trainee.device, self.trainee.seed
+        rngs = [generator(device, seed, setting.address, dataset.cases[i].id) for i in self.images]
+        calls: list[None] = []
+        hook = net.denoiser.register_forward_hook(lambda *_: calls.append(None))
+        began = time.perf_counter()
+        with torch.inference_mode():
+            answer = net.sample(self.seen(), rngs, samples=method.samples, **method.how())
+        seconds = (time.perf_counter() - began) / len(self.images)
+        hook.remove()
+        return Result(self.dice(answer.probability), len(calls), seconds), self.dice(answer.prior)
+
+
+def trained(folder: Path) -> Subject:
+    """Train Verdiff-Net as a cell of the cpu profile is trained."""
+    profile = load_profile("cpu")
+    store = Store(folder / "store")
+    store.open()
+    refs = [plan.prepare(found, 1, lambda *_: None) for found in plan.find([DATASET], None, profile)]
+    cell = plan.cells(profile, refs, ["verdiff"], store, 1, 1)[0]
+    dataset = cache.load(Path(cell.dataset.cache))
+    data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
+    trainee = _build(cell, data, torch.device("cpu"))
+    stream = Stream(dataset, data.train, data.grid, cell.seed, profile.batch)
+    train(trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), folder)
+    trainee.net.eval()
+    chosen = np.linspace(0, len(data.test) - 1, min(IMAGES, len(data.test))).round().astype(int)
+    return Subject(trainee, data, [data.test[i] for i in chosen])
+
+
+def row(setting: Setting, result: Result, reference: Result) -> Row:
+    """Return a sampler's row against the reference."""
+    fewer, points = reference.evaluations / result.evaluations, result.dice - reference.dice
+    met = fewer >= FEWER and abs(points) <= POINTS
+    goal: dict[str, Any] = {"goal": f"{FEWER}x, {POINTS:g} points", "met": met} if setting.judged else {}
+    theirs = f"{reference.dice:.2f} % in {reference.evaluations}"
+    return Row(setting.what, result.text(), REFERENCE.what, theirs, f"{fewer:.3g}x, {points:+.2f} points", **goal)
+
+
+def draw(results: Results, prior: float, path: Path, subtitle: str) -> None:
+    """Draw Dice against evaluations."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+        _curves(axis, results)
+        dice = results[REFERENCE].dice
+        axis.axhspan(dice - POINTS, dice + POINTS, color="0.9", zorder=0, label=f"ddpm {T} ± {POINTS:g} points")
+        axis.axhline(prior, color="0.3", linestyle="--", linewidth=1, zorder=1, label="prior alone, 0 evaluations")
+        ticks = sorted({each.evaluations for each in results.values()})
+        axis.set_xscale("log")
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
+        axis.set(xlabel="Network evaluations per sample", ylabel="Mean Dice (%)")
+        axis.set_title(subtitle, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        figure.savefig(path, dpi=200, metadata={"Software": None})
+        plt.close(figure)
+
+
+def _curves(axis: Axes, results: Results) -> None:
+    """Draw a line for each scheduler from T, and the shortened ones as points of their own."""
+    titles = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral (ddpm)"}
+    style: dict[str, Any] = {"markersize": 6, "linewidth": 1.2, "markerfacecolor": "white", "zorder": 3}
+    shown = {s: r for s, r in results.items() if s != AGAIN}
+    for (name, title), colour, marker in zip(titles.items(), COLOURS, MARKERS, strict=False):
+        line = {r.evaluations: r.dice for s, r in shown.items() if (s.scheduler, s.start) == (name, T)}
+        axis.plot(*zip(*sorted(line.items()), strict=True), marker=marker, color=colour, label=title, **style)
+    late = {s.start: r for s, r in shown.items() if s.start < T}
+    for start, result in late.items():
+        place, full = (result.evaluations, result.dice), results[Setting("dpm", result.evaluations)].dice
+        label = "DPM-Solver++ from t < T" if start == max(late) else None
+        axis.plot(*place, MARKERS[3], color=COLOURS[3], label=label, **style)
+        side, align = (7, "left") if result.dice > full else (-7, "right")  # the curve falls from left to right
+        axis.annotate(f"t = {start}", place, (side, 0), textcoords="offset points", va="center", ha=align, fontsize=8)
+
+
+def measure() -> list[Row]:
+    """Return the rows of every sampler and of the prior, and draw the plot."""
+    one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        subject = trained(Path(folder))
+    results: Results = {}
+    for setting in SETTINGS:
+        results[setting], prior = subject.sample(setting)
+    reference = results[REFERENCE]
+    count, samples = len(subject.images), subject.trainee.method.samples  # type: ignore[attr-defined]
+    title = f"Verdiff-Net on the {DATASET.upper()} PHANTOM, profile 'cpu': {count} test images, {samples} samples each"
+    draw(results, prior, PLOT, title)
+    first = Row(REFERENCE.what, reference.text(), "", "", "")
+    theirs, points = f"{reference.dice:.2f} % in {reference.evaluations}", f"{prior - reference.dice:+.2f} points"
+    last = Row("prior alone", f"{prior:.2f} % in 0 evaluations", REFERENCE.what, theirs, points)
+    return [first, *(row(s, r, reference) for s, r in results.items() if s != REFERENCE), last]
+
+
+if __name__ == "__main__":
+    print(table(measure()))
