@@ -142,6 +142,7 @@ def _notes(store: Store, cells: dict[Arm, list[tuple[Record, Path]]], cases: pd.
         else f"Before training, only {same} of {shared} tensors of modules that arms share were the SAME"
     )
     tested = cases[cases.method.isin([arm.spec for arm in cells])]
+    last = records[-1]["spec"]["options"]
     declared = {arm.spec: each[0][0]["deviations"] for arm, each in cells.items()}
     common_to_all = [
         line for line in next(iter(declared.values())) if all(line in lines for lines in declared.values())
@@ -159,7 +160,7 @@ def _notes(store: Store, cells: dict[Arm, list[tuple[Record, Path]]], cases: pd.
         "prior comes from the same weights as the answer.",
         notes.made_on(records),
         f"Every arm differs from its source: {'; '.join(common_to_all) or 'nothing declared'}.",
-        f"Options: {', '.join(f'{key}={shown(value)}' for key, value in records[-1]['spec']['options'].items())}.",
+        f"Options of the last arm: {', '.join(f'{key}={shown(value)}' for key, value in last.items())}.",
         *(f"{spec} also: {'; '.join(lines)}." for spec, lines in own.items() if lines),
     ]  # fmt: skip
 
@@ -199,7 +200,7 @@ def _interval(interval: tuple[float, float]) -> str:
 
 _EFFECTS = (
     "Effects in points, paired by patient, with 95 % t intervals: over patients, for these seeds; over seeds where "
-    "there are several, for these patients. A main effect is on less off; an interaction is what two add together."
+    "there are several, for these patients. A main effect is on less off; an interaction, what two do beyond their sum."
 )
 
 
