@@ -24,12 +24,11 @@ from bench.data.geometry import shared_grid
 from bench.data.stream import Stream
 from bench.method import Task
 from bench.metrics import Score, score
-from bench.predict import Prediction, predict, stages
+from bench.predict import Grid, Prediction, predict, stages
 from bench.store import Store
 from bench.train import Progress, Trainee, derive, train, validation_loss
 
 Report = Callable[[dict[str, Any]], None]
-Grid = tuple[int, int] | None
 
 
 @dataclass(frozen=True)

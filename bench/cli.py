@@ -35,6 +35,12 @@ ProfileName = Annotated[
 PhantomsOf = Annotated[str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
 Datasets = Annotated[str, typer.Option("--datasets", help="Names with options, separated by commas, or all.")]
+Folds = Annotated[int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+RealOnly = Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]
+ReportTo = Annotated[Path, typer.Option(help="Where the report goes.")]
 
 
 def main() -> None:
@@ -78,13 +84,13 @@ def run(
     data: Data = None,
     profile: ProfileName = None,
     out: Out = Path("results"),
-    report: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+    report: ReportTo = Path("reports"),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")] = 1,
-    folds: Annotated[int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")] = 1,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    real_only: Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    folds: Folds = 1,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    real_only: RealOnly = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train and test methods on datasets, and write the tables.
 
@@ -113,13 +119,13 @@ def ablate(
     data: Data = None,
     profile: ProfileName = None,
     out: Out = Path("results"),
-    report: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+    report: ReportTo = Path("reports"),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards; several give intervals over them.")] = 1,
-    folds: Annotated[int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")] = 1,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    real_only: Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    folds: Folds = 1,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    real_only: RealOnly = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Switch a method's modules on and off in all combinations, and write table 2 with the effects.
 
@@ -144,7 +150,7 @@ def ablate(
 def report(
     out: Out = Path("results"),
     profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
-    to: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+    to: ReportTo = Path("reports"),
 ) -> None:
     """Write table 1 (Markdown, LaTeX, CSV), figure 8 (PNG, PDF) and the diffusions' stages from finished cells.
 

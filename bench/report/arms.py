@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.ablate import Arm
 from bench.data.case import Dataset
 from bench.report.ablation import Ablation
 from bench.report.stages import ANSWER, REFERENCE
@@ -72,8 +73,8 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
         plt.close(figure)
 
 
-def _mask(store: Store, table: Ablation, arm: object, case: str) -> NDArray[np.uint8]:
-    path = store.prediction(table.folders[arm], case)  # type: ignore[index]
+def _mask(store: Store, table: Ablation, arm: Arm, case: str) -> NDArray[np.uint8]:
+    path = store.prediction(table.folders[arm], case)
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise OSError(f"{path} cannot be read")
