@@ -148,3 +148,12 @@ def test_the_loss_falls_when_it_overfits_one_pair(name: str) -> None:
         optimiser.step()
         losses.append(loss.item())
     assert min(losses[-3:]) < losses[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_weights_that_are_no_numbers_give_a_loss_that_is_none(name: str) -> None:
+    subject = trainee(name)
+    with torch.no_grad():
+        for weight in subject.net.parameters():
+            weight.fill_(float("nan"))
+    assert torch.isnan(subject.loss(*pair((64, 48), 2), "step", 0))  # the training loop then says where it stopped

@@ -163,8 +163,8 @@ class VerdiffNet(nn.Module):
         if bce:
             implied = (diffusion.implied_mask(x_t, condition.f, predicted, t) + 1) / 2
             weight = diffusion.at(t, mask) if self.predicts == "noise" else torch.ones_like(mask)
-            with torch.autocast(mask.device.type, enabled=False):
-                loss = loss + F.binary_cross_entropy(implied.clamp(0.01, 0.99), mask, weight.expand_as(mask))
+            logits = torch.logit(implied, eps=0.01)  # of a NaN it is NaN, where the entropy of one is refused
+            loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight.expand_as(mask))
         return loss
 
     @torch.no_grad()
