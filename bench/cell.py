@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,13 @@ from bench import machine, registry
 from bench.config import Cell
 from bench.data import cache
 from bench.data.case import Dataset, Split
-from bench.data.geometry import shared_grid
+from bench.data.geometry import Geometry, shared_grid
 from bench.data.stream import Stream
-from bench.method import Task
+from bench.method import Cases, Example, Report, Task
 from bench.metrics import Score, score
-from bench.predict import Grid, Prediction, predict, stages
+from bench.predict import Grid, Prediction, multiply_adds, predict, stages
 from bench.store import Store
 from bench.train import Progress, Trainee, derive, train, validation_loss
-
-Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,18 @@ class Data:
         shown = tuple(sizes) if self.grid is None else (self.grid,) * len(sizes)
         return Task(self.dataset.name, shown, cell.profile.batch, cell.profile.steps)
 
+    def cases(self) -> Cases:
+        """Return what a method that trains itself is given."""
+        return Cases(lambda: self._examples(self.train), lambda: self._examples(self.validation))
+
+    def _examples(self, indexes: Sequence[int]) -> Iterator[Example]:
+        for index in indexes:
+            case = self.dataset.cases[index]
+            native = (case.height, case.width)
+            geometry = Geometry(native, self.grid or native)
+            image, mask = geometry.image(self.dataset.image(index)), geometry.mask(self.dataset.mask(index))
+            yield Example(case.id, np.asarray(image), np.asarray(mask))
+
 
 def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: Report = lambda status: None) -> None:
     """Run a cell to its end in the folder that the store holds for it, or take it up where it was interrupted."""
@@ -69,13 +80,17 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     split = store.split_of(cell, dataset.patients)
     data = Data.of(cell, dataset, split)
     trainee = _build(cell, data, torch.device(device))
-    (work / "initial.json").write_text(json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8")
-    stream = Stream(dataset, data.train, data.grid, cell.seed, cell.profile.batch)
-    progress = train(
-        trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), work, report
-    )
+    if trainee.method.own_training:
+        trainee, progress = _train_itself(trainee, data, work / "own", report)
+    else:
+        (work / "initial.json").write_text(json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8")
+        stream = Stream(dataset, data.train, data.grid, cell.seed, cell.profile.batch)
+        progress = train(
+            trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), work, report
+        )
     seconds = _test(trainee, data, work, report)
-    save_model(trainee.net, str(work / "model.safetensors"))
+    plain = trainee.net.to(memory_format=torch.contiguous_format)  # what safetensors needs of tensors with two names
+    save_model(plain, str(work / "model.safetensors"))
     record = _record(cell, trainee, data, progress)
     record["timings"] = {
         "train_seconds": round(progress.seconds, 3),
@@ -92,6 +107,24 @@ def _build(cell: Cell, data: Data, device: torch.device) -> Trainee:
     torch.manual_seed(derive(cell.seed, "weights"))
     net = method.build(task).to(device).to(memory_format=torch.channels_last)  # faster for convolutions
     return Trainee(method, net, task, cell.profile, cell.seed, device, cell.precision)
+
+
+def _train_itself(trainee: Trainee, data: Data, folder: Path, report: Report) -> tuple[Trainee, Progress]:
+    """Have the method train itself in an empty folder, which is removed afterwards."""
+    steps = 0
+
+    def noted(status: dict[str, Any]) -> None:
+        nonlocal steps
+        steps = status["step"]
+        report({**status, "seconds": time.monotonic() - began})
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    began, seed = time.monotonic(), derive(trainee.seed, "own")
+    net = trainee.method.fit(data.cases(), trainee.task, folder, trainee.device, seed, noted)
+    shutil.rmtree(folder)
+    seconds = time.monotonic() - began
+    return replace(trainee, net=net), Progress(step=steps, best_step=steps, seconds=seconds)
 
 
 def _digests(net: torch.nn.Module) -> dict[str, str]:
@@ -163,10 +196,16 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "title": method.title,
         "summary": cell.profile.summary,
         "deviations": list(method.deviations(cell.profile.batch)),
+        "advantages": asdict(method.advantages()),
+        "own_training": method.own_training,
+        "oracle": method.oracle,
+        "network": method.about(trainee.net),
         "grid": list(data.grid) if data.grid else "native",
         "certificate": {"seed": cell.seed, "heads": progress.heads},
         "training": {"steps": progress.step, "best_step": progress.best_step, "best_loss": progress.best_loss},
         "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
+        "idle_parameters": progress.idle,
+        "multiply_adds": multiply_adds(trainee, data.dataset, data.test[0], data.grid),
         "extras": list(method.extras),
         "cases": {side: len(indexes) for side, indexes in sides.items()},
         "patients": {side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()},

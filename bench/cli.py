@@ -168,19 +168,30 @@ def report(
 
 
 @app.command()
-def methods(as_json: Json = False) -> None:
-    """List the methods, their sources and options.
+def methods(
+    table: Annotated[bool, typer.Option("--table", help="What each one had and cost in finished runs.")] = False,
+    out: Out = Path("results"),
+    profile: Annotated[str | None, typer.Option("--profile", help="Of which runs; the latest if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the methods, their sources and options; or the fairness ledger of what ran.
 
     Examples:
 
         bench methods
 
+        bench methods --table
+
         bench methods --json
     """
     from bench.commands import show
 
-    rows = show.methods()
-    _print_json(rows) if as_json else show.print_methods(rows, _console())
+    if table:
+        rows = show.ledger(out, profile)
+        _print_json(rows) if as_json else show.print_ledger(rows, _console())
+    else:
+        rows = show.methods()
+        _print_json(rows) if as_json else show.print_methods(rows, _console())
 
 
 @app.command()

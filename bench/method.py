@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+Report = Callable[[dict[str, Any]], None]
+"""Takes what a cell is at: phase, step, steps, seconds."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,25 @@ class Task:
     def size(self) -> tuple[int, int]:
         """The largest height and width of any training case."""
         return max(h for h, _ in self.sizes), max(w for _, w in self.sizes)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case on the network grid, not augmented."""
+
+    id: str
+    image: NDArray[np.uint16]
+    """(H, W) in 65535 steps."""
+    mask: NDArray[np.uint8]
+    """(H, W) in {0, 1}."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a method that trains itself is given; nothing of the test split."""
+
+    train: Callable[[], Iterator[Example]]
+    validation: Callable[[], Iterator[Example]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Advantages:
+    """What a method has beyond the data that all are given, in words; every table prints it."""
+
+    pretraining: str = "none"
+    prompt: str = "none"
+    ensembling: str = "none"
+    """Answers of the same weights that are averaged at test time."""
+    augmentation: str = "none"
+    """What else than the shared stream it trains on."""
+
+
+@dataclass(frozen=True)
 class Method(ABC):
     """A segmentation method; its dataclass fields are the options of its name (`unet:width=32`).
 
@@ -92,6 +129,10 @@ class Method(ABC):
         """Return how this differs from its source when trained at this batch size; printed in every report."""
         return ()
 
+    def advantages(self) -> Advantages:
+        """Return what it has that the other methods of a table do not."""
+        return Advantages()
+
     @abstractmethod
     def build(self, task: Task) -> nn.Module:
         """Return the network with fresh weights; the global generator is seeded, nothing is downloaded."""
@@ -115,6 +156,44 @@ class Method(ABC):
     def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
         """Return what `predict` gives, and a spread and further rows where there are any."""
         return Answer(self.predict(net, image, rng))
+
+    def about(self, net: nn.Module) -> dict[str, Any]:
+        """Return what is worth keeping of how the network was built (nnU-Net's plans), as plain data."""
+        return {}
+
+    @property
+    def own_training(self) -> bool:
+        """Whether the method trains itself, on data of its own making: its rows are marked, for they do not compare."""
+        return False
+
+    def fit(self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report) -> nn.Module:
+        """Return the network trained by the method's own code; it begins anew where it was interrupted.
+
+        Args:
+            cases: Training and validation cases.
+            task: Their sizes, and the profile's batch and steps.
+            work: An empty folder of its own.
+            device: Where it trains.
+            seed: Of all its random numbers.
+            report: Is told of progress.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is trained by the harness")
+
+    @property
+    def oracle(self) -> bool:
+        """Whether it is told the reference's bounding box; such a row is marked, and is in no comparison."""
+        return False
+
+    def told(self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None) -> Answer:
+        """Return an oracle's answer for one image (1, 1, H, W).
+
+        Args:
+            net: The network.
+            image: In [0, 1].
+            rng: Source of noise.
+            box: The reference's left, top, right and bottom edge in pixels (4,); None where it is empty.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no oracle")
 
     def stages(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Return maps (1, 1, H, W) that show how the method comes to its answer for one image, in order; or nothing."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.case import Dataset
 from bench.data.geometry import Geometry
+from bench.method import Answer
 from bench.train import Trainee, generator, to_tensor
 
 THRESHOLD = 0.5
@@ -36,7 +38,7 @@ def predict(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> Predi
     """
     geometry, image, rng = _question(trainee, dataset, index, grid)
     with torch.inference_mode(), trainee.autocast():
-        answer = trainee.method.answer(trainee.net, image, rng)
+        answer = _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
     if tuple(answer.extras) != trainee.method.extras or "spread" in answer.extras:
         raise ValueError(f"predict gave the rows {list(answer.extras)}, declared are {list(trainee.method.extras)}; "
                          "they must agree, and none may be called spread")  # fmt: skip
@@ -47,6 +49,26 @@ def predict(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> Predi
     }
     uncertainty = maps.pop("spread") if spread else None
     return Prediction({name: value >= THRESHOLD for name, value in maps.items()}, uncertainty)
+
+
+def _answer(trainee: Trainee, image: torch.Tensor, rng: torch.Generator, reference: NDArray[np.uint8]) -> Answer:
+    """Return the method's answer; an oracle alone is told the reference's bounding box."""
+    if not trainee.method.oracle:
+        return trainee.method.answer(trainee.net, image, rng)
+    rows, columns = (np.flatnonzero(reference.any(axis)) for axis in (1, 0))
+    box = None
+    if len(rows):
+        edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        box = torch.tensor(edges, dtype=torch.float32, device=image.device)
+    return trainee.method.told(trainee.net, image, rng, box)
+
+
+def multiply_adds(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> int:
+    """Return the multiply-adds of all matrix products, convolutions and attentions that a case's answer takes."""
+    geometry, image, rng = _question(trainee, dataset, index, grid)
+    with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
+        _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
+    return int(counter.get_total_flops()) // 2
 
 
 def stages(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> dict[str, NDArray[np.float32]]:

@@ -171,6 +171,18 @@ class Store:
             newest[profile] = max(newest.get(profile, 0), path.stat().st_mtime)
         return sorted(newest, key=lambda name: (-newest[name], name))
 
+    def finished_profile(self, wanted: str | None = None) -> str:
+        """Return a profile that has a finished cell: the wanted one, or the latest.
+
+        Raises:
+            UsageError: There is none.
+        """
+        names = self.profiles()
+        if names and wanted in (None, *names):
+            return wanted or names[0]
+        have = f"finished cells are under: {', '.join(names)}" if names else "run: bench run"
+        raise UsageError(f"{self.root} has no finished cell under the profile '{wanted or 'any'}'; {have}")
+
     def has_finished(self, profile: str) -> bool:
         """Return whether any cell of a profile is finished."""
         return any(True for _ in self.records(profile))
@@ -179,7 +191,7 @@ class Store:
         """Yield each finished cell's record and folder, in a fixed order."""
         for path in sorted((self.root / profile).glob("*/*/*/cell.json")):
             if not path.parent.name.endswith(".part"):
-                yield {"extras": [], **json.loads(path.read_text(encoding="utf-8"))}, path.parent
+                yield {**_ADDED, **json.loads(path.read_text(encoding="utf-8"))}, path.parent
 
     def initial(self, folder: Path) -> dict[str, str]:
         """Return shape and digest of each of a finished cell's tensors before training, by name."""
@@ -231,6 +243,11 @@ def last_line(text: str) -> str:
     return next((line for line in reversed(text.splitlines()) if line.strip()), "no reason is known")
 
 
+_ADDED: dict[str, Any] = {
+    "extras": [], "own_training": False, "oracle": False, "idle_parameters": 0, "multiply_adds": float("nan"),
+    "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "none"),
+}  # fmt: skip
+"""What records did not have from the beginning."""
 _MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd", "spread")
 
 

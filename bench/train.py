@@ -21,14 +21,12 @@ from bench.config import Profile
 from bench.data.case import Dataset
 from bench.data.geometry import Geometry
 from bench.data.stream import Batch, Certificate, Stream
-from bench.method import Method, Task
+from bench.method import Method, Report, Task
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time of training that a kill may cost."""
 LOSS_INTERVAL = 10
 """Steps between looks at the loss: each look waits for the device."""
-
-Report = Callable[[dict[str, Any]], None]
 
 
 def derive(*parts: object) -> int:
@@ -82,6 +80,8 @@ class Progress:
     loss_sum: float = 0.0
     """Training loss summed since the last validation, over `loss_steps`."""
     loss_steps: int = 0
+    idle: int = 0
+    """Parameters that no gradient reached at the last validated step."""
     certificate: dict[str, str | int] = field(default_factory=dict)
     heads: list[dict[str, str | int]] = field(default_factory=list)
     """The certificate's heads at each validation."""
@@ -129,7 +129,12 @@ class Training:
         self.certificate = Certificate(**self.progress.certificate)  # type: ignore[arg-type]
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().to("cpu", copy=True) for name, value in self.trainee.net.state_dict().items()}
+        """Return a copy of the weights; a tensor with several names (nnU-Net's) is copied once."""
+        copies: dict[tuple[int, torch.Size], Tensor] = {}
+        for value in (state := self.trainee.net.state_dict()).values():
+            if (key := (value.data_ptr(), value.shape)) not in copies:
+                copies[key] = value.detach().to("cpu", copy=True)
+        return {name: copies[value.data_ptr(), value.shape] for name, value in state.items()}
 
     @property
     def finished(self) -> bool:
@@ -177,6 +182,8 @@ class Training:
         progress = self.progress
         if not math.isfinite(lost):
             raise FloatingPointError(f"the validation loss is {lost} after step {progress.step}; {self._last_good()}")
+        trained = [p for p in self.trainee.net.parameters() if p.requires_grad]
+        progress.idle = sum(p.numel() for p in trained if p.grad is None)
         progress.stale += 1
         if lost < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale = lost, progress.step, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from rich.text import Text
 from bench import machine, options, plan, registry
 from bench.config import load_profile
 from bench.data import cache
+from bench.store import Store
 
 
 @contextmanager
@@ -67,6 +69,43 @@ def print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
             table.add_row("differs", line)
         left_out = "" if row["in_all"] else "  (not in 'all')"
         console.print(Text.assemble((row["name"], "bold"), f"  {row['title']}{left_out}"), table, "")
+
+
+def ledger(out: Path, profile: str | None) -> list[dict[str, Any]]:
+    """Return the fairness ledger of finished cells, a row for each dataset and method.
+
+    Raises:
+        UsageError: No cell of the profile is finished.
+    """
+    import pandas as pd
+
+    from bench.report import ledger as book
+    from bench.report import tables
+
+    store = Store(out)
+    frames = [book.collect(store, table).assign(source=table.source)
+              for table in tables.collect(store, store.finished_profile(profile))]  # fmt: skip
+    rows: list[dict[str, Any]] = json.loads(pd.concat(frames).to_json(orient="records"))
+    return rows
+
+
+def print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the ledger, a block a dataset, with what single methods had below it."""
+    import pandas as pd
+
+    from bench.report import ledger as book
+
+    frame = pd.DataFrame(rows)
+    for (source, dataset), part in frame.groupby(["source", "dataset"], sort=False):
+        table = Table("method", "params M", "idle", "MACs G", "steps", "train s", "s/image", "MiB",
+                      title=f"{dataset}, {source} data", title_justify="left")  # fmt: skip
+        for method, row in zip(part.method, book.cells(part), strict=True):
+            table.add_row(method, *row[2:9])
+        console.print(table)
+    for each in frame.drop_duplicates("method").to_dict("records"):
+        had = "; ".join(f"{name}: {each[name]}" for name in book.WORDS if each[name] != "none")
+        if had:
+            console.print(f"{each['method']} had {had}", markup=False, highlight=False)
 
 
 def datasets(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any]]:

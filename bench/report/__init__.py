@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.report import figures, stages, tables
+from bench.report import figures, ledger, stages, tables
 from bench.store import Store
 
 
 def write(store: Store, folder: Path, profile: str | None = None, redraw: bool = True) -> list[Path]:
-    """Write table 1 (Markdown, LaTeX, CSV), figure 8 (PNG, PDF) and the diffusions' stages; return the files.
+    """Write table 1 and the fairness ledger (Markdown, LaTeX, CSV), and the figures (PNG, PDF); return the files.
 
     Args:
         store: The results.
@@ -21,12 +21,7 @@ def write(store: Store, folder: Path, profile: str | None = None, redraw: bool =
     Raises:
         UsageError: No cell is finished, or the folder cannot be written.
     """
-    names = store.profiles()
-    if profile is None and names:
-        profile = names[0]
-    if profile not in names:
-        have = f"finished cells are under: {', '.join(names)}" if names else "run: bench run"
-        raise UsageError(f"{store.root} has no finished cell under the profile '{profile or 'any'}'; {have}")
+    profile = store.finished_profile(profile)
     target = folder / profile
     written: list[Path] = []
     try:
@@ -41,12 +36,27 @@ def write(store: Store, folder: Path, profile: str | None = None, redraw: bool =
             if redraw or not drawn or not all(path.is_file() for path in paths):
                 figures.dice_against_iou(table, paths)
             written += paths
+            written += _ledger(store, table, target, redraw or not drawn)
         written += _stages(store, profile, target, redraw)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
         ) from error
     return written
+
+
+def _ledger(store: Store, table: tables.Table, target: Path, redraw: bool) -> list[Path]:
+    """Write the ledger of a table, and draw Dice against the seconds of an answer."""
+    rows, differs = ledger.collect(store, table), ledger.differences(store, table)
+    texts = {"md": ledger.markdown(rows, table, differs), "tex": ledger.latex(rows, table, differs),
+             "csv": ledger.csv(rows)}  # fmt: skip
+    paths = [target / f"ledger-{table.source}.{suffix}" for suffix in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text, encoding="utf-8")
+    drawn = [target / f"seconds-{table.source}.{suffix}" for suffix in ("png", "pdf")]
+    if redraw or not all(path.is_file() for path in drawn):
+        ledger.dice_against_seconds(rows, table, drawn)
+    return paths + drawn
 
 
 def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path]:

@@ -16,7 +16,7 @@ from bench.config import DatasetRef
 from bench.errors import UsageError
 from bench.options import shown
 from bench.report import notes
-from bench.report.latex import escape
+from bench.report.latex import escape, standalone
 from bench.report.tables import METRICS, TITLES
 from bench.store import Store
 
@@ -226,11 +226,7 @@ def latex(table: Ablation) -> str:
         body.append(rf"{' & '.join([*ticks, *texts])} \\")
     effects = [rf"{' & '.join(escape(text) for text in line)} \\" for line in _effect_cells(table)]
     metrics = " & ".join(rf"{TITLES[m]}, patients & {TITLES[m]}, seeds" for m in METRICS)
-    return "\n".join([
-        r"% \input this file in a paper that uses booktabs, graphicx and amssymb, or compile it as it is.",
-        r"\expandafter\ifx\csname @nodocument\endcsname\relax\else",
-        r"\documentclass[a4paper]{article}\usepackage[margin=15mm]{geometry}",
-        r"\usepackage{booktabs,graphicx,amssymb}\def\benchalone{1}\begin{document}\fi",
+    return standalone([
         r"\begin{table}[t]\centering",
         rf"\caption{{{escape(caption(table))}}}",
         rf"\label{{tab:bench-ablation-{re.sub('[^A-Za-z0-9]+', '-', table.slug)}}}",
@@ -245,8 +241,6 @@ def latex(table: Ablation) -> str:
         rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {escape(_EFFECTS)} "
         rf"{' '.join(escape(note) for note in table.notes)}\end{{minipage}}",
         r"\end{table}",
-        r"\expandafter\ifx\csname benchalone\endcsname\relax\else\end{document}\fi",
-        "",
     ])  # fmt: skip
 
 

@@ -1,9 +1,14 @@
-"""Figure 8: every test case's Dice against its IoU; legible in print and for the colour-blind."""
+"""What all figures share, and figure 8: every test case's Dice against its IoU.
+
+Legible in print and for the colour-blind: colours are Okabe and Ito's, and markers differ too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,53 +16,67 @@ from bench.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Okabe and Ito's palette; markers differ too, so that no colour is needed to tell methods apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6508")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def dice_against_iou(table: Table, paths: list[Path]) -> None:
-    """Draw one panel a dataset with the curve IoU = D/(2 - D), into a PNG and a PDF."""
+def point_style(number: int) -> dict[str, Any]:
+    """Return the colour and marker of a table's method by its place; no two of 64 are alike."""
+    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+    colour = COLOURS[number % len(COLOURS)]
+    return {"marker": marker, "linewidths": 0.7, "facecolors": "none", "edgecolors": colour}
+
+
+@contextmanager
+def panels(columns: Mapping[str, str], draw: Callable[[Axes, str, str], None]) -> Iterator[Figure]:
+    """Draw one panel a dataset with `draw(axis, column, title)`, and a legend of all that any panel shows."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}):
-        count = len(table.columns)
-        across = min(count, 2)
-        down = -(-count // across)
+        across = min(len(columns), 2)
+        down = -(-len(columns) // across)
         figure, axes = plt.subplots(
             down, across, figsize=(3.4 * across, 3.1 * down), squeeze=False, layout="constrained"
         )
-        for axis, (column, title) in zip(axes.flat, table.columns.items(), strict=False):
-            _panel(axis, table, column, title)
-        for axis in axes.flat[count:]:
+        for axis, (column, title) in zip(axes.flat, columns.items(), strict=False):
+            draw(axis, column, title)
+        for axis in axes.flat[len(columns) :]:
             axis.set_axis_off()
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
-        source = "PHANTOM data (simulated)" if table.source == "phantom" else "real data"
-        figure.suptitle(f"Dice against IoU of each test case: {source}, profile '{table.profile}'", fontsize=9)
-        figure.savefig(paths[0], dpi=200, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        shown = {label: handle for axis in axes.flat
+                 for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}  # fmt: skip
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(3, len(shown)), frameon=False)
+        yield figure
         plt.close(figure)
 
 
-def _panel(axis: Axes, table: Table, column: str, title: str) -> None:
-    part = table.cases[table.cases.column == column]
-    low = max(0.0, float(np.floor(10 * part[["dice", "iou"]].min().min()) / 10))
-    dice = np.linspace(low, 1, 200)
-    axis.plot(dice, dice / (2 - dice), color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)")
-    for number, (method, name) in enumerate(table.methods.items()):
-        rows = part[part.method == method]
-        marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
-        axis.scatter(rows.dice, rows.iou, s=16, marker=marker, linewidths=0.7, facecolors="none",
-                     edgecolors=COLOURS[number % len(COLOURS)], label=name, zorder=2)  # fmt: skip
-    axis.set(
-        xlabel="Dice",
-        ylabel="IoU",
-        title=f"{title} (n = {part.case.nunique()} cases)",
-        xlim=(low, 1.01),
-        ylim=(low, 1.01),
-    )
+def save(figure: Figure, paths: Sequence[Path]) -> None:
+    """Write a figure into a PNG and a PDF that are the same bytes each time."""
+    figure.savefig(paths[0], dpi=200, metadata={"Software": None})
+    figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+
+
+def dice_against_iou(table: Table, paths: Sequence[Path]) -> None:
+    """Draw one panel a dataset with the curve IoU = D/(2 - D), into a PNG and a PDF."""
+
+    def panel(axis: Axes, column: str, title: str) -> None:
+        part = table.cases[table.cases.column == column]
+        low = max(0.0, float(np.floor(10 * part[["dice", "iou"]].min().min()) / 10))
+        dice = np.linspace(low, 1, 200)
+        axis.plot(dice, dice / (2 - dice), color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)")
+        for number, (method, name) in enumerate(table.methods.items()):
+            rows = part[part.method == method]
+            if len(rows):
+                axis.scatter(rows.dice, rows.iou, s=16, label=name, zorder=2, **point_style(number))
+        limits = (low, 1.01)
+        heading = f"{title} (n = {part.case.nunique()} cases)"
+        axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
+
+    with panels(table.columns, panel) as figure:
+        source = "PHANTOM data (simulated)" if table.source == "phantom" else "real data"
+        figure.suptitle(f"Dice against IoU of each test case: {source}, profile '{table.profile}'", fontsize=9)
+        save(figure, paths)

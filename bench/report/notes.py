@@ -21,6 +21,13 @@ def column_of(record: Record) -> str:
     return f"{data['name']}@{data['source']}-{data['digest'][:8]}{scheme}"
 
 
+def mark(record: Record) -> str:
+    """Return what is said beside a method's name where its row compares with no other."""
+    if record["oracle"]:
+        return " [oracle: told the reference's box]"
+    return " [trained on data of its own making]" if record["own_training"] else ""
+
+
 def collect(
     records: Sequence[Record],
     cases: pd.DataFrame,
@@ -37,7 +44,8 @@ def collect(
         span = "; ".join(sorted({f"{c.patient} patients, {c.case} cases" for c in counts.itertuples()}))
         notes.append(f"{title}: {span} tested{''.join(f'; {warning}' for warning in unlike(part, mine))}.")
     notes.append(_splits(records))
-    notes.append(_certificate_note(columns, verdicts))
+    own = dict.fromkeys(r["spec"]["method"] for r in records if r["own_training"])
+    notes.append(_certificate_note(columns, verdicts, list(own)))
     notes.append(made_on(records))
     for method, title in methods.items():
         record = next((r for r in records if r["spec"]["method"] == method), None)
@@ -46,7 +54,9 @@ def collect(
         sizes = ", ".join(f"{key}={value}" for key, value in record["spec"]["options"].items())
         differs = "; ".join(record["deviations"]) or "nothing declared"
         rows = "".join(f" Its {row} comes from the same trained weights." for row in record["extras"])
-        notes.append(f"{title} ({sizes}) differs from its source: {differs}.{rows}")
+        had = "; ".join(f"{name}: {what}" for name, what in record["advantages"].items() if what != "none")
+        beyond = f" It has what others lack ({had})." if had else ""
+        notes.append(f"{title} ({sizes}) differs from its source: {differs}.{rows}{beyond}")
     return notes
 
 
@@ -91,13 +101,15 @@ def made_on(records: Sequence[Record]) -> str:
 def certificates(records: Sequence[Record]) -> Verdict:
     """Compare the certificates of a column's cells, each with every other, at all steps that two have in common.
 
+    A method that trained on data of its own making has none.
+
     Returns:
         `agree`, `differ`, or `single` where no two cells share a fold and a seed; and who differs from whom.
     """
     differ: list[str] = []
     compared = False
     groups: dict[tuple[int, int], list[Record]] = {}
-    for record in records:
+    for record in (r for r in records if not r["own_training"]):
         groups.setdefault((record["spec"]["fold"], record["spec"]["seed"]), []).append(record)
     for group in groups.values():
         seen: dict[int, tuple[Any, str]] = {}
@@ -118,7 +130,7 @@ def _shares_a_step(record: Record, group: Sequence[Record]) -> bool:
     return any(mine & {head["steps"] for head in r["certificate"]["heads"]} for r in group if r is not record)
 
 
-def _certificate_note(columns: dict[str, str], verdicts: dict[str, Verdict]) -> str:
+def _certificate_note(columns: dict[str, str], verdicts: dict[str, Verdict], own: Sequence[str]) -> str:
     differ = [f"{columns[column]}: {', '.join(who)}" for column, (verdict, who) in verdicts.items() if who]
     single = [columns[column] for column, (verdict, _) in verdicts.items() if verdict == "single"]
     if differ:
@@ -126,4 +138,5 @@ def _certificate_note(columns: dict[str, str], verdicts: dict[str, Verdict]) -> 
     if len(single) == len(verdicts):
         return "Certificates: one method only, nothing to compare."
     rest = f" ({', '.join(single)}: one method only, nothing to compare)" if single else ""
-    return f"Certificates: all agree; every method was given the same augmented data, step by step{rest}."
+    every = f"every method but {', '.join(own)}" if own else "every method"
+    return f"Certificates: all agree; {every} was given the same augmented data, step by step{rest}."

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.errors import UsageError
 from bench.registry import DATASETS, load
 from bench.report import notes
-from bench.report.latex import escape
+from bench.report.latex import escape, standalone
 from bench.store import Store
 
 Record = dict[str, Any]
@@ -32,6 +32,8 @@ class Table:
     """Keys of the columns (dataset and splitting) in order, with their titles."""
     methods: dict[str, str]
     """Method specs in order, with their titles."""
+    marked: frozenset[str]
+    """Methods that are in no comparison: oracles, and those that trained on data of their own making."""
     failed: dict[tuple[str, str], str]
     """Why a cell of (dataset slug, method) has no result."""
     certificates: dict[str, str]
@@ -71,6 +73,7 @@ def _table(store: Store, profile: str, source: str, records: list[Record], cases
         cases=mean,
         columns=columns,
         methods={method: method for _, method in failed} | methods,
+        marked=frozenset(r["spec"]["method"] for r in records if notes.mark(r)),
         failed=failed,
         certificates={column: verdict for column, (verdict, _) in verdicts.items()},
         notes=tuple(notes.collect(records, mean, columns, methods, verdicts)),
@@ -82,7 +85,7 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
     found: dict[str, str] = {}
     for record in sorted(records, key=lambda r: str(r["spec"]["method"])):
         given = record["spec"]["method"].split(":")[1:]
-        title = record["title"] + (f" ({', '.join(given)})" if given else "")
+        title = record["title"] + (f" ({', '.join(given)})" if given else "") + notes.mark(record)
         found[record["spec"]["method"]] = title
         found |= {f"{record['spec']['method']}:{row}": f"{title}, {row} alone" for row in record["extras"]}
     return found
@@ -117,7 +120,8 @@ def cell_text(scores: pd.DataFrame, table: Table, column: str, method: str, metr
     means, stds = scores[f"{metric}_mean"], scores[f"{metric}_std"]
     mean, std = float(means[column, method]), float(stds[column, method])
     text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std == std else "")
-    return text, mean == float(means[column].max())
+    rivals = means[column].drop(labels=table.marked, errors="ignore")
+    return text, method not in table.marked and mean == float(rivals.max())
 
 
 def caption(table: Table) -> str:
@@ -167,11 +171,7 @@ def latex(table: Table) -> str:
         texts = [rf"\textbf{{{escape(text)}}}" if best else escape(text) for text, best in cells]
         body.append(rf"{escape(title)} & {' & '.join(texts)} \\")
     under = " ".join(escape(note) for note in [*table.notes, *failures(table)])
-    return "\n".join([
-        r"% \input this file in a paper that uses booktabs and graphicx, or compile it as it is.",
-        r"\expandafter\ifx\csname @nodocument\endcsname\relax\else",
-        r"\documentclass[a4paper]{article}\usepackage[margin=15mm]{geometry}",
-        r"\usepackage{booktabs,graphicx}\def\benchalone{1}\begin{document}\fi",
+    return standalone([
         r"\begin{table}[t]\centering",
         rf"\caption{{{escape(caption(table))}}}",
         rf"\label{{tab:bench-{table.source}}}",
@@ -184,8 +184,6 @@ def latex(table: Table) -> str:
         r"\bottomrule\end{tabular}}",
         rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {under}\end{{minipage}}",
         r"\end{table}",
-        r"\expandafter\ifx\csname benchalone\endcsname\relax\else\end{document}\fi",
-        "",
     ])  # fmt: skip
 
 

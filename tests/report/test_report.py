@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ def finished(
     heads: Heads | None = None,
     steps: int = 9,
     device: str = "CPU",
+    **more: Any,
 ) -> None:
     """Write a finished cell as the store lays it down."""
     label = f"f0-s{seed}" if folds == 1 else f"f0of{folds}-s{seed}"
@@ -47,6 +49,10 @@ def finished(
         "extras": [], "deviations": ["something_new & 50 % more"], "device": device, "versions": {"torch": "2.9"},
         "revision": "0123456789abcdef",
         "certificate": {"heads": [{"steps": k, "draws": v, "pixels": v} for k, v in (heads or {10: "h"}).items()]},
+        "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "none"),
+        "parameters": 1_234_000, "idle_parameters": 0, "multiply_adds": 5_600_000_000, "training": {"steps": steps},
+        "timings": {"train_seconds": 7.0, "predict_seconds_per_case": 0.25},
+        "peak_memory_bytes": 100 * 2**20, "peak_device_memory_bytes": None, **more,
     }  # fmt: skip
     (folder / "cell.json").write_text(json.dumps(record))
     d = np.array(dice)
@@ -177,9 +183,9 @@ def test_the_report_regenerates_to_the_byte(store: Store, tmp_path: Path) -> Non
     first = {p.name: p.read_bytes() for p in write(store, tmp_path / "one")}
     second = {p.name: p.read_bytes() for p in write(store, tmp_path / "two")}
     assert first == second
-    assert set(first) == {f"table1-phantom.{s}" for s in ("md", "tex", "csv")} | {
-        f"figure8-phantom.{s}" for s in ("png", "pdf")
-    }
+    texts, drawings = ("md", "tex", "csv"), ("png", "pdf")
+    names = {"table1": texts, "figure8": drawings, "ledger": texts, "seconds": drawings}
+    assert set(first) == {f"{name}-phantom.{suffix}" for name, kinds in names.items() for suffix in kinds}
 
 
 def test_the_figure_is_large_enough_to_print(store: Store, tmp_path: Path) -> None:
@@ -196,7 +202,7 @@ def test_the_report_needs_no_torch(store: Store, tmp_path: Path) -> None:
         f"print(len(write(Store(Path({str(store.root)!r})), Path({str(tmp_path / 'r')!r}))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "5", done.stderr
+    assert done.stdout.strip() == "10", done.stderr
 
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
@@ -233,3 +239,45 @@ def test_the_latex_compiles_as_it_is_and_inside_a_paper(store: Store, tmp_path: 
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert path.with_suffix(".pdf").stat().st_size > 1000
+
+
+def ledger_of(store: Store, folder: Path) -> pd.DataFrame:
+    write(store, folder)
+    return pd.read_csv(folder / "cpu" / "ledger-phantom.csv", keep_default_na=False)
+
+
+def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: Path) -> None:
+    had = {"pretraining": "SA-1B", "prompt": "none", "ensembling": "none", "augmentation": "none"}
+    memory = 300 * 2**20
+    finished(store.root, "sam", DICE["fcn"], idle_parameters=138_576, peak_device_memory_bytes=memory, advantages=had)
+    finished(
+        store.root, "unet", DICE["unet"], seed=36, timings={"train_seconds": 9.0, "predict_seconds_per_case": 0.75}
+    )
+    rows = ledger_of(store, tmp_path / "reports").set_index("title")
+    assert list(rows.index) == ["FCN", "SAM", "UNET"]
+    assert tuple(rows.loc["UNET", ["train_seconds", "predict_seconds"]]) == (8.0, 0.5)  # means of both seeds
+    assert tuple(rows.loc["FCN", ["parameters", "multiply_adds", "memory"]]) == (1.234, 5.6, 100)
+    assert tuple(rows.loc["SAM", ["idle_parameters", "memory", "pretraining"]]) == (138_576, 300, "SA-1B")
+    text = (tmp_path / "reports" / "cpu" / "ledger-phantom.md").read_text()
+    assert "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | SA-1B | none | none | none |" in text
+    assert "FCN differs from its source: something_new & 50 % more." in text
+    assert "It has what others lack (pretraining: SA-1B)." in notes_of(store)
+
+
+def test_rows_that_compare_with_no_other_are_marked_and_never_the_best(store: Store) -> None:
+    finished(store.root, "told", (0.99,) * 4, oracle=True)
+    finished(store.root, "own", (0.98,) * 4, own_training=True, certificate={"heads": []})
+    (table,) = tables.collect(store, "cpu")
+    text = tables.markdown(table)
+    assert "| TOLD [oracle: told the reference's box] | 99.00 ± 0.00 | " in text
+    assert "| OWN [trained on data of its own making] | 98.00 ± 0.00 | " in text
+    assert "| UNET | **81.25 ± 15.48** |" in text
+    assert "Certificates: all agree; every method but own was given the same augmented data" in "\n".join(table.notes)
+
+
+def test_seconds_against_dice_is_drawn(store: Store, tmp_path: Path) -> None:
+    write(store, tmp_path)
+    with Image.open(tmp_path / "cpu" / "seconds-phantom.png") as picture:
+        assert min(picture.size) > 500
+        assert len(picture.convert("RGB").getcolors(2**20)) > 20
+    assert (tmp_path / "cpu" / "seconds-phantom.pdf").read_bytes().startswith(b"%PDF")

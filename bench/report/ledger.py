@@ -1,0 +1,158 @@
+"""The fairness ledger: what each method had, cost and was given, as it was measured in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.report import notes
+from bench.report.figures import panels, point_style, save
+from bench.report.latex import escape, standalone
+from bench.report.tables import Table
+from bench.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Record = dict[str, Any]
+HEADS = {
+    "dataset": "Dataset",
+    "title": "Method",
+    "parameters": "Parameters (M)",
+    "idle_parameters": "without gradient",
+    "multiply_adds": "Multiply-adds an image (G)",
+    "steps": "Steps",
+    "train_seconds": "Training (s)",
+    "predict_seconds": "Prediction (s an image)",
+    "memory": "Peak memory (MiB)",
+    "pretraining": "Pretraining",
+    "prompt": "Prompt",
+    "ensembling": "Ensembling",
+    "augmentation": "Own augmentation",
+}
+"""Columns of the ledger and their titles."""
+NUMBERS = ("parameters", "idle_parameters", "multiply_adds", "steps", "train_seconds", "predict_seconds", "memory")
+WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
+"""What is measured, and what methods declare."""
+CAPTION = (
+    "What each method had and cost, means over folds and seeds. Measured in the run: parameters and those that no "
+    "gradient reached, multiply-adds of one image's answer at the network's size (convolutions, matrix products and "
+    "attention, all samples and views), optimiser steps, seconds beside the cells that ran at the same time, peak "
+    "memory of the cell's process (of the device where there is one). Declared by the method: pretraining, prompt, "
+    "ensembling, augmentation beyond the shared stream."
+)
+
+
+def collect(store: Store, table: Table) -> pd.DataFrame:
+    """Return a row for each dataset and method of a table, with `HEADS` and the keys `column` and `method`."""
+    rows = []
+    for record, _ in store.records(table.profile):
+        if record["source"] == table.source:
+            rows.append(_row(record, table))
+    frame = pd.DataFrame(rows)
+    how = {name: "mean" if name in NUMBERS else "first" for name in frame}
+    return frame.groupby(["column", "method"], sort=False).agg(how).reset_index(drop=True)
+
+
+def _row(record: Record, table: Table) -> dict[str, Any]:
+    times, had, column = record["timings"], record["advantages"], notes.column_of(record)
+    memory = record["peak_device_memory_bytes"] or record["peak_memory_bytes"]
+    return {
+        "column": column,
+        "method": record["spec"]["method"],
+        "dataset": table.columns[column],
+        "title": table.methods[record["spec"]["method"]],
+        "parameters": record["parameters"] / 1e6,
+        "idle_parameters": float(record["idle_parameters"]),
+        "multiply_adds": record["multiply_adds"] / 1e9,
+        "steps": float(record["training"]["steps"]),
+        "train_seconds": times["train_seconds"],
+        "predict_seconds": times["predict_seconds_per_case"],
+        "memory": memory / 2**20,
+        **{name: had[name] for name in WORDS},
+    }
+
+
+def cells(frame: pd.DataFrame) -> list[list[str]]:
+    """Return the ledger's rows as text, in the order of `HEADS`."""
+    form = {"parameters": ".3f", "idle_parameters": ",.0f", "multiply_adds": ".3g", "steps": ",.0f",
+            "train_seconds": ",.0f", "predict_seconds": ".3g", "memory": ",.0f"}  # fmt: skip
+    return [
+        [format(row[name], form[name]) if name in form else str(row[name]) for name in HEADS]
+        for row in frame.to_dict("records")
+    ]
+
+
+def differences(store: Store, table: Table) -> list[str]:
+    """Return what each method declares to do unlike its source."""
+    found: dict[str, list[str]] = {}
+    for record, _ in store.records(table.profile):
+        if record["source"] == table.source:
+            found.setdefault(table.methods[record["spec"]["method"]], record["deviations"])
+    return [
+        f"{title} differs from its source: {'; '.join(lines) or 'nothing declared'}." for title, lines in found.items()
+    ]
+
+
+def markdown(frame: pd.DataFrame, table: Table, differs: Sequence[str]) -> str:
+    """Return the ledger as Markdown."""
+    data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
+    lines = [f"# Fairness ledger ({table.source})", "", f"{data}, profile '{table.profile}'. {CAPTION}", "",
+             f"| {' | '.join(HEADS.values())} |",
+             f"|{'|'.join(' ---: ' if name in NUMBERS else ' --- ' for name in HEADS)}|"]  # fmt: skip
+    lines += [f"| {' | '.join(row)} |" for row in cells(frame)]
+    return "\n".join([*lines, "", *(f"- {line}" for line in differs)]) + "\n"
+
+
+def latex(frame: pd.DataFrame, table: Table, differs: Sequence[str]) -> str:
+    """Return the ledger as LaTeX that compiles as it is, and that a paper may input as well."""
+    data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
+    body = [f"{' & '.join(escape(text) for text in row)} \\\\" for row in cells(frame)]
+    return standalone(
+        [
+            r"\begin{table}[t]\centering",
+            rf"\caption{{{escape(f'{data}, profile {table.profile!r}. {CAPTION}')}}}",
+            rf"\label{{tab:bench-ledger-{table.source}}}",
+            r"\resizebox{\linewidth}{!}{%",
+            rf"\begin{{tabular}}{{{''.join('r' if name in NUMBERS else 'l' for name in HEADS)}}}",
+            rf"\toprule {' & '.join(escape(head) for head in HEADS.values())} \\ \midrule",
+            *body,
+            r"\bottomrule\end{tabular}}",
+            rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {escape(' '.join(differs))}\end{{minipage}}",
+            r"\end{table}",
+        ],
+        "landscape",
+    )
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Return the ledger's numbers as CSV."""
+    return str(frame[["column", *HEADS]].to_csv(index=False, lineterminator="\n", float_format="%.9g"))
+
+
+def dice_against_seconds(frame: pd.DataFrame, table: Table, paths: Sequence[Path]) -> None:
+    """Draw each method's mean Dice against its seconds an image, one panel a dataset, into a PNG and a PDF."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    means = table.scores()["dice_mean"]
+    order = {method: number for number, method in enumerate(table.methods)}
+
+    def panel(axis: Axes, column: str, title: str) -> None:
+        part = frame[frame.column == column]
+        for row in part.to_dict("records"):
+            place = row["predict_seconds"], 100 * means[column, row["method"]]
+            axis.scatter(*place, s=34, label=row["title"], zorder=3, **point_style(order[row["method"]]))
+        limits = part.predict_seconds.min() / 1.5, part.predict_seconds.max() * 1.5
+        axis.set(xscale="log", xlabel="Seconds an image (log scale)", ylabel="Mean Dice (%)", title=title, xlim=limits)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.grid(True, color="0.9", linewidth=0.6)
+
+    with panels(table.columns, panel) as figure:
+        source = "PHANTOM data (simulated)" if table.source == "phantom" else "real data"
+        figure.suptitle(f"Dice against the time of an answer: {source}, profile '{table.profile}'", fontsize=9)
+        save(figure, paths)

@@ -1,0 +1,261 @@
+"""nnU-Net is nnunetv2's: plans, networks, loss, optimiser and prediction are compared with the library's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from bench import registry
+from bench.config import load_profile
+from bench.errors import UsageError
+from bench.method import Cases, Example, Inputs, Task
+from bench.train import Trainee, Training
+from methods import nnunet
+from methods.nnunet import LABELS, Planned, patches
+from methods.nnunet_native import fingerprint
+
+pytestmark = pytest.mark.usefixtures("no_network")
+CPU = torch.device("cpu")
+
+
+def task(size: tuple[int, int] = (48, 64), cases: int = 6, steps: int = 10) -> Task:
+    return Task("mr", (size,) * cases, 2, steps)
+
+
+def planned(spec: str = "nnunet", scale: str = "tiny", **how: Any) -> Planned:
+    torch.manual_seed(0)
+    net = registry.method(spec, scale).build(task(**how))
+    assert isinstance(net, Planned)
+    return net
+
+
+def rng(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def examples(size: tuple[int, int] = (48, 64), count: int = 6, border: int = 0) -> list[Example]:
+    draw = np.random.default_rng(3)
+    found = []
+    for number in range(count):
+        image = draw.integers(1, 60000, size).astype(np.uint16)
+        mask = np.zeros(size, np.uint8)
+        mask[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 1
+        image[mask > 0] += 5000
+        if border:
+            image[:border] = image[-border:] = 0
+            image[:, :border] = image[:, -border:] = 0
+        found.append(Example(f"case{number}", image, mask))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("size", "cases", "patch", "stages", "batch", "parameters"),
+    [
+        ((369, 166), 1756, [384, 192], 7, 44, 32_947_532),
+        ((768, 534), 441, [768, 640], 8, 7, 46_324_558),
+        ((880, 880), 1500, [896, 896], 8, 4, 46_324_558),
+    ],
+)
+def test_full_sizes(
+    size: tuple[int, int], cases: int, patch: list[int], stages: int, batch: int, parameters: int
+) -> None:
+    net = planned(scale="full", size=size, cases=cases)
+    plan = net.plans["configurations"]["2d"]
+    assert plan["patch_size"] == patch
+    assert plan["architecture"]["arch_kwargs"]["n_stages"] == stages
+    assert plan["batch_size"] == batch
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+def test_plans_are_those_of_nnunets_command_line(tmp_path: Path) -> None:
+    given = {1: examples((96, 64)), 2: examples((96, 64), border=9)}
+    for number, cases in given.items():
+        folder = tmp_path / "raw" / f"Dataset00{number}_cases"
+        for case in cases:
+            for sub, name, pixels in (("imagesTr", f"{case.id}_0000", case.image), ("labelsTr", case.id, case.mask)):
+                (folder / sub).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / sub / f"{name}.png"), pixels)
+        (folder / "dataset.json").write_text(json.dumps({**LABELS, "numTraining": len(cases)}))
+    names = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
+    code = (
+        "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as e; e()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, "-d", "1", "2", "-npfp", "1", "--no_pp"],
+        env={**os.environ, **names, "nnUNet_n_proc_DA": "1"}, check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    # nnU-Net crops what is zero around a case: its own recipe does, the shared stream does not
+    with nnunet.folders(tmp_path / "ours"):
+        method: Any = registry.method("nnunet")
+        cropped = method.planned(tmp_path / "ours", fingerprint(iter(given[2])), len(given[2]))
+    ours = {1: planned(scale="full", size=(96, 64), cases=len(given[1])).plans, 2: cropped}
+    other = {"foreground_intensity_properties_per_channel": 0, "dataset_name": 0}  # no z-score reads intensities
+    for number in given:
+        path = tmp_path / "preprocessed" / f"Dataset00{number}_cases" / "nnUNetPlans.json"
+        assert {**ours[number], **other} == {**json.loads(path.read_text()), **other}
+
+
+def test_planning_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_raw", "somewhere")
+    monkeypatch.delenv("nnUNet_results", raising=False)
+    before = dict(os.environ)
+    planned()
+    assert dict(os.environ) == before
+
+
+def theirs(net: Planned, steps: int = 10) -> Any:
+    """What nnUNetTrainer's methods need of a trainer, without its folders and logs."""
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    class Trainer(nnUNetTrainer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.configuration_manager, self.plans_manager, self.network = net.configuration, net.manager, net.net
+            self.label_manager = net.manager.get_label_manager(LABELS)
+            self.is_ddp, self.enable_deep_supervision, self.device = False, True, CPU
+            self.initial_lr, self.weight_decay, self.num_epochs = 1e-2, 3e-5, steps
+
+    return Trainer()
+
+
+def test_loss_is_the_trainers_over_all_outputs() -> None:
+    from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
+
+    net = planned(size=(64, 96))
+    trainer = theirs(net)
+    mask = (torch.rand(2, 1, *net.patch, generator=rng()) > 0.6).float()
+    image = torch.rand(2, 1, *net.patch, generator=rng(2))
+    outputs = net(Inputs().enter(image))
+    down = DownsampleSegForDSTransform(trainer._get_deep_supervision_scales())
+    masks = [torch.stack(each) for each in zip(*(down._apply_to_segmentation(one) for one in mask), strict=True)]
+    assert len(outputs) == len(masks) > 1
+    expected = trainer._build_loss()(outputs, masks)
+    torch.testing.assert_close(registry.method("nnunet", "tiny").loss(net, image, mask, rng()), expected)
+
+
+def test_optimiser_and_schedule_are_the_trainers_and_survive_a_checkpoint() -> None:
+    net, method = planned(), registry.method("nnunet", "tiny")
+    sgd, schedule = theirs(net).configure_optimizers()
+    ours = method.optimiser(net, task())
+    assert ours is not None
+    same = ("momentum", "weight_decay", "nesterov", "dampening")
+    assert all(ours.param_groups[0][key] == sgd.param_groups[0][key] for key in same)
+    rates = []
+    for step in range(10):
+        if step == 5:
+            state = ours.state_dict()
+            ours = method.optimiser(net, task())
+            assert ours is not None
+            ours.load_state_dict(state)
+        for weight in net.parameters():
+            weight.grad = torch.full_like(weight, 100.0)
+        schedule.step(step)
+        ours.step()
+        rates.append(ours.param_groups[0]["lr"])
+        assert rates[-1] == pytest.approx(sgd.param_groups[0]["lr"])
+        norm = torch.stack([w.grad.norm() for w in net.parameters() if w.grad is not None]).norm()
+        assert norm == pytest.approx(12.0, rel=1e-3)  # clipped as in the trainer
+    assert rates[0] == 1e-2
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (100, 140)])
+def test_prediction_is_nnunets_sliding_window(size: tuple[int, int]) -> None:
+    net, method = planned(), registry.method("nnunet", "tiny")
+    image = torch.rand(1, 1, *size, generator=rng())
+    answer = method.predict(net, image, rng())
+    assert answer.shape == image.shape
+    if size == (48, 64):  # one tile: the network's own answer
+        net.net.decoder.deep_supervision = False
+        direct = net.net(method.inputs.enter(image)).softmax(1)[:, 1:]
+        torch.testing.assert_close(answer, direct, atol=2e-3, rtol=1e-2)  # nnU-Net keeps logits in half precision
+    brighter = image.clone()
+    brighter[..., -1, -1] += 0.2
+    assert not torch.equal(method.predict(net, brighter, rng()), answer)
+
+
+def test_normalisation_is_the_planned_scheme() -> None:
+    from nnunetv2.preprocessing.normalization.default_normalization_schemes import ZScoreNormalization
+
+    net = planned()
+    assert net.configuration.normalization_schemes == ["ZScoreNormalization"]
+    image = torch.rand(1, 1, 48, 64, generator=rng())
+    theirs = ZScoreNormalization(use_mask_for_norm=False, intensityproperties={}).run(image[0, 0].numpy().copy(), None)
+    np.testing.assert_allclose(Inputs().enter(image)[0, 0].numpy(), theirs, atol=1e-3)
+
+
+def test_views_are_mirrored_where_training_mirrored_and_nowhere_else() -> None:
+    image = torch.rand(1, 1, 48, 64, generator=rng())
+    for spec, expected in (("nnunet", 1), ("nnunet:recipe=native", 4)):
+        net, method = planned(spec), registry.method(spec, "tiny")
+        calls: list[None] = []
+        net.net.register_forward_hook(lambda *_, calls=calls: calls.append(None))
+        method.predict(net, image, rng())
+        assert len(calls) == expected
+        assert ("mirror" in method.advantages().ensembling) == (expected > 1)
+
+
+def test_patches_pad_small_images_and_cut_large_ones() -> None:
+    mask = torch.zeros(3, 1, 20, 40)
+    mask[..., 15:, 35:] = 1
+    image = 1 + torch.rand(3, 1, 20, 40, generator=rng())
+    padded, at = patches(image, mask, (24, 40), rng())
+    assert torch.equal(padded[..., 2:22, :], image)
+    assert padded[..., :2, :].abs().sum() == padded[..., 22:, :].abs().sum() == at[..., :2, :].sum() == 0
+    found = []
+    for seed in range(60):
+        cut, at = patches(image, mask, (16, 16), rng(seed))
+        assert cut.shape == at.shape == (3, 1, 16, 16)
+        for one, piece, spot in zip(image, cut, at, strict=True):
+            windows = one[0].unfold(0, 16, 1).unfold(1, 16, 1)
+            assert (windows == piece[0]).all(-1).all(-1).any()
+            found.append(bool(spot.any()))
+    assert 0.33 < np.mean(found) < 0.75  # a third by rule, some of the others by chance
+    assert all(torch.equal(a, b) for a, b in zip(patches(image, mask, (16, 16), rng(9)),
+                                                 patches(image, mask, (16, 16), rng(9)), strict=True))  # fmt: skip
+
+
+def test_a_size_that_no_plan_serves_says_which_are_served() -> None:
+    with pytest.raises(UsageError, match=r"10x7 pixels .* expected both sides of 2 x min_edge"):
+        planned(size=(10, 7))
+
+
+def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
+    net, method = planned(), registry.method("nnunet", "tiny")
+    trainee = Trainee(method, net, task(), load_profile("smoke"), 35, CPU)
+    best = Training(trainee, tmp_path).best
+    assert best.keys() == net.state_dict().keys()
+    assert all(torch.equal(best[key], value) for key, value in net.state_dict().items())
+    kept = {value.data_ptr(): value.numel() for value in best.values()}
+    assert sum(kept.values()) == sum(p.numel() for p in net.parameters())  # nnU-Net names its layers several times
+
+
+def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path) -> None:
+    method = registry.method("nnunet:recipe=native", "tiny")
+    assert method.own_training
+    assert method.advantages().augmentation != "none"
+    given = examples(border=5)
+    cases = Cases(lambda: iter(given[:4]), lambda: iter(given[4:]))
+    nets, told = [], []
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        nets.append(method.fit(cases, task(cases=4, steps=3), tmp_path / run, CPU, 5, told.append))
+    assert [status["step"] for status in told] == [1, 2, 3] * 2
+    first, second = (net.state_dict() for net in nets)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    image = torch.from_numpy(given[5].image.astype(np.float32) / 65535)[None, None]
+    with torch.inference_mode():
+        answer = method.predict(nets[0].eval(), image, rng())
+    assert answer.shape == image.shape
+    assert answer[..., :5, :].max() == 0  # cropped, as its preprocessing does
+    assert answer[..., 8:-8, 8:-8].max() > 0
+    assert SimpleNamespace(**method.about(nets[0])).configurations["2d"]["patch_size"]
