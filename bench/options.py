@@ -14,10 +14,20 @@ _WORD = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
 
 
 def option(
-    default: Any, text: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    file: bool = False,
 ) -> Any:
-    """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices."""
-    return dataclasses.field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
+    """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
+
+    An option that names a file is given its path, and has the short digest of its content as value (`bench.weights`).
+    """
+    metadata = {"help": text, "low": low, "high": high, "choices": choices, "file": file}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
@@ -58,6 +68,8 @@ def shown(value: Any) -> str:
 
 
 def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
+    if spec.metadata.get("file"):
+        return _entered(text, where)
     choices = spec.metadata.get("choices", ())
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
     if kind is bool:
@@ -76,3 +88,15 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
         bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
         raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
     return value
+
+
+def _entered(text: str, where: str) -> str:
+    """Return the short digest of a file, given by its path or by that digest."""
+    from bench import weights
+
+    if weights.known(text):
+        return text
+    try:
+        return weights.enter(text)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error

@@ -66,8 +66,15 @@ def _answer(trainee: Trainee, image: torch.Tensor, rng: torch.Generator, referen
 def multiply_adds(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> int:
     """Return the multiply-adds of all matrix products, convolutions and attentions that a case's answer takes."""
     geometry, image, rng = _question(trainee, dataset, index, grid)
-    with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
-        _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
+    trained = [weight for weight in trainee.net.parameters() if weight.requires_grad]
+    try:
+        for weight in trained:  # the counter follows gradients into modules that are given a weight, which fails
+            weight.requires_grad_(False)
+        with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
+            _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
     return int(counter.get_total_flops()) // 2
 
 

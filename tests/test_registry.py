@@ -14,7 +14,7 @@ from bench.registry import DATASETS, METHODS
 
 
 def test_all_takes_the_standard_names() -> None:
-    assert registry.expand(METHODS, "all") == ["deeplabv3", "fcn", "medsegdiff", "unet", "verdiff"]
+    assert registry.expand(METHODS, "all") == ["deeplabv3", "fcn", "medsegdiff", "nnunet", "sam", "unet", "verdiff"]
     assert registry.expand(DATASETS, "all") == ["ct-pri", "ct-verse", "mr", "xray"]
 
 
@@ -118,7 +118,7 @@ def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
         env=plugin(tmp_path), cwd=contract.parents[1], capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert "11 passed, 1 skipped" in done.stdout
+    assert "12 passed, 1 skipped" in done.stdout
 
 
 def test_a_package_that_cannot_be_imported_is_named(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from bench import cli, registry
 from bench.data import cache
+from bench.method import Task
 
 Make = Callable[..., Path]
 
@@ -379,6 +380,41 @@ def test_a_diffusion_leaves_its_prior_its_spread_and_its_stages(bench: Bench, sl
         assert min(picture.size) > 300
     numbers = pd.read_csv(bench.home / "reports" / "smoke" / "table1-real.csv").set_index("method")
     assert numbers.dice_mean["verdiff:prior"] == pytest.approx(priors.dice.mean())
+
+
+def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(bench: Bench, slices: Make) -> None:
+    data = slices()
+    out = bench.run(data, "unet,nnunet:recipe=native,sam:prompt=box")
+    assert "| nnU-Net (recipe=native) [trained on data of its own making] |" in out
+    assert "| SAM (prompt=box) [oracle: told the reference's box] |" in out
+    assert "every method but nnunet:recipe=native was given the same augmented data" in out
+    own = bench.cell("nnunet,recipe=native")
+    record = json.loads((own / "cell.json").read_text())
+    assert (record["own_training"], record["certificate"]["heads"], record["training"]["steps"]) == (True, [], 4)
+    assert record["network"]["configurations"]["2d"]["patch_size"]  # nnU-Net's plans are kept
+    assert not (own / "own").exists()  # what its trainer wrote is gone
+    cells = {name: json.loads((bench.cell(name) / "cell.json").read_text()) for name in ("unet", "sam,prompt=box")}
+    assert cells["sam,prompt=box"]["oracle"]
+    grid = cells["unet"]["grid"]
+    unet = registry.method("unet", "tiny").build(Task("mr", (tuple(grid),), 2, 4))
+    counted: list[int] = []
+    for layer in unet.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            layer.register_forward_hook(lambda m, i, o: counted.append(_multiply_adds(m, i[0], o)))
+    unet(torch.zeros(1, 1, *grid))
+    assert cells["unet"]["multiply_adds"] == sum(counted)
+    rows = {row["method"]: row for row in json.loads(bench("methods", "--table", "--json"))}
+    assert rows["unet"]["parameters"] == sum(p.numel() for p in unet.parameters()) / 1e6
+    assert rows["sam:prompt=box"]["prompt"] != "none"
+    shown = bench("methods", "--table")
+    assert "nnunet:recipe=native had ensembling: 4 mirrored views; augmentation: nnU-Net's own" in shown
+
+
+def _multiply_adds(layer: torch.nn.Module, into: torch.Tensor, out: torch.Tensor) -> int:
+    """Multiply-adds of a convolution: each weight meets each pixel of the smaller grid it slides over."""
+    pixels = (into if isinstance(layer, torch.nn.ConvTranspose2d) else out)[0, 0].numel()
+    weights: torch.Tensor = layer.weight  # type: ignore[assignment]
+    return pixels * weights.numel()
 
 
 def test_ablate_writes_table_2_from_cells_that_run_shares(bench: Bench, slices: Make) -> None:
