@@ -128,8 +128,9 @@ def _train_itself(trainee: Trainee, data: Data, folder: Path, report: Report) ->
 
 
 def _digests(net: torch.nn.Module) -> dict[str, str]:
-    """Return shape and digest of each tensor of a network before it is trained, so that arms can be compared."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    """Return shape and digest of each tensor that training will change, so that arms of an ablation can be compared."""
+    trained = {name: weight for name, weight in net.named_parameters() if weight.requires_grad}
+    tensors = {name: weight.detach().cpu().contiguous() for name, weight in trained.items()}
     return {
         name: f"{'x'.join(map(str, value.shape))}:{hashlib.sha256(value.numpy().tobytes()).hexdigest()[:16]}"
         for name, value in tensors.items()

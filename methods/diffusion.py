@@ -22,7 +22,7 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class DiffusionMethod(Method):
-    """A method whose answer is the mean of sampled masks; its network has the `sample` of `verdiff.VerdiffNet`."""
+    """A method whose answer is the mean of masks that its averaged network samples, as `verdiff.VerdiffNet` does."""
 
     scheduler: str = option("dpm", "dpm is DPM-Solver++ of second order", choices=("ddpm", "ddim", "dpm"))
     steps: int = option(20, "network evaluations a sample", low=1, high=TIMESTEPS)
@@ -32,6 +32,7 @@ class DiffusionMethod(Method):
     levels: int = option(6, "depth of both U-Nets", low=2, high=6)
     blocks: int = option(2, "residual blocks a level", low=1)
     patch: int = option(1, "side of the blocks of pixels that enter as channels; 2 costs a quarter", low=1, high=8)
+    ema: float = option(0.9999, "highest rate of the moving average of weights, which answers", low=0, high=0.99999)
 
     extras = ("prior",)
     needs = ("verdiff",)
@@ -56,6 +57,15 @@ class DiffusionMethod(Method):
                  (self.patch > 1, f"blocks of {self.patch} x {self.patch} pixels enter as channels"))  # fmt: skip
         return tuple(note for applies, note in notes if applies)
 
+    @property
+    def averaged(self) -> str:
+        """How the weights are averaged, as a deviation."""
+        return f"a moving average of the weights answers, its rate after n steps min({self.ema:g}, (1 + n) / (10 + n))"
+
+    def stepped(self, net: nn.Module) -> None:
+        """Average the weights."""
+        cast(Any, net).average.update_parameters(cast(Any, net).live)
+
     def how(self) -> dict[str, Any]:
         """Return how samples are drawn, as `verdiff.Diffusion.sample` takes it."""
         return {"scheduler": self.scheduler, "steps": self.steps}
@@ -64,7 +74,7 @@ class DiffusionMethod(Method):
         """Return the sampled answer for an image (1, 1, H, W) in [0, 1]."""
         if len(image) != 1:
             raise ValueError(f"{len(image)} images and one generator: noise would depend on the batch; give one image")
-        sampled: Sampled = cast(Any, net).sample(
+        sampled: Sampled = cast(Any, net).network.sample(
             self.inputs.enter(image), [rng], samples=self.samples, **self.how(), **more
         )
         return sampled

@@ -19,7 +19,6 @@ class MedSegDiff(DiffusionMethod):
 
     steps: int = option(50, "network evaluations a sample", low=1, high=TIMESTEPS)
     dropout: float = option(0.5, "probability that a channel of the conditioner's encoder is dropped", low=0, high=0.9)
-    ema: float = option(0.9999, "highest rate of the weights' moving average", low=0, high=0.99999)
 
     title = "MedSegDiff"
     source = "Wu et al.: MedSegDiff, MIDL 2023, arXiv 2211.00611 (first version); own code after the paper and its code"
@@ -44,13 +43,14 @@ class MedSegDiff(DiffusionMethod):
             "dynamic encoding by the paper's formula at every level below the first, with convolutions of its own",
             "the FF-Parser's weights are interpolated for images of another size than the largest in training",
             "fixed variance, no variational bound (source: learned variance)",
-            f"moving average whose rate after n steps is min({self.ema:g}, (1 + n) / (10 + n)) (source: 0.9999)",
+            f"{self.averaged} (source: 0.9999)",
             "the harness's Adam and augmentation (source: AdamW, without)",
         )
 
     def build(self, task: Task) -> nn.Module:
         """Return the network and its average; FF-Parsers have one weight a frequency of the largest training image."""
-        from methods.medsegdiff_network import Averaged, Network
+        from methods.averaged import Averaged
+        from methods.medsegdiff_network import Network
 
         live = Network(task.size, self.width, self.prior_width, self.levels, self.blocks, self.patch, self.dropout)
         return Averaged(live, self.ema)
@@ -59,7 +59,3 @@ class MedSegDiff(DiffusionMethod):
         """Return the sum of both losses; outside training, of the averaged weights."""
         loss: Tensor = cast(Any, net).network.loss(self.inputs.enter(image), mask, rng)
         return loss
-
-    def stepped(self, net: nn.Module) -> None:
-        """Average the weights."""
-        cast(Any, net).average.update_parameters(net.live)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from verdiff.blocks import fold, initialise, unfold
 from verdiff.diffusion import Diffusion
@@ -153,26 +152,3 @@ class Network(nn.Module):
 
 def _normalised(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[1:])
-
-
-class Averaged(nn.Module):
-    """A network that is trained, and the moving average of its weights that answers."""
-
-    def __init__(self, live: Network, rate: float) -> None:
-        super().__init__()
-        self.live = live
-
-        def average(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
-            kept = min(rate, (1 + int(count)) / (10 + int(count)))
-            torch._foreach_lerp_(list(means), list(new), 1 - kept)
-
-        self.average = AveragedModel(live, multi_avg_fn=average).requires_grad_(False)
-
-    @property
-    def network(self) -> Network:
-        """Return the network in charge: the trained one in training, its average otherwise."""
-        return self.live if self.training else cast(Network, self.average.module)
-
-    def sample(self, *args: Any, **how: Any) -> Sampled:
-        """Sample, see `Network.sample`."""
-        return self.network.sample(*args, **how)

@@ -64,6 +64,7 @@ class VerdiffNet(DiffusionMethod):
             f"mean of {self.samples} samples of {self.steps} steps"
             + (f", {solver}" if self.sampler == "exact" else "")
             + f", from t = {self.start} (paper: T = 1000 implied, numbers unstated)",
+            f"{self.averaged}, as in the backbone's own training (paper: unstated)",
             "the prior is trained by cross entropy + Dice, detached where it shifts the diffusion, and a second input "
             "channel beside x_t (paper: unstated)",
         ]
@@ -87,15 +88,17 @@ class VerdiffNet(DiffusionMethod):
         return (*self.size_notes({"width": 128, "prior_width": 32, "levels": 6, "blocks": 2}, "full"), *lines)
 
     def build(self, task: Task) -> nn.Module:
-        """Return the network; modules that two arms of an ablation share start from the same weights."""
+        """Return the network and its average; modules that two arms of an ablation share start the same."""
+        from methods.averaged import Averaged
         from verdiff.model import VerdiffNet as Network
 
-        return Network(self.width, self.prior_width, self.levels, self.blocks, self.patch, self.msfm, self.nsa,
+        live = Network(self.width, self.prior_width, self.levels, self.blocks, self.patch, self.msfm, self.nsa,
                        self.nsa_gate, self.predicts)  # fmt: skip
+        return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the paper's total loss and the prior's."""
-        loss: Tensor = cast(Any, net).loss(self.inputs.enter(image), mask, rng, self.bce)
+        loss: Tensor = cast(Any, net).network.loss(self.inputs.enter(image), mask, rng, self.bce)
         return loss
 
     def how(self) -> dict[str, Any]:

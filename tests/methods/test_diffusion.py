@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from bench import registry
 from bench.errors import UsageError
 from bench.method import Method, Task
-from methods.medsegdiff_network import Averaged, FFParser
+from methods.averaged import Averaged
+from methods.medsegdiff_network import FFParser
 from verdiff.blocks import ZeroConv2d
 from verdiff.diffusion import Diffusion
 
@@ -34,7 +35,7 @@ def build(spec: str, size: tuple[int, int] = SIZE, awake: bool = True) -> tuple[
 
 
 def medsegdiff(spec: str = "medsegdiff", size: tuple[int, int] = SIZE) -> tuple[Method, Averaged]:
-    """Return MedSegDiff, its average the same as the network that is trained."""
+    """Return MedSegDiff, or another diffusion, its average the same as the network that is trained."""
     method, net = build(spec, size)
     averaged = cast(Averaged, net)
     averaged.average.module.load_state_dict(averaged.live.state_dict())
@@ -322,8 +323,9 @@ def weights(net: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
 
 
-def test_the_average_follows_the_weights_that_are_trained() -> None:
-    method, net = medsegdiff()
+@pytest.mark.parametrize("name", BOTH)
+def test_the_average_follows_the_weights_that_are_trained(name: str) -> None:
+    method, net = medsegdiff(name)
     method.stepped(net)
     assert torch.equal(weights(net.average.module), weights(net.live))
     before = weights(net.live)
@@ -346,8 +348,9 @@ def test_the_average_keeps_no_more_than_its_rate(rate: float, left: float) -> No
     torch.testing.assert_close(weights(net.average.module), before + 1 - left, atol=1e-5, rtol=1e-5)
 
 
-def test_outside_training_the_average_answers() -> None:
-    method, net = medsegdiff()
+@pytest.mark.parametrize("name", BOTH)
+def test_outside_training_the_average_answers(name: str) -> None:
+    method, net = medsegdiff(name)
     image, mask = pair()
 
     def outcome() -> tuple[float, Tensor]:
@@ -368,8 +371,9 @@ def test_outside_training_the_average_answers() -> None:
     assert not torch.equal(outcome()[1], answer)
 
 
-def test_only_the_live_weights_train() -> None:
-    method, net = medsegdiff()
+@pytest.mark.parametrize("name", BOTH)
+def test_only_the_live_weights_train(name: str) -> None:
+    method, net = medsegdiff(name)
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
     assert trained == {f"live.{name}" for name, _ in net.live.named_parameters()}
     image, mask = pair()
@@ -377,12 +381,13 @@ def test_only_the_live_weights_train() -> None:
     assert all(p.grad is None for p in net.average.parameters())
 
 
-def test_the_average_is_part_of_what_is_saved() -> None:
-    method, net = medsegdiff()
+@pytest.mark.parametrize("name", BOTH)
+def test_the_average_is_part_of_what_is_saved(name: str) -> None:
+    method, net = medsegdiff(name)
     for _ in range(3):
         moved(net, 0.01)
         method.stepped(net)
-    _, other = medsegdiff()
+    _, other = medsegdiff(name)
     other.load_state_dict(net.state_dict())
     image, _ = pair()
     assert torch.equal(method.predict(net, image, rng()), method.predict(other, image, rng()))
