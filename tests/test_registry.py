@@ -14,7 +14,16 @@ from bench.registry import DATASETS, METHODS
 
 
 def test_all_takes_the_standard_names() -> None:
-    assert registry.expand(METHODS, "all") == ["deeplabv3", "fcn", "medsegdiff", "nnunet", "sam", "unet", "verdiff"]
+    assert registry.expand(METHODS, "all") == [
+        "deeplabv3",
+        "fcn",
+        "medsegdiff",
+        "nnunet",
+        "sam",
+        "swin_unet",
+        "unet",
+        "verdiff",
+    ]
     assert registry.expand(DATASETS, "all") == ["ct-pri", "ct-verse", "mr", "xray"]
 
 

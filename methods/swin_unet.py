@@ -1,0 +1,227 @@
+"""Swin-Unet: a U-Net of shifted-window attention, for any rectangle; timm's blocks, own code around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import UsageError
+from bench.method import Inputs, Method, Task
+from bench.options import option
+
+LEVELS = 4
+HEAD = 32
+"""Channels of an attention head, as in every published Swin."""
+DEPTH = 2
+"""Blocks of a level, on the way down and on the way up."""
+DROP_PATH = 0.2
+"""Probability that the deepest block's branches are skipped; it grows from 0 by equal steps."""
+LR = 0.05
+SMOOTH = 1e-5
+
+
+class Merge(nn.Module):
+    """Joins 2 x 2 tokens into one of twice the channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+        self.norm = nn.LayerNorm(4 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (B, H, W, C), H and W even, to (B, H / 2, W / 2, 2 C)."""
+        b, h, w, c = x.shape
+        x = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)  # column by column
+        reduced: Tensor = self.reduction(self.norm(x))
+        return reduced
+
+
+class Expand(nn.Module):
+    """Splits a token into `factor` x `factor`."""
+
+    def __init__(self, inputs: int, outputs: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.expand = nn.Linear(inputs, factor**2 * outputs, bias=False)
+        self.norm = nn.LayerNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (B, H, W, inputs) to (B, H factor, W factor, outputs)."""
+        b, h, w, _ = x.shape
+        x = self.expand(x).view(b, h, w, self.factor, self.factor, -1).transpose(2, 3)
+        split: Tensor = self.norm(x.reshape(b, h * self.factor, w * self.factor, -1))
+        return split
+
+
+class Level(nn.Module):
+    """Swin blocks, every second with shifted windows, and the change of scale that follows."""
+
+    def __init__(self, width: int, heads: int, window: int, rates: list[float], scale: nn.Module) -> None:
+        from timm.models.swin_transformer import SwinTransformerBlock
+
+        super().__init__()
+        self.window = window
+        self.blocks = nn.ModuleList(
+            SwinTransformerBlock(
+                width, input_resolution=(0, 0), num_heads=heads, window_size=window,
+                shift_size=window // 2 if i % 2 else 0, drop_path=rate, always_partition=True, dynamic_mask=True,
+            )
+            for i, rate in enumerate(rates)
+        )  # fmt: skip
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (B, H, W, C), H and W multiples of the window."""
+        alone = min(x.shape[1:3]) <= self.window  # as published: no shift where one window spans a side
+        blocks: Any = self.blocks
+        for block in blocks:
+            block.shift_size = (0, 0) if alone else block.target_shift_size
+            x = block(x)
+        scaled: Tensor = self.scale(x)
+        return scaled
+
+
+class Network(nn.Module):
+    """The published network; its parameters have the published order.
+
+    Args:
+        width: Channels of the first level; each further level doubles them and the heads.
+        window: Side of the attention's windows, in tokens.
+        patch: Side of a token, in pixels.
+    """
+
+    def __init__(self, width: int, window: int, patch: int) -> None:
+        super().__init__()
+        heads = heads_of(width)
+        rates = torch.linspace(0, DROP_PATH, DEPTH * LEVELS).tolist()
+
+        def level(i: int, scale: nn.Module) -> Level:
+            return Level(width * 2**i, heads * 2**i, window, rates[DEPTH * i : DEPTH * (i + 1)], scale)
+
+        widths = [width * 2**i for i in range(LEVELS)]
+        last = LEVELS - 1
+        self.embed = nn.Conv2d(3, width, patch, stride=patch)
+        self.embed_norm = nn.LayerNorm(width)
+        self.down = nn.ModuleList(level(i, Merge(w) if i < last else nn.Identity()) for i, w in enumerate(widths))
+        self.up = nn.ModuleList([Expand(widths[last], widths[last] // 2, 2)])
+        for i in reversed(range(last)):
+            self.up.append(level(i, Expand(widths[i], widths[i] // 2, 2) if i else nn.Identity()))
+        self.join = nn.ModuleList(nn.Linear(2 * w, w) for w in reversed(widths[:last]))
+        self.norm = nn.LayerNorm(widths[last])
+        self.norm_up = nn.LayerNorm(width)
+        self.expand = Expand(width, width, patch)
+        self.head = nn.Conv2d(width, 1, 1, bias=False)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, 1, H, W), padded to the grid, to logits (B, 1, H, W)."""
+        x = self.embed_norm(self.embed(x.expand(-1, 3, -1, -1)).permute(0, 2, 3, 1))
+        skips: list[Tensor] = []
+        for level in self.down:
+            skips.append(x)
+            x = level(x)
+        x = self.up[0](self.norm(x))
+        for join, up, skip in zip(self.join, self.up[1:], reversed(skips[:-1]), strict=True):
+            x = up(join(torch.cat([x, skip], dim=-1)))
+        logits: Tensor = self.head(self.expand(self.norm_up(x)).permute(0, 3, 1, 2))
+        return logits
+
+
+def heads_of(width: int) -> int:
+    """Return the attention heads of a first level of this width."""
+    return max(1, width // HEAD)
+
+
+def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
+    """Return the published soft Dice loss over a batch (B, 1, H, W), with squares in the denominator."""
+    overlap = 2 * (probability * mask).sum() + SMOOTH
+    return 1 - overlap / (probability.square().sum() + mask.square().sum() + SMOOTH)
+
+
+@dataclass(frozen=True)
+class SwinUNet(Method):
+    """27.2 M parameters at width 96, the published size."""
+
+    width: int = option(96, f"channels of the first level; a head for every {HEAD}, which must divide it", low=2)
+    window: int = option(7, "side of the attention's windows, in patches", low=2)
+    patch: int = option(4, "side of a patch, in pixels", choices=("2", "4"))
+
+    title = "Swin-Unet"
+    source = "Cao et al.: Swin-Unet, ECCV Workshops 2022, arXiv 2105.05537; own code around timm's Swin blocks"
+    scales = {  # noqa: RUF012 - a mapping nobody writes to
+        "small": {"width": 16, "patch": 2},
+        "tiny": {"width": 8, "window": 2, "patch": 2},
+    }
+    needs = ("timm",)
+
+    def __post_init__(self) -> None:
+        """Refuse a width that its attention heads cannot divide.
+
+        Raises:
+            UsageError: The width is none that can be built.
+        """
+        heads = heads_of(self.width)
+        if self.width % heads:
+            raise UsageError(
+                f"width={self.width} cannot be divided into {heads} attention heads, one for every {HEAD} channels; "
+                f"expected a multiple of {heads}, such as width={self.width - self.width % heads}"
+            )
+
+    @property
+    def multiple(self) -> int:
+        """What sides are padded to a multiple of, in pixels: whole windows at the deepest level."""
+        return self.window * self.patch << LEVELS - 1
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how it differs from the paper and its public code."""
+        full = {"width": 96, "window": 7, "patch": 4}
+        own = {name: getattr(self, name) for name in full if getattr(self, name) != full[name]}
+        return (
+            *((f"{_listed(own)} (source: {_listed({name: full[name] for name in own})})",) if own else ()),
+            "from scratch (source: encoder and decoder start from a Swin-T trained on ImageNet)",
+            f"any rectangle, its edge repeated up to multiples of {self.multiple} (source: resized to 224 x 224)",
+            "one sigmoid class (source: softmax over classes); its losses are those of a softmax over two",
+            "the source's SGD, not the profile's Adam; its rate falls to 0 over all steps (source: over 150 epochs)",
+            f"batch {batch}, the harness's augmentation (source: batch 24, random turns and flips)",
+        )
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the network."""
+        return Network(self.width, self.window, self.patch)
+
+    def logits(self, net: nn.Module, image: Tensor) -> Tensor:
+        """Return logits (B, 1, H, W) of images (B, 1, H, W) in [0, 1]."""
+        inputs = Inputs(self.multiple)
+        return inputs.leave(net(inputs.enter(image)), (image.shape[-2], image.shape[-1]))
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        """Return 0.4 cross entropy + 0.6 Dice loss, the mean over foreground and background, as published."""
+        logits = self.logits(net, image).float()
+        probability = torch.sigmoid(logits)
+        dice = (dice_loss(probability, mask) + dice_loss(1 - probability, 1 - mask)) / 2
+        return 0.4 * F.binary_cross_entropy_with_logits(logits, mask) + 0.6 * dice
+
+    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
+        """Return the published SGD; its rate falls to 0 at the last step with the power 0.9."""
+        sgd = torch.optim.SGD(net.parameters(), lr=LR, momentum=0.9, weight_decay=1e-4)
+        sgd.param_groups[0]["steps_done"] = 0  # in the group, so that a checkpoint holds it
+
+        def decay(sgd: torch.optim.Optimizer, *_: Any) -> None:
+            group = sgd.param_groups[0]
+            group["lr"] = LR * max(0.0, 1 - group["steps_done"] / task.steps) ** 0.9
+            group["steps_done"] += 1
+
+        sgd.register_step_pre_hook(decay)
+        return sgd
+
+
+def _listed(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
