@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.method import Answer, Method
+from bench.method import Advantages, Answer, Method
 from bench.options import option
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class DiffusionMethod(Method):
     def stepped(self, net: nn.Module) -> None:
         """Average the weights."""
         cast(Any, net).average.update_parameters(cast(Any, net).live)
+
+    def advantages(self) -> Advantages:
+        """Return that samples are averaged; the prior's row has one answer."""
+        several = f"mean of {self.samples} samples (not its prior)" if self.samples > 1 else "none"
+        return Advantages(ensembling=several)
 
     def how(self) -> dict[str, Any]:
         """Return how samples are drawn, as `verdiff.Diffusion.sample` takes it."""

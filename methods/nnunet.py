@@ -37,6 +37,8 @@ SPACING = (999, 1, 1)
 """What nnU-Net's reader says of a 2D image."""
 RATE, DECAY, MOMENTUM, CLIP = 1e-2, 3e-5, 0.99, 12.0
 """Of nnUNetTrainer: learning rate, weight decay, momentum, largest norm of the gradient."""
+HALF = {"cuda": torch.float16}
+"""Precision that nnU-Net's own autocast takes, whatever the harness's is."""
 OVERSAMPLED = 0.33
 """Share of patches that are centred on foreground, where images are larger than a patch."""
 Plans = dict[str, Any]
@@ -106,7 +108,7 @@ def uncropped(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
 class Planned(nn.Module):
     """A network that nnU-Net's plans describe, with two heads and deep supervision."""
 
-    def __init__(self, plans: Plans) -> None:
+    def __init__(self, plans: Plans, min_edge: int = 4) -> None:
         from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
         from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
         from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
@@ -118,10 +120,11 @@ class Planned(nn.Module):
         self.manager = PlansManager(plans)
         self.configuration = part = self.manager.get_configuration("2d")
         if len(part.pool_op_kernel_sizes) < 2:
-            shape = "x".join(str(int(side)) for side in part.median_image_size_in_voxels)
+            height, width = (int(side) for side in part.median_image_size_in_voxels)
+            near = f"{max(height, 2 * min_edge)}x{max(width, 2 * min_edge)}"
             raise UsageError(
-                f"nnU-Net's plan for cases of {shape} pixels has a single stage, which is no U-Net; expected both "
-                "sides of 2 x min_edge pixels at least, or one of 3 x min_edge"
+                f"nnU-Net's plan for cases of {height}x{width} pixels has a single stage, which is no U-Net; "
+                f"the nearest size with two is {near} for min_edge={min_edge}"
             )
         self.patch = (int(part.patch_size[0]), int(part.patch_size[1]))
         self.net: Any = get_network_from_plans(
@@ -159,7 +162,8 @@ class Planned(nn.Module):
                 "nnUNetTrainer",
                 (0, 1) if mirrored else None,
             )
-            logits: Tensor = predictor.predict_sliding_window_return_logits(image[:, None])
+            with torch.autocast(image.device.type, dtype=HALF.get(image.device.type), enabled=False):
+                logits: Tensor = predictor.predict_sliding_window_return_logits(image[:, None])
         return logits[:, 0]
 
 
@@ -193,7 +197,7 @@ class NNUNet(Method):
     )
     features: int = option(32, "channels of the first stage", low=1)
     max_features: int = option(512, "channels of a stage at most", low=1)
-    min_edge: int = option(4, "shortest edge of a feature map; larger means fewer stages", low=1)
+    min_edge: int = option(4, "shortest edge of a feature map; larger means fewer stages", low=2)
 
     title = "nnU-Net"
     source = "Isensee et al.: nnU-Net, Nature Methods 2021, 18:203-211; nnunetv2's plan, network, loss, prediction"
@@ -221,17 +225,19 @@ class NNUNet(Method):
         full = {"features": 32, "max_features": 512, "min_edge": 4}
         sizes = ", ".join(f"{name}={getattr(self, name)}" for name in full if getattr(self, name) != full[name])
         planned = (f"planned with {sizes} (nnU-Net: 32, 512, 4)",) if sizes else ()
-        heads = "two heads with softmax; z-score, never its CT scheme, for slices are 8-bit"
+        heads = "two heads with softmax; z-score always (nnU-Net: another scheme for CT in Hounsfield units)"
         if self.own_training:
-            return (*planned, heads, "the profile's steps (nnU-Net: 250,000); one fold, no ensemble of five",
+            return (*planned, heads, "about the profile's steps, in epochs of 50 or so, validated on a fifth as many "
+                    "patches (nnU-Net: 1000 epochs of 250, on 50); one fold, no ensemble of five",
+                    "planned from the training cases (nnU-Net: from the validation cases too)",
                     "trained on cases as the profile sizes them, with nnU-Net's own augmentation and batch; not on the "
                     "shared stream; the last weights are tested; one process, so that it can be repeated")  # fmt: skip
         return (
             *planned,
             heads,
             "the shared stream's augmentation (nnU-Net: its own), normalised after it",
-            f"batch {batch} (nnU-Net: as planned); the profile's steps, over which the learning rate decays "
-            "(nnU-Net: 250,000); one fold, no ensemble of five",
+            f"batch {batch} (nnU-Net: as planned); the profile's steps, over which the learning rate decays, and which "
+            "may end early, before it has (nnU-Net: 250,000); one fold, no ensemble of five",
             "the weights of the lowest validation loss (nnU-Net: the last)",
             "no mirrored views at test time: nnU-Net mirrors along the axes that training mirrored, here none",
             "cases are not cropped to their non-zero part; 33 % of the patches on foreground by chance, not by count",
@@ -248,7 +254,7 @@ class NNUNet(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the planned network."""
-        return Planned(self.plans(task))
+        return Planned(self.plans(task), self.min_edge)
 
     def about(self, net: nn.Module) -> dict[str, Any]:
         """Return the plans."""

@@ -45,7 +45,8 @@ def fit(
     """Plan, preprocess and train as nnU-Net does; see `bench.method.Method.fit`."""
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent, folders(work):
-        planned = Planned(method.planned(work, fingerprint(cases.train()), len(task.sizes)))
+        plans = method.planned(work, fingerprint(cases.train()), len(task.sizes))
+        planned = Planned(plans, method.min_edge)
         names = {
             "train": _preprocess(planned, cases.train(), work),
             "val": _preprocess(planned, cases.validation(), work),
@@ -57,7 +58,7 @@ def fit(
         torch.manual_seed(seed)
         trainer = _trainer(planned, task, device, report)
         trainer.run_training()
-    planned.net.load_state_dict(trainer.network.state_dict())
+    planned.net = trainer.network
     return planned.to(device)
 
 
@@ -96,6 +97,9 @@ def _trainer(planned: Planned, task: Task, device: torch.device, report: Report)
         def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
             out: dict[str, Any] = super().train_step(batch)
             self.done += 1
+            if not np.isfinite(out["loss"]):
+                rate = self.optimizer.param_groups[0]["lr"]
+                raise FloatingPointError(f"nnU-Net's loss is {out['loss']} at step {self.done}, learning rate {rate:g}")
             report({"phase": "train", "step": self.done, "steps": self.num_epochs * self.num_iterations_per_epoch})
             return out
 
@@ -107,6 +111,7 @@ def _trainer(planned: Planned, task: Task, device: torch.device, report: Report)
     trainer.num_iterations_per_epoch = max(1, task.steps // trainer.num_epochs)
     trainer.num_val_iterations_per_epoch = max(1, trainer.num_iterations_per_epoch // 5)  # nnU-Net: 50 to 250
     trainer.disable_checkpointing = True
+    trainer.device = device  # its constructor takes the first GPU, whichever was asked for
     return trainer
 
 

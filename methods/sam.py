@@ -238,8 +238,8 @@ class SAM(Method):
             (self.oracle, "the reference's box as the only prompt, one mask (2023: points and boxes, three masks)"),
             (self.oracle, "corners jittered in training by a tenth of the side, at most 20 of 1024 pixels"),
             (True, "binary cross entropy + Dice (2023: focal + Dice 20:1), and no loss on the predicted IoU"),
-            (True, f"AdamW at {self.rate:.1e}, polynomial decay (2023: 8e-4 for a batch of 256, in steps, by layer; "
-             "drop path)"),
+            (True, f"AdamW at {self.rate:.1e}, polynomial decay over the profile's steps, which may end early "
+             "(2023: 8e-4 for a batch of 256, in steps, by layer; drop path)"),
         )  # fmt: skip
         return tuple(note for applies, note in notes if applies)
 

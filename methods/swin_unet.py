@@ -189,8 +189,10 @@ class SwinUNet(Method):
             "from scratch (source: encoder and decoder start from a Swin-T trained on ImageNet)",
             f"any rectangle, its edge repeated up to multiples of {self.multiple} (source: resized to 224 x 224)",
             "one sigmoid class (source: softmax over classes); its losses are those of a softmax over two",
-            "the source's SGD, not the profile's Adam; its rate falls to 0 over all steps (source: over 150 epochs)",
-            f"batch {batch}, the harness's augmentation (source: batch 24, random turns and flips)",
+            "the source's SGD and learning rate, not the profile's Adam; the rate falls over the profile's steps, "
+            "which may end early (source: over 150 epochs)",
+            f"batch {batch} at the rate of a batch of 24; the harness's augmentation (source: random turns and flips)",
+            "each image to mean 0 and deviation 1 (source: intensities as they are)",
         )
 
     def build(self, task: Task) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
 from bench.errors import UsageError
@@ -118,6 +119,18 @@ def test_the_answer_has_the_prior_as_a_row_and_a_spread(name: str) -> None:
     assert 0 < prior.min() <= prior.max() < 1
     assert not torch.allclose(prior, answer.probability, atol=1e-2)
     assert torch.equal(answer.probability, method.predict(net, image, rng()))
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_samples_are_an_advantage_that_is_told_and_counted(name: str) -> None:
+    counted = []
+    for samples, told in ((1, "none"), (3, "mean of 3 samples (not its prior)")):
+        method, net = build(f"{name}:samples={samples}")
+        assert method.advantages().ensembling == told
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            method.predict(net, pair()[0], rng())
+        counted.append(counter.get_total_flops())
+    assert 1.5 * counted[0] < counted[1] < 3 * counted[0]  # what depends on the image alone runs once
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -7,19 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
 from bench.config import load_profile
 from bench.errors import UsageError
 from bench.method import Cases, Example, Inputs, Task
-from bench.train import Trainee, Training
+from bench.train import Trainee, Training, idle
 from methods import nnunet
 from methods.nnunet import LABELS, Planned, patches
 from methods.nnunet_native import fingerprint
@@ -63,6 +64,7 @@ def examples(size: tuple[int, int] = (48, 64), count: int = 6, border: int = 0) 
     [
         ((369, 166), 1756, [384, 192], 7, 44, 32_947_532),
         ((768, 534), 441, [768, 640], 8, 7, 46_324_558),
+        ((750, 250), 426, [768, 256], 8, 16, 45_800_270),
         ((880, 880), 1500, [896, 896], 8, 4, 46_324_558),
     ],
 )
@@ -142,6 +144,37 @@ def test_loss_is_the_trainers_over_all_outputs() -> None:
     torch.testing.assert_close(registry.method("nnunet", "tiny").loss(net, image, mask, rng()), expected)
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("size", [(369, 166), (750, 250), (768, 534)])
+def test_every_weight_but_the_coarsest_outputs_gets_a_gradient(size: tuple[int, int], batch: int) -> None:
+    method = registry.method("nnunet:features=2:max_features=4", "tiny")
+    net: Any = method.build(Task("mr", (size,) * 5, batch, 10))
+    image = torch.rand(batch, 1, *size, generator=rng())
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=batch == 1):
+        method.loss(net, image, (image > 0.5).float(), rng()).backward()
+    without = {name for name, weight in net.named_parameters() if weight.grad is None}
+    assert without == {"net.decoder.seg_layers.0.weight", "net.decoder.seg_layers.0.bias"}
+
+
+def test_it_overfits_two_cases_in_ten_steps() -> None:
+    method, net = (
+        registry.method("nnunet:features=8:max_features=32", "tiny"),
+        planned("nnunet:features=8:max_features=32"),
+    )
+    mask = torch.zeros(2, 1, 48, 64)
+    mask[0, :, 10:30, 12:40] = mask[1, :, 20:44, 30:60] = 1
+    image = 0.6 * mask + 0.3 * torch.rand(mask.shape, generator=rng())
+    sgd, losses = method.optimiser(net, task()), []
+    assert sgd is not None
+    for _ in range(10):
+        loss = method.loss(net, image, mask, rng())
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.3
+
+
 def test_optimiser_and_schedule_are_the_trainers_and_survive_a_checkpoint() -> None:
     net, method = planned(), registry.method("nnunet", "tiny")
     sgd, schedule = theirs(net).configure_optimizers()
@@ -195,13 +228,18 @@ def test_normalisation_is_the_planned_scheme() -> None:
 
 def test_views_are_mirrored_where_training_mirrored_and_nowhere_else() -> None:
     image = torch.rand(1, 1, 48, 64, generator=rng())
+    counted: list[int] = []
     for spec, expected in (("nnunet", 1), ("nnunet:recipe=native", 4)):
         net, method = planned(spec), registry.method(spec, "tiny")
         calls: list[None] = []
         net.net.register_forward_hook(lambda *_, calls=calls: calls.append(None))
         method.predict(net, image, rng())
         assert len(calls) == expected
+        with FlopCounterMode(display=False) as counter:
+            method.predict(net, image, rng())
+        counted.append(counter.get_total_flops())
         assert ("mirror" in method.advantages().ensembling) == (expected > 1)
+    assert counted[1] == 4 * counted[0]  # and that is seen by the counter of multiply-adds
 
 
 def test_patches_pad_small_images_and_cut_large_ones() -> None:
@@ -225,7 +263,7 @@ def test_patches_pad_small_images_and_cut_large_ones() -> None:
 
 
 def test_a_size_that_no_plan_serves_says_which_are_served() -> None:
-    with pytest.raises(UsageError, match=r"10x7 pixels .* expected both sides of 2 x min_edge"):
+    with pytest.raises(UsageError, match=r"10x7 pixels .* the nearest size with two is 16x16 for min_edge=8"):
         planned(size=(10, 7))
 
 
@@ -257,5 +295,13 @@ def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path
         answer = method.predict(nets[0].eval(), image, rng())
     assert answer.shape == image.shape
     assert answer[..., :5, :].max() == 0  # cropped, as its preprocessing does
-    assert answer[..., 8:-8, 8:-8].max() > 0
-    assert SimpleNamespace(**method.about(nets[0])).configurations["2d"]["patch_size"]
+    theirs = nnUNetPredictor(device=CPU, allow_tqdm=False)
+    net = nets[0]
+    weights = [net.net.state_dict()]
+    theirs.manual_initialization(net.net, net.manager, net.configuration, weights, LABELS, "nnUNetTrainer", (0, 1))
+    pixels = given[5].image[None, None].astype(np.float32)
+    expected = theirs.predict_single_npy_array(pixels, {"spacing": [999, 1, 1]}, None, None, True)[1][1, 0]
+    np.testing.assert_allclose(answer[0, 0].numpy(), expected, atol=2e-3)
+    assert method.about(nets[0])["configurations"]["2d"]["patch_size"]
+    assert nets[0].net.decoder.seg_layers[0].weight.grad is None  # the coarsest output has no share in the loss
+    assert idle(nets[0]) == nets[0].net.decoder.seg_layers[0].weight.numel() + 2
