@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from bench.method import Cases, Example, Report, Task
 from bench.metrics import Score, score
 from bench.predict import Grid, Prediction, multiply_adds, predict, stages
 from bench.store import Store
-from bench.train import Progress, Trainee, derive, train, validation_loss
+from bench.train import Progress, Trainee, derive, idle, train, validation_loss
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     trainee = _build(cell, data, torch.device(device))
     if trainee.method.own_training:
         trainee, progress = _train_itself(trainee, data, work / "own", report)
-    else:
+    # of a training case: test cases are not opened before training has ended
+    counted = multiply_adds(trainee, dataset, data.train[0], data.grid)
+    if not trainee.method.own_training:
         (work / "initial.json").write_text(json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8")
         stream = Stream(dataset, data.train, data.grid, cell.seed, cell.profile.batch)
         progress = train(
@@ -91,7 +94,7 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     seconds = _test(trainee, data, work, report)
     plain = trainee.net.to(memory_format=torch.contiguous_format)  # what safetensors needs of tensors with two names
     save_model(plain, str(work / "model.safetensors"))
-    record = _record(cell, trainee, data, progress)
+    record = {**_record(cell, trainee, data, progress), "multiply_adds": counted}
     record["timings"] = {
         "train_seconds": round(progress.seconds, 3),
         "train_seconds_per_step": progress.seconds / progress.step,
@@ -124,7 +127,7 @@ def _train_itself(trainee: Trainee, data: Data, folder: Path, report: Report) ->
     net = trainee.method.fit(data.cases(), trainee.task, folder, trainee.device, seed, noted)
     shutil.rmtree(folder)
     seconds = time.monotonic() - began
-    return replace(trainee, net=net), Progress(step=steps, best_step=steps, seconds=seconds)
+    return replace(trainee, net=net), Progress(step=steps, best_step=steps, seconds=seconds, idle=idle(net))
 
 
 def _digests(net: torch.nn.Module) -> dict[str, str]:
@@ -203,13 +206,17 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "network": method.about(trainee.net),
         "grid": list(data.grid) if data.grid else "native",
         "certificate": {"seed": cell.seed, "heads": progress.heads},
-        "training": {"steps": progress.step, "best_step": progress.best_step, "best_loss": progress.best_loss},
+        "training": {
+            "steps": progress.step,
+            "best_step": progress.best_step,
+            "best_loss": progress.best_loss if math.isfinite(progress.best_loss) else None,
+        },
         "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
         "idle_parameters": progress.idle,
-        "multiply_adds": multiply_adds(trainee, data.dataset, data.test[0], data.grid),
         "extras": list(method.extras),
         "cases": {side: len(indexes) for side, indexes in sides.items()},
         "patients": {side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()},
+        "left_out": len(data.dataset.left_out),
         "versions": machine.versions(),
         "revision": machine.revision(),
         "device": torch.cuda.get_device_name(trainee.device) if cuda else machine.processor(),

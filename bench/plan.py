@@ -97,8 +97,8 @@ def cells(
     autocast = {method for method, each in built.items() if each.bf16 and device.startswith("cuda")}
     matrix = []
     for dataset in dict.fromkeys(datasets):
-        patients = cache.patients(Path(dataset.cache))
-        splits = store.splits(profile, dataset, patients, folds)
+        prepared = cache.load(Path(dataset.cache))
+        splits = store.splits(profile, dataset, prepared.patients, folds, prepared.official)
         if len(splits) != folds:
             raise UsageError(f"the split of {dataset.slug} has {len(splits)} folds, expected {folds}; remove it")
         hashes = [content_hash(split.sides) for split in splits]

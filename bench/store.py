@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +48,18 @@ class Store:
 
     # Splits: written once for each dataset, reused ever after.
 
-    def splits(self, profile: Profile, dataset: DatasetRef, patients: Sequence[str], folds: int) -> list[Split]:
+    def splits(
+        self,
+        profile: Profile,
+        dataset: DatasetRef,
+        patients: Sequence[str],
+        folds: int,
+        official: Collection[str] = (),
+    ) -> list[Split]:
         """Return the dataset's splits; the first call writes them down, later calls read them back."""
         path = self._split(profile, dataset, folds)
         if not path.is_file():
-            _replace(path, write_splits(make_splits(patients, folds)))
+            _replace(path, write_splits(make_splits(patients, folds, official)))
         return read_splits(path, patients)
 
     def has_split(self, profile: Profile, dataset: DatasetRef, folds: int) -> bool:
@@ -137,7 +144,7 @@ class Store:
         work = self.work(cell)
         for name in ("spec.hash", "status.json", "checkpoint.pt", "lock"):
             (work / name).unlink(missing_ok=True)
-        _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         work.rename(self.folder(cell))
 
     def fail(self, cell: Cell, reason: str) -> None:
@@ -244,8 +251,9 @@ def last_line(text: str) -> str:
 
 
 _ADDED: dict[str, Any] = {
-    "extras": [], "own_training": False, "oracle": False, "idle_parameters": 0, "multiply_adds": float("nan"),
-    "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "none"),
+    "extras": [], "own_training": False, "oracle": False, "left_out": 0,
+    "idle_parameters": float("nan"), "multiply_adds": float("nan"),
+    "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown"),
 }  # fmt: skip
 """What records did not have from the beginning."""
 _MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd", "spread")

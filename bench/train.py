@@ -80,8 +80,8 @@ class Progress:
     loss_sum: float = 0.0
     """Training loss summed since the last validation, over `loss_steps`."""
     loss_steps: int = 0
-    idle: int = 0
-    """Parameters that no gradient reached at the last validated step."""
+    idle: int | None = None
+    """Parameters that no gradient reached at the last validated step; None where that was not seen."""
     certificate: dict[str, str | int] = field(default_factory=dict)
     heads: list[dict[str, str | int]] = field(default_factory=list)
     """The certificate's heads at each validation."""
@@ -108,6 +108,13 @@ def validation_loss(trainee: Trainee, dataset: Dataset, indexes: Sequence[int], 
 def to_tensor(image: np.ndarray[Any, np.dtype[np.uint16]], device: torch.device) -> Tensor:
     """Return an image (H, W) in 65535 steps as a tensor (1, 1, H, W) in [0, 1]."""
     return torch.from_numpy(image.astype(np.float32) / 65535)[None, None].to(device)
+
+
+def idle(net: nn.Module) -> int | None:
+    """Return how many parameters the last gradient did not reach; None where there was no gradient at all."""
+    trained = [weight for weight in net.parameters() if weight.requires_grad]
+    without = sum(weight.numel() for weight in trained if weight.grad is None)
+    return None if without == sum(weight.numel() for weight in trained) else without
 
 
 class Training:
@@ -182,8 +189,7 @@ class Training:
         progress = self.progress
         if not math.isfinite(lost):
             raise FloatingPointError(f"the validation loss is {lost} after step {progress.step}; {self._last_good()}")
-        trained = [p for p in self.trainee.net.parameters() if p.requires_grad]
-        progress.idle = sum(p.numel() for p in trained if p.grad is None)
+        progress.idle = idle(self.trainee.net)
         progress.stale += 1
         if lost < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale = lost, progress.step, 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.data.cache import cache_root
+from bench.data.cache import cache_root, file_sha256
 from bench.errors import UsageError
 
 SHORT = 16
@@ -36,8 +35,7 @@ def enter(text: str) -> str:
         if _read(known) == record:
             return known.stem[:SHORT]
     try:
-        with path.open("rb") as file:
-            digest = _sha256(file)
+        digest = file_sha256(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})") from error
     _write(_folder() / f"{digest}.json", record)
@@ -103,10 +101,3 @@ def _write(target: Path, record: dict[str, Any]) -> None:
         Path(file.name).replace(target)
     except OSError as error:
         raise UsageError(f"cache {target.parent} cannot be written ({error.strerror}); set BENCH_CACHE") from error
-
-
-def _sha256(file: Any) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

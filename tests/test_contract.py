@@ -150,7 +150,7 @@ def test_the_loss_falls_when_it_overfits_one_pair(name: str) -> None:
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert min(losses[-3:]) < losses[0]
+    assert min(losses[-3:]) < losses[0] - 0.02
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -337,14 +337,13 @@ def test_wrong_use_is_one_line_and_code_2(bench: Bench, slices: Make, what: str)
     assert not list(bench.home.rglob("cell.json"))
 
 
-def test_bad_data_is_found_before_anything_trains(bench: Bench, slices: Make) -> None:
-    data = slices()
+def test_bad_files_are_left_out_and_the_table_says_so(bench: Bench, slices: Make) -> None:
+    data = slices(patients=8)
     _one_value(data)
-    out = bench.run(data, code=2)
-    lines = [line for line in out.splitlines() if line.startswith("bench: ")]
-    assert len(lines) == 1
-    assert "1_0.png: every pixel is 9, expected an image; repair or remove the case" in lines[0]
-    assert not list(bench.home.rglob("cell.json"))
+    out = bench.run(data)
+    assert "mr: 1 left out:" in out
+    assert "1_0.png: every pixel is 9, expected an image; repair or remove the case" in out
+    assert "; 1 files of the dataset could not be used and were left out" in out
 
 
 def test_an_empty_mask_is_data(bench: Bench, slices: Make) -> None:
@@ -395,6 +394,8 @@ def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(b
     assert not (own / "own").exists()  # what its trainer wrote is gone
     cells = {name: json.loads((bench.cell(name) / "cell.json").read_text()) for name in ("unet", "sam,prompt=box")}
     assert cells["sam,prompt=box"]["oracle"]
+    assert (cells["unet"]["idle_parameters"], record["idle_parameters"] > 0) == (0, True)
+    assert cells["sam,prompt=box"]["idle_parameters"] > 100  # the embeddings of points and masks, and the IoU head
     grid = cells["unet"]["grid"]
     unet = registry.method("unet", "tiny").build(Task("mr", (tuple(grid),), 2, 4))
     counted: list[int] = []
@@ -407,6 +408,7 @@ def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(b
     assert rows["unet"]["parameters"] == sum(p.numel() for p in unet.parameters()) / 1e6
     assert rows["sam:prompt=box"]["prompt"] != "none"
     shown = bench("methods", "--table")
+    assert "U-Net differs from its source: 4 channels at the first level (2015: 64)" in shown
     assert "nnunet:recipe=native had ensembling: 4 mirrored views; augmentation: nnU-Net's own" in shown
 
 

@@ -12,8 +12,9 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from bench import machine, plan, registry
-from bench.commands.show import preparing
+from bench.commands.show import preparing, print_left_out
 from bench.config import Cell, DatasetRef, Profile, load_profile
+from bench.data import cache
 from bench.launch import local
 from bench.progress import Board
 from bench.store import Store, make_folder
@@ -88,6 +89,7 @@ def execute(wish: Wish, console: Console) -> Done | None:
     for dataset in datasets:
         if dataset.source == "phantom":
             console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
+        print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
     matrix = plan.cells(profile, datasets, methods, store, wish.folds, wish.seeds, wish.device)
     pending = [cell for cell in matrix if store.status(cell) != "done"]
     failed = _launch(matrix, pending, store, wish, jobs, console)

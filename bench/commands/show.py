@@ -38,6 +38,16 @@ def preparing(console: Console) -> Iterator[plan.Progress]:
         yield progress
 
 
+def print_left_out(name: str, lines: Sequence[str], console: Console, most: int = 5) -> None:
+    """Say what of a dataset could not be used; the rest is."""
+    if lines:
+        console.print(f"{name}: {len(lines)} left out:", style="bold", highlight=False)
+    for line in lines[:most]:
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    if len(lines) > most:
+        console.print(f"  ... and {len(lines) - most} more: bench data check {name}", markup=False, highlight=False)
+
+
 def methods() -> list[dict[str, Any]]:
     """Return what is known of each method before it is built."""
     rows = []
@@ -106,6 +116,8 @@ def print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
         had = "; ".join(f"{name}: {each[name]}" for name in book.WORDS if each[name] != "none")
         if had:
             console.print(f"{each['method']} had {had}", markup=False, highlight=False)
+    for line in book.differences(frame):
+        console.print(line, markup=False, highlight=False)
 
 
 def datasets(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any]]:

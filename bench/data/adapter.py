@@ -23,6 +23,10 @@ class Item:
     files: tuple[Path, ...] = ()
     spacing: tuple[float, float] | None = None
     """mm per pixel (row, column), where a table beside the files says it."""
+    left_out: str = ""
+    """Why it is not read, where that is known from its name: it is counted, and the others go on."""
+    official: bool = False
+    """Whether whoever published the dataset put it on the test side."""
 
 
 @dataclass(frozen=True)

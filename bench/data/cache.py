@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bench.data.adapter import Adapter, Item
 from bench.data.case import Case, Dataset, Sample
 from bench.errors import UsageError
 
-FORMAT = 1
+FORMAT = 2
 Progress = Callable[[int, int], None]
 
 
@@ -38,12 +38,14 @@ def find(adapter: Adapter, root: Path) -> Path | None:
 
 def _items(adapter: Adapter, root: Path) -> list[Item]:
     items = adapter.items(root)
-    patients = {item.patient for item in items}
+    patients = {item.patient for item in items if not item.left_out}
     if len(patients) < 3:
-        raise UsageError(
-            f"{root}: {len(patients)} patient(s), expected at least three (one each to train, validate and test on)"
-        )
+        raise UsageError(_too_few(root, patients))
     return items
+
+
+def _too_few(root: Path, patients: set[str]) -> str:
+    return f"{root}: {len(patients)} patient(s), expected at least three (one each to train, validate and test on)"
 
 
 def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
@@ -69,7 +71,7 @@ def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = la
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
             work = Path(scratch) / "prepared"
             work.mkdir()
-            _write(adapter, items, work, jobs, progress)
+            _write(adapter, root, items, work, jobs, progress)
             work.rename(folder)
     except OSError as error:
         if not (folder / "manifest.json").is_file():  # unless another process was faster
@@ -77,47 +79,84 @@ def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = la
     return folder
 
 
-def _read(work: tuple[Adapter, Item]) -> list[Sample]:
-    adapter, item = work
-    return list(adapter.read(item))
+@dataclass(frozen=True)
+class _Read:
+    """What came of an item: its samples, or why there are none; and its files' SHA-256."""
+
+    samples: list[Sample]
+    why: str
+    files: dict[str, str]
 
 
-def _samples(adapter: Adapter, items: list[Item], jobs: int, progress: Progress) -> Iterator[Sample]:
-    """Yield all samples in the items' order, read by `jobs` processes."""
-    tasks = [(adapter, item) for item in items]
+def _read(work: tuple[Adapter, Item, Path]) -> _Read:
+    adapter, item, root = work
+    samples, why = [], f"{item.files[0]}: {item.left_out}" if item.left_out and item.files else item.left_out
+    if not why:
+        try:
+            samples = list(adapter.read(item))
+        except UsageError as error:
+            samples, why = [], str(error)
+    return _Read(samples, why, {str(path.relative_to(root)): file_sha256(path) for path in item.files})
+
+
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _all(
+    adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress
+) -> Iterator[tuple[Item, _Read]]:
+    """Yield what came of each item, in their order, read by `jobs` processes."""
+    tasks = [(adapter, item, root) for item in items]
     if jobs == 1 or len(items) < 8:
-        for done, task in enumerate(tasks, 1):
-            yield from _read(task)
+        for done, (item, task) in enumerate(zip(items, tasks, strict=True), 1):
+            yield item, _read(task)
             progress(done, len(items))
         return
     with multiprocessing.get_context("forkserver").Pool(jobs) as pool:
-        for done, samples in enumerate(pool.imap(_read, tasks), 1):
-            yield from samples
+        for done, (item, read) in enumerate(zip(items, pool.imap(_read, tasks), strict=True), 1):
+            yield item, read
             progress(done, len(items))
 
 
-def _write(adapter: Adapter, items: list[Item], work: Path, jobs: int, progress: Progress) -> None:
+def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: int, progress: Progress) -> None:
     """Write pixels, case table and manifest; the digest covers all that a method could see."""
     digest = hashlib.sha256()
     cases: list[Case] = []
     seen: set[str] = set()
+    left_out: list[str] = []
+    files: dict[str, str] = {}
+    foreground = 0
     with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
-        for sample in _samples(adapter, items, jobs, progress):
-            height, width = sample.image.shape
-            case = Case(safe_name(sample.id, "case"), sample.patient, height, width, sample.spacing)
-            if case.id.lower() in seen:
-                raise UsageError(f"{adapter.name}: two cases are named {case.id}; expected one name a case")
-            seen.add(case.id.lower())
-            cases.append(case)
-            pixels, mask = sample.image.tobytes(), sample.mask.tobytes()
-            digest.update(repr(asdict(case)).encode() + pixels + mask)
-            images.write(pixels)
-            masks.write(mask)
+        for item, read in _all(adapter, root, items, jobs, progress):
+            files |= read.files
+            left_out += [read.why] if read.why else []
+            for sample in read.samples:
+                height, width = sample.image.shape
+                case = Case(safe_name(sample.id, "case"), item.patient, height, width, sample.spacing)
+                if case.id.lower() in seen:
+                    raise UsageError(f"{adapter.name}: two cases are named {case.id}; expected one name a case")
+                seen.add(case.id.lower())
+                cases.append(case)
+                pixels, mask = sample.image.tobytes(), sample.mask.tobytes()
+                digest.update(repr(asdict(case)).encode() + pixels + mask)
+                images.write(pixels)
+                masks.write(mask)
+                foreground += int(sample.mask.sum())
+    if len({case.patient for case in cases}) < 3:
+        more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
+        raise UsageError(left_out[0] + more if left_out else _too_few(root, {case.patient for case in cases}))
     with (work / "cases.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
         for case in cases:
             table.writerow([case.id, case.patient, case.height, case.width, *(case.spacing or ("", ""))])
+    pixels_in_all = sum(case.height * case.width for case in cases)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": adapter.name,
@@ -126,6 +165,12 @@ def _write(adapter: Adapter, items: list[Item], work: Path, jobs: int, progress:
         "rules": adapter.rules(),
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
+        "sizes": sorted({(case.width, case.height) for case in cases}),
+        "spacing": sorted({case.spacing for case in cases if case.spacing}),
+        "foreground_share": foreground / pixels_in_all,
+        "official_test": sorted({item.patient for item in items if item.official}),
+        "left_out": left_out,
+        "files": files,
     }
     (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
@@ -147,12 +192,10 @@ def load(folder: Path) -> Dataset:
     starts = np.cumsum([0, *(case.height * case.width for case in cases)]).tolist()
     if not starts[-1] == len(images) == len(masks) or len(cases) != manifest["cases"]:
         raise UsageError(f"prepared dataset {folder} is incomplete; remove the folder and run again")
-    return Dataset(manifest["name"], manifest["source"], manifest["digest"], cases, images, masks, tuple(starts[:-1]))
-
-
-def patients(folder: Path) -> list[str]:
-    """Return the patients of a prepared dataset."""
-    return sorted(set(load(folder).patients))
+    return Dataset(
+        manifest["name"], manifest["source"], manifest["digest"], cases, images, masks, tuple(starts[:-1]),
+        tuple(manifest["left_out"]), frozenset(manifest["official_test"]),
+    )  # fmt: skip
 
 
 def _case(row: dict[str, str]) -> Case:

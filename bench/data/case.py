@@ -51,6 +51,10 @@ class Dataset:
     masks: NDArray[np.uint8]
     starts: tuple[int, ...]
     """Where each case's pixels begin in `images` and `masks`."""
+    left_out: tuple[str, ...] = ()
+    """What could not be prepared: a line each with the file, why, and the remedy."""
+    official: frozenset[str] = frozenset()
+    """Patients that whoever published the dataset put on the test side."""
 
     def image(self, index: int) -> NDArray[np.uint16]:
         """Return the image (H, W) of a case."""

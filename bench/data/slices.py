@@ -37,6 +37,7 @@ class Slices(Adapter):
 
     labels: str = option("binary", "how label values become vertebra or background", choices=tuple(MAPPINGS))
     good_central: bool = option(False, "keep only the slices that index.csv marks with good_central = 1")
+    largest: int = option(8192, "longest side in pixels that an image may have", low=1)
 
     layout: ClassVar[str] = "images/, labels/ and index.csv with the columns file and volume"
 
@@ -50,11 +51,11 @@ class Slices(Adapter):
         items = []
         for row in self._index(root).to_dict("records"):
             files = (root / "images" / row["file"], root / "labels" / row["file"])
-            for path in files:
-                if not path.is_file():
-                    raise UsageError(
-                        f"{path} is not there, but {root / 'index.csv'} names it: add it or remove the row"
-                    )
+            absent = next((path for path in files if not path.is_file()), None)
+            if absent:
+                why = f"{absent} is not there, but {root / 'index.csv'} names it: add it or remove the row"
+                items.append(Item(str(row["volume"]), left_out=why))
+                continue
             items.append(Item(str(row["volume"]), files, _spacing(row, root)))
         return items
 
@@ -90,7 +91,9 @@ class Slices(Adapter):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one slice."""
         image_file, label_file = item.files
-        raw, labels = _pixels(image_file, palette=False), _pixels(label_file, palette=True)
+        raw, labels = (
+            pixels(path, palette, self.largest) for path, palette in ((image_file, False), (label_file, True))
+        )
         image = unit_image(raw, image_file)
         mask = binary_mask(labels, MAPPINGS[self.labels], label_file, self.labels)
         if image.shape != mask.shape:
@@ -107,16 +110,25 @@ class Slices(Adapter):
         )
 
 
-def _pixels(path: Path, palette: bool) -> NDArray[Any]:
-    """Decode an image file to its grey values, or with a palette to its label indexes (H, W)."""
+def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
+    """Decode an image file to its grey values, or with a palette to its label indexes (H, W).
+
+    Raises:
+        UsageError: It cannot be decoded, is larger than `largest`, or is no single grey image.
+    """
     try:
         with Image.open(path) as image:
+            if max(image.size) > largest:
+                raise UsageError(
+                    f"{path} has {image.width} x {image.height} pixels, expected {largest} a side at most: reduce it, "
+                    "or raise the limit by the option largest"
+                )
             if getattr(image, "n_frames", 1) > 1:
                 raise UsageError(f"{path} holds {image.n_frames} pages, expected one image: export each as a file")  # type: ignore[attr-defined]
             if image.mode == "P" and not palette:
                 raise UsageError(f"{path} has a palette, expected grey values: convert it to grey")
             return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise UsageError(
             f"{path} cannot be decoded ({error}); expected a whole PNG, TIFF or JPEG: copy it again"
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,16 @@ from bench.data.case import SIDES, Side, Split
 from bench.errors import UsageError
 
 
-def make_splits(patients: Sequence[str], folds: int = 1) -> list[Split]:
+def make_splits(patients: Sequence[str], folds: int = 1, official: Collection[str] = ()) -> list[Split]:
     """Split patients once (70 % train, 10 % validation, 20 % test), or into K folds.
 
     In a cross-validation each patient is tested once, and an eighth of the others validate. The order of
     `patients` does not matter.
+
+    Args:
+        patients: All of them.
+        folds: 1 for a single split.
+        official: The test side of a single split, where whoever published the dataset chose one.
 
     Raises:
         UsageError: Too few patients for every side to have one.
@@ -27,6 +32,8 @@ def make_splits(patients: Sequence[str], folds: int = 1) -> list[Split]:
         raise UsageError(f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds})")
     generator = np.random.Generator(np.random.Philox(SEED))
     order = [names[i] for i in generator.permutation(len(names))]
+    if folds == 1 and official:
+        return [_assign(order, [name for name in order if name in official])]
     if folds == 1:
         return [_assign(order, order[: max(1, round(0.2 * len(order)))])]
     return [_assign(order, order[fold::folds]) for fold in range(folds)]

@@ -47,9 +47,8 @@ def write(store: Store, folder: Path, profile: str | None = None, redraw: bool =
 
 def _ledger(store: Store, table: tables.Table, target: Path, redraw: bool) -> list[Path]:
     """Write the ledger of a table, and draw Dice against the seconds of an answer."""
-    rows, differs = ledger.collect(store, table), ledger.differences(store, table)
-    texts = {"md": ledger.markdown(rows, table, differs), "tex": ledger.latex(rows, table, differs),
-             "csv": ledger.csv(rows)}  # fmt: skip
+    rows = ledger.collect(store, table)
+    texts = {"md": ledger.markdown(rows, table), "tex": ledger.latex(rows, table), "csv": ledger.csv(rows)}
     paths = [target / f"ledger-{table.source}.{suffix}" for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         path.write_text(text, encoding="utf-8")

@@ -73,6 +73,7 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
         "predict_seconds": times["predict_seconds_per_case"],
         "memory": memory / 2**20,
         **{name: had[name] for name in WORDS},
+        "differs": "; ".join(record["deviations"]) or "nothing declared",
     }
 
 
@@ -80,34 +81,32 @@ def cells(frame: pd.DataFrame) -> list[list[str]]:
     """Return the ledger's rows as text, in the order of `HEADS`."""
     form = {"parameters": ".3f", "idle_parameters": ",.0f", "multiply_adds": ".3g", "steps": ",.0f",
             "train_seconds": ",.0f", "predict_seconds": ".3g", "memory": ",.0f"}  # fmt: skip
-    return [
-        [format(row[name], form[name]) if name in form else str(row[name]) for name in HEADS]
-        for row in frame.to_dict("records")
-    ]
+
+    def text(name: str, value: Any) -> str:
+        if name in form:
+            return "-" if pd.isna(value) else format(value, form[name])
+        return str(value)
+
+    return [[text(name, row[name]) for name in HEADS] for row in frame.to_dict("records")]
 
 
-def differences(store: Store, table: Table) -> list[str]:
+def differences(frame: pd.DataFrame) -> list[str]:
     """Return what each method declares to do unlike its source."""
-    found: dict[str, list[str]] = {}
-    for record, _ in store.records(table.profile):
-        if record["source"] == table.source:
-            found.setdefault(table.methods[record["spec"]["method"]], record["deviations"])
-    return [
-        f"{title} differs from its source: {'; '.join(lines) or 'nothing declared'}." for title, lines in found.items()
-    ]
+    each = frame.drop_duplicates("method")
+    return [f"{title} differs from its source: {lines}." for title, lines in zip(each.title, each.differs, strict=True)]
 
 
-def markdown(frame: pd.DataFrame, table: Table, differs: Sequence[str]) -> str:
+def markdown(frame: pd.DataFrame, table: Table) -> str:
     """Return the ledger as Markdown."""
     data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
     lines = [f"# Fairness ledger ({table.source})", "", f"{data}, profile '{table.profile}'. {CAPTION}", "",
              f"| {' | '.join(HEADS.values())} |",
              f"|{'|'.join(' ---: ' if name in NUMBERS else ' --- ' for name in HEADS)}|"]  # fmt: skip
     lines += [f"| {' | '.join(row)} |" for row in cells(frame)]
-    return "\n".join([*lines, "", *(f"- {line}" for line in differs)]) + "\n"
+    return "\n".join([*lines, "", *(f"- {line}" for line in differences(frame))]) + "\n"
 
 
-def latex(frame: pd.DataFrame, table: Table, differs: Sequence[str]) -> str:
+def latex(frame: pd.DataFrame, table: Table) -> str:
     """Return the ledger as LaTeX that compiles as it is, and that a paper may input as well."""
     data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
     body = [f"{' & '.join(escape(text) for text in row)} \\\\" for row in cells(frame)]
@@ -121,8 +120,10 @@ def latex(frame: pd.DataFrame, table: Table, differs: Sequence[str]) -> str:
             rf"\toprule {' & '.join(escape(head) for head in HEADS.values())} \\ \midrule",
             *body,
             r"\bottomrule\end{tabular}}",
-            rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {escape(' '.join(differs))}\end{{minipage}}",
             r"\end{table}",
+            r"{\footnotesize\noindent",
+            *(rf"{escape(line)}\par" for line in differences(frame)),  # outside the float, which must fit a page
+            "}",
         ],
         "landscape",
     )
@@ -130,7 +131,7 @@ def latex(frame: pd.DataFrame, table: Table, differs: Sequence[str]) -> str:
 
 def csv(frame: pd.DataFrame) -> str:
     """Return the ledger's numbers as CSV."""
-    return str(frame[["column", *HEADS]].to_csv(index=False, lineterminator="\n", float_format="%.9g"))
+    return str(frame[["column", *HEADS, "differs"]].to_csv(index=False, lineterminator="\n", float_format="%.9g"))
 
 
 def dice_against_seconds(frame: pd.DataFrame, table: Table, paths: Sequence[Path]) -> None:

@@ -42,7 +42,9 @@ def collect(
         mine = [record for record in records if column_of(record) == column]
         counts = part.groupby("method")[["patient", "case"]].nunique()
         span = "; ".join(sorted({f"{c.patient} patients, {c.case} cases" for c in counts.itertuples()}))
-        notes.append(f"{title}: {span} tested{''.join(f'; {warning}' for warning in unlike(part, mine))}.")
+        left_out = max(record["left_out"] for record in mine)
+        missing = f"; {left_out} files of the dataset could not be used and were left out" if left_out else ""
+        notes.append(f"{title}: {span} tested{missing}{''.join(f'; {each}' for each in unlike(part, mine))}.")
     notes.append(_splits(records))
     own = dict.fromkeys(r["spec"]["method"] for r in records if r["own_training"])
     notes.append(_certificate_note(columns, verdicts, list(own)))
@@ -136,7 +138,8 @@ def _certificate_note(columns: dict[str, str], verdicts: dict[str, Verdict], own
     if differ:
         return f"Certificates DIFFER, these did not train on the same data: {'; '.join(differ)}."
     if len(single) == len(verdicts):
-        return "Certificates: one method only, nothing to compare."
+        beside = f", beside {', '.join(own)}, which trained on data of its own making" if own else ""
+        return f"Certificates: one method only{beside}, nothing to compare."
     rest = f" ({', '.join(single)}: one method only, nothing to compare)" if single else ""
     every = f"every method but {', '.join(own)}" if own else "every method"
     return f"Certificates: all agree; {every} was given the same augmented data, step by step{rest}."

@@ -73,7 +73,12 @@ def _table(store: Store, profile: str, source: str, records: list[Record], cases
         cases=mean,
         columns=columns,
         methods={method: method for _, method in failed} | methods,
-        marked=frozenset(r["spec"]["method"] for r in records if notes.mark(r)),
+        marked=frozenset(
+            row
+            for r in records
+            if notes.mark(r)
+            for row in (r["spec"]["method"], *(f"{r['spec']['method']}:{extra}" for extra in r["extras"]))
+        ),
         failed=failed,
         certificates={column: verdict for column, (verdict, _) in verdicts.items()},
         notes=tuple(notes.collect(records, mean, columns, methods, verdicts)),
@@ -192,6 +197,7 @@ def csv(table: Table) -> str:
     scores = table.scores().reset_index()
     scores.insert(0, "source", table.source)
     scores.insert(1, "profile", table.profile)
+    scores["compares"] = ~scores.method.isin(table.marked)
     scores["certificates"] = scores.column.map(table.certificates)
     return str(
         scores.rename(columns={"column": "dataset"}).to_csv(index=False, lineterminator="\n", float_format="%.9g")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,14 +130,24 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("what", BAD_FILES)
-def test_bad_files_are_refused(slices: Make, what: str) -> None:
+def test_bad_files_are_left_out_and_told(slices: Make, what: str) -> None:
     file, damage, message = BAD_FILES[what]
     data = slices()
     damage(data / "mr" / file)
-    with pytest.raises(UsageError, match=message) as caught:
-        prepared(data)
-    assert "\n" not in str(caught.value)
+    dataset = prepared(data)
+    (line,) = dataset.left_out
+    assert re.search(message, line)
+    assert "\n" not in line
+    assert len(dataset.cases) == 11
     assert not list(cache.cache_root().glob(".mr-*"))
+
+
+def test_too_few_patients_that_can_be_used_are_refused_with_the_first_reason(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    for number in (2, 3):
+        _truncate(data / "mr" / "images" / f"{number}_0.png")
+    with pytest.raises(UsageError, match=r"2_0.png cannot be decoded .* \(2 in all\)"):
+        prepared(data)
 
 
 BAD_INDEX = {
@@ -166,7 +177,7 @@ def test_bad_index_is_refused(slices: Make, what: str) -> None:
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mr").mkdir()
-    with pytest.raises(UsageError, match=r"index.csv is not there; expected images/, labels/ and index.csv"):
+    with pytest.raises(UsageError, match=r"holds no volume with a mask; expected MRSpineSeg .* or slices in index.csv"):
         prepared(tmp_path)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -272,7 +273,31 @@ def test_rows_that_compare_with_no_other_are_marked_and_never_the_best(store: St
     assert "| TOLD [oracle: told the reference's box] | 99.00 ± 0.00 | " in text
     assert "| OWN [trained on data of its own making] | 98.00 ± 0.00 | " in text
     assert "| UNET | **81.25 ± 15.48** |" in text
+    compares = pd.read_csv(io.StringIO(tables.csv(table))).set_index("method").compares
+    assert dict(compares) == {"fcn": True, "own": False, "told": False, "unet": True}
     assert "Certificates: all agree; every method but own was given the same augmented data" in "\n".join(table.notes)
+
+
+def test_one_method_beside_its_own_training_is_told(tmp_path: Path) -> None:
+    finished(tmp_path, "net", DICE["fcn"])
+    finished(tmp_path, "net:own=on", DICE["fcn"], own_training=True, certificate={"heads": []})
+    assert "Certificates: one method only, beside net:own=on, which trained on data of its own making" in notes_of(
+        Store(tmp_path)
+    )
+
+
+def test_results_from_before_the_ledger_have_their_place_in_it(store: Store, tmp_path: Path) -> None:
+    for path in store.root.rglob("cell.json"):
+        record = json.loads(path.read_text())
+        for name in ("advantages", "idle_parameters", "multiply_adds"):
+            del record[name]
+        path.write_text(json.dumps(record))
+    rows = ledger_of(store, tmp_path)
+    assert set(rows.prompt) == {"unknown"}
+    assert (
+        "| MR | FCN | 1.234 | - | - | 9 | 7 | 0.25 | 100 | unknown |"
+        in (tmp_path / "cpu" / "ledger-phantom.md").read_text()
+    )
 
 
 def test_seconds_against_dice_is_drawn(store: Store, tmp_path: Path) -> None:

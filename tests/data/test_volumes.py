@@ -1,0 +1,244 @@
+"""Volumes in the layouts of their publishers: pairs are found, oriented by their headers, and cut into slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+
+from bench import registry
+from bench.data import cache, volume
+from bench.data.case import Dataset
+from bench.errors import UsageError
+
+SHAPE = (6, 40, 30)
+SPACING = (3.0, 1.0, 1.5)
+VERSE14 = Path(__file__).resolve().parents[3] / "shared" / "data" / "verse014"
+
+
+def spine(seed: int, values: tuple[int, ...] = (22, 21, 20)) -> tuple[np.ndarray, np.ndarray]:
+    """Return (slices, rows, columns) to the left, the feet and the back: a bright column at the front, a dark back."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(SHAPE, np.int16)
+    for number, value in enumerate(reversed(values)):
+        labels[1:5, 4 + 11 * number : 12 + 11 * number, 5:14] = value
+    image = rng.normal(0, 20, SHAPE) + 300 * (labels > 0)
+    image[:, :3] += 800  # the head's end is marked
+    return image.astype(np.float32), labels
+
+
+def nifti(path: Path, voxels: np.ndarray, axes: str = "LIP", shift: float = 0.0) -> None:
+    """Write a volume that lies on disk with the axes that `axes` names; its header says so."""
+    affine = np.diag([-SPACING[0], -SPACING[1], -SPACING[2], 1.0])[[0, 2, 1, 3]]  # columns: slices, rows, columns
+    affine[:3, 3] = (40 + shift, 30, 20)
+    turn = ornt_transform(axcodes2ornt("LIP"), axcodes2ornt(tuple(axes)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    turned = apply_orientation(voxels, turn)
+    nibabel.save(nibabel.Nifti1Image(turned, affine @ inv_ornt_aff(turn, voxels.shape)), path)
+
+
+def mha(path: Path, voxels: np.ndarray) -> None:
+    image = SimpleITK.GetImageFromArray(voxels)  # fastest axis last: columns to the back, rows to the feet
+    image.SetSpacing(SPACING[::-1])
+    image.SetDirection([0, 0, 1, 1, 0, 0, 0, -1, 0])  # of columns, rows and slices, in LPS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(image, str(path))
+
+
+def prepared(data: Path, spec: str) -> Dataset:
+    adapter = registry.dataset(spec)
+    return cache.load(cache.prepare(adapter, data / adapter.name))
+
+
+def verse(root: Path) -> None:
+    for number, axes in ((4, "LIP"), (500, "RAS"), (400, "PIR")):
+        image, labels = spine(number)
+        extra = {4: "", 500: "_dir-ax", 400: "_split-verse090"}[number]
+        subject = f"sub-verse{number:03d}"
+        nifti(root / "rawdata" / subject / f"{subject}{extra}_ct.nii.gz", image, axes)
+        nifti(root / "derivatives" / subject / f"{subject}{extra}_seg-vert_msk.nii.gz", labels.astype(np.float64), axes)
+
+
+def flat(root: Path) -> None:
+    for number in (0, 1, 2):
+        image, labels = spine(number)
+        name = f"verse{number:03d}" + "_CT-orient" * (number == 1)
+        nifti(root / f"{name}.nii.gz", image, "ASR")
+        nifti(root / f"{name}_seg.nii.gz", labels, "ASR")
+
+
+def ctspine1k(root: Path) -> None:
+    names = {"COVID-19": "volume-covid19-A-0003_ct", "liver": "liver_0", "colon": "1.3.6.1.4.1.9328.50.4.0001"}
+    for number, (source, name) in enumerate(names.items()):
+        image, labels = spine(number)
+        nifti(root / "data" / source / f"{name}.nii.gz", image)
+        nifti(root / "label" / {"colon": "conlon"}.get(source, source) / f"{name}_seg.nii.gz", labels)
+    image, labels = spine(9)  # a volume of VerSe, with a label of CTSpine1K beside VerSe's own
+    nifti(root / "rawdata" / "sub-verse074" / "sub-verse074_ct.nii.gz", image)
+    nifti(root / "derivatives" / "sub-verse074" / "sub-verse074_seg-vert_msk.nii.gz", np.zeros(SHAPE, np.int16))
+    nifti(root / "label" / "completed_annotation_verse" / "verse074_seg.nii.gz", labels)
+
+
+CT = {
+    "verse": (verse, ["verse004", "verse400", "verse500"]),
+    "flat": (flat, ["verse000", "verse001", "verse002"]),
+    "ctspine1k": (ctspine1k, ["1.3.6.1.4.1.9328.50.4.0001", "liver_0", "verse074", "volume-covid19-A-0003"]),
+}
+
+
+@pytest.mark.parametrize("layout", CT)
+def test_ct_layouts_are_read_head_up_and_front_left(layout: str, tmp_path: Path) -> None:
+    make, patients = CT[layout]
+    make(tmp_path / "ct-verse")
+    dataset = prepared(tmp_path, "ct-verse")
+    assert sorted(dataset.patients) == patients
+    assert dataset.left_out == ()
+    assert len(dataset.cases) == 4 * len(patients)  # slices 1 to 4 show three vertebrae
+    for index, case in enumerate(dataset.cases):
+        assert (case.height, case.width, case.spacing) == (40, 45, (1.0, 1.0))
+        image, mask = dataset.image(index), dataset.mask(index)
+        assert image[:3].mean() > 2 * image[-4:].mean()  # the marked end is up
+        assert mask[:, : case.width // 2].sum() > 0.9 * mask.sum()  # the column is on the left
+        assert image[mask > 0].mean() > image[mask == 0][200:].mean()
+        assert mask.sum() == pytest.approx(3 * 8 * 9 * 1.5, rel=0.05)
+
+
+def spider(root: Path) -> None:
+    for number in (1, 2, 30):
+        image, labels = spine(number, (1, 2, 103))
+        labels[1:5, 1, 20:25] = 100
+        labels[1:5, 2, 20:25] = 201
+        mha(root / "images" / f"{number}_t2.mha", image)
+        mha(root / "masks" / f"{number}_t2.mha", labels)
+    mha(root / "images" / "1_t1.mha", spine(5)[0])
+
+
+def mrspineseg(images: str, masks: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        for number in (1, 8, 12):
+            image, labels = spine(number, (2, 3, 10))
+            labels[1:5, 1, 20:25] = 1
+            labels[1:5, 2, 20:25] = 11
+            nifti(root / "train" / images / f"Case{number}.nii.gz", image, "RAS"[::-1])
+            nifti(root / "train" / masks / f"mask_case{number}.nii.gz", labels, "RAS"[::-1])
+
+    return make
+
+
+MR = {
+    "spider": (spider, ["1", "2", "30"]),
+    "mrspineseg": (mrspineseg("MR", "Mask"), ["train-case1", "train-case12", "train-case8"]),
+    "mrspineseg, other folders": (mrspineseg("source", "label"), ["train-case1", "train-case12", "train-case8"]),
+}
+
+
+@pytest.mark.parametrize("layout", MR)
+def test_mr_layouts_are_read_and_discs_canal_and_sacrum_are_no_vertebra(layout: str, tmp_path: Path) -> None:
+    make, patients = MR[layout]
+    make(tmp_path / "mr")
+    dataset = prepared(tmp_path, "mr")
+    assert sorted(dataset.patients) == patients
+    assert len(dataset.cases) == 12
+    for index in range(12):
+        mask = dataset.mask(index)
+        assert mask[:3].sum() == 0
+        assert mask[:, :22].sum() == mask.sum() == pytest.approx(3 * 8 * 9 * 1.5, rel=0.05)
+        assert dataset.image(index)[:3].mean() > dataset.image(index)[-4:].mean()
+
+
+def _other_shape(root: Path) -> None:
+    nifti(_mask(root), spine(4)[1][:, 1:])
+
+
+def _other_place(root: Path) -> None:
+    nifti(_mask(root), spine(4)[1], shift=2.0)
+
+
+def _truncated(root: Path) -> None:
+    path = _volume(root)
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def _mask(root: Path) -> Path:
+    return root / "derivatives" / "sub-verse004" / "sub-verse004_seg-vert_msk.nii.gz"
+
+
+def _volume(root: Path) -> Path:
+    return root / "rawdata" / "sub-verse004" / "sub-verse004_ct.nii.gz"
+
+
+def _nan(root: Path) -> None:
+    image = spine(4)[0]
+    image[2, 3, 4] = np.nan
+    nifti(_volume(root), image)
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "other shape": (_other_shape, r"msk.nii.gz is \(6, 39, 30\), .*expected one grid: export the mask again"),
+    "other place": (_other_place, r"msk.nii.gz lies 2 mm from .*ct.nii.gz by its header"),
+    "truncated": (_truncated, r"ct.nii.gz cannot be read .*expected a whole volume: copy it again"),
+    "unknown label": (lambda r: nifti(_mask(r), spine(4)[1] + 70), r"label 70 is none of ct-verse's"),
+    "floats": (lambda r: nifti(_mask(r), spine(4)[1] * 0.5), r"labels are not whole numbers"),
+    "NaN": (_nan, r"holds NaN or infinite voxels"),
+    "no vertebra": (lambda r: nifti(_mask(r), spine(4)[1] * 0), r"no sagittal slice shows 3 vertebrae"),
+    "no mask": (lambda r: _mask(r).unlink(), r"ct.nii.gz: there is no mask for this volume"),
+    "no volume": (lambda r: _volume(r).unlink(), r"msk.nii.gz: there is no volume for this mask"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_volumes_are_left_out_and_the_others_go_on(what: str, tmp_path: Path) -> None:
+    damage, message = BAD[what]
+    verse(tmp_path / "ct-verse")
+    for number in (5, 6):
+        image, labels = spine(number)
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}.nii.gz", image)
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}_seg.nii.gz", labels)
+    damage(tmp_path / "ct-verse")
+    dataset = prepared(tmp_path, "ct-verse")
+    (line,) = dataset.left_out
+    assert pytest.importorskip("re").search(message, line), line
+    assert "\n" not in line
+    assert len(dataset.patients) == 4
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
+    verse(tmp_path / "ct-verse")
+    (tmp_path / "elsewhere.nii.gz").write_bytes(_volume(tmp_path / "ct-verse").read_bytes())
+    _volume(tmp_path / "ct-verse").unlink()
+    _volume(tmp_path / "ct-verse").symlink_to(tmp_path / "elsewhere.nii.gz")
+    with pytest.raises(UsageError, match=r"leads out of .*copy it there or remove the link"):
+        prepared(tmp_path, "ct-verse")
+
+
+def test_which_slices_and_what_window_are_options(tmp_path: Path) -> None:
+    verse(tmp_path / "ct-verse")
+    assert len(prepared(tmp_path, "ct-verse:vertebrae=1:share=0").cases) == 12
+    with pytest.raises(UsageError, match=r"no sagittal slice shows 4 vertebrae on 1 %.*lower ct-verse:vertebrae"):
+        prepared(tmp_path, "ct-verse:vertebrae=4")
+    wide, narrow = (prepared(tmp_path, f"ct-verse{how}").image(0) for how in ("", ":low=0:high=100"))
+    assert (narrow == 65535).mean() > (wide == 65535).mean()
+    with pytest.raises(UsageError, match=r"low=9 is not below high=9"):
+        registry.dataset("ct-verse:low=9:high=9")
+
+
+@pytest.mark.skipif(not VERSE14.is_dir(), reason="the real CT is not beside this checkout (../shared/data/verse014)")
+def test_a_real_ct_of_verse() -> None:
+    adapter = registry.dataset("ct-verse")
+    (item,) = adapter.items(VERSE14)
+    assert item.patient == "verse014"
+    cases = list(adapter.read(item))
+    assert len(cases) > 20
+    assert {case.image.shape for case in cases} == {(186, 186)}
+    middle = cases[len(cases) // 2]
+    assert middle.image[middle.mask > 0].mean() > 1.5 * middle.image[middle.mask == 0].mean()
+    image, labels = volume.pair(*item.files)
+    rows = [np.argwhere(labels.voxels == label)[:, 1].mean() for label in (20, 21, 22, 23, 24)]
+    assert rows == sorted(rows)  # L1 above L5
+    assert image.spacing == pytest.approx((2, 1, 1))
