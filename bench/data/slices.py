@@ -128,7 +128,11 @@ def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
             if image.mode == "P" and not palette:
                 raise UsageError(f"{path} has a palette, expected grey values: convert it to grey")
             return np.asarray(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError:
+        raise UsageError(
+            f"{path} has more pixels than any film, expected {largest} a side at most: reduce it"
+        ) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UsageError(
             f"{path} cannot be decoded ({error}); expected a whole PNG, TIFF or JPEG: copy it again"
         ) from error

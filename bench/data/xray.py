@@ -1,15 +1,145 @@
-"""X-ray, read from slice folders with binary masks."""
+"""X-ray: SpineWeb's dataset 16 (AASCE 2019) as it is distributed, or slice folders with binary masks."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from bench.data.slices import Slices
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.data.adapter import Item, unit_image
+from bench.data.case import Sample
+from bench.data.slices import Slices, pixels
+from bench.errors import UsageError
+
+VERTEBRAE, CORNERS = 17, 4
+POINTS = VERTEBRAE * CORNERS
+OFFICIAL = "test"
+"""Their folder `test...` is the test side."""
+NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
+"""`sunhl-1th-02-Jan-2017-162 A AP.jpg`: the number before the letter is read as the patient's."""
 
 
 @dataclass(frozen=True)
 class XRay(Slices):
-    """The `xray/` folder of the data directory."""
+    """The `xray/` folder of the data directory: 17 vertebrae, each the quadrilateral of four corners."""
 
     name = "xray"
     title = "X-ray"
+    layout = "boostnet_labeldata (data/ and labels/ with training/ and test/), or slices in index.csv"
+
+    def rules(self) -> dict[str, Any]:
+        """Return the rules of both layouts."""
+        return {**super().rules(), "quadrilaterals": 1}
+
+    def items(self, root: Path) -> list[Item]:
+        """List the films of every side; a name without an image, or without landmarks, is left out and said so."""
+        if (root / "index.csv").is_file():
+            return super().items(root)
+        base = next((p for p in (root, root / "boostnet_labeldata") if (p / "labels").is_dir()), None)
+        sides = sorted(p.parent for p in base.glob("labels/*/filenames.csv")) if base else []
+        if not sides:
+            raise UsageError(f"{root} holds no labels/*/filenames.csv; expected {self.layout}")
+        return [item for side in sides for item in _films(root, side)]
+
+    def read(self, item: Item) -> Iterator[Sample]:
+        """Read a film and fill its quadrilaterals, or read one slice file."""
+        if item.files[-1].suffix not in (".mat", ".csv"):
+            yield from super().read(item)
+            return
+        film, marks = item.files
+        raw = pixels(film, palette=False, largest=self.largest)
+        grey = (
+            raw.mean(2) if raw.ndim == 3 and np.ptp(raw, axis=2).max() == 0 else raw
+        )  # some are grey in three channels
+        points = _mat(marks) if marks.suffix == ".mat" else _csv(marks, film, grey.shape)
+        yield Sample(
+            id=re.sub(r"[^A-Za-z0-9._-]+", "_", f"{film.parent.name}-{film.stem}"),
+            patient=item.patient,
+            image=unit_image(grey, film),
+            mask=quadrilaterals(points, (grey.shape[0], grey.shape[1])),
+            spacing=None,
+        )
+
+
+def _films(root: Path, side: Path) -> list[Item]:
+    """List the films of one side: by its names, each with its `.mat`, or else its row of landmarks.csv."""
+    images = {p.name.lower(): p for p in sorted((side.parent.parent / "data" / side.name).glob("*"))}
+    names = [line.strip() for line in (side / "filenames.csv").read_text(encoding="utf-8").splitlines() if line.strip()]
+    items, seen = [], set()
+    for name in names:
+        found = NUMBER.search(name)
+        patient = f"n{int(found['number'])}" if found else Path(name).stem
+        official = side.name.startswith(OFFICIAL)
+        image, mat = images.get(name.lower()), side / f"{name}.mat"
+        marks = mat if mat.is_file() else side / "landmarks.csv"
+        why = ""
+        if name.lower() in seen:
+            why = f"{side / 'filenames.csv'}: {name} is named twice, whatever its case; keep one"
+        elif Path(name).name != name:
+            why = f"{side / 'filenames.csv'}: {name} leads out of the folder; expected a plain file name"
+        elif image is None:
+            data = side.parent.parent / "data" / side.name
+            why = f"{side / 'filenames.csv'} names {name}, which is not in {data}; add it"
+        elif not image.resolve().is_relative_to(root.resolve()):
+            why = f"{image} leads out of {root}; copy it there or remove the link"
+        elif not marks.is_file():
+            why = f"{image}: there is neither {mat.name} nor landmarks.csv; add one"
+        seen.add(name.lower())
+        if why or image is None:
+            items.append(Item(patient, left_out=why, official=official))
+        else:
+            items.append(Item(patient, (image, marks), official=official))
+    return items
+
+
+def _mat(path: Path) -> NDArray[np.float64]:
+    """Return the corners (68, 2), x and y in pixels."""
+    import scipy.io
+
+    try:
+        points = np.asarray(scipy.io.loadmat(path)["p2"], np.float64)
+    except Exception as error:  # the reader raises what it likes
+        what = "has no p2" if isinstance(error, KeyError) else f"cannot be read ({error})"
+        raise UsageError(f"{path} {what}; expected the corners of {VERTEBRAE} vertebrae: copy it again") from error
+    return _checked(points, path)
+
+
+def _csv(path: Path, film: Path, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the corners of a film from its row of landmarks.csv: x of all, then y of all, relative to the image."""
+    names = [line.strip().lower() for line in (path.parent / "filenames.csv").read_text(encoding="utf-8").splitlines()]
+    row = [name for name in names if name].index(film.name.lower())
+    table = pd.read_csv(path, header=None)
+    if row >= len(table):
+        raise UsageError(
+            f"{path} has {len(table)} rows, and none for {film.name}; expected one a name in filenames.csv"
+        )
+    values = table.iloc[row].to_numpy(np.float64)
+    if len(values) != 2 * POINTS:
+        raise UsageError(f"{path} row {row + 1} has {len(values)} numbers, expected {2 * POINTS}: x of all, then y")
+    return _checked(values.reshape(2, POINTS).T * (shape[1], shape[0]), path)
+
+
+def _checked(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
+    if points.shape != (POINTS, 2) or not np.isfinite(points).all():
+        raise UsageError(f"{path} has corners {points.shape}, expected ({POINTS}, 2) numbers: copy it again")
+    return points
+
+
+def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a mask (H, W) of each vertebra's four corners (68, 2), filled.
+
+    The published order of corners is wrong in some vertebrae: they are sorted by their angle about the centre.
+    """
+    mask = np.zeros(size, np.uint8)
+    for four in points.reshape(VERTEBRAE, CORNERS, 2):
+        about = four - four.mean(0)
+        around = four[np.argsort(np.arctan2(about[:, 1], about[:, 0]))]
+        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], 1)
+    return mask

@@ -1,0 +1,157 @@
+"""AASCE's films and landmarks as they are distributed: odd names, corners in disorder, and what is left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+from PIL import Image
+
+from bench import plan, registry
+from bench.config import load_profile
+from bench.data import cache
+from bench.data.case import Dataset
+from bench.data.xray import quadrilaterals
+from bench.store import Store
+
+NAMES = {
+    "training": ["sunhl-1th-02-Jan-2017-162 A AP.jpg", "sunhl-1th-02-Jan-2017-163 a ap.jpg",
+                 "sunhl-1th-03-Jan-2017-164 A AP (2).jpg", "sunhl-1th-03-Jan-2017-165 B AP.jpg"],
+    "test": ["sunhl-1th-04-Jan-2017-291 M AP.jpg", "sunhl-1th-04-Jan-2017-165 C AP.jpg"],
+}  # fmt: skip
+SIZE = (340, 120)
+
+
+def corners() -> np.ndarray:
+    """Return (17, 4, 2): top left, top right, bottom left, bottom right of each vertebra."""
+    top = np.arange(17)[:, None] * 19.0 + 8
+    x = np.tile([40.0, 80.0, 40.0, 80.0], (17, 1))
+    return np.stack([x, np.concatenate([top, top, top + 11, top + 11], 1)], 2)
+
+
+def aasce(root: Path, mats: bool = True) -> None:
+    points = corners()
+    points[3] = points[3][[1, 0, 2, 3]]  # left and right exchanged, as in some vertebrae
+    points[9] = points[9][[2, 1, 0, 3]]
+    for side, names in NAMES.items():
+        data, labels = root / "boostnet_labeldata" / "data" / side, root / "boostnet_labeldata" / "labels" / side
+        data.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for name in names:
+            film = np.random.default_rng(len(name)).integers(0, 80, SIZE).astype(np.uint8)
+            film[quadrilaterals(corners().reshape(-1, 2), SIZE) > 0] += 120
+            Image.fromarray(film).save(data / name, quality=95)
+            if mats:
+                scipy.io.savemat(labels / f"{name}.mat", {"p2": points.reshape(-1, 2).astype(np.uint16)})
+        relative = points.reshape(-1, 2) / (SIZE[1], SIZE[0])
+        pd.DataFrame([relative.T.ravel()] * len(names)).to_csv(labels / "landmarks.csv", header=False, index=False)
+        (labels / "filenames.csv").write_text("\n".join(names) + "\n")
+        (labels / "angles.csv").write_text("1,2,3\n" * len(names))
+
+
+def prepared(data: Path, spec: str = "xray") -> Dataset:
+    adapter = registry.dataset(spec)
+    return cache.load(cache.prepare(adapter, data / adapter.name))
+
+
+@pytest.mark.parametrize("mats", [True, False])
+def test_films_and_filled_quadrilaterals_are_read(mats: bool, tmp_path: Path) -> None:
+    aasce(tmp_path / "xray", mats)
+    dataset = prepared(tmp_path)
+    assert dataset.left_out == ()
+    assert len(dataset.cases) == 6
+    assert dataset.patients == ["n291", "n165", "n162", "n163", "n164"]
+    for index in range(6):
+        mask = dataset.mask(index)
+        assert mask.sum() == 17 * 41 * 12  # whole quadrilaterals, whatever the order of their corners
+        assert dataset.image(index)[mask > 0].mean() > 2 * dataset.image(index)[mask == 0].mean()
+
+
+def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(tmp_path: Path) -> None:
+    aasce(tmp_path / "xray")
+    profile = load_profile("smoke")
+    ref = plan.prepare(plan.find(["xray"], tmp_path, profile)[0], 1, lambda *_: None)
+    store = Store(tmp_path / "results")
+    plan.cells(profile, [ref], ["unet"], store, 1, 1)
+    (split,) = (store.root / "smoke").glob("*/split.csv")
+    sides = pd.read_csv(split).set_index("patient").side
+    assert set(sides[sides == "test"].index) == {"n291", "n165"}  # 165 has a film in training/ too: all are tested
+    plan.cells(profile, [ref], ["unet"], store, 5, 1)
+    folds = pd.read_csv(split.with_name("split-5fold.csv"))
+    assert (folds[folds.side == "test"].groupby("patient").size() == 1).all()
+
+
+def test_corners_far_out_of_the_film_are_cut_off(tmp_path: Path) -> None:
+    points = corners()
+    points[16, 2:, 1] = SIZE[0] + 30
+    mask = quadrilaterals(points.reshape(-1, 2), SIZE)
+    assert mask.shape == SIZE
+    assert mask[-1, 40:81].all()
+
+
+def _labels(root: Path) -> Path:
+    return root / "boostnet_labeldata" / "labels" / "training"
+
+
+def _first(root: Path) -> Path:
+    return _labels(root) / f"{NAMES['training'][0]}.mat"
+
+
+def _drop_row(root: Path) -> None:
+    for path in _labels(root).glob("*.mat"):
+        path.unlink()
+    table = pd.read_csv(_labels(root) / "landmarks.csv", header=None)
+    table.iloc[:-1].to_csv(_labels(root) / "landmarks.csv", header=False, index=False)
+
+
+def _names(root: Path, change: Callable[[list[str]], list[str]]) -> None:
+    path = _labels(root) / "filenames.csv"
+    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
+
+
+def _link(root: Path) -> None:
+    film = root / "boostnet_labeldata" / "data" / "training" / NAMES["training"][0]
+    film.rename(root.parent / "elsewhere.jpg")
+    film.symlink_to(root.parent / "elsewhere.jpg")
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no p2": (lambda r: scipy.io.savemat(_first(r), {"q": [1]}), r"162 A AP.jpg.mat has no p2"),
+    "67 points": (lambda r: scipy.io.savemat(_first(r), {"p2": np.ones((67, 2))}),
+                  r"corners \(67, 2\), expected \(68, 2\)"),
+    "no mat": (lambda r: _first(r).write_bytes(b"abc"), r"162 A AP.jpg.mat cannot be read"),
+    "a row missing": (_drop_row, r"landmarks.csv has 3 rows, and none for .*165 B AP.jpg"),
+    "no image": (lambda r: _names(r, lambda n: [*n, "ghost-1 A AP.jpg"]), r"names ghost-1 A AP.jpg, which is not in"),
+    "twice": (lambda r: _names(r, lambda n: [*n, n[0].upper()]), r"is named twice, whatever its case"),
+    "a way out": (lambda r: _names(r, lambda n: [*n, "../x-1 A AP.jpg"]), r"leads out of the folder"),
+    "a link": (_link, r"162 A AP.jpg leads out of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_films_are_left_out_and_the_others_go_on(what: str, tmp_path: Path) -> None:
+    damage, message = BAD[what]
+    aasce(tmp_path / "xray")
+    damage(tmp_path / "xray")
+    dataset = prepared(tmp_path)
+    (line,) = dataset.left_out
+    assert re.search(message, line), line
+    assert "\n" not in line
+    assert len(dataset.cases) >= 5
+
+
+def test_a_film_of_monstrous_size_is_refused_by_a_limit_that_is_an_option(tmp_path: Path) -> None:
+    aasce(tmp_path / "xray")
+    film = tmp_path / "xray" / "boostnet_labeldata" / "data" / "training" / NAMES["training"][1]
+    Image.new("L", (20_000, 20_000)).save(film)
+    (line,) = prepared(tmp_path).left_out
+    assert "has more pixels than any film, expected 8192 a side at most" in line
+    Image.new("L", (9000, 100)).save(film)
+    (line,) = prepared(tmp_path).left_out
+    assert "has 9000 x 100 pixels, expected 8192 a side at most: reduce it, or raise the limit" in line
