@@ -21,18 +21,20 @@ def option(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     file: bool = False,
+    free: bool = False,
 ) -> Any:
     """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
 
     An option that names a file is given its path, and has the short digest of its content as value (`bench.weights`).
+    A free one may hold any character; it must never become part of a path.
     """
-    metadata = {"help": text, "low": low, "high": high, "choices": choices, "file": file}
+    metadata = {"help": text, "low": low, "high": high, "choices": choices, "file": file, "free": free}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     """Return the options that a class declares, by name."""
-    return {f.name: f for f in dataclasses.fields(cls)}
+    return {f.name: f for f in dataclasses.fields(cls) if f.metadata}
 
 
 def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
         value = kind(text)
     except ValueError:
         raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}") from None
-    if kind is str and not choices and not _WORD.fullmatch(text):
+    if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"

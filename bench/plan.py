@@ -40,11 +40,14 @@ def find(specs: Sequence[str], data: Path | None, profile: Profile, real_only: b
         raise UsageError(f"--data {data} is not there; expected a folder with ct-verse/, ct-pri/, mr/ or xray/ in it")
     found = []
     adapters = [registry.dataset(spec) for spec in specs]
-    if data is not None and not any((data / adapter.name).is_dir() for adapter in adapters):
+    for adapter in adapters:
+        if adapter.folder is not None and not adapter.folder.is_dir():
+            raise UsageError(f"dataset {adapter.folder} is not there; expected a folder with images/ and masks/ in it")
+    if data is not None and not any(a.folder or (data / a.name).is_dir() for a in adapters):
         wanted = ", ".join(f"{adapter.name}/" for adapter in adapters)
         raise UsageError(f"--data {data} has none of {wanted} in it; leave --data out to run on phantoms")
     for spec, adapter in zip(specs, adapters, strict=True):
-        root = data / adapter.name if data else None
+        root = adapter.folder or (data / adapter.name if data else None)
         if root and root.is_dir():
             found.append(Found(adapter, root))
             continue

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import options
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 METHODS = "verdiff_bench.methods"
 DATASETS = "verdiff_bench.datasets"
+FOLDER = "folder"
+"""The dataset that a path stands for."""
 
 
 @cache
@@ -65,11 +69,20 @@ def method(spec: str, scale: str = "full") -> Method:
 
 
 def dataset(spec: str) -> Adapter:
-    """Return the adapter of the dataset that a spec names."""
+    """Return the adapter of the dataset that a spec names: a registered one, or a folder of the user's own."""
     name, *pairs = spec.split(":")
+    if _is_folder(name):
+        cls = load(DATASETS, FOLDER)
+        own: Adapter = cls(place=Path(name), **options.parse(name, pairs, cls))
+        return own
     cls = load(DATASETS, name)
     made: Adapter = cls(**options.parse(name, pairs, cls))
     return made
+
+
+def _is_folder(name: str) -> bool:
+    """Return whether a dataset is named by a path: with a separator, or a folder that is called as no dataset is."""
+    return "/" in name or os.sep in name or (name not in _entries(DATASETS) and Path(name).is_dir())
 
 
 def expand(group: str, text: str) -> list[str]:
@@ -85,7 +98,7 @@ def expand(group: str, text: str) -> list[str]:
         specs += [n for n in names(group) if load(group, n).in_all] if part == "all" else [part]
     canonical = []
     for name, *pairs in (spec.split(":") for spec in specs):
-        cls = load(group, name)
+        cls = load(group, FOLDER if group == DATASETS and _is_folder(name) else name)
         if pairs and pairs[-1] in getattr(cls, "extras", ()):
             pairs.pop()  # a row of the same cell
         canonical.append(options.canonical(name, options.parse(name, pairs, cls), cls))

@@ -42,6 +42,11 @@ class Adapter(ABC):
     """Whether `--datasets all` includes it."""
 
     @property
+    def folder(self) -> Path | None:
+        """Its folder, where it is known without `--data`."""
+        return None
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """The registered name."""

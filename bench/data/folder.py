@@ -1,0 +1,191 @@
+"""Any 2D segmentation data: a folder with `images/`, `masks/` and who the patients are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.data import volume
+from bench.data.adapter import Adapter, Item, unit_image
+from bench.data.case import Sample
+from bench.data.slices import pixels
+from bench.errors import UsageError
+from bench.options import option
+
+RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+SUFFIXES = (*RASTER, ".dcm", ".npy", *volume.SUFFIXES)
+PATIENT = "{patient}"
+PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each image is one"
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Of red, green and blue (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class Folder(Adapter):
+    """`--datasets path/to/folder`: images and masks of one stem, and `patients.csv` (file, patient) or a pattern."""
+
+    pattern: str = option("", PATTERN, free=True)
+    foreground: str = option("", "mask values that are foreground, joined by +; the one beside 0 where not given")
+    largest: int = option(8192, "longest side in pixels that an image may have", low=1)
+    place: Path | None = None
+    """The folder."""
+
+    in_all = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder."""
+        return self.place
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, made safe."""
+        own = self.place.resolve().name if self.place else ""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", own).strip("-.") or "folder"
+
+    @property
+    def title(self) -> str:
+        """The folder's own name."""
+        return self.name
+
+    def rules(self) -> dict[str, Any]:
+        """Return the options; grey is luminance."""
+        return {"layout": "folder-1", "pattern": self.pattern, "foreground": self.foreground, "largest": self.largest}
+
+    def items(self, root: Path) -> list[Item]:
+        """List the images; one without a mask, or without a patient, is left out and said so."""
+        images, masks = (_by_stem(root, name) for name in ("images", "masks"))
+        who = self._patients(root)
+        items = []
+        for stem, path in images.items():
+            patient = who(path)
+            if path.resolve() != path and not path.resolve().is_relative_to(root.resolve()):
+                items.append(Item(patient or stem, left_out=f"{path} leads out of {root}; copy it there"))
+            elif stem not in masks:
+                items.append(Item(patient or stem, (path,), left_out="there is no mask of this name in masks/; add it"))
+            elif not patient:
+                items.append(Item(stem, (path,), left_out=f"no patient is known for it; {self._how(root)}"))
+            else:
+                items.append(Item(patient, (path, masks[stem])))
+        return items
+
+    def _patients(self, root: Path) -> Any:
+        """Return a function from an image's path to its patient, empty where unknown."""
+        table = root / "patients.csv"
+        if table.is_file():
+            try:
+                rows = pd.read_csv(table, dtype=str).rename(columns=str.strip)
+                known = {Path(f.strip()).name.lower(): p.strip() for f, p in zip(rows.file, rows.patient, strict=True)}
+            except (ValueError, AttributeError, OSError) as error:
+                raise UsageError(f"{table} cannot be used ({error}); expected columns file and patient") from error
+            return lambda path: known.get(path.name.lower()) or known.get(volume.stem(path).lower(), "")
+        if PATIENT not in self.pattern:
+            raise UsageError(f"{root}: whose image is it? {self._how(root)}")
+        expression = re.escape(self.pattern).replace(re.escape(PATIENT), "(?P<patient>.+?)").replace(r"\*", ".*")
+        found = re.compile(expression)
+        return lambda path: match["patient"] if (match := found.fullmatch(volume.stem(path))) else ""
+
+    def _how(self, root: Path) -> str:
+        return (
+            f"write {root / 'patients.csv'} with the columns file and patient, or give a pattern: "
+            f"'{root}:pattern={{patient}}_*'; '{root}:pattern={{patient}}' where each image is a patient of its own"
+        )
+
+    def read(self, item: Item) -> Iterator[Sample]:
+        """Read one image and its mask."""
+        image_file, mask_file = item.files
+        (raw, spacing), (labels, _) = (_plane(path, self.largest) for path in item.files)
+        if labels.ndim == 3:
+            labels = labels.max(2)
+        grey = raw @ np.array(LUMINANCE) if raw.ndim == 3 else raw
+        if grey.shape != labels.shape:
+            raise UsageError(f"{mask_file} is {labels.shape}, {image_file} is {grey.shape}; expected equal height and "
+                             "width: export the pair again")  # fmt: skip
+        yield Sample(
+            id=re.sub(r"[^A-Za-z0-9._-]", "_", volume.stem(image_file)),
+            patient=item.patient,
+            image=unit_image(grey, image_file),
+            mask=self._mask(labels, mask_file),
+            spacing=spacing,
+        )
+
+    def _mask(self, labels: NDArray[Any], file: Path) -> NDArray[np.uint8]:
+        values = np.unique(labels)
+        if not np.isfinite(values).all() or (values != np.rint(values)).any():
+            raise UsageError(f"{file}: values are not whole numbers; expected labels, not probabilities")
+        beside = [int(value) for value in values if value != 0]
+        if self.foreground:
+            wanted = [int(value) for value in self.foreground.split("+") if value.isdigit()]
+            if len(wanted) != len(self.foreground.split("+")):
+                raise UsageError(f"foreground={self.foreground}: expected whole numbers joined by +, such as 1+2")
+        elif len(beside) > 1:
+            shown = ", ".join(map(str, beside[:6]))
+            raise UsageError(
+                f"{file}: holds the values {shown} beside 0; say which are foreground: foreground={beside[0]}"
+            )
+        else:
+            wanted = beside
+        mask: NDArray[np.uint8] = np.isin(labels, wanted).astype(np.uint8)
+        return mask
+
+
+def _by_stem(root: Path, name: str) -> dict[str, Path]:
+    """Return the files of a folder by their stems.
+
+    Raises:
+        UsageError: It is not there, it is empty, or two files differ in case or suffix alone.
+    """
+    folder = root / name
+    files = [p for p in sorted(folder.iterdir()) if p.name.lower().endswith(SUFFIXES)] if folder.is_dir() else []
+    if not files:
+        raise UsageError(
+            f"{root} has no {name}/ with files in it; expected images/ and masks/ of {', '.join(SUFFIXES)}"
+        )
+    found: dict[str, Path] = {}
+    for path in files:
+        other = found.setdefault(volume.stem(path).lower(), path)
+        if other != path:
+            raise UsageError(f"{path} and {other.name} have one name; expected one file a case: rename or remove one")
+    return found
+
+
+def _plane(path: Path, largest: int) -> tuple[NDArray[Any], tuple[float, float] | None]:
+    """Return a file's values (H, W) or (H, W, 3), and mm a pixel (row, column) where it says so."""
+    name = path.name.lower()
+    if name.endswith(RASTER):
+        return pixels(path, palette=path.parent.name != "images", largest=largest), None
+    try:
+        values, spacing = _scientific(path, name)
+    except UsageError:
+        raise
+    except Exception as error:  # the readers raise what they like
+        raise UsageError(f"{path} cannot be read ({error}); expected one whole 2D image: copy it again") from error
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or max(values.shape) > largest:
+        raise UsageError(f"{path}: shape {values.shape}, expected one 2D image of {largest} a side at most")
+    return values, spacing
+
+
+def _scientific(path: Path, name: str) -> tuple[NDArray[Any], tuple[float, float] | None]:
+    if name.endswith(".npy"):
+        return np.squeeze(np.load(path, allow_pickle=False)), None
+    if name.endswith(".dcm"):
+        import pydicom
+
+        film = pydicom.dcmread(path)
+        values = film.pixel_array.astype(np.float64)
+        if film.get("PhotometricInterpretation") == "MONOCHROME1":
+            values = values.max() - values
+        mm = film.get("PixelSpacing") or film.get("ImagerPixelSpacing")
+        return values, (float(mm[0]), float(mm[1])) if mm else None
+    import SimpleITK
+
+    image = SimpleITK.ReadImage(str(path))
+    values = np.squeeze(SimpleITK.GetArrayFromImage(image))
+    return values, (float(image.GetSpacing()[1]), float(image.GetSpacing()[0]))

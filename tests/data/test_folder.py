@@ -1,0 +1,182 @@
+"""A user's own folder: any format, grey or colour, patients by a table or a pattern."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from bench import plan, registry
+from bench.config import load_profile
+from bench.data import cache
+from bench.data.case import Dataset
+from bench.errors import UsageError
+from tests.conftest import picture
+
+
+def dicom(path: Path, values: np.ndarray, photometric: str = "MONOCHROME2") -> None:
+    film = pydicom.Dataset()
+    film.file_meta = pydicom.dataset.FileMetaDataset()
+    film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    film.file_meta.MediaStorageSOPClassUID = film.SOPClassUID = SecondaryCaptureImageStorage
+    film.file_meta.MediaStorageSOPInstanceUID = film.SOPInstanceUID = generate_uid()
+    film.Rows, film.Columns = values.shape
+    film.SamplesPerPixel, film.BitsAllocated, film.BitsStored, film.HighBit = 1, 16, 16, 15
+    film.PixelRepresentation, film.PhotometricInterpretation = 0, photometric
+    film.PixelSpacing = [0.7, 0.5]
+    film.PixelData = values.astype(np.uint16).tobytes()
+    film.save_as(path, enforce_file_format=True)
+
+
+def nifti(path: Path, values: np.ndarray) -> None:
+    nibabel.save(nibabel.Nifti1Image(values.T[:, :, None].astype(np.int16), np.diag([0.5, 0.7, 1, 1])), path)
+
+
+def mha(path: Path, values: np.ndarray) -> None:
+    image = SimpleITK.GetImageFromArray(values.astype(np.uint16))
+    image.SetSpacing((0.5, 0.7))
+    SimpleITK.WriteImage(image, str(path))
+
+
+WRITERS: dict[str, Callable[[Path, np.ndarray], Any]] = {
+    "png": lambda p, v: Image.fromarray(v).save(p),
+    "jpg": lambda p, v: Image.fromarray(v).save(p, quality=100),
+    "tif": lambda p, v: Image.fromarray(v.astype(np.float32)).save(p),
+    "npy": lambda p, v: np.save(p, v),
+    "dcm": dicom,
+    "nii.gz": nifti,
+    "mha": mha,
+}
+
+
+def folder(root: Path, patients: int = 5, kinds: tuple[str, ...] = ("png",)) -> Path:
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    for number in range(patients):
+        for each in range(2):
+            image, labels = picture(2 * number + each)
+            kind = kinds[(2 * number + each) % len(kinds)]
+            WRITERS[kind](root / "images" / f"p{number}_{each}.{kind}", image)
+            Image.fromarray((labels > 0).astype(np.uint8) * 255).save(root / "masks" / f"p{number}_{each}.png")
+    return root
+
+
+def prepared(spec: str) -> Dataset:
+    adapter = registry.dataset(spec)
+    return cache.load(cache.prepare(adapter, adapter.folder or Path()))
+
+
+def test_every_format_gives_the_same_case(tmp_path: Path) -> None:
+    plain = prepared(f"{folder(tmp_path / 'plain')}:pattern={{patient}}_*")
+    assert plain.patients == ["p0", "p1", "p2", "p3", "p4"]
+    assert [case.id for case in plain.cases] == [f"p{n}_{i}" for n in range(5) for i in range(2)]
+    mixed = prepared(f"{folder(tmp_path / 'mixed', kinds=tuple(WRITERS))}:pattern={{patient}}_*")
+    for index, case in enumerate(mixed.cases):
+        np.testing.assert_array_equal(mixed.mask(index), plain.mask(index))
+        np.testing.assert_allclose(mixed.image(index) / 65535, plain.image(index) / 65535, atol=0.03)
+        kind = list(WRITERS)[index % len(WRITERS)]
+        assert case.spacing == (pytest.approx((0.7, 0.5)) if kind in ("dcm", "nii.gz", "mha") else None)
+
+
+def test_colour_becomes_luminance_and_inverted_films_are_turned(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    image, _ = picture(0)
+    Image.fromarray(np.repeat(image[..., None], 3, 2)).save(root / "images" / "p0_0.png")
+    (root / "images" / "p0_1.png").unlink()
+    dicom(root / "images" / "p0_1.dcm", 255 - picture(1)[0], "MONOCHROME1")
+    same = prepared(f"{folder(tmp_path / 'plain')}:pattern={{patient}}_*")
+    dataset = prepared(f"{root}:pattern={{patient}}_*")
+    for index in (0, 1):
+        np.testing.assert_allclose(dataset.image(index) / 65535, same.image(index) / 65535, atol=0.02)
+
+
+def test_patients_come_from_a_table(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    rows = "".join(f"p{n}_{i}.png,Smith{n}\n" for n in range(5) for i in range(2) if (n, i) != (4, 1))
+    (root / "patients.csv").write_text(f"file,patient\n{rows}")
+    dataset = prepared(str(root))
+    assert dataset.patients == [f"Smith{n}" for n in range(5)]
+    (line,) = dataset.left_out
+    assert re.search(r"p4_1.png: no patient is known for it; write .*patients.csv", line)
+
+
+def test_foreground_is_named_where_masks_hold_several_values(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    labels = np.zeros((60, 44), np.uint8)
+    labels[:10], labels[20:30], labels[40:] = 1, 2, 3
+    for path in (root / "masks").iterdir():
+        Image.fromarray(labels).save(path)
+    with pytest.raises(UsageError, match=r"holds the values 1, 2, 3 beside 0; say which are foreground: foreground=1"):
+        prepared(f"{root}:pattern={{patient}}_*")
+    assert prepared(f"{root}:pattern={{patient}}_*:foreground=1+3").mask(0).sum() == 30 * 44
+
+
+def test_nobody_is_taken_for_a_patient_unasked(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    with pytest.raises(UsageError, match=r"whose image is it\? write .*patients.csv .*pattern=\{patient\}_\*"):
+        prepared(str(root))
+    assert len(prepared(f"{root}:pattern={{patient}}").patients) == 10
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no mask": (lambda r: (r / "masks" / "p1_0.png").unlink(), r"p1_0.png: there is no mask of this name"),
+    "truncated": (lambda r: (r / "images" / "p1_0.png").write_bytes(b"\x89PNG"), r"p1_0.png cannot be decoded"),
+    "other size": (lambda r: Image.new("L", (9, 9)).save(r / "masks" / "p1_0.png"), r"is \(9, 9\), .*is \(60, 44\)"),
+    "pickle": (lambda r: _swap(r, "npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True)),
+               r"p1_0.npy cannot be read"),
+    "volume": (lambda r: _swap(r, "npy", lambda p: np.save(p, np.zeros((5, 6, 7)))),
+               r"shape \(5, 6, 7\), expected one 2D"),
+    "no DICOM": (lambda r: _swap(r, "dcm", lambda p: p.write_bytes(b"abc")), r"p1_0.dcm cannot be read"),
+}  # fmt: skip
+
+
+def _swap(root: Path, suffix: str, write: Callable[[Path], Any]) -> None:
+    (root / "images" / "p1_0.png").unlink()
+    write(root / "images" / f"p1_0.{suffix}")
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_files_are_left_out_and_the_others_go_on(what: str, tmp_path: Path) -> None:
+    damage, message = BAD[what]
+    root = folder(tmp_path / "own")
+    damage(root)
+    dataset = prepared(f"{root}:pattern={{patient}}_*")
+    (line,) = dataset.left_out
+    assert re.search(message, line), line
+    assert "\n" not in line
+    assert len(dataset.cases) == 9
+
+
+def test_two_images_of_one_name_in_another_case_are_refused(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    Image.fromarray(picture(0)[0]).save(root / "images" / "P1_0.tif")
+    with pytest.raises(UsageError, match=r"have one name; expected one file a case"):
+        prepared(f"{root}:pattern={{patient}}_*")
+
+
+def test_a_path_is_a_dataset_of_a_run_and_its_name_is_the_folders(tmp_path: Path) -> None:
+    root = folder(tmp_path / "my data (2)")
+    spec = f"{root}:pattern={{patient}}_*"
+    (found,) = plan.find(registry.expand(registry.DATASETS, spec), None, load_profile("smoke"))
+    assert (found.adapter.name, found.root) == ("my-data-2", root)
+    with pytest.raises(UsageError, match=r"is not there; expected a folder with images/ and masks/"):
+        plan.find([str(tmp_path / "none")], None, load_profile("smoke"))
+
+
+def test_ct_pri_may_lie_in_either_layout(tmp_path: Path, slices: Callable[..., Path]) -> None:
+    folder(tmp_path / "own" / "ct-pri")
+    adapter = registry.dataset("ct-pri:pattern={patient}_*")
+    assert len(cache.load(cache.prepare(adapter, tmp_path / "own" / "ct-pri")).patients) == 5
+    (slices() / "mr").rename(tmp_path / "ct-pri")
+    for path in (tmp_path / "ct-pri" / "labels").iterdir():
+        Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8)).save(path)
+    assert len(cache.load(cache.prepare(registry.dataset("ct-pri"), tmp_path / "ct-pri")).patients) == 6
