@@ -164,7 +164,7 @@ class Planned(nn.Module):
             )
             with torch.autocast(image.device.type, dtype=HALF.get(image.device.type), enabled=False):
                 logits: Tensor = predictor.predict_sliding_window_return_logits(image[:, None])
-        return logits[:, 0]
+        return logits[:, 0].float()  # kept in half precision, which bfloat16 autocast refuses
 
 
 def patches(image: Tensor, mask: Tensor, size: tuple[int, int], rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -294,7 +294,7 @@ class NNUNet(Method):
             logits = [predict(planned, each) for each in image]
         else:
             logits = [planned.slide(each, mirrored=False) for each in self.inputs.enter(image)]
-        return torch.stack(logits).float().softmax(1)[:, 1:]
+        return torch.stack(logits).softmax(1)[:, 1:]
 
     def fit(self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report) -> nn.Module:
         """Return the network that nnU-Net's own trainer trained."""

@@ -123,5 +123,5 @@ def predict(planned: Planned, image: Tensor) -> Tensor:
     full = torch.zeros(2, *image.shape[1:], device=image.device)
     full[1] = -torch.inf
     (top, bottom), (left, right) = properties["bbox_used_for_cropping"][1:]
-    full[:, top:bottom, left:right] = logits.float()
+    full[:, top:bottom, left:right] = logits
     return full

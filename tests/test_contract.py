@@ -160,3 +160,27 @@ def test_weights_that_are_no_numbers_give_a_loss_that_is_none(name: str) -> None
         for weight in subject.net.parameters():
             weight.fill_(float("nan"))
     assert torch.isnan(subject.loss(*pair((64, 48), 2), "step", 0))  # the training loop then says where it stopped
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", METHODS)
+def test_trains_and_answers_in_half_precision(name: str, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    plain = trainee(name)
+    if not plain.method.bf16:
+        pytest.skip(f"{name} is never run in half precision")
+    where = torch.device(device)
+    net = plain.net.to(where).to(memory_format=torch.channels_last)
+    subject = replace(plain, net=net, device=where, precision="bfloat16")
+    image, mask = (values.to(where) for values in pair((64, 48), 2))
+    subject.net.train()
+    loss = subject.loss(image, mask, "step", 0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in subject.net.parameters() if p.grad is not None)
+    subject.net.eval()
+    with torch.inference_mode(), subject.autocast():
+        answer = subject.method.predict(subject.net, image[:1], generator(where, 35, "predict", "c"))
+    assert answer.shape == image[:1].shape
+    assert 0 <= answer.min() <= answer.max() <= 1
