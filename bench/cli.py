@@ -229,6 +229,27 @@ def data_list(
     _print_json(rows) if as_json else show.print_datasets(rows, _console())
 
 
+@data_app.command("check")
+def data_check(
+    datasets: Datasets = "all", data: Data = None, profile: PhantomsOf = "cpu", as_json: Json = False
+) -> None:
+    """Look for what spoils a result: damage, twins of two patients, odd masks, flipped cases, what was left out.
+
+    Exit code 1 where results cannot be believed before something is mended.
+
+    Examples:
+
+        bench data check --data ~/spine
+
+        bench data check --datasets path/to/folder --json
+    """
+    from bench.commands import show
+
+    rows = show.check(datasets, data, profile)
+    _print_json(rows) if as_json else show.print_check(rows, _console())
+    raise typer.Exit(1 if any(row["grave"] for row in rows) else 0)
+
+
 @data_app.command("preview")
 def data_preview(
     datasets: Datasets = "all",

@@ -140,6 +140,31 @@ def datasets(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any
     return rows
 
 
+def check(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
+    """Return what is found in each dataset; what is not prepared yet is."""
+    from dataclasses import asdict
+
+    from bench.data import check as checks
+
+    found = plan.find(registry.expand(registry.DATASETS, wanted), data, load_profile(profile))
+    rows = []
+    with preparing(Console(stderr=True)) as progress:
+        for each in found:
+            folder = Path(plan.prepare(each, machine.cores(), progress).cache)
+            findings = [{"dataset": each.adapter.name, **asdict(finding)} for finding in checks.check(folder)]
+            rows += findings or [{"dataset": each.adapter.name, "kind": "well", "cases": [], "text": "nothing found",
+                                  "grave": False}]  # fmt: skip
+    return rows
+
+
+def print_check(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the findings, a line each."""
+    for row in rows:
+        style = "bold red" if row["grave"] else "bold"
+        line = Text.assemble((f"{row['dataset']}: {row['kind']}", style), f"  {row['text']}")
+        console.print(line, highlight=False, soft_wrap=True)
+
+
 def print_datasets(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the datasets as a table."""
     table = Table("name", "source", "patients", "cases", "width x height", "spacing", "digest")
