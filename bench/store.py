@@ -59,7 +59,11 @@ class Store:
         """Return the dataset's splits; the first call writes them down, later calls read them back."""
         path = self._split(profile, dataset, folds)
         if not path.is_file():
-            _replace(path, write_splits(make_splits(patients, folds, official)))
+            try:
+                made = make_splits(patients, folds, official)
+            except UsageError as error:
+                raise UsageError(f"{dataset.name}: {error}") from error
+            _replace(path, write_splits(made))
         return read_splits(path, patients)
 
     def has_split(self, profile: Profile, dataset: DatasetRef, folds: int) -> bool:

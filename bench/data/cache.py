@@ -38,14 +38,14 @@ def find(adapter: Adapter, root: Path) -> Path | None:
 
 def _items(adapter: Adapter, root: Path) -> list[Item]:
     items = adapter.items(root)
-    patients = {item.patient for item in items if not item.left_out}
-    if len(patients) < 3:
-        raise UsageError(_too_few(root, patients))
+    if all(item.left_out for item in items):
+        raise UsageError(_reason(items[0]) if items else f"{root}: nothing is in it; expected images with masks")
     return items
 
 
-def _too_few(root: Path, patients: set[str]) -> str:
-    return f"{root}: {len(patients)} patient(s), expected at least three (one each to train, validate and test on)"
+def _reason(item: Item) -> str:
+    """Return why an item is left out, with its file."""
+    return f"{item.files[0]}: {item.left_out}" if item.left_out and item.files else item.left_out
 
 
 def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
@@ -60,7 +60,7 @@ def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = la
     """Return the folder of the prepared dataset, reading the source only if it changed since last time.
 
     Raises:
-        UsageError: A file is not what the layout says, fewer than three patients, or the cache is not writable.
+        UsageError: The layout is not there, no case can be used, or the cache is not writable.
     """
     items = _items(adapter, root)
     folder = _folder(adapter, root, items)
@@ -90,7 +90,7 @@ class _Read:
 
 def _read(work: tuple[Adapter, Item, Path]) -> _Read:
     adapter, item, root = work
-    samples, why = [], f"{item.files[0]}: {item.left_out}" if item.left_out and item.files else item.left_out
+    samples, why = [], _reason(item)
     if not why:
         try:
             samples = list(adapter.read(item))
@@ -148,9 +148,8 @@ def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: in
                 images.write(pixels)
                 masks.write(mask)
                 foreground += int(sample.mask.sum())
-    if len({case.patient for case in cases}) < 3:
-        more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
-        raise UsageError(left_out[0] + more if left_out else _too_few(root, {case.patient for case in cases}))
+    if not cases:
+        raise UsageError(left_out[0] + (f" ({len(left_out)} in all)" if len(left_out) > 1 else ""))
     with (work / "cases.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
