@@ -229,6 +229,28 @@ def data_list(
     _print_json(rows) if as_json else show.print_datasets(rows, _console())
 
 
+@data_app.command("prepare")
+def data_prepare(
+    dataset: Annotated[str, typer.Argument(help="A name with options.")],
+    source: Annotated[Path, typer.Option("--from", help="The dataset's own folder.")],
+    as_json: Json = False,
+) -> None:
+    """Read a dataset into the cache, and say what was read: the manifest, with what was left out.
+
+    A run does this by itself; here it is done once, with progress, before the runs.
+
+    Examples:
+
+        bench data prepare mr --from ~/spider
+
+        bench data prepare ct-verse:vertebrae=5 --from ~/verse --json
+    """
+    from bench.commands import show
+
+    manifest = show.prepare(dataset, source)
+    _print_json(manifest) if as_json else show.print_manifest(manifest, _console())
+
+
 @data_app.command("check")
 def data_check(
     datasets: Datasets = "all", data: Data = None, profile: PhantomsOf = "cpu", as_json: Json = False

@@ -489,6 +489,25 @@ def test_data_list_and_preview(bench: Bench, slices: Make) -> None:
         assert min(sheet.size) > 300
 
 
+def test_data_prepare_and_check_tell_what_was_read_and_what_is_odd(bench: Bench, slices: Make) -> None:
+    data = slices()
+    (data / "mr" / "labels" / "3_0.png").unlink()
+    out = bench("data", "prepare", "mr", "--from", str(data / "mr"))
+    assert "mr: 6 patients, 11 cases of 44x60 pixels" in out
+    assert "3_0.png is not there" in out
+    manifest = json.loads(bench("data", "prepare", "mr", "--from", str(data / "mr"), "--json"))
+    assert len(manifest["files"]) == 22
+    path = data / "mr" / "images" / "1_0.png"
+    assert manifest["files"]["images/1_0.png"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "mr: left out" in bench("data", "check", "--datasets", "mr", "--data", str(data))
+    for part in ("images", "labels"):
+        shutil.copy(data / "mr" / part / "1_0.png", data / "mr" / part / "5_0.png")
+    told = bench("data", "check", "--datasets", "mr", "--data", str(data), "--json", code=1)
+    rows, _ = json.JSONDecoder().raw_decode(told)
+    assert [row["kind"] for row in rows if row["grave"]] == ["identical"]
+    assert "--from nowhere is not there" in bench("data", "prepare", "mr", "--from", "nowhere", code=2)
+
+
 def test_doctor_and_methods_tell(bench: Bench) -> None:
     checks = {check["name"]: check for check in json.loads(bench("doctor", "--json"))}
     assert checks["versions"]["ok"]

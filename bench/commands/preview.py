@@ -34,15 +34,15 @@ def write(wanted: str, data: Path | None, profile: str, folder: Path, console: C
 
 
 def sheet(dataset: Dataset, path: Path) -> None:
-    """Draw up to eight cases of as many patients as there are; image above, with contour below."""
+    """Draw up to eight cases, of eight patients where there are so many; image above, with contour below."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     first = {case.patient: index for index, case in reversed(list(enumerate(dataset.cases)))}
-    order = [*sorted(first.values()), *sorted(set(range(len(dataset.cases))) - set(first.values()))]
-    picked = sorted(order[i] for i in np.unique(np.linspace(0, min(len(order), len(first)) - 1, SHOWN).astype(int)))
+    order = sorted(first.values()) if len(first) >= SHOWN else list(range(len(dataset.cases)))
+    picked = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
     aspect = np.median([dataset.cases[i].height / dataset.cases[i].width for i in picked])
     size = (1.7 * len(picked), 1.7 * 2 * aspect + 0.7)
     figure, axes = plt.subplots(2, len(picked), figsize=size, squeeze=False, layout="constrained")

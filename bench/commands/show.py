@@ -18,6 +18,7 @@ from rich.text import Text
 from bench import machine, options, plan, registry
 from bench.config import load_profile
 from bench.data import cache
+from bench.errors import UsageError
 from bench.store import Store
 
 
@@ -138,6 +139,32 @@ def datasets(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any
                 "folder": str(each.root.resolve()) if each.root else None,
             })  # fmt: skip
     return rows
+
+
+def prepare(spec: str, source: Path) -> dict[str, Any]:
+    """Prepare the dataset of a folder, and return its manifest and where it lies.
+
+    Raises:
+        UsageError: There is no such dataset or folder, or it cannot be prepared.
+    """
+    if not source.is_dir():
+        raise UsageError(f"--from {source} is not there; expected the folder that the dataset lies in")
+    found = plan.Found(registry.dataset(spec), source)
+    with preparing(Console(stderr=True)) as progress:
+        folder = Path(plan.prepare(found, machine.cores(), progress).cache)
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return {**manifest, "prepared": str(folder)}
+
+
+def print_manifest(manifest: dict[str, Any], console: Console) -> None:
+    """Print what was read, and what was left out."""
+    sizes = [f"{width}x{height}" for width, height in manifest["sizes"]]
+    shown = ", ".join(sizes[:3]) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "")
+    console.print(f"{manifest['name']}: {manifest['patients']} patients, {manifest['cases']} cases of {shown} pixels, "
+                  f"{100 * manifest['foreground_share']:.1f} % foreground, digest {manifest['digest'][:8]}",
+                  highlight=False, soft_wrap=True)  # fmt: skip
+    print_left_out(manifest["name"], manifest["left_out"], console)
+    console.print(f"Manifest: {Path(manifest['prepared']) / 'manifest.json'}", highlight=False, soft_wrap=True)
 
 
 def check(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
