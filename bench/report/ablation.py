@@ -16,7 +16,7 @@ from bench.config import DatasetRef
 from bench.errors import UsageError
 from bench.options import shown
 from bench.report import notes
-from bench.report.latex import escape, standalone
+from bench.report.latex import escape, notes_under, standalone
 from bench.report.tables import METRICS, TITLES
 from bench.store import Store
 
@@ -238,9 +238,8 @@ def latex(table: Ablation) -> str:
         rf"\begin{{tabular}}{{l{'rr' * len(METRICS)}}}\toprule Effect & {metrics} \\ \midrule",
         *effects,
         r"\bottomrule\end{tabular}}",
-        rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {escape(_EFFECTS)} "
-        rf"{' '.join(escape(note) for note in table.notes)}\end{{minipage}}",
         r"\end{table}",
+        *notes_under([_EFFECTS, *table.notes]),
     ])  # fmt: skip
 
 

@@ -37,3 +37,8 @@ def standalone(body: Sequence[str], *options: str) -> str:
         r"\expandafter\ifx\csname benchalone\endcsname\relax\else\end{document}\fi",
         "",
     ])  # fmt: skip
+
+
+def notes_under(lines: Sequence[str]) -> list[str]:
+    """Return notes as small paragraphs for after a table: a float that holds them may outgrow the page and be cut."""
+    return [r"{\footnotesize", *(rf"\noindent {escape(line)}\par" for line in lines), "}"]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.report import notes
 from bench.report.figures import panels, point_style, save
-from bench.report.latex import escape, standalone
+from bench.report.latex import escape, notes_under, standalone
 from bench.report.tables import Table
 from bench.store import Store
 
@@ -121,9 +121,7 @@ def latex(frame: pd.DataFrame, table: Table) -> str:
             *body,
             r"\bottomrule\end{tabular}}",
             r"\end{table}",
-            r"{\footnotesize\noindent",
-            *(rf"{escape(line)}\par" for line in differences(frame)),  # outside the float, which must fit a page
-            "}",
+            *notes_under(differences(frame)),
         ],
         "landscape",
     )

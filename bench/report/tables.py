@@ -11,7 +11,7 @@ import pandas as pd
 from bench.errors import UsageError
 from bench.registry import DATASETS, load
 from bench.report import notes
-from bench.report.latex import escape, standalone
+from bench.report.latex import escape, notes_under, standalone
 from bench.store import Store
 
 Record = dict[str, Any]
@@ -175,7 +175,6 @@ def latex(table: Table) -> str:
     for title, cells in _rows(table):
         texts = [rf"\textbf{{{escape(text)}}}" if best else escape(text) for text, best in cells]
         body.append(rf"{escape(title)} & {' & '.join(texts)} \\")
-    under = " ".join(escape(note) for note in [*table.notes, *failures(table)])
     return standalone([
         r"\begin{table}[t]\centering",
         rf"\caption{{{escape(caption(table))}}}",
@@ -187,8 +186,8 @@ def latex(table: Table) -> str:
         rf"Method & {heads} \\ \midrule",
         *body,
         r"\bottomrule\end{tabular}}",
-        rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {under}\end{{minipage}}",
         r"\end{table}",
+        *notes_under([*table.notes, *failures(table)]),
     ])  # fmt: skip
 
 
