@@ -210,11 +210,11 @@ def _curves(axis: Axes, results: Results) -> None:
         line = {r.evaluations: r.dice for s, r in results.items() if (s.scheduler, s.start) == (name, T)}
         axis.plot(*zip(*sorted(line.items()), strict=True), marker=marker, color=colour, label=title, **style)
     late = {s.start: r for s, r in results.items() if s.start < T}
-    for start, result in late.items():
-        place, full = (result.evaluations, result.dice), results[Setting("dpm", result.evaluations)].dice
+    for number, (start, result) in enumerate(late.items()):
+        place = (result.evaluations, result.dice)
         label = "DPM-Solver++ from t < T" if start == max(late) else None
         axis.plot(*place, MARKERS[3], color=COLOURS[3], label=label, **style)
-        side, align = (7, "left") if result.dice > full else (-7, "right")  # the curve falls from left to right
+        side, align = (7, "left") if number % 2 else (-7, "right")  # in turn, for they may lie close together
         axis.annotate(f"t = {start}", place, (side, 0), textcoords="offset points", va="center", ha=align, fontsize=8)
 
 
