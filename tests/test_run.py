@@ -157,7 +157,8 @@ def test_jobs_do_not_change_a_result(bench: Bench, slices: Make) -> None:
     bench.run(data, "unet,deeplabv3", "--jobs", "1", "--out", "one", "--report", "report-one")
     bench.run(data, "unet,deeplabv3", "--jobs", "2", "--out", "two", "--report", "report-two")
     assert digests(bench.home / "one", *RESULTS) == digests(bench.home / "two", *RESULTS)
-    assert digests(bench.home / "report-one", "*") == digests(bench.home / "report-two", "*")
+    reports = ("table1-*", "figure8-*")  # the ledger holds times
+    assert digests(bench.home / "report-one", *reports) == digests(bench.home / "report-two", *reports)
 
 
 @pytest.mark.parametrize("killed", ["launcher and cells", "launcher alone"])

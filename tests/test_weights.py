@@ -63,7 +63,7 @@ def test_paths_may_be_relative_or_of_the_home_and_be_links(given: Path, monkeypa
 def test_a_file_is_read_once(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights.enter(str(given))
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "_sha256", lambda file: pytest.fail("read again"))
+        patch.setattr(weights, "file_sha256", lambda path: pytest.fail("read again"))
         assert weights.enter(str(given)) == ABC[:16]
     given.write_bytes(b"abcd")
     assert weights.enter(str(given)) != ABC[:16]
