@@ -53,11 +53,9 @@ def fit(work: Path, subject: Trainee, report=lambda status: None):  # noqa: ANN0
     return progress, {k: v.clone() for k, v in subject.net.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", ["verdiff", "medsegdiff"])
-def test_an_interrupted_diffusion_ends_bit_identical(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also with an average of weights that is no optimiser's business."""
+@pytest.mark.parametrize("name", ["verdiff", "medsegdiff", "nnunet", "sam", "swin_unet"])
+def test_an_interrupted_method_ends_bit_identical(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with an average of weights that is no optimiser's business, and with a schedule of the method's own."""
     method = registry.method(name, "tiny")
     _, weights = fit(tmp_path / "whole", trainee(method, steps=12, validate_every=4))
     monkeypatch.setattr("bench.train.CHECKPOINT_SECONDS", 0.0)
