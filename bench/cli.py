@@ -152,7 +152,7 @@ def report(
     profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
     to: ReportTo = Path("reports"),
 ) -> None:
-    """Write table 1 (Markdown, LaTeX, CSV), figure 8 (PNG, PDF) and the diffusions' stages from finished cells.
+    """Write table 1, the fairness ledger, the figures and the diffusions' stages from finished cells.
 
     Examples:
 

@@ -2,8 +2,8 @@
 
 Taken from the library as it is: the planner with its rules for patch, stages, features and normalisation; the network;
 Dice + cross entropy over all deep-supervision outputs; SGD with Nesterov momentum and polynomial decay; sliding-window
-prediction with Gaussian weights and mirroring. Two heads with softmax, as nnU-Net has for labels; its single head by
-regions is for labels that overlap. `recipe=native` is its whole trainer, in `methods.nnunet_native`.
+prediction with Gaussian weights, mirrored where training mirrored. Two heads with softmax, as nnU-Net has for labels;
+its single head by regions is for labels that overlap. `recipe=native` is its whole trainer, in `methods.nnunet_native`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench.options import option
 
 DATASET = "Dataset001_cases"
 LABELS = {
-    "channel_names": {"0": "grey"},  # z-score; "CT" would clip to percentiles that 8-bit slices no longer have
+    "channel_names": {"0": "grey"},  # z-score; "CT" is for Hounsfield units, which prepared cases no longer have
     "labels": {"background": 0, "vertebra": 1},
     "file_ending": ".png",
     "overwrite_image_reader_writer": "NaturalImage2DIO",
@@ -231,7 +231,8 @@ class NNUNet(Method):
                     "patches (nnU-Net: 1000 epochs of 250, on 50); one fold, no ensemble of five",
                     "planned from the training cases (nnU-Net: from the validation cases too)",
                     "trained on cases as the profile sizes them, with nnU-Net's own augmentation and batch; not on the "
-                    "shared stream; the last weights are tested; one process, so that it can be repeated")  # fmt: skip
+                    "shared stream; the last weights are tested; one process, so that it can be "
+                    "repeated; on a GPU in its own half precision")  # fmt: skip
         return (
             *planned,
             heads,

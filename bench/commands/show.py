@@ -114,7 +114,7 @@ def print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
             table.add_row(method, *row[2:9])
         console.print(table)
     for each in frame.drop_duplicates("method").to_dict("records"):
-        had = "; ".join(f"{name}: {each[name]}" for name in book.WORDS if each[name] != "none")
+        had = "; ".join(f"{name}: {each[name]}" for name in book.WORDS if each[name] not in ("none", "unknown"))
         if had:
             console.print(f"{each['method']} had {had}", markup=False, highlight=False)
     for line in book.differences(frame):

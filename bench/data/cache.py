@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.config import content_hash, safe_name
 from bench.data.adapter import Adapter, Item
@@ -108,19 +109,22 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _all(
-    adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress
-) -> Iterator[tuple[Item, _Read]]:
+def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> bytes:
+    """Return what a dataset's digest is made of, case after case: all that a method could see."""
+    return repr(asdict(case)).encode() + image.tobytes() + mask.tobytes()
+
+
+def _all(adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress) -> Iterator[_Read]:
     """Yield what came of each item, in their order, read by `jobs` processes."""
     tasks = [(adapter, item, root) for item in items]
     if jobs == 1 or len(items) < 8:
-        for done, (item, task) in enumerate(zip(items, tasks, strict=True), 1):
-            yield item, _read(task)
+        for done, task in enumerate(tasks, 1):
+            yield _read(task)
             progress(done, len(items))
         return
     with multiprocessing.get_context("forkserver").Pool(jobs) as pool:
-        for done, (item, read) in enumerate(zip(items, pool.imap(_read, tasks), strict=True), 1):
-            yield item, read
+        for done, read in enumerate(pool.imap(_read, tasks), 1):
+            yield read
             progress(done, len(items))
 
 
@@ -133,20 +137,19 @@ def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: in
     files: dict[str, str] = {}
     foreground = 0
     with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
-        for item, read in _all(adapter, root, items, jobs, progress):
+        for read in _all(adapter, root, items, jobs, progress):
             files |= read.files
             left_out += [read.why] if read.why else []
             for sample in read.samples:
                 height, width = sample.image.shape
-                case = Case(safe_name(sample.id, "case"), item.patient, height, width, sample.spacing)
+                case = Case(safe_name(sample.id, "case"), sample.patient, height, width, sample.spacing)
                 if case.id.lower() in seen:
                     raise UsageError(f"{adapter.name}: two cases are named {case.id}; expected one name a case")
                 seen.add(case.id.lower())
                 cases.append(case)
-                pixels, mask = sample.image.tobytes(), sample.mask.tobytes()
-                digest.update(repr(asdict(case)).encode() + pixels + mask)
-                images.write(pixels)
-                masks.write(mask)
+                digest.update(identity(case, sample.image, sample.mask))
+                images.write(sample.image.tobytes())
+                masks.write(sample.mask.tobytes())
                 foreground += int(sample.mask.sum())
     if not cases:
         raise UsageError(left_out[0] + (f" ({len(left_out)} in all)" if len(left_out) > 1 else ""))

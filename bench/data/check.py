@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,7 @@ def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
     """Compare the pixels with the digest that results are named by."""
     digest = hashlib.sha256()
     for index, case in enumerate(dataset.cases):
-        pixels = np.ascontiguousarray(dataset.image(index)).tobytes() + dataset.mask(index).tobytes()
-        digest.update(repr(asdict(case)).encode() + pixels)
+        digest.update(cache.identity(case, dataset.image(index), dataset.mask(index)))
     if digest.hexdigest() != json.loads((folder / "manifest.json").read_text())["digest"]:
         yield Finding(
             "damage", (), f"{folder} is not what was prepared: remove the folder and prepare again", grave=True

@@ -66,7 +66,7 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
         "dataset": table.columns[column],
         "title": table.methods[record["spec"]["method"]],
         "parameters": record["parameters"] / 1e6,
-        "idle_parameters": float(record["idle_parameters"]),
+        "idle_parameters": float("nan" if record["idle_parameters"] is None else record["idle_parameters"]),
         "multiply_adds": record["multiply_adds"] / 1e9,
         "steps": float(record["training"]["steps"]),
         "train_seconds": times["train_seconds"],

@@ -56,7 +56,9 @@ def collect(
         sizes = ", ".join(f"{key}={value}" for key, value in record["spec"]["options"].items())
         differs = "; ".join(record["deviations"]) or "nothing declared"
         rows = "".join(f" Its {row} comes from the same trained weights." for row in record["extras"])
-        had = "; ".join(f"{name}: {what}" for name, what in record["advantages"].items() if what != "none")
+        had = "; ".join(
+            f"{name}: {what}" for name, what in record["advantages"].items() if what not in ("none", "unknown")
+        )
         beyond = f" It has what others lack ({had})." if had else ""
         notes.append(f"{title} ({sizes}) differs from its source: {differs}.{rows}{beyond}")
     return notes

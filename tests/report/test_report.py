@@ -300,6 +300,12 @@ def test_results_from_before_the_ledger_have_their_place_in_it(store: Store, tmp
     )
 
 
+def test_a_gradient_that_nobody_saw_is_no_zero(store: Store, tmp_path: Path) -> None:
+    finished(store.root, "own", DICE["fcn"], own_training=True, certificate={"heads": []}, idle_parameters=None)
+    rows = ledger_of(store, tmp_path).set_index("title")
+    assert rows.loc["OWN [trained on data of its own making]", "idle_parameters"] == ""
+
+
 def test_seconds_against_dice_is_drawn(store: Store, tmp_path: Path) -> None:
     write(store, tmp_path)
     with Image.open(tmp_path / "cpu" / "seconds-phantom.png") as picture:
