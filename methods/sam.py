@@ -47,7 +47,7 @@ SIZES = {
     "b": Size(768, 12, 12),
     "l": Size(1024, 24, 16),
     "h": Size(1280, 32, 16),
-    "s": Size(96, 2, 3, patch=8),
+    "s": Size(96, 2, 3, patch=8, decoder=192),
     "t": Size(32, 2, 2, decoder=32),
 }
 
@@ -186,7 +186,7 @@ class SAM(Method):
     title = "SAM"
     source = "Kirillov et al.: Segment Anything, ICCV 2023, arXiv 2304.02643; segment-anything 1.0"
     inputs = Inputs(normalise="unit")
-    scales = {"small": {"size": "s", "image": 128}, "tiny": {"size": "t", "image": 64}}  # noqa: RUF012
+    scales = {"small": {"size": "s", "image": 112}, "tiny": {"size": "t", "image": 64}}  # noqa: RUF012
     needs = ("segment_anything",)
 
     def __post_init__(self) -> None:

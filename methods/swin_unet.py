@@ -157,7 +157,7 @@ class SwinUNet(Method):
     title = "Swin-Unet"
     source = "Cao et al.: Swin-Unet, ECCV Workshops 2022, arXiv 2105.05537; own code around timm's Swin blocks"
     scales = {  # noqa: RUF012 - a mapping nobody writes to
-        "small": {"width": 16, "window": 4, "patch": 2},
+        "small": {"width": 16, "window": 2, "patch": 4},
         "tiny": {"width": 8, "window": 2, "patch": 2},
     }
     needs = ("timm",)
