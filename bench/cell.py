@@ -217,6 +217,7 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "cases": {side: len(indexes) for side, indexes in sides.items()},
         "patients": {side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()},
         "left_out": len(data.dataset.left_out),
+        "official_test": bool(data.dataset.official) and cell.folds == 1,
         "versions": machine.versions(),
         "revision": machine.revision(),
         "device": torch.cuda.get_device_name(trainee.device) if cuda else machine.processor(),

@@ -162,17 +162,20 @@ class Cell:
     seed: int
     fold: int = 0
     folds: int = 1
-    """1 is the single 70/10/20 split; K > 1 is K-fold cross-validation."""
+    """1 is a single split; K > 1 is K-fold cross-validation."""
     split: str = ""
     """Content hash of the split that the cell uses."""
+    scheme: str = ""
+    """Name of the way it was split, beside the number of folds: `own-1f2e3d4c`, `fraction0.25`; empty is ours."""
     precision: str = "float32"
     """`float32`, or `bfloat16` where a device and the method allow autocast."""
     protocol: int = PROTOCOL
 
     @property
     def label(self) -> str:
-        """`f0-s35`, or `f2of5-s35` in a cross-validation."""
-        return f"f{self.fold}-s{self.seed}" if self.folds == 1 else f"f{self.fold}of{self.folds}-s{self.seed}"
+        """`f0-s35`, `f2of5-s35` in a cross-validation, `f0-s35-fraction0.25` under another scheme."""
+        of = f"of{self.folds}" if self.folds > 1 else ""
+        return f"f{self.fold}{of}-s{self.seed}" + (f"-{self.scheme}" if self.scheme else "")
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ from bench.config import SEED, Cell, DatasetRef, Profile, content_hash
 from bench.data import cache
 from bench.data.adapter import Adapter
 from bench.data.simulated import Simulated
+from bench.data.splits import Scheme
 from bench.errors import UsageError
 from bench.store import Store
 
@@ -86,7 +87,7 @@ def cells(
     datasets: Sequence[DatasetRef],
     methods: Sequence[str],
     store: Store,
-    folds: int,
+    scheme: Scheme,
     seeds: int,
     device: str = "cpu",
 ) -> list[Cell]:
@@ -101,9 +102,9 @@ def cells(
     matrix = []
     for dataset in dict.fromkeys(datasets):
         prepared = cache.load(Path(dataset.cache))
-        splits = store.splits(profile, dataset, prepared.patients, folds, prepared.official)
-        if len(splits) != folds:
-            raise UsageError(f"the split of {dataset.slug} has {len(splits)} folds, expected {folds}; remove it")
+        splits = store.splits(profile, dataset, prepared.patients, scheme, prepared.official)
+        if len(splits) != scheme.count:
+            raise UsageError(f"the split of {dataset.slug} has {len(splits)} folds, expected {scheme.count}; remove it")
         hashes = [content_hash(split.sides) for split in splits]
         matrix += [
             Cell(
@@ -113,8 +114,9 @@ def cells(
                 options=options[method],
                 seed=SEED + seed,
                 fold=fold,
-                folds=folds,
+                folds=scheme.count,
                 split=digest,
+                scheme=scheme.name,
                 precision="bfloat16" if method in autocast else "float32",
             )
             for seed in range(seeds)

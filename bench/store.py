@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.config import Cell, DatasetRef, Profile, content_hash
-from bench.data.splits import make_splits, read_splits, write_splits
+from bench.data.splits import Scheme, key, read_splits, write_splits
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,25 +53,25 @@ class Store:
         profile: Profile,
         dataset: DatasetRef,
         patients: Sequence[str],
-        folds: int,
+        scheme: Scheme,
         official: Collection[str] = (),
     ) -> list[Split]:
         """Return the dataset's splits; the first call writes them down, later calls read them back."""
-        path = self._split(profile, dataset, folds)
+        path = self._split(profile, dataset, scheme.count, scheme.name)
         if not path.is_file():
             try:
-                made = make_splits(patients, folds, official)
+                made = scheme.split(patients, official)
             except UsageError as error:
                 raise UsageError(f"{dataset.name}: {error}") from error
             _replace(path, write_splits(made))
         return read_splits(path, patients)
 
-    def has_split(self, profile: Profile, dataset: DatasetRef, folds: int) -> bool:
+    def has_split(self, profile: Profile, dataset: DatasetRef, scheme: Scheme) -> bool:
         """Return whether the dataset was split already, which every run does first."""
-        return self._split(profile, dataset, folds).is_file()
+        return self._split(profile, dataset, scheme.count, scheme.name).is_file()
 
-    def _split(self, profile: Profile, dataset: DatasetRef, folds: int) -> Path:
-        return self._dataset(profile, dataset) / ("split.csv" if folds == 1 else f"split-{folds}fold.csv")
+    def _split(self, profile: Profile, dataset: DatasetRef, folds: int, scheme: str) -> Path:
+        return self._dataset(profile, dataset) / ("-".join(filter(None, ("split", key(folds, scheme)))) + ".csv")
 
     def split_of(self, cell: Cell, patients: Sequence[str]) -> Split:
         """Return the split of a cell.
@@ -79,7 +79,8 @@ class Store:
         Raises:
             UsageError: It is no longer the split that the cell was planned with.
         """
-        split = self.splits(cell.profile, cell.dataset, patients, cell.folds)[cell.fold]
+        path = self._split(cell.profile, cell.dataset, cell.folds, cell.scheme)
+        split = read_splits(path, patients)[cell.fold]
         if content_hash(split.sides) != cell.split:
             raise UsageError(f"the split of {cell.title} changed since it was planned; run again")
         return split
@@ -202,7 +203,9 @@ class Store:
         """Yield each finished cell's record and folder, in a fixed order."""
         for path in sorted((self.root / profile).glob("*/*/*/cell.json")):
             if not path.parent.name.endswith(".part"):
-                yield {**_ADDED, **json.loads(path.read_text(encoding="utf-8"))}, path.parent
+                record = {**_ADDED, **json.loads(path.read_text(encoding="utf-8"))}
+                record["spec"].setdefault("scheme", "")
+                yield record, path.parent
 
     def initial(self, folder: Path) -> dict[str, str]:
         """Return shape and digest of each of a finished cell's tensors before training, by name."""
@@ -244,7 +247,8 @@ class Store:
                                     na_values={c: [""] for c in _MEASURED})  # fmt: skip
                 method = f"{spec['method']}:{row}" if row else spec["method"]
                 head = {"dataset": data["name"], "source": data["source"], "digest": data["digest"], "method": method,
-                        "folds": spec["folds"], "fold": spec["fold"], "seed": spec["seed"]}  # fmt: skip
+                        "scheme": key(spec["folds"], spec["scheme"]), "folds": spec["folds"], "fold": spec["fold"],
+                        "seed": spec["seed"]}  # fmt: skip
                 frames.append(pd.concat([pd.DataFrame([head] * len(frame)), frame], axis=1))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
@@ -255,7 +259,7 @@ def last_line(text: str) -> str:
 
 
 _ADDED: dict[str, Any] = {
-    "extras": [], "own_training": False, "oracle": False, "left_out": 0,
+    "extras": [], "own_training": False, "oracle": False, "left_out": 0, "official_test": False,
     "idle_parameters": float("nan"), "multiply_adds": float("nan"),
     "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown"),
 }  # fmt: skip

@@ -241,6 +241,36 @@ def test_folds_and_seeds_are_axes(bench: Bench, slices: Make) -> None:
     assert labels == [f"f{fold}of3-s{seed}" for fold in range(3) for seed in (35, 36)]
 
 
+def test_ones_own_split_and_a_share_of_patients_stand_apart(bench: Bench, slices: Make, tmp_path: Path) -> None:
+    data = slices(patients=8)
+    bench.run(data)
+    written = next(bench.home.rglob("split.csv")).read_text()
+    mine = tmp_path / "mine.csv"
+    mine.write_text(written.replace("validation", "test", 1).replace("train", "validation", 1))
+    out = bench.run(data, "unet", "--split", str(mine))
+    assert "a split of the user's own" in out
+    out = bench.run(data, "unet", "--fraction", "0.5")
+    assert "50 % of the training patients used" in out
+    assert "3 MR" not in out
+    records = {path.parent.name: json.loads(path.read_text()) for path in bench.home.rglob("cell.json")}
+    own = next(name for name in records if "own" in name)
+    assert sorted(records) == sorted(["f0-s35", "f0-s35-fraction0.5", own])
+    whole, half = records["f0-s35"], records["f0-s35-fraction0.5"]
+    assert half["patients"]["train"] == round(whole["patients"]["train"] / 2)
+    assert half["patients"]["test"] == whole["patients"]["test"]
+    table = pd.read_csv(next(bench.home.rglob("table1-real.csv")))
+    assert len(table.dataset.unique()) == 3
+    assert "All 1 cells are finished already" in bench.run(data, "unet", "--fraction", "0.5")
+
+
+def test_a_split_of_other_patients_is_refused(bench: Bench, slices: Make, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text("fold,patient,side\n0,a,train\n0,b,validation\n0,c,test\n")
+    words = ("run", "--methods", "unet", "--profile", "smoke", "--split", str(mine))
+    assert "mr: " in bench(*words, "--datasets", "mr", "--data", str(slices(patients=6)), code=2)
+    assert "is of one dataset's patients" in bench(*words, "--datasets", "mr,xray", code=2)
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(bench: Bench, slices: Make) -> None:
     out = bench.run(slices(), "unet,fcn", "--dry-run")
     assert "to be prepared" in out
@@ -323,6 +353,8 @@ BAD = {
     ),
     "results in a file": (["--out", "/dev/null/results"], "results folder /dev/null/results cannot be written"),
     "options for a phantom": (["--datasets", "mr,xray:good_central=on"], "is not there; give --data DIR"),
+    "no share": (["--fraction", "0"], "--fraction 0 is no share of patients"),
+    "no split file": (["--split", "/nowhere.csv"], "split file /nowhere.csv cannot be read (No such file"),
     "too many folds": (["--folds", "50"], "6 patients cannot be split: expected at least 50"),
 }
 

@@ -44,7 +44,7 @@ def _report(done: Done, wish: Wish, arms: list[ablate.Arm], factors: tuple[str, 
     seeds = range(SEED, SEED + wish.seeds)
     for dataset in done.datasets:
         try:
-            table = ablation.collect(done.store, done.profile.name, dataset, arms, factors, seeds, wish.folds)
+            table = ablation.collect(done.store, done.profile.name, dataset, arms, factors, seeds, wish.scheme)
         except UsageError as error:
             if not done.failed:
                 raise
@@ -53,7 +53,7 @@ def _report(done: Done, wish: Wish, arms: list[ablate.Arm], factors: tuple[str, 
         written += ablation.write(table, folder)
         written.append(folder / f"ablation-{table.slug}.png")
         cases = done.store.cases(done.profile.name)
-        here = cases[(cases.digest == dataset.digest) & (cases.folds == wish.folds) & (cases.seed == SEED)]
+        here = cases[(cases.digest == dataset.digest) & (cases.scheme == table.way) & (cases.seed == SEED)]
         pictures.draw(table, done.store, cache.load(Path(dataset.cache)), here, written[-1])
         text = ablation.markdown(table)
         console.print(Markdown(text)) if console.is_terminal else print(text)

@@ -15,6 +15,8 @@ from bench import machine, plan, registry
 from bench.commands.show import preparing, print_left_out
 from bench.config import Cell, DatasetRef, Profile, load_profile
 from bench.data import cache
+from bench.data.splits import Scheme
+from bench.errors import UsageError
 from bench.launch import local
 from bench.progress import Board
 from bench.store import Store, make_folder
@@ -31,7 +33,7 @@ class Wish:
     out: Path
     report: Path
     seeds: int
-    folds: int
+    scheme: Scheme
     jobs: int | None
     device: str
     real_only: bool
@@ -74,6 +76,9 @@ def execute(wish: Wish, console: Console) -> Done | None:
     methods = registry.expand(registry.METHODS, wish.methods)
     built = [registry.method(method, profile.scale) for method in methods]  # refuses what cannot be built
     specs = registry.expand(registry.DATASETS, wish.datasets)
+    if wish.scheme.file and len(specs) > 1:
+        raise UsageError(f"--split {wish.scheme.file} is of one dataset's patients, but --datasets names {len(specs)}; "
+                         "name one")  # fmt: skip
     found = plan.find(specs, wish.data, profile, wish.real_only)
     store = Store(wish.out)
     jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
@@ -90,7 +95,7 @@ def execute(wish: Wish, console: Console) -> Done | None:
         if dataset.source == "phantom":
             console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
         print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
-    matrix = plan.cells(profile, datasets, methods, store, wish.folds, wish.seeds, wish.device)
+    matrix = plan.cells(profile, datasets, methods, store, wish.scheme, wish.seeds, wish.device)
     pending = [cell for cell in matrix if store.status(cell) != "done"]
     failed = _launch(matrix, pending, store, wish, jobs, console)
     return Done(profile, store, datasets, bool(pending), failed)
@@ -144,11 +149,11 @@ def _print_plan(
     for each in found:
         folder = each.prepared
         for method in methods:
-            cells = wish.folds * wish.seeds
+            cells = wish.scheme.count * wish.seeds
             states: Counter[str] = Counter()
             ref = plan.reference(folder) if folder else None
-            if ref and store.has_split(profile, ref, wish.folds):
-                matrix = plan.cells(profile, [ref], [method], store, wish.folds, wish.seeds, wish.device)
+            if ref and store.has_split(profile, ref, wish.scheme):
+                matrix = plan.cells(profile, [ref], [method], store, wish.scheme, wish.seeds, wish.device)
                 states.update(store.status(cell) for cell in matrix)
             to_run = cells - states["done"]
             total += to_run

@@ -1,15 +1,113 @@
-"""Patient splits: 70/10/20 or K folds, from a fixed seed, written down as plain text."""
+"""Patient splits: 70/10/20, K folds or the user's own, from a fixed seed, written down as plain text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from bench.config import SEED
-from bench.data.case import SIDES, Side, Split
+from bench.config import SEED, content_hash
+from bench.data.case import SIDES, UNUSED, Side, Split
 from bench.errors import UsageError
+
+NAME = re.compile(r"(?:own-(\w{8}))?-?(?:fraction(.+))?")
+"""Of a scheme: the user's own split, and the share of training patients."""
+HEADER = "fold,patient,side"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How patients are split: once, into K folds or as a file says; and the share of training patients that is used."""
+
+    folds: int = 1
+    file: Path | None = None
+    """The user's own split, of one fold or several, in the form that `write_splits` writes."""
+    fraction: float = 1.0
+    """Share of each fold's training patients; those of a smaller share are among those of a larger one."""
+
+    def __post_init__(self) -> None:
+        """Refuse a wish that contradicts itself.
+
+        Raises:
+            UsageError: The fraction is none, the file is no split, or both a file and folds are given.
+        """
+        if not 0 < self.fraction <= 1:
+            raise UsageError(f"--fraction {self.fraction:g} is no share of patients; expected more than 0, 1 at most")
+        if self.file and self.folds > 1:
+            raise UsageError(f"--folds {self.folds} and --split {self.file}: the file says how many folds; give one")
+
+    @cached_property
+    def own(self) -> list[Split]:
+        """The splits of the file, none where there is no file."""
+        return parse_splits(self.file) if self.file else []
+
+    @property
+    def count(self) -> int:
+        """The number of folds."""
+        return len(self.own) or self.folds
+
+    @property
+    def name(self) -> str:
+        """What the scheme is beside its number of folds: `own-1f2e3d4c`, `fraction0.25`, or empty."""
+        own = f"own-{content_hash([split.sides for split in self.own])[:8]}" if self.file else ""
+        part = f"fraction{self.fraction:g}" if self.fraction < 1 else ""
+        return "-".join(filter(None, (own, part)))
+
+    def split(self, patients: Sequence[str], official: Collection[str] = ()) -> list[Split]:
+        """Split patients.
+
+        Raises:
+            UsageError: There are too few, or the file does not fit them.
+        """
+        if self.file:
+            check_splits(self.own, self.file, patients)
+        return [_thinned(split, self.fraction) for split in self.own or make_splits(patients, self.folds, official)]
+
+
+def key(folds: int, scheme: str) -> str:
+    """Return the short name of a way to split, as columns and files carry it; empty for the single 70/10/20 split."""
+    return "-".join(filter(None, (f"{folds}fold" if folds > 1 else "", scheme)))
+
+
+def heading(folds: int, scheme: str) -> str:
+    """Return a way to split as the heading of a column has it: `5-fold`, `own split 1f2e3d4c`, `25 % of train`."""
+    own, share = _parts(scheme)
+    parts = (f"{folds}-fold" if folds > 1 else "", f"own split {own}" if own else "",
+             f"{100 * float(share):g} % of train" if share else "")  # fmt: skip
+    return " ".join(filter(None, parts))
+
+
+def _parts(scheme: str) -> tuple[str, str]:
+    found = NAME.fullmatch(scheme)
+    return (found[1] or "", found[2] or "") if found else (scheme, "")
+
+
+def words(folds: int, scheme: str, official: bool) -> str:
+    """Return how patients were split, in words; `official` is whether the publisher chose the test side."""
+    own, share = _parts(scheme)
+    if own:
+        how = f"a split of the user's own ({own}) by patient" + (f", {folds} folds" if folds > 1 else "")
+    elif folds > 1:
+        how = f"{folds} folds by patient"
+    elif official:
+        how = "the publisher's test side, the others 7 to 1 by patient"
+    else:
+        how = "one 70/10/20 split by patient"
+    return how + (f", {100 * float(share):g} % of the training patients used" if share else "")
+
+
+def _thinned(split: Split, fraction: float) -> Split:
+    """Return the split with a share of its training patients, one at least; the others are unused."""
+    train = sorted(patient for patient, side in split.sides.items() if side == "train")
+    order = np.random.Generator(np.random.Philox(SEED)).permutation(len(train))
+    kept = {train[i] for i in order[: max(1, round(fraction * len(train)))]}
+    return Split({
+        patient: "unused" if side == "train" and patient not in kept else side for patient, side in split.sides.items()
+    })  # fmt: skip
 
 
 def make_splits(patients: Sequence[str], folds: int = 1, official: Collection[str] = ()) -> list[Split]:
@@ -51,7 +149,7 @@ def _assign(order: list[str], test: list[str]) -> Split:
 def write_splits(splits: Sequence[Split]) -> str:
     """Return splits as CSV text: fold, patient, side."""
     rows = [f"{fold},{patient},{side}" for fold, split in enumerate(splits) for patient, side in split.sides.items()]
-    return "\n".join(["fold,patient,side", *rows, ""])
+    return "\n".join([HEADER, *rows, ""])
 
 
 def read_splits(path: Path, patients: Sequence[str]) -> list[Split]:
@@ -60,26 +158,55 @@ def read_splits(path: Path, patients: Sequence[str]) -> list[Split]:
     Raises:
         UsageError: The file is damaged, puts a patient on two sides, or does not fit the patients.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    splits = parse_splits(path)
+    check_splits(splits, path, patients)
+    return splits
+
+
+def parse_splits(path: Path) -> list[Split]:
+    """Read a split file.
+
+    Raises:
+        UsageError: The file is not there, is damaged, or puts a patient on two sides.
+    """
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise UsageError(f"split file {path} cannot be read ({why}); expected lines of {HEADER}") from error
     folds: dict[int, dict[str, Side]] = {}
     for number, line in enumerate(lines[1:], 2):
         try:
             fold, rest = line.split(",", 1)
-            patient, side = rest.rsplit(",", 1)
+            patient, name = rest.rsplit(",", 1)
             sides = folds.setdefault(int(fold), {})
         except ValueError:
-            raise UsageError(f"{path} line {number}: {line!r}, expected fold,patient,side") from None
-        if side not in SIDES:
-            raise UsageError(f"{path} line {number}: side '{side}', expected one of {', '.join(SIDES)}")
+            raise UsageError(f"{path} line {number}: {line!r}, expected {HEADER}") from None
+        side = next((each for each in (*SIDES, UNUSED) if each == name.strip()), None)
+        if side is None:
+            raise UsageError(f"{path} line {number}: side '{name}', expected one of {', '.join((*SIDES, UNUSED))}")
         if patient in sides:
-            raise UsageError(f"{path} line {number}: patient {patient} is on two sides of fold {fold}")
+            raise UsageError(f"{path} line {number}: patient {patient} is on two sides of fold {fold}, or named twice; "
+                             "remove one line")  # fmt: skip
         sides[patient] = side
-    if lines[:1] != ["fold,patient,side"] or list(folds) != list(range(len(folds))) or not folds:
-        raise UsageError(f"{path} is no split file: expected the header fold,patient,side and folds from 0")
-    for fold_sides in folds.values():
-        odd = sorted(set(fold_sides) ^ set(patients))
-        if odd:
-            raise UsageError(f"{path} does not fit the dataset: patient {odd[0]} is in one of them only")
-        if set(fold_sides.values()) != set(SIDES):
-            raise UsageError(f"{path}: a side has no patient; expected one at least in {', '.join(SIDES)}")
+    if lines[:1] != [HEADER] or list(folds) != list(range(len(folds))) or not folds:
+        raise UsageError(f"{path} is no split file: expected the header {HEADER} and folds from 0")
+    for number, sides in folds.items():
+        for side in SIDES:
+            if side not in sides.values():
+                raise UsageError(f"{path}: fold {number} has no {side} patient, expected one at least")
     return [Split(sides) for sides in folds.values()]
+
+
+def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -> None:
+    """Refuse splits that do not name exactly the dataset's patients.
+
+    Raises:
+        UsageError: A patient is missing in the file or in the dataset.
+    """
+    for number, split in enumerate(splits):
+        for patient in sorted(set(patients) - set(split.sides))[:1]:
+            raise UsageError(f"{path} does not fit the dataset: fold {number} lacks patient {patient}; "
+                             f"give it a side, {UNUSED} to leave it out")  # fmt: skip
+        for patient in sorted(set(split.sides) - set(patients))[:1]:
+            raise UsageError(f"{path} does not fit the dataset: it has no patient {patient}; remove the line")

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bench.ablate import Arm, Effect, Scores, effect, shared_weights
 from bench.config import DatasetRef
+from bench.data.splits import Scheme, key
 from bench.errors import UsageError
 from bench.options import shown
 from bench.report import notes
@@ -42,7 +43,8 @@ class Ablation:
     """The arms of one dataset under one profile."""
 
     dataset: DatasetRef
-    folds: int
+    way: str
+    """How it was split, if not 70/10/20."""
     profile: str
     summary: str
     title: str
@@ -57,13 +59,13 @@ class Ablation:
     @property
     def slug(self) -> str:
         """How its files are called."""
-        method, folds = self.rows[-1].arm.spec.replace(":", ","), f"-{self.folds}fold" if self.folds > 1 else ""
-        return f"{self.dataset.slug}{folds}-{method}-{'-'.join(self.factors)}"
+        method = self.rows[-1].arm.spec.replace(":", ",")
+        return "-".join(filter(None, (self.dataset.slug, self.way, method, *self.factors)))
 
 
 def collect(
     store: Store, profile: str, dataset: DatasetRef, arms: Sequence[Arm], factors: tuple[str, ...],
-    seeds: Sequence[int], folds: int,
+    seeds: Sequence[int], scheme: Scheme,
 ) -> Ablation:  # fmt: skip
     """Return what the store holds of an ablation.
 
@@ -72,23 +74,24 @@ def collect(
     """
     cells: dict[Arm, list[tuple[Record, Path]]] = {arm: [] for arm in arms}
     by_spec = {arm.spec: arm for arm in arms}
+    way = key(scheme.count, scheme.name)
     for record, folder in store.records(profile):
         spec = record["spec"]
-        here = spec["dataset"]["digest"] == dataset.digest and spec["folds"] == folds and spec["seed"] in seeds
-        if here and spec["method"] in by_spec:
+        here = spec["dataset"]["digest"] == dataset.digest and key(spec["folds"], spec["scheme"]) == way
+        if here and spec["seed"] in seeds and spec["method"] in by_spec:
             cells[by_spec[spec["method"]]].append((record, folder))
-    missing = [arm.spec for arm in arms if len(cells[arm]) != len(seeds) * folds]
+    missing = [arm.spec for arm in arms if len(cells[arm]) != len(seeds) * scheme.count]
     if missing:
         raise UsageError(f"no result of {', '.join(missing)} on {dataset.slug}; see its error.txt, then run again")
     cases = store.cases(profile)
-    cases = cases[(cases.digest == dataset.digest) & (cases.folds == folds) & cases.seed.isin(seeds)]
+    cases = cases[(cases.digest == dataset.digest) & (cases.scheme == way) & cases.seed.isin(seeds)]
     records = [record for each in cells.values() for record, _ in each]
     extras = records[0]["extras"]
     rows = tuple(_row(arm, name, cases, [r for r, _ in cells[arm]]) for arm in arms for name in ("", *extras))
     effects = {metric: _effects(arms, factors, cases, metric, extras) for metric in METRICS}
     return Ablation(
         dataset=dataset,
-        folds=folds,
+        way=way,
         profile=profile,
         summary=records[0]["summary"],
         title=records[0]["title"],

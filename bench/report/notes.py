@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.config import SEED, canonical
+from bench.data.splits import key, words
 
 Record = dict[str, Any]
 Verdict = tuple[str, list[str]]
@@ -15,10 +16,9 @@ Verdict = tuple[str, list[str]]
 
 
 def column_of(record: Record) -> str:
-    """Return the key of the column that a cell belongs to: its dataset's slug, and the folds if there are any."""
-    data, folds = record["spec"]["dataset"], record["spec"]["folds"]
-    scheme = "" if folds == 1 else f"/{folds}fold"
-    return f"{data['name']}@{data['source']}-{data['digest'][:8]}{scheme}"
+    """Return the key of the column that a cell belongs to: its dataset's slug, and how it was split if not 70/10/20."""
+    data, way = record["spec"]["dataset"], key(record["spec"]["folds"], record["spec"]["scheme"])
+    return f"{data['name']}@{data['source']}-{data['digest'][:8]}" + (f"/{way}" if way else "")
 
 
 def mark(record: Record) -> str:
@@ -66,10 +66,9 @@ def collect(
 
 def _splits(records: Sequence[Record]) -> str:
     seeds = sorted({r["spec"]["seed"] for r in records})
-    folds = sorted({r["spec"]["folds"] for r in records})
-    split = "one 70/10/20 split by patient" if folds == [1] else f"folds by patient: {', '.join(map(str, folds))}"
+    ways = sorted({words(r["spec"]["folds"], r["spec"]["scheme"], r["official_test"]) for r in records})
     alone = " One seed speaks of these checkpoints, not of the methods." if len(seeds) == 1 else ""
-    return f"Seeds: {', '.join(map(str, seeds))} (augmentation seed {SEED} first); {split}.{alone}"
+    return f"Seeds: {', '.join(map(str, seeds))} (augmentation seed {SEED} first); {'; '.join(ways)}.{alone}"
 
 
 def unlike(part: pd.DataFrame, records: Sequence[Record]) -> list[str]:

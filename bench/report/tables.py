@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.data.splits import heading, key
 from bench.errors import UsageError
 from bench.registry import DATASETS, load
 from bench.report import notes
@@ -52,7 +53,7 @@ def collect(store: Store, profile: str) -> list[Table]:
     """Return the tables of a profile, real data first."""
     records = [record for record, _ in store.records(profile)]
     cases = store.cases(profile)
-    schemes = cases.folds.map(lambda folds: "" if folds == 1 else f"/{folds}fold")
+    schemes = cases.scheme.map(lambda way: f"/{way}" if way else "")
     cases["column"] = cases.dataset + "@" + cases.source + "-" + cases.digest.str[:8] + schemes
     return [
         _table(store, profile, source, [r for r in records if r["source"] == source], cases[cases.source == source])
@@ -97,14 +98,14 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _columns(records: Sequence[Record]) -> dict[str, str]:
-    """Return the columns; two versions of one dataset carry their digests, cross-validations their folds."""
+    """Return the columns; two versions of one dataset carry their digests, other ways of splitting their names."""
     found = {notes.column_of(record): record["spec"] for record in records}
-    names = [(spec["dataset"]["name"], spec["folds"]) for spec in found.values()]
+    names = [(spec["dataset"]["name"], key(spec["folds"], spec["scheme"])) for spec in found.values()]
     titles = {}
     for column, spec in sorted(found.items()):
-        name, folds = spec["dataset"]["name"], spec["folds"]
-        version = f" {spec['dataset']['digest'][:8]}" if names.count((name, folds)) > 1 else ""
-        titles[column] = _title(name) + version + (f" {folds}-fold" if folds > 1 else "")
+        name, way = spec["dataset"]["name"], key(spec["folds"], spec["scheme"])
+        version = f" {spec['dataset']['digest'][:8]}" if names.count((name, way)) > 1 else ""
+        titles[column] = f"{_title(name)}{version} {heading(spec['folds'], spec['scheme'])}".rstrip()
     return titles
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.case import SIDES
-from bench.data.splits import make_splits, read_splits, write_splits
+from bench.data.splits import Scheme, make_splits, read_splits, words, write_splits
 from bench.errors import UsageError
 
 patients = st.lists(st.text("abcxyz0123456789-_ ,", min_size=1, max_size=8), min_size=5, max_size=60, unique=True)
@@ -62,8 +63,9 @@ def test_too_few_patients_are_refused() -> None:
         ("fold,patient,side\n0,a,training\n", "side 'training'"),
         ("fold,patient,side\n0,a\n", "expected fold,patient,side"),
         ("patient,side\n", "is no split file"),
-        ("fold,patient,side\n0,a,train\n0,b,validation\n", "patient c is in one of them only"),
-        ("fold,patient,side\n0,a,train\n0,b,train\n0,c,test\n", "a side has no patient"),
+        ("fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n0,c,test\n", "has no patient d; remove the line"),
+        ("fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n", "fold 0 lacks patient c; give it a side, unused"),
+        ("fold,patient,side\n0,a,train\n0,b,train\n0,c,test\n", "fold 0 has no validation patient"),
     ],
 )
 def test_a_damaged_split_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -71,3 +73,64 @@ def test_a_damaged_split_file_is_refused(tmp_path: Path, text: str, message: str
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         read_splits(path, ["a", "b", "c"])
+
+
+def own(tmp_path: Path, text: str, **wish: float) -> Scheme:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    return Scheme(file=path, **wish)  # type: ignore[arg-type]
+
+
+FIVE = "fold,patient,side\r\n0,a,train\r\n0,b,validation\r\n0,c,test\r\n\r\n0,d,unused\r\n0,e,train\r\n"
+
+
+def test_ones_own_split_is_used_as_it_is(tmp_path: Path) -> None:
+    scheme = own(tmp_path, FIVE)
+    assert scheme.count == 1
+    assert scheme.split(list("abcde"))[0].sides == {
+        "a": "train", "b": "validation", "c": "test", "d": "unused", "e": "train",
+    }  # fmt: skip
+
+
+def test_the_name_of_ones_own_split_follows_what_it_says(tmp_path: Path) -> None:
+    """Not the file's name, its line ends or its blank lines."""
+    one = own(tmp_path, FIVE).name
+    assert one.startswith("own-")
+    assert own(tmp_path, FIVE.replace("\r", "")).name == one
+    assert own(tmp_path, FIVE.replace("0,d,unused", "0,d,test")).name != one
+
+
+@given(patients, st.integers(1, 5), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_smaller_share_of_patients_is_part_of_a_larger(names: list[str], folds: int, a: float, b: float) -> None:
+    def sides(fraction: float, side: str) -> list[set[str]]:
+        splits = Scheme(folds, fraction=fraction).split(names)
+        return [{name for name, each in split.sides.items() if each == side} for split in splits]
+
+    few, many, whole = sides(min(a, b), "train"), sides(max(a, b), "train"), sides(1, "train")
+    for small, large, every in zip(few, many, whole, strict=True):
+        assert small <= large <= every
+        assert len(small) == max(1, round(min(a, b) * len(every)))
+    assert sides(a, "test") == sides(1, "test")
+    assert sides(a, "validation") == sides(1, "validation")
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [({"fraction": 0}, "--fraction 0 is no share"), ({"fraction": 1.5}, "--fraction 1.5"),
+     ({"folds": 2, "file": Path("x.csv")}, "the file says how many folds; give one")],
+)  # fmt: skip
+def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Scheme(**wish)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [((1, "", False), "one 70/10/20 split by patient"), ((5, "", True), "5 folds by patient"),
+     ((1, "", True), "the publisher's test side, the others 7 to 1 by patient"),
+     ((1, "fraction0.25", False), "one 70/10/20 split by patient, 25 % of the training patients used"),
+     ((3, "own-1f2e3d4c-fraction0.5", False),
+      "a split of the user's own (1f2e3d4c) by patient, 3 folds, 50 % of the training patients used")],
+)  # fmt: skip
+def test_how_patients_were_split_is_said_in_words(way: tuple[int, str, bool], said: str) -> None:
+    assert words(*way) == said

@@ -17,6 +17,7 @@ from bench import plan, registry
 from bench.config import load_profile
 from bench.data import cache
 from bench.data.case import Dataset
+from bench.data.splits import Scheme
 from bench.data.xray import quadrilaterals
 from bench.store import Store
 
@@ -78,11 +79,11 @@ def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(tm
     profile = load_profile("smoke")
     ref = plan.prepare(plan.find(["xray"], tmp_path, profile)[0], 1, lambda *_: None)
     store = Store(tmp_path / "results")
-    plan.cells(profile, [ref], ["unet"], store, 1, 1)
+    plan.cells(profile, [ref], ["unet"], store, Scheme(), 1)
     (split,) = (store.root / "smoke").glob("*/split.csv")
     sides = pd.read_csv(split).set_index("patient").side
     assert set(sides[sides == "test"].index) == {"n291", "n165"}  # 165 has a film in training/ too: all are tested
-    plan.cells(profile, [ref], ["unet"], store, 5, 1)
+    plan.cells(profile, [ref], ["unet"], store, Scheme(5), 1)
     folds = pd.read_csv(split.with_name("split-5fold.csv"))
     assert (folds[folds.side == "test"].groupby("patient").size() == 1).all()
 

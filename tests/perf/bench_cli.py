@@ -29,6 +29,7 @@ from bench.config import Cell, DatasetRef, load_profile
 from bench.data import cache
 from bench.data.adapter import Adapter, Item
 from bench.data.case import Sample
+from bench.data.splits import Scheme
 from bench.store import Store
 
 HELP_LIMIT, RERUN_LIMIT, PLAN_LIMIT = 0.4, 3.0, 2.0
@@ -104,7 +105,7 @@ def planned(refs: Sequence[DatasetRef], store: Store) -> tuple[list[Cell], list[
     """Plan the matrix and look up every cell; return both and the seconds."""
     start = time.perf_counter()
     methods = [f"unet:width={width}" for width in range(1, METHODS + 1)]
-    cells = plan.cells(load_profile("paper"), refs, methods, store, FOLDS, SEEDS)
+    cells = plan.cells(load_profile("paper"), refs, methods, store, Scheme(FOLDS), SEEDS)
     states: list[str] = [store.status(cell) for cell in cells]
     return cells, states, time.perf_counter() - start
 

@@ -43,6 +43,7 @@ def run(steps: int, folder: Path) -> None:
     from bench import plan
     from bench.cell import run_cell
     from bench.config import load_profile
+    from bench.data.splits import Scheme
     from bench.store import Store
 
     profile = replace(load_profile("smoke"), steps=steps, validate_every=25, patience=steps)
@@ -50,7 +51,7 @@ def run(steps: int, folder: Path) -> None:
     store.open()
     found = plan.find(["mr"], None, profile)
     refs = [plan.prepare(each, 1, lambda *_: None) for each in found]
-    cell = plan.cells(profile, refs, ["unet:width=4"], store, 1, 1)[0]
+    cell = plan.cells(profile, refs, ["unet:width=4"], store, Scheme(), 1)[0]
     with store.at_work(cell) as work:
         run_cell(cell, store, work)
     print(peak())

@@ -26,6 +26,7 @@ from bench.cell import Data, _build
 from bench.config import load_profile
 from bench.data import cache
 from bench.data.geometry import Geometry
+from bench.data.splits import Scheme
 from bench.data.stream import Stream
 from bench.metrics import score
 from bench.predict import THRESHOLD
@@ -158,7 +159,7 @@ def trained(folder: Path) -> Subject:
     store = Store(folder / "store")
     store.open()
     refs = [plan.prepare(found, 1, lambda *_: None) for found in plan.find([DATASET], None, profile)]
-    cell = plan.cells(profile, refs, ["verdiff"], store, 1, 1)[0]
+    cell = plan.cells(profile, refs, ["verdiff"], store, Scheme(), 1)[0]
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
     trainee = _build(cell, data, torch.device("cpu"))
