@@ -36,6 +36,10 @@ PhantomsOf = Annotated[str, typer.Option("--profile", help="Whose phantoms stand
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
 Datasets = Annotated[str, typer.Option("--datasets", help="Names with options, separated by commas, or all.")]
 Folds = Annotated[int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")]
+SplitFile = Annotated[
+    Path | None, typer.Option("--split", help="Your own split of one dataset: lines of fold,patient,side.")
+]
+Fraction = Annotated[float, typer.Option(help="Share of the training patients to train on.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 RealOnly = Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")]
@@ -87,6 +91,8 @@ def run(
     report: ReportTo = Path("reports"),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")] = 1,
     folds: Folds = 1,
+    split: SplitFile = None,
+    fraction: Fraction = 1.0,
     jobs: Jobs = None,
     device: Device = "auto",
     real_only: RealOnly = False,
@@ -103,10 +109,12 @@ def run(
         bench run --methods unet,smp:arch=UnetPlusPlus:encoder=resnet34 --datasets mr --data ~/spine
     """
     from bench.commands import run as command
+    from bench.data.splits import Scheme
 
+    scheme = Scheme(folds, split, fraction)
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
-    wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, folds, jobs, device, real_only, dry_run)
+    wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run)
     ok = command.run(wish, _console())
     raise typer.Exit(0 if ok else 1)
 
@@ -122,6 +130,8 @@ def ablate(
     report: ReportTo = Path("reports"),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards; several give intervals over them.")] = 1,
     folds: Folds = 1,
+    split: SplitFile = None,
+    fraction: Fraction = 1.0,
     jobs: Jobs = None,
     device: Device = "auto",
     real_only: RealOnly = False,
@@ -139,10 +149,12 @@ def ablate(
     """
     from bench.commands import ablate as command
     from bench.commands.run import Wish
+    from bench.data.splits import Scheme
 
+    scheme = Scheme(folds, split, fraction)
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
-    wish = Wish(method, dataset, data, chosen, out, report, seeds, folds, jobs, device, real_only, dry_run)
+    wish = Wish(method, dataset, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run)
     raise typer.Exit(0 if command.run(wish, factors, _console()) else 1)
 
 
@@ -291,6 +303,55 @@ def data_preview(
 
     for path in preview.write(datasets, data, profile, to, _console()):
         print(path)
+
+
+@data_app.command("export")
+def data_export(
+    dataset: Annotated[str, typer.Argument(help="A name with options, or a folder.")],
+    to: Annotated[Path, typer.Option("--to", help="Where it goes; for nnU-Net, what nnUNet_raw points to.")],
+    layout: Annotated[str, typer.Option("--as", help="nnunet or medsegbench.")] = "nnunet",
+    size: Annotated[int | None, typer.Option(help="MedSegBench's 128, 256 (the default) or 512.")] = None,
+    data: Data = None,
+    split: SplitFile = None,
+    fraction: Fraction = 1.0,
+    profile: PhantomsOf = "cpu",
+) -> None:
+    """Write a dataset for other tools, on exactly the cases and the split by patient of `bench run`.
+
+    nnU-Net's raw layout keeps pixels, sizes and spacing; MedSegBench's npz is of 8 bit and one size.
+
+    Examples:
+
+        bench data export mr --data ~/spine --to ~/nnUNet_raw
+
+        bench data export mr --data ~/spine --to exports --as medsegbench --size 512
+    """
+    from bench.commands import export
+    from bench.data.splits import Scheme
+
+    scheme = Scheme(file=split, fraction=fraction)
+    print(export.write(dataset, data, profile, to, layout, size, scheme, _console()))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="spider or ctspine1k.")],
+    to: Annotated[Path, typer.Option("--to", help="The data folder, which --data takes afterwards.")],
+    accept: Annotated[bool, typer.Option("--accept-licence", help="Accept the licence that is shown.")] = False,
+) -> None:
+    """Download a dataset that anyone may have; without --accept-licence, show its licence and size alone.
+
+    What is stopped goes on when the same command is called again.
+
+    Examples:
+
+        bench data fetch spider --to ~/spine
+
+        bench data fetch spider --to ~/spine --accept-licence
+    """
+    from bench.commands import fetch
+
+    raise typer.Exit(0 if fetch.run(name, to, accept, _console()) else 2)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from bench.data.case import Case, Dataset, Sample
 from bench.errors import UsageError
 
 FORMAT = 2
+LIGHT = 20_000_000
+"""Bytes of a few files that are read sooner than processes start."""
 Progress = Callable[[int, int], None]
 
 
@@ -117,7 +119,8 @@ def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> 
 def _all(adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress) -> Iterator[_Read]:
     """Yield what came of each item, in their order, read by `jobs` processes."""
     tasks = [(adapter, item, root) for item in items]
-    if jobs == 1 or len(items) < 8:
+    light = len(items) < 8 and sum(path.stat().st_size for item in items for path in item.files) < LIGHT
+    if jobs == 1 or len(items) == 1 or light:
         for done, task in enumerate(tasks, 1):
             yield _read(task)
             progress(done, len(items))

@@ -1,0 +1,230 @@
+"""A prepared dataset with its split in the layouts of other tools: nnU-Net's raw folder, MedSegBench's npz."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import machine
+from bench.config import content_hash
+from bench.data.case import SIDES, Dataset, Side, Split
+from bench.data.geometry import Geometry
+from bench.errors import UsageError
+
+FIRST = 901
+"""The number of the first dataset in a folder; nnU-Net's last is 999."""
+THICKNESS = 999.0
+"""Spacing across a slice that nnU-Net gives a 2D image, so that it plans along the two others."""
+LABELS = {"background": 0, "foreground": 1}
+SUFFIX = ".nii.gz"
+SQUARES = (128, 256, 512)
+"""Sizes that MedSegBench comes in."""
+PREFIXES: dict[Side, str] = {"train": "train", "validation": "val", "test": "test"}
+"""What MedSegBench calls the sides."""
+
+NNUNET = """# {folder}
+
+{summary}
+
+A slice a file: grey values of 16 bit, labels 0 and 1; {spacing}. The test side is `imagesTs` and `labelsTs`;
+`splits_final.json` holds training and validation as fold 0, and nnU-Net 2.8 takes it over when it plans (an older one:
+copy it to `nnUNet_preprocessed/{folder}/`). There is no other fold: asked for one, nnU-Net splits by case, and a
+patient may be on both sides. `cases.csv` says whose case is which.
+
+    export nnUNet_raw=THE_FOLDER_THAT_THIS_ONE_LIES_IN
+    nnUNetv2_plan_and_preprocess -d {number} -c 2d --verify_dataset_integrity
+    nnUNetv2_train {number} 2d 0
+    nnUNetv2_predict -d {number} -c 2d -f 0 -i imagesTs -o PREDICTIONS
+"""
+MEDSEGBENCH = """# {folder}
+
+{summary}
+
+`{folder}.npz` has MedSegBench's keys: `train_images` and `train_label`, `val_`, `test_`, each (N, {size}, {size}) of 8
+bit, labels 0 and 1. The format loses: grey values had 16 bit, and cases their own sizes. Each was scaled to fit with
+its aspect ratio kept, centred, and padded with zeros. `{folder}.csv` says which case of which patient an index is.
+"""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A prepared dataset, and who is on which side; cases of patients on no side are not written."""
+
+    dataset: Dataset
+    split: Split
+    scheme: str = ""
+    """How it was split, if not 70/10/20; part of the name."""
+
+    @cached_property
+    def sides(self) -> dict[Side, list[int]]:
+        """The indexes of each side's cases, in the dataset's order."""
+        return {side: self.split.indexes(self.dataset, side) for side in SIDES}
+
+    @property
+    def name(self) -> str:
+        """Name of all that is written: real and phantom, two versions of one dataset, or two splits never share it."""
+        parts = (self.dataset.name, self.dataset.source, self.dataset.digest[:8], self.scheme)
+        return "-".join(filter(None, parts))
+
+    @property
+    def summary(self) -> str:
+        """One line on what the cases are."""
+        source = "PHANTOM data (simulated)" if self.dataset.source == "phantom" else "real data"
+        train, validation, test = (len(self.sides[side]) for side in SIDES)
+        patients = len({self.dataset.cases[i].patient for indexes in self.sides.values() for i in indexes})
+        counts = f"{train} train, {validation} validation and {test} test cases of {patients} patients"
+        return f"{self.dataset.name}, {source}, split by patient: {counts}"
+
+    def nnunet(self, folder: Path) -> Path:
+        """Write `DatasetNNN_<name>` in nnU-Net v2's raw layout, the pixels as they are, and return it.
+
+        Each case is a volume of one slice, for NIfTI keeps both 16 bits and the spacing, and nnU-Net's reader of PNG
+        knows no spacing. Where the spacing of any case is unknown all have 1: resampled to a common spacing, mm and
+        pixels must not meet.
+
+        Args:
+            folder: What `nnUNet_raw` points to; the dataset takes the first number that is free in it.
+
+        Raises:
+            UsageError: The dataset is there already, a case's name means something to nnU-Net, or nothing can be
+                written.
+        """
+        cases, number = self.dataset.cases, self._number(folder)
+        training = sorted([*self.sides["train"], *self.sides["validation"]])
+        odd = next((cases[index].id for index in training if cases[index].id.endswith("_seg")), None)
+        if odd:  # so nnU-Net calls its preprocessed labels
+            raise UsageError(f"case {odd}: nnU-Net expects names that do not end in _seg; rename its files")
+        spaced = all(case.spacing for case in cases)
+        with _whole(folder / f"Dataset{number}_{self.name}") as work:
+            for part, indexes in (("Tr", training), ("Ts", self.sides["test"])):
+                images, labels = work / f"images{part}", work / f"labels{part}"
+                images.mkdir()
+                labels.mkdir()
+                for index in indexes:
+                    case = cases[index]
+                    spacing = case.spacing if spaced and case.spacing else (1.0, 1.0)
+                    _slice(images / f"{case.id}_0000{SUFFIX}", self.dataset.image(index), spacing)
+                    _slice(labels / f"{case.id}{SUFFIX}", self.dataset.mask(index), spacing)
+            about = {
+                "name": self.name,
+                "description": self.summary,
+                "channel_names": {"0": "grey"},  # z-score; "CT" is for Hounsfield units, which no longer are
+                "labels": LABELS,
+                "numTraining": len(training),
+                "file_ending": SUFFIX,
+            }
+            _json(work / "dataset.json", about)
+            names = {side: [cases[index].id for index in indexes] for side, indexes in self.sides.items()}
+            _json(work / "splits_final.json", [{"train": names["train"], "val": names["validation"]}])
+            how = "spacing in mm, 999 across" if spaced else "the spacing is unknown, 1 stands for it, 999 across"
+            self._describe(work, "nnunet", "cases.csv", NNUNET, number=number, spacing=how)
+        return folder / work.name
+
+    def medsegbench(self, folder: Path, size: int = 256) -> Path:
+        """Write `<name>_<size>.npz` as MedSegBench's are, with a table of who is who, and return their folder.
+
+        The format loses: images become 8 bit, (N, size, size), scaled with their aspect ratio kept and padded with
+        zeros by `bench.data.geometry.Geometry`; so do the labels, 0 or 1.
+
+        Raises:
+            UsageError: It is there already, MedSegBench has no such size, or nothing can be written.
+        """
+        if size not in SQUARES:
+            squares = ", ".join(map(str, SQUARES))
+            raise UsageError(f"--size {size}: MedSegBench has squares of {squares} pixels; choose one")
+        with _whole(folder / f"{self.name}_{size}") as work:
+            arrays: dict[str, Any] = {}
+            for side, prefix in PREFIXES.items():
+                shape = (len(self.sides[side]), size, size)
+                images = arrays[f"{prefix}_images"] = np.zeros(shape, np.uint8)
+                labels = arrays[f"{prefix}_label"] = np.zeros(shape, np.uint8)
+                for place, index in enumerate(self.sides[side]):
+                    case = self.dataset.cases[index]
+                    geometry = Geometry((case.height, case.width), (size, size))
+                    images[place] = np.rint(geometry.image(self.dataset.image(index)) / 257)  # 65535 is 255 * 257
+                    labels[place] = geometry.mask(self.dataset.mask(index))
+            np.savez_compressed(work / f"{work.name}.npz", **arrays)
+            self._describe(work, "medsegbench", f"{work.name}.csv", MEDSEGBENCH, size=size)
+        return folder / work.name
+
+    def _number(self, folder: Path) -> int:
+        """Return the first number that no dataset of the folder has."""
+        found = [path.name for path in folder.glob("Dataset???_*")]
+        for name in found:
+            if name[len("DatasetNNN_") :] == self.name:
+                raise _taken(folder / name)
+        taken = {name[len("Dataset") : len("DatasetNNN")] for name in found}
+        for number in range(FIRST, 1000):
+            if str(number) not in taken:
+                return number
+        raise UsageError(f"{folder} has datasets of all numbers from {FIRST} to 999; choose another folder with --to")
+
+    def _describe(self, work: Path, layout: str, table: str, text: str, **how: str | int) -> None:
+        """Write what the layouts have no place for: whose case is which, and where all of it is from."""
+        cases, version = self.dataset.cases, machine.versions().get("verdiff-bench", "unknown")
+        with (work / table).open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["side", "index", "case", "patient", "height", "width", "row_mm", "column_mm"])
+            for side, indexes in self.sides.items():
+                for place, index in enumerate(indexes):
+                    case = cases[index]
+                    rows.writerow([side, place, case.id, case.patient, case.height, case.width,
+                                   *(case.spacing or ("", ""))])  # fmt: skip
+        by = f"The split is that of `bench run`; written by verdiff-bench {version}, from what: `bench-export.json`."
+        (work / "README.md").write_text(
+            text.format(folder=work.name, summary=f"{self.summary}. {by}", **how), encoding="utf-8"
+        )
+        record = {
+            "layout": layout,
+            "dataset": self.dataset.name,
+            "source": self.dataset.source,
+            "digest": self.dataset.digest,
+            "split": content_hash(self.split.sides),  # as cell.json has it
+            "cases": {side: len(indexes) for side, indexes in self.sides.items()},
+            "patients": {side: len({cases[i].patient for i in each}) for side, each in self.sides.items()},
+            "left_out": len(self.dataset.left_out),
+            "verdiff-bench": version,
+        }
+        _json(work / "bench-export.json", record)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Yield a folder to write in; it takes the target's place by one rename, so that nothing half written has it."""
+    if target.exists():
+        raise _taken(target)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+            work = Path(scratch) / target.name
+            work.mkdir()
+            yield work
+            work.rename(target)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written ({error.strerror}); choose another folder with --to") from error
+
+
+def _taken(target: Path) -> UsageError:
+    return UsageError(f"{target} is there already; remove it, or choose another folder with --to")
+
+
+def _slice(path: Path, pixels: NDArray[Any], spacing: tuple[float, float]) -> None:
+    """Write pixels (H, W) as a NIfTI volume of one slice, in the orientation that ITK gives a picture."""
+    import nibabel
+
+    row, column = spacing
+    volume = nibabel.Nifti1Image(pixels.T[:, :, None], np.diag((-column, -row, THICKNESS, 1.0)))
+    nibabel.save(volume, path)
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,156 @@
+"""What may be fetched and on what terms, what is never downloaded, and what a server offers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from rich.filesize import decimal
+
+from bench.errors import UsageError, did_you_mean
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is being fetched, the bytes that are there, and all of them."""
+
+MARGIN = 500_000_000
+"""Bytes that must stay free."""
+TIMEOUT = 30
+"""Seconds without an answer, or without a byte."""
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset that may be fetched, and on what terms."""
+
+    name: str
+    title: str
+    folder: str
+    """In the data directory: the dataset that reads it."""
+    licence: str
+    licence_url: str
+    cite: str
+    home: str
+    doi: str = ""
+    """Of a Zenodo record."""
+    repository: str = ""
+    """On the Hugging Face hub."""
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A dataset that is never downloaded here: its owners hand it out themselves."""
+
+    title: str
+    folder: str
+    owner: str
+    terms: str
+    where: str
+
+
+SOURCES = {
+    source.name: source
+    for source in (
+        Source(
+            name="spider",
+            title="SPIDER, lumbar spine MR of 218 patients",
+            folder="mr",
+            licence="CC BY 4.0",
+            licence_url="https://creativecommons.org/licenses/by/4.0/",
+            cite="van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a public benchmark, "
+            "Scientific Data 11 (2024), https://doi.org/10.1038/s41597-024-03090-w",
+            home="https://zenodo.org/records/10159290",
+            doi="10.5281/zenodo.10159290",
+        ),
+        Source(
+            name="ctspine1k",
+            title="CTSpine1K, 1005 CT volumes of the spine, from a mirror on the Hugging Face hub",
+            folder="ct-verse",
+            licence="CC BY-NC-SA",
+            licence_url="https://huggingface.co/datasets/alexanderdann/CTSpine1K",  # which names no version of it
+            cite="Deng et al., CTSpine1K: a large-scale dataset for spinal vertebrae segmentation in computed "
+            "tomography, https://arxiv.org/abs/2105.14711, and the collections that the volumes are from",
+            home="https://huggingface.co/datasets/alexanderdann/CTSpine1K",
+            repository="alexanderdann/CTSpine1K",
+        ),
+    )
+}
+OWNED = {
+    "mrspineseg": Owned(
+        "MRSpineSeg", "mr", "Southern Medical University", "which asks for a signed agreement",
+        "https://www.spinesegmentation-challenge.com",
+    ),
+    "spineweb16": Owned(
+        "SpineWeb's dataset 16", "xray", "SpineWeb", "which gives it for research on terms of its own",
+        "http://spineweb.digitalimaginggroup.ca",
+    ),
+    "verse": Owned(
+        "VerSe", "ct-verse", "its authors", "who give it under CC BY-SA 4.0 from servers of their own",
+        "https://github.com/anjany/verse",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on offer."""
+
+    name: str
+    size: int
+    digest: str
+    """`md5:` or `sha256:` with its hex digits; empty where the server has none."""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the server has of a source."""
+
+    revision: str
+    files: tuple[File, ...]
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def source(name: str) -> Source:
+    """Return the source of a name.
+
+    Raises:
+        UsageError: The name is unknown, or of a dataset that only its owners give.
+    """
+    if name in OWNED:
+        own = OWNED[name]
+        raise UsageError(
+            f"{own.title} is never downloaded here: it belongs to {own.owner}, {own.terms}; get it at {own.where} and "
+            f"put it into {own.folder}/ of your data folder (README.md, 'Your data')"
+        )
+    if name not in SOURCES:
+        raise UsageError(f"no dataset '{name}' can be fetched; {did_you_mean(name, [*SOURCES, *OWNED])}")
+    return SOURCES[name]
+
+
+def room(needed: int, to: Path, what: str) -> None:
+    """Refuse what the disk does not hold.
+
+    Raises:
+        UsageError: It is too small; says what is needed and what is free.
+    """
+    place = next(p for p in (to.absolute(), *to.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if needed + MARGIN > free:
+        raise UsageError(f"{to}: {what} needs {decimal(needed + MARGIN)}, {decimal(free)} are free; make room or "
+                         "choose another --to")  # fmt: skip
+
+
+def inside(name: str, home: str) -> PurePosixPath:
+    """Return a name as a path below a folder, whichever that will be."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise UsageError(f"{home} holds '{name}', which leads out of its folder; nothing of it was written: tell its "
+                         "owners")  # fmt: skip
+    return path
