@@ -34,7 +34,7 @@ class VerdiffNet(DiffusionMethod):
     source = "Zhang et al.: Verdiff-Net, Bioengineering 2024, 11(10):1031; no public code, own code after the paper"
     factors = ("msfm", "nsa")
     scales = {  # noqa: RUF012 - a mapping nobody writes to
-        "small": {"width": 8, "prior_width": 8, "levels": 4, "blocks": 1, "patch": 2, "steps": 5, "samples": 3},
+        "small": {"width": 8, "prior_width": 8, "levels": 4, "blocks": 1, "patch": 2, "steps": 3, "samples": 3},
         "tiny": {"width": 8, "prior_width": 4, "levels": 3, "blocks": 1, "patch": 2, "steps": 2, "samples": 2},
     }
 
