@@ -163,6 +163,8 @@ def print_manifest(manifest: dict[str, Any], console: Console) -> None:
     console.print(f"{manifest['name']}: {manifest['patients']} patients, {manifest['cases']} cases of {shown} pixels, "
                   f"{100 * manifest['foreground_share']:.1f} % foreground, digest {manifest['digest'][:8]}",
                   highlight=False, soft_wrap=True)  # fmt: skip
+    if reading := manifest["rules"].get("reading"):
+        console.print(f"{manifest['name']}: {reading}", highlight=False, soft_wrap=True)
     print_left_out(manifest["name"], manifest["left_out"], console)
     console.print(f"Manifest: {Path(manifest['prepared']) / 'manifest.json'}", highlight=False, soft_wrap=True)
 

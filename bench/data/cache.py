@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from bench.errors import UsageError
 FORMAT = 2
 LIGHT = 20_000_000
 """Bytes of a few files that are read sooner than processes start."""
+TABLES = ("index.csv", "patients.csv")
+"""Beside the images: they decide who the patients are."""
 Progress = Callable[[int, int], None]
 
 
@@ -40,10 +44,20 @@ def find(adapter: Adapter, root: Path) -> Path | None:
 
 
 def _items(adapter: Adapter, root: Path) -> list[Item]:
-    items = adapter.items(root)
+    inside = root.resolve()
+    items = [_refused(item, root, inside) for item in adapter.items(root)]
     if all(item.left_out for item in items):
         raise UsageError(_reason(items[0]) if items else f"{root}: nothing is in it; expected images with masks")
     return items
+
+
+def _refused(item: Item, root: Path, inside: Path) -> Item:
+    """Return an item, left out if one of its files leads out of the folder or is none."""
+    out = next((path for path in item.files if not path.resolve().is_relative_to(inside)), None)
+    gone = next((path for path in item.files if not path.is_file()), None)
+    if out:
+        return replace(item, files=(), left_out=f"{out} leads out of {root}; copy it there or remove the link")
+    return replace(item, files=(), left_out=f"{gone} is no file; remove it or its row") if gone else item
 
 
 def _reason(item: Item) -> str:
@@ -77,7 +91,11 @@ def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = la
             _write(adapter, root, items, work, jobs, progress)
             work.rename(folder)
     except OSError as error:
-        if not (folder / "manifest.json").is_file():  # unless another process was faster
+        if folder.is_dir() and not (folder / "manifest.json").is_file():
+            raise UsageError(
+                f"prepared dataset {folder} is damaged (no manifest); remove the folder and run again"
+            ) from error
+        if not folder.is_dir():  # else another process was faster
             raise UsageError(f"cache {folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE") from error
     return folder
 
@@ -99,6 +117,11 @@ def _read(work: tuple[Adapter, Item, Path]) -> _Read:
             samples = list(adapter.read(item))
         except UsageError as error:
             samples, why = [], str(error)
+        except Exception as error:  # what a library makes of a strange file must not stop the others
+            if adapter.source != "real" or not item.files:
+                raise
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason is given"
+            samples, why = [], f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); look at the file"
     return _Read(samples, why, {str(path.relative_to(root)): file_sha256(path) for path in item.files})
 
 
@@ -125,10 +148,16 @@ def _all(adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: P
             yield _read(task)
             progress(done, len(items))
         return
-    with multiprocessing.get_context("forkserver").Pool(jobs) as pool:
-        for done, read in enumerate(pool.imap(_read, tasks), 1):
+    pool = ProcessPoolExecutor(min(jobs, len(items)), multiprocessing.get_context("forkserver"))
+    try:
+        for done, read in enumerate(pool.map(_read, tasks), 1):
             yield read
             progress(done, len(items))
+    except BrokenProcessPool as error:
+        raise UsageError(f"{root}: a reading process was killed, as happens when memory runs out (each of {jobs} holds "
+                         "a volume); free some and run again") from error  # fmt: skip
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: int, progress: Progress) -> None:
@@ -145,9 +174,10 @@ def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: in
             left_out += [read.why] if read.why else []
             for sample in read.samples:
                 height, width = sample.image.shape
-                case = Case(safe_name(sample.id, "case"), sample.patient, height, width, sample.spacing)
-                if case.id.lower() in seen:
-                    raise UsageError(f"{adapter.name}: two cases are named {case.id}; expected one name a case")
+                if why := _unusable(sample.id, seen):
+                    left_out.append(f"{next(iter(read.files), adapter.name)}: {why}")
+                    continue
+                case = Case(sample.id, sample.patient, height, width, sample.spacing)
                 seen.add(case.id.lower())
                 cases.append(case)
                 digest.update(identity(case, sample.image, sample.mask))
@@ -161,6 +191,8 @@ def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: in
         table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
         for case in cases:
             table.writerow([case.id, case.patient, case.height, case.width, *(case.spacing or ("", ""))])
+    tables = [root / name for name in TABLES if adapter.source == "real" and (root / name).is_file()]
+    sides = [{item.patient for item in items if item.official == official} for official in (True, False)]
     pixels_in_all = sum(case.height * case.width for case in cases)
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -174,10 +206,21 @@ def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: in
         "spacing": sorted({case.spacing for case in cases if case.spacing}),
         "foreground_share": foreground / pixels_in_all,
         "official_test": sorted({item.patient for item in items if item.official}),
+        "on_both_official_sides": sorted(sides[0] & sides[1]),
         "left_out": left_out,
-        "files": files,
+        "files": files | {path.name: file_sha256(path) for path in tables},
     }
     (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def _unusable(name: str, seen: set[str]) -> str:
+    """Return why a case cannot have a name, empty where it can."""
+    try:
+        safe_name(name, "case")
+    except UsageError as error:
+        return str(error)
+    taken = f"another case is named {name} already, whatever its case; rename one of them"
+    return taken if name.lower() in seen else ""
 
 
 def load(folder: Path) -> Dataset:
@@ -192,15 +235,15 @@ def load(folder: Path) -> Dataset:
             cases = tuple(_case(row) for row in csv.DictReader(file))
         images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
         masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
+        starts = np.cumsum([0, *(case.height * case.width for case in cases)]).tolist()
+        if not starts[-1] == len(images) == len(masks) or len(cases) != manifest["cases"]:
+            raise UsageError(f"prepared dataset {folder} is incomplete; remove the folder and run again")
+        return Dataset(
+            manifest["name"], manifest["source"], manifest["digest"], cases, images, masks, tuple(starts[:-1]),
+            tuple(manifest["left_out"]), frozenset(manifest["official_test"]),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"prepared dataset {folder} is damaged ({error}); remove the folder and run again") from error
-    starts = np.cumsum([0, *(case.height * case.width for case in cases)]).tolist()
-    if not starts[-1] == len(images) == len(masks) or len(cases) != manifest["cases"]:
-        raise UsageError(f"prepared dataset {folder} is incomplete; remove the folder and run again")
-    return Dataset(
-        manifest["name"], manifest["source"], manifest["digest"], cases, images, masks, tuple(starts[:-1]),
-        tuple(manifest["left_out"]), frozenset(manifest["official_test"]),
-    )  # fmt: skip
 
 
 def _case(row: dict[str, str]) -> Case:

@@ -38,7 +38,7 @@ class Finding:
 def check(folder: Path) -> list[Finding]:
     """Return what is found in a prepared dataset, the gravest first."""
     dataset = cache.load(folder)
-    found = [*_damage(folder, dataset), *_twins(dataset), *_masks(dataset), *_flips(dataset)]
+    found = [*_damage(folder, dataset), *_sides(folder), *_twins(dataset), *_masks(dataset), *_flips(dataset)]
     left_out = [Finding("left out", (), line) for line in dataset.left_out]
     return sorted([*found, *left_out], key=lambda each: not each.grave)
 
@@ -52,6 +52,16 @@ def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
         yield Finding(
             "damage", (), f"{folder} is not what was prepared: remove the folder and prepare again", grave=True
         )
+
+
+def _sides(folder: Path) -> Iterator[Finding]:
+    """Find patients on both sides of the publisher's split, and say where patients are a reading of names."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if both := manifest.get("on_both_official_sides", []):
+        yield Finding("patient on two sides", (), f"{len(both)} patients lie on the publisher's test side and others "
+                      f"({_few(both)}): here all of their cases are tested")  # fmt: skip
+    if reading := manifest["rules"].get("reading"):
+        yield Finding("reading", (), reading)
 
 
 def _twins(dataset: Dataset) -> Iterator[Finding]:

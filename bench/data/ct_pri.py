@@ -19,7 +19,7 @@ class CTPri(Slices):
     """The `ct-pri/` folder of the data directory."""
 
     pattern: str = option("", PATTERN, free=True)
-    foreground: str = option("", "mask values that are foreground, joined by +; the one beside 0 where not given")
+    foreground: str = option("", "mask values that are foreground, joined by +; 1 or the brightest where not given")
 
     name = "ct-pri"
     title = "CT-Pri"

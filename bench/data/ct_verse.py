@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ VERTEBRAE = (*range(1, 26), 28)
 LABELS = {**dict.fromkeys((0, 26, 27), 0), **dict.fromkeys(VERTEBRAE, 1)}
 """26 and 27 are sacrum and coccyx."""
 MASK = re.compile(r"(?P<stem>.+?)_(?:seg-vert_msk|seg)$")
+COMPLETE = "completed_annotation"
+"""In CTSpine1K's folder of labels that take the place of VerSe's own."""
+MISSPELT = {"conlon": "colon"}
+"""CTSpine1K's folder of labels, and its folder of volumes."""
 VERSE = re.compile(r"^(?:sub-)?(?P<subject>verse\d+)")
 
 
@@ -54,21 +58,23 @@ class CTVerse(Slices):
             return super().items(root)
         files = volume.files(root, (".nii", ".nii.gz"))
         masks = {path: found["stem"] for path in files if (found := MASK.match(volume.stem(path)))}
-        images = {volume.stem(path): path for path in files if path not in masks}
-        items, used = [], set()
+        images = [path for path in files if path not in masks]
+        items: list[Item] = []
+        pairs: dict[Path, Path] = {}
         # CTSpine1K's labels alone complete VerSe's: they come last, and stay
-        for path, stem in sorted(masks.items(), key=lambda each: ("completed_annotation" in str(each[0]), each[0])):
-            image = images.get(stem) or images.get(f"{stem}_ct") or _of_verse(stem, images)
-            patient = _patient(stem)
-            if image is None:
-                items.append(Item(patient, (path,), left_out="there is no volume for this mask"))
-                continue
-            items = [each for each in items if each.files[0] != image]
-            items.append(Item(patient, (image, path)))
-            used.add(image)
-        alone = sorted(set(images.values()) - used)
-        items += [Item(_patient(volume.stem(p)), (p,), left_out="there is no mask for this volume") for p in alone]
-        if not used:
+        for path, stem in sorted(masks.items(), key=lambda each: (COMPLETE in str(each[0]), each[0])):
+            image, why = _volume_of(path, stem, images)
+            if image in pairs and COMPLETE not in str(path):
+                why = f"{image} has the mask {pairs[image]} already; remove one"
+            if image is None or why:
+                items.append(Item(_patient(stem), (path,), left_out=why))
+            else:
+                pairs[image] = path
+        for image in images:
+            own = (pairs[image],) if image in pairs else ()
+            why = "" if own else "there is no mask for this volume"
+            items.append(Item(_patient(volume.stem(image)), (image, *own), left_out=why))
+        if not pairs:
             raise UsageError(f"{root} holds no volume with a mask; expected {self.layout}")
         return sorted(items, key=lambda each: str(each.files[0]))
 
@@ -86,8 +92,26 @@ def _patient(stem: str) -> str:
     return found["subject"] if found else stem.removesuffix("_ct")
 
 
-def _of_verse(stem: str, images: dict[str, Path]) -> Path | None:
-    """Return VerSe's volume of a mask's number, where there is one alone."""
+def _volume_of(mask: Path, stem: str, images: Sequence[Path]) -> tuple[Path | None, str]:
+    """Return the volume of a mask, or why there is none: by its name, or by VerSe's number where that is enough."""
+    same = [path for path in images if volume.stem(path) in (stem, f"{stem}_ct")]
     found = VERSE.match(stem)
-    same = [path for name, path in sorted(images.items()) if found and _patient(name) == found["subject"]]
-    return same[0] if len(same) == 1 else None
+    if (
+        not same and found
+    ):  # CTSpine1K's `verse090_seg` is VerSe's `sub-verse400_split-verse090_ct`, or `sub-verse090_ct`
+        part = [path for path in images if f"split-{found['subject']}" in path.name]
+        same = part or [path for path in images if _patient(volume.stem(path)) == found["subject"]]
+    near = [path for path in same if _source(path) == _source(mask)] if len(same) > 1 else same
+    if len(near) == 1:
+        return near[0], ""
+    if not same:
+        return None, "there is no volume for this mask"
+    return (
+        None,
+        f"{len(same)} volumes have its name ({same[0]}, ...); put each beside its mask, or in folders of one name",
+    )
+
+
+def _source(path: Path) -> str:
+    """Return the folder that a volume shares with its mask by name."""
+    return MISSPELT.get(path.parent.name.lower(), path.parent.name.lower())

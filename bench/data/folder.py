@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*RASTER, ".dcm", ".npy", *volume.SUFFIXES)
 PATIENT = "{patient}"
 PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each image is one"
+ONE = (1, 255, 65535)
+"""Mask values that are foreground unless an option says otherwise; others could mean anything."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """Of red, green and blue (ITU-R BT.601)."""
 
@@ -32,7 +34,7 @@ class Folder(Adapter):
     """`--datasets path/to/folder`: images and masks of one stem, and `patients.csv` (file, patient) or a pattern."""
 
     pattern: str = option("", PATTERN, free=True)
-    foreground: str = option("", "mask values that are foreground, joined by +; the one beside 0 where not given")
+    foreground: str = option("", "mask values that are foreground, joined by +; 1 or the brightest where not given")
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
     place: Path | None = None
     """The folder."""
@@ -61,14 +63,14 @@ class Folder(Adapter):
 
     def items(self, root: Path) -> list[Item]:
         """List the images; one without a mask, or without a patient, is left out and said so."""
-        images, masks = (_by_stem(root, name) for name in ("images", "masks"))
-        who = self._patients(root)
-        items = []
+        items: list[Item] = []
+        images, masks = (_by_stem(root, name, items) for name in ("images", "masks"))
+        who = self._patients(root, images, items)
+        for stem in sorted(masks.keys() - images.keys()):
+            items.append(Item(stem, (masks[stem],), left_out="there is no image of this name in images/; add it"))
         for stem, path in images.items():
             patient = who(path)
-            if path.resolve() != path and not path.resolve().is_relative_to(root.resolve()):
-                items.append(Item(patient or stem, left_out=f"{path} leads out of {root}; copy it there"))
-            elif stem not in masks:
+            if stem not in masks:
                 items.append(Item(patient or stem, (path,), left_out="there is no mask of this name in masks/; add it"))
             elif not patient:
                 items.append(Item(stem, (path,), left_out=f"no patient is known for it; {self._how(root)}"))
@@ -76,15 +78,14 @@ class Folder(Adapter):
                 items.append(Item(patient, (path, masks[stem])))
         return items
 
-    def _patients(self, root: Path) -> Any:
-        """Return a function from an image's path to its patient, empty where unknown."""
+    def _patients(self, root: Path, images: dict[str, Path], items: list[Item]) -> Callable[[Path], str]:
+        """Return a function from an image's path to its patient, empty where unknown; names without image are noted."""
         table = root / "patients.csv"
         if table.is_file():
-            try:
-                rows = pd.read_csv(table, dtype=str).rename(columns=str.strip)
-                known = {Path(f.strip()).name.lower(): p.strip() for f, p in zip(rows.file, rows.patient, strict=True)}
-            except (ValueError, AttributeError, OSError) as error:
-                raise UsageError(f"{table} cannot be used ({error}); expected columns file and patient") from error
+            known = _table(table)
+            names = {name for path in images.values() for name in (path.name.lower(), volume.stem(path).lower())}
+            for name in sorted(known.keys() - names):
+                items.append(Item(known[name], left_out=f"{table} names {name}, which is not in images/; add it"))
             return lambda path: known.get(path.name.lower()) or known.get(volume.stem(path).lower(), "")
         if PATIENT not in self.pattern:
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
@@ -125,34 +126,56 @@ class Folder(Adapter):
             wanted = [int(value) for value in self.foreground.split("+") if value.isdigit()]
             if len(wanted) != len(self.foreground.split("+")):
                 raise UsageError(f"foreground={self.foreground}: expected whole numbers joined by +, such as 1+2")
-        elif len(beside) > 1:
-            shown = ", ".join(map(str, beside[:6]))
-            raise UsageError(
-                f"{file}: holds the values {shown} beside 0; say which are foreground: foreground={beside[0]}"
-            )
+        elif len(beside) > 1 or not set(beside) <= set(ONE):
+            shown = f"value{'s' * (len(beside) > 1)} {', '.join(map(str, beside[:6]))}"
+            raise UsageError(f"{file}: holds the {shown} beside 0; say which are foreground: foreground={beside[0]}")
         else:
             wanted = beside
         mask: NDArray[np.uint8] = np.isin(labels, wanted).astype(np.uint8)
         return mask
 
 
-def _by_stem(root: Path, name: str) -> dict[str, Path]:
-    """Return the files of a folder by their stems.
+def _table(path: Path) -> dict[str, str]:
+    """Return patients.csv as patients by file name, in lower case.
 
     Raises:
-        UsageError: It is not there, it is empty, or two files differ in case or suffix alone.
+        UsageError: A column or a value is missing, or a file has two patients.
     """
-    folder = root / name
-    files = [p for p in sorted(folder.iterdir()) if p.name.lower().endswith(SUFFIXES)] if folder.is_dir() else []
-    if not files:
+    try:
+        rows = pd.read_csv(path, dtype=str, encoding="utf-8-sig").rename(columns=str.strip)
+        pairs = list(zip(rows.file, rows.patient, strict=True))
+    except (ValueError, AttributeError, OSError) as error:
+        raise UsageError(f"{path} cannot be used ({error}); expected columns file and patient") from error
+    known: dict[str, str] = {}
+    for line, (file, patient) in enumerate(pairs, 2):
+        if not isinstance(file, str) or not isinstance(patient, str) or not file.strip() or not patient.strip():
+            raise UsageError(f"{path} line {line}: expected a file and its patient; fill it in or remove the line")
+        name = Path(file.strip()).name.lower()
+        if known.setdefault(name, patient.strip()) != patient.strip():
+            raise UsageError(f"{path} line {line}: {name} is of {known[name]} already, and of {patient.strip()} here; "
+                             "expected one patient: remove one line")  # fmt: skip
+    return known
+
+
+def _by_stem(root: Path, name: str, items: list[Item]) -> dict[str, Path]:
+    """Return the files of a folder by their stems; what cannot be used is noted.
+
+    Raises:
+        UsageError: It is not there, or it is empty.
+    """
+    folder, found = root / name, dict[str, Path]()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        stem = volume.stem(path).lower()
+        if not path.name.lower().endswith(SUFFIXES):
+            items.append(Item(stem, (path,), left_out=f"no reader is known for it; expected {', '.join(SUFFIXES)}"))
+        elif (other := found.setdefault(stem, path)) != path:
+            items.append(Item(stem, (path,), left_out=f"{other.name} has this name too; rename or remove one"))
+    if not found:
         raise UsageError(
             f"{root} has no {name}/ with files in it; expected images/ and masks/ of {', '.join(SUFFIXES)}"
         )
-    found: dict[str, Path] = {}
-    for path in files:
-        other = found.setdefault(volume.stem(path).lower(), path)
-        if other != path:
-            raise UsageError(f"{path} and {other.name} have one name; expected one file a case: rename or remove one")
     return found
 
 

@@ -44,7 +44,8 @@ class Slices(Adapter):
     def rules(self) -> dict[str, Any]:
         """Return the mapping and the filter."""
         mapping = {str(k): v for k, v in MAPPINGS[self.labels].items()}
-        return {"layout": "slices-1", "labels": mapping, "good_central": self.good_central}
+        return {"layout": "slices-1", "labels": mapping, "good_central": self.good_central,
+                "largest": self.largest}  # fmt: skip
 
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, in its order."""
@@ -83,6 +84,8 @@ class Slices(Adapter):
         for name in table.file:
             if Path(name).name != name or len(name) > 200:
                 raise UsageError(f"{path}: file {name[:80]!r} leads out of the folder; expected a plain file name")
+        for name in table.file[table.file.str.lower().duplicated()]:
+            raise UsageError(f"{path} names {name} twice, whatever its case; expected one row a file: remove one")
         for volume in table.volume:
             if not volume.isprintable():
                 raise UsageError(f"{path}: volume {volume!r} holds control characters; expected a plain name")
@@ -116,6 +119,7 @@ def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
     Raises:
         UsageError: It cannot be decoded, is larger than `largest`, or is no single grey image.
     """
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, largest**2
     try:
         with Image.open(path) as image:
             if max(image.size) > largest:
@@ -127,15 +131,26 @@ def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
                 raise UsageError(f"{path} holds {image.n_frames} pages, expected one image: export each as a file")  # type: ignore[attr-defined]
             if image.mode == "P" and not palette:
                 raise UsageError(f"{path} has a palette, expected grey values: convert it to grey")
-            return np.asarray(image)
+            return np.asarray(_opaque(image, path))
     except Image.DecompressionBombError:
         raise UsageError(
-            f"{path} has more pixels than any film, expected {largest} a side at most: reduce it"
+            f"{path} has more than {largest} x {largest} pixels: reduce it, or raise the limit by the option largest"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UsageError(
             f"{path} cannot be decoded ({error}); expected a whole PNG, TIFF or JPEG: copy it again"
         ) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _opaque(image: Image.Image, path: Path) -> Image.Image:
+    """Return an image without its alpha channel, which must say nothing, and with print colours turned into light."""
+    if image.mode in ("RGBA", "LA"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise UsageError(f"{path} has transparent pixels, expected none: export it without an alpha channel")
+        return image.convert(image.mode[:-1])
+    return image.convert("RGB") if image.mode in ("CMYK", "YCbCr") else image
 
 
 def _spacing(row: dict[Hashable, Any], root: Path) -> tuple[float, float] | None:

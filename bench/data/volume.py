@@ -59,15 +59,14 @@ def files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files below a folder that end so, sorted.
 
     Raises:
-        UsageError: One leads out of the folder.
+        UsageError: A linked folder leads out: nothing in it would be seen.
     """
     found, inside = [], root.resolve()
     for path in sorted(root.rglob("*")):
-        if not path.name.endswith(suffixes) or path.name.startswith(".") or not path.is_file():
-            continue
-        if not path.resolve().is_relative_to(inside):
-            raise UsageError(f"{path} leads out of {root}; expected files inside: copy it there or remove the link")
-        found.append(path)
+        if path.is_symlink() and path.is_dir() and not path.resolve().is_relative_to(inside):
+            raise UsageError(f"{path} leads out of {root}; expected folders inside: copy it there or remove the link")
+        if path.name.endswith(suffixes) and not path.name.startswith(".") and path.is_file():
+            found.append(path)
     return found
 
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench import registry
 from bench.data import cache
+from bench.data.mr import MR
 from bench.data.simulated import Simulated
 from bench.errors import UsageError
 
@@ -56,6 +58,48 @@ def test_a_damaged_cache_is_never_trusted(slices: Make, name: str) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UsageError, match="remove the folder and run again"):
         cache.load(folder)
+
+
+def test_a_reader_that_is_killed_ends_the_preparation_in_one_line(
+    slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the system does where memory runs out: the preparation must neither hang nor leave half a cache."""
+    (tmp_path / "killer.py").write_text(KILLER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    import killer  # type: ignore[import-not-found]
+
+    with pytest.raises(UsageError, match="a reading process was killed, as happens when memory runs out"):
+        cache.prepare(killer.Killed(), slices(patients=12) / "mr", 2)
+    assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.startswith(".")]
+
+
+KILLER = """
+import os, signal
+from dataclasses import dataclass
+from bench.data.mr import MR
+
+@dataclass(frozen=True)
+class Killed(MR):
+    def read(self, item):
+        if item.patient == "3":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().read(item)
+"""
+
+
+def test_what_a_library_makes_of_a_strange_file_does_not_stop_the_others(
+    slices: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strange(*_: Any) -> None:
+        raise ZeroDivisionError("float division\nby zero")
+
+    data = slices(patients=3)
+    read = MR.read
+    monkeypatch.setattr(MR, "read", lambda self, item: strange() if item.patient == "1" else read(self, item))
+    dataset = cache.load(cache.prepare(registry.dataset("mr"), data / "mr"))
+    assert len(dataset.left_out) == 2
+    assert "cannot be used (ZeroDivisionError: float division); look at the file" in dataset.left_out[0]
 
 
 def test_an_unwritable_cache_is_one_line(slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

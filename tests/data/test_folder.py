@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -156,11 +157,91 @@ def test_bad_files_are_left_out_and_the_others_go_on(what: str, tmp_path: Path) 
     assert len(dataset.cases) == 9
 
 
-def test_two_images_of_one_name_in_another_case_are_refused(tmp_path: Path) -> None:
+def _save(mode: str, path: Path, alpha: int = 255) -> None:
+    """Write a picture over again in another mode."""
+    image = Image.open(path).convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(alpha)
+    image.save(path.with_suffix(".tif") if mode == "CMYK" else path)
+    if mode == "CMYK":
+        path.unlink()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK"])
+def test_images_and_masks_may_have_an_empty_alpha_channel_or_print_colours(mode: str, tmp_path: Path) -> None:
+    plain = prepared(f"{folder(tmp_path / 'plain')}:pattern={{patient}}_*")
     root = folder(tmp_path / "own")
-    Image.fromarray(picture(0)[0]).save(root / "images" / "P1_0.tif")
-    with pytest.raises(UsageError, match=r"have one name; expected one file a case"):
-        prepared(f"{root}:pattern={{patient}}_*")
+    _save(mode, root / "images" / "p1_0.png")
+    if mode != "CMYK":
+        _save(mode, root / "masks" / "p1_0.png")
+    other = prepared(f"{root}:pattern={{patient}}_*")
+    assert not other.left_out
+    index = next(i for i, case in enumerate(other.cases) if case.id == "p1_0")
+    np.testing.assert_allclose(other.image(index) / 65535, plain.image(index) / 65535, atol=0.02)
+    np.testing.assert_array_equal(other.mask(index), plain.mask(index))
+
+
+EXTRA: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "two of one name": (lambda r: Image.fromarray(picture(0)[0]).save(r / "images" / "P1_0.tif"),
+                        r"p1_0.png: P1_0.tif has this name too"),
+    "mask alone": (lambda r: Image.new("L", (9, 9)).save(r / "masks" / "p9_0.png"), r"no image of this name in"),
+    "no reader": (lambda r: (r / "images" / "p1_0.webp").write_bytes(b"x"), r"p1_0.webp: no reader is known"),
+    "link": (lambda r: (r / "masks" / "p9_0.png").symlink_to(r.parent / "out.png"), r"p9_0.png leads out of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EXTRA)
+def test_what_is_too_much_is_left_out_and_told(what: str, tmp_path: Path) -> None:
+    damage, message = EXTRA[what]
+    root = folder(tmp_path / "own")
+    damage(root)
+    dataset = prepared(f"{root}:pattern={{patient}}_*")
+    (line,) = dataset.left_out
+    assert re.search(message, line), line
+    assert len(dataset.cases) == 10
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_link_that_leads_out_is_left_out(kind: str, tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    (root / kind / "p1_0.png").rename(tmp_path / "out.png")
+    (root / kind / "p1_0.png").symlink_to(tmp_path / "out.png")
+    (line,) = prepared(f"{root}:pattern={{patient}}_*").left_out
+    assert "p1_0.png leads out of" in line
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [("p0_0.png,a\np0_0.png,b\n", "line 3: p0_0.png is of a already, and of b here"),
+     ("p0_0.png,\n", "line 2: expected a file and its patient")],
+)  # fmt: skip
+def test_a_table_of_patients_that_contradicts_itself_is_refused(rows: str, message: str, tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    (root / "patients.csv").write_text("file,patient\n" + rows)
+    with pytest.raises(UsageError, match=message):
+        prepared(str(root))
+
+
+def test_a_table_may_name_an_image_that_is_not_there(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    names = [path.name for path in sorted((root / "images").iterdir())]
+    rows = "".join(f"{name},{name[:2]}\n" for name in [*names, "ghost.png"])
+    (root / "patients.csv").write_text("file,patient\n" + rows)
+    dataset = prepared(str(root))
+    (line,) = dataset.left_out
+    assert "patients.csv names ghost.png, which is not in images/" in line
+    assert (
+        "patients.csv"
+        in json.loads((cache.prepare(registry.dataset(str(root)), root) / "manifest.json").read_text())["files"]
+    )
+
+
+def test_a_value_that_may_mean_anything_is_asked_for(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    mask = np.asarray(Image.open(root / "masks" / "p1_0.png")) > 0
+    Image.fromarray((2 * mask).astype(np.uint8)).save(root / "masks" / "p1_0.png")
+    (line,) = prepared(f"{root}:pattern={{patient}}_*").left_out
+    assert "holds the value 2 beside 0; say which are foreground: foreground=2" in line
 
 
 def test_a_path_is_a_dataset_of_a_run_and_its_name_is_the_folders(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ BAD_INDEX = {
     ),
     "control character": ('file,volume\n1_0.png,"a\nb"\n', r"volume 'a\\nb' holds control characters"),
     "nothing": ("", r"index.csv cannot be read as CSV"),
-    "twice": ("file,volume\n1_0.png,1\n2_0.png,2\n3_0.png,3\n1_0.png,1\n", r"two cases are named 1_0"),
+    "twice": ("file,volume\n1_0.png,1\n2_0.png,2\n3_0.png,3\n1_0.png,1\n", r"index.csv names 1_0.png twice"),
 }
 
 

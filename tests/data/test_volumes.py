@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,8 +214,53 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.nii.gz").write_bytes(_volume(tmp_path / "ct-verse").read_bytes())
     _volume(tmp_path / "ct-verse").unlink()
     _volume(tmp_path / "ct-verse").symlink_to(tmp_path / "elsewhere.nii.gz")
-    with pytest.raises(UsageError, match=r"leads out of .*copy it there or remove the link"):
+    others(tmp_path)
+    (line,) = prepared(tmp_path, "ct-verse").left_out
+    assert re.search(r"leads out of .*copy it there or remove the link", line)
+
+
+def test_a_linked_folder_that_leads_out_is_named(tmp_path: Path) -> None:
+    verse(tmp_path / "ct-verse")
+    (tmp_path / "ct-verse" / "rawdata").rename(tmp_path / "elsewhere")
+    (tmp_path / "ct-verse" / "rawdata").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"rawdata leads out of .*copy it there or remove the link"):
         prepared(tmp_path, "ct-verse")
+
+
+def others(tmp_path: Path) -> None:
+    for number in (5, 6):
+        image, labels = spine(number)
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}.nii.gz", image)
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}_seg.nii.gz", labels)
+
+
+def test_volumes_of_one_name_are_paired_by_their_folders(tmp_path: Path) -> None:
+    root = tmp_path / "ct-verse"
+    for number, (folder, labels) in enumerate((("colon", "conlon"), ("liver", "Liver"))):
+        image, mask = spine(number + 5)
+        for path in (root / "data" / folder, root / "label" / labels):
+            path.mkdir(parents=True)
+        nifti(root / "data" / folder / "case_1.nii.gz", image)
+        nifti(root / "label" / labels / "case_1_seg.nii.gz", mask)
+    pairs = {item.files[0].parent.name: item.files[1].parent.name for item in registry.dataset("ct-verse").items(root)}
+    assert pairs == {"colon": "conlon", "liver": "Liver"}
+    (root / "label" / "Liver").rename(root / "label" / "other")
+    why = [item.left_out for item in registry.dataset("ct-verse").items(root) if item.left_out]
+    assert any("2 volumes have its name" in each for each in why)
+
+
+def test_a_label_of_verse_by_number_finds_the_part_of_a_split_volume(tmp_path: Path) -> None:
+    root = tmp_path / "ct-verse"
+    for part in (root / "rawdata", root / "completed_annotation_verse"):
+        part.mkdir(parents=True)
+    image, mask = spine(4)
+    for number in ("090", "091"):
+        nifti(root / "rawdata" / f"sub-verse400_split-verse{number}_ct.nii.gz", image)
+    nifti(root / "completed_annotation_verse" / "verse090_seg.nii.gz", mask)
+    paired = [item for item in registry.dataset("ct-verse").items(root) if not item.left_out]
+    assert [(item.patient, item.files[0].name) for item in paired] == [
+        ("verse400", "sub-verse400_split-verse090_ct.nii.gz")
+    ]
 
 
 def test_which_slices_and_what_window_are_options(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bench import plan, registry
 from bench.config import load_profile
 from bench.data import cache
 from bench.data.case import Dataset
+from bench.data.check import check
 from bench.data.splits import Scheme
 from bench.data.xray import quadrilaterals
 from bench.store import Store
@@ -104,13 +105,6 @@ def _first(root: Path) -> Path:
     return _labels(root) / f"{NAMES['training'][0]}.mat"
 
 
-def _drop_row(root: Path) -> None:
-    for path in _labels(root).glob("*.mat"):
-        path.unlink()
-    table = pd.read_csv(_labels(root) / "landmarks.csv", header=None)
-    table.iloc[:-1].to_csv(_labels(root) / "landmarks.csv", header=False, index=False)
-
-
 def _names(root: Path, change: Callable[[list[str]], list[str]]) -> None:
     path = _labels(root) / "filenames.csv"
     path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
@@ -122,12 +116,21 @@ def _link(root: Path) -> None:
     film.symlink_to(root.parent / "elsewhere.jpg")
 
 
+def _film(root: Path) -> Path:
+    return root / "boostnet_labeldata" / "data" / "training" / NAMES["training"][0]
+
+
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no p2": (lambda r: scipy.io.savemat(_first(r), {"q": [1]}), r"162 A AP.jpg.mat has no p2"),
     "67 points": (lambda r: scipy.io.savemat(_first(r), {"p2": np.ones((67, 2))}),
                   r"corners \(67, 2\), expected \(68, 2\)"),
     "no mat": (lambda r: _first(r).write_bytes(b"abc"), r"162 A AP.jpg.mat cannot be read"),
-    "a row missing": (_drop_row, r"landmarks.csv has 3 rows, and none for .*165 B AP.jpg"),
+    "corners of nothing": (lambda r: scipy.io.savemat(_first(r), {"p2": np.zeros((68, 2))}),
+                           r"vertebra 1 enclose nothing of a film of 120 x 340"),
+    "an image unnamed": (lambda r: _film(r).with_name("x-1 A AP.jpg").write_bytes(_film(r).read_bytes()),
+                         r"x-1 A AP.jpg: .*filenames.csv does not name it"),
+    "another of its name": (lambda r: _film(r).with_name(_film(r).name.lower()).write_bytes(b"other"),
+                            r"162 a ap.jpg: .*filenames.csv does not name it"),
     "no image": (lambda r: _names(r, lambda n: [*n, "ghost-1 A AP.jpg"]), r"names ghost-1 A AP.jpg, which is not in"),
     "twice": (lambda r: _names(r, lambda n: [*n, n[0].upper()]), r"is named twice, whatever its case"),
     "a way out": (lambda r: _names(r, lambda n: [*n, "../x-1 A AP.jpg"]), r"leads out of the folder"),
@@ -152,7 +155,51 @@ def test_a_film_of_monstrous_size_is_refused_by_a_limit_that_is_an_option(tmp_pa
     film = tmp_path / "xray" / "boostnet_labeldata" / "data" / "training" / NAMES["training"][1]
     Image.new("L", (20_000, 20_000)).save(film)
     (line,) = prepared(tmp_path).left_out
-    assert "has more pixels than any film, expected 8192 a side at most" in line
+    assert "has more than 8192 x 8192 pixels: reduce it, or raise the limit by the option largest" in line
     Image.new("L", (9000, 100)).save(film)
     (line,) = prepared(tmp_path).left_out
     assert "has 9000 x 100 pixels, expected 8192 a side at most: reduce it, or raise the limit" in line
+    (line,) = prepared(tmp_path, "xray:largest=9000").left_out
+    assert "enclose nothing of a film of 9000 x 100 pixels" in line  # read, for the limit is an option
+
+
+@pytest.mark.parametrize("drop", [0, 3])
+def test_a_csv_with_a_row_missing_is_not_guessed_at(drop: int, tmp_path: Path) -> None:
+    """Films behind the gap would get their neighbours' corners."""
+    aasce(tmp_path / "xray")
+    for path in _labels(tmp_path / "xray").glob("*.mat"):
+        path.unlink()
+    table = pd.read_csv(_labels(tmp_path / "xray") / "landmarks.csv", header=None)
+    table.drop(index=drop).to_csv(_labels(tmp_path / "xray") / "landmarks.csv", header=False, index=False)
+    dataset = prepared(tmp_path)
+    assert len(dataset.left_out) == len(NAMES["training"])
+    assert all("landmarks.csv has 3 rows, filenames.csv has 4 names" in line for line in dataset.left_out)
+    assert len(dataset.cases) == len(NAMES["test"])
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "1,2\n1,2,3,4\n"])
+def test_a_csv_that_is_none_is_told(text: str, tmp_path: Path) -> None:
+    aasce(tmp_path / "xray", mats=False)
+    (_labels(tmp_path / "xray") / "landmarks.csv").write_text(text)
+    dataset = prepared(tmp_path)
+    assert len(dataset.left_out) == len(NAMES["training"])
+    assert all("landmarks.csv" in line and "\n" not in line for line in dataset.left_out)
+
+
+def test_names_may_be_in_latin_or_begin_with_a_mark_and_mats_in_another_case(tmp_path: Path) -> None:
+    aasce(tmp_path / "xray")
+    side = _labels(tmp_path / "xray")
+    names = (side / "filenames.csv").read_text()
+    _first(tmp_path / "xray").rename(side / f"{NAMES['training'][0].lower()}.MAT".replace(".MAT", ".mat"))
+    (side / "filenames.csv").write_bytes(b"\xef\xbb\xbf" + names.encode())
+    assert len(prepared(tmp_path).cases) == 6
+    (side / "filenames.csv").write_bytes(names.encode() + "M\u00fcller-7 A AP.jpg\n".encode("latin-1"))
+    (line,) = prepared(tmp_path).left_out
+    assert "names M\u00fcller-7 A AP.jpg, which is not in" in line
+
+
+def test_who_is_on_both_official_sides_is_told(tmp_path: Path) -> None:
+    aasce(tmp_path / "xray")
+    found = {each.kind: each.text for each in check(cache.prepare(registry.dataset("xray"), tmp_path / "xray"))}
+    assert "1 patients lie on the publisher's test side and others (n165)" in found["patient on two sides"]
+    assert "is taken for the patient's" in found["reading"]
