@@ -127,8 +127,8 @@ def make_splits(patients: Sequence[str], folds: int = 1, official: Collection[st
     names = sorted(set(patients))
     needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:
-        raise UsageError(f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds}), for none may "
-                         "be on two sides; add patients or leave the dataset out")  # fmt: skip
+        raise UsageError(f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds}), for none "
+                         "may be on two sides; add patients or leave the dataset out")  # fmt: skip
     generator = np.random.Generator(np.random.Philox(SEED))
     order = [names[i] for i in generator.permutation(len(names))]
     if folds == 1 and official:
