@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_model
 
 from bench import machine, registry
@@ -29,6 +30,9 @@ from bench.metrics import Score, score
 from bench.predict import Grid, Prediction, multiply_adds, predict, stages
 from bench.store import Store
 from bench.train import Progress, Trainee, derive, idle, train, validation_loss
+
+Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
+"""Takes a test case's id, image (H, W) and reference (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
         progress = train(
             trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), work, report
         )
-    seconds = _test(trainee, data, work, report)
+    seconds = _test(trainee, data, work, report, lambda case, image, mask: store.keep_case(cell, case, image, mask))
     plain = trainee.net.to(memory_format=torch.contiguous_format)  # what safetensors needs of tensors with two names
     save_model(plain, str(work / "model.safetensors"))
     record = {**_record(cell, trainee, data, progress), "multiply_adds": counted}
@@ -140,7 +144,7 @@ def _digests(net: torch.nn.Module) -> dict[str, str]:
     }
 
 
-def _test(trainee: Trainee, data: Data, work: Path, report: Report) -> float:
+def _test(trainee: Trainee, data: Data, work: Path, report: Report, keep: Keep) -> float:
     """Predict and score every test case, write what comes of it, and return the seconds per prediction."""
     spent = 0.0
     rows: dict[str, list[list[str]]] = {}
@@ -156,6 +160,7 @@ def _test(trainee: Trainee, data: Data, work: Path, report: Report) -> float:
                 row.append(_text(float(prediction.spread.mean())))
             rows.setdefault(name, []).append(row)
         _keep(prediction, case.id, work)
+        keep(case.id, data.dataset.image(index), data.dataset.mask(index))
         report({"phase": "test", "step": done + 1, "steps": len(data.test), "seconds": spent})
     for name, lines in rows.items():
         heads = ["case", "patient", *(f.name for f in fields(Score)), "spread"]

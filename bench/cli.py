@@ -163,20 +163,104 @@ def report(
     out: Out = Path("results"),
     profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
     to: ReportTo = Path("reports"),
+    check: Annotated[Path | None, typer.Option(help="Say which of a paper's numbers and claims hold no more.")] = None,
 ) -> None:
-    """Write table 1, the fairness ledger, the figures and the diffusions' stages from finished cells.
+    """Write tables, figures, report.html and a paper's numbers.tex from finished cells; or check a paper.
+
+    With --check nothing is written; exit code 1 where a number or a claim of the paper no longer holds.
 
     Examples:
 
         bench report
 
         bench report --out results --profile paper --to reports
+
+        bench report --check paper.tex
     """
-    from bench.report import write
+    from bench.report import paper, write
     from bench.store import Store
 
+    if check:
+        lines = paper.against(Store(out), check, profile)
+        print(*(lines or [f"{check}: everything holds"]), sep="\n")
+        raise typer.Exit(1 if lines else 0)
     for path in write(Store(out), to, profile):
         print(path)
+
+
+@app.command()
+def calibrate(
+    out: Out = Path("results"),
+    profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
+    rounds: Annotated[int, typer.Option(min=100, help="Trials of each kind.")] = 2000,
+    as_json: Json = False,
+) -> None:
+    """Show on finished results that 5 % is 5 %: how often the tests find a difference where there is none.
+
+    Methods are swapped within patients, and the seeds of one method split into two; a test over cases stands beside.
+
+    Examples:
+
+        bench calibrate
+
+        bench calibrate --out results --profile paper --json
+    """
+    from bench.commands import calibrate as command
+
+    rows = command.run(out, profile, rounds)
+    _print_json(rows) if as_json else command.show(rows, _console())
+
+
+@app.command()
+def plan(
+    methods: Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")] = "all",
+    datasets: Datasets = "all",
+    data: Data = None,
+    profile: Annotated[str, typer.Option(help="Whose phantoms stand in, and whose results tell the spread.")] = "cpu",
+    out: Out = Path("results"),
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")] = 1,
+    folds: Folds = 1,
+    split: SplitFile = None,
+    as_json: Json = False,
+) -> None:
+    """Print the smallest difference that the planned patients and seeds can find, before anything trains.
+
+    Examples:
+
+        bench plan --datasets mr --data ~/spine
+
+        bench plan --methods unet,verdiff --datasets mr --folds 5 --seeds 3 --json
+    """
+    from bench.commands import power as command
+    from bench.data.splits import Scheme
+
+    rows = command.rows(command.Wish(methods, datasets, data, profile, out, seeds, Scheme(folds, split)))
+    _print_json(rows) if as_json else command.show(rows, _console())
+
+
+@app.command()
+def audit(
+    table: Annotated[Path | None, typer.Argument(help="A csv of printed results.")] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Audit the published tables of Verdiff-Net.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which printed means and stds of Dice and IoU cannot be of the same predictions, image by image.
+
+    The csv has columns method, dataset, dice_mean, dice_std, iou_mean, iou_std and, if known, n (the number of test
+    images) and table; stds may be missing. Percent or fractions, with all printed digits: rounding is allowed for.
+    Exit code 1 where a cell cannot be.
+
+    Examples:
+
+        bench audit table.csv
+
+        bench audit --paper --json
+    """
+    from bench.commands import audit as command
+
+    audits = command.audits(table, paper)
+    _print_json(command.rows(audits)) if as_json else command.show(audits, _console())
+    raise typer.Exit(0 if all(found.verdict == "ok" for each in audits for found in each.findings) else 1)
 
 
 @app.command()

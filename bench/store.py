@@ -161,6 +161,15 @@ class Store:
         path = self.work(cell) / "error.txt"
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
+    def keep_case(self, cell: Cell, case: str, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> None:
+        """Keep a test case's image (8 bit) and reference, once a dataset: reports show them from the store alone."""
+        import cv2
+
+        for name, pixels in (("image", (image >> 8).astype("uint8")), ("reference", mask * 255)):
+            path = self._dataset(cell.profile, cell.dataset) / "references" / f"{case}-{name}.png"
+            if not path.is_file():
+                _replace(path, cv2.imencode(".png", pixels)[1].tobytes())
+
     def note(self, cell: Cell, status: dict[str, Any]) -> None:
         """Leave a running cell's progress where the launcher looks."""
         _replace(self.work(cell) / "status.json", json.dumps(status))
@@ -222,9 +231,30 @@ class Store:
         with np.load(path, allow_pickle=False) as maps:
             return dict(maps)
 
-    def prediction(self, folder: Path, case: str) -> Path:
-        """Return where a finished cell's mask of a case lies."""
-        return folder / "predictions" / f"{case}.png"
+    def case(self, folder: Path, case: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+        """Return the image (H, W) in 8 bit and the reference of a finished cell's test case; None of older results."""
+        import cv2
+
+        paths = [folder.parents[1] / "references" / f"{case}-{name}.png" for name in ("image", "reference")]
+        if not all(path.is_file() for path in paths):
+            return None
+        image, mask = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths)
+        return None if image is None or mask is None else (image.astype("uint8"), mask > 0)
+
+    def answer(self, folder: Path, case: str, row: str = "") -> NDArray[np.bool_]:
+        """Return a finished cell's mask (H, W) of a test case; `row` names a further row, such as `prior`.
+
+        Raises:
+            OSError: The file is missing or damaged.
+        """
+        import cv2
+
+        path = folder / (f"predictions-{row}" if row else "predictions") / f"{case}.png"
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        if mask is None:
+            raise OSError(f"{path} cannot be read")
+        answer: NDArray[np.bool_] = mask > 0
+        return answer
 
     def failures(self, profile: str) -> dict[tuple[str, str], str]:
         """Return the last line of each failed cell's error, by (dataset slug, method)."""
@@ -283,9 +313,9 @@ def make_folder(folder: Path, what: str, option: str) -> None:
         ) from error
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that readers see the old or the new text, never a part."""
+def _replace(path: Path, content: str | bytes) -> None:
+    """Write a file so that readers see the old or the new content, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
+    beside.write_bytes(content.encode() if isinstance(content, str) else content)
     beside.replace(path)

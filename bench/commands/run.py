@@ -126,11 +126,12 @@ def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh:
     if not store.has_finished(profile.name):
         console.print("No cell is finished, so there is no report.")
         return
-    write(store, wish.report, profile.name, redraw=fresh)
+    write(store, wish.report, profile.name, redraw=fresh, whole=False)
     for table in tables.collect(store, profile.name):
         text = tables.markdown(table)
         console.print(Markdown(text)) if console.is_terminal else print(text)
     console.print(f"Report: {target.resolve()}", soft_wrap=True, highlight=False)
+    console.print("All figures, report.html and a paper's numbers.tex: bench report", highlight=False)
     console.print(f"Results: {(store.root / profile.name).resolve()}", soft_wrap=True, highlight=False)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.report import figures, ledger, stages, tables
+from bench.report import figures, gallery, ledger, macros, stages, tables
 from bench.store import Store
 
 
-def write(store: Store, folder: Path, profile: str | None = None, redraw: bool = True) -> list[Path]:
+def write(
+    store: Store, folder: Path, profile: str | None = None, redraw: bool = True, whole: bool = True
+) -> list[Path]:
     """Write table 1 and the fairness ledger (Markdown, LaTeX, CSV), and the figures (PNG, PDF); return the files.
 
     Args:
@@ -17,6 +20,7 @@ def write(store: Store, folder: Path, profile: str | None = None, redraw: bool =
         folder: Where reports go; a folder named after the profile is made in it.
         profile: Which results; the latest where not given.
         redraw: Draw the figures also where the table's numbers are as they were.
+        whole: Also what takes a while: a picture of every dataset's cases, the page, a paper's macros.
 
     Raises:
         UsageError: No cell is finished, or the folder cannot be written.
@@ -26,7 +30,8 @@ def write(store: Store, folder: Path, profile: str | None = None, redraw: bool =
     written: list[Path] = []
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for table in tables.collect(store, profile):
+        found = tables.collect(store, profile)
+        for table in found:
             numbers = target / f"table1-{table.source}.csv"
             drawn = numbers.is_file() and numbers.read_text(encoding="utf-8") == tables.csv(table)
             for suffix, render in (("md", tables.markdown), ("tex", tables.latex), ("csv", tables.csv)):
@@ -37,7 +42,11 @@ def write(store: Store, folder: Path, profile: str | None = None, redraw: bool =
                 figures.dice_against_iou(table, paths)
             written += paths
             written += _ledger(store, table, target, redraw or not drawn)
+            if whole:
+                written += gallery.write(store, table, target, redraw or not drawn)
         written += _stages(store, profile, target, redraw)
+        if whole:
+            written += _whole(store, found, target, redraw)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
@@ -74,3 +83,16 @@ def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path
                 case = (folder / "cases.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[0]
                 stages.draw(maps, f"{record['title']}, {data['name']}, case {case} ({data['source']} data)", path)
     return list(drawn)
+
+
+def _whole(store: Store, found: Sequence[tables.Table], target: Path, redraw: bool) -> list[Path]:
+    """Write what holds real data and phantoms side by side: a paper's macros, and the page."""
+    numbers, page = target / "numbers.tex", target / "report.html"
+    text = macros.numbers(found)
+    drawn = page.is_file() and numbers.is_file() and numbers.read_text(encoding="utf-8") == text
+    numbers.write_text(text, encoding="utf-8")
+    if redraw or not drawn:
+        from bench.report import html
+
+        page.write_text(html.page(store, found), encoding="utf-8")
+    return [numbers, page]

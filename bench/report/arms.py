@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,14 +11,9 @@ from numpy.typing import NDArray
 from bench.ablate import Arm
 from bench.data.case import Dataset
 from bench.report.ablation import Ablation
+from bench.report.overlay import chosen, contour, window
 from bench.report.stages import ANSWER, REFERENCE
 from bench.store import Store
-
-
-def chosen(cases: pd.DataFrame, method: str) -> list[str]:
-    """Return the worst, the median and the best case by a method's Dice, so that nobody picks them."""
-    mine = cases[cases.method == method].groupby("case").dice.mean().sort_values(kind="stable")
-    return list(dict.fromkeys(str(mine.index[i]) for i in (0, (len(mine) - 1) // 2, len(mine) - 1)))
 
 
 def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, path: Path) -> None:
@@ -31,7 +24,7 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
     import matplotlib.pyplot as plt
 
     arms = list(table.folders)
-    rows = chosen(cases, arms[-1].spec)
+    rows = chosen(cases[cases.method == arms[-1].spec].groupby("case").dice.mean())
     index = {case.id: number for number, case in enumerate(dataset.cases)}
     dice = cases.groupby(["method", "case"]).dice.mean()
     ratio = max(dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows)
@@ -43,20 +36,19 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
             layout="constrained",
             figsize=(1.8 * len(arms), (1.8 * min(ratio, 2.5) + 0.3) * len(rows) + 0.5),
         )
-        for row, name in enumerate(rows):
+        for row, (name, place) in enumerate(rows.items()):
             image, truth = dataset.image(index[name]), dataset.mask(index[name])
-            window = _window([truth, *(_mask(store, table, arm, name) for arm in arms)])
+            part = window([truth, *(_mask(store, table, arm, name) for arm in arms)])
             for column, arm in enumerate(arms):
                 axis = axes[row][column]
-                axis.imshow(image[window], cmap="gray")
+                axis.imshow(image[part], cmap="gray")
                 for mask, colour, style in ((_mask(store, table, arm, name), ANSWER, "solid"),
                                             (truth, REFERENCE, "dashed")):  # fmt: skip
-                    if mask[window].any() and not mask[window].all():
-                        axis.contour(mask[window], [0.5], colors=colour, linewidths=0.9, linestyles=style)
+                    contour(axis, mask[part], colour, style)
                 axis.set_title(f"Dice {100 * dice[arm.spec, name]:.1f}", fontsize=8)
                 axis.set_xticks([])
                 axis.set_yticks([])
-            axes[row][0].set_ylabel(f"{('worst', 'median', 'best')[row] if len(rows) == 3 else ''} case\n{name}")
+            axes[row][0].set_ylabel(f"{place} case\n{name}")
         for column, arm in enumerate(arms):
             heads = "\n".join(
                 f"{factor.upper()} {'on' if on else 'off'}"
@@ -74,20 +66,4 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
 
 
 def _mask(store: Store, table: Ablation, arm: Arm, case: str) -> NDArray[np.uint8]:
-    path = store.prediction(table.folders[arm], case)
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise OSError(f"{path} cannot be read")
-    return np.asarray(mask > 0, np.uint8)
-
-
-def _window(masks: Sequence[NDArray[np.uint8]], margin: float = 0.08) -> tuple[slice, slice]:
-    """Return the part of the image that holds every mask, with a margin."""
-    any_mask = np.logical_or.reduce([mask > 0 for mask in masks])
-    height, width = any_mask.shape
-    if not any_mask.any():
-        return slice(0, height), slice(0, width)
-    rows, columns = np.flatnonzero(any_mask.any(1)), np.flatnonzero(any_mask.any(0))
-    pad = int(margin * max(height, width))
-    return (slice(max(0, rows[0] - pad), min(height, rows[-1] + pad + 1)),
-            slice(max(0, columns[0] - pad), min(width, columns[-1] + pad + 1)))  # fmt: skip
+    return np.asarray(store.answer(table.folders[arm], case), np.uint8)

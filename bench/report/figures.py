@@ -5,6 +5,7 @@ Legible in print and for the colour-blind: colours are Okabe and Ito's, and mark
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6508")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLUMN, PAGE = 3.4, (7.0, 9.0)
+"""Inches: the width of a column, and what a page holds of a figure."""
+SMALL = 6
+"""Points of the smallest print."""
+
+
+def wrapped(text: str, inches: float, points: float = SMALL) -> list[str]:
+    """Return a text in lines that fit so many inches, for a letter is 0.55 of its size wide."""
+    return textwrap.wrap(text, max(6, int(inches * 72 / (0.55 * points))))
 
 
 def point_style(number: int) -> dict[str, Any]:
@@ -30,32 +40,61 @@ def point_style(number: int) -> dict[str, Any]:
 
 
 @contextmanager
-def panels(columns: Mapping[str, str], draw: Callable[[Axes, str, str], None]) -> Iterator[Figure]:
-    """Draw one panel a dataset with `draw(axis, column, title)`, and a legend of all that any panel shows."""
+def sheet(width: float, height: float, constrained: bool = True) -> Iterator[Figure]:
+    """Open a figure of so many inches in the style of all figures."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}):
-        across = min(len(columns), 2)
-        down = -(-len(columns) // across)
-        figure, axes = plt.subplots(
-            down, across, figsize=(3.4 * across, 3.1 * down), squeeze=False, layout="constrained"
-        )
+        figure = plt.figure(figsize=(width, height), layout="constrained" if constrained else None)
+        try:
+            yield figure
+        finally:
+            plt.close(figure)
+
+
+@contextmanager
+def panels(
+    columns: Mapping[str, str], heading: str, draw: Callable[[Axes, str, str], None], height: float = 2.7
+) -> Iterator[Figure]:
+    """Draw one panel a dataset with `draw(axis, column, title)`, and a legend of all that any panel shows.
+
+    Args:
+        columns: The datasets with their titles.
+        heading: What stands above.
+        draw: Draws one panel.
+        height: Inches of a panel with its title and axis; heading and legend come to it.
+    """
+    across = min(len(columns), 2)
+    down = -(-len(columns) // across)
+    width = COLUMN * across
+    with sheet(width, height * down) as figure:
+        axes = figure.subplots(down, across, squeeze=False)
         for axis, (column, title) in zip(axes.flat, columns.items(), strict=False):
             draw(axis, column, title)
         for axis in axes.flat[len(columns) :]:
             axis.set_axis_off()
         shown = {label: handle for axis in axes.flat
                  for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}  # fmt: skip
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(3, len(shown)), frameon=False)
+        beside = max(1, min(3, len(shown), int(72 * width / (4.8 * max(map(len, shown), default=1) + 36))))
+        lines = wrapped(heading, width, 9)
+        figure.set_size_inches(width, height * down + 0.16 * len(lines) + 0.18 * -(-len(shown) // beside))
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=beside, frameon=False)
+        figure.suptitle("\n".join(lines), fontsize=9)
         yield figure
-        plt.close(figure)
+
+
+def about(table: Table) -> str:
+    """Return on what data and under which profile a table's results were made, as headings say it."""
+    return f"{'PHANTOM data (simulated)' if table.source == 'phantom' else 'real data'}, profile '{table.profile}'"
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Write a figure into a PNG and a PDF that are the same bytes each time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once for both, which is a third of the time
     figure.savefig(paths[0], dpi=200, metadata={"Software": None})
     figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
 
@@ -76,7 +115,5 @@ def dice_against_iou(table: Table, paths: Sequence[Path]) -> None:
         heading = f"{title} (n = {part.case.nunique()} cases)"
         axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
 
-    with panels(table.columns, panel) as figure:
-        source = "PHANTOM data (simulated)" if table.source == "phantom" else "real data"
-        figure.suptitle(f"Dice against IoU of each test case: {source}, profile '{table.profile}'", fontsize=9)
+    with panels(table.columns, f"Dice against IoU of each test case: {about(table)}", panel) as figure:
         save(figure, paths)

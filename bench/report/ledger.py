@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.report import notes
-from bench.report.figures import panels, point_style, save
+from bench.report.figures import about, panels, point_style, save
 from bench.report.latex import escape, notes_under, standalone
 from bench.report.tables import Table
 from bench.store import Store
@@ -151,7 +151,5 @@ def dice_against_seconds(frame: pd.DataFrame, table: Table, paths: Sequence[Path
         axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(True, color="0.9", linewidth=0.6)
 
-    with panels(table.columns, panel) as figure:
-        source = "PHANTOM data (simulated)" if table.source == "phantom" else "real data"
-        figure.suptitle(f"Dice against the time of an answer: {source}, profile '{table.profile}'", fontsize=9)
+    with panels(table.columns, f"Dice against the time of an answer: {about(table)}", panel) as figure:
         save(figure, paths)

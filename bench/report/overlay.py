@@ -1,0 +1,70 @@
+"""A case under its masks: which cases are shown, which part of them, contours, and where an answer is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FALSE_POSITIVE, FALSE_NEGATIVE = "#F0E442", "#882255"
+"""A light and a dark tint (Okabe and Ito's yellow, Tol's wine), apart for the colour-blind."""
+OPACITY = 0.7
+"""Of the tints: from here on every false positive is lighter than every false negative, whatever lies under it."""
+
+
+def chosen(dice: pd.Series[float]) -> dict[str, str]:
+    """Return the worst, the median and the best case, so that nobody picks them, and which of these each is.
+
+    Args:
+        dice: A score of each case, by the case's id; of two in the middle the lower is the median.
+    """
+    ordered = [str(case) for case in dice.sort_index().sort_values(kind="stable").index]
+    if len(ordered) < 3:
+        return dict(zip(ordered, ("worst", "best") if len(ordered) == 2 else ("only",), strict=False))
+    return {ordered[0]: "worst", ordered[(len(ordered) - 1) // 2]: "median", ordered[-1]: "best"}
+
+
+def window(masks: Sequence[NDArray[Any]], margin: float = 0.08) -> tuple[slice, slice]:
+    """Return the part of the image that holds every mask, with a margin; all of it where no mask has foreground."""
+    any_mask = np.logical_or.reduce([mask > 0 for mask in masks])
+    height, width = any_mask.shape
+    if not any_mask.any():
+        return slice(0, height), slice(0, width)
+    rows, columns = np.flatnonzero(any_mask.any(1)), np.flatnonzero(any_mask.any(0))
+    pad = int(margin * max(height, width))
+    return (slice(max(0, rows[0] - pad), min(height, rows[-1] + pad + 1)),
+            slice(max(0, columns[0] - pad), min(width, columns[-1] + pad + 1)))  # fmt: skip
+
+
+def contour(axis: Axes, mask: NDArray[Any], colour: str, style: str, width: float = 0.9) -> None:
+    """Draw the contour of a mask (H, W) at one half; an empty or a full one has none."""
+    if (mask > 0.5).any() and not (mask > 0.5).all():
+        axis.contour(mask, [0.5], colors=colour, linewidths=width, linestyles=style)
+
+
+def tinted(image: NDArray[np.uint8], answer: NDArray[np.bool_], reference: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the image (H, W) as colours (H, W, 3), with false positives and false negatives tinted."""
+    from matplotlib.colors import to_rgb
+
+    picture = np.repeat(image[..., None], 3, axis=2).astype(np.float32)
+    for where, colour in ((answer & ~reference, FALSE_POSITIVE), (reference & ~answer, FALSE_NEGATIVE)):
+        picture[where] = (1 - OPACITY) * picture[where] + OPACITY * 255 * np.array(to_rgb(colour))
+    return picture.astype(np.uint8)
+
+
+def reduced(pixels: NDArray[Any], longest: int) -> NDArray[np.float32]:
+    """Return pixels (H, W) with no side longer than a print shows, by area; smaller ones as they are."""
+    import cv2
+
+    share = longest / max(pixels.shape)
+    values = np.asarray(pixels, np.float32)
+    if share >= 1:
+        return values
+    size = [max(2, round(side * share)) for side in (pixels.shape[1], pixels.shape[0])]
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.commands import calibrate as command
+from bench.errors import UsageError
+from bench.stats.calibrate import SPLIT, SWAPPED, WHOLE, Cases, Rate, _halves, rates
+from bench.stats.scores import arrange
+
+
+def results(patients: int = 20, slices: int = 8, seeds: int = 4, between: float = 0.03, methods: int = 3,
+            checkpoints: float = 0.01) -> pd.DataFrame:  # fmt: skip
+    """Return methods that differ by patient and by checkpoint, slices of a patient alike."""
+    rng = np.random.default_rng(1)
+    made = []
+    for method, seed in product(range(methods), range(seeds)):
+        level = checkpoints * rng.normal()
+        for patient in range(patients):
+            own = 0.8 + level + between * rng.normal()
+            for case in range(slices):
+                dice = own + 0.01 * rng.normal()
+                made.append({"dataset": "mr", "source": "real", "digest": "abcdef0123", "method": f"m{method}",
+                             "scheme": "", "folds": 1, "fold": 0, "seed": 35 + seed, "case": f"c{patient}-{case}",
+                             "patient": f"p{patient:02}", "dice": dice})  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def cases_of(frame: pd.DataFrame) -> Cases:
+    [(column, scores)] = arrange(frame, ["dice"]).items()
+    return Cases.of(column, scores["dice"], frame)
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[tuple[str, str, str], Rate]:
+    return {(rate.null, rate.test, rate.unit): rate for rate in rates(cases_of(results()), rounds=1_000)}
+
+
+@pytest.mark.parametrize("null", [SWAPPED, SPLIT])
+@pytest.mark.parametrize("test", ["sign flip", "wilcoxon"])
+def test_over_patients_five_percent_is_five_percent(
+    found: dict[tuple[str, str, str], Rate], null: str, test: str
+) -> None:
+    rate = found[null, test, "patient"]
+    assert (rate.units, rate.rounds) == (20, 1_000)
+    assert 0.03 <= rate.rate <= 0.07
+    assert rate.interval[0] <= rate.attainable <= rate.interval[1]
+
+
+@pytest.mark.parametrize("null", [SWAPPED, SPLIT])
+def test_over_slices_it_is_not(found: dict[tuple[str, str, str], Rate], null: str) -> None:
+    rate = found[null, "wilcoxon", "case"]
+    assert rate.units == 160
+    assert rate.rate > 0.3
+
+
+def test_checkpoints_of_one_method_differ_more_often_and_that_has_no_interval(
+    found: dict[tuple[str, str, str], Rate],
+) -> None:
+    rate = found[WHOLE, "sign flip", "patient"]
+    assert rate.rounds == 3 * 3  # four seeds have three ways to be halved, in each of three methods
+    assert np.isnan(rate.interval).all()
+    assert rate.rate > 0.2
+
+
+def test_intervals_are_clopper_and_pearsons(found: dict[tuple[str, str, str], Rate]) -> None:
+    for rate in found.values():
+        if rate.null != WHOLE:
+            wanted = proportion_confint(rate.rejected, rate.rounds, method="beta")
+            np.testing.assert_allclose(rate.interval, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize(("seeds", "count"), [(2, 1), (3, 3), (4, 3), (5, 15), (6, 10)])
+def test_seeds_are_halved_in_every_way_once(seeds: int, count: int) -> None:
+    halves = [tuple(map(frozenset, np.split(np.array(half), 2))) for half in _halves(seeds)]
+    assert len({frozenset(half) for half in halves}) == len(halves) == count
+    assert all(not one & other and len(one) == len(other) == seeds // 2 for one, other in halves)
+
+
+def test_six_patients_attain_three_percent_and_five_none() -> None:
+    six = rates(cases_of(results(patients=6, seeds=1)), rounds=500)
+    assert {rate.null for rate in six} == {SWAPPED}
+    assert six[0].attainable == pytest.approx(2 / 2**6)
+    assert stats.binomtest(six[0].rejected, 500, 2 / 2**6).pvalue > 0.01
+    five = rates(cases_of(results(patients=5, seeds=1)), rounds=500)[0]
+    assert (five.attainable, five.rejected) == (0, 0)
+
+
+def test_methods_that_never_differ_are_no_pair() -> None:
+    frame = results(methods=1, seeds=1)
+    twin = pd.concat([frame, frame.assign(method="twin")])
+    assert rates(cases_of(twin), rounds=100) == []
+    assert rates(cases_of(results(patients=1)), rounds=100) == []
+
+
+def test_the_same_call_gives_the_same_rates() -> None:
+    cases = cases_of(results(patients=9, slices=2, seeds=2))
+    one, other = (repr(rates(cases, rounds=200)) for _ in range(2))  # repr: NaN is not itself
+    assert one == other != repr(rates(cases, rounds=200, seed=36))
+
+
+def test_cases_that_a_method_lacks_are_left_out_for_all() -> None:
+    frame = results(patients=4, slices=3, seeds=1)
+    frame = frame[~((frame.method == "m1") & frame.case.isin(["c0-0", "c1-0", "c1-1", "c1-2"]))]
+    cases = cases_of(frame)
+    assert (cases.patients, cases.values.shape) == (3, (1, 8, 3))
+
+
+def stored(root: Path, frame: pd.DataFrame) -> Path:
+    """Write finished cells as the store lays them down."""
+    for (method, seed), part in frame.groupby(["method", "seed"]):
+        folder = root / "cpu" / "mr@real-abcdef01" / str(method) / f"f0-s{seed}"
+        folder.mkdir(parents=True)
+        spec = {"dataset": {"name": "mr", "source": "real", "digest": "abcdef0123"}, "method": method, "fold": 0,
+                "folds": 1, "seed": int(str(seed)), "scheme": ""}  # fmt: skip
+        (folder / "cell.json").write_text(json.dumps({"spec": spec, "extras": []}))
+        part[["case", "patient", "dice"]].to_csv(folder / "cases.csv", index=False)
+    return root
+
+
+def test_the_command_prints_rates_with_their_intervals(tmp_path: Path) -> None:
+    out = stored(tmp_path, results(patients=9, slices=3, seeds=2))
+    done = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200", "--json"])
+    rows = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert [(row["null"], row["test"], row["unit"]) for row in rows][:3] == [
+        (SWAPPED, "sign flip", "patient"), (SWAPPED, "wilcoxon", "patient"), (SWAPPED, "wilcoxon", "case"),
+    ]  # fmt: skip
+    assert all(0 <= row["rate"] <= 1 for row in rows)
+    assert rows[-1]["low"] is None
+    shown = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200"]).stdout
+    assert "mr@real-abcdef01, real data: 9 patients, seeds: 2" in shown
+    assert "the nearest to 5 % is 4.7 %" in shown
+    assert "27 CASES" in shown
+
+
+def test_results_with_nothing_to_compare_say_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished cell"):
+        command.run(tmp_path, None, 100)
+    out = stored(tmp_path, results(methods=1, seeds=1))
+    with pytest.raises(UsageError, match="nothing to compare; bench run --methods all"):
+        command.run(out, None, 100)
+
+
+def plan(*words: str) -> list[dict[str, float]]:
+    done = CliRunner().invoke(app, ["plan", "--profile", "smoke", "--datasets", "mr", *words, "--json"])
+    assert done.exit_code == 0, done.output
+    rows: list[dict[str, float]] = json.loads(done.stdout)
+    return rows
+
+
+def test_the_plan_says_what_its_patients_can_find(tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path))
+    [few] = plan("--methods", "unet,fcn", *out)
+    assert (few["patients"], few["one"], few["family"], few["tests"]) == (1, None, None, 1)
+    [all_of_them] = plan("--methods", "unet,fcn", "--folds", "5", *out)
+    assert (all_of_them["patients"], all_of_them["folds"]) == (5, 5)
+    assert (all_of_them["smallest_p"], all_of_them["measured"]) == (2 / 2**5, None)
+    [more] = plan("--methods", "unet,verdiff", *out)
+    assert more["tests"] == 2  # the diffusion's prior is a row
+    shown = CliRunner().invoke(app, ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn", *out])
+    assert "no star is possible; --folds 5 tests every patient" in shown.stdout
+    assert "2.00 assumed" in shown.stdout
+
+
+def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["plan", "--methods", "unet", "--datasets", "mr", "--out", str(tmp_path)])
+    assert isinstance(done.exception, UsageError)
+    assert "no difference to plan for" in str(done.exception)

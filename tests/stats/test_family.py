@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
+
+from bench.errors import UsageError
+from bench.stats.family import against, holm, matrix
+from bench.stats.flips import max_t, sign_flip, smallest_p
+from bench.stats.scores import PatientScores
+
+
+def scores(values: NDArray[np.float64], metric: str = "dice") -> PatientScores:
+    """Return the scores of (patient, method) or (seed, patient, method)."""
+    values = values if values.ndim == 3 else values[None]
+    seeds, patients, methods = values.shape
+    return PatientScores("mr@real-1", "real", metric, tuple("abcdefgh"[:methods]),
+                         tuple(f"p{i}" for i in range(patients)), tuple(range(35, 35 + seeds)), values)  # fmt: skip
+
+
+def drawn(patients: int, methods: int = 4, step: float = 0.01, seed: int = 1) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    ease = rng.beta(20, 3, (patients, 1))
+    return ease + step * np.arange(methods) + rng.normal(0, 0.02, (patients, methods))
+
+
+@pytest.mark.parametrize("count", [1, 7, 28])
+def test_holm_is_statsmodels_and_the_textbooks(count: int) -> None:
+    p = np.random.default_rng(count).beta(0.3, 3, count)
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], atol=1e-12)
+    wanted, floor = np.empty(count), 0.0
+    for place, row in enumerate(np.argsort(p)):
+        floor = wanted[row] = max(floor, min(1.0, p[row] * (count - place)))
+    np.testing.assert_allclose(holm(p), wanted, atol=1e-12)
+    assert holm([]).size == 0
+
+
+def test_a_family_is_the_reference_against_each_other() -> None:
+    values = drawn(20)
+    family = against(scores(values), "d")
+    assert (family.reference, family.tests, family.computed, family.correction) == ("d", 3, 6, "holm")
+    assert [(c.pair.first, c.pair.second) for c in family.comparisons] == [("d", "a"), ("d", "b"), ("d", "c")]
+    raw = sign_flip(values[:, 3:] - values[:, :3])
+    np.testing.assert_allclose([c.pair.p for c in family.comparisons], raw, atol=1e-12)
+    np.testing.assert_allclose([c.adjusted for c in family.comparisons], holm(raw), atol=1e-12)
+    assert family.comparisons[0].star
+    assert family.comparisons[0].verdict == "better"
+    assert against(scores(values), "a").comparisons[2].verdict == "worse"
+
+
+def test_a_family_may_leave_rows_out_that_compete_with_none() -> None:
+    family = against(scores(drawn(20)), "d", ["b"])
+    assert (family.tests, family.comparisons[0].adjusted) == (1, family.comparisons[0].pair.p)
+
+
+def test_max_t_shares_the_flips() -> None:
+    values = drawn(20)
+    values[3, 1] = np.nan
+    family = against(scores(values), "d", correction="max-t")
+    kept = np.delete(values, 3, 0)
+    wanted = max_t(kept[:, 3:] - kept[:, :3])
+    np.testing.assert_allclose([c.adjusted for c in family.comparisons], wanted, atol=1e-12)
+    assert {c.pair.patients for c in family.comparisons} == {19}
+
+
+@pytest.mark.parametrize(
+    ("patients", "methods", "possible"),
+    [(5, 2, False), (6, 2, True), (6, 4, False), (7, 4, True), (8, 8, False), (9, 8, True)],
+)
+def test_no_star_where_the_patients_are_too_few(patients: int, methods: int, possible: bool) -> None:
+    """Even where the first method beats all others on every patient."""
+    values = np.full((patients, methods), 0.5)
+    values[:, 0] = np.linspace(0.8, 0.9, patients)
+    family = against(scores(values), "a")
+    assert {c.possible for c in family.comparisons} == {possible}
+    assert {c.star for c in family.comparisons} == {possible}
+    assert {c.verdict for c in family.comparisons} == {"better" if possible else "undecided"}
+    assert (smallest_p(patients) * (methods - 1) <= 0.05) == possible
+
+
+def test_max_t_asks_less_of_few_patients() -> None:
+    values = np.full((6, 4), 0.5)
+    values[:, 0] = np.linspace(0.8, 0.9, 6)
+    assert all(c.star for c in against(scores(values), "a", correction="max-t").comparisons)
+
+
+def test_patients_whom_one_method_lacks_are_told_pair_by_pair() -> None:
+    values = drawn(20)
+    values[:3, 1] = np.nan
+    one, other, _ = against(scores(values), "d").comparisons
+    assert (one.pair.patients, one.pair.left_out) == (20, ())
+    assert (other.pair.patients, other.pair.left_out) == (17, ("p0", "p1", "p2"))
+
+
+def test_a_method_without_a_common_patient_is_no_test() -> None:
+    values = drawn(20)
+    values[:10, 1] = values[10:, 3] = np.nan
+    family = against(scores(values), "d")
+    middle = family.comparisons[1]
+    assert (family.tests, middle.pair.patients, middle.possible, middle.star) == (2, 0, False, False)
+    assert (middle.verdict, np.isnan(middle.adjusted)) == ("undecided", True)
+    pairs = matrix(scores(values))
+    assert (pairs.tests, pairs.patients[1, 3]) == (5, 0)
+    assert np.isnan(pairs.p[1, 3])
+    assert "d" in pairs.like("b")
+
+
+def test_distances_have_no_region_of_equivalence_unless_it_is_given() -> None:
+    values = 3 + drawn(40, 2, 0.0)
+    assert against(scores(values, "hd95"), "a").rope == 0
+    assert against(scores(values, "hd95"), "a", rope=0.5).comparisons[0].verdict == "equivalent"
+    assert against(scores(10 * drawn(40, 2, 0.2), "hd95"), "a").comparisons[0].verdict == "better"
+
+
+def test_a_family_of_one_or_of_strangers_is_refused() -> None:
+    with pytest.raises(UsageError, match="no other method to compare"):
+        against(scores(drawn(9, 1)), "a")
+    with pytest.raises(UsageError, match="no other method to compare"):
+        against(scores(drawn(9, 2)), "a", ["a"])
+    with pytest.raises(UsageError, match="z has no result on mr@real-1"):
+        against(scores(drawn(9, 2)), "z")
+
+
+def test_the_matrix_has_all_pairs() -> None:
+    values = drawn(20)
+    pairs = matrix(scores(values))
+    raw = [sign_flip(values[:, [a]] - values[:, [b]])[0] for a in range(4) for b in range(a + 1, 4)]
+    np.testing.assert_allclose(pairs.p[np.triu_indices(4, 1)], holm(raw), atol=1e-12)
+    np.testing.assert_array_equal(pairs.p, pairs.p.T)
+    np.testing.assert_allclose(pairs.means, values.mean(0)[:, None] - values.mean(0), atol=1e-12)
+    assert (pairs.tests, set(np.diag(pairs.p))) == (6, {1.0})
+    told_apart = {m for m, p in zip("bcd", pairs.p[0, 1:], strict=True) if p <= 0.05}
+    assert set(pairs.like("a")) == set("bcd") - told_apart
+
+
+def test_families_without_a_difference_have_a_false_star_in_five_percent() -> None:
+    """Holm and max-T over three dependent comparisons of ten patients; Holm is on the safe side."""
+    rounds = 2_000
+    values = np.random.default_rng(2).normal(size=(10, rounds, 4))
+    differences = values[:, :, :1] - values[:, :, 1:]
+    raw = sign_flip(differences.reshape(10, -1)).reshape(rounds, 3)
+    by_holm = np.mean(3 * raw.min(1) <= 0.05)  # its first step: whether there is any star
+    by_max_t = np.mean([max_t(differences[:, number]).min() <= 0.05 for number in range(rounds)])
+    assert 0.02 <= by_holm <= by_max_t
+    assert 0.035 <= by_max_t <= 0.065
