@@ -98,9 +98,9 @@ def detectable(
 ) -> float:  # fmt: skip
     """Return the smallest true difference that is found with the given power; infinite where none can be.
 
-    The power is that of the paired t test at alpha / tests, Holm's first step, which the sign-flip test comes close to;
-    none can be found where so many patients cannot give a p as small. The standard error counts the seeds' share, while
-    the degrees of freedom are those of the patients.
+    The power is that of the two-sided paired t test at alpha / tests, Holm's first step; the sign-flip test comes close
+    to it. None can be found where so many patients cannot give a p as small. The standard error counts the seeds'
+    share, while the degrees of freedom are those of the patients.
 
     Args:
         patients: Tested patients.
@@ -116,9 +116,14 @@ def detectable(
     if patients < 2 or smallest_p(patients) * tests > alpha:
         return float("inf")
 
-    def lacking(effect: float) -> float:
-        return float(TTestPower().power(effect, patients, alpha / tests)) - power
+    level = alpha / tests / 2  # the right side alone: the wrong side's chance is none, and statsmodels may make it NaN
 
-    # statsmodels' own solve_power stops where the power is off by 1e-5; here the root is bracketed.
-    effect = float(brentq(lacking, 1e-9, 100, xtol=1e-12))
+    def lacking(effect: float) -> float:
+        return float(TTestPower().power(effect, patients, level, alternative="larger")) - power
+
+    # statsmodels' solve_power stops where the power is off by 1e-5, or astray; doubling finds a bracket for any size.
+    high = 1 / float(np.sqrt(patients))
+    while lacking(high) < 0:
+        high *= 2
+    effect = float(brentq(lacking, 0.0, high, xtol=1e-12))
     return effect * float(np.sqrt(patients)) * (parts or Spread(ASSUMED)).of_mean(patients, seeds)

@@ -27,7 +27,10 @@ def test_it_is_statsmodels_power(patients: int, tests: int) -> None:
     if math.isinf(found):
         assert 2.0 ** (1 - patients) * tests > 0.05
         return
-    assert TTestPower().power(found / 0.03, patients, 0.05 / tests) == pytest.approx(0.8, abs=1e-9)
+    right = TTestPower().power(found / 0.03, patients, 0.025 / tests, alternative="larger")
+    assert right == pytest.approx(0.8, abs=1e-9)
+    both = TTestPower().solve_power(nobs=patients, alpha=0.05 / tests, power=0.8)
+    assert found / 0.03 == pytest.approx(both, rel=1e-4)
 
 
 @pytest.mark.parametrize(("patients", "tests"), [(1, 1), (5, 1), (8, 7), (10, 28)])
