@@ -190,7 +190,7 @@ def test_names_may_be_in_latin_or_begin_with_a_mark_and_mats_in_another_case(tmp
     aasce(tmp_path / "xray")
     side = _labels(tmp_path / "xray")
     names = (side / "filenames.csv").read_text()
-    _first(tmp_path / "xray").rename(side / f"{NAMES['training'][0].lower()}.MAT".replace(".MAT", ".mat"))
+    _first(tmp_path / "xray").rename(side / f"{NAMES['training'][0].lower()}.mat")
     (side / "filenames.csv").write_bytes(b"\xef\xbb\xbf" + names.encode())
     assert len(prepared(tmp_path).cases) == 6
     (side / "filenames.csv").write_bytes(names.encode() + "M\u00fcller-7 A AP.jpg\n".encode("latin-1"))
