@@ -18,16 +18,17 @@ class DeepLabv3(Method):
 
     width: int = option(64, "channels of the stem; all other widths follow", choices=("8", "16", "32", "64", "128"))
     stride: int = option(8, "output stride; 4 leaves out the stem's pooling, for small images", choices=("4", "8"))
+    blocks: int = option(6, "most blocks of a stage; 2 makes ResNet-50 a ResNet-26", choices=("1", "2", "3", "4", "6"))
 
     title = "DeepLabv3"
     source = "Chen et al.: Rethinking atrous convolution, arXiv 1706.05587; torchvision's deeplabv3_resnet50"
-    scales = {"small": {"width": 8, "stride": 4}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
+    scales = {"small": {"width": 8, "stride": 4, "blocks": 2}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2017."""
         return (
             *note(batch),
-            *size_notes(self.width, self.stride),
+            *size_notes(self.width, self.stride, self.blocks),
             f"ResNet-50 at output stride {self.stride} (2017: ResNet-101 at 16)",
             "from scratch (2017: pretrained on ImageNet)",
             "binary cross entropy + Dice and the harness's Adam (2017: cross entropy, SGD with poly decay, batch 16)",
@@ -39,4 +40,4 @@ class DeepLabv3(Method):
 
         net = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=1)
         mend_pooled_norms(net, task.batch)
-        return for_grey(net, self.width, self.stride)
+        return for_grey(net, self.width, self.stride, self.blocks)

@@ -17,15 +17,16 @@ class FCN(Method):
 
     width: int = option(64, "channels of the stem; all other widths follow", choices=("8", "16", "32", "64", "128"))
     stride: int = option(8, "output stride; 4 leaves out the stem's pooling, for small images", choices=("4", "8"))
+    blocks: int = option(6, "most blocks of a stage; 2 makes ResNet-50 a ResNet-26", choices=("1", "2", "3", "4", "6"))
 
     title = "FCN"
     source = "Long, Shelhamer, Darrell: FCN, CVPR 2015, arXiv 1411.4038; torchvision's fcn_resnet50"
-    scales = {"small": {"width": 8, "stride": 4}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
+    scales = {"small": {"width": 8, "stride": 4, "blocks": 2}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2015."""
         return (
-            *size_notes(self.width, self.stride),
+            *size_notes(self.width, self.stride, self.blocks),
             "dilated ResNet-50 with one head (2015: VGG-16 with skips from strides 16 and 8)",
             "from scratch (2015: pretrained on ImageNet)",
             "binary cross entropy + Dice and the harness's Adam (2015: cross entropy, SGD)",
@@ -35,4 +36,6 @@ class FCN(Method):
         """Return the network."""
         from torchvision.models.segmentation import fcn_resnet50
 
-        return for_grey(fcn_resnet50(weights=None, weights_backbone=None, num_classes=1), self.width, self.stride)
+        return for_grey(
+            fcn_resnet50(weights=None, weights_backbone=None, num_classes=1), self.width, self.stride, self.blocks
+        )

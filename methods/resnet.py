@@ -8,12 +8,15 @@ from torch import Tensor, nn
 
 WIDTH = 64
 """Channels of torchvision's stem, which all other widths follow."""
+BLOCKS = 6
+"""Blocks of ResNet-50's longest stage."""
 
 
-def size_notes(width: int, stride: int) -> tuple[str, ...]:
-    """Return the deviations that a width and a stride other than torchvision's are."""
+def size_notes(width: int, stride: int, blocks: int) -> tuple[str, ...]:
+    """Return the deviations that a width, a stride and a depth other than torchvision's are."""
     notes = ((width != WIDTH, f"{width} channels in the stem, all widths in proportion (torchvision: {WIDTH})"),
-             (stride == 4, "output stride 4, the stem does not pool (torchvision: 8)"))  # fmt: skip
+             (stride == 4, "output stride 4, the stem does not pool (torchvision: 8)"),
+             (blocks < BLOCKS, f"at most {blocks} blocks a stage (ResNet-50: 3, 4, 6, 3)"))  # fmt: skip
     return tuple(note for applies, note in notes if applies)
 
 
@@ -29,13 +32,16 @@ class Logits(nn.Module):
         return cast(Tensor, self.net(x)["out"])
 
 
-def for_grey(net: nn.Module, width: int, stride: int) -> nn.Module:
+def for_grey(net: nn.Module, width: int, stride: int, blocks: int) -> nn.Module:
     """Return a torchvision segmenter with a stem of one channel, all widths scaled by `width` / 64.
 
-    At 64 and stride 8 all but the stem is torchvision's own, weights included. At stride 4 the stem does not pool.
+    At 64, stride 8 and 6 blocks all but the stem is torchvision's own, weights included. At stride 4 the stem does not
+    pool. Of each stage, no more than the first `blocks` blocks are kept.
     """
-    _resize(net, width)
     backbone = cast(nn.Module, net.backbone)
+    for stage in ("layer1", "layer2", "layer3", "layer4"):
+        setattr(backbone, stage, cast(nn.Sequential, getattr(backbone, stage))[:blocks])
+    _resize(net, width)
     backbone.conv1 = nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False)
     if stride == 4:
         backbone.maxpool = nn.Identity()

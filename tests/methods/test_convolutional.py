@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50
@@ -63,6 +64,14 @@ def test_with_torchvisions_weights_the_answer_is_torchvisions(name: str, origina
     with torch.no_grad():
         expected = theirs.eval()(image.repeat(1, 3, 1, 1))["out"]
         torch.testing.assert_close(ours.eval()(image), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["fcn", "deeplabv3"])
+def test_two_blocks_a_stage_make_a_resnet_26_and_are_declared(name: str) -> None:
+    resnet26 = timm.create_model("resnet26", num_classes=0, in_chans=1)
+    assert parameters(build(f"{name}:blocks=2").net.backbone) == parameters(resnet26)
+    assert any("2 blocks a stage" in note for note in registry.method(f"{name}:blocks=2").deviations(8))
+    assert not any("blocks" in note for note in registry.method(name).deviations(8))
 
 
 @pytest.mark.parametrize("name", ["fcn", "deeplabv3"])
