@@ -24,7 +24,7 @@ help:  ## Say what there is
 install: .venv/installed  ## Make the environment .venv, with `bench` in it
 
 run: install  ## Run all methods on all datasets, print the tables and where the report lies
-	$(BIN)/bench run --methods all --datasets all
+	$(BIN)/bench run --methods all --datasets all --reference verdiff
 
 test: .venv/installed-test  ## Run the tests
 	$(BIN)/python -m pytest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -97,6 +97,12 @@ def run(
     device: Device = "auto",
     real_only: RealOnly = False,
     dry_run: DryRun = False,
+    reference: Annotated[
+        str | None, typer.Option(help="Declare before the results: this method is compared with each other one.")
+    ] = None,
+    correction: Annotated[
+        Literal["holm", "max-t"], typer.Option(help="How the declared comparisons are corrected.")
+    ] = "holm",
 ) -> None:
     """Train and test methods on datasets, and write the tables.
 
@@ -107,6 +113,8 @@ def run(
         bench run --methods all --datasets all
 
         bench run --methods unet,smp:arch=UnetPlusPlus:encoder=resnet34 --datasets mr --data ~/spine
+
+        bench run --methods all --datasets mr --data ~/spine --folds 5 --reference verdiff
     """
     from bench.commands import run as command
     from bench.data.splits import Scheme
@@ -114,7 +122,8 @@ def run(
     scheme = Scheme(folds, split, fraction)
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
-    wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run)
+    wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run,
+                        reference, correction)  # fmt: skip
     ok = command.run(wish, _console())
     raise typer.Exit(0 if ok else 1)
 

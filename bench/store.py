@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,16 @@ class BusyError(Exception):
 
 
 Status = Literal["done", "failed", "waiting"]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A family of comparisons that was declared in a run: one reference against each other method, per dataset."""
+
+    reference: str
+    correction: Literal["holm", "max-t"]
+    finished: int
+    """Cells of the profile that were finished when it was declared; 0 is before any result."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,42 @@ class Store:
         if content_hash(split.sides) != cell.split:
             raise UsageError(f"the split of {cell.title} changed since it was planned; run again")
         return split
+
+    # The family of comparisons: declared once, before the results at best; when, is kept.
+
+    def declare(self, profile: Profile, reference: str, correction: Literal["holm", "max-t"]) -> None:
+        """Declare what is compared with what under a profile.
+
+        Raises:
+            UsageError: Another family was declared before.
+        """
+        path, found = self._family(profile.name), self.declared(profile.name)
+        if found is None:
+            made = Declared(reference, correction, sum(1 for _ in self.records(profile.name)))
+            _replace(path, json.dumps(asdict(made), indent=1) + "\n")
+        elif (found.reference, found.correction) != (reference, correction):
+            raise UsageError(
+                f"{path} declares another family already: {found.reference} against each other method, corrected by "
+                f"{found.correction}; leave out --reference to keep it, or choose another --out. A family that changes "
+                "after results were seen is none"
+            )
+
+    def declared(self, profile: str) -> Declared | None:
+        """Return the family that was declared, if any was.
+
+        Raises:
+            UsageError: Its file is damaged.
+        """
+        path = self._family(profile)
+        if not path.is_file():
+            return None
+        try:
+            return Declared(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error}); remove it and declare the family again") from error
+
+    def _family(self, profile: str) -> Path:
+        return self.root / profile / "family.json"
 
     # Cells
 
@@ -265,22 +311,49 @@ class Store:
         return found
 
     def cases(self, profile: str) -> pd.DataFrame:
-        """Return the cases of every finished cell's rows, with dataset, source, digest, method, fold and seed."""
+        """Return the cases of every finished cell's rows, with where they are from.
+
+        That is dataset, source, digest, method, scheme, folds, fold, seed, and `column`: the dataset and how it was
+        split, as table 1's columns are called.
+
+        Raises:
+            UsageError: A file of scores is damaged.
+        """
         import pandas as pd
 
-        frames = []
+        frames, heads = [], []
         for record, folder in self.records(profile):
             spec, data = record["spec"], record["spec"]["dataset"]
+            way, column = key(spec["folds"], spec["scheme"]), column_of(record)
             for row in ("", *record["extras"]):
-                path = folder / (f"cases-{row}.csv" if row else "cases.csv")
-                frame = pd.read_csv(path, dtype={"case": str, "patient": str}, keep_default_na=False,
-                                    na_values={c: [""] for c in _MEASURED})  # fmt: skip
+                frames.append(_scores(folder / (f"cases-{row}.csv" if row else "cases.csv")))
                 method = f"{spec['method']}:{row}" if row else spec["method"]
-                head = {"dataset": data["name"], "source": data["source"], "digest": data["digest"], "method": method,
-                        "scheme": key(spec["folds"], spec["scheme"]), "folds": spec["folds"], "fold": spec["fold"],
-                        "seed": spec["seed"]}  # fmt: skip
-                frames.append(pd.concat([pd.DataFrame([head] * len(frame)), frame], axis=1))
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+                heads.append((data["name"], data["source"], data["digest"], method, way, spec["folds"], spec["fold"],
+                              spec["seed"], column))  # fmt: skip
+        if not frames:
+            return pd.DataFrame()
+        names = ("dataset", "source", "digest", "method", "scheme", "folds", "fold", "seed", "column")
+        head = pd.DataFrame(heads, columns=list(names))
+        for name in head.select_dtypes(exclude="number"):
+            head[name] = head[name].astype("category")  # a million rows share a handful of words
+        rows = head.loc[head.index.repeat([len(frame) for frame in frames])].reset_index(drop=True)
+        return pd.concat([rows, pd.concat(frames, ignore_index=True)], axis=1)
+
+
+def _scores(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype={"case": str, "patient": str}, keep_default_na=False,
+                           na_values={c: [""] for c in _MEASURED})  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
+
+
+def column_of(record: dict[str, Any]) -> str:
+    """Return the key of the column that a cell belongs to: its dataset's slug, and how it was split if not 70/10/20."""
+    data, way = record["spec"]["dataset"], key(record["spec"]["folds"], record["spec"]["scheme"])
+    return f"{data['name']}@{data['source']}-{data['digest'][:8]}" + (f"/{way}" if way else "")
 
 
 def last_line(text: str) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -38,6 +39,9 @@ class Wish:
     device: str
     real_only: bool
     dry_run: bool
+    reference: str | None = None
+    """The method that the family of comparisons is about; None declares none."""
+    correction: Literal["holm", "max-t"] = "holm"
 
 
 def run(wish: Wish, console: Console) -> bool:
@@ -80,12 +84,18 @@ def execute(wish: Wish, console: Console) -> Done | None:
         raise UsageError(f"--split {wish.scheme.file} is of one dataset's patients, but --datasets names {len(specs)}; "
                          "name one")  # fmt: skip
     found = plan.find(specs, wish.data, profile, wish.real_only)
+    reference = registry.expand(registry.METHODS, wish.reference)[0] if wish.reference else None
+    if reference not in (None, *methods):
+        raise UsageError(f"--reference {reference} is not among the methods of this run ({', '.join(methods)}); add it "
+                         "to --methods")  # fmt: skip
     store = Store(wish.out)
     jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
     if wish.dry_run:
         _print_plan(found, methods, profile, store, wish, jobs, console)
         return None
     store.open()
+    if reference:
+        store.declare(profile, reference, wish.correction)
     make_folder(wish.report / profile.name, "report", "--report")
     local.preload(sorted({module for method in built for module in method.needs}))
     console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)

@@ -105,12 +105,13 @@ def print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
     import pandas as pd
 
     from bench.report import ledger as book
+    from bench.report.listing import Listing
 
     frame = pd.DataFrame(rows)
     for (source, dataset), part in frame.groupby(["source", "dataset"], sort=False):
         table = Table("method", "params M", "idle", "MACs G", "steps", "train s", "s/image", "MiB",
                       title=f"{dataset}, {source} data", title_justify="left")  # fmt: skip
-        for method, row in zip(part.method, book.cells(part), strict=True):
+        for method, row in zip(part.method, Listing("", "", "", book.HEADS, book.NUMBERS, part).cells(), strict=True):
             table.add_row(method, *row[2:9])
         console.print(table)
     for each in frame.drop_duplicates("method").to_dict("records"):

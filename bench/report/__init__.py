@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.report import figures, gallery, ledger, macros, stages, tables
+from bench.report import beside, figures, gallery, inference, ledger, macros, stages, tables
+from bench.report.listing import Listing
 from bench.store import Store
 
 
@@ -31,22 +32,22 @@ def write(
     try:
         target.mkdir(parents=True, exist_ok=True)
         found = tables.collect(store, profile)
+        listings = {table.source: [ledger.listing(ledger.collect(store, table), table)] for table in found}
+        if whole:
+            for table in found:
+                listings[table.source] = [*inference.listings(table), *beside.listings(table), *listings[table.source]]
+        drawn = {table.source: _table(table, target, redraw, written) for table in found}
         for table in found:
-            numbers = target / f"table1-{table.source}.csv"
-            drawn = numbers.is_file() and numbers.read_text(encoding="utf-8") == tables.csv(table)
-            for suffix, render in (("md", tables.markdown), ("tex", tables.latex), ("csv", tables.csv)):
-                written.append(target / f"table1-{table.source}.{suffix}")
-                written[-1].write_text(render(table), encoding="utf-8")
-            paths = [target / f"figure8-{table.source}.{suffix}" for suffix in ("png", "pdf")]
-            if redraw or not drawn or not all(path.is_file() for path in paths):
-                figures.dice_against_iou(table, paths)
-            written += paths
-            written += _ledger(store, table, target, redraw or not drawn)
+            for listing in listings[table.source]:
+                for suffix, text in listing.texts().items():
+                    written.append(target / f"{listing.name}.{suffix}")
+                    written[-1].write_text(text, encoding="utf-8")
+            written += _seconds(store, table, target, not drawn[table.source])
             if whole:
-                written += gallery.write(store, table, target, redraw or not drawn)
+                written += gallery.write(store, table, target, not drawn[table.source])
         written += _stages(store, profile, target, redraw)
         if whole:
-            written += _whole(store, found, target, redraw)
+            written += _whole(store, found, listings, target, redraw)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
@@ -54,17 +55,26 @@ def write(
     return written
 
 
-def _ledger(store: Store, table: tables.Table, target: Path, redraw: bool) -> list[Path]:
-    """Write the ledger of a table, and draw Dice against the seconds of an answer."""
-    rows = ledger.collect(store, table)
-    texts = {"md": ledger.markdown(rows, table), "tex": ledger.latex(rows, table), "csv": ledger.csv(rows)}
-    paths = [target / f"ledger-{table.source}.{suffix}" for suffix in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        path.write_text(text, encoding="utf-8")
-    drawn = [target / f"seconds-{table.source}.{suffix}" for suffix in ("png", "pdf")]
-    if redraw or not all(path.is_file() for path in drawn):
-        ledger.dice_against_seconds(rows, table, drawn)
-    return paths + drawn
+def _table(table: tables.Table, target: Path, redraw: bool, written: list[Path]) -> bool:
+    """Write table 1 and figure 8; return whether the figures of the same numbers are there already."""
+    numbers = target / f"table1-{table.source}.csv"
+    drawn = not redraw and numbers.is_file() and numbers.read_text(encoding="utf-8") == tables.csv(table)
+    for suffix, render in (("md", tables.markdown), ("tex", tables.latex), ("csv", tables.csv)):
+        written.append(target / f"table1-{table.source}.{suffix}")
+        written[-1].write_text(render(table), encoding="utf-8")
+    paths = [target / f"figure8-{table.source}.{suffix}" for suffix in ("png", "pdf")]
+    if not drawn or not all(path.is_file() for path in paths):
+        figures.dice_against_iou(table, paths)
+    written += paths
+    return drawn
+
+
+def _seconds(store: Store, table: tables.Table, target: Path, redraw: bool) -> list[Path]:
+    """Draw Dice against the seconds of an answer."""
+    paths = [target / f"seconds-{table.source}.{suffix}" for suffix in ("png", "pdf")]
+    if redraw or not all(path.is_file() for path in paths):
+        ledger.dice_against_seconds(ledger.collect(store, table), table, paths)
+    return paths
 
 
 def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path]:
@@ -85,7 +95,13 @@ def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path
     return list(drawn)
 
 
-def _whole(store: Store, found: Sequence[tables.Table], target: Path, redraw: bool) -> list[Path]:
+def _whole(
+    store: Store,
+    found: Sequence[tables.Table],
+    listings: Mapping[str, Sequence[Listing]],
+    target: Path,
+    redraw: bool,
+) -> list[Path]:
     """Write what holds real data and phantoms side by side: a paper's macros, and the page."""
     numbers, page = target / "numbers.tex", target / "report.html"
     text = macros.numbers(found)
@@ -94,5 +110,5 @@ def _whole(store: Store, found: Sequence[tables.Table], target: Path, redraw: bo
     if redraw or not drawn:
         from bench.report import html
 
-        page.write_text(html.page(store, found), encoding="utf-8")
+        page.write_text(html.page(store, found, listings), encoding="utf-8")
     return [numbers, page]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report import notes
 from bench.report.figures import COLOURS, PAGE, SMALL, about, save, sheet, wrapped
 from bench.report.tables import Table
-from bench.store import Store
+from bench.store import Store, column_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +35,7 @@ def collect(store: Store, table: Table, column: str) -> tuple[dict[str, list[Cur
     found: dict[str, list[Curve]] = {}
     without: dict[str, None] = {}
     for record, folder in store.records(table.profile):
-        if notes.column_of(record) != column:
+        if column_of(record) != column:
             continue
         title, path = table.methods[record["spec"]["method"]], folder / "train.csv"
         if path.is_file():

@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from bench.report import curves, grids, patients, pictures, tables
+import numpy as np
+import pandas as pd
+
+from bench.errors import UsageError
+from bench.report import curves, grids, matrix, patients, pictures, tables
 from bench.report.figures import about
+from bench.report.inference import rank
 from bench.report.tables import Table
+from bench.stats.ranking import blocks
 from bench.store import Store
 
 Draw = Callable[[Sequence[Path]], Sequence[str]]
+
+
+METRIC = "dice"
+"""What the maps of pairs and of ranks show; the listings have IoU too."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,17 @@ def drawings(store: Store, table: Table) -> list[Drawing]:
             Drawing(f"curves-{slug}", f"{title}: each method's own training and validation loss, and the step whose "
                     "weights were kept.", partial(curves.draw, store, table, column)),
         ]  # fmt: skip
+    for column, title in table.columns.items():
+        if (column, METRIC) in table.pairs:
+            caption = f"{title}: every method against every other, mean difference in Dice and corrected p."
+            found.append(Drawing(f"pairs-{column.replace('/', '-')}", caption, partial(whole, partial(pairs, column))))
+    if table.pairs:
+        found += [
+            Drawing(f"critical-{table.source}", "Critical-difference diagram of each dataset, patients as blocks.",
+                    partial(whole, critical)),
+            Drawing(f"ranks-{table.source}", "Probability of each rank by mean Dice over the datasets.",
+                    partial(whole, ranks)),
+        ]  # fmt: skip
     return [
         *found,
         Drawing(f"patients-{table.source}", "Dice by patient of every method: boxes of quartiles, all patients as "
@@ -56,6 +77,51 @@ def drawings(store: Store, table: Table) -> list[Drawing]:
         Drawing(f"differences-{table.source}", "Paired differences in Dice by patient from the best mean of each "
                 "dataset, and the region of practical equivalence.", partial(whole, patients.differences)),
     ]  # fmt: skip
+
+
+def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
+    """Draw all pairs of methods on a dataset."""
+    each = table.pairs[column, METRIC]
+    order = table.scores["dice_mean"][column].loc[list(each.methods)].sort_values(ascending=False, kind="stable").index
+    names = [table.methods[method] for method in each.methods]
+    shown = [table.methods[method] for method in order]
+    p, means = (pd.DataFrame(values, index=names, columns=names).loc[shown, shown] for values in (each.p, each.means))
+    shared = each.patients[~np.eye(len(names), dtype=bool)]
+    n = "-".join(str(count) for count in dict.fromkeys((int(shared.min()), int(shared.max()))))
+    how = {"max-t": "max-T", "holm": "Holm"}[each.correction]
+    matrix.significance(p, means, f"{table.columns[column]}: difference in Dice (points), row less column; sign-flip "
+                        f"test over {n} patients, {how} for {each.tests} pairs; {about(table)}", paths)  # fmt: skip
+
+
+def critical(table: Table, paths: Sequence[Path]) -> None:
+    """Draw the critical-difference diagrams of a table's datasets."""
+    averages, p = {}, {}
+    for column, title in table.columns.items():
+        try:
+            found = blocks(table.patients[column][METRIC].only(table.rivals(column)))
+        except UsageError:
+            continue
+        names = [table.methods[method] for method in found.methods]
+        friedman = "" if found.friedman != found.friedman else f", Friedman p = {found.friedman:.2g}"
+        head = f"{title} ({found.patients} patients{friedman})"
+        averages[head] = pd.Series(found.ranks, index=names)
+        p[head] = pd.DataFrame(found.p, index=names, columns=names)
+    if averages:
+        heading = (
+            "Average rank in Dice within each patient, 1 the best; bars join methods that sign-flip tests over "
+            f"patients do not tell apart at 5 % (max-T for all pairs); {about(table)}"
+        )
+        matrix.critical_difference(averages, p, heading, paths)
+
+
+def ranks(table: Table, paths: Sequence[Path]) -> None:
+    """Draw the probability of each rank over a table's datasets."""
+    found = rank(table, METRIC)
+    if found is not None:
+        names = [table.methods[method] for method in found.methods]
+        frame = pd.DataFrame(found.probabilities, index=names, columns=range(1, len(names) + 1))
+        over = f"{len(found.columns)} dataset{'s' * (len(found.columns) != 1)}"
+        matrix.ranks(frame, f"Rank by mean Dice over {over}; patients resampled within each; {about(table)}", paths)
 
 
 def write(store: Store, table: Table, target: Path, redraw: bool) -> list[Path]:

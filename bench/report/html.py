@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -20,8 +20,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from bench.report import ledger, pictures, tables
+from bench.report import pictures, tables
 from bench.report.figures import point_style
+from bench.report.listing import Listing
 from bench.report.tables import Table
 from bench.store import Store
 
@@ -42,16 +43,16 @@ SHAPES = {
 """Figure 8's markers as paths around the point where they start."""
 
 
-def page(store: Store, found: Sequence[Table]) -> str:
-    """Return the page of a profile's tables; the same store gives the same text."""
+def page(store: Store, found: Sequence[Table], listings: Mapping[str, Sequence[Listing]]) -> str:
+    """Return the page of a profile's tables with their listings, by source; the same store gives the same text."""
     data = [_data(table) for table in found]
-    room = LIMIT - len(_render(store, found, data).encode())
+    room = LIMIT - len(_render(found, listings, data).encode())
     for number, (table, each) in enumerate(zip(found, data, strict=True)):
         room -= _add_pictures(store, table, each, room // (len(found) - number))
-    return _render(store, found, data)
+    return _render(found, listings, data)
 
 
-def _render(store: Store, found: Sequence[Table], data: Sequence[dict[str, Any]]) -> str:
+def _render(found: Sequence[Table], listings: Mapping[str, Sequence[Listing]], data: Sequence[dict[str, Any]]) -> str:
     folder = resources.files("bench.report") / "page"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     # The browser itself refuses what is not ours: no script or style but these two, no request to anywhere.
@@ -62,7 +63,7 @@ def _render(store: Store, found: Sequence[Table], data: Sequence[dict[str, Any]]
     return environment.get_template("report.html.jinja").render(
         profile=found[0].profile,
         summary=found[0].summary,
-        sections=[_section(store, table, each) for table, each in zip(found, data, strict=True)],
+        sections=[_section(table, listings[table.source], each) for table, each in zip(found, data, strict=True)],
         metrics=[tables.TITLES[metric] for metric in tables.METRICS],
         policy=Markup(policy),
         style=Markup(style),
@@ -74,18 +75,17 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _section(store: Store, table: Table, data: dict[str, Any]) -> dict[str, Any]:
+def _section(table: Table, listings: Sequence[Listing], data: dict[str, Any]) -> dict[str, Any]:
     """Return what the template says of a table."""
-    scores = table.scores()
     rows = []
     for method, title in table.methods.items():
         cells = []
         for column in table.columns:
             for metric in tables.METRICS:
-                text, best = tables.cell_text(scores, table, column, method, metric)
-                there = (column, method) in scores.index
-                sort = f"{scores[f'{metric}_mean'][column, method]:.9f}" if there else ""
-                cells.append({"text": text, "best": best, "sort": sort})
+                cell = tables.entry(table, column, method, metric)
+                there = (column, method) in table.scores.index
+                sort = f"{table.scores[f'{metric}_mean'][column, method]:.9f}" if there else ""
+                cells.append({"text": cell.text + tables.MARK * cell.like, "best": cell.best, "sort": sort})
         rows.append({"title": title, "cells": cells})
     notes = [note for note in table.notes if " differs from its source: " not in note]
     return {
@@ -95,28 +95,28 @@ def _section(store: Store, table: Table, data: dict[str, Any]) -> dict[str, Any]
         "columns": list(table.columns.values()),
         "rows": rows,
         "failures": tables.failures(table),
-        "notes": [{"text": note, "grave": "NOT the same" in note or "DIFFER" in note} for note in notes],
+        "notes": [
+            {"text": note, "grave": "NOT the same" in note or "DIFFER" in note}
+            for note in [*tables.footnotes(table), *notes]
+        ],
         "differences": [note for note in table.notes if note not in notes],
         "methods": data["methods"],
         "data": htmlsafe_json_dumps(data, dumps=json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
-        "ledger": _ledger(store, table),
+        "listings": [_listing(each) for each in listings],
     }
 
 
-def _ledger(store: Store, table: Table) -> dict[str, Any]:
-    frame = ledger.collect(store, table)
+def _listing(listing: Listing) -> dict[str, Any]:
+    def cell(text: str, key: float | None) -> dict[str, Any]:
+        return {"text": text, "sort": None if key is None else "" if key != key else f"{key:.9g}"}
 
-    def cell(name: str, value: Any, text: str) -> dict[str, Any]:
-        if name not in ledger.NUMBERS:
-            return {"text": text, "sort": None}
-        return {"text": text, "sort": "" if pd.isna(value) else f"{value:.9g}"}
-
-    heads = [{"text": head, "word": name not in ledger.NUMBERS} for name, head in ledger.HEADS.items()]
-    rows = [
-        [cell(name, row[name], text) for name, text in zip(ledger.HEADS, texts, strict=True)]
-        for row, texts in zip(frame.to_dict("records"), ledger.cells(frame), strict=True)
-    ]
-    return {"caption": ledger.CAPTION, "heads": heads, "rows": rows}
+    return {
+        "heading": listing.heading.rpartition(" (")[0],
+        "caption": listing.caption,
+        "heads": [{"text": head, "word": name not in listing.numbers} for name, head in listing.heads.items()],
+        "rows": [list(map(cell, *both)) for both in zip(listing.cells(), listing.keys(), strict=True)],
+        "notes": [note for note in listing.notes if " differs from its source: " not in note],
+    }
 
 
 def _data(table: Table) -> dict[str, Any]:

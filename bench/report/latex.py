@@ -12,6 +12,8 @@ _SPECIAL = {character: f"\\{character}" for character in "{}$&#_%"} | {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
+    "†": r"\textsuperscript{\textdagger}",
+    "−": r"$-$",
 }
 
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report import notes
 from bench.report.figures import about, panels, point_style, save
-from bench.report.latex import escape, notes_under, standalone
-from bench.report.tables import Table
-from bench.store import Store
+from bench.report.listing import Listing, Number
+from bench.report.tables import Table, data
+from bench.store import Store, column_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +33,15 @@ HEADS = {
     "augmentation": "Own augmentation",
 }
 """Columns of the ledger and their titles."""
-NUMBERS = ("parameters", "idle_parameters", "multiply_adds", "steps", "train_seconds", "predict_seconds", "memory")
+NUMBERS = {
+    "parameters": Number(".3f"),
+    "idle_parameters": Number(",.0f"),
+    "multiply_adds": Number(".3g"),
+    "steps": Number(",.0f"),
+    "train_seconds": Number(",.0f"),
+    "predict_seconds": Number(".3g"),
+    "memory": Number(",.0f"),
+}
 WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
 """What is measured, and what methods declare."""
 CAPTION = (
@@ -58,7 +65,7 @@ def collect(store: Store, table: Table) -> pd.DataFrame:
 
 
 def _row(record: Record, table: Table) -> dict[str, Any]:
-    times, had, column = record["timings"], record["advantages"], notes.column_of(record)
+    times, had, column = record["timings"], record["advantages"], column_of(record)
     memory = record["peak_device_memory_bytes"] or record["peak_memory_bytes"]
     return {
         "column": column,
@@ -77,66 +84,30 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
     }
 
 
-def cells(frame: pd.DataFrame) -> list[list[str]]:
-    """Return the ledger's rows as text, in the order of `HEADS`."""
-    form = {"parameters": ".3f", "idle_parameters": ",.0f", "multiply_adds": ".3g", "steps": ",.0f",
-            "train_seconds": ",.0f", "predict_seconds": ".3g", "memory": ",.0f"}  # fmt: skip
-
-    def text(name: str, value: Any) -> str:
-        if name in form:
-            return "-" if pd.isna(value) else format(value, form[name])
-        return str(value)
-
-    return [[text(name, row[name]) for name in HEADS] for row in frame.to_dict("records")]
-
-
 def differences(frame: pd.DataFrame) -> list[str]:
     """Return what each method declares to do unlike its source."""
     each = frame.drop_duplicates("method")
     return [f"{title} differs from its source: {lines}." for title, lines in zip(each.title, each.differs, strict=True)]
 
 
-def markdown(frame: pd.DataFrame, table: Table) -> str:
-    """Return the ledger as Markdown."""
-    data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
-    lines = [f"# Fairness ledger ({table.source})", "", f"{data}, profile '{table.profile}'. {CAPTION}", "",
-             f"| {' | '.join(HEADS.values())} |",
-             f"|{'|'.join(' ---: ' if name in NUMBERS else ' --- ' for name in HEADS)}|"]  # fmt: skip
-    lines += [f"| {' | '.join(row)} |" for row in cells(frame)]
-    return "\n".join([*lines, "", *(f"- {line}" for line in differences(frame))]) + "\n"
-
-
-def latex(frame: pd.DataFrame, table: Table) -> str:
-    """Return the ledger as LaTeX that compiles as it is, and that a paper may input as well."""
-    data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
-    body = [f"{' & '.join(escape(text) for text in row)} \\\\" for row in cells(frame)]
-    return standalone(
-        [
-            r"\begin{table}[t]\centering",
-            rf"\caption{{{escape(f'{data}, profile {table.profile!r}. {CAPTION}')}}}",
-            rf"\label{{tab:bench-ledger-{table.source}}}",
-            r"\resizebox{\linewidth}{!}{%",
-            rf"\begin{{tabular}}{{{''.join('r' if name in NUMBERS else 'l' for name in HEADS)}}}",
-            rf"\toprule {' & '.join(escape(head) for head in HEADS.values())} \\ \midrule",
-            *body,
-            r"\bottomrule\end{tabular}}",
-            r"\end{table}",
-            *notes_under(differences(frame)),
-        ],
-        "landscape",
+def listing(frame: pd.DataFrame, table: Table) -> Listing:
+    """Return the ledger with what each method declares to do unlike its source."""
+    return Listing(
+        name=f"ledger-{table.source}",
+        heading=f"Fairness ledger ({table.source})",
+        caption=f"{data(table)}, profile '{table.profile}'. {CAPTION}",
+        heads=HEADS,
+        numbers=NUMBERS,
+        frame=frame[["column", *HEADS, "differs"]],
+        notes=tuple(differences(frame)),
     )
-
-
-def csv(frame: pd.DataFrame) -> str:
-    """Return the ledger's numbers as CSV."""
-    return str(frame[["column", *HEADS, "differs"]].to_csv(index=False, lineterminator="\n", float_format="%.9g"))
 
 
 def dice_against_seconds(frame: pd.DataFrame, table: Table, paths: Sequence[Path]) -> None:
     """Draw each method's mean Dice against its seconds an image, one panel a dataset, into a PNG and a PDF."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    means = table.scores()["dice_mean"]
+    means = table.scores["dice_mean"]
     order = {method: number for number, method in enumerate(table.methods)}
 
     def panel(axis: Axes, column: str, title: str) -> None:

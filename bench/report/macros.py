@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.latex import escape
-from bench.report.tables import METRICS, TITLES, Table, cell_text
+from bench.report.tables import METRICS, TITLES, Table, entry, tex
 
 Name = tuple[str, str, str]
 """Kind (`Dice`, `PhantomIoUStd`, `N`, ...), dataset and method; the method of `N` is empty."""
@@ -63,7 +62,7 @@ def values(found: Sequence[Table]) -> dict[Name, str]:
     made: dict[Name, str] = {}
     for table in found:
         phantom = SOURCES[table.source]
-        scores = table.scores()
+        scores = table.scores
         for column in table.columns:
             tested = sorted(set(scores["patients"].xs(column, level="column")))
             for key in keys(table, column):
@@ -72,8 +71,7 @@ def values(found: Sequence[Table]) -> dict[Name, str]:
                     for metric in METRICS:
                         name = f"{phantom}{TITLES[metric]}"
                         mean, std = (float(scores[f"{metric}_{what}"][column, method]) for what in ("mean", "std"))
-                        text, best = cell_text(scores, table, column, method, metric)
-                        cell = rf"\textbf{{{escape(text)}}}" if best else escape(text)
+                        cell = tex(entry(table, column, method, metric))
                         made[name, key, method] = f"{100 * mean:.2f}"
                         if std == std:
                             made[f"{name}Std", key, method] = f"{100 * std:.2f}"

@@ -8,17 +8,12 @@ from typing import Any
 import pandas as pd
 
 from bench.config import SEED, canonical
-from bench.data.splits import key, words
+from bench.data.splits import words
+from bench.store import column_of
 
 Record = dict[str, Any]
 Verdict = tuple[str, list[str]]
 """`agree`, `differ` or `single`, and the methods that differ from another."""
-
-
-def column_of(record: Record) -> str:
-    """Return the key of the column that a cell belongs to: its dataset's slug, and how it was split if not 70/10/20."""
-    data, way = record["spec"]["dataset"], key(record["spec"]["folds"], record["spec"]["scheme"])
-    return f"{data['name']}@{data['source']}-{data['digest'][:8]}" + (f"/{way}" if way else "")
 
 
 def mark(record: Record) -> str:

@@ -51,7 +51,7 @@ def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
     """
     paper = read(path)
     found = collect(store, store.finished_profile(profile or paper.profile or None))
-    return changed(paper, values(found)) + unproven(paper.claims, store, found)
+    return changed(paper, values(found)) + unproven(paper.claims, found)
 
 
 def read(path: Path) -> Paper:
@@ -99,17 +99,16 @@ def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def unproven(claims: Sequence[Use], store: Store, found: Sequence[Table]) -> list[str]:
+def unproven(claims: Sequence[Use], found: Sequence[Table]) -> list[str]:
     """Return a line for each claim that one method is better than another which the patients do not bear out.
 
     The method that is claimed to be better is the reference; p is corrected by Holm for its comparisons with all other
-    rows of the column that compete.
+    methods of the column that compete, and with its own prior.
     """
     if not claims:
         return []
-    from bench.stats import family, scores
+    from bench.stats import family
 
-    arranged = scores.arrange(store.cases(found[0].profile), sorted({CLAIMS[use.name[0]][1] for use in claims}))
     lines = []
     for use in claims:
         kind, dataset, first = use.name
@@ -120,8 +119,10 @@ def unproven(claims: Sequence[Use], store: Store, found: Sequence[Table]) -> lis
             if not at:
                 raise UsageError(f"the store has no {source} {dataset}")
             table, column = at[0]
-            tested = arranged[column][metric]
-            rivals = [m for m in tested.methods if m != first and m not in table.marked]
+            tested = table.patients[column][metric]
+            rivals = table.others(column, first)
+            if use.other in table.extras and use.other not in rivals:
+                rivals.append(use.other)
             if {first, use.other} & table.marked:
                 raise UsageError(f"{first} or {use.other} is in no comparison, as its row in table 1 says")
             if use.other not in rivals:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.figures import COLUMN, about, panels, point_style, save, wrapped
-from bench.report.tables import Table, cell_text
+from bench.report.tables import Table, entry
 from bench.stats.paired import ROPE
 
 if TYPE_CHECKING:
@@ -94,13 +94,12 @@ def differences(table: Table, paths: Sequence[Path], reference: str | None = Non
 
 def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference: str = "") -> None:
     """Draw a box and the patients' points for each method, one below the other; who has none is said."""
-    scores = table.scores()
     heads, most = [], int(frame.notna().sum().max())
     for place, (method, title) in enumerate(table.methods.items()):
         values = frame[method].dropna().to_numpy(float)
         fewer = f" (n = {len(values)})" if 0 < len(values) < most else ""
         heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
-        said = "the reference" if method == reference else cell_text(scores, table, column, method, "dice")[0]
+        said = "the reference" if method == reference else entry(table, column, method, "dice").text
         if not len(values) or method == reference:
             axis.text(0.02, place, said, transform=axis.get_yaxis_transform(), va="center", fontsize=7, color="0.35")
             continue

@@ -14,9 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report import notes
 from bench.report.tables import Table
-from bench.store import Store
+from bench.store import Store, column_of
 
 Mask = NDArray[np.bool_]
 Places = dict[tuple[str, str], dict[str, tuple[Path, str]]]
@@ -35,7 +34,7 @@ def places(store: Store, table: Table) -> Places:
     seen: set[tuple[str, str, int]] = set()
     mine = [(record, folder) for record, folder in store.records(table.profile) if record["source"] == table.source]
     for record, folder in sorted(mine, key=lambda each: int(each[0]["spec"]["seed"])):
-        column, method = notes.column_of(record), record["spec"]["method"]
+        column, method = column_of(record), record["spec"]["method"]
         if (column, method, record["spec"]["fold"]) in seen:
             continue  # all seeds of a fold answer the same cases
         seen.add((column, method, record["spec"]["fold"]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bench.data.splits import heading, key
@@ -13,7 +15,11 @@ from bench.errors import UsageError
 from bench.registry import DATASETS, load
 from bench.report import notes
 from bench.report.latex import escape, notes_under, standalone
-from bench.store import Store
+from bench.stats.family import Matrix, matrix
+from bench.stats.flips import ALPHA
+from bench.stats.scores import METRICS as MEASURED
+from bench.stats.scores import PatientScores, arrange
+from bench.store import Declared, Store, column_of
 
 Record = dict[str, Any]
 METRICS = ("dice", "iou")
@@ -35,14 +41,44 @@ class Table:
     """Method specs in order, with their titles."""
     marked: frozenset[str]
     """Methods that are in no comparison: oracles, and those that trained on data of their own making."""
+    extras: frozenset[str]
+    """Further rows of a method, such as its prior alone."""
     failed: dict[tuple[str, str], str]
     """Why a cell of (dataset slug, method) has no result."""
     certificates: dict[str, str]
     """For each column `agree`, `differ`, or `single` where there is nothing to compare."""
     notes: tuple[str, ...]
+    patients: dict[str, dict[str, PatientScores]]
+    """Each column's scores of patients by metric, distances included: what is tested."""
+    units: dict[str, str]
+    """The unit of each column's distances."""
+    family: Declared | None
+    """The comparisons that were declared in the run."""
 
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], Matrix]:
+        """All pairs of methods that compete, by (column, metric); none where there are not two."""
+        found = {}
+        for column, by_metric in self.patients.items():
+            for metric in METRICS:
+                rivals = self.rivals(column)
+                if len(rivals) > 1:
+                    found[column, metric] = matrix(by_metric[metric].only(rivals))
+        return found
+
+    def rivals(self, column: str) -> list[str]:
+        """Return the methods that were tested on a column and compete, in the table's order."""
+        tested = self.patients[column][METRICS[0]].methods
+        return [method for method in self.methods if method in tested and method not in self.marked]
+
+    def others(self, column: str, reference: str) -> list[str]:
+        """Return whom a family about one method compares it with: the other methods, and its own further rows."""
+        rivals = (method for method in self.rivals(column) if method != reference)
+        return [m for m in rivals if m not in self.extras or m.startswith(f"{reference}:")]
+
+    @cached_property
     def scores(self) -> pd.DataFrame:
-        """Return mean, std (n - 1) and n over the test cases, by (column, method), fractions."""
+        """Mean, std (n - 1) and n over the test cases, by (column, method), fractions."""
         grouped = self.cases.groupby(["column", "method"], sort=False)
         out = grouped[list(METRICS)].agg(["mean", "std"])
         out.columns = pd.Index(["_".join(column) for column in out.columns.to_list()])
@@ -53,8 +89,6 @@ def collect(store: Store, profile: str) -> list[Table]:
     """Return the tables of a profile, real data first."""
     records = [record for record, _ in store.records(profile)]
     cases = store.cases(profile)
-    schemes = cases.scheme.map(lambda way: f"/{way}" if way else "")
-    cases["column"] = cases.dataset + "@" + cases.source + "-" + cases.digest.str[:8] + schemes
     return [
         _table(store, profile, source, [r for r in records if r["source"] == source], cases[cases.source == source])
         for source in ("real", "phantom")
@@ -64,9 +98,11 @@ def collect(store: Store, profile: str) -> list[Table]:
 
 def _table(store: Store, profile: str, source: str, records: list[Record], cases: pd.DataFrame) -> Table:
     methods, columns = _methods(records), _columns(records)
-    mean = cases.groupby(["column", "method", "patient", "case"], sort=False)[list(METRICS)].mean().reset_index()
+    mean = cases.groupby(["column", "method", "patient", "case"], sort=False, observed=True)[list(METRICS)].mean()
+    mean = mean.reset_index().astype({"column": str, "method": str})
     failed = {place: why for place, why in store.failures(profile).items() if f"@{source}-" in place[0]}
-    verdicts = {column: notes.certificates([r for r in records if notes.column_of(r) == column]) for column in columns}
+    verdicts = {column: notes.certificates([r for r in records if column_of(r) == column]) for column in columns}
+    units = cases.groupby("column", observed=True)["unit"].first()
     return Table(
         source=source,
         profile=profile,
@@ -80,9 +116,13 @@ def _table(store: Store, profile: str, source: str, records: list[Record], cases
             if notes.mark(r)
             for row in (r["spec"]["method"], *(f"{r['spec']['method']}:{extra}" for extra in r["extras"]))
         ),
+        extras=frozenset(f"{r['spec']['method']}:{extra}" for r in records for extra in r["extras"]),
         failed=failed,
         certificates={column: verdict for column, (verdict, _) in verdicts.items()},
         notes=tuple(notes.collect(records, mean, columns, methods, verdicts)),
+        patients=arrange(cases, MEASURED),
+        units={column: str(units[column]) for column in columns},
+        family=store.declared(profile),
     )
 
 
@@ -99,7 +139,7 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
 
 def _columns(records: Sequence[Record]) -> dict[str, str]:
     """Return the columns; two versions of one dataset carry their digests, other ways of splitting their names."""
-    found = {notes.column_of(record): record["spec"] for record in records}
+    found = {column_of(record): record["spec"] for record in records}
     names = [(spec["dataset"]["name"], key(spec["folds"], spec["scheme"])) for spec in found.values()]
     titles = {}
     for column, spec in sorted(found.items()):
@@ -116,28 +156,82 @@ def _title(name: str) -> str:
         return name
 
 
-def cell_text(scores: pd.DataFrame, table: Table, column: str, method: str, metric: str) -> tuple[str, bool]:
-    """Return `mean ± std` in percent and whether it is the column's best; failed and missing cells say so."""
-    if (column, method) not in scores.index:
+class Entry(NamedTuple):
+    """What table 1 says in one place."""
+
+    text: str
+    """`mean ± std` in percent; `failed` or `-` where there is none."""
+    best: bool = False
+    """Whether its mean is the column's best."""
+    like: bool = False
+    """Whether the patients do not tell it from the column's best."""
+
+
+MARK = "†"
+"""Stands behind what is not told from the best."""
+
+
+def entry(table: Table, column: str, method: str, metric: str) -> Entry:
+    """Return what the table says of a method on a column."""
+    if (column, method) not in table.scores.index:
         cell = method if "=" in method.rpartition(":")[2] else method.partition(":")[0]  # a further row's own cell
-        return (
+        return Entry(
             "failed" if {(column.split("/")[0], name) for name in (method, cell)} & table.failed.keys() else "-"
-        ), False
-    means, stds = scores[f"{metric}_mean"], scores[f"{metric}_std"]
+        )
+    means, stds = table.scores[f"{metric}_mean"], table.scores[f"{metric}_std"]
     mean, std = float(means[column, method]), float(stds[column, method])
     text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std == std else "")
-    rivals = means[column].drop(labels=table.marked, errors="ignore")
-    return text, method not in table.marked and mean == float(rivals.max())
+    if method in table.marked:
+        return Entry(text)
+    best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
+    if mean == float(means[column, best]):
+        return Entry(text, best=True)
+    return Entry(text, like=method in table.pairs[column, metric].like(best))
+
+
+def data(table: Table) -> str:
+    """Return what a table's data are, as captions begin."""
+    return "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
 
 
 def caption(table: Table) -> str:
     """Return the sentence above the table."""
-    data = "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
     return (
-        f"{data}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, mean ± std over test images "
-        "(slice level, as papers print it; descriptive, not tested). Best mean of a column in bold; a method's further "
-        "rows, such as its prior alone, are from the same weights and compete too."
+        f"{data(table)}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, mean ± std over test "
+        f"images (slice level, as papers print it; descriptive, not tested). Best mean of a column in bold; {MARK}: "
+        "not told from the best by its patients. A method's further rows, such as its prior alone, are from the same "
+        "weights and compete too."
     )
+
+
+def footnotes(table: Table) -> list[str]:
+    """Return how the marks were found: test, unit, n, correction; and what so few patients cannot show."""
+    if not table.pairs:
+        return []
+    corrections = {"max-t": "by max-T (shared sign flips)", "holm": "by Holm (not all methods have the same patients)"}
+    places = []
+    for column, title in table.columns.items():
+        here = [table.pairs[column, metric] for metric in METRICS if (column, metric) in table.pairs]
+        if here:
+            first = here[0]
+            shared = first.patients[~np.eye(len(first.methods), dtype=bool)]
+            n = "-".join(str(n) for n in dict.fromkeys((int(shared.min()), int(shared.max()))))
+            few = "" if first.possible else ", too few to tell any two apart at this level, so every method is marked"
+            places.append(f"{title}: {n} patients{few}, {first.tests} pairs by each metric, "
+                          f"{corrections[first.correction]}")  # fmt: skip
+    computed = sum(each.tests for each in table.pairs.values())
+    declared = (
+        "No family of comparisons was declared: bench run --reference METHOD declares one, before the results."
+        if table.family is None
+        else f"Declared: {table.family.reference} against each other method; see comparisons-{table.source}."
+    )
+    return [
+        f"{MARK} Not told from the best mean of its column at {100 * ALPHA:g} %: two-sided sign-flip permutation test "
+        "of the mean paired difference; the unit is the patient, whose cases (and seeds) are averaged first; corrected "
+        f"for all pairs of methods that compete. {'; '.join(places)}. {computed} tests in all. No mark is no proof of "
+        "a difference that matters, and a mark no proof of equality.",
+        declared,
+    ]
 
 
 def failures(table: Table) -> list[str]:
@@ -148,12 +242,16 @@ def failures(table: Table) -> list[str]:
     ]
 
 
-def _rows(table: Table) -> list[tuple[str, list[tuple[str, bool]]]]:
-    scores = table.scores()
+def _rows(table: Table) -> list[tuple[str, list[Entry]]]:
     return [
-        (title, [cell_text(scores, table, c, method, m) for c in table.columns for m in METRICS])
+        (title, [entry(table, column, method, metric) for column in table.columns for metric in METRICS])
         for method, title in table.methods.items()
     ]
+
+
+def below(table: Table) -> list[str]:
+    """Return all that stands under the table."""
+    return [*footnotes(table), *table.notes, *failures(table)]
 
 
 def markdown(table: Table) -> str:
@@ -162,9 +260,18 @@ def markdown(table: Table) -> str:
     lines = [f"# Table 1 ({table.source})", "", caption(table), "", f"| {' | '.join(heads)} |",
              f"|{'|'.join([' --- '] + [' ---: '] * (len(heads) - 1))}|"]  # fmt: skip
     for title, cells in _rows(table):
-        lines.append(f"| {' | '.join([title, *(f'**{text}**' if best else text for text, best in cells)])} |")
-    lines += ["", *(f"- {note}" for note in [*table.notes, *failures(table)])]
+        lines.append(f"| {' | '.join([title, *map(_marked, cells)])} |")
+    lines += ["", *(f"- {note}" for note in below(table))]
     return "\n".join(lines) + "\n"
+
+
+def _marked(cell: Entry) -> str:
+    return f"**{cell.text}**" if cell.best else cell.text + MARK * cell.like
+
+
+def tex(cell: Entry) -> str:
+    """Return an entry as LaTeX, marks included."""
+    return rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text) + escape(MARK) * cell.like
 
 
 def latex(table: Table) -> str:
@@ -174,8 +281,7 @@ def latex(table: Table) -> str:
     heads = " & ".join(TITLES[m] for _ in table.columns for m in METRICS)
     body = []
     for title, cells in _rows(table):
-        texts = [rf"\textbf{{{escape(text)}}}" if best else escape(text) for text, best in cells]
-        body.append(rf"{escape(title)} & {' & '.join(texts)} \\")
+        body.append(rf"{escape(title)} & {' & '.join(map(tex, cells))} \\")
     return standalone([
         r"\begin{table}[t]\centering",
         rf"\caption{{{escape(caption(table))}}}",
@@ -188,16 +294,22 @@ def latex(table: Table) -> str:
         *body,
         r"\bottomrule\end{tabular}}",
         r"\end{table}",
-        *notes_under([*table.notes, *failures(table)]),
+        *notes_under(below(table)),
     ])  # fmt: skip
 
 
 def csv(table: Table) -> str:
     """Return the table's numbers as CSV: fractions, one row a method and dataset."""
-    scores = table.scores().reset_index()
+    scores = table.scores.reset_index()
     scores.insert(0, "source", table.source)
     scores.insert(1, "profile", table.profile)
     scores["compares"] = ~scores.method.isin(table.marked)
+    for metric in METRICS:
+        cells = [
+            entry(table, column, method, metric) for column, method in zip(scores.column, scores.method, strict=True)
+        ]
+        scores[f"{metric}_best"] = [cell.best for cell in cells]
+        scores[f"{metric}_like_best"] = [cell.best or cell.like for cell in cells]
     scores["certificates"] = scores.column.map(table.certificates)
     return str(
         scores.rename(columns={"column": "dataset"}).to_csv(index=False, lineterminator="\n", float_format="%.9g")

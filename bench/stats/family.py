@@ -121,11 +121,20 @@ class Matrix:
     means: NDArray[np.float64]
     """(method, method): mean difference over patients, the row's less the column's; NaN without a patient in common."""
     p: NDArray[np.float64]
-    """(method, method): sign-flip test, corrected by Holm for all pairs; 1 on the diagonal, NaN as above."""
+    """(method, method): sign-flip test, corrected for all pairs; 1 on the diagonal, NaN as above."""
+    correction: Correction
+    """`max-t` where all methods were tested on the same patients under the same seeds, `holm` where they were not."""
     patients: NDArray[np.int64]
     """(method, method): patients that both have under the seeds that both have."""
     tests: int
     """Pairs with a patient in common, which p is corrected for."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether so many patients can give a corrected p of 0.05 at all."""
+        factor = 1 if self.correction == "max-t" else self.tests
+        shared = self.patients[~np.eye(len(self.methods), dtype=bool)]
+        return smallest_p(int(shared.max(initial=0))) * factor <= ALPHA
 
     def like(self, method: str) -> tuple[str, ...]:
         """Return the methods that cannot be told from one: their corrected p is above 0.05, or there is none."""
@@ -134,30 +143,35 @@ class Matrix:
 
 
 def matrix(scores: PatientScores, seed: int = SEED) -> Matrix:
-    """Compare every method with every other by the sign-flip test."""
+    """Compare every method with every other by the sign-flip test, corrected for all pairs.
+
+    By max-T where all methods share their patients: so few patients as eight can tell methods apart by it, where Holm's
+    correction for the 45 pairs of ten methods needs twelve.
+    """
     count = len(scores.methods)
     places = list(combinations(range(count), 2))
     parts = [scores.only([scores.methods[i] for i in place]).complete() for place in places]
     means, p = np.full((count, count), np.nan), np.full((count, count), np.nan)
     patients = np.zeros((count, count), np.int64)
     raw = np.full(len(places), np.nan)
-    for group in alike(parts):
-        if not parts[group[0]].patients:
-            continue
+    groups = [group for group in alike(parts) if parts[group[0]].patients]
+    correction: Correction = "max-t" if len(groups) == 1 and len(groups[0]) == len(places) else "holm"
+    for group in groups:
         differences = np.stack([parts[number].means[:, 0] - parts[number].means[:, 1] for number in group], axis=1)
-        raw[group] = sign_flip(differences, seed)
+        raw[group] = max_t(differences, seed) if correction == "max-t" else sign_flip(differences, seed)
         for number, mean in zip(group, differences.mean(0), strict=True):
             first, second = places[number]
             means[first, second], means[second, first] = mean, -mean
             patients[first, second] = patients[second, first] = len(differences)
     tested = np.flatnonzero(~np.isnan(raw))
-    raw[tested] = holm(raw[tested])
+    if correction == "holm":
+        raw[tested] = holm(raw[tested])
     for (first, second), adjusted in zip(places, raw, strict=True):
         p[first, second] = p[second, first] = adjusted
     np.fill_diagonal(p, 1.0)
     np.fill_diagonal(means, 0.0)
     np.fill_diagonal(patients, (~np.isnan(scores.values)).any(0).sum(0))
-    return Matrix(scores.column, scores.metric, scores.methods, means, p, patients, len(tested))
+    return Matrix(scores.column, scores.metric, scores.methods, means, p, correction, patients, len(tested))
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

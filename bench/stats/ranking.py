@@ -115,7 +115,7 @@ class Blocks:
     ranks: NDArray[np.float64]
     """(method): mean over patients of the rank within the patient, 1 the best."""
     p: NDArray[np.float64]
-    """(method, method): sign-flip tests of the mean, corrected by Holm for all pairs."""
+    """(method, method): sign-flip tests of the mean, corrected for all pairs by max-T."""
     friedman: float
     """p of Friedman's test; NaN for fewer than three methods or two patients."""
     patients: int
@@ -192,5 +192,7 @@ def agreement(columns: Sequence[Mapping[str, PatientScores]], metrics: Sequence[
                 found.append(_ranked(np.round(whole.sign * middle(whole.means, axis=0), 12)))
         if len(found) == len(columns):
             ranks[row] = np.mean(found, axis=0)
-    tau = np.array([[float(kendalltau(one, other).statistic) for other in ranks] for one in ranks])
+    tau = np.full((len(ways), len(ways)), np.nan)
+    if len(methods) > 1:
+        tau = np.array([[float(kendalltau(one, other).statistic) for other in ranks] for one in ranks])
     return Agreement(tuple(methods), tuple(ways), ranks, tau)

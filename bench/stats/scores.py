@@ -95,15 +95,13 @@ def arrange(cases: pd.DataFrame, metrics: Sequence[str] = METRICS) -> dict[str, 
     """Arrange the rows of `Store.cases` as scores of patients, by column and metric.
 
     Args:
-        cases: One row a case: dataset, source, digest, method, scheme, folds, fold, seed, case, patient and metrics.
+        cases: One row a case: column, source, method, fold, seed, patient and the metrics.
         metrics: Which of them.
     """
-    found = {}
-    for names, part in cases.groupby(["dataset", "source", "digest", "scheme"], sort=True):
-        dataset, source, digest, way = (str(name) for name in names)
-        column = f"{dataset}@{source}-{digest[:8]}" + (f"/{way}" if way else "")
-        found[column] = _column(column, source, part, metrics)
-    return found
+    return {
+        str(column): _column(str(column), str(part.source.iloc[0]), part, metrics)
+        for column, part in cases.groupby("column", sort=True, observed=True)
+    }
 
 
 def _column(column: str, source: str, cases: pd.DataFrame, metrics: Sequence[str]) -> dict[str, PatientScores]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.report import html, tables, write
+from bench.report import html, ledger, tables, write
 from bench.store import Store
 from tests.report.test_report import DICE, finished
 
@@ -51,7 +51,8 @@ def with_masks(root: Path, source: str = "phantom", references: bool = True, cas
 
 
 def page_of(store: Store) -> str:
-    return html.page(store, tables.collect(store, "cpu"))
+    found = tables.collect(store, "cpu")
+    return html.page(store, found, {t.source: [ledger.listing(ledger.collect(store, t), t)] for t in found})
 
 
 def data_of(page: str, source: str = "phantom") -> dict[str, Any]:
@@ -222,7 +223,7 @@ def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(browser: Any
         return [row.find_elements("css selector", "th, td")[at].text for row in rows]
 
     find("button[aria-label='MR Dice']").click()
-    assert column(1) == ["81.25 ± 15.48", "81.25 ± 15.48", "73.75 ± 17.97"]
+    assert column(1) == ["81.25 ± 15.48", "81.25 ± 15.48", "73.75 ± 17.97†"]
     assert find("th[aria-sort]").get_attribute("aria-sort") == "descending"
     find("button[aria-label='MR Dice']").click()
     assert column(0)[0] == "FCN"

@@ -43,7 +43,7 @@ def test_the_numbers_are_those_of_table_1(store: Store) -> None:
     assert found["Dice", "mr", "unet"] == "81.25"
     assert found["DiceStd", "mr", "unet"] == "15.48"
     assert found["DiceCell", "mr", "unet"] == r"\textbf{81.25 \ensuremath{\pm} 15.48}"
-    assert found["DiceCell", "mr", "fcn"] == r"73.75 \ensuremath{\pm} 17.97"
+    assert found["DiceCell", "mr", "fcn"] == r"73.75 \ensuremath{\pm} 17.97\textsuperscript{\textdagger}"
     assert found["N", "mr", ""] == "2"
     assert found["Dice", "mr-abcdef01", "unet"] == "81.25"
 
@@ -78,7 +78,7 @@ def test_what_changed_is_named_by_line(store: Store, tmp_path: Path) -> None:
     finished(store.root, "fcn", (0.9, 0.95, 0.9, 0.5), source="real")
     assert checking.against(store, path) == [
         rf"{path}:4: \benchDice{{mr}}{{unet}} was 81.25, is 80.00",
-        rf"{path}:6: \benchDiceCell{{mr}}{{fcn}} was 73.75 \ensuremath{{\pm}} 17.97, "
+        rf"{path}:6: \benchDiceCell{{mr}}{{fcn}} was 73.75 \ensuremath{{\pm}} 17.97\textsuperscript{{\textdagger}}, "
         r"is \textbf{81.25 \ensuremath{\pm} 20.97}",
     ]
     done = CliRunner().invoke(app, ["report", "--out", str(store.root), "--check", str(path)])

@@ -31,7 +31,7 @@ def results(patients: int = 20, slices: int = 8, seeds: int = 4, between: float 
                 dice = own + 0.01 * rng.normal()
                 made.append({"dataset": "mr", "source": "real", "digest": "abcdef0123", "method": f"m{method}",
                              "scheme": "", "folds": 1, "fold": 0, "seed": 35 + seed, "case": f"c{patient}-{case}",
-                             "patient": f"p{patient:02}", "dice": dice})  # fmt: skip
+                             "patient": f"p{patient:02}", "dice": dice, "column": "mr@real-abcdef01"})  # fmt: skip
     return pd.DataFrame(made)
 
 

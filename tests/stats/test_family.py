@@ -15,7 +15,7 @@ def scores(values: NDArray[np.float64], metric: str = "dice") -> PatientScores:
     """Return the scores of (patient, method) or (seed, patient, method)."""
     values = values if values.ndim == 3 else values[None]
     seeds, patients, methods = values.shape
-    return PatientScores("mr@real-1", "real", metric, tuple("abcdefgh"[:methods]),
+    return PatientScores("mr@real-1", "real", metric, tuple("abcdefghij"[:methods]),
                          tuple(f"p{i}" for i in range(patients)), tuple(range(35, 35 + seeds)), values)  # fmt: skip
 
 
@@ -125,13 +125,39 @@ def test_a_family_of_one_or_of_strangers_is_refused() -> None:
 def test_the_matrix_has_all_pairs() -> None:
     values = drawn(20)
     pairs = matrix(scores(values))
-    raw = [sign_flip(values[:, [a]] - values[:, [b]])[0] for a in range(4) for b in range(a + 1, 4)]
-    np.testing.assert_allclose(pairs.p[np.triu_indices(4, 1)], holm(raw), atol=1e-12)
+    upper = np.triu_indices(4, 1)
+    np.testing.assert_allclose(pairs.p[upper], max_t(values[:, upper[0]] - values[:, upper[1]]), atol=1e-12)
+    assert (pairs.correction, pairs.possible) == ("max-t", True)
     np.testing.assert_array_equal(pairs.p, pairs.p.T)
     np.testing.assert_allclose(pairs.means, values.mean(0)[:, None] - values.mean(0), atol=1e-12)
     assert (pairs.tests, set(np.diag(pairs.p))) == (6, {1.0})
     told_apart = {m for m, p in zip("bcd", pairs.p[0, 1:], strict=True) if p <= 0.05}
     assert set(pairs.like("a")) == set("bcd") - told_apart
+
+
+def test_with_gaps_the_matrix_is_corrected_by_holm() -> None:
+    values = drawn(20)
+    values[0, 3] = np.nan
+    pairs = matrix(scores(values))
+    kept = [values[~np.isnan(values[:, [a, b]]).any(1)] for a in range(4) for b in range(a + 1, 4)]
+    places = [(a, b) for a in range(4) for b in range(a + 1, 4)]
+    raw = [sign_flip(part[:, [a]] - part[:, [b]])[0] for part, (a, b) in zip(kept, places, strict=True)]
+    np.testing.assert_allclose(pairs.p[np.triu_indices(4, 1)], holm(raw), atol=1e-12)
+    assert (pairs.correction, pairs.patients[0, 1], pairs.patients[0, 3]) == ("holm", 20, 19)
+
+
+def test_eight_patients_tell_ten_methods_apart_and_five_tell_none() -> None:
+    values = np.random.default_rng(3).normal(size=(8, 10)) / 50 + np.arange(10)
+    names = [chr(97 + i) for i in range(10)]
+    assert matrix(scores(values)).like(names[-1]) == ()
+    few = matrix(scores(values[:5]))
+    assert (few.possible, len(few.like(names[-1]))) == (False, 9)
+
+
+def test_all_pairs_without_a_difference_have_a_false_star_in_five_percent() -> None:
+    values = np.random.default_rng(4).normal(size=(400, 10, 5))
+    false = sum(bool((matrix(scores(each)).p <= 0.05).any()) for each in values)
+    assert 0.025 < false / 400 < 0.08
 
 
 def test_families_without_a_difference_have_a_false_star_in_five_percent() -> None:

@@ -20,7 +20,9 @@ def rows(**changes: object) -> pd.DataFrame:
                          "scheme": "2fold", "folds": 2, "fold": patient % 2, "seed": seed, "case": f"c{patient}{case}",
                          "patient": f"p{patient}", "dice": dice, "iou": dice / (2 - dice), "hd95": 9 - dice,
                          "nsd": dice, **changes})  # fmt: skip
-    return pd.DataFrame(made)
+    frame = pd.DataFrame(made)
+    way = frame.scheme.map(lambda each: f"/{each}" if each else "")
+    return frame.assign(column=frame.dataset + "@" + frame.source + "-" + frame.digest.str[:8] + way)
 
 
 def test_a_patients_cases_are_averaged_first() -> None:
