@@ -173,6 +173,7 @@ def report(
     profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
     to: ReportTo = Path("reports"),
     check: Annotated[Path | None, typer.Option(help="Say which of a paper's numbers and claims hold no more.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Draw figures and write report.html too.")] = True,
 ) -> None:
     """Write tables, figures, report.html and a paper's numbers.tex from finished cells; or check a paper.
 
@@ -193,7 +194,7 @@ def report(
         lines = paper.against(Store(out), check, profile)
         print(*(lines or [f"{check}: everything holds"]), sep="\n")
         raise typer.Exit(1 if lines else 0)
-    for path in write(Store(out), to, profile):
+    for path in write(Store(out), to, profile, "whole" if pictures else "texts"):
         print(path)
 
 

@@ -310,11 +310,15 @@ class Store:
                 found[path.parents[2].name, path.parents[1].name.replace(",", ":")] = last_line(path.read_text())
         return found
 
-    def cases(self, profile: str) -> pd.DataFrame:
+    def cases(self, profile: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the cases of every finished cell's rows, with where they are from.
 
         That is dataset, source, digest, method, scheme, folds, fold, seed, and `column`: the dataset and how it was
         split, as table 1's columns are called.
+
+        Args:
+            profile: Which results.
+            columns: Which of a case's columns; all where not given.
 
         Raises:
             UsageError: A file of scores is damaged.
@@ -326,7 +330,7 @@ class Store:
             spec, data = record["spec"], record["spec"]["dataset"]
             way, column = key(spec["folds"], spec["scheme"]), column_of(record)
             for row in ("", *record["extras"]):
-                frames.append(_scores(folder / (f"cases-{row}.csv" if row else "cases.csv")))
+                frames.append(_scores(folder / (f"cases-{row}.csv" if row else "cases.csv"), columns))
                 method = f"{spec['method']}:{row}" if row else spec["method"]
                 heads.append((data["name"], data["source"], data["digest"], method, way, spec["folds"], spec["fold"],
                               spec["seed"], column))  # fmt: skip
@@ -340,12 +344,13 @@ class Store:
         return pd.concat([rows, pd.concat(frames, ignore_index=True)], axis=1)
 
 
-def _scores(path: Path) -> pd.DataFrame:
+def _scores(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(path, dtype={"case": str, "patient": str}, keep_default_na=False,
-                           na_values={c: [""] for c in _MEASURED})  # fmt: skip
+        missing = {name: [""] for name in _MEASURED if columns is None or name in columns}
+        return pd.read_csv(path, usecols=list(columns) if columns else None, dtype={"case": str, "patient": str},
+                           keep_default_na=False, na_values=missing)  # fmt: skip
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
 

@@ -136,7 +136,7 @@ def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh:
     if not store.has_finished(profile.name):
         console.print("No cell is finished, so there is no report.")
         return
-    write(store, wish.report, profile.name, redraw=fresh, whole=False)
+    write(store, wish.report, profile.name, "run", redraw=fresh)
     for table in tables.collect(store, profile.name):
         text = tables.markdown(table)
         console.print(Markdown(text)) if console.is_terminal else print(text)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from bench.errors import UsageError
 from bench.report import beside, figures, gallery, inference, ledger, macros, stages, tables
 from bench.report.listing import Listing
 from bench.store import Store
 
+Extent = Literal["run", "texts", "whole"]
+"""What a run writes at its end; all that has no picture in it; everything."""
+
 
 def write(
-    store: Store, folder: Path, profile: str | None = None, redraw: bool = True, whole: bool = True
+    store: Store, folder: Path, profile: str | None = None, extent: Extent = "whole", redraw: bool = True
 ) -> list[Path]:
-    """Write table 1 and the fairness ledger (Markdown, LaTeX, CSV), and the figures (PNG, PDF); return the files.
+    """Write tables and listings (Markdown, LaTeX, CSV), a paper's numbers, figures (PNG, PDF), the page.
 
     Args:
         store: The results.
         folder: Where reports go; a folder named after the profile is made in it.
         profile: Which results; the latest where not given.
+        extent: `run` leaves out what takes a while: the inference, a picture of every dataset's cases, the page.
         redraw: Draw the figures also where the table's numbers are as they were.
-        whole: Also what takes a while: a picture of every dataset's cases, the page, a paper's macros.
+
+    Returns:
+        The files.
 
     Raises:
         UsageError: No cell is finished, or the folder cannot be written.
@@ -32,22 +39,19 @@ def write(
     try:
         target.mkdir(parents=True, exist_ok=True)
         found = tables.collect(store, profile)
-        listings = {table.source: [ledger.listing(ledger.collect(store, table), table)] for table in found}
-        if whole:
-            for table in found:
-                listings[table.source] = [*inference.listings(table), *beside.listings(table), *listings[table.source]]
-        drawn = {table.source: _table(table, target, redraw, written) for table in found}
+        listings = {table.source: _listings(store, table, extent != "run") for table in found}
         for table in found:
-            for listing in listings[table.source]:
-                for suffix, text in listing.texts().items():
-                    written.append(target / f"{listing.name}.{suffix}")
-                    written[-1].write_text(text, encoding="utf-8")
-            written += _seconds(store, table, target, not drawn[table.source])
-            if whole:
-                written += gallery.write(store, table, target, not drawn[table.source])
-        written += _stages(store, profile, target, redraw)
-        if whole:
-            written += _whole(store, found, listings, target, redraw)
+            numbers = target / f"table1-{table.source}.csv"
+            drawn = numbers.is_file() and numbers.read_text(encoding="utf-8") == tables.csv(table)
+            written += _texts(table, listings[table.source], target)
+            if extent != "texts":
+                written += _figures(store, table, target, redraw or not drawn)
+            if extent == "whole":
+                written += gallery.write(store, table, target, redraw or not drawn)
+        if extent != "texts":
+            written += _stages(store, profile, target, redraw)
+        if extent != "run":
+            written += _both_sources(store, found, listings, target, extent, redraw)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
@@ -55,26 +59,32 @@ def write(
     return written
 
 
-def _table(table: tables.Table, target: Path, redraw: bool, written: list[Path]) -> bool:
-    """Write table 1 and figure 8; return whether the figures of the same numbers are there already."""
-    numbers = target / f"table1-{table.source}.csv"
-    drawn = not redraw and numbers.is_file() and numbers.read_text(encoding="utf-8") == tables.csv(table)
-    for suffix, render in (("md", tables.markdown), ("tex", tables.latex), ("csv", tables.csv)):
-        written.append(target / f"table1-{table.source}.{suffix}")
-        written[-1].write_text(render(table), encoding="utf-8")
-    paths = [target / f"figure8-{table.source}.{suffix}" for suffix in ("png", "pdf")]
-    if not drawn or not all(path.is_file() for path in paths):
-        figures.dice_against_iou(table, paths)
-    written += paths
-    return drawn
+def _listings(store: Store, table: tables.Table, whole: bool) -> list[Listing]:
+    """Return what stands beside table 1: the ledger; and the inference and the published numbers."""
+    book = ledger.listing(ledger.collect(store, table), table)
+    return [*inference.listings(table), *beside.listings(table), book] if whole else [book]
 
 
-def _seconds(store: Store, table: tables.Table, target: Path, redraw: bool) -> list[Path]:
-    """Draw Dice against the seconds of an answer."""
-    paths = [target / f"seconds-{table.source}.{suffix}" for suffix in ("png", "pdf")]
-    if redraw or not all(path.is_file() for path in paths):
-        ledger.dice_against_seconds(ledger.collect(store, table), table, paths)
-    return paths
+def _texts(table: tables.Table, listings: Sequence[Listing], target: Path) -> list[Path]:
+    """Write table 1 and its listings."""
+    texts = {f"table1-{table.source}": {"md": tables.markdown(table), "tex": tables.latex(table),
+                                        "csv": tables.csv(table)}}  # fmt: skip
+    texts |= {listing.name: listing.texts() for listing in listings}
+    paths = {target / f"{name}.{suffix}": text for name, kinds in texts.items() for suffix, text in kinds.items()}
+    for path, text in paths.items():
+        path.write_text(text, encoding="utf-8")
+    return list(paths)
+
+
+def _figures(store: Store, table: tables.Table, target: Path, redraw: bool) -> list[Path]:
+    """Draw figure 8, and Dice against the seconds of an answer."""
+    clouds, costs = ([target / f"{stem}-{table.source}.{suffix}" for suffix in ("png", "pdf")]
+                     for stem in ("figure8", "seconds"))  # fmt: skip
+    if redraw or not all(path.is_file() for path in clouds):
+        figures.dice_against_iou(table, clouds)
+    if redraw or not all(path.is_file() for path in costs):
+        ledger.dice_against_seconds(ledger.collect(store, table), table, costs)
+    return clouds + costs
 
 
 def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path]:
@@ -95,11 +105,12 @@ def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path
     return list(drawn)
 
 
-def _whole(
+def _both_sources(
     store: Store,
     found: Sequence[tables.Table],
     listings: Mapping[str, Sequence[Listing]],
     target: Path,
+    extent: Extent,
     redraw: bool,
 ) -> list[Path]:
     """Write what holds real data and phantoms side by side: a paper's macros, and the page."""
@@ -107,6 +118,8 @@ def _whole(
     text = macros.numbers(found)
     drawn = page.is_file() and numbers.is_file() and numbers.read_text(encoding="utf-8") == text
     numbers.write_text(text, encoding="utf-8")
+    if extent == "texts":
+        return [numbers]
     if redraw or not drawn:
         from bench.report import html
 

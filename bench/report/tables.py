@@ -15,8 +15,8 @@ from bench.errors import UsageError
 from bench.registry import DATASETS, load
 from bench.report import notes
 from bench.report.latex import escape, notes_under, standalone
-from bench.stats.family import Matrix, matrix
-from bench.stats.flips import ALPHA
+from bench.stats.family import MAP_FLIPS, Matrix, matrix
+from bench.stats.flips import ALPHA, EXACT
 from bench.stats.scores import METRICS as MEASURED
 from bench.stats.scores import PatientScores, arrange
 from bench.store import Declared, Store, column_of
@@ -88,7 +88,7 @@ class Table:
 def collect(store: Store, profile: str) -> list[Table]:
     """Return the tables of a profile, real data first."""
     records = [record for record, _ in store.records(profile)]
-    cases = store.cases(profile)
+    cases = store.cases(profile, ("case", "patient", *MEASURED, "unit"))
     return [
         _table(store, profile, source, [r for r in records if r["source"] == source], cases[cases.source == source])
         for source in ("real", "phantom")
@@ -227,7 +227,8 @@ def footnotes(table: Table) -> list[str]:
     )
     return [
         f"{MARK} Not told from the best mean of its column at {100 * ALPHA:g} %: two-sided sign-flip permutation test "
-        "of the mean paired difference; the unit is the patient, whose cases (and seeds) are averaged first; corrected "
+        f"of the mean paired difference (exact up to {EXACT} patients, else {MAP_FLIPS:,} flips); the unit is "
+        "the patient, whose cases (and seeds) are averaged first; corrected "
         f"for all pairs of methods that compete. {'; '.join(places)}. {computed} tests in all. No mark is no proof of "
         "a difference that matters, and a mark no proof of equality.",
         declared,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,10 +78,15 @@ def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Inte
     patients = len(values)
     if patients < 2:
         return [(float("nan"), float("nan"))] * values.shape[1]
-    middle = [(patients - 1) // 2, patients // 2]
-    places = np.partition(drawn(patients, seed), middle, axis=1)[:, middle]
-    medians = np.sort(values, axis=0)[places].mean(1)
+    medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)
     return _pairs(np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0))
+
+
+@lru_cache(maxsize=8)
+def _middles(count: int, seed: int) -> NDArray[np.int64]:
+    """Return (resample, 2): the places of the two middle ones of sorted values in each resample."""
+    middle = [(count - 1) // 2, count // 2]
+    return np.asarray(np.partition(drawn(count, seed), middle, axis=1)[:, middle])
 
 
 def resampled_means(values: NDArray[np.float64], seed: int = SEED, stream: int = 0) -> NDArray[np.float64]:
@@ -90,11 +96,11 @@ def resampled_means(values: NDArray[np.float64], seed: int = SEED, stream: int =
     Datasets that are resampled together have streams of their own.
     """
     seeds, patients, rows = values.shape
-    weights = _weights(drawn(patients, seed, stream))
+    weights = _weights(patients, seed, stream)
     if seeds == 1:
         return np.asarray(weights @ values[0])
     means = np.zeros((RESAMPLES, rows))
-    for run, scores in zip(_weights(drawn(seeds, seed, stream, of_seeds=True)).T, values, strict=True):
+    for run, scores in zip(_weights(seeds, seed, stream, of_seeds=True).T, values, strict=True):
         means += run[:, None] * (weights @ scores)
     return means
 
@@ -105,9 +111,10 @@ def drawn(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDA
     return np.random.Generator(np.random.Philox(address)).integers(0, count, (RESAMPLES, count))
 
 
-def _weights(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (resample, patient): how often each is drawn, as a share."""
-    count = numbers.shape[1]
+@lru_cache(maxsize=4)
+def _weights(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDArray[np.float64]:
+    """Return (resample, patient): how often each is drawn, as a share; the metrics of a dataset share them."""
+    numbers = drawn(count, seed, stream, of_seeds)
     places = numbers + count * np.arange(len(numbers))[:, None]
     return np.asarray(np.bincount(places.ravel(), minlength=numbers.size).reshape(numbers.shape) / count)
 

@@ -29,6 +29,7 @@ TITLES = {
     "prepare": "Preparation",
     "step": "Training step",
     "memory": "Memory",
+    "report": "Report and audit",
     "cli": "Command line and planning",
     "sampling": "Sampling",
 }

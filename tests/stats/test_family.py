@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from bench.errors import UsageError
-from bench.stats.family import against, holm, matrix
+from bench.stats.family import MAP_FLIPS, against, holm, matrix
 from bench.stats.flips import max_t, sign_flip, smallest_p
 from bench.stats.scores import PatientScores
 
@@ -126,7 +126,9 @@ def test_the_matrix_has_all_pairs() -> None:
     values = drawn(20)
     pairs = matrix(scores(values))
     upper = np.triu_indices(4, 1)
-    np.testing.assert_allclose(pairs.p[upper], max_t(values[:, upper[0]] - values[:, upper[1]]), atol=1e-12)
+    np.testing.assert_allclose(
+        pairs.p[upper], max_t(values[:, upper[0]] - values[:, upper[1]], flips=MAP_FLIPS), atol=1e-12
+    )
     assert (pairs.correction, pairs.possible) == ("max-t", True)
     np.testing.assert_array_equal(pairs.p, pairs.p.T)
     np.testing.assert_allclose(pairs.means, values.mean(0)[:, None] - values.mean(0), atol=1e-12)
@@ -141,7 +143,9 @@ def test_with_gaps_the_matrix_is_corrected_by_holm() -> None:
     pairs = matrix(scores(values))
     kept = [values[~np.isnan(values[:, [a, b]]).any(1)] for a in range(4) for b in range(a + 1, 4)]
     places = [(a, b) for a in range(4) for b in range(a + 1, 4)]
-    raw = [sign_flip(part[:, [a]] - part[:, [b]])[0] for part, (a, b) in zip(kept, places, strict=True)]
+    raw = [
+        sign_flip(part[:, [a]] - part[:, [b]], flips=MAP_FLIPS)[0] for part, (a, b) in zip(kept, places, strict=True)
+    ]
     np.testing.assert_allclose(pairs.p[np.triu_indices(4, 1)], holm(raw), atol=1e-12)
     assert (pairs.correction, pairs.patients[0, 1], pairs.patients[0, 3]) == ("holm", 20, 19)
 
