@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Any
 
 import pandas as pd
 
 from bench.report.latex import escape, notes_under, standalone
+
+PAGE_ROWS = 30
+"""Rows that a page of LaTeX holds; a longer listing is set as a table a dataset."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,24 @@ class Listing:
 
     def latex(self) -> str:
         r"""Return it as LaTeX that compiles as it is, and that a paper may \input as well."""
-        body = [f"{' & '.join(map(escape, row))} \\\\" for row in self.cells()]
-        return standalone(
-            [
-                r"\begin{table}[t]\centering",
-                rf"\caption{{{escape(self.caption)}}}",
-                rf"\label{{tab:bench-{self.name}}}",
-                r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-                rf"\begin{{tabular}}{{{''.join('r' if name in self.numbers else 'l' for name in self.heads)}}}",
-                rf"\toprule {' & '.join(map(escape, self.heads.values()))} \\ \midrule",
-                *body,
-                r"\bottomrule\end{tabular}}",
-                r"\end{table}",
-                *notes_under(self.notes),
-            ],
-            "landscape",
-        )
+        rows = self.cells()
+        parts = [rows] if len(rows) <= PAGE_ROWS else [list(part) for _, part in groupby(rows, key=lambda row: row[0])]
+        tables = [self._float(part, number) for number, part in enumerate(parts)]
+        return standalone([*chain.from_iterable(tables), *notes_under(self.notes)], "landscape")
+
+    def _float(self, rows: Sequence[Sequence[str]], number: int) -> list[str]:
+        """Return the lines of one table; the first has the label, further ones continue it."""
+        return [
+            r"\begin{table}[t]\centering",
+            rf"\caption{{{escape(self.caption)}{' (Continued.)' * (number > 0)}}}",
+            *([rf"\label{{tab:bench-{self.name}}}"] if number == 0 else []),
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{''.join('r' if name in self.numbers else 'l' for name in self.heads)}}}",
+            rf"\toprule {' & '.join(map(escape, self.heads.values()))} \\ \midrule",
+            *(f"{' & '.join(map(escape, row))} \\\\" for row in rows),
+            r"\bottomrule\end{tabular}}",
+            r"\end{table}",
+        ]
 
     def csv(self) -> str:
         """Return the numbers as CSV, unrounded but for the ninth digit."""
