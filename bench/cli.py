@@ -103,6 +103,9 @@ def run(
     correction: Annotated[
         Literal["holm", "max-t"], typer.Option(help="How the declared comparisons are corrected.")
     ] = "holm",
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds without progress after which a cell is killed.")
+    ] = None,
 ) -> None:
     """Train and test methods on datasets, and write the tables.
 
@@ -123,7 +126,7 @@ def run(
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
     wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run,
-                        reference, correction)  # fmt: skip
+                        reference, correction, timeout)  # fmt: skip
     ok = command.run(wish, _console())
     raise typer.Exit(0 if ok else 1)
 
@@ -196,6 +199,29 @@ def report(
         raise typer.Exit(1 if lines else 0)
     for path in write(Store(out), to, profile, "whole" if pictures else "texts"):
         print(path)
+
+
+@app.command()
+def status(
+    out: Out = Path("results"),
+    profile: Annotated[str | None, typer.Option(help="Which results; default: the latest that was planned.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until nothing runs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what of the matrix is done, running, failed and why, stopped, and waiting.
+
+    Examples:
+
+        bench status
+
+        bench status --watch
+    """
+    from bench.commands import status as command
+
+    if as_json:
+        _print_json(command.rows(out, profile))
+    else:
+        command.show(out, profile, watch, _console())
 
 
 @app.command()

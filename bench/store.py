@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,24 @@ class BusyError(Exception):
 Status = Literal["done", "failed", "waiting"]
 
 
+State = Literal["done", "running", "failed", "stopped", "waiting"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell's place in the matrix and what is known of it, by its files alone."""
+
+    dataset: str
+    """The dataset's slug."""
+    method: str
+    label: str
+    state: State
+    progress: dict[str, Any]
+    """The last note of a cell that is at work or was stopped; empty before the first."""
+    why: str
+    """The last line of a failed cell's error."""
+
+
 @dataclass(frozen=True)
 class Declared:
     """A family of comparisons that was declared in a run: one reference against each other method, per dataset."""
@@ -40,6 +58,8 @@ class Declared:
     correction: Literal["holm", "max-t"]
     finished: int
     """Cells of the profile that were finished when it was declared; 0 is before any result."""
+    methods: tuple[str, ...] = ()
+    """Whom the reference is compared with, and itself; none in declarations that held for every method."""
 
 
 @dataclass(frozen=True)
@@ -95,23 +115,61 @@ class Store:
             raise UsageError(f"the split of {cell.title} changed since it was planned; run again")
         return split
 
+    # The plan: which cells were ever asked for, a line each; so what is waiting is known without the one who asked.
+
+    def remember(self, profile: Profile, cells: Sequence[Cell]) -> None:
+        """Add cells to the plan on disk."""
+        path = self.root / profile.name / "plan.txt"
+        known = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        wanted = [str(self.folder(cell).relative_to(self.root / profile.name)) for cell in cells]
+        _replace(path, "\n".join(dict.fromkeys([*known, *wanted])) + "\n")
+
+    def planned(self) -> list[str]:
+        """Return the profiles that have a plan, the latest first."""
+        plans = sorted(self.root.glob("*/plan.txt"), key=lambda path: (-path.stat().st_mtime, path))
+        return [path.parent.name for path in plans]
+
+    def places(self, profile: str) -> list[Place]:
+        """Return the state of every cell that was planned or has left anything, in the order of the plan."""
+        root = self.root / profile
+        path = root / "plan.txt"
+        planned = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        found = sorted(str(each.relative_to(root)).removesuffix(".part") for each in root.glob("*/*/f*-s*"))
+        return [self._place(root / name, *name.split("/")) for name in dict.fromkeys([*planned, *found])]
+
+    def _place(self, folder: Path, dataset: str, method: str, label: str) -> Place:
+        work, place = folder.with_name(f"{label}.part"), (dataset, method.replace(",", ":"), label)
+        if (folder / "cell.json").is_file():
+            return Place(*place, "done", {}, "")
+        if not work.is_dir():
+            return Place(*place, "waiting", {}, "")
+        progress = _progress(work)
+        if _held(work / "lock"):
+            return Place(*place, "running", progress, "")
+        if (work / "error.txt").is_file():
+            return Place(*place, "failed", progress, last_line((work / "error.txt").read_text(encoding="utf-8")))
+        return Place(*place, "stopped", progress, "")
+
     # The family of comparisons: declared once, before the results at best; when, is kept.
 
-    def declare(self, profile: Profile, reference: str, correction: Literal["holm", "max-t"]) -> None:
-        """Declare what is compared with what under a profile.
+    def declare(
+        self, profile: Profile, reference: str, correction: Literal["holm", "max-t"], methods: Sequence[str]
+    ) -> None:
+        """Declare what is compared with what under a profile; while no cell is finished, it may be declared anew.
 
         Raises:
             UsageError: Another family was declared before.
         """
         path, found = self._family(profile.name), self.declared(profile.name)
-        if found is None:
-            made = Declared(reference, correction, sum(1 for _ in self.records(profile.name)))
+        finished = sum(1 for _ in self.records(profile.name))
+        made = Declared(reference, correction, finished, tuple(sorted(methods)))
+        if found is None or finished == 0:
             _replace(path, json.dumps(asdict(made), indent=1) + "\n")
-        elif (found.reference, found.correction) != (reference, correction):
+        elif replace(found, finished=finished, methods=found.methods or made.methods) != made:
             raise UsageError(
-                f"{path} declares another family already: {found.reference} against each other method, corrected by "
-                f"{found.correction}; leave out --reference to keep it, or choose another --out. A family that changes "
-                "after results were seen is none"
+                f"{path} declares another family already: {found.reference} against "
+                f"{', '.join(found.methods) or 'each other method'}, corrected by {found.correction}; leave out "
+                "--reference to keep it, or choose another --out. A family that changes after results were seen is none"
             )
 
     def declared(self, profile: str) -> Declared | None:
@@ -124,7 +182,8 @@ class Store:
         if not path.is_file():
             return None
         try:
-            return Declared(**json.loads(path.read_text(encoding="utf-8")))
+            found = Declared(**json.loads(path.read_text(encoding="utf-8")))
+            return replace(found, methods=tuple(found.methods))
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path} is damaged ({error}); remove it and declare the family again") from error
 
@@ -193,8 +252,8 @@ class Store:
     def finish(self, cell: Cell, record: dict[str, Any]) -> None:
         """Write cell.json and turn the working folder into the cell's folder, by one rename."""
         work = self.work(cell)
-        for name in ("spec.hash", "status.json", "checkpoint.pt", "lock"):
-            (work / name).unlink(missing_ok=True)
+        for path in (*(work / name for name in ("spec.hash", "status.json", "lock")), *work.glob("checkpoint-*.pt")):
+            path.unlink(missing_ok=True)
         _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         work.rename(self.folder(cell))
 
@@ -222,11 +281,7 @@ class Store:
 
     def progress(self, cell: Cell) -> dict[str, Any]:
         """Return a running cell's progress, empty before the first note."""
-        try:
-            status: dict[str, Any] = json.loads((self.work(cell) / "status.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return status
+        return _progress(self.work(cell))
 
     # Reading, for reports
 
@@ -342,6 +397,26 @@ class Store:
             head[name] = head[name].astype("category")  # a million rows share a handful of words
         rows = head.loc[head.index.repeat([len(frame) for frame in frames])].reset_index(drop=True)
         return pd.concat([rows, pd.concat(frames, ignore_index=True)], axis=1)
+
+
+def _progress(work: Path) -> dict[str, Any]:
+    try:
+        status: dict[str, Any] = json.loads((work / "status.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return status
+
+
+def _held(lock: Path) -> bool:
+    """Return whether a process holds a lock."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _scores(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-import os
 import pickle
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench import checkpoint
 from bench.config import Profile
 from bench.data.case import Dataset
 from bench.data.geometry import Geometry
@@ -126,13 +126,16 @@ class Training:
         self.optimiser = trainee.optimiser()
         self.best = self._weights()
         self._losses: list[Tensor] = []
-        self.saved = 0
-        """Step of the checkpoint on disk, 0 for none."""
-        if (work / "checkpoint.pt").is_file():
+        self.recent: float | None = None
+        """Mean loss of the last steps that were looked at."""
+        self.saved: Path | None = None
+        """The checkpoint on disk."""
+        for path in checkpoint.newest(work):
             try:
-                self._resume()
+                self._resume(path)
             except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-                raise RuntimeError(f"{work / 'checkpoint.pt'} is damaged ({error}); remove it and run again") from error
+                raise RuntimeError(f"{path} is of another training ({error}); remove it and run again") from error
+            break
         self.certificate = Certificate(**self.progress.certificate)  # type: ignore[arg-type]
 
     def _weights(self) -> dict[str, Tensor]:
@@ -172,12 +175,14 @@ class Training:
             bad = next(i for i, value in enumerate(values) if not math.isfinite(value))
             step = self.progress.step - len(values) + 1 + bad
             raise FloatingPointError(f"the training loss is {values[bad]} at step {step}; {self._last_good()}")
+        if values:
+            self.recent = math.fsum(values) / len(values)
         self.progress.loss_sum += math.fsum(values)
         self.progress.loss_steps += len(values)
 
     def _last_good(self) -> str:
         rate = self.optimiser.param_groups[0]["lr"]
-        kept = f"step {self.saved} in {self.work / 'checkpoint.pt'}" if self.saved else "none yet"
+        kept = f"step {int(self.saved.name.split('-')[1])} in {self.saved}" if self.saved else "none yet"
         return (
             f"learning rate {rate:g}, best validation at step {self.progress.best_step}, last good checkpoint: {kept}; "
             "try a profile with a lower learning rate"
@@ -202,7 +207,7 @@ class Training:
             csv.writer(file).writerows([["step", "training_loss", "validation_loss", "seconds"], *progress.rows])
 
     def save(self) -> None:
-        """Write a checkpoint; the one before it stays until the new one is whole."""
+        """Write a checkpoint; the one before it stays."""
         self._flush()
         self.progress.certificate = self.certificate.head()
         state = {
@@ -211,21 +216,15 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "best": self.best,
         }
-        beside = self.work / ".checkpoint.pt"
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.work / "checkpoint.pt")
-        self.saved = self.progress.step
+        self.saved = checkpoint.write(self.work, self.progress.step, state)
 
-    def _resume(self) -> None:
-        state = torch.load(self.work / "checkpoint.pt", map_location="cpu", weights_only=True)
+    def _resume(self, path: Path) -> None:
+        state = checkpoint.read(path)
         self.progress = Progress(**state["progress"])
         self.trainee.net.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best = state["best"]
-        self.saved = self.progress.step
+        self.saved = path
 
 
 def train(
@@ -253,7 +252,8 @@ def train(
         if due or time.monotonic() - saved > CHECKPOINT_SECONDS:
             training.save()
             saved = time.monotonic()
-        report({"phase": "train", "step": progress.step, "steps": profile.steps, "seconds": progress.seconds})
+        report({"phase": "train", "step": progress.step, "steps": profile.steps, "seconds": progress.seconds,
+                "loss": training.recent})  # fmt: skip
         if training.finished:
             break
     trainee.net.load_state_dict(training.best)

@@ -28,7 +28,7 @@ from bench.method import Task
 Make = Callable[..., Path]
 
 PLUGIN = '''
-import os, signal
+import os, signal, time
 from dataclasses import dataclass
 from torch import nn
 from bench.method import Answer, Method
@@ -38,7 +38,7 @@ from bench.options import option
 class Faulty(Method):
     """Fails in the way that its option says."""
     in_all = False
-    how: str = option("raise", "how it fails", choices=("raise", "kill", "shape", "rows"))
+    how: str = option("raise", "how it fails", choices=("raise", "kill", "hang", "shape", "rows"))
     calm: bool = option(False, "does nothing")
     title = "Faulty"
     source = "tests"
@@ -51,6 +51,8 @@ class Faulty(Method):
     def loss(self, net, image, mask, rng):
         if self.how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "hang":
+            time.sleep(600)
         return super().loss(net, image, mask, rng)
 
     def predict(self, net, image, rng):
@@ -174,7 +176,7 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
     process = bench.start(*words, "--out", "killed")
     checkpoints = bench.home / "killed"
     deadline = time.monotonic() + 120
-    while not list(checkpoints.rglob("checkpoint.pt")) and time.monotonic() < deadline:
+    while not list(checkpoints.rglob("checkpoint-*.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)
     for pid in [*(_children(process.pid) if killed == "launcher and cells" else []), process.pid]:
         os.kill(pid, signal.SIGKILL)
@@ -231,6 +233,15 @@ def test_a_failing_cell_keeps_its_reason_and_the_rest_goes_on(
     kept = bench.cell(f"faulty,how={how}", "f0-s35.part") / "error.txt"
     assert reason in kept.read_text()
     assert "1 to run" in bench.run(data, f"faulty:how={how},unet", code=1)
+
+
+def test_a_cell_that_hangs_is_killed_and_the_rest_goes_on(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "faulty:how=hang,unet", "--timeout", "25", code=1)
+    assert "no sign of progress for 25 s (--timeout), so it was killed" in out
+    assert "| U-Net |" in out
+    told = bench("status")
+    assert "2 cells: 1 done, 1 failed" in told
+    assert "no sign of progress for 25 s" in told
 
 
 def test_folds_and_seeds_are_axes(bench: Bench, slices: Make) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import registry
+from bench import checkpoint, registry
 from bench.config import Profile, load_profile
 from bench.data.stream import Stream
 from bench.method import Method, Task
@@ -113,11 +113,25 @@ def test_a_kill_while_a_checkpoint_is_written_keeps_the_one_before(tmp_path: Pat
     assert all(torch.equal(weights[k], again[k]) for k in weights)
 
 
-def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path: Path) -> None:
-    fit(tmp_path, trainee())
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(RuntimeError, match=r"checkpoint\.pt is damaged .* remove it and run again"):
+@pytest.mark.parametrize("harm", ["truncated", "altered", "both"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    _, weights = fit(tmp_path / "whole", trainee())
+    fit(tmp_path / "part", trainee())
+    newest, before = sorted((tmp_path / "part").glob("checkpoint-*.pt"), reverse=True)
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:1000] if harm == "truncated" else whole[:500] + b"?" + whole[501:])
+    if harm == "both":
+        before.write_bytes(b"")
+    _, again = fit(tmp_path / "part", trainee())
+    assert all(torch.equal(weights[k], again[k]) for k in weights)
+    assert capsys.readouterr().out.count("is truncated or altered") == 1 + (harm == "both")
+
+
+def test_a_checkpoint_of_another_network_is_named_with_the_remedy(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path, 3, {"progress": {}, "weights": {}, "optimiser": {}, "best": {}})
+    with pytest.raises(RuntimeError, match=r"checkpoint-00000003-\w+\.pt is of another training (?s:.*) remove it and run"):
         fit(tmp_path, trainee())
 
 
@@ -167,7 +181,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_rate(tmp_path: Pat
 def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match=r"at step 4; .* best validation at step 2, .* step 2 in .*checkpoint"):
         fit(tmp_path, trainee(Broken(5), validate_every=2))
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == 2
+    assert checkpoint.read(next(checkpoint.newest(tmp_path)))["progress"]["step"] == 2
 
 
 def test_validation_is_comparable_between_steps() -> None:

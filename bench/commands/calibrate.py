@@ -31,7 +31,7 @@ def run(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]:
     rows = []
     for number, (column, by_metric) in enumerate(arrange(cases, [METRIC]).items()):
         scores = by_metric[METRIC]
-        here = calibrate.Cases.of(column, scores, cases)
+        here = calibrate.Cases.of(column, scores, cases[cases.column == column])
         rows += [
             {**asdict(rate), "rate": rate.rate, "source": scores.source, "seeds": len(here.seeds),
              "left_out": len(scores.complete().left_out)}

@@ -42,6 +42,8 @@ class Wish:
     reference: str | None = None
     """The method that the family of comparisons is about; None declares none."""
     correction: Literal["holm", "max-t"] = "holm"
+    timeout: float | None = None
+    """Seconds without progress after which a cell is killed."""
 
 
 def run(wish: Wish, console: Console) -> bool:
@@ -84,18 +86,18 @@ def execute(wish: Wish, console: Console) -> Done | None:
         raise UsageError(f"--split {wish.scheme.file} is of one dataset's patients, but --datasets names {len(specs)}; "
                          "name one")  # fmt: skip
     found = plan.find(specs, wish.data, profile, wish.real_only)
-    reference = registry.expand(registry.METHODS, wish.reference)[0] if wish.reference else None
-    if reference not in (None, *methods):
-        raise UsageError(f"--reference {reference} is not among the methods of this run ({', '.join(methods)}); add it "
-                         "to --methods")  # fmt: skip
+    reference = registry.expand(registry.METHODS, wish.reference) if wish.reference else []
+    if len(reference) > 1 or not set(reference) <= set(methods):
+        raise UsageError(f"--reference {wish.reference} is not one of the methods of this run ({', '.join(methods)}); "
+                         "name one of them")  # fmt: skip
+    if wish.correction != "holm" and not reference:
+        raise UsageError(f"--correction {wish.correction} corrects declared comparisons; declare them by --reference")
     store = Store(wish.out)
     jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
     if wish.dry_run:
         _print_plan(found, methods, profile, store, wish, jobs, console)
         return None
     store.open()
-    if reference:
-        store.declare(profile, reference, wish.correction)
     make_folder(wish.report / profile.name, "report", "--report")
     local.preload(sorted({module for method in built for module in method.needs}))
     console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
@@ -106,6 +108,9 @@ def execute(wish: Wish, console: Console) -> Done | None:
             console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
         print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
     matrix = plan.cells(profile, datasets, methods, store, wish.scheme, wish.seeds, wish.device)
+    if reference:
+        store.declare(profile, reference[0], wish.correction, methods)
+    store.remember(profile, matrix)
     pending = [cell for cell in matrix if store.status(cell) != "done"]
     failed = _launch(matrix, pending, store, wish, jobs, console)
     return Done(profile, store, datasets, bool(pending), failed)
@@ -121,7 +126,7 @@ def _launch(
     console.print(f"{len(matrix)} cells, {len(pending)} to run, {jobs} at a time on {wish.device}.", highlight=False)
     with Board(console, store, len(matrix), len(matrix) - len(pending)) as board:
         try:
-            local.run(pending, store, jobs, wish.device, board.watch, board.ended)
+            local.run(pending, store, jobs, wish.device, board.watch, board.ended, wish.timeout)
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on where this one was.")
             raise

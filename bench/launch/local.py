@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from bench.config import Cell
 from bench.store import BusyError, Store, last_line
@@ -70,7 +71,15 @@ def _end_with_launcher() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watch, ended: Ended) -> None:
+def run(
+    cells: Sequence[Cell],
+    store: Store,
+    jobs: int,
+    device: str,
+    watch: Watch,
+    ended: Ended,
+    timeout: float | None = None,
+) -> None:
     """Run cells, `jobs` at a time; a cell that dies costs only itself.
 
     Args:
@@ -80,6 +89,7 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
         device: A PyTorch device.
         watch: Called about twice a second with the cells at work.
         ended: Called with a cell and why it failed, empty if it did not.
+        timeout: Seconds without a sign of progress after which a cell is killed; None waits for ever.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the cells were stopped, and go on from their checkpoints next time.
@@ -88,6 +98,7 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
     root = str(store.root.resolve())  # the server's children start in another folder
     waiting = list(cells)
     began: dict[int, float] = {}
+    signs: dict[int, tuple[dict[str, Any], float]] = {}
     taken: dict[str, list[float]] = {}
     running: dict[int, tuple[BaseProcess, Cell]] = {}
     asked: list[int] = []
@@ -106,6 +117,8 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
                 running[process.sentinel] = (process, cell)
                 began[process.sentinel] = time.monotonic()
             wait(list(running), timeout=POLL_SECONDS)
+            if timeout is not None:
+                _kill_silent(running, signs, store, timeout)
             for sentinel in [s for s, (process, _) in running.items() if process.exitcode is not None]:
                 ended_process, cell = running.pop(sentinel)
                 taken.setdefault(cell.method, []).append(time.monotonic() - began.pop(sentinel))
@@ -118,6 +131,23 @@ def run(cells: Sequence[Cell], store: Store, jobs: int, device: str, watch: Watc
             process.join(timeout=10)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _kill_silent(
+    running: Mapping[int, tuple[BaseProcess, Cell]],
+    signs: dict[int, tuple[dict[str, Any], float]],
+    store: Store,
+    timeout: float,
+) -> None:
+    """Kill cells whose note has not changed for so long; by a clock that nobody sets."""
+    now = time.monotonic()
+    for sentinel, (process, cell) in running.items():
+        note = store.progress(cell)
+        before, since = signs.get(sentinel, (None, now))
+        signs[sentinel] = (note, since if note == before else now)
+        if now - signs[sentinel][1] > timeout and process.exitcode is None:
+            store.fail(cell, f"TimeoutError: no sign of progress for {timeout:g} s (--timeout), so it was killed\n")
+            process.kill()
 
 
 def _next(waiting: list[Cell], taken: Mapping[str, Sequence[float]]) -> Cell:

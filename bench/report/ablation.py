@@ -99,7 +99,7 @@ def collect(
         factors=factors,
         rows=rows,
         effects=effects,
-        notes=tuple(_notes(store, cells, cases)),
+        notes=tuple(_notes(store, cells, factors, cases)),
         folders={arm: each[0][1] for arm, each in cells.items()},
     )
 
@@ -129,24 +129,24 @@ def _ticks(arm: Arm, factors: tuple[str, ...]) -> str:
     return ", ".join(f"{name} {'on' if on else 'off'}" for name, on in zip(factors, arm.switches, strict=True))
 
 
-def _published(arms: Sequence[Arm], dataset: str, source: str) -> list[str]:
+def _published(arms: Sequence[Arm], factors: tuple[str, ...], dataset: str, source: str) -> list[str]:
     """Return what Verdiff-Net's paper printed for these arms, where its table 2 has all of them."""
     printed = published.table2()
-    rows = {tuple(sorted(row["method"].split(":")[1:])): row for row in printed.to_dict("records")}
-    found = [rows.get(tuple(sorted(arm.spec.split(":")[1:]))) for arm in arms]
-    if set(printed.dataset) != {dataset} or None in found or not arms[0].spec.startswith("verdiff:"):
+    if set(factors) != {"msfm", "nsa"} or arms[-1].spec != "verdiff" or set(printed.dataset) != {dataset}:
         return []
     cells = "; ".join(
-        f"{row['title']}: Dice {100 * row['dice_mean']:.2f}, IoU {100 * row['iou_mean']:.2f}" for row in found if row
+        f"{row['title']}: Dice {100 * row['dice_mean']:.2f}, IoU {100 * row['iou_mean']:.2f}"
+        for row in printed.to_dict("records")
     )
     simulated = " These here are PHANTOMS, which say nothing about it." if source == "phantom" else ""
     return [f"Published, on a private dataset of its own and without a std: {cells} ({published.SOURCE}, table 2). For "
             f"reading beside these, compared with nothing.{simulated}"]  # fmt: skip
 
 
-def _notes(store: Store, cells: dict[Arm, list[tuple[Record, Path]]], cases: pd.DataFrame) -> list[str]:
+def _notes(
+    store: Store, cells: dict[Arm, list[tuple[Record, Path]]], factors: tuple[str, ...], cases: pd.DataFrame
+) -> list[str]:
     """Return what must stand under the table."""
-    arms = list(cells)
     records = [record for each in cells.values() for record, _ in each]
     verdict, differ = notes.certificates(records)
     seeds = sorted({record["spec"]["seed"] for record in records})
@@ -180,7 +180,7 @@ def _notes(store: Store, cells: dict[Arm, list[tuple[Record, Path]]], cases: pd.
         "prior comes from the same weights as the answer.",
         notes.made_on(records),
         f"Every arm differs from its source: {'; '.join(common_to_all) or 'nothing declared'}.",
-        *_published(arms, records[0]["spec"]["dataset"]["name"], records[0]["source"]),
+        *_published(list(cells), factors, records[0]["spec"]["dataset"]["name"], records[0]["source"]),
         f"Options of the last arm: {', '.join(f'{key}={shown(value)}' for key, value in last.items())}.",
         *(f"{spec} also: {'; '.join(lines)}." for spec, lines in own.items() if lines),
     ]  # fmt: skip

@@ -19,19 +19,18 @@ def listings(table: Table) -> list[Listing]:
     printed = published.table1().set_index(["dataset", "method"])
     rows = []
     for column, title in table.columns.items():
-        dataset = column.partition("@")[0]
+        dataset = column.rpartition(f"@{table.source}-")[0]
         if dataset not in published.DATASETS:
             continue
         own = {metric: {each.method: each for each in summarise(table.patients[column][metric])} for metric in METRICS}
         for method, words in table.methods.items():
-            name = method.partition(":")[0]
-            if method in table.extras or (dataset, name) not in printed.index or method not in own["dice"]:
+            if (dataset, method) not in printed.index or method not in own["dice"]:
                 continue
             for metric in METRICS:
-                theirs = float(printed[f"{metric}_mean"][dataset, name])
+                theirs = float(printed[f"{metric}_mean"][dataset, method])
                 rows.append({"column": column, "dataset": title, "method": method, "title": words, "metric": metric,
                              "score": TITLES[metric], "published": theirs, **_own(own[metric][method], theirs),
-                             "audit": _verdict(dataset, name)})  # fmt: skip
+                             "audit": _verdict(dataset, method)})  # fmt: skip
     if not rows:
         return []
     simulated = (
@@ -39,7 +38,7 @@ def listings(table: Table) -> list[Listing]:
         if table.source == "phantom"
         else ""
     )
-    shown = dict.fromkeys(str(row["column"]).partition("@")[0] for row in rows)
+    shown = dict.fromkeys(str(row["column"]).rpartition(f"@{table.source}-")[0] for row in rows)
     extents = "; ".join(
         f"{each.title}: a {'private' if each.private else 'public'} dataset, {each.width} x {each.height} pixels"
         for each in (published.DATASETS[name] for name in shown)
@@ -51,7 +50,7 @@ def listings(table: Table) -> list[Listing]:
         f"what was found here.{simulated}",
         heads={"dataset": "Dataset", "title": "Method", "score": "Score", "published": "Published", "mean": "Here",
                "interval": "95 %", "difference": "Here less published", "inside": "Within the interval",
-               "audit": "Can the printed cell be?"},
+               "audit": "Printed cell consistent?"},
         numbers={"published": Number(".2f", 100), "mean": Number(".2f", 100),
                  "interval": Number(".2f", 100, ("low", "high")), "difference": Number("+.2f", 100)},
         frame=pd.DataFrame(rows),
@@ -62,7 +61,8 @@ def listings(table: Table) -> list[Listing]:
             "seeds). Within: whether that interval holds the published mean; the published one has an error of its "
             "own, which nobody printed.",
             "These numbers were not made on the same data under the same protocol, take part in no ranking or test, "
-            "and are no target. Can it be: the verdict of `bench audit --paper` on the printed cell's four numbers.",
+            "and are no target. Consistent: whether the printed cell's four numbers can be "
+            "per-image statistics of the same predictions, of 20 images at least, by `bench audit --paper`.",
         ),
     )]  # fmt: skip
 

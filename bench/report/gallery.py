@@ -46,9 +46,9 @@ def drawings(store: Store, table: Table) -> list[Drawing]:
     def grid(column: str, paths: Sequence[Path]) -> Sequence[str]:
         return grids.draw(store, table, column, places(), paths)
 
-    def whole(draw: Callable[[Table, Sequence[Path]], None], paths: Sequence[Path]) -> Sequence[str]:
-        draw(table, paths)
-        return ()
+    def whole(draw: Callable[[Table, Sequence[Path]], str | None], paths: Sequence[Path]) -> Sequence[str]:
+        missing = draw(table, paths)
+        return [missing] if missing else []
 
     found = []
     for column, title in table.columns.items():
@@ -93,8 +93,8 @@ def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
                         f"test over {n} patients, {how} for {each.tests} pairs; {about(table)}", paths)  # fmt: skip
 
 
-def critical(table: Table, paths: Sequence[Path]) -> None:
-    """Draw the critical-difference diagrams of a table's datasets."""
+def critical(table: Table, paths: Sequence[Path]) -> str | None:
+    """Draw the critical-difference diagrams of a table's datasets; say if there is none to draw."""
     averages, p = {}, {}
     for column, title in table.columns.items():
         try:
@@ -106,22 +106,26 @@ def critical(table: Table, paths: Sequence[Path]) -> None:
         head = f"{title} ({found.patients} patients{friedman})"
         averages[head] = pd.Series(found.ranks, index=names)
         p[head] = pd.DataFrame(found.p, index=names, columns=names)
-    if averages:
-        heading = (
-            "Average rank in Dice within each patient, 1 the best; bars join methods that sign-flip tests over "
-            f"patients do not tell apart at 5 % (max-T for all pairs); {about(table)}"
-        )
-        matrix.critical_difference(averages, p, heading, paths)
+    if not averages:
+        return "no dataset has two methods on the same patients"
+    heading = (
+        "Average rank in Dice within each patient, 1 the best; bars join methods that sign-flip tests over patients do "
+        f"not tell apart at 5 % (max-T for all pairs); {about(table)}"
+    )
+    matrix.critical_difference(averages, p, heading, paths)
+    return None
 
 
-def ranks(table: Table, paths: Sequence[Path]) -> None:
-    """Draw the probability of each rank over a table's datasets."""
+def ranks(table: Table, paths: Sequence[Path]) -> str | None:
+    """Draw the probability of each rank over a table's datasets; say if there is none to draw."""
     found = rank(table, METRIC)
-    if found is not None:
-        names = [table.methods[method] for method in found.methods]
-        frame = pd.DataFrame(found.probabilities, index=names, columns=range(1, len(names) + 1))
-        over = f"{len(found.columns)} dataset{'s' * (len(found.columns) != 1)}"
-        matrix.ranks(frame, f"Rank by mean Dice over {over}; patients resampled within each; {about(table)}", paths)
+    if found is None:
+        return "no two methods share two patients on every dataset"
+    names = [table.methods[method] for method in found.methods]
+    frame = pd.DataFrame(found.probabilities, index=names, columns=range(1, len(names) + 1))
+    over = f"{len(found.columns)} dataset{'s' * (len(found.columns) != 1)}"
+    matrix.ranks(frame, f"Rank by mean Dice over {over}; patients resampled within each; {about(table)}", paths)
+    return None
 
 
 def write(store: Store, table: Table, target: Path, redraw: bool) -> list[Path]:

@@ -12,7 +12,7 @@ from bench.report.listing import Listing, Number
 from bench.report.tables import METRICS, TITLES, Table, data
 from bench.stats import family, intervals, ranking
 from bench.stats.family import Family
-from bench.stats.flips import ALPHA
+from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.intervals import Interval
 from bench.stats.paired import DECIMALS
 from bench.stats.ranking import Ranking
@@ -98,7 +98,8 @@ def families(table: Table) -> list[Family]:
         return []
     reference, found = table.family.reference, []
     for column in table.columns:
-        others = table.others(column, reference)
+        asked = table.family.methods
+        others = [m for m in table.others(column, reference) if not asked or m in asked or m in table.extras]
         if reference in table.rivals(column) and others:
             found += [family.against(table.patients[column][metric], reference, others,
                                      correction=table.family.correction) for metric in METRICS]  # fmt: skip
@@ -129,14 +130,17 @@ def _comparisons(table: Table) -> Listing:
     rope = found[0].rope if found else 0.0
     tests = ", ".join(f"{table.columns[each.column]} {NAMES[each.metric]}: {each.tests}" for each in found)
     correction = CORRECTIONS[declared.correction] if declared else ""
+    lacking = [title for column, title in table.columns.items() if column not in {each.column for each in found}]
     notes = (
         f"The family: {table.methods.get(reference, reference)} against each other method, and against its own further "
-        f"rows; per dataset and metric. {when}",
-        f"p: two-sided sign-flip permutation test of the mean difference over patients, exact up to 16 of them, else "
-        f"99,999 flips. Tests that a p is corrected for, by {correction}: {tests}; "
+        f"rows; per dataset and metric. {when}"
+        + (f" Not compared, for lack of a result of it: {', '.join(lacking)}." if lacking else ""),
+        f"p: two-sided sign-flip permutation test of the mean difference over patients, exact up to {EXACT} of "
+        f"them, else {FLIPS:,} flips. Tests that a p is corrected for, by {correction}: {tests}; "
         f"{sum(each.computed for each in found)} p values computed, Wilcoxon's included.",
-        f"*: corrected p up to {ALPHA:g}; no star where so few patients cannot earn one. Better, worse: with a star. "
-        f"Equivalent: the 90 % intervals lie within ±{100 * rope:g} points. Undecided: neither.",
+        f"*: corrected p up to {ALPHA:g}; no star where so few patients cannot earn one. Better, worse: a "
+        f"star, both 95 % intervals (bootstrap and t) without 0, a mean beyond ±{100 * rope:g} points. Equivalent: "
+        "both 90 % intervals within that region. Undecided: neither.",
         f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the signed ranks. "
         "Superiority: share of patients on whom the reference is ahead, ties half. Wilcoxon: signed ranks of "
         f"differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; a companion, not corrected.",
@@ -161,20 +165,23 @@ def rank(table: Table, metric: str, columns: Sequence[str] = ()) -> Ranking | No
     """Rank the methods that compete over all datasets of a table, or some; None where there are not two everywhere."""
     chosen = [table.patients[c][metric].only(table.rivals(c)) for c in columns or table.columns]
     try:
-        return ranking.rank(chosen)
+        found = ranking.rank(chosen)
     except UsageError:
         return None
+    return found if min(found.patients.values()) > 1 else None  # one patient resampled is always the same one
 
 
 def _ranks(table: Table) -> Listing:
     """Return mean ranks over the datasets, with intervals and the probability of being first."""
     rows: list[dict[str, Any]] = []
     left: list[str] = []
+    spans: dict[str, int] = {}
     for metric in METRICS:
         found = rank(table, metric)
         if found is None:
             continue
         left += [table.methods[method] for method in found.left_methods]
+        spans = found.patients
         for place in found.mean_ranks.argsort(kind="stable"):
             method = found.methods[place]
             each = {f"on {column}": found.ranks[n, place] for n, column in enumerate(found.columns)}
@@ -183,13 +190,15 @@ def _ranks(table: Table) -> Listing:
                          "first": found.probabilities[place, 0], **each})  # fmt: skip
     frame = pd.DataFrame(rows)
     on = {f"on {column}": title for column, title in table.columns.items() if f"on {column}" in frame}
-    notes = ["1 is the best; ranks of the means over patients, averaged over the datasets. Intervals and "
+    notes = ["1 is the best; ranks of the means over patients, averaged over the columns. Intervals and "
              "probabilities: patients (and seeds) are resampled within each dataset, the datasets stay, so they "
              "speak of other patients of these datasets, never of other datasets."]  # fmt: skip
+    notes.append(f"Patients that all ranked methods have: "
+                 f"{', '.join(f'{table.columns[column]}: {n}' for column, n in spans.items())}.")  # fmt: skip
     if left:
         notes.append(f"Not ranked, for a dataset lacks them: {', '.join(dict.fromkeys(left))}.")
     return _listing(
-        table, "ranks", "Ranks", f"Mean rank over {len(on)} dataset{'s' * (len(on) != 1)}.",
+        table, "ranks", "Ranks", f"Mean rank over {len(on)} column{'s' * (len(on) != 1)} of table 1.",
         heads={"score": "Score", "title": "Method", "rank": "Mean rank", "interval": "95 %", "first": "First (%)",
                **on},
         numbers={"rank": Number(".2f"), "interval": _span("interval", ".2f", 1), "first": Number(".0f", 100),

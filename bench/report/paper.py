@@ -127,7 +127,9 @@ def unproven(claims: Sequence[Use], found: Sequence[Table]) -> list[str]:
                 raise UsageError(f"{first} or {use.other} is in no comparison, as its row in table 1 says")
             if use.other not in rivals:
                 raise UsageError(f"{use.other} has no result on {dataset}")
-            compared = family.against(tested, first, rivals).comparisons[rivals.index(use.other)]
+            declared = table.family if table.family and table.family.reference == first else None
+            correction = declared.correction if declared else "holm"
+            compared = family.against(tested, first, rivals, correction=correction).comparisons[rivals.index(use.other)]
         except UsageError as error:
             lines.append(f"{use.file}:{use.line}: {use} cannot be: {error}")
             continue

@@ -16,7 +16,7 @@ from bench.registry import DATASETS, load
 from bench.report import notes
 from bench.report.latex import escape, notes_under, standalone
 from bench.stats.family import MAP_FLIPS, Matrix, matrix
-from bench.stats.flips import ALPHA, EXACT
+from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.scores import METRICS as MEASURED
 from bench.stats.scores import PatientScores, arrange
 from bench.store import Declared, Store, column_of
@@ -74,7 +74,7 @@ class Table:
     def others(self, column: str, reference: str) -> list[str]:
         """Return whom a family about one method compares it with: the other methods, and its own further rows."""
         rivals = (method for method in self.rivals(column) if method != reference)
-        return [m for m in rivals if m not in self.extras or m.startswith(f"{reference}:")]
+        return [m for m in rivals if m not in self.extras or m.rpartition(":")[0] == reference]
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -134,7 +134,8 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
         title = record["title"] + (f" ({', '.join(given)})" if given else "") + notes.mark(record)
         found[record["spec"]["method"]] = title
         found |= {f"{record['spec']['method']}:{row}": f"{title}, {row} alone" for row in record["extras"]}
-    return found
+    titles = list(found.values())
+    return {method: f"{title} [{method}]" if titles.count(title) > 1 else title for method, title in found.items()}
 
 
 def _columns(records: Sequence[Record]) -> dict[str, str]:
@@ -186,7 +187,7 @@ def entry(table: Table, column: str, method: str, metric: str) -> Entry:
     best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
     if mean == float(means[column, best]):
         return Entry(text, best=True)
-    return Entry(text, like=method in table.pairs[column, metric].like(best))
+    return Entry(text, like=method in table.pairs[column, metric].not_below(best))
 
 
 def data(table: Table) -> str:
@@ -208,7 +209,10 @@ def footnotes(table: Table) -> list[str]:
     """Return how the marks were found: test, unit, n, correction; and what so few patients cannot show."""
     if not table.pairs:
         return []
-    corrections = {"max-t": "by max-T (shared sign flips)", "holm": "by Holm (not all methods have the same patients)"}
+    corrections = {
+        "max-t": "by max-T (shared sign flips)",
+        "holm": "by Holm (methods differ in patients or seeds)",
+    }
     places = []
     for column, title in table.columns.items():
         here = [table.pairs[column, metric] for metric in METRICS if (column, metric) in table.pairs]
@@ -223,11 +227,12 @@ def footnotes(table: Table) -> list[str]:
     declared = (
         "No family of comparisons was declared: bench run --reference METHOD declares one, before the results."
         if table.family is None
-        else f"Declared: {table.family.reference} against each other method; see comparisons-{table.source}."
+        else f"Declared: {table.family.reference} against each other method; bench report writes the comparisons."
     )
     return [
         f"{MARK} Not told from the best mean of its column at {100 * ALPHA:g} %: two-sided sign-flip permutation test "
-        f"of the mean paired difference (exact up to {EXACT} patients, else {MAP_FLIPS:,} flips); the unit is "
+        f"of the mean paired difference (exact up to {EXACT} patients, else "
+        f"{MAP_FLIPS:,} flips by max-T, {FLIPS:,} by Holm); the unit is "
         "the patient, whose cases (and seeds) are averaged first; corrected "
         f"for all pairs of methods that compete. {'; '.join(places)}. {computed} tests in all. No mark is no proof of "
         "a difference that matters, and a mark no proof of equality.",
@@ -261,7 +266,7 @@ def markdown(table: Table) -> str:
     lines = [f"# Table 1 ({table.source})", "", caption(table), "", f"| {' | '.join(heads)} |",
              f"|{'|'.join([' --- '] + [' ---: '] * (len(heads) - 1))}|"]  # fmt: skip
     for title, cells in _rows(table):
-        lines.append(f"| {' | '.join([title, *map(_marked, cells)])} |")
+        lines.append(f"| {' | '.join([title.replace('|', '&#124;'), *map(_marked, cells)])} |")
     lines += ["", *(f"- {note}" for note in below(table))]
     return "\n".join(lines) + "\n"
 

@@ -21,7 +21,7 @@ COLUMN = "mr@phantom-abcdef01"
 def scores_of(method: str) -> tuple[float, ...]:
     """Return two cases a patient: `unet` is clearly ahead of `fcn`, and `verdiff` as good as `unet`."""
     rng = np.random.default_rng(len(method))
-    level = {"unet": 0.8, "fcn": 0.6, "verdiff": 0.8, "verdiff:prior": 0.79}[method]
+    level = {"unet": 0.8, "fcn": 0.6, "verdiff": 0.8}[method]
     return tuple((level + 0.02 * rng.normal(size=2 * PATIENTS)).round(4))
 
 
@@ -71,7 +71,7 @@ def test_so_few_patients_that_none_can_be_told_apart_are_told(tmp_path: Path) ->
 def test_the_declared_family_is_what_is_compared(store: Store) -> None:
     assert "No family of comparisons was declared" in tables.footnotes(table_of(store))[1]
     assert "comparisons-phantom" not in {each.name for each in inference.listings(table_of(store))}
-    store.declare(load_profile("cpu"), "unet", "holm")
+    store.declare(load_profile("cpu"), "unet", "holm", ["unet", "fcn", "verdiff"])
     frame = listing(store, "comparisons")
     expected = family.against(table_of(store).patients[COLUMN]["dice"], "unet", ["fcn", "verdiff"])
     dice = frame[frame.metric == "dice"]
@@ -92,18 +92,57 @@ def test_a_family_holds_no_other_methods_prior(store: Store) -> None:
     assert table.others(COLUMN, "medsegdiff") == ["fcn", "medsegdiff:prior", "unet", "verdiff"]
 
 
-def test_a_family_is_declared_once(tmp_path: Path) -> None:
-    store, profile = Store(tmp_path), load_profile("cpu")
-    store.declare(profile, "verdiff", "holm")
-    store.declare(profile, "verdiff", "holm")
+def test_a_family_is_declared_once_and_holds_no_method_that_came_later(store: Store) -> None:
+    profile = load_profile("cpu")
+    store.declare(profile, "unet", "holm", ["unet", "fcn"])
+    store.declare(profile, "unet", "holm", ["fcn", "unet"])
     found = store.declared("cpu")
     assert found is not None
-    assert (found.reference, found.correction, found.finished) == ("verdiff", "holm", 0)
-    with pytest.raises(UsageError, match="declares another family already: verdiff against each other method"):
-        store.declare(profile, "unet", "holm")
-    (tmp_path / "cpu" / "family.json").write_text("{")
+    assert (found.reference, found.correction, found.finished, found.methods) == ("unet", "holm", 3, ("fcn", "unet"))
+    assert set(listing(store, "comparisons").method) == {"fcn"}
+    for changed in (("fcn", "holm", ["unet", "fcn"]), ("unet", "max-t", ["unet", "fcn"]), ("unet", "holm", ["unet"])):
+        with pytest.raises(UsageError, match="declares another family already: unet against fcn, unet"):
+            store.declare(profile, changed[0], changed[1], changed[2])  # type: ignore[arg-type]
+    (store.root / "cpu" / "family.json").write_text("{")
     with pytest.raises(UsageError, match=r"family\.json is damaged"):
         store.declared("cpu")
+
+
+def test_before_any_cell_is_finished_a_family_may_be_declared_anew(tmp_path: Path) -> None:
+    store, profile = Store(tmp_path), load_profile("cpu")
+    store.declare(profile, "verdiff", "holm", ["unet", "verdiff"])
+    store.declare(profile, "unet", "holm", ["unet", "verdiff"])
+    found = store.declared("cpu")
+    assert found is not None
+    assert (found.reference, found.finished) == ("unet", 0)
+
+
+def test_an_arms_prior_is_not_the_references_own_row(store: Store) -> None:
+    for method in ("verdiff:nsa=off", "sam"):
+        finished(store.root, method, scores_of("fcn"), extras=["prior"])
+        folder = store.root / "cpu" / COLUMN / method.replace(":", ",") / "f0-s35"
+        (folder / "cases-prior.csv").write_text((folder / "cases.csv").read_text())
+    assert table_of(store).others(COLUMN, "verdiff") == ["fcn", "sam", "unet", "verdiff:nsa=off"]
+
+
+def test_a_method_that_its_patients_show_ahead_of_the_best_mean_over_images_is_marked(tmp_path: Path) -> None:
+    finished(tmp_path, "a", (0.9, 0.9) * 8)
+    finished(tmp_path, "b", (0.8, 0.8) * 8)
+    pairs = table_of(Store(tmp_path)).pairs[COLUMN, "dice"]
+    assert pairs.like("b") == ()
+    assert (pairs.not_below("b"), pairs.not_below("a")) == (("a",), ())
+
+
+def test_a_reference_without_a_result_is_said(store: Store) -> None:
+    store.declare(load_profile("cpu"), "nnunet", "holm", ["unet", "nnunet"])
+    assert "comparisons-phantom" not in {each.name for each in inference.listings(table_of(store))}
+
+
+def test_arms_and_oracles_have_no_published_number_beside_them(store: Store) -> None:
+    finished(store.root, "verdiff:msfm=off", scores_of("fcn"))
+    finished(store.root, "sam:prompt=box", scores_of("fcn"), oracle=True)
+    [found] = beside.listings(table_of(store))
+    assert set(found.frame.method) == {"fcn", "unet", "verdiff"}
 
 
 def test_intervals_are_over_patients(store: Store) -> None:
@@ -122,7 +161,7 @@ def test_the_published_numbers_stand_beside_ones_own_and_in_no_ranking(store: St
     assert row.inside == "no"
     assert "PHANTOMS: a difference between a simulation and a paper says nothing" in found.caption
     assert published.SOURCE in found.notes[0]
-    assert "Zhang" not in listing(store, "ranks").to_csv()
+    assert set(listing(store, "ranks").method) == {"fcn", "unet", "verdiff"}
 
 
 def test_the_audits_verdict_stands_beside_a_published_cell(store: Store) -> None:
@@ -149,10 +188,12 @@ def test_a_dataset_that_the_paper_has_not_has_nothing_beside_it(tmp_path: Path) 
 
 def test_listings_are_markdown_latex_and_csv_without_a_name_that_does_anything(store: Store) -> None:
     finished(store.root, "odd", scores_of("fcn"), title="a|b & <i>")
+    store.declare(load_profile("cpu"), "odd", "holm", ["odd", "unet"])
+    names = set()
     for each in inference.listings(table_of(store)):
         texts = each.texts()
         assert "| a|b" not in texts["md"]
-        if "title" in each.heads:
-            assert r"ODD" in texts["tex"] or r"a\textbar{}b \& \textless{}i\textgreater{}" in texts["tex"]
-        heads = texts["md"].splitlines()[4]
-        assert all(line.count(" | ") == heads.count(" | ") for line in texts["md"].splitlines()[6:] if line[:1] == "|")
+        names |= {each.name} if r"\textbar{}b \& \textless{}i\textgreater{}" in texts["tex"] else set()
+        rows = [line for line in texts["md"].splitlines() if line.startswith("| ")]
+        assert len({line.count(" | ") for line in rows}) == 1
+    assert names == {"intervals-phantom", "comparisons-phantom", "ranks-phantom"}

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.config import Cell, DatasetRef, load_profile
+from bench.store import Store
+
+PROFILE = load_profile("smoke")
+SLUG = "mr@phantom-abcdef01"
+
+
+def cell(method: str) -> Cell:
+    ref = DatasetRef(name="mr", source="phantom", digest="abcdef0123", cache="")
+    return Cell(profile=PROFILE, dataset=ref, method=method, seed=35)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return a store with one cell in each state but running."""
+    store = Store(tmp_path)
+    cells = {state: cell(f"unet:width={n}") for n, state in enumerate(("done", "failed", "stopped", "waiting"), 1)}
+    store.remember(PROFILE, list(cells.values()))
+    store.folder(cells["done"]).mkdir(parents=True)
+    (store.folder(cells["done"]) / "cell.json").write_text("{}")
+    with store.at_work(cells["failed"]):
+        pass
+    store.fail(cells["failed"], "Traceback\nValueError: no such luck\n")
+    with store.at_work(cells["stopped"]):
+        store.note(cells["stopped"], {"phase": "train", "step": 3, "steps": 9, "seconds": 1.5, "loss": 0.25})
+    return store
+
+
+def test_every_planned_cell_has_its_state(store: Store) -> None:
+    places = store.places(PROFILE.name)
+    assert [place.state for place in places] == ["done", "failed", "stopped", "waiting"]
+    assert {place.dataset for place in places} == {SLUG}
+    assert [place.method for place in places] == [f"unet:width={n}" for n in (1, 2, 3, 4)]
+    assert places[1].why == "ValueError: no such luck"
+    assert places[2].progress["loss"] == 0.25
+
+
+def test_who_holds_the_lock_is_running(store: Store) -> None:
+    with (store.work(cell("unet:width=3")) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert store.places(PROFILE.name)[2].state == "running"
+        text = CliRunner().invoke(app, ["status", "--out", str(store.root)]).output.replace("\n", "")
+        assert "running  mr@phantom-abcdef01/unet:width=3/f0-s35  train 3/9, loss 0.25, at most 0:0" in text
+    assert store.places(PROFILE.name)[2].state == "stopped"
+
+
+def test_cells_from_before_there_were_plans_are_seen(store: Store) -> None:
+    (store.root / PROFILE.name / "plan.txt").unlink()
+    assert sorted(place.state for place in store.places(PROFILE.name)) == ["done", "failed", "stopped"]
+
+
+def test_the_plan_grows_and_forgets_nothing(store: Store) -> None:
+    store.remember(PROFILE, [cell("fcn"), cell("unet:width=1")])
+    assert [place.method for place in store.places(PROFILE.name)] == [f"unet:width={n}" for n in (1, 2, 3, 4)] + ["fcn"]
+
+
+def test_status_says_it_in_a_table_and_as_json(store: Store) -> None:
+    done = CliRunner().invoke(app, ["status", "--out", str(store.root)])
+    assert done.exit_code == 0
+    assert "4 cells: 1 done, 1 failed, 1 stopped, 1 waiting" in done.output
+    assert "failed   mr@phantom-abcdef01/unet:width=2/f0-s35: ValueError: no such luck" in done.output.replace("\n", "")
+    found = json.loads(CliRunner().invoke(app, ["status", "--out", str(store.root), "--json"]).output)
+    assert [row["state"] for row in found] == ["done", "failed", "stopped", "waiting"]
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["status", "--out", str(tmp_path)])
+    assert "has no planned cell; bench run" in str(done.exception)
