@@ -131,7 +131,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 
 def test_a_checkpoint_of_another_network_is_named_with_the_remedy(tmp_path: Path) -> None:
     checkpoint.write(tmp_path, 3, {"progress": {}, "weights": {}, "optimiser": {}, "best": {}})
-    with pytest.raises(RuntimeError, match=r"checkpoint-00000003-\w+\.pt is of another training (?s:.*) remove it and run"):
+    with pytest.raises(
+        RuntimeError, match=r"checkpoint-00000003-\w+\.pt is of another training (?s:.*) remove it and run"
+    ):
         fit(tmp_path, trainee())
 
 
