@@ -95,8 +95,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        self.server.sent[count] += len(content[:drop])  # before the client can go on
         self.wfile.write(content[:drop])
-        self.server.sent[count] += len(content[:drop])
         if drop is not None:
             self.close_connection = True
 
