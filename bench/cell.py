@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import json
 import math
@@ -29,7 +30,7 @@ from bench.method import Cases, Example, Report, Task
 from bench.metrics import Score, score
 from bench.predict import Grid, Prediction, multiply_adds, predict, stages
 from bench.store import Store
-from bench.train import Progress, Trainee, derive, idle, train, validation_loss
+from bench.train import Beat, Progress, Trainee, derive, idle, train, validation_loss
 
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
 """Takes a test case's id, image (H, W) and reference (H, W)."""
@@ -91,10 +92,7 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     counted = multiply_adds(trainee, dataset, data.train[0], data.grid)
     if not trainee.method.own_training:
         (work / "initial.json").write_text(json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8")
-        stream = Stream(dataset, data.train, data.grid, cell.seed, cell.profile.batch)
-        progress = train(
-            trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), work, report
-        )
+        trainee, progress = _train(cell, trainee, data, work, report)
     seconds = _test(trainee, data, work, report, lambda case, image, mask: store.keep_case(cell, case, image, mask))
     plain = trainee.net.to(memory_format=torch.contiguous_format)  # what safetensors needs of tensors with two names
     save_model(plain, str(work / "model.safetensors"))
@@ -114,6 +112,31 @@ def _build(cell: Cell, data: Data, device: torch.device) -> Trainee:
     torch.manual_seed(derive(cell.seed, "weights"))
     net = method.build(task).to(device).to(memory_format=torch.channels_last)  # faster for convolutions
     return Trainee(method, net, task, cell.profile, cell.seed, device, cell.precision)
+
+
+def _train(cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report) -> tuple[Trainee, Progress]:
+    """Train on the shared stream; where the device's memory is too small, with a batch in twice as many parts.
+
+    Such an attempt goes on from the last checkpoint, or from the beginning: no step is half done.
+    """
+    stream = Stream(data.dataset, data.train, data.grid, cell.seed, cell.profile.batch)
+    while True:
+
+        def validate(beat: Beat, trainee: Trainee = trainee) -> float:
+            return validation_loss(trainee, data.dataset, data.validation, data.grid, beat)
+
+        try:
+            return trainee, train(trainee, stream, validate, work, report)
+        except torch.cuda.OutOfMemoryError:
+            if trainee.parts >= cell.profile.batch:
+                raise
+        parts = 2 * trainee.parts
+        print(f"out of the device's memory: batches of {cell.profile.batch} go in {parts} parts from now on")
+        device = trainee.device
+        del trainee, validate
+        gc.collect()
+        torch.cuda.empty_cache()
+        trainee = replace(_build(cell, data, device), parts=min(parts, cell.profile.batch))
 
 
 def _train_itself(trainee: Trainee, data: Data, folder: Path, report: Report) -> tuple[Trainee, Progress]:
@@ -204,7 +227,7 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "source": cell.dataset.source,
         "title": method.title,
         "summary": cell.profile.summary,
-        "deviations": list(method.deviations(cell.profile.batch)),
+        "deviations": [*method.deviations(cell.profile.batch), *_parted(cell, progress)],
         "advantages": asdict(method.advantages()),
         "own_training": method.own_training,
         "oracle": method.oracle,
@@ -215,6 +238,7 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
             "steps": progress.step,
             "best_step": progress.best_step,
             "best_loss": progress.best_loss if math.isfinite(progress.best_loss) else None,
+            "parts": progress.parts,
         },
         "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
         "idle_parameters": progress.idle,
@@ -229,3 +253,12 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "peak_memory_bytes": machine.peak_memory(),
         "peak_device_memory_bytes": torch.cuda.max_memory_allocated(trainee.device) if cuda else None,
     }
+
+
+def _parted(cell: Cell, progress: Progress) -> list[str]:
+    """Return what the device's memory made differ from the other cells."""
+    return [
+        f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients were added up, for "
+        "lack of the device's memory; batch norm and Dice saw a part at a time"
+        for step, parts in progress.parts
+    ]

@@ -81,6 +81,17 @@ def _device(wanted: str) -> str:
     return wanted
 
 
+def _pairs(option: str, text: str) -> dict[str, str]:
+    """Return key=value pairs that are separated by commas."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    for key, equals, value in pairs:
+        if not (key and equals and value):
+            raise UsageError(
+                f"{option} {text}: expected KEY=VALUE,KEY=VALUE, for example {option} partition=gpu,time=240"
+            )
+    return {key: value for key, _, value in pairs}
+
+
 @app.command()
 def run(
     methods: Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")] = "all",
@@ -106,6 +117,17 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds without progress after which a cell is killed.")
     ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run cells again that failed before.")] = False,
+    launcher: Annotated[
+        Literal["local", "slurm", "ray"], typer.Option(help="Where cells run; the results are the same.")
+    ] = "local",
+    slurm: Annotated[
+        str, typer.Option(help="Options of sbatch: partition=gpu,account=me,time=240 (minutes), ...")
+    ] = "",
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster, or auto; without, one starts here.")
+    ] = None,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a cell under Ray; a fraction shares one.")] = 1.0,
 ) -> None:
     """Train and test methods on datasets, and write the tables.
 
@@ -118,6 +140,8 @@ def run(
         bench run --methods unet,smp:arch=UnetPlusPlus:encoder=resnet34 --datasets mr --data ~/spine
 
         bench run --methods all --datasets mr --data ~/spine --folds 5 --reference verdiff
+
+        bench run --folds 5 --seeds 5 --launcher slurm --slurm partition=gpu,time=480
     """
     from bench.commands import run as command
     from bench.data.splits import Scheme
@@ -126,7 +150,8 @@ def run(
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
     wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run,
-                        reference, correction, timeout)  # fmt: skip
+                        reference, correction, timeout, retry_failed, launcher, _pairs("--slurm", slurm), address,
+                        gpus)  # fmt: skip
     ok = command.run(wish, _console())
     raise typer.Exit(0 if ok else 1)
 

@@ -100,6 +100,11 @@ class Profile:
         if self.scale not in ("full", "small", "tiny"):
             raise UsageError(f"profile '{self.name}': scale is '{self.scale}', expected full, small or tiny")
 
+    def protocol(self) -> dict[str, Any]:
+        """Return what may change a result, as plain data; a dataset's digest covers its phantoms."""
+        left_out = ("summary", "phantom_patients", "phantom_slices")
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
+
 
 def profiles() -> list[str]:
     """Return the names of the profiles that ship with the package."""
@@ -184,9 +189,8 @@ class Cell:
 
     def spec(self) -> dict[str, Any]:
         """Return everything that may change a result, as plain data."""
-        spec = asdict(self)
-        del spec["dataset"]["cache"], spec["profile"]["summary"]
-        del spec["profile"]["phantom_patients"], spec["profile"]["phantom_slices"]  # the digest covers them
+        spec = {**asdict(self), "profile": self.profile.protocol()}
+        del spec["dataset"]["cache"]
         return spec
 
     @property

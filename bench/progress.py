@@ -18,6 +18,8 @@ from bench.store import Store
 
 LINE_SECONDS = 15.0
 """How often a running matrix prints a line where the output is no terminal."""
+SHOWN = 16
+"""Running cells that are told of one by one."""
 TEST_SHARE = 0.1
 """Share of a cell's time that prediction is taken to need before the first cell has shown it."""
 
@@ -48,6 +50,8 @@ class Board:
     done: int
     """Cells finished before this run began."""
     failed: int = 0
+    """Cells that failed, those included that failed before and are left so."""
+    _elsewhere: int = 0
     _began: float = field(default_factory=time.monotonic)
     _finished: int = 0
     _starts: dict[str, float] = field(default_factory=dict)
@@ -66,16 +70,19 @@ class Board:
         if self._live:
             self._live.stop()
 
-    def watch(self, running: Sequence[Cell]) -> None:
-        """Show the running cells."""
+    def watch(self, running: Sequence[Cell], elsewhere: int = 0) -> None:
+        """Show the running cells, and how many others another run is at work on."""
+        self._elsewhere = elsewhere
         for cell in running:
             self._starts.setdefault(cell.hash, time.monotonic())
         if self._live:
             self._live.update(self._picture(running))
-        elif time.monotonic() - self._spoke > LINE_SECONDS and running:
+        elif time.monotonic() - self._spoke > LINE_SECONDS and (running or elsewhere):
             self._spoke = time.monotonic()
-            told = "; ".join(f"{cell.title} {self._told(cell)}" for cell in running)
-            self.console.print(f"{self._summary(running)}. Running: {told}", soft_wrap=True, highlight=False)
+            told = "; ".join(f"{cell.title} {self._told(cell)}" for cell in running[:SHOWN])
+            more = f" and {len(running) - SHOWN} more" if len(running) > SHOWN else ""
+            self.console.print(f"{self._summary(running)}. Running: {told or 'none here'}{more}", soft_wrap=True,
+                               highlight=False)  # fmt: skip
 
     def ended(self, cell: Cell, reason: str) -> None:
         """Tell that a cell is finished or has failed."""
@@ -91,7 +98,9 @@ class Board:
     def _summary(self, running: Sequence[Cell]) -> str:
         left = self._left(running)
         return (
-            f"{self.done}/{self.total} cells done, {self.failed} failed, {clock(time.monotonic() - self._began)} gone"
+            f"{self.done}/{self.total} cells done, {self.failed} failed, "
+            + (f"{self._elsewhere} in another run, " if self._elsewhere else "")
+            + f"{clock(time.monotonic() - self._began)} gone"
             + (f", about {clock(left)} left" if left is not None else "")
         )
 
@@ -117,7 +126,7 @@ class Board:
         grid.add_row(
             "matrix", ProgressBar(total=self.total, completed=self.done + self.failed, width=30), self._summary(running)
         )
-        for cell in running:
+        for cell in running[:SHOWN]:
             grid.add_row(cell.title, ProgressBar(total=1.0, completed=share_done(self.store.progress(cell)), width=30),
                          self._told(cell))  # fmt: skip
         return Group(grid)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import platform
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.config import Cell, DatasetRef, Profile, content_hash
 from bench.data.splits import Scheme, key, read_splits, write_splits
 from bench.errors import UsageError
+from bench.lease import BusyError, Watch, hold, looks_held
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,13 +26,11 @@ if TYPE_CHECKING:
     from bench.data.case import Split
 
 
-class BusyError(Exception):
-    """Another process holds a cell's working folder."""
-
-
 Status = Literal["done", "failed", "waiting"]
-
-
+RESERVE = 16384
+"""Bytes that a cell at work keeps on the disk, so that a full one has room for its error."""
+FORMAT = 2
+"""Of a results folder; raise it whenever an older one cannot be gone on with."""
 State = Literal["done", "running", "failed", "stopped", "waiting"]
 
 
@@ -68,13 +67,36 @@ class Store:
 
     root: Path
 
-    def open(self) -> None:
-        """Make the folder.
+    def open(self, profile: Profile) -> None:
+        """Make the folder, and the profile's in it, of this format and this protocol or not at all.
 
         Raises:
-            UsageError: It cannot be written.
+            UsageError: It cannot be written, or holds results of another format, or of another profile of that name.
         """
         make_folder(self.root, "results", "--out")
+        path, here = self.root / profile.name / "profile.json", profile.protocol()
+        remedy = "choose another --out, or remove it (bench report still reads it)"
+        if not path.is_file():
+            if self.has_finished(profile.name):
+                raise UsageError(
+                    f"{path.parent} was written by an older verdiff-bench, before format {FORMAT}; {remedy}"
+                )
+            _replace(path, json.dumps({"format": FORMAT, "profile": here}, indent=1) + "\n")
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            made, protocol = int(found["format"]), dict(found["profile"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error}); {remedy}") from error
+        if made != FORMAT:
+            age = "a newer" if made > FORMAT else "an older"
+            raise UsageError(
+                f"{path.parent} was written by {age} verdiff-bench: format {made}, here {FORMAT}; {remedy}"
+            )
+        differs = sorted(k for k in {*protocol, *here} if protocol.get(k) != here.get(k))
+        if differs:
+            raise UsageError(f"{path.parent} was made under another profile of the same name (its {', '.join(differs)} "
+                             "differ); give the profile another name, or choose another --out")  # fmt: skip
 
     # Splits: written once for each dataset, reused ever after.
 
@@ -144,7 +166,7 @@ class Store:
         if not work.is_dir():
             return Place(*place, "waiting", {}, "")
         progress = _progress(work)
-        if _held(work / "lock"):
+        if looks_held(work):
             return Place(*place, "running", progress, "")
         if (work / "error.txt").is_file():
             return Place(*place, "failed", progress, last_line((work / "error.txt").read_text(encoding="utf-8")))
@@ -223,43 +245,66 @@ class Store:
             )
         return "done"
 
+    def free(self, cell: Cell, watch: Watch) -> int | None:
+        """Return the number of the last lease of a cell's working folder; None while somebody holds it."""
+        return watch.free(self.work(cell))
+
     @contextmanager
-    def at_work(self, cell: Cell) -> Iterator[Path]:
+    def at_work(self, cell: Cell, after: int | None = None, lost: Callable[[], None] = lambda: None) -> Iterator[Path]:
         """Hold a cell's working folder: new, or as an interrupted attempt left it; an earlier error is forgotten.
 
         What an attempt under another spec left is removed.
 
+        Args:
+            cell: The cell.
+            after: The number of the lease that was found free; looked up where not given.
+            lost: Called from another thread where another process took the folder over.
+
         Raises:
-            BusyError: Another process holds it.
+            BusyError: Another process holds it, or has finished the cell.
         """
         work = self.work(cell)
+        free = self.free(cell, Watch()) if after is None else after
+        if free is None:
+            raise BusyError(f"another run is at work on {cell.title}")
         work.mkdir(parents=True, exist_ok=True)
-        with (work / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BusyError(f"another run is at work on {cell.title}") from None
-            if not (work / "lock").exists():
+        with hold(work, free, lost):
+            if (self.folder(cell) / "cell.json").is_file():
+                shutil.rmtree(work)
                 raise BusyError(f"another run has just finished {cell.title}")
             spec = work / "spec.hash"
             if not spec.is_file() or spec.read_text() != cell.hash:
-                for path in set(work.iterdir()) - {work / "lock"}:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-            spec.write_text(cell.hash)
+                for path in work.iterdir():
+                    if not path.name.startswith("lease-"):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _replace(spec, cell.hash)
             (work / "error.txt").unlink(missing_ok=True)
+            (work / "reserve").write_bytes(os.urandom(RESERVE))
             yield work
 
     def finish(self, cell: Cell, record: dict[str, Any]) -> None:
         """Write cell.json and turn the working folder into the cell's folder, by one rename."""
         work = self.work(cell)
-        for path in (*(work / name for name in ("spec.hash", "status.json", "lock")), *work.glob("checkpoint-*.pt")):
+        passing = (work / name for name in ("spec.hash", "status.json", "reserve"))
+        for path in (*passing, *work.glob("checkpoint-*.pt")):
             path.unlink(missing_ok=True)
         _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         work.rename(self.folder(cell))
+        for lease in self.folder(cell).glob("lease-*"):
+            lease.unlink()
 
     def fail(self, cell: Cell, reason: str) -> None:
-        """Keep why a cell failed."""
+        """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
+        (self.work(cell) / "reserve").unlink(missing_ok=True)
         _replace(self.work(cell) / "error.txt", reason)
+
+    def forgive(self, cell: Cell) -> None:
+        """Forget that a cell failed, so that it is run again."""
+        (self.work(cell) / "error.txt").unlink(missing_ok=True)
+
+    def looks_held(self, cell: Cell) -> bool:
+        """Return whether somebody looks to be at work on a cell, at a glance."""
+        return looks_held(self.work(cell))
 
     def error(self, cell: Cell) -> str:
         """Return why a cell failed, empty if it did not."""
@@ -407,18 +452,6 @@ def _progress(work: Path) -> dict[str, Any]:
     return status
 
 
-def _held(lock: Path) -> bool:
-    """Return whether a process holds a lock."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def _scores(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
@@ -469,6 +502,10 @@ def make_folder(folder: Path, what: str, option: str) -> None:
 def _replace(path: Path, content: str | bytes) -> None:
     """Write a file so that readers see the old or the new content, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content.encode() if isinstance(content, str) else content)
-    beside.replace(path)
+    beside = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
+    try:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise

@@ -25,6 +25,8 @@ from bench.method import Method, Report, Task
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time of training that a kill may cost."""
+Beat = Callable[[int], None]
+"""Called with the number of validation cases that are done; may raise Interrupted."""
 LOSS_INTERVAL = 10
 """Steps between looks at the loss: each look waits for the device."""
 
@@ -39,6 +41,10 @@ def generator(device: torch.device, *parts: object) -> torch.Generator:
     return torch.Generator(device).manual_seed(derive(*parts))
 
 
+class Interrupted(Exception):  # noqa: N818 - no error
+    """The cell was told to stop: whoever holds something worth keeping writes it down and lets this pass."""
+
+
 @dataclass(frozen=True)
 class Trainee:
     """What is trained: a method, its network on a device, under a profile and a seed."""
@@ -50,6 +56,8 @@ class Trainee:
     seed: int
     device: torch.device
     precision: str = "float32"
+    parts: int = 1
+    """Parts of a batch whose gradients are added up, where a whole one does not fit into memory."""
 
     def autocast(self) -> torch.autocast:
         """Return the autocast of the trainee's precision."""
@@ -77,9 +85,10 @@ class Progress:
     stale: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
-    loss_sum: float = 0.0
-    """Training loss summed since the last validation, over `loss_steps`."""
-    loss_steps: int = 0
+    losses: list[float] = field(default_factory=list)
+    """Training losses since the last validation."""
+    parts: list[list[int]] = field(default_factory=list)
+    """Where the device's memory was too small: from which step (counted from 0) a batch went in how many parts."""
     idle: int | None = None
     """Parameters that no gradient reached at the last validated step; None where that was not seen."""
     certificate: dict[str, str | int] = field(default_factory=dict)
@@ -89,12 +98,19 @@ class Progress:
     """Rows of train.csv."""
 
 
-def validation_loss(trainee: Trainee, dataset: Dataset, indexes: Sequence[int], grid: tuple[int, int] | None) -> float:
+def validation_loss(
+    trainee: Trainee,
+    dataset: Dataset,
+    indexes: Sequence[int],
+    grid: tuple[int, int] | None,
+    beat: Beat = lambda done: None,
+) -> float:
     """Return the mean loss over validation cases, unaugmented, with random numbers fixed by the case's id."""
     trainee.net.eval()
     losses = []
     with torch.no_grad():
-        for index in indexes:
+        for done, index in enumerate(indexes):
+            beat(done)
             case = dataset.cases[index]
             native = (case.height, case.width)
             geometry = Geometry(native, grid or native)
@@ -136,6 +152,9 @@ class Training:
             except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
                 raise RuntimeError(f"{path} is of another training ({error}); remove it and run again") from error
             break
+        self.parts = max(trainee.parts, self.progress.parts[-1][1] if self.progress.parts else 1)
+        if self.parts > 1 and (not self.progress.parts or self.parts > self.progress.parts[-1][1]):
+            self.progress.parts.append([self.progress.step, self.parts])
         self.certificate = Certificate(**self.progress.certificate)  # type: ignore[arg-type]
 
     def _weights(self) -> dict[str, Tensor]:
@@ -147,6 +166,13 @@ class Training:
         return {name: copies[value.data_ptr(), value.shape] for name, value in state.items()}
 
     @property
+    def due(self) -> bool:
+        """Whether a validation is to follow on the last step."""
+        step, profile = self.progress.step, self.trainee.profile
+        seen = self.progress.rows[-1][0] if self.progress.rows else 0
+        return step != seen and (step % profile.validate_every == 0 or step == profile.steps)
+
+    @property
     def finished(self) -> bool:
         """Whether the steps are used up or the validation loss has stopped falling."""
         return self.progress.step >= self.trainee.profile.steps or self.progress.stale >= self.trainee.profile.patience
@@ -154,16 +180,22 @@ class Training:
     def step(self, batch: Batch) -> None:
         """Train on one batch."""
         device = self.trainee.device
-        image = torch.from_numpy(batch.images).to(device, non_blocking=True)
-        mask = torch.from_numpy(batch.masks).to(device, non_blocking=True)
-        loss = self.trainee.loss(image, mask, "step", batch.step)
+        images = torch.from_numpy(batch.images).to(device, non_blocking=True)
+        masks = torch.from_numpy(batch.masks).to(device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = torch.zeros((), device=device)
+        for part, (image, mask) in enumerate(zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)):
+            address = ("step", batch.step, part) if part else ("step", batch.step)
+            loss = self.trainee.loss(image, mask, *address) * (len(image) / len(images))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         self.optimiser.step()
         self.trainee.method.stepped(self.trainee.net)
-        self._losses.append(loss.detach())
+        self._losses.append(total)
         self.certificate.add(batch)
         self.progress.step += 1
+        if self.due:
+            self.progress.idle = idle(self.trainee.net)
         if len(self._losses) >= LOSS_INTERVAL:
             self._flush()
 
@@ -177,8 +209,7 @@ class Training:
             raise FloatingPointError(f"the training loss is {values[bad]} at step {step}; {self._last_good()}")
         if values:
             self.recent = math.fsum(values) / len(values)
-        self.progress.loss_sum += math.fsum(values)
-        self.progress.loss_steps += len(values)
+        self.progress.losses += values
 
     def _last_good(self) -> str:
         rate = self.optimiser.param_groups[0]["lr"]
@@ -194,13 +225,12 @@ class Training:
         progress = self.progress
         if not math.isfinite(lost):
             raise FloatingPointError(f"the validation loss is {lost} after step {progress.step}; {self._last_good()}")
-        progress.idle = idle(self.trainee.net)
         progress.stale += 1
         if lost < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale = lost, progress.step, 0
             self.best = self._weights()
-        mean = progress.loss_sum / progress.loss_steps
-        progress.loss_sum, progress.loss_steps = 0.0, 0
+        mean = math.fsum(progress.losses) / len(progress.losses)
+        progress.losses.clear()
         progress.heads.append(self.certificate.head())
         progress.rows.append([progress.step, f"{mean:.6g}", f"{lost:.6g}", f"{progress.seconds:.2f}"])
         with (self.work / "train.csv").open("w", newline="") as file:
@@ -228,7 +258,11 @@ class Training:
 
 
 def train(
-    trainee: Trainee, stream: Stream, validate: Callable[[], float], work: Path, report: Report = lambda status: None
+    trainee: Trainee,
+    stream: Stream,
+    validate: Callable[[Beat], float],
+    work: Path,
+    report: Report = lambda status: None,
 ) -> Progress:
     """Train until the steps are used up or the validation loss stops falling; leave the best weights in the network.
 
@@ -237,24 +271,34 @@ def train(
 
     Raises:
         FloatingPointError: The loss is no longer a number.
+        Interrupted: `report` or `validate` raised it; a checkpoint of the last step was written.
     """
     training = Training(trainee, work)
     profile, progress = trainee.profile, training.progress
     began, before = time.monotonic(), progress.seconds
     saved = began
     trainee.net.train()
-    for batch in stream.batches(progress.step, progress.step if training.finished else profile.steps):
-        training.step(batch)
-        due = progress.step % profile.validate_every == 0 or progress.step == profile.steps
-        if due:
-            training.validated(validate())
-        progress.seconds = before + time.monotonic() - began
-        if due or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            training.save()
-            saved = time.monotonic()
+
+    def tell(validated: int = 0) -> None:
         report({"phase": "train", "step": progress.step, "steps": profile.steps, "seconds": progress.seconds,
-                "loss": training.recent})  # fmt: skip
-        if training.finished:
-            break
+                "loss": training.recent, "validated": validated})  # fmt: skip
+
+    try:
+        if training.due:  # stopped in the middle of a validation
+            training.validated(validate(tell))
+        for batch in stream.batches(progress.step, progress.step if training.finished else profile.steps):
+            training.step(batch)
+            if looked := training.due:
+                training.validated(validate(tell))
+            progress.seconds = before + time.monotonic() - began
+            if looked or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                training.save()
+                saved = time.monotonic()
+            tell()
+            if training.finished:
+                break
+    except Interrupted:
+        training.save()
+        raise
     trainee.net.load_state_dict(training.best)
     return progress

@@ -49,7 +49,7 @@ def trainee(method: Method | None = None, **changes: object) -> Trainee:
 def fit(work: Path, subject: Trainee, report=lambda status: None):  # noqa: ANN001, ANN201
     work.mkdir(exist_ok=True)
     stream = Stream(DATA, range(5), GRID, 35, 2)
-    progress = train(subject, stream, lambda: validation_loss(subject, DATA, [5, 6], GRID), work, report)
+    progress = train(subject, stream, lambda _: validation_loss(subject, DATA, [5, 6], GRID), work, report)
     return progress, {k: v.clone() for k, v in subject.net.state_dict().items()}
 
 

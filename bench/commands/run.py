@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,14 @@ class Wish:
     correction: Literal["holm", "max-t"] = "holm"
     timeout: float | None = None
     """Seconds without progress after which a cell is killed."""
+    retry_failed: bool = False
+    launcher: Literal["local", "slurm", "ray"] = "local"
+    slurm: Mapping[str, str] = field(default_factory=dict)
+    """Options of sbatch, for the launcher slurm."""
+    address: str | None = None
+    """Of a Ray cluster that runs."""
+    gpus: float = 1.0
+    """GPUs of a cell, for the launcher ray."""
 
 
 def run(wish: Wish, console: Console) -> bool:
@@ -97,7 +105,7 @@ def execute(wish: Wish, console: Console) -> Done | None:
     if wish.dry_run:
         _print_plan(found, methods, profile, store, wish, jobs, console)
         return None
-    store.open()
+    store.open(profile)
     make_folder(wish.report / profile.name, "report", "--report")
     local.preload(sorted({module for method in built for module in method.needs}))
     console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
@@ -111,26 +119,51 @@ def execute(wish: Wish, console: Console) -> Done | None:
     if reference:
         store.declare(profile, reference[0], wish.correction, methods)
     store.remember(profile, matrix)
-    pending = [cell for cell in matrix if store.status(cell) != "done"]
-    failed = _launch(matrix, pending, store, wish, jobs, console)
-    return Done(profile, store, datasets, bool(pending), failed)
+    states = [store.status(cell) for cell in matrix]
+    failed = [cell for cell, state in zip(matrix, states, strict=True) if state == "failed"]
+    if wish.retry_failed:
+        for cell in failed:
+            store.forgive(cell)
+        failed = []
+    wanted = ("waiting", "failed") if wish.retry_failed else ("waiting",)
+    pending = [cell for cell, state in zip(matrix, states, strict=True) if state in wanted]
+    if failed:
+        console.print(f"{len(failed)} cells failed before and are left so; --retry-failed runs them again, bench "
+                      "status says why they failed.", soft_wrap=True, highlight=False)  # fmt: skip
+    failures = _launch(matrix, pending, len(failed), store, wish, jobs, console)
+    return Done(profile, store, datasets, bool(pending), failures)
 
 
 def _launch(
-    matrix: Sequence[Cell], pending: Sequence[Cell], store: Store, wish: Wish, jobs: int, console: Console
+    matrix: Sequence[Cell], pending: Sequence[Cell], failed: int, store: Store, wish: Wish, jobs: int, console: Console
 ) -> int:
-    """Run what is pending; return how many cells failed."""
+    """Run what is pending; return how many cells of the matrix have failed, those of earlier runs included."""
     if not pending:
-        console.print(f"All {len(matrix)} cells are finished already; nothing to run.")
-        return 0
-    console.print(f"{len(matrix)} cells, {len(pending)} to run, {jobs} at a time on {wish.device}.", highlight=False)
-    with Board(console, store, len(matrix), len(matrix) - len(pending)) as board:
+        console.print(f"All {len(matrix) - failed} cells are finished already; nothing to run.")
+        return failed
+    where = {"local": f"{jobs} at a time", "slurm": "by Slurm", "ray": "by Ray"}[wish.launcher]
+    console.print(f"{len(matrix)} cells, {len(pending)} to run, {where} on {wish.device}.", highlight=False)
+    with Board(console, store, len(matrix), len(matrix) - len(pending) - failed, failed) as board:
         try:
-            local.run(pending, store, jobs, wish.device, board.watch, board.ended, wish.timeout)
+            _launcher(wish, pending, store, jobs, board)
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on where this one was.")
             raise
     return board.failed
+
+
+def _launcher(wish: Wish, cells: Sequence[Cell], store: Store, jobs: int, board: Board) -> None:
+    """Run cells where the wish says."""
+    if wish.launcher == "slurm":
+        from bench.launch import slurm
+
+        slurm.run(cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.slurm)
+    elif wish.launcher == "ray":
+        from bench.launch import ray
+
+        ray.run(cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.address, wish.gpus)
+    else:
+        local.run(cells, store, jobs, wish.device, board.watch, board.ended, wish.timeout)
 
 
 def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh: bool) -> None:

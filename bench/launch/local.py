@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from bench import lease
 from bench.config import Cell
-from bench.store import BusyError, Store, last_line
+from bench.launch import POLL_SECONDS, Ended, Watch
+from bench.launch.worker import BUSY, STOPPED, work
+from bench.store import Store, last_line
 
-POLL_SECONDS = 0.5
-Watch = Callable[[Sequence[Cell]], None]
-Ended = Callable[[Cell, str], None]
-
-
-BUSY = 3
-"""Exit code of a cell that another run is at work on."""
+LEAVE_SECONDS = 8.0
+"""How long a cell that is told to stop may take to write its checkpoint."""
 
 
 def preload(modules: Sequence[str] = ()) -> None:
@@ -35,40 +32,18 @@ def preload(modules: Sequence[str] = ()) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.cell", *modules])
 
 
-def _child(cell_json: str, root: str, device: str) -> None:
-    """Run one cell in its own process; keep its output and, if it fails, its traceback."""
-    from bench.cell import run_cell
+@dataclass
+class Attempt:
+    """A cell's process."""
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
-    cell, store = Cell.from_json(cell_json), Store(Path(root))
-    noted = 0.0
-
-    def report(status: dict[str, object]) -> None:
-        nonlocal noted
-        if time.monotonic() - noted > POLL_SECONDS:
-            noted = time.monotonic()
-            store.note(cell, status)
-
-    try:
-        with store.at_work(cell) as work, (work / "log.txt").open("a", buffering=1) as log:
-            os.dup2(log.fileno(), sys.stdout.fileno())
-            os.dup2(log.fileno(), sys.stderr.fileno())
-            try:
-                run_cell(cell, store, work, device, report)
-            except Exception:
-                store.fail(cell, traceback.format_exc())
-                sys.exit(1)
-    except BusyError:
-        sys.exit(BUSY)
-
-
-def _end_with_launcher() -> None:
-    """End this process when the launcher is gone: a cell that ran on could meet its own successor."""
-    launcher = multiprocessing.parent_process()
-    if launcher:
-        launcher.join()
-        os.kill(os.getpid(), signal.SIGKILL)
+    cell: Cell
+    process: BaseProcess
+    memory_kills: int
+    """How often the kernel had run out of memory when it began."""
+    began: float = field(default_factory=time.monotonic)
+    note: dict[str, Any] | None = None
+    """The last sign of progress, and since when it has not changed."""
+    since: float = field(default_factory=time.monotonic)
 
 
 def run(
@@ -76,78 +51,108 @@ def run(
     store: Store,
     jobs: int,
     device: str,
-    watch: Watch,
-    ended: Ended,
+    watch: Watch = lambda running, elsewhere: None,
+    ended: Ended = lambda cell, reason: None,
     timeout: float | None = None,
 ) -> None:
-    """Run cells, `jobs` at a time; a cell that dies costs only itself.
+    """Run cells, `jobs` at a time; a cell that dies costs only itself, one that another run holds is waited for.
 
     Args:
         cells: What is still to do.
         store: Where results go.
         jobs: Processes at once.
         device: A PyTorch device.
-        watch: Called about twice a second with the cells at work.
-        ended: Called with a cell and why it failed, empty if it did not.
+        watch: Shows the state.
+        ended: Is told of each cell.
         timeout: Seconds without a sign of progress after which a cell is killed; None waits for ever.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the cells were stopped, and go on from their checkpoints next time.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the cells left checkpoints, and go on from there next time.
     """
     context = multiprocessing.get_context("forkserver")
-    root = str(store.root.resolve())  # the server's children start in another folder
-    waiting = list(cells)
-    began: dict[int, float] = {}
-    signs: dict[int, tuple[dict[str, Any], float]] = {}
+    waiting, elsewhere, leases = list(cells), list[Cell](), lease.Watch()
     taken: dict[str, list[float]] = {}
-    running: dict[int, tuple[BaseProcess, Cell]] = {}
+    running: dict[int, Attempt] = {}
+    with _asked_to_stop() as asked:
+        try:
+            while waiting or running or elsewhere:
+                if asked:
+                    raise KeyboardInterrupt
+                if not waiting:
+                    waiting, elsewhere = elsewhere, []
+                while waiting and len(running) < jobs:
+                    cell = _next(waiting, taken)
+                    if store.status(cell) != "waiting":  # another run has ended it meanwhile
+                        ended(cell, last_line(error) if (error := store.error(cell)) else "")
+                    elif (after := store.free(cell, leases)) is None:
+                        elsewhere.append(cell)
+                    else:
+                        words = cell.to_json(), str(store.root.resolve()), device, after  # it starts in another folder
+                        process: BaseProcess = context.Process(target=work, args=words)
+                        process.start()
+                        running[process.sentinel] = Attempt(cell, process, _memory_kills())
+                if running:
+                    wait(list(running), timeout=POLL_SECONDS)
+                elif elsewhere:
+                    time.sleep(POLL_SECONDS)
+                if timeout is not None:
+                    _kill_silent(running.values(), store, timeout)
+                for sentinel in [s for s, attempt in running.items() if attempt.process.exitcode is not None]:
+                    attempt = running.pop(sentinel)
+                    if attempt.process.exitcode in (BUSY, STOPPED):
+                        elsewhere.append(attempt.cell)
+                    else:
+                        taken.setdefault(attempt.cell.method, []).append(time.monotonic() - attempt.began)
+                        ended(attempt.cell, _reason(attempt, store))
+                watch([attempt.cell for attempt in running.values()], len(elsewhere))
+        finally:
+            stop([attempt.process for attempt in running.values()])
+
+
+def stop(processes: Sequence[BaseProcess]) -> None:
+    """Have cells write their checkpoints and end; kill those that do not in time."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + LEAVE_SECONDS
+    for process in processes:
+        process.join(timeout=max(0.0, deadline - time.monotonic()))
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Yield a list that is no longer empty once SIGINT or SIGTERM has come.
+
+    An exception raised by a signal may be swallowed where it strikes (in a finaliser, say): a note is not. A signal
+    that whoever started the run has it ignore (as a shell does for SIGINT in the background) stays ignored.
+    """
     asked: list[int] = []
-    # An exception raised by a signal may be swallowed where it strikes (in a finaliser, say): a note is not.
-    # A signal that whoever started the run has it ignore (as a shell does for SIGINT in the background) stays ignored.
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
     handlers = {number: signal.signal(number, lambda *_: asked.append(1)) for number in numbers}
     try:
-        while waiting or running:
-            if asked:
-                raise KeyboardInterrupt
-            while waiting and len(running) < jobs:
-                cell = _next(waiting, taken)
-                process: BaseProcess = context.Process(target=_child, args=(cell.to_json(), root, device))
-                process.start()
-                running[process.sentinel] = (process, cell)
-                began[process.sentinel] = time.monotonic()
-            wait(list(running), timeout=POLL_SECONDS)
-            if timeout is not None:
-                _kill_silent(running, signs, store, timeout)
-            for sentinel in [s for s, (process, _) in running.items() if process.exitcode is not None]:
-                ended_process, cell = running.pop(sentinel)
-                taken.setdefault(cell.method, []).append(time.monotonic() - began.pop(sentinel))
-                ended(cell, _reason(ended_process, cell, store))
-            watch([cell for _, cell in running.values()])
+        yield asked
     finally:
-        for process, _ in running.values():
-            process.terminate()
-        for process, _ in running.values():
-            process.join(timeout=10)
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _kill_silent(
-    running: Mapping[int, tuple[BaseProcess, Cell]],
-    signs: dict[int, tuple[dict[str, Any], float]],
-    store: Store,
-    timeout: float,
-) -> None:
+def _kill_silent(attempts: Collection[Attempt], store: Store, timeout: float) -> None:
     """Kill cells whose note has not changed for so long; by a clock that nobody sets."""
     now = time.monotonic()
-    for sentinel, (process, cell) in running.items():
-        note = store.progress(cell)
-        before, since = signs.get(sentinel, (None, now))
-        signs[sentinel] = (note, since if note == before else now)
-        if now - signs[sentinel][1] > timeout and process.exitcode is None:
-            store.fail(cell, f"TimeoutError: no sign of progress for {timeout:g} s (--timeout), so it was killed\n")
-            process.kill()
+    for attempt in attempts:
+        note = store.progress(attempt.cell)
+        if note != attempt.note:
+            attempt.note, attempt.since = note, now
+        elif now - attempt.since > timeout and attempt.process.exitcode is None:
+            attempt.process.kill()
+            attempt.process.join()
+            store.fail(
+                attempt.cell, f"TimeoutError: no sign of progress for {timeout:g} s (--timeout), so it was killed\n"
+            )
 
 
 def _next(waiting: list[Cell], taken: Mapping[str, Sequence[float]]) -> Cell:
@@ -163,19 +168,36 @@ def _next(waiting: list[Cell], taken: Mapping[str, Sequence[float]]) -> Cell:
     return chosen
 
 
-def _reason(process: BaseProcess, cell: Cell, store: Store) -> str:
+def _reason(attempt: Attempt, store: Store) -> str:
     """Return why a cell failed, empty if it did not; a process that died without a word is given one."""
-    if process.exitcode == 0:
+    if attempt.process.exitcode == 0:
         return ""
-    if process.exitcode == BUSY:
-        return "another run is at work on it"
-    if not store.error(cell):
-        code = process.exitcode or 0
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        hint = "; the system may be out of memory, try --jobs 1" if code == -signal.SIGKILL else ""
-        reason = f"the cell's process ended without a result: {how}{hint}"
+    if not store.error(attempt.cell):
+        reason = _how(attempt.process.exitcode or 0, _memory_kills() > attempt.memory_kills)
         try:
-            store.fail(cell, f"{reason}\n")
+            store.fail(attempt.cell, f"{reason}\n")
         except OSError as error:
             return f"{reason} ({error})"
-    return last_line(store.error(cell))
+    return last_line(store.error(attempt.cell))
+
+
+def _how(code: int, memory: bool) -> str:
+    """Return how a process ended that left no error."""
+    if code >= 0:
+        return f"the cell's process ended without a result: exit code {code}"
+    name = signal.Signals(-code).name
+    if name == "SIGKILL":
+        why = "the machine was out of memory; try --jobs 1" if memory else "by hand, or by what limits its memory"
+        return f"the cell's process was killed by SIGKILL: {why}"
+    if name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"):
+        return f"the cell's process crashed in native code ({name}); its stack is in log.txt"
+    return f"the cell's process was killed by {name}"
+
+
+def _memory_kills() -> int:
+    """Return how many processes the kernel has killed for lack of memory; 0 where it does not say."""
+    try:
+        words = Path("/proc/vmstat").read_text().split()
+        return int(words[words.index("oom_kill") + 1])
+    except (OSError, ValueError):
+        return 0

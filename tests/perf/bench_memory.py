@@ -48,7 +48,7 @@ def run(steps: int, folder: Path) -> None:
 
     profile = replace(load_profile("smoke"), steps=steps, validate_every=25, patience=steps)
     store = Store(folder / str(steps))
-    store.open()
+    store.open(profile)
     found = plan.find(["mr"], None, profile)
     refs = [plan.prepare(each, 1, lambda *_: None) for each in found]
     cell = plan.cells(profile, refs, ["unet:width=4"], store, Scheme(), 1)[0]

@@ -157,14 +157,14 @@ def trained(folder: Path) -> Subject:
     """Train Verdiff-Net as a cell of the cpu profile is trained."""
     profile = load_profile("cpu")
     store = Store(folder / "store")
-    store.open()
+    store.open(profile)
     refs = [plan.prepare(found, 1, lambda *_: None) for found in plan.find([DATASET], None, profile)]
     cell = plan.cells(profile, refs, ["verdiff"], store, Scheme(), 1)[0]
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
     trainee = _build(cell, data, torch.device("cpu"))
     stream = Stream(dataset, data.train, data.grid, cell.seed, profile.batch)
-    train(trainee, stream, lambda: validation_loss(trainee, dataset, data.validation, data.grid), folder)
+    train(trainee, stream, lambda _: validation_loss(trainee, dataset, data.validation, data.grid), folder)
     trainee.net.eval()
     chosen = np.linspace(0, len(data.test) - 1, min(IMAGES, len(data.test))).round().astype(int)
     return Subject(trainee, data, [data.test[i] for i in chosen])

@@ -157,7 +157,7 @@ def checkpoint(what: str, subject: Trainee, batch: Batch, step: list[float]) -> 
         training = Training(subject, Path(work))
         training.step(batch)
         for attempt in range(REPEATS):
-            training.progress.loss_steps = 1
+            training.progress.losses.append(0.0)
             start = time.perf_counter()
             training.validated(-float(attempt))
             training.save()

@@ -1,0 +1,165 @@
+"""Leases: one process at work on a folder, among hosts that share a disk; no lock manager and no common clock.
+
+The holder is who wrote the file `lease-<n>` of the highest n. A lease is taken by creating the next one, which a file
+system grants once (O_EXCL). The holder changes its file every few seconds. On its own machine it is dead when its
+process is; elsewhere, when its file has not changed for `STALE_SECONDS` of the observer's own monotonic clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 90.0
+_BEAT = 12
+"""Digits of the count of beats, the first line of a lease."""
+
+
+class BusyError(Exception):
+    """Somebody else holds the lease."""
+
+
+@dataclass
+class Watch:
+    """What an observer has seen of leases, and since when they have not changed."""
+
+    seen: dict[Path, tuple[str, float]] = field(default_factory=dict)
+
+    def free(self, folder: Path) -> int | None:
+        """Return the number of the folder's last lease, 0 if there was none; None while somebody holds it."""
+        path = _last(folder)
+        if path is None:
+            return 0
+        text = _read(path)
+        if _dead(text) is None:
+            before, since = self.seen.get(path, ("", 0.0))
+            if text != before:
+                self.seen[path] = text, time.monotonic()
+            dead = text == before and time.monotonic() - since > STALE_SECONDS
+        else:
+            dead = bool(_dead(text))
+        return _number(path) if dead else None
+
+
+@contextmanager
+def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
+    """Hold a folder's lease.
+
+    Args:
+        folder: A folder that exists.
+        after: The lease that was found free (`Watch.free`); the next one is taken.
+        lost: Called from another thread where the lease was taken over: this process was taken for dead. A folder that
+            was renamed, its work being finished, is not lost.
+
+    Raises:
+        BusyError: Somebody else was quicker, or the folder is gone.
+    """
+    path = folder / f"lease-{after + 1:06}"
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except (FileExistsError, FileNotFoundError):
+        raise BusyError(str(path)) from None
+    ended = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not ended.wait(BEAT_SECONDS):
+            try:
+                last = _last(folder)
+                if last and _number(last) > after + 1:
+                    lost()
+                    return
+                count += 1
+                os.pwrite(handle, f"{count:0{_BEAT}}".encode(), 0)
+            except OSError:
+                continue  # the next beat may reach the disk
+
+    try:
+        os.write(handle, f"{0:0{_BEAT}}\n{json.dumps(_self())}\n".encode())
+        for old in folder.glob("lease-*"):
+            if _number(old) <= after:
+                old.unlink(missing_ok=True)
+        threading.Thread(target=beat, daemon=True).start()
+        yield
+    finally:
+        ended.set()
+        os.close(handle)
+        path.unlink(missing_ok=True)
+
+
+def looks_held(folder: Path) -> bool:
+    """Return whether a folder's lease looks held at a glance: by a process that lives, or that wrote a moment ago."""
+    path = _last(folder)
+    if path is None:
+        return False
+    dead = _dead(_read(path))
+    return abs(time.time() - path.stat().st_mtime) < STALE_SECONDS if dead is None else not dead
+
+
+def _last(folder: Path) -> Path | None:
+    """Return the lease of the highest number; None where there is none, or no folder."""
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith("lease-")]  # noqa: PTH208 - one call a cell
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return folder / max(names) if names else None
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("lease-"))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _dead(text: str) -> bool | None:
+    """Return whether a lease's holder is dead; None where this machine cannot know."""
+    try:
+        holder = json.loads(text[_BEAT:])
+        machine, pid, started = holder["machine"], holder["pid"], holder["started"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if machine != _machine():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return bool(started != _started(pid))
+
+
+def _self() -> dict[str, object]:
+    return {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _machine() -> str:
+    """Return a name of what process numbers are unique in: the host since it was started, and its container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()}/{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - no path
+    except OSError:
+        return platform.node()
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, so that a number that is used again is seen; empty where nobody knows."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    words = stat.rpartition(")")[2].split()
+    return "zombie" if words[0] == "Z" else words[19]
