@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,26 @@ from typing import Any
 import torch
 
 KEPT = 2
+FULL = 1 << 20
+"""Bytes under which a disk on which a write has failed is taken to be full."""
 
 
 def write(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write a checkpoint whole or not at all; return its file."""
+    """Write a checkpoint whole or not at all; return its file.
+
+    Raises:
+        OSError: The disk is full, or cannot be written.
+    """
     beside = folder / ".checkpoint.pt"
-    with beside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        full = shutil.disk_usage(folder).free < FULL  # PyTorch hides why a write failed
+        beside.unlink()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside)) if full else error from None
     path = folder / f"checkpoint-{step:08}-{_digest(beside)}.pt"
     beside.replace(path)
     for old in _files(folder)[KEPT:]:

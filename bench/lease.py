@@ -31,7 +31,7 @@ class BusyError(Exception):
 class Watch:
     """What an observer has seen of leases, and since when they have not changed."""
 
-    seen: dict[Path, tuple[str, float]] = field(default_factory=dict)
+    seen: dict[Path, tuple[str | None, float]] = field(default_factory=dict)
 
     def free(self, folder: Path) -> int | None:
         """Return the number of the folder's last lease, 0 if there was none; None while somebody holds it."""
@@ -40,10 +40,10 @@ class Watch:
             return 0
         text = _read(path)
         if _dead(text) is None:
-            before, since = self.seen.get(path, ("", 0.0))
-            if text != before:
-                self.seen[path] = text, time.monotonic()
-            dead = text == before and time.monotonic() - since > STALE_SECONDS
+            now = time.monotonic()
+            before, since = self.seen.get(path, (None, now))
+            self.seen[path] = text, since if text == before else now
+            dead = now - self.seen[path][1] > STALE_SECONDS
         else:
             dead = bool(_dead(text))
         return _number(path) if dead else None

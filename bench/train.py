@@ -41,7 +41,7 @@ def generator(device: torch.device, *parts: object) -> torch.Generator:
     return torch.Generator(device).manual_seed(derive(*parts))
 
 
-class Interrupted(Exception):  # noqa: N818 - no error
+class Interrupted(BaseException):
     """The cell was told to stop: whoever holds something worth keeping writes it down and lets this pass."""
 
 

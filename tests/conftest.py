@@ -15,6 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.user import bench, plugin  # noqa: F401 - fixtures of all tests
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads that wait for each other only cost
 
 SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,109 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import cli, registry
+from bench import registry
 from bench.data import cache
 from bench.method import Task
+from tests.user import RESULTS, Bench, digests
 
 Make = Callable[..., Path]
-
-PLUGIN = '''
-import os, signal, time
-from dataclasses import dataclass
-from torch import nn
-from bench.method import Answer, Method
-from bench.options import option
-
-@dataclass(frozen=True)
-class Faulty(Method):
-    """Fails in the way that its option says."""
-    in_all = False
-    how: str = option("raise", "how it fails", choices=("raise", "kill", "hang", "shape", "rows"))
-    calm: bool = option(False, "does nothing")
-    title = "Faulty"
-    source = "tests"
-
-    def build(self, task):
-        if self.how == "raise":
-            raise RuntimeError("no such luck")
-        return nn.Conv2d(1, 1, 1)
-
-    def loss(self, net, image, mask, rng):
-        if self.how == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.how == "hang":
-            time.sleep(600)
-        return super().loss(net, image, mask, rng)
-
-    def predict(self, net, image, rng):
-        return image[..., :5]
-
-    def answer(self, net, image, rng):
-        return Answer(image, extras={"other": image}) if self.how == "rows" else super().answer(net, image, rng)
-'''
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that acts as an installed package with a method that fails."""
-    folder = tmp_path_factory.mktemp("plugin")
-    (folder / "faulty_plugin.py").write_text(PLUGIN)
-    info = folder / "faulty-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[verdiff_bench.methods]\nfaulty = faulty_plugin:Faulty\n")
-    return folder
-
-
-class Bench:
-    """Calls the command line in an empty folder of its own."""
-
-    def __init__(self, home: Path, plugin: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
-        self.home, self.plugin, self.capsys, self.patch = home, plugin, capsys, patch
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start the command as a process, to be killed."""
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's tests inherit it ignored
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.plugin), *sys.path])}
-        return subprocess.Popen([sys.executable, "-m", "bench.cli", *words], cwd=self.home, env=env, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        """Call the command in this process; return what it printed, errors last."""
-        self.patch.setattr(sys, "argv", ["bench", *words])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = self.capsys.readouterr()
-        assert (left.value.code or 0) == code, out + err
-        return out if code == 0 else out + err
-
-    def run(self, data: Path, methods: str = "unet", *words: str, code: int = 0) -> str:
-        return self("run", "--methods", methods, "--datasets", "mr", "--data", str(data), "--profile", "smoke", *words,
-                    code=code)  # fmt: skip
-
-    def cell(self, method: str = "unet", label: str = "f0-s35") -> Path:
-        return next((self.home / "results" / "smoke").glob(f"mr@real-*/{method}/{label}"))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.chdir(home)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # results are bit-identical on the CPU alone
-    monkeypatch.syspath_prepend(plugin)
-    registry._entries.cache_clear()
-    yield Bench(home, plugin, capsys, monkeypatch)
-    registry._entries.cache_clear()
-
-
-def digests(root: Path, *patterns: str) -> dict[str, str]:
-    files = sorted(path for pattern in patterns for path in root.rglob(pattern) if path.is_file())
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
 
 
 def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(bench: Bench, slices: Make) -> None:
@@ -161,87 +58,6 @@ def test_jobs_do_not_change_a_result(bench: Bench, slices: Make) -> None:
     assert digests(bench.home / "one", *RESULTS) == digests(bench.home / "two", *RESULTS)
     reports = ("table1-*", "figure8-*")  # the ledger holds times
     assert digests(bench.home / "report-one", *reports) == digests(bench.home / "report-two", *reports)
-
-
-@pytest.mark.parametrize("killed", ["launcher and cells", "launcher alone"])
-def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
-    bench: Bench, slices: Make, tmp_path: Path, killed: str
-) -> None:
-    data = slices()
-    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
-    profile = tmp_path / "long.toml"
-    profile.write_text(text.replace("steps = 4", "steps = 300").replace("patience = 2", "patience = 999"))
-    words = ("run", "--methods", "unet", "--datasets", "mr", "--data", str(data), "--profile", str(profile))
-    bench(*words, "--out", "whole")
-    process = bench.start(*words, "--out", "killed")
-    checkpoints = bench.home / "killed"
-    deadline = time.monotonic() + 120
-    while not list(checkpoints.rglob("checkpoint-*.pt")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for pid in [*(_children(process.pid) if killed == "launcher and cells" else []), process.pid]:
-        os.kill(pid, signal.SIGKILL)
-    process.communicate()
-    assert not list(checkpoints.rglob("cell.json"))
-    bench(*words, "--out", "killed")
-    assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_stop_in_a_line_and_code_130(bench: Bench, slices: Make, number: int) -> None:
-    data = str(slices())
-    words = ("run", "--methods", "unet", "--datasets", "mr", "--data", data, "--profile", "paper", "--device", "cpu")
-    process = bench.start(*words)
-    deadline = time.monotonic() + 120
-    while not list(bench.home.rglob("status.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, out
-    assert "goes on where this one was" in out
-    assert "Traceback" not in out
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            words = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(words[1]) == pid:
-            found += [*_children(int(stat.parent.name)), int(stat.parent.name)]
-    return found
-
-
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("raise", "RuntimeError: no such luck"),
-        ("kill", "killed by SIGKILL"),
-        ("shape", "predict gave shape"),
-        ("rows", "predict gave the rows ['other'], declared are []"),
-    ],
-)
-def test_a_failing_cell_keeps_its_reason_and_the_rest_goes_on(
-    bench: Bench, slices: Make, how: str, reason: str
-) -> None:
-    data = slices()
-    out = bench.run(data, f"faulty:how={how},unet", code=1)
-    assert reason in out
-    assert "| U-Net |" in out
-    assert "| failed |" in out
-    kept = bench.cell(f"faulty,how={how}", "f0-s35.part") / "error.txt"
-    assert reason in kept.read_text()
-    assert "1 to run" in bench.run(data, f"faulty:how={how},unet", code=1)
-
-
-def test_a_cell_that_hangs_is_killed_and_the_rest_goes_on(bench: Bench, slices: Make) -> None:
-    out = bench.run(slices(), "faulty:how=hang,unet", "--timeout", "25", code=1)
-    assert "no sign of progress for 25 s (--timeout), so it was killed" in out
-    assert "| U-Net |" in out
-    told = bench("status")
-    assert "2 cells: 1 done, 1 failed" in told
-    assert "no sign of progress for 25 s" in told
 
 
 def test_folds_and_seeds_are_axes(bench: Bench, slices: Make) -> None:
@@ -302,20 +118,6 @@ def test_a_dataset_named_twice_is_run_once(bench: Bench, slices: Make) -> None:
     assert "1 cells, 1 to run" in out
 
 
-def test_a_cell_that_another_run_is_at_work_on_is_left_alone(bench: Bench, slices: Make) -> None:
-    data = slices()
-    bench.run(data)
-    folder = bench.cell()
-    work = folder.with_name("f0-s35.part")
-    folder.rename(work)
-    with (work / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        before = sorted(work.iterdir())
-        assert "another run is at work on it" in bench.run(data, code=1)
-        assert sorted(work.iterdir()) == before
-    bench.run(data)
-
-
 def test_a_damaged_cache_is_found_before_anything_trains(bench: Bench, slices: Make) -> None:
     data = slices()
     bench("data", "list", "--datasets", "mr", "--data", str(data))
@@ -342,7 +144,7 @@ def test_an_edited_protocol_never_overwrites(bench: Bench, slices: Make, tmp_pat
     profile.write_text(text)
     bench(*words)
     profile.write_text(text.replace("steps = 4", "steps = 5"))
-    assert "was made under another protocol" in bench(*words, code=2)
+    assert "was made under another profile of the same name (its steps differ)" in bench(*words, code=2)
 
 
 def _one_value(data: Path) -> None:

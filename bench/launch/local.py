@@ -16,12 +16,9 @@ from typing import Any
 
 from bench import lease
 from bench.config import Cell
-from bench.launch import POLL_SECONDS, Ended, Watch
+from bench.launch import LEAVE_SECONDS, POLL_SECONDS, Ended, Watch
 from bench.launch.worker import BUSY, STOPPED, work
 from bench.store import Store, last_line
-
-LEAVE_SECONDS = 8.0
-"""How long a cell that is told to stop may take to write its checkpoint."""
 
 
 def preload(modules: Sequence[str] = ()) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.config import Cell
 from bench.errors import UsageError
-from bench.launch import Ended, Watch, remote
+from bench.launch import LEAVE_SECONDS, Ended, Watch, remote
 from bench.launch.remote import stoppable
 from bench.store import Store
 
@@ -66,10 +66,12 @@ def run(
         with stoppable():
             submit(cells)
             remote.follow(cells, store, gone, submit, watch, ended)
-    finally:
+    except BaseException:
         for ref in tasks.values():
             ray.cancel(ref)  # KeyboardInterrupt in its worker: the cell writes its checkpoint
-        ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=ANSWER_SECONDS)
+        ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=LEAVE_SECONDS)
+        raise
+    finally:
         ray.shutdown()
 
 

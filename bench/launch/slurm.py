@@ -100,8 +100,9 @@ def run(
         with stoppable():
             submit(cells)
             remote.follow(cells, store, gone, submit, watch, ended)
-    finally:
-        _cancel(names)
+    except BaseException:
+        _cancel(names)  # their cells write checkpoints
+        raise
 
 
 def _executor(

@@ -1,0 +1,148 @@
+"""The launchers of clusters: a real Slurm where one runs, and a Ray that starts here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.test_survive import until, words
+from tests.user import RESULTS, Bench, children, digests, long_profile
+
+Make = Callable[..., Path]
+
+
+def _slurm_answers() -> bool:
+    return bool(shutil.which("sinfo")) and subprocess.run(["sinfo", "-h"], capture_output=True).stdout != b""
+
+
+LAUNCHERS = [
+    pytest.param("slurm", marks=[pytest.mark.slurm, pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")]),
+    pytest.param("ray", marks=[]),
+]
+
+
+@pytest.fixture
+def matrix(slices: Make, tmp_path: Path) -> tuple[str, ...]:
+    """Return the words of a matrix of four cells that take seconds each."""
+    return (*words(slices(), long_profile(tmp_path, 120), "unet,fcn"), "--folds", "2")
+
+
+@pytest.fixture(autouse=True)
+def _ray(request: pytest.FixtureRequest) -> None:
+    if "ray" in request.node.name:
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'verdiff-bench[ray]'")
+
+
+def arguments(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def workers(launcher: str) -> list[int]:
+    """Return the processes that run a cell for a cluster: those that forked its server."""
+    mine = {"slurm": "submitit", "ray": "ray::"}[launcher]
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in found if mine in arguments(pid) and any("forkserver" in arguments(c) for c in children(pid))]
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_another_launcher_gives_the_same_bytes(bench: Bench, matrix: tuple[str, ...], launcher: str) -> None:
+    bench(*matrix, "--out", "here", "--report", "report-here")
+    done = bench.start(*matrix, "--out", "there", "--report", "report-there", "--launcher", launcher)
+    out, _ = done.communicate(timeout=300)
+    assert done.returncode == 0, out
+    assert "4 cells, 4 to run, by " in out
+    assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)
+    tables = ("table1-*", "figure8-*")
+    assert digests(bench.home / "report-here", *tables) == digests(bench.home / "report-there", *tables)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_worker_that_is_killed_loses_one_attempt_of_one_cell(
+    bench: Bench, matrix: tuple[str, ...], launcher: str
+) -> None:
+    bench(*matrix, "--out", "here")
+    process = bench.start(*matrix, "--out", "there", "--launcher", launcher)
+    until(lambda: list((bench.home / "there").rglob("checkpoint-*.pt")) and workers(launcher))
+    os.kill(workers(launcher)[0], signal.SIGKILL)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_ctrl_c_takes_the_cells_back(bench: Bench, slices: Make, tmp_path: Path, launcher: str) -> None:
+    run = words(slices(), long_profile(tmp_path, 3000), "unet,fcn")
+    process = bench.start(*run, "--launcher", launcher)
+    until(lambda: list(bench.home.rglob("checkpoint-*.pt")))
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert time.monotonic() - asked < 10
+    assert "goes on where this one was" in out
+    until(lambda: "running" not in bench("status").splitlines()[0], 30)
+    assert not list(bench.home.rglob("error.txt"))
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")
+@pytest.mark.parametrize("how", [["scontrol", "requeue"], ["scancel", "--signal=USR2"]])
+def test_what_slurm_takes_back_is_queued_again_and_goes_on(
+    bench: Bench, matrix: tuple[str, ...], how: list[str]
+) -> None:
+    """By a pre-emption, and by the signal that comes before the end of a task's time."""
+    bench(*matrix, "--out", "here")
+    process = bench.start(*matrix, "--out", "there", "--launcher", "slurm", "--jobs", "1")
+    until(lambda: list((bench.home / "there").rglob("checkpoint-*.pt")))
+    task = subprocess.run(["squeue", "-h", "-t", "R", "-o", "%A"], capture_output=True, text=True, check=True)
+    subprocess.run([*how, task.stdout.split()[0]], check=True)
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, out
+    assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)
+    logs = "".join(path.read_text() for path in (bench.home / "there" / "slurm").rglob("*log.out"))
+    assert logs.count("Starting with") >= 5
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")
+def test_a_partition_that_is_not_there_is_one_line(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet,fcn", "--launcher", "slurm", "--slurm", "partition=nowhere", code=2)
+    assert "Slurm refused the cells: " in out
+    assert "nvalid partition" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--launcher", "ray", "--address", "127.0.0.1:9"), "no Ray answers at --address 127.0.0.1:9"),
+        (("--launcher", "ray", "--address", "nowhere"), "expected HOST:PORT"),
+        (("--launcher", "slurm", "--slurm", "partition"), "expected KEY=VALUE"),
+    ],
+)
+def test_wrong_use_is_one_line(bench: Bench, slices: Make, option: tuple[str, ...], message: str) -> None:
+    if "ray" in option:
+        pytest.importorskip("ray", reason="Ray is not installed")
+    out = bench.run(slices(), "unet", *option, code=2)
+    assert message in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(("launcher", "package", "module"), [("ray", "Ray", "ray"), ("slurm", "submitit", "submitit")])
+def test_an_extra_that_is_not_installed_is_named(
+    bench: Bench, slices: Make, monkeypatch: pytest.MonkeyPatch, launcher: str, package: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    out = bench.run(slices(), "unet", "--launcher", launcher, code=2)
+    assert f"--launcher {launcher} needs {package}: pip install 'verdiff-bench[{launcher}]'" in out

@@ -1,0 +1,141 @@
+"""`bench` as a user calls it, with a method that fails in every way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli, registry
+
+PLUGIN = '''
+import ctypes, os, signal, time
+from dataclasses import dataclass
+import torch
+from torch import nn
+from bench.method import Answer, Method
+from bench.options import option
+
+@dataclass(frozen=True)
+class Faulty(Method):
+    """Fails in the way that its option says."""
+    in_all = False
+    how: str = option("raise", "how it fails", choices=("raise", "kill", "crash", "hang", "memory", "shape", "rows"))
+    calm: bool = option(False, "does nothing")
+    title = "Faulty"
+    source = "tests"
+
+    def build(self, task):
+        if self.how == "raise":
+            raise RuntimeError("no such luck")
+        return nn.Conv2d(1, 1, 1)
+
+    def loss(self, net, image, mask, rng):
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "crash":
+            ctypes.string_at(0)
+        if self.how == "hang":
+            time.sleep(600)
+        if self.how == "memory" and len(image) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return super().loss(net, image, mask, rng)
+
+    def predict(self, net, image, rng):
+        return super().predict(net, image, rng) if self.how == "memory" else image[..., :5]
+
+    def answer(self, net, image, rng):
+        return Answer(image, extras={"other": image}) if self.how == "rows" else super().answer(net, image, rng)
+'''
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that acts as an installed package with a method that fails."""
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "faulty_plugin.py").write_text(PLUGIN)
+    info = folder / "faulty-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[verdiff_bench.methods]\nfaulty = faulty_plugin:Faulty\n")
+    return folder
+
+
+class Bench:
+    """Calls the command line in an empty folder of its own."""
+
+    def __init__(self, home: Path, plugin: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self.home, self.plugin, self.capsys, self.patch = home, plugin, capsys, patch
+
+    def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start the command as a process, to be killed; `before` are words of a command that starts it."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's tests inherit it ignored
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.plugin), *sys.path])}
+        return subprocess.Popen([*before, sys.executable, "-m", "bench.cli", *words], cwd=self.home, env=env, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """Call the command in this process; return what it printed, errors last."""
+        self.patch.setattr(sys, "argv", ["bench", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = self.capsys.readouterr()
+        assert (left.value.code or 0) == code, out + err
+        return out if code == 0 else out + err
+
+    def run(self, data: Path, methods: str = "unet", *words: str, code: int = 0) -> str:
+        return self("run", "--methods", methods, "--datasets", "mr", "--data", str(data), "--profile", "smoke", *words,
+                    code=code)  # fmt: skip
+
+    def cell(self, method: str = "unet", label: str = "f0-s35") -> Path:
+        return next((self.home / "results" / "smoke").glob(f"mr@real-*/{method}/{label}"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # results are bit-identical on the CPU alone
+    monkeypatch.syspath_prepend(plugin)
+    registry._entries.cache_clear()
+    yield Bench(home, plugin, capsys, monkeypatch)
+    registry._entries.cache_clear()
+
+
+def digests(root: Path, *patterns: str) -> dict[str, str]:
+    files = sorted(path for pattern in patterns for path in root.rglob(pattern) if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
+"""What must be the same to the byte, however a matrix came to its end."""
+
+
+def long_profile(folder: Path, steps: int = 300) -> Path:
+    """Return a profile whose cells take seconds, so that a kill meets them at work."""
+    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
+    profile = folder / "long.toml"
+    profile.write_text(text.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999"))
+    return profile
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes below one, the deepest first."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(words[1]) == pid:
+            found += [*children(int(stat.parent.name)), int(stat.parent.name)]
+    return found
