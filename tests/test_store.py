@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.config import Cell, DatasetRef, load_profile
+from bench.lease import BusyError
 from bench.store import Store
 
 PROFILE = load_profile("smoke")
@@ -45,13 +45,20 @@ def test_every_planned_cell_has_its_state(store: Store) -> None:
     assert places[2].progress["loss"] == 0.25
 
 
-def test_who_holds_the_lock_is_running(store: Store) -> None:
-    with (store.work(cell("unet:width=3")) / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def test_who_holds_the_lease_is_running(store: Store) -> None:
+    with store.at_work(cell("unet:width=3")):
         assert store.places(PROFILE.name)[2].state == "running"
         text = CliRunner().invoke(app, ["status", "--out", str(store.root)]).output.replace("\n", "")
         assert "running  mr@phantom-abcdef01/unet:width=3/f0-s35  train 3/9, loss 0.25, at most 0:0" in text
     assert store.places(PROFILE.name)[2].state == "stopped"
+
+
+def test_a_cell_that_somebody_holds_or_has_finished_is_not_taken(store: Store) -> None:
+    with store.at_work(cell("unet:width=3")), pytest.raises(BusyError), store.at_work(cell("unet:width=3")):
+        pass
+    with pytest.raises(BusyError), store.at_work(cell("unet:width=1")):
+        pass
+    assert not store.work(cell("unet:width=1")).exists()
 
 
 def test_cells_from_before_there_were_plans_are_seen(store: Store) -> None:

@@ -12,7 +12,7 @@ from bench import checkpoint, registry
 from bench.config import Profile, load_profile
 from bench.data.stream import Stream
 from bench.method import Method, Task
-from bench.train import Trainee, derive, generator, train, validation_loss
+from bench.train import Beat, Interrupted, Trainee, derive, generator, train, validation_loss
 from tests.data.test_stream import dataset
 
 DATA = dataset()
@@ -49,7 +49,7 @@ def trainee(method: Method | None = None, **changes: object) -> Trainee:
 def fit(work: Path, subject: Trainee, report=lambda status: None):  # noqa: ANN001, ANN201
     work.mkdir(exist_ok=True)
     stream = Stream(DATA, range(5), GRID, 35, 2)
-    progress = train(subject, stream, lambda _: validation_loss(subject, DATA, [5, 6], GRID), work, report)
+    progress = train(subject, stream, lambda beat: validation_loss(subject, DATA, [5, 6], GRID, beat), work, report)
     return progress, {k: v.clone() for k, v in subject.net.state_dict().items()}
 
 
@@ -91,6 +91,63 @@ def test_an_interrupted_training_ends_bit_identical(tmp_path: Path, at: int, mon
     assert resumed.heads == whole.heads
     assert [row[:3] for row in resumed.rows] == [row[:3] for row in whole.rows]
     assert (resumed.best_step, resumed.best_loss) == (whole.best_step, whole.best_loss)
+
+
+@pytest.mark.parametrize(("at", "validated"), [(5, 0), (6, 0), (6, 1), (24, 1)])
+def test_who_is_told_to_stop_writes_a_checkpoint_of_that_step(tmp_path: Path, at: int, validated: int) -> None:
+    """Also in the middle of a validation, which is made up for."""
+    whole, weights = fit(tmp_path / "whole", trainee())
+
+    def stop(status: dict) -> None:
+        if (status["step"], status["validated"]) == (at, validated):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "part", trainee(), stop)
+    assert next(checkpoint.newest(tmp_path / "part")).name.startswith(f"checkpoint-{at:08}-")
+    resumed, again = fit(tmp_path / "part", trainee())
+    assert all(torch.equal(weights[k], again[k]) for k in weights)
+    assert resumed.heads == whole.heads
+    assert [row[:3] for row in resumed.rows] == [row[:3] for row in whole.rows]
+    assert resumed.idle == whole.idle
+
+
+@dataclass(frozen=True)
+class Separable(Method):
+    """A network and a loss of which a batch's mean is the mean of its parts'."""
+
+    title = "Separable"
+    source = "tests"
+
+    def build(self, task: Task) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 1)).double()
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        return nn.functional.mse_loss(net(image.double()), mask.double())
+
+
+def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path) -> None:
+    """Up to rounding, where neither the network nor the loss looks across the batch."""
+    _, whole = fit(tmp_path / "whole", trainee(Separable()))
+    progress, parts = fit(tmp_path / "parts", replace(trainee(Separable()), parts=2))
+    assert progress.parts == [[0, 2]]
+    for name, weight in whole.items():
+        assert torch.allclose(weight, parts[name], rtol=1e-9, atol=1e-12)
+
+
+def test_parts_are_kept_by_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.train.CHECKPOINT_SECONDS", 0.0)
+
+    def kill(status: dict) -> None:
+        if status["step"] == 7:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(tmp_path, trainee(), kill)
+    with pytest.raises(KilledError):  # the device had too little memory for step 8
+        fit(tmp_path, replace(trainee(), parts=2), lambda status: kill({"step": status["step"] - 2}))
+    progress, _ = fit(tmp_path, trainee())
+    assert progress.parts == [[7, 2]]
 
 
 def test_a_kill_while_a_checkpoint_is_written_keeps_the_one_before(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
@@ -143,7 +200,7 @@ def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_bes
     stream = Stream(DATA, range(5), GRID, 35, 2)
     at_best: dict[str, Tensor] = {}
 
-    def validate() -> float:
+    def validate(_: Beat) -> float:
         lost = next(losses)
         if lost == 3.0 and not at_best:
             at_best.update({k: v.clone() for k, v in subject.net.state_dict().items()})
@@ -158,7 +215,7 @@ def test_a_training_that_had_stopped_is_not_continued(tmp_path: Path) -> None:
     rising = iter(range(1, 100))
     for _ in range(2):
         subject = trainee(steps=100, validate_every=4, patience=2)
-        progress = train(subject, Stream(DATA, range(5), GRID, 35, 2), lambda: float(next(rising)), tmp_path)
+        progress = train(subject, Stream(DATA, range(5), GRID, 35, 2), lambda _: float(next(rising)), tmp_path)
         assert (progress.step, progress.best_step) == (12, 4)
     assert next(rising) == 4
 
