@@ -26,7 +26,7 @@ def preload(modules: Sequence[str] = ()) -> None:
 
     It starts with the first process that is forked.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.cell", *modules])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.launch.server", "bench.cell", *modules])
 
 
 @dataclass
