@@ -362,6 +362,11 @@ class Store:
                 record["spec"].setdefault("scheme", "")
                 yield record, path.parent
 
+    def files(self, folder: Path) -> dict[str, int]:
+        """Return the bytes of each file of a cell's folder, by its path in it; links count as themselves."""
+        found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        return {str(path.relative_to(folder)): path.lstat().st_size for path in found}
+
     def initial(self, folder: Path) -> dict[str, str]:
         """Return shape and digest of each of a finished cell's tensors before training, by name."""
         digests: dict[str, str] = json.loads((folder / "initial.json").read_text(encoding="utf-8"))
