@@ -514,5 +514,32 @@ def data_fetch(
     raise typer.Exit(0 if fetch.run(name, to, accept, _console()) else 2)
 
 
+@app.command()
+def clean(
+    states: Annotated[
+        list[str], typer.Argument(help="failed, stopped, done: cells in these states.", metavar="STATES")
+    ],
+    out: Out = Path("results"),
+    profile: Annotated[str | None, typer.Option(help="Which results; default: the latest that was planned.")] = None,
+    methods: Annotated[str, typer.Option(help="Methods as bench status names them, separated by commas.")] = "all",
+    datasets: Annotated[str, typer.Option(help="Datasets likewise: mr, or mr@phantom-56a60cd6.")] = "all",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove cells, and nothing beside their folders: lists them and asks first. A running cell is never touched.
+
+    Plans, splits, references and declared comparisons stay; a removed cell waits to be run again. Exit code 1 where
+    one was left, for another run has begun with it, or nothing was confirmed.
+
+    Examples:
+
+        bench clean failed stopped
+
+        bench clean done --methods unet:width=32 --datasets mr --profile cpu --yes
+    """
+    from bench.commands import clean as command
+
+    raise typer.Exit(0 if command.run(out, profile, methods, datasets, states, yes, _console()) else 1)
+
+
 if __name__ == "__main__":
     main()
