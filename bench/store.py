@@ -159,7 +159,8 @@ class Store:
         root = self.root / profile
         path = root / "plan.txt"
         planned = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        found = sorted(str(each.relative_to(root)).removesuffix(".part") for each in root.glob("*/*/f*-s*"))
+        folders = (path for path in root.glob("*/*/f*-s*") if path.is_dir())  # a reference may be called like a cell
+        found = sorted(str(each.relative_to(root)).removesuffix(".part") for each in folders)
         return [self._place(root / name, *name.split("/")) for name in dict.fromkeys([*planned, *found])]
 
     def _place(self, folder: Path, dataset: str, method: str, label: str, *, mine: bool = False) -> Place:
