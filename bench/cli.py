@@ -282,21 +282,36 @@ def plan(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")] = 1,
     folds: Folds = 1,
     split: SplitFile = None,
+    simulate: Annotated[
+        str | None, typer.Option(help="gpus=64, or gpus=64:jobs=2 for two cells at once on each: the time there.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the smallest difference that the planned patients and seeds can find, before anything trains.
+
+    With --simulate: the wall time on many GPUs, their idle share, and what the shared disk sees, from the times of the
+    finished cells under --out.
 
     Examples:
 
         bench plan --datasets mr --data ~/spine
 
         bench plan --methods unet,verdiff --datasets mr --folds 5 --seeds 3 --json
+
+        bench plan --folds 5 --seeds 5 --simulate gpus=64
     """
-    from bench.commands import power as command
+    from bench.commands import power
     from bench.data.splits import Scheme
 
-    rows = command.rows(command.Wish(methods, datasets, data, profile, out, seeds, Scheme(folds, split)))
-    _print_json(rows) if as_json else command.show(rows, _console())
+    wish = power.Wish(methods, datasets, data, profile, out, seeds, Scheme(folds, split))
+    if simulate is not None:
+        from bench.commands import simulate as simulation
+
+        found = simulation.simulate(wish, simulate)
+        _print_json(found) if as_json else simulation.show(found, _console())
+        return
+    rows = power.rows(wish)
+    _print_json(rows) if as_json else power.show(rows, _console())
 
 
 @app.command()
@@ -497,6 +512,33 @@ def data_fetch(
     from bench.commands import fetch
 
     raise typer.Exit(0 if fetch.run(name, to, accept, _console()) else 2)
+
+
+@app.command()
+def clean(
+    states: Annotated[
+        list[str], typer.Argument(help="failed, stopped, done: cells in these states.", metavar="STATES")
+    ],
+    out: Out = Path("results"),
+    profile: Annotated[str | None, typer.Option(help="Which results; default: the latest that was planned.")] = None,
+    methods: Annotated[str, typer.Option(help="Methods as bench status names them, separated by commas.")] = "all",
+    datasets: Annotated[str, typer.Option(help="Datasets likewise: mr, or mr@phantom-56a60cd6.")] = "all",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove cells, and nothing beside their folders: lists them and asks first. A running cell is never touched.
+
+    Plans, splits, references and declared comparisons stay; a removed cell waits to be run again. Exit code 1 where
+    one was left, for another run has begun with it, or nothing was confirmed.
+
+    Examples:
+
+        bench clean failed stopped
+
+        bench clean done --methods unet:width=32 --datasets mr --profile cpu --yes
+    """
+    from bench.commands import clean as command
+
+    raise typer.Exit(0 if command.run(out, profile, methods, datasets, states, yes, _console()) else 1)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Status = Literal["done", "failed", "waiting"]
 RESERVE = 16384
 """Bytes that a cell at work keeps on the disk, so that a full one has room for its error."""
+_REMOVED = ".removed-"
+"""Begins the names of what is being removed: beside the profiles, where no reader looks for cells."""
 FORMAT = 2
 """Of a results folder; raise it whenever an older one cannot be gone on with."""
 State = Literal["done", "running", "failed", "stopped", "waiting"]
@@ -156,21 +159,70 @@ class Store:
         root = self.root / profile
         path = root / "plan.txt"
         planned = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        found = sorted(str(each.relative_to(root)).removesuffix(".part") for each in root.glob("*/*/f*-s*"))
+        folders = (path for path in root.glob("*/*/f*-s*") if path.is_dir())  # a reference may be called like a cell
+        found = sorted(str(each.relative_to(root)).removesuffix(".part") for each in folders)
         return [self._place(root / name, *name.split("/")) for name in dict.fromkeys([*planned, *found])]
 
-    def _place(self, folder: Path, dataset: str, method: str, label: str) -> Place:
+    def _place(self, folder: Path, dataset: str, method: str, label: str, *, mine: bool = False) -> Place:
         work, place = folder.with_name(f"{label}.part"), (dataset, method.replace(",", ":"), label)
         if (folder / "cell.json").is_file():
             return Place(*place, "done", {}, "")
         if not work.is_dir():
             return Place(*place, "waiting", {}, "")
         progress = _progress(work)
-        if looks_held(work):
+        if not mine and looks_held(work):
             return Place(*place, "running", progress, "")
         if (work / "error.txt").is_file():
             return Place(*place, "failed", progress, last_line((work / "error.txt").read_text(encoding="utf-8")))
         return Place(*place, "stopped", progress, "")
+
+    # Removing: what a cell left, and nothing else
+
+    def remains(self, profile: str, place: Place) -> list[Path]:
+        """Return the folders that a cell left, finished or not.
+
+        Raises:
+            UsageError: One of them is reached through a link, so that something else would be removed.
+        """
+        parts = (profile, place.dataset, place.method.replace(":", ","))
+        found = []
+        for name in (place.label, f"{place.label}.part"):
+            path, real = self.root.joinpath(*parts, name), self.root.resolve().joinpath(*parts, name)
+            if path.is_symlink() or path.exists():
+                if path.resolve() != real:
+                    raise UsageError(f"{path} leads to {path.resolve()}, and links are not followed; remove it by hand")
+                found.append(path)
+        return found
+
+    def remove(self, profile: str, place: Place, watch: Watch) -> bool:
+        """Remove what a cell left: by a rename out of every reader's sight, then for good. False if its state changed.
+
+        What an earlier removal was killed over goes too.
+
+        Raises:
+            BusyError: Another process is at work on the cell, as far as the watch has seen.
+            UsageError: It is reached through a link, or cannot be deleted.
+        """
+        folder = self.root / profile / place.dataset / place.method.replace(":", ",") / place.label
+        work = folder.with_name(f"{place.label}.part")
+        if not self.remains(profile, place):
+            return False
+        if (free := watch.free(work)) is None:
+            raise BusyError(f"another run is at work on {folder}")
+        try:
+            work.mkdir(exist_ok=True)  # a finished cell has none, and is held by it all the same
+            with hold(work, free, lambda: None):
+                if self._place(folder, place.dataset, place.method, place.label, mine=True).state != place.state:
+                    return False
+                for path in self.remains(profile, place):  # the finished one first
+                    path.rename(self.root / f"{_REMOVED}{uuid.uuid4().hex}")
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be removed ({error.strerror}); see who may write there") from error
+        for path in self.root.glob(f"{_REMOVED}*"):
+            shutil.rmtree(path, ignore_errors=True)  # somebody else may be removing it as well
+            if path.exists():
+                raise UsageError(f"{path} cannot be deleted; remove it by hand")
+        return True
 
     # The family of comparisons: declared once, before the results at best; when, is kept.
 
@@ -361,6 +413,11 @@ class Store:
                 record = {**_ADDED, **json.loads(path.read_text(encoding="utf-8"))}
                 record["spec"].setdefault("scheme", "")
                 yield record, path.parent
+
+    def files(self, folder: Path) -> dict[str, int]:
+        """Return the bytes of each file of a cell's folder, by its path in it; links count as themselves."""
+        found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        return {str(path.relative_to(folder)): path.lstat().st_size for path in found}
 
     def initial(self, folder: Path) -> dict[str, str]:
         """Return shape and digest of each of a finished cell's tensors before training, by name."""
