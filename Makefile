@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint perf clean
+.PHONY: help install run test test-all lint perf clean
 
 help:  ## Say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'
@@ -28,6 +28,9 @@ run: install  ## Run all methods on all datasets, print the tables and where the
 
 test: .venv/installed-test  ## Run the tests
 	$(BIN)/python -m pytest
+
+test-all: .venv/installed-test  ## Run the tests, twenty random kills and what needs a running Slurm included
+	$(BIN)/python -m pytest -m ''
 
 lint: .venv/installed-test  ## Check style and types
 	$(BIN)/ruff check

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from bench.data import cache
 from bench.data.splits import Scheme
 from bench.errors import UsageError
 from bench.launch import local
+from bench.launch.simulate import longest_first
 from bench.progress import Board
 from bench.store import Store, make_folder
 
@@ -153,17 +155,29 @@ def _launch(
 
 
 def _launcher(wish: Wish, cells: Sequence[Cell], store: Store, jobs: int, board: Board) -> None:
-    """Run cells where the wish says."""
+    """Run cells where the wish says; on a cluster, those first that took longest before."""
     if wish.launcher == "slurm":
         from bench.launch import slurm
 
+        cells = longest_first(cells, _seconds(store, cells[0].profile.name))
         slurm.run(cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.slurm)
     elif wish.launcher == "ray":
         from bench.launch import ray
 
+        cells = longest_first(cells, _seconds(store, cells[0].profile.name))
         ray.run(cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.address, wish.gpus)
     else:
         local.run(cells, store, jobs, wish.device, board.watch, board.ended, wish.timeout)
+
+
+def _seconds(store: Store, profile: str) -> Callable[[Cell], float]:
+    """Return a function that says how long finished cells of a cell's dataset and method took; infinite if none did."""
+    taken: dict[tuple[str, str], list[float]] = {}
+    for record, _ in store.records(profile):
+        pair = record["spec"]["dataset"]["digest"], record["spec"]["method"]
+        taken.setdefault(pair, []).append(record["timings"]["total_seconds_of_last_attempt"])
+    means = {pair: sum(each) / len(each) for pair, each in taken.items()}
+    return lambda cell: means.get((cell.dataset.digest, cell.method), math.inf)
 
 
 def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh: bool) -> None:

@@ -16,7 +16,7 @@ from bench.config import Cell
 from bench.lease import BusyError
 from bench.store import Store
 
-NOTE_SECONDS = 0.5
+NOTE_SECONDS = 1.0
 BUSY = 3
 """Exit code of a cell that another run is at work on, or has finished."""
 STOPPED = 4

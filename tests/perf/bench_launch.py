@@ -1,0 +1,101 @@
+"""Starting a cell, two cells at once, and the state of 10,000 finished cells.
+
+Run from the repository's root: ``python tests/perf/bench_launch.py``. Cells run as `bench run` has them run, each a process
+forked from the warm server, on the phantom of the MR.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bench_cli import command
+from bench_cli import row as limited
+from timing import Row, table
+
+from bench import plan
+from bench.config import Cell, Profile, load_profile
+from bench.data.splits import Scheme
+from bench.launch import local
+from bench.store import Store
+
+START_LIMIT, STATUS_LIMIT = 0.7, 3.0
+JOBS_GOAL = 1.6
+CELLS = 6
+STEPS = 120
+"""Steps of the cells whose throughput is measured, under the profile `cpu`."""
+FINISHED = 10_000
+
+
+def matrix(folder: Path, profile: Profile, seeds: int) -> tuple[Store, list[Cell]]:
+    """Return cells of U-Net on the MR's phantom, one a seed."""
+    store = Store(folder)
+    store.open(profile)
+    refs = [plan.prepare(found, 1, lambda *_: None) for found in plan.find(["mr"], None, profile)]
+    return store, plan.cells(profile, refs, ["unet"], store, Scheme(), seeds)
+
+
+def launched(store: Store, cells: Sequence[Cell], jobs: int) -> float:
+    """Run cells; return the seconds on the wall."""
+    began = time.perf_counter()
+    local.run(cells, store, jobs, "cpu")
+    seconds = time.perf_counter() - began
+    if any(store.status(cell) != "done" for cell in cells):
+        raise RuntimeError("a cell failed: " + " ".join(store.error(cell) for cell in cells))
+    return seconds
+
+
+def start(folder: Path) -> Row:
+    """Return the row of what a cell's process costs beside the cell's own work, after the first."""
+    store, cells = matrix(folder / "start", load_profile("smoke"), CELLS + 1)
+    launched(store, cells[:1], 1)  # loads PyTorch once
+    spent = []
+    for cell in cells[1:]:
+        seconds = launched(store, [cell], 1)
+        record = next(record for record, where in store.records("smoke") if where == store.folder(cell))
+        spent.append(seconds - record["timings"]["total_seconds_of_last_attempt"])
+    return limited("starting a cell after the first", statistics.median(spent), START_LIMIT)
+
+
+def throughput(folder: Path) -> Row:
+    """Return the row of two cells at once against one after the other."""
+    profile = replace(load_profile("cpu"), steps=STEPS, patience=STEPS)
+    local.preload()
+    one, two = (launched(*matrix(folder / f"jobs{jobs}", profile, 4), jobs) for jobs in (1, 2))
+    return Row(f"4 cells of `cpu`, {STEPS} steps, --jobs 2 on {os.cpu_count()} cores", f"{two:.1f} s", "--jobs 1",
+               f"{one:.1f} s", f"{one / two:.2f}x", f"{JOBS_GOAL:g}x", one / two >= JOBS_GOAL)  # fmt: skip
+
+
+def status(folder: Path) -> Row:
+    """Return the row of `bench status` over finished cells."""
+    cells = folder / "status" / "smoke" / "mr@phantom-01234567"
+    names = []
+    for number in range(FINISHED):
+        place = cells / f"m{number % 25}" / f"f{number // 25 % 5}of5-s{35 + number // 125}"
+        place.mkdir(parents=True)
+        (place / "cell.json").write_text("{}")
+        names.append(str(place.relative_to(folder / "status" / "smoke")))
+    (folder / "status" / "smoke" / "plan.txt").write_text("\n".join(names) + "\n")
+    words = ["status", "--out", str(folder / "status")]
+    command(words)
+    wall = statistics.median(command(words)[0] for _ in range(3))
+    return limited(f"`bench status` of {FINISHED:,} finished cells", wall, STATUS_LIMIT)
+
+
+def measure() -> list[Row]:
+    """Return all rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("BENCH_CACHE", f"{folder}/cache")
+        return [start(Path(folder)), throughput(Path(folder)), status(Path(folder))]
+
+
+if __name__ == "__main__":
+    print(table(measure()))
