@@ -85,7 +85,7 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     dataset = cache.load(Path(cell.dataset.cache))
     split = store.split_of(cell, dataset.patients)
     data = Data.of(cell, dataset, split)
-    trainee = _build(cell, data, torch.device(device))
+    trainee = build(cell, data, torch.device(device))
     if trainee.method.own_training:
         trainee, progress = _train_itself(trainee, data, work / "own", report)
     # of a training case: test cases are not opened before training has ended
@@ -106,9 +106,9 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     store.finish(cell, record)
 
 
-def _build(cell: Cell, data: Data, device: torch.device) -> Trainee:
+def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
     """Build the network; its weights depend on the seed alone."""
-    method, task = registry.method(cell.method, cell.profile.scale), data.task(cell)
+    method, task = registry.of_cell(cell), data.task(cell)
     torch.manual_seed(derive(cell.seed, "weights"))
     net = method.build(task).to(device).to(memory_format=torch.channels_last)  # faster for convolutions
     return Trainee(method, net, task, cell.profile, cell.seed, device, cell.precision)
@@ -136,7 +136,7 @@ def _train(cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report)
         del trainee, validate
         gc.collect()
         torch.cuda.empty_cache()
-        trainee = replace(_build(cell, data, device), parts=min(parts, cell.profile.batch))
+        trainee = replace(build(cell, data, device), parts=min(parts, cell.profile.batch))
 
 
 def _train_itself(trainee: Trainee, data: Data, folder: Path, report: Report) -> tuple[Trainee, Progress]:
@@ -227,7 +227,7 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "source": cell.dataset.source,
         "title": method.title,
         "summary": cell.profile.summary,
-        "deviations": [*method.deviations(cell.profile.batch), *_parted(cell, progress)],
+        "deviations": [*method.deviations(cell.profile.batch), *_tuned(cell), *_parted(cell, progress)],
         "advantages": asdict(method.advantages()),
         "own_training": method.own_training,
         "oracle": method.oracle,
@@ -243,6 +243,7 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
         "idle_parameters": progress.idle,
         "extras": list(method.extras),
+        "trials": cell.tuning.get("trials", 0),
         "cases": {side: len(indexes) for side, indexes in sides.items()},
         "patients": {side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()},
         "left_out": len(data.dataset.left_out),
@@ -253,6 +254,16 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "peak_memory_bytes": machine.peak_memory(),
         "peak_device_memory_bytes": torch.cuda.max_memory_allocated(trainee.device) if cuda else None,
     }
+
+
+def _tuned(cell: Cell) -> list[str]:
+    """Return what was chosen for a tuned method, and by what."""
+    if not cell.tuning:
+        return []
+    values = ", ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+                       for key, value in cell.tuning["values"].items())  # fmt: skip
+    return [f"{values}: the best of {cell.tuning['trials']} trials of at most {cell.tuning['steps']} steps, by the "
+            "validation patients' Dice"]  # fmt: skip
 
 
 def _parted(cell: Cell, progress: Progress) -> list[str]:

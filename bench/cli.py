@@ -44,6 +44,10 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Cells at once; default: a
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 RealOnly = Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Where studies are, as Optuna takes it: postgresql://...; default: SQLite beside the results."),
+]
 ReportTo = Annotated[Path, typer.Option(help="Where the report goes.")]
 
 
@@ -128,6 +132,10 @@ def run(
         str | None, typer.Option(help="HOST:PORT of a Ray cluster, or auto; without, one starts here.")
     ] = None,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of a cell under Ray; a fraction shares one.")] = 1.0,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="Give methods the options that bench tune found best.")
+    ] = False,
+    storage: Storage = None,
 ) -> None:
     """Train and test methods on datasets, and write the tables.
 
@@ -151,9 +159,48 @@ def run(
     chosen = profile or ("cpu" if device == "cpu" else "paper")
     wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run,
                         reference, correction, timeout, retry_failed, launcher, _pairs("--slurm", slurm), address,
-                        gpus)  # fmt: skip
+                        gpus, tuned, storage)  # fmt: skip
     ok = command.run(wish, _console())
     raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def tune(
+    methods: Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")] = "all",
+    datasets: Datasets = "all",
+    trials: Annotated[int, typer.Option(min=1, help="Of each method on each dataset and fold.")] = 20,
+    data: Data = None,
+    profile: ProfileName = None,
+    out: Out = Path("results"),
+    report: ReportTo = Path("reports"),
+    folds: Folds = 1,
+    split: SplitFile = None,
+    fraction: Fraction = 1.0,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    real_only: RealOnly = False,
+    storage: Storage = None,
+) -> None:
+    """Find each method's best options by its validation patients, with as many trials for every method.
+
+    Test cases cannot be read here. What is finished is not repeated; several commands on one storage share the trials.
+
+    Examples:
+
+        bench tune --methods unet,verdiff --datasets mr --trials 20
+
+        bench tune --methods all --datasets mr --data ~/spine --folds 5 --storage postgresql://me@host/tuning
+
+        bench run --methods all --datasets mr --data ~/spine --folds 5 --tuned
+    """
+    from bench.commands import run, tune
+    from bench.data.splits import Scheme
+
+    device = _device(device)
+    chosen = profile or ("cpu" if device == "cpu" else "paper")
+    wish = run.Wish(methods, datasets, data, chosen, out, report, 1, Scheme(folds, split, fraction), jobs, device,
+                    real_only, False, storage=storage)  # fmt: skip
+    tune.tune(wish, trials, _console())
 
 
 @app.command()

@@ -172,6 +172,8 @@ class Cell:
     """Content hash of the split that the cell uses."""
     scheme: str = ""
     """Name of the way it was split, beside the number of folds: `own-1f2e3d4c`, `fraction0.25`; empty is ours."""
+    tuning: dict[str, Any] = field(default_factory=dict)
+    """How the options of a tuned method were found: trials, steps, values, Dice; empty where they were not."""
     precision: str = "float32"
     """`float32`, or `bfloat16` where a device and the method allow autocast."""
     protocol: int = PROTOCOL

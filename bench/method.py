@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.options import option
+
 Report = Callable[[dict[str, Any]], None]
 """Takes what a cell is at: phase, step, steps, seconds."""
 
@@ -100,12 +102,28 @@ class Advantages:
 
 
 @dataclass(frozen=True)
+class Between:
+    """The values of an option that `bench tune` tries: a range of numbers."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Space = Mapping[str, Between | tuple[Any, ...]]
+"""What `bench tune` may choose: options by name, each a range or a tuple of values."""
+
+
+@dataclass(frozen=True)
 class Method(ABC):
     """A segmentation method; its dataclass fields are the options of its name (`unet:width=32`).
 
     A new method is a frozen dataclass that derives from this one, in one file, named by an entry point in the
     group `verdiff_bench.methods`. Most need nothing but the class attributes and `build`.
     """
+
+    lr: float = option(0.0, "highest learning rate; 0 is the method's own, or the profile's", low=0, kw_only=True)
+    tuned: bool = option(False, "other options as bench tune found them best for each dataset", kw_only=True)
 
     title: ClassVar[str]
     """The name in tables."""
@@ -122,6 +140,8 @@ class Method(ABC):
     """Names of the further rows that `answer` gives."""
     factors: ClassVar[tuple[str, ...]] = ()
     """On/off options that `bench ablate` switches where it is told nothing else."""
+    space: ClassVar[Space] = {"lr": Between(1e-4, 1e-2, log=True)}
+    """What `bench tune` may choose; nothing that changes the loss, by which trials are stopped early."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules that are slow to import, loaded once for all cells."""
 
@@ -178,6 +198,16 @@ class Method(ABC):
             report: Is told of progress.
         """
         raise NotImplementedError(f"{type(self).__name__} is trained by the harness")
+
+    @property
+    def usual_lr(self) -> float:
+        """The highest learning rate of its own optimiser; 0 where it has none."""
+        return 0.0
+
+    @property
+    def tunable(self) -> bool:
+        """Whether `bench tune` has anything to do."""
+        return bool(self.space) and not self.own_training and not self.oracle
 
     @property
     def oracle(self) -> bool:

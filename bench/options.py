@@ -22,14 +22,15 @@ def option(
     choices: tuple[str, ...] = (),
     file: bool = False,
     free: bool = False,
+    kw_only: bool = False,
 ) -> Any:
     """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
 
     An option that names a file is given its path, and has the short digest of its content as value (`bench.weights`).
-    A free one may hold any character; it must never become part of a path.
+    A free one may hold any character; it must never become part of a path. One of a base class is `kw_only`.
     """
     metadata = {"help": text, "low": low, "high": high, "choices": choices, "file": file, "free": free}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, kw_only=kw_only)
 
 
 def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:

@@ -16,6 +16,8 @@ from bench.errors import UsageError
 from bench.store import Store
 
 Progress = Callable[[str, int, int], None]
+Tuning = Callable[[Cell], Cell]
+"""Returns a tuned method's cell with the options that its study found best."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,15 @@ def cells(
     scheme: Scheme,
     seeds: int,
     device: str = "cpu",
+    tuning: Tuning | None = None,
 ) -> list[Cell]:
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
 
+    A tuned method's options are its study's best (`tuning`), for each dataset and fold its own.
+
     Raises:
-        UsageError: A method cannot be built, a split on disk does not fit, or there are too few patients.
+        UsageError: A method cannot be built or was not tuned, a split on disk does not fit, or there are too few
+            patients.
     """
     built = {method: registry.method(method, profile.scale) for method in methods}
     options = {method: asdict(each) for method, each in built.items()}
@@ -123,4 +129,6 @@ def cells(
             for fold, digest in enumerate(hashes)
             for method in methods
         ]
+    if tuning:
+        return [tuning(cell) if built[cell.method].tuned else cell for cell in matrix]
     return matrix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench import options
 from bench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from bench.config import Cell
     from bench.data.adapter import Adapter
     from bench.method import Method
 
@@ -66,6 +68,11 @@ def method(spec: str, scale: str = "full") -> Method:
     cls = load(METHODS, name)
     made: Method = cls(**{**cls.scales.get(scale, {}), **options.parse(name, pairs, cls)})
     return made
+
+
+def of_cell(cell: Cell) -> Method:
+    """Return the method of a cell, with every option as the cell has it."""
+    return replace(method(cell.method, cell.profile.scale), **cell.options)
 
 
 def dataset(spec: str) -> Adapter:

@@ -532,7 +532,7 @@ def last_line(text: str) -> str:
 
 
 _ADDED: dict[str, Any] = {
-    "extras": [], "own_training": False, "oracle": False, "left_out": 0, "official_test": False,
+    "extras": [], "trials": 0, "own_training": False, "oracle": False, "left_out": 0, "official_test": False,
     "idle_parameters": float("nan"), "multiply_adds": float("nan"),
     "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown"),
 }  # fmt: skip

@@ -66,7 +66,7 @@ class Trainee:
     def optimiser(self) -> torch.optim.Optimizer:
         """Return the method's own optimiser, or the profile's Adam."""
         own = self.method.optimiser(self.net, self.task)
-        return own or torch.optim.Adam(self.net.parameters(), lr=self.profile.lr, fused=True)
+        return own or torch.optim.Adam(self.net.parameters(), lr=self.method.lr or self.profile.lr, fused=True)
 
     def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
         """Return the loss of a batch, with the random numbers of an address."""

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.method import Advantages, Cases, Inputs, Method, Report, Task
+from bench.method import Advantages, Between, Cases, Inputs, Method, Report, Task
 from bench.options import option
 
 DATASET = "Dataset001_cases"
@@ -199,6 +199,7 @@ class NNUNet(Method):
     max_features: int = option(512, "channels of a stage at most", low=1)
     min_edge: int = option(4, "shortest edge of a feature map; larger means fewer stages", low=2)
 
+    space = {"lr": Between(1e-3, 1e-1, log=True)}  # noqa: RUF012
     title = "nnU-Net"
     source = "Isensee et al.: nnU-Net, Nature Methods 2021, 18:203-211; nnunetv2's plan, network, loss, prediction"
     inputs = Inputs(normalise="zscore")
@@ -261,12 +262,18 @@ class NNUNet(Method):
         """Return the plans."""
         return cast(Planned, net).plans
 
+    @property
+    def usual_lr(self) -> float:
+        """The highest learning rate, as published."""
+        return RATE
+
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
         """Return nnU-Net's SGD: gradients are clipped and the learning rate decays at every step."""
         from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
-        sgd = torch.optim.SGD(net.parameters(), RATE, MOMENTUM, weight_decay=DECAY, nesterov=True)
-        schedule = PolyLRScheduler(sgd, RATE, task.steps)
+        rate = self.lr or self.usual_lr
+        sgd = torch.optim.SGD(net.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
+        schedule = PolyLRScheduler(sgd, rate, task.steps)
 
         def before(*_: object) -> None:
             group = sgd.param_groups[0]  # what is in here is in checkpoints

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.method import Advantages, Answer, Inputs, Method, Task, bce_dice
+from bench.method import Advantages, Answer, Between, Inputs, Method, Task, bce_dice
 from bench.options import option
 from bench.weights import find, sha256
 
@@ -183,6 +183,7 @@ class SAM(Method):
     prompt: str = option("none", "box tells it the reference's bounding box: an oracle", choices=("none", "box"))
     weights: str = option("", "file of an official checkpoint; none trains from scratch", file=True)
 
+    space = {"lr": Between(2e-5, 5e-3, log=True)}  # noqa: RUF012
     title = "SAM"
     source = "Kirillov et al.: Segment Anything, ICCV 2023, arXiv 2304.02643; segment-anything 1.0"
     inputs = Inputs(normalise="unit")
@@ -238,8 +239,8 @@ class SAM(Method):
             (self.oracle, "the reference's box as the only prompt, one mask (2023: points and boxes, three masks)"),
             (self.oracle, "corners jittered in training by a tenth of the side, at most 20 of 1024 pixels"),
             (True, "binary cross entropy + Dice (2023: focal + Dice 20:1), and no loss on the predicted IoU"),
-            (True, f"AdamW at {self.rate:.1e}, polynomial decay over the profile's steps, which may end early "
-             "(2023: 8e-4 for a batch of 256, in steps, by layer; drop path)"),
+            (True, f"AdamW at {self.lr or self.usual_lr:.1e}, polynomial decay over the profile's steps, which may end "
+             "early (2023: 8e-4 for a batch of 256, in steps, by layer; drop path)"),
         )  # fmt: skip
         return tuple(note for applies, note in notes if applies)
 
@@ -260,7 +261,7 @@ class SAM(Method):
 
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
         """Return AdamW with SAM's weight decay and warm-up, and a decay of the rate to nothing at the last step."""
-        rate = self.rate
+        rate = self.lr or self.usual_lr
         matrices, vectors = ([p for p in net.parameters() if (p.ndim > 1) == many] for many in (True, False))
         groups = [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
         adamw = torch.optim.AdamW(groups, lr=rate, fused=True)
@@ -275,7 +276,7 @@ class SAM(Method):
         return adamw
 
     @property
-    def rate(self) -> float:
+    def usual_lr(self) -> float:
         """The highest learning rate."""
         return RATE * SIZES["b"].width / SIZES[self.size].width
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.method import Inputs, Method, Task
+from bench.method import Between, Inputs, Method, Task
 from bench.options import option
 
 LEVELS = 4
@@ -154,6 +154,7 @@ class SwinUNet(Method):
     window: int = option(7, "side of the attention's windows, in patches", low=2)
     patch: int = option(4, "side of a patch, in pixels", choices=("2", "4"))
 
+    space = {"lr": Between(5e-3, 2e-1, log=True)}  # noqa: RUF012
     title = "Swin-Unet"
     source = "Cao et al.: Swin-Unet, ECCV Workshops 2022, arXiv 2105.05537; own code around timm's Swin blocks"
     scales = {  # noqa: RUF012 - a mapping nobody writes to
@@ -211,14 +212,20 @@ class SwinUNet(Method):
         dice = (dice_loss(probability, mask) + dice_loss(1 - probability, 1 - mask)) / 2
         return 0.4 * F.binary_cross_entropy_with_logits(logits, mask) + 0.6 * dice
 
+    @property
+    def usual_lr(self) -> float:
+        """The highest learning rate, as published."""
+        return LR
+
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
         """Return the published SGD; its rate falls to 0 at the last step with the power 0.9."""
-        sgd = torch.optim.SGD(net.parameters(), lr=LR, momentum=0.9, weight_decay=1e-4)
+        rate = self.lr or self.usual_lr
+        sgd = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
         sgd.param_groups[0]["steps_done"] = 0  # in the group, so that a checkpoint holds it
 
         def decay(sgd: torch.optim.Optimizer, *_: Any) -> None:
             group = sgd.param_groups[0]
-            group["lr"] = LR * max(0.0, 1 - group["steps_done"] / task.steps) ** 0.9
+            group["lr"] = rate * max(0.0, 1 - group["steps_done"] / task.steps) ** 0.9
             group["steps_done"] += 1
 
         sgd.register_step_pre_hook(decay)

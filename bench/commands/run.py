@@ -23,6 +23,7 @@ from bench.launch import local
 from bench.launch.simulate import longest_first
 from bench.progress import Board
 from bench.store import Store, make_folder
+from bench.tune import Study, default_storage
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Wish:
     """Of a Ray cluster that runs."""
     gpus: float = 1.0
     """GPUs of a cell, for the launcher ray."""
+    tuned: bool = False
+    """Whether each method that can be tuned is to have the options that its studies found best."""
+    storage: str | None = None
+    """Where the studies are; None is beside the results."""
 
 
 def run(wish: Wish, console: Console) -> bool:
@@ -89,14 +94,14 @@ def execute(wish: Wish, console: Console) -> Done | None:
         UsageError: Something is wrong with the wish or the data; nothing was trained.
     """
     profile = load_profile(wish.profile)
-    methods = registry.expand(registry.METHODS, wish.methods)
+    methods = _methods(wish, wish.methods, profile)
     built = [registry.method(method, profile.scale) for method in methods]  # refuses what cannot be built
     specs = registry.expand(registry.DATASETS, wish.datasets)
     if wish.scheme.file and len(specs) > 1:
         raise UsageError(f"--split {wish.scheme.file} is of one dataset's patients, but --datasets names {len(specs)}; "
                          "name one")  # fmt: skip
     found = plan.find(specs, wish.data, profile, wish.real_only)
-    reference = registry.expand(registry.METHODS, wish.reference) if wish.reference else []
+    reference = _methods(wish, wish.reference, profile) if wish.reference else []
     if len(reference) > 1 or not set(reference) <= set(methods):
         raise UsageError(f"--reference {wish.reference} is not one of the methods of this run ({', '.join(methods)}); "
                          "name one of them")  # fmt: skip
@@ -117,7 +122,9 @@ def execute(wish: Wish, console: Console) -> Done | None:
         if dataset.source == "phantom":
             console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
         print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
-    matrix = plan.cells(profile, datasets, methods, store, wish.scheme, wish.seeds, wish.device)
+    storage = wish.storage or default_storage(store, profile.name)
+    matrix = plan.cells(profile, datasets, methods, store, wish.scheme, wish.seeds, wish.device,
+                        lambda cell: Study(cell, storage).best())  # fmt: skip
     if reference:
         store.declare(profile, reference[0], wish.correction, methods)
     store.remember(profile, matrix)
@@ -134,6 +141,18 @@ def execute(wish: Wish, console: Console) -> Done | None:
                       "status says why they failed.", soft_wrap=True, highlight=False)  # fmt: skip
     failures = _launch(matrix, pending, len(failed), store, wish, jobs, console)
     return Done(profile, store, datasets, bool(pending), failures)
+
+
+def _methods(wish: Wish, names: str, profile: Profile) -> list[str]:
+    """Return the specs of methods, tuned where that is wished and there is anything to tune."""
+    specs = registry.expand(registry.METHODS, names)
+    if not wish.tuned:
+        return specs
+    chosen = []
+    for spec in specs:
+        method = registry.method(spec, profile.scale)
+        chosen.append(f"{spec}:tuned=on" if method.tunable and not method.tuned else spec)
+    return registry.expand(registry.METHODS, ",".join(chosen))
 
 
 def _launch(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -57,6 +58,12 @@ class Dataset:
     """What could not be prepared: a line each with the file, why, and the remedy."""
     official: frozenset[str] = frozenset()
     """Patients that whoever published the dataset put on the test side."""
+    sealed: frozenset[int] = frozenset()
+    """Indexes of cases whose pixels may not be read."""
+
+    def without(self, indexes: Collection[int]) -> Dataset:
+        """Return the dataset with some cases sealed: to read their pixels raises PermissionError."""
+        return replace(self, sealed=self.sealed | frozenset(indexes))
 
     def image(self, index: int) -> NDArray[np.uint16]:
         """Return the image (H, W) of a case."""
@@ -68,6 +75,8 @@ class Dataset:
 
     def _view(self, pixels: NDArray[np.generic], index: int) -> NDArray:  # type: ignore[type-arg]
         case, start = self.cases[index], self.starts[index]
+        if index in self.sealed:
+            raise PermissionError(f"case {case.id} is sealed: nothing may read it here")
         return pixels[start : start + case.height * case.width].reshape(case.height, case.width)
 
     @property

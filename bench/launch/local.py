@@ -70,7 +70,7 @@ def run(
     waiting, elsewhere, leases = list(cells), list[Cell](), lease.Watch()
     taken: dict[str, list[float]] = {}
     running: dict[int, Attempt] = {}
-    with _asked_to_stop() as asked:
+    with asked_to_stop() as asked:
         try:
             while waiting or running or elsewhere:
                 if asked:
@@ -118,7 +118,7 @@ def stop(processes: Sequence[BaseProcess]) -> None:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
+def asked_to_stop() -> Iterator[list[int]]:
     """Yield a list that is no longer empty once SIGINT or SIGTERM has come.
 
     An exception raised by a signal may be swallowed where it strikes (in a finaliser, say): a note is not. A signal

@@ -27,6 +27,7 @@ HEADS = {
     "train_seconds": "Training (s)",
     "predict_seconds": "Prediction (s an image)",
     "memory": "Peak memory (MiB)",
+    "trials": "Tuning trials",
     "pretraining": "Pretraining",
     "prompt": "Prompt",
     "ensembling": "Ensembling",
@@ -41,6 +42,7 @@ NUMBERS = {
     "train_seconds": Number(",.0f"),
     "predict_seconds": Number(".3g"),
     "memory": Number(",.0f"),
+    "trials": Number(",.0f"),
 }
 WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
 """What is measured, and what methods declare."""
@@ -48,7 +50,8 @@ CAPTION = (
     "What each method had and cost, means over folds and seeds. Measured in the run: parameters and those that no "
     "gradient reached, multiply-adds of one image's answer at the network's size (convolutions, matrix products and "
     "attention, all samples and views), optimiser steps, seconds beside the cells that ran at the same time, peak "
-    "memory of the cell's process (of the device where there is one). Declared by the method: pretraining, prompt, "
+    "memory of the cell's process (of the device where there is one). Trials: of bench tune, before the cell. Declared "
+    "by the method: pretraining, prompt, "
     "ensembling, augmentation beyond the shared stream."
 )
 
@@ -79,6 +82,7 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
         "train_seconds": times["train_seconds"],
         "predict_seconds": times["predict_seconds_per_case"],
         "memory": memory / 2**20,
+        "trials": float(record["trials"]),
         **{name: had[name] for name in WORDS},
         "differs": "; ".join(record["deviations"]) or "nothing declared",
     }

@@ -48,7 +48,8 @@ def collect(
         record = next((r for r in records if r["spec"]["method"] == method), None)
         if record is None:  # a further row, told with its method
             continue
-        sizes = ", ".join(f"{key}={value}" for key, value in record["spec"]["options"].items())
+        chosen = {key: value for key, value in record["spec"]["options"].items() if key not in ("lr", "tuned") or value}
+        sizes = ", ".join(f"{key}={value}" for key, value in chosen.items())
         differs = "; ".join(record["deviations"]) or "nothing declared"
         rows = "".join(f" Its {row} comes from the same trained weights." for row in record["extras"])
         had = "; ".join(

@@ -95,23 +95,30 @@ def test_ctrl_c_takes_the_cells_back(bench: Bench, slices: Make, tmp_path: Path,
     assert not list(bench.home.rglob("error.txt"))
 
 
-def _taken_back(how: list[str]) -> bool:
-    """Do something to a task that runs; return whether Slurm did it."""
+def _requeue() -> bool:
     running = subprocess.run(["squeue", "-h", "-t", "R", "-o", "%i"], capture_output=True, text=True).stdout.split()
-    return bool(running) and subprocess.run([*how, running[0]], capture_output=True).returncode == 0
+    return bool(running) and subprocess.run(["scontrol", "requeue", running[0]], capture_output=True).returncode == 0
+
+
+def _signal() -> bool:
+    """Send what Slurm sends 90 s before the end of a task's time."""
+    for pid in workers("slurm")[:1]:
+        os.kill(pid, signal.SIGUSR2)
+        return True
+    return False
 
 
 @pytest.mark.slurm
 @pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")
-@pytest.mark.parametrize("how", [["scontrol", "requeue"], ["scancel", "--signal=USR2"]])
+@pytest.mark.parametrize("take_back", [_requeue, _signal])
 def test_what_slurm_takes_back_is_queued_again_and_goes_on(
-    bench: Bench, matrix: tuple[str, ...], how: list[str]
+    bench: Bench, matrix: tuple[str, ...], take_back: Callable[[], bool]
 ) -> None:
     """By a pre-emption, and by the signal that comes before the end of a task's time."""
     bench(*matrix, "--out", "here")
     process = bench.start(*matrix, "--out", "there", "--launcher", "slurm", "--jobs", "1")
     until(lambda: list((bench.home / "there").rglob("checkpoint-*.pt")))
-    until(lambda: _taken_back(how), 30)
+    until(take_back, 30)
     out, _ = process.communicate(timeout=400)
     assert process.returncode == 0, out
     assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)

@@ -171,8 +171,8 @@ def test_the_rate_warms_up_and_falls_and_is_taken_up_to_the_bit() -> None:
     assert all(one == other for one, other in rates)
     highest = max(range(20), key=lambda step: rates[step][0])
     assert 1 <= highest <= 3
-    assert 0 < rates[-1][0] < 0.1 * method.rate
-    assert rates[highest][0] == pytest.approx(method.rate, rel=0.15)
+    assert 0 < rates[-1][0] < 0.1 * method.usual_lr
+    assert rates[highest][0] == pytest.approx(method.usual_lr, rel=0.15)
     resumed = build()
     resumed.load_state_dict(half[0])
     again = method.optimiser(resumed, plan)
@@ -183,7 +183,7 @@ def test_the_rate_warms_up_and_falls_and_is_taken_up_to_the_bit() -> None:
 
 
 def test_narrow_networks_learn_faster() -> None:
-    rates = {size: registry.method(f"sam:size={size}").rate for size in SIZES}
+    rates = {size: registry.method(f"sam:size={size}").usual_lr for size in SIZES}
     assert rates["b"] == 1e-4
     assert rates["t"] > rates["s"] > rates["b"] > rates["l"] > rates["h"]
 

@@ -1,7 +1,7 @@
 """Starting a cell, two cells at once, and the state of 10,000 finished cells.
 
-Run from the repository's root: ``python tests/perf/bench_launch.py``. Cells run as `bench run` has them run, each a process
-forked from the warm server, on the phantom of the MR.
+Run from the repository's root: ``python tests/perf/bench_launch.py``. Cells run as `bench run` has them run, each a
+process forked from the warm server, on the phantom of the MR.
 """
 
 from __future__ import annotations

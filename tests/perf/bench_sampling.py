@@ -22,7 +22,7 @@ from timing import Row, one_thread, table
 from torch import Tensor
 
 from bench import plan
-from bench.cell import Data, _build
+from bench.cell import Data, build
 from bench.config import load_profile
 from bench.data import cache
 from bench.data.geometry import Geometry
@@ -162,7 +162,7 @@ def trained(folder: Path) -> Subject:
     cell = plan.cells(profile, refs, ["verdiff"], store, Scheme(), 1)[0]
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
-    trainee = _build(cell, data, torch.device("cpu"))
+    trainee = build(cell, data, torch.device("cpu"))
     stream = Stream(dataset, data.train, data.grid, cell.seed, profile.batch)
     train(trainee, stream, lambda _: validation_loss(trainee, dataset, data.validation, data.grid), folder)
     trainee.net.eval()
