@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bench.method import Inputs, Task
+from bench.method import Between, Inputs, Task
 from bench.options import option
 from methods.diffusion import TIMESTEPS, DiffusionMethod
 
@@ -20,6 +20,7 @@ class MedSegDiff(DiffusionMethod):
     steps: int = option(50, "network evaluations a sample", low=1, high=TIMESTEPS)
     dropout: float = option(0.5, "probability that a channel of the conditioner's encoder is dropped", low=0, high=0.9)
 
+    space = {"lr": Between(1e-4, 1e-2, log=True), "dropout": Between(0.0, 0.7)}  # noqa: RUF012
     title = "MedSegDiff"
     source = "Wu et al.: MedSegDiff, MIDL 2023, arXiv 2211.00611 (first version); own code after the paper and its code"
     inputs = Inputs(normalise="unit")

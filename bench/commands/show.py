@@ -109,10 +109,10 @@ def print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
 
     frame = pd.DataFrame(rows)
     for (source, dataset), part in frame.groupby(["source", "dataset"], sort=False):
-        table = Table("method", "params M", "idle", "MACs G", "steps", "train s", "s/image", "MiB",
+        table = Table("method", "params M", "idle", "MACs G", "steps", "train s", "s/image", "MiB", "trials",
                       title=f"{dataset}, {source} data", title_justify="left")  # fmt: skip
         for method, row in zip(part.method, Listing("", "", "", book.HEADS, book.NUMBERS, part).cells(), strict=True):
-            table.add_row(method, *row[2:9])
+            table.add_row(method, *row[2:10])
         console.print(table)
     for each in frame.drop_duplicates("method").to_dict("records"):
         had = "; ".join(f"{name}: {each[name]}" for name in book.WORDS if each[name] not in ("none", "unknown"))

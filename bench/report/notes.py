@@ -49,7 +49,9 @@ def collect(
         if record is None:  # a further row, told with its method
             continue
         chosen = {key: value for key, value in record["spec"]["options"].items() if key not in ("lr", "tuned") or value}
-        sizes = ", ".join(f"{key}={value}" for key, value in chosen.items())
+        sizes = ", ".join(
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in chosen.items()
+        )
         differs = "; ".join(record["deviations"]) or "nothing declared"
         rows = "".join(f" Its {row} comes from the same trained weights." for row in record["extras"])
         had = "; ".join(

@@ -33,8 +33,9 @@ def draw(study: Study, folder: Path) -> None:
         "history": (plots.plot_optimization_history, {"title": "Trials in order", "ylabel": SCORE}),
         "curves": (plots.plot_intermediate_values,
                    {"title": "Trials as they trained", "xlabel": "Validation", "ylabel": "-validation loss"}),
-        "slice": (plots.plot_slice, {"ylabel": SCORE}),
     }  # fmt: skip
+    if len(complete) > 1:
+        kinds["slice"] = plots.plot_slice, {"ylabel": SCORE}
     method = registry.of_cell(cell)
     if len(method.space) > 1 and len(complete) > 3:
         kinds["importances"] = plots.plot_param_importances, {"title": "How much each option mattered"}
@@ -44,6 +45,8 @@ def draw(study: Study, folder: Path) -> None:
         axes = plot(opened)
         first = axes.flat[0] if hasattr(axes, "flat") else axes
         first.set(**words)
+        if name == "curves":
+            first.xaxis.get_major_locator().set_params(integer=True)
         if name == "curves" and first.get_legend():
             first.get_legend().remove()  # a line a trial: its number says little
         figure = first.figure
