@@ -26,6 +26,7 @@ from bench.data import cache
 from bench.data.case import Dataset, Split
 from bench.data.geometry import Geometry, shared_grid
 from bench.data.stream import Stream
+from bench.energy import Meter
 from bench.method import Cases, Example, Report, Task
 from bench.metrics import Score, score
 from bench.predict import Grid, Prediction, multiply_adds, predict, stages
@@ -80,7 +81,7 @@ class Data:
 
 def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: Report = lambda status: None) -> None:
     """Run a cell to its end in the folder that the store holds for it, or take it up where it was interrupted."""
-    began = time.monotonic()
+    began, meter = time.monotonic(), Meter.start(device)
     machine.limit_threads(cell.profile.threads)
     dataset = cache.load(Path(cell.dataset.cache))
     split = store.split_of(cell, dataset.patients)
@@ -96,7 +97,7 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     seconds = _test(trainee, data, work, report, lambda case, image, mask: store.keep_case(cell, case, image, mask))
     plain = trainee.net.to(memory_format=torch.contiguous_format)  # what safetensors needs of tensors with two names
     save_model(plain, str(work / "model.safetensors"))
-    record = {**_record(cell, trainee, data, progress), "multiply_adds": counted}
+    record = {**_record(cell, trainee, data, progress), "multiply_adds": counted, "energy_joules": meter.joules()}
     record["timings"] = {
         "train_seconds": round(progress.seconds, 3),
         "train_seconds_per_step": progress.seconds / progress.step,

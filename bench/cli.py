@@ -48,6 +48,8 @@ Storage = Annotated[
     str | None,
     typer.Option(help="Where studies are, as Optuna takes it: postgresql://...; default: SQLite beside the results."),
 ]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Send losses and scores to OUT/tensorboard.")]
+Mlflow = Annotated[str | None, typer.Option("--mlflow", help="Send them to this MLflow: http://HOST:PORT, ...")]
 ReportTo = Annotated[Path, typer.Option(help="Where the report goes.")]
 
 
@@ -136,6 +138,8 @@ def run(
         bool, typer.Option("--tuned", help="Give methods the options that bench tune found best.")
     ] = False,
     storage: Storage = None,
+    tensorboard: Tensorboard = False,
+    mlflow: Mlflow = None,
 ) -> None:
     """Train and test methods on datasets, and write the tables.
 
@@ -153,13 +157,14 @@ def run(
     """
     from bench.commands import run as command
     from bench.data.splits import Scheme
+    from bench.track import Wanted
 
     scheme = Scheme(folds, split, fraction)
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
     wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run,
                         reference, correction, timeout, retry_failed, launcher, _pairs("--slurm", slurm), address,
-                        gpus, tuned, storage)  # fmt: skip
+                        gpus, tuned, Wanted(tensorboard, mlflow), storage)  # fmt: skip
     ok = command.run(wish, _console())
     raise typer.Exit(0 if ok else 1)
 
@@ -586,6 +591,36 @@ def clean(
     from bench.commands import clean as command
 
     raise typer.Exit(0 if command.run(out, profile, methods, datasets, states, yes, _console()) else 1)
+
+
+@app.command()
+def track(
+    out: Out = Path("results"),
+    profile: Annotated[str | None, typer.Option("--profile", help="Which results; default: the latest.")] = None,
+    tensorboard: Tensorboard = False,
+    mlflow: Mlflow = None,
+) -> None:
+    """Send what cells have left so far to a tracker, as `bench run --tensorboard` does while it runs.
+
+    Examples:
+
+        bench track --tensorboard
+
+        bench track --mlflow http://127.0.0.1:5000 --profile cpu
+    """
+    from bench.store import Store
+    from bench.track import Wanted, send
+
+    wanted, store = Wanted(tensorboard, mlflow), Store(out)
+    if not wanted:
+        raise UsageError("nothing to send to; expected --tensorboard or --mlflow URI")
+    wanted.check()
+    chosen = store.finished_profile(profile)
+    try:
+        count = send(store, chosen, wanted)
+    except Exception as error:  # a tracker may fail in any way
+        raise UsageError(f"the tracker failed ({str(error).strip().splitlines()[0]}); is it there?") from error
+    print(f"{count} finished cells of the profile '{chosen}' are sent whole.")
 
 
 if __name__ == "__main__":

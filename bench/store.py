@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import platform
@@ -50,6 +52,30 @@ class Place:
     """The last note of a cell that is at work or was stopped; empty before the first."""
     why: str
     """The last line of a failed cell's error."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a cell that began has left so far."""
+
+    name: str
+    """Its place: dataset, method and label, with slashes between."""
+    hash: str
+    losses: list[dict[str, float]]
+    """Rows of train.csv: step, training_loss, validation_loss, seconds."""
+    done: bool
+    folder: Path
+
+    @property
+    def steps(self) -> int:
+        """The last validated step."""
+        return int(self.losses[-1]["step"]) if self.losses else 0
+
+    def scores(self) -> dict[str, float]:
+        """Return the means over patients of a finished cell's Dice and IoU."""
+        frame = _scores(self.folder / "cases.csv", ("patient", "dice", "iou"))
+        means = frame.groupby("patient")[["dice", "iou"]].mean().mean()
+        return {"dice": float(means["dice"]), "iou": float(means["iou"])}
 
 
 @dataclass(frozen=True)
@@ -419,6 +445,23 @@ class Store:
         found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
         return {str(path.relative_to(folder)): path.lstat().st_size for path in found}
 
+    def logs(self, profile: str) -> Iterator[Log]:
+        """Yield what each cell has left that began, finished or not; a cell that ends meanwhile comes the next time."""
+        root = self.root / profile
+        for folder in sorted(root.glob("*/*/f*-s*")):
+            done = not folder.name.endswith(".part")
+            try:
+                if done:
+                    made = json.loads((folder / "cell.json").read_text(encoding="utf-8"))["hash"]
+                else:
+                    made = (folder / "spec.hash").read_text()
+                log = folder / "train.csv"
+                with log.open(newline="") if log.is_file() else io.StringIO() as file:
+                    losses = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            except (OSError, ValueError, KeyError):
+                continue
+            yield Log(str(folder.relative_to(root)).removesuffix(".part"), made, losses, done, folder)
+
     def initial(self, folder: Path) -> dict[str, str]:
         """Return shape and digest of each of a finished cell's tensors before training, by name."""
         digests: dict[str, str] = json.loads((folder / "initial.json").read_text(encoding="utf-8"))
@@ -532,8 +575,8 @@ def last_line(text: str) -> str:
 
 
 _ADDED: dict[str, Any] = {
-    "extras": [], "trials": 0, "own_training": False, "oracle": False, "left_out": 0, "official_test": False,
-    "idle_parameters": float("nan"), "multiply_adds": float("nan"),
+    "extras": [], "own_training": False, "oracle": False, "left_out": 0, "official_test": False, "trials": 0,
+    "idle_parameters": float("nan"), "multiply_adds": float("nan"), "energy_joules": {"gpu": None, "processor": None},
     "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown"),
 }  # fmt: skip
 """What records did not have from the beginning."""

@@ -233,8 +233,10 @@ class Training:
         progress.losses.clear()
         progress.heads.append(self.certificate.head())
         progress.rows.append([progress.step, f"{mean:.6g}", f"{lost:.6g}", f"{progress.seconds:.2f}"])
-        with (self.work / "train.csv").open("w", newline="") as file:
+        beside = self.work / ".train.csv"  # who reads along sees whole lines
+        with beside.open("w", newline="") as file:
             csv.writer(file).writerows([["step", "training_loss", "validation_loss", "seconds"], *progress.rows])
+        beside.replace(self.work / "train.csv")
 
     def save(self) -> None:
         """Write a checkpoint; the one before it stays."""

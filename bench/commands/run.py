@@ -23,6 +23,7 @@ from bench.launch import local
 from bench.launch.simulate import longest_first
 from bench.progress import Board
 from bench.store import Store, make_folder
+from bench.track import Wanted, tracked
 from bench.tune import Study, default_storage
 
 
@@ -57,6 +58,8 @@ class Wish:
     """GPUs of a cell, for the launcher ray."""
     tuned: bool = False
     """Whether each method that can be tuned is to have the options that its studies found best."""
+    track: Wanted = field(default_factory=Wanted)
+    """Trackers that a run is sent to."""
     storage: str | None = None
     """Where the studies are; None is beside the results."""
 
@@ -93,6 +96,7 @@ def execute(wish: Wish, console: Console) -> Done | None:
     Raises:
         UsageError: Something is wrong with the wish or the data; nothing was trained.
     """
+    wish.track.check()
     profile = load_profile(wish.profile)
     methods = _methods(wish, wish.methods, profile)
     built = [registry.method(method, profile.scale) for method in methods]  # refuses what cannot be built
@@ -166,7 +170,8 @@ def _launch(
     console.print(f"{len(matrix)} cells, {len(pending)} to run, {where} on {wish.device}.", highlight=False)
     with Board(console, store, len(matrix), len(matrix) - len(pending) - failed, failed) as board:
         try:
-            _launcher(wish, pending, store, jobs, board)
+            with tracked(store, pending[0].profile.name, wish.track, console):
+                _launcher(wish, pending, store, jobs, board)
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on where this one was.")
             raise

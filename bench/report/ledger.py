@@ -27,6 +27,7 @@ HEADS = {
     "train_seconds": "Training (s)",
     "predict_seconds": "Prediction (s an image)",
     "memory": "Peak memory (MiB)",
+    "energy": "Energy (kJ)",
     "trials": "Tuning trials",
     "pretraining": "Pretraining",
     "prompt": "Prompt",
@@ -42,6 +43,7 @@ NUMBERS = {
     "train_seconds": Number(",.0f"),
     "predict_seconds": Number(".3g"),
     "memory": Number(",.0f"),
+    "energy": Number(".3g"),
     "trials": Number(",.0f"),
 }
 WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
@@ -50,9 +52,9 @@ CAPTION = (
     "What each method had and cost, means over folds and seeds. Measured in the run: parameters and those that no "
     "gradient reached, multiply-adds of one image's answer at the network's size (convolutions, matrix products and "
     "attention, all samples and views), optimiser steps, seconds beside the cells that ran at the same time, peak "
-    "memory of the cell's process (of the device where there is one). Trials: of bench tune, before the cell. Declared "
-    "by the method: pretraining, prompt, "
-    "ensembling, augmentation beyond the shared stream."
+    "memory of the cell's process (of the device where there is one). Energy: by the counters of GPU and processor "
+    "while the cell ran, others beside it included; no column where no device counts. Trials: of bench tune, before "
+    "the cell. Declared by the method: pretraining, prompt, ensembling, augmentation beyond the shared stream."
 )
 
 
@@ -82,10 +84,17 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
         "train_seconds": times["train_seconds"],
         "predict_seconds": times["predict_seconds_per_case"],
         "memory": memory / 2**20,
+        "energy": _kilojoules(record["energy_joules"]),
         "trials": float(record["trials"]),
         **{name: had[name] for name in WORDS},
         "differs": "; ".join(record["deviations"]) or "nothing declared",
     }
+
+
+def _kilojoules(counted: dict[str, float | None]) -> float:
+    """Return the energy of the devices that count it; NaN where none does."""
+    known = [value for value in counted.values() if value is not None]
+    return sum(known) / 1e3 if known else float("nan")
 
 
 def differences(frame: pd.DataFrame) -> list[str]:
@@ -100,7 +109,7 @@ def listing(frame: pd.DataFrame, table: Table) -> Listing:
         name=f"ledger-{table.source}",
         heading=f"Fairness ledger ({table.source})",
         caption=f"{data(table)}, profile '{table.profile}'. {CAPTION}",
-        heads=HEADS,
+        heads={name: head for name, head in HEADS.items() if name != "energy" or frame.energy.notna().any()},
         numbers=NUMBERS,
         frame=frame[["column", *HEADS, "differs"]],
         notes=tuple(differences(frame)),

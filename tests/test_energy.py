@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.energy import Meter
+from tests.user import Bench
+
+
+def package(root: Path, number: int, energy: int, most: int = 1000_000) -> Path:
+    folder = root / f"intel-rapl:{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "energy_uj").write_text(f"{energy}\n")
+    (folder / "max_energy_range_uj").write_text(f"{most}\n")
+    (root / f"intel-rapl:{number}:0").mkdir(exist_ok=True)  # a part of the package, counted in it already
+    return folder
+
+
+def test_packages_are_added_and_a_full_counter_begins_anew(tmp_path: Path) -> None:
+    package(tmp_path, 0, 100_000), package(tmp_path, 1, 900_000)
+    meter = Meter.start("cpu", tmp_path)
+    package(tmp_path, 0, 350_000), package(tmp_path, 1, 150_000)
+    assert meter.joules() == {"gpu": None, "processor": pytest.approx(0.5)}
+
+
+def test_without_a_counter_nothing_is_said(tmp_path: Path) -> None:
+    assert Meter.start("cpu", tmp_path).joules() == {"gpu": None, "processor": None}
+    folder = package(tmp_path, 0, 5)
+    meter = Meter.start("cuda:0", tmp_path)
+    (folder / "energy_uj").unlink()
+    assert meter.joules() == {"gpu": None, "processor": None}
+
+
+def test_the_ledger_has_energy_where_it_was_counted(bench: Bench, slices: Callable[..., Path]) -> None:
+    bench.run(slices(), "unet")
+    path = bench.cell() / "cell.json"
+    record = json.loads(path.read_text())
+    assert set(record["energy_joules"]) == {"gpu", "processor"}
+    ledger = bench.home / "reports" / "smoke" / "ledger-real.md"
+    for joules, head in (({"gpu": None, "processor": None}, False), ({"gpu": 1500.0, "processor": None}, True)):
+        path.write_text(json.dumps({**record, "energy_joules": joules}))
+        bench("report", "--no-pictures")
+        text = ledger.read_text()
+        assert ("Energy (kJ)" in text) == head
+    assert "| 1.5 |" in text
