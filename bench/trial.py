@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench import machine, registry
+from bench import machine
 from bench.cell import Data, build
 from bench.data import cache
 from bench.data.case import Dataset, Split
@@ -45,13 +45,13 @@ def run(study: Study, trial: optuna.Trial, split: Split, device: str, stopped: C
 
     Raises:
         StoppedError: It was.
-        FloatingPointError, torch.cuda.OutOfMemoryError: The options do not train.
+        FloatingPointError: The options do not train.
         optuna.TrialPruned: The trial is not worth its steps.
     """
     import optuna
 
     base = study.cell
-    cell = replace(base, options={**base.options, **suggest(trial, registry.of_cell(base))})
+    cell = replace(base, options={**base.options, **suggest(trial, base)})
     machine.limit_threads(cell.profile.threads)
     dataset = sealed(cache.load(Path(cell.dataset.cache)), split)
     data = Data.of(cell, dataset, split)

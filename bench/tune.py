@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.config import SEED, Cell, canonical, content_hash
 from bench.errors import UsageError
-from bench.method import Between, Method
+from bench.method import Between
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ STARTUP = 5
 
 class StoppedError(Exception):
     """A trial that does not count: its worker was told to stop, or all trials were taken already."""
+
+
+class FailedError(Exception):
+    """A trial whose options do not train: it counts, and says why."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,18 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("optuna").setLevel(logging.ERROR)
         storage = connect(self.storage)
-        begun = len(self._trials(storage))
-        seed = int(content_hash([SEED, self.name, begun])[:8], 16)
         study = optuna.create_study(
             storage=storage, study_name=self.name, load_if_exists=True, direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
         )  # fmt: skip
         here = self._identity()
         found = study.user_attrs.get("identity")
         if found is None:
             study.set_user_attr("identity", here)
-            study.enqueue_trial(_defaults(self.cell), skip_if_exists=True)  # so tuning never does worse by chance
         elif differs := [key for key in here if found.get(key) != here[key]]:
-            raise UsageError(f"the study {self.name} in {self.storage} was made with another {' and '.join(differs)}; "
-                             "choose another --storage, or another --out")  # fmt: skip
+            where, what = hidden(self.storage), " and ".join(differs)
+            raise UsageError(f"the study {self.name} in {where} was made with another {what}; choose another --storage "
+                             "or another --out")  # fmt: skip
         return study
 
     def _trials(self, storage: optuna.storages.BaseStorage) -> list[Any]:
@@ -84,12 +85,27 @@ class Study:
         """Return what must be the same for trials to be of one study."""
         spec = self.cell.spec()
         return {
-            "search space": json.loads(canonical(plain(registry.of_cell(self.cell)))),
+            "search space": json.loads(canonical(plain(self.cell))),
             "profile": spec["profile"],
             "split": spec["split"],
             "default options": spec["options"],
             "protocol": spec["protocol"],
         }
+
+    def sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Return what chooses a trial's options: by its number, so that no two workers draw the same."""
+        import optuna
+
+        seed = int(content_hash([SEED, self.name, number])[:8], 16)
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True)
+
+    def begin(self, study: optuna.Study) -> None:
+        """Have the next trial be the method's defaults where none was or is: so tuning never does worse by chance."""
+        if not any(
+            is_default(trial) and (counts(trial) or trial.state.name in ("RUNNING", "WAITING"))
+            for trial in study.get_trials(deepcopy=False)
+        ):
+            study.enqueue_trial(defaults(self.cell))
 
     def finished(self, study: optuna.Study) -> int:
         """Return how many trials count: complete, stopped early, or failed for a reason of their own."""
@@ -136,11 +152,11 @@ def connect(storage: str) -> optuna.storages.BaseStorage:
             storage, engine_kwargs=arguments, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS
         )
     except ImportError as error:
-        raise UsageError(f"--storage {storage}: {error}; install the driver, for PostgreSQL: pip install "
+        raise UsageError(f"--storage {hidden(storage)}: {error}; install the driver, for PostgreSQL: pip install "
                          "psycopg2-binary") from error  # fmt: skip
     except Exception as error:  # SQLAlchemy's classes, of which each driver has its own
         said = str(error).strip().splitlines()[0]
-        raise UsageError(f"--storage {storage} does not answer ({said}); expected an address such as "
+        raise UsageError(f"--storage {hidden(storage)} does not answer ({said}); expected an address such as "
                          "sqlite:///tuning.db or postgresql://user@host/name") from error  # fmt: skip
 
 
@@ -154,16 +170,26 @@ def counts(trial: Any) -> bool:
     return trial.state.name in ("COMPLETE", "PRUNED") or (trial.state.name == "FAIL" and "why" in trial.user_attrs)
 
 
-def suggest(trial: optuna.Trial, method: Method) -> dict[str, Any]:
+def space(cell: Cell) -> dict[str, Between | tuple[Any, ...]]:
+    """Return what may be chosen for a cell's method; ranges are widened to hold what it has by default."""
+    usual = defaults(cell)
+    return {
+        name: replace(values, low=min(values.low, usual[name]), high=max(values.high, usual[name]))
+        if isinstance(values, Between) else values
+        for name, values in registry.of_cell(cell).space.items()
+    }  # fmt: skip
+
+
+def suggest(trial: optuna.Trial, cell: Cell) -> dict[str, Any]:
     """Return the options that a trial is to try."""
     return {name: trial.suggest_float(name, values.low, values.high, log=values.log) if isinstance(values, Between)
-            else trial.suggest_categorical(name, values) for name, values in method.space.items()}  # fmt: skip
+            else trial.suggest_categorical(name, values) for name, values in space(cell).items()}  # fmt: skip
 
 
-def plain(method: Method) -> dict[str, Any]:
-    """Return a method's search space as plain data."""
+def plain(cell: Cell) -> dict[str, Any]:
+    """Return a search space as plain data."""
     return {name: asdict(values) if isinstance(values, Between) else list(values)
-            for name, values in method.space.items()}  # fmt: skip
+            for name, values in space(cell).items()}  # fmt: skip
 
 
 def untuned(spec: str) -> str:
@@ -171,14 +197,37 @@ def untuned(spec: str) -> str:
     return ":".join(part for part in spec.split(":") if part != "tuned=on")
 
 
-def _defaults(cell: Cell) -> dict[str, Any]:
-    """Return the options that the method has without tuning, as far as the space holds them."""
+def is_default(trial: Any) -> bool:
+    """Return whether a trial was given the method's defaults."""
+    return "fixed_params" in trial.system_attrs
+
+
+def claim(study: optuna.Study, number: int, trials: int) -> None:
+    """Take a place among a study's trials by its number, which the database gives.
+
+    Raises:
+        StoppedError: Those before it have taken all, or it has the method's defaults, and so has one before it.
+    """
+    all_of_them = study.get_trials(deepcopy=False)
+    mine = next(trial for trial in all_of_them if trial.number == number)
+    before = [t for t in all_of_them if t.number < number and (counts(t) or t.state.name == "RUNNING")]
+    if len(before) >= trials or (is_default(mine) and any(map(is_default, before))):
+        raise StoppedError("others have taken all trials, or the defaults")
+
+
+def defaults(cell: Cell) -> dict[str, Any]:
+    """Return the options that the method has without tuning, of those that may be chosen."""
     method = registry.of_cell(cell)
-    values: dict[str, Any] = {}
-    for name, space in method.space.items():
-        value = getattr(method, name)
-        if name == "lr":
-            value = value or method.usual_lr or cell.profile.lr
-        if value in space if isinstance(space, tuple) else space.low <= value <= space.high:
-            values[name] = value
-    return values
+    usual = {name: getattr(method, name) for name in method.space}
+    return {**usual, "lr": method.lr or method.usual_lr or cell.profile.lr} if "lr" in usual else usual
+
+
+def hidden(storage: str) -> str:
+    """Return a storage's address without its password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except ArgumentError:
+        return storage

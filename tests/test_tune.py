@@ -80,6 +80,14 @@ def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slic
     assert ledger.trials.to_dict() == {"U-Net": 0, "nnU-Net": 0, "U-Net (tuned=on)": 3, "nnU-Net (tuned=on)": 3}
 
 
+def test_methods_with_unequal_trials_are_refused(bench: Bench, slices: Make) -> None:
+    data = slices()
+    tune(bench, data, "unet", 2)
+    tune(bench, data, "fcn", 1)
+    out = bench.run(data, "unet,fcn", "--tuned", code=2)
+    assert "fcn:tuned=on 1, unet:tuned=on 2; bench tune --trials 2 gives all as many" in out
+
+
 def test_the_test_split_is_not_read(bench: Bench, slices: Make) -> None:
     """A study of a dataset whose test cases are noise, put into the prepared files, is the same study."""
     data = slices()
@@ -126,11 +134,12 @@ def test_two_workers_and_two_commands_share_a_study(bench: Bench, slices: Make) 
         "--trials",
         "7",
     )
-    tune(bench, data, "unet", 1)
     both = [bench.start(*words, "--jobs", "2", "--report", name) for name in ("one", "two")]
     told = [process.communicate(timeout=200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    assert len(ended(studies(bench)["unet/f0"])) == 7
+    trials = ended(studies(bench)["unet/f0"])
+    assert len(trials) == 7
+    assert len({trial.params["lr"] for trial in trials}) == 7
 
 
 def test_a_worker_that_is_killed_costs_one_trial(
@@ -202,7 +211,7 @@ def test_a_study_of_another_search_space_is_left_alone(
     [
         (("--storage", "nonsense://x"), "--storage nonsense://x does not answer"),
         (("--storage", "sqlite:////nowhere/at/all.db"), "does not answer"),
-        (("--storage", "postgresql://nobody@127.0.0.1:9/x"), "install the driver"),
+        (("--storage", "postgresql://nobody:secret@127.0.0.1:9/x"), "--storage postgresql://nobody:***@127.0.0.1:9/x"),
         (("--methods", "unet:tuned=on"), "leave tuned=on out"),
         (("--methods", "nnunet:recipe=native"), "none of these methods can be tuned"),
     ],
@@ -210,6 +219,7 @@ def test_a_study_of_another_search_space_is_left_alone(
 def test_wrong_use_is_one_line(bench: Bench, slices: Make, words: tuple[str, ...], message: str) -> None:
     out = tune(bench, slices(), "unet", 1, *words, code=2)
     assert message in out
+    assert "secret" not in out
     assert "Traceback" not in out
 
 

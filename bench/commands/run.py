@@ -129,6 +129,7 @@ def execute(wish: Wish, console: Console) -> Done | None:
     storage = wish.storage or default_storage(store, profile.name)
     matrix = plan.cells(profile, datasets, methods, store, wish.scheme, wish.seeds, wish.device,
                         lambda cell: Study(cell, storage).best())  # fmt: skip
+    _equal_trials(matrix)
     if reference:
         store.declare(profile, reference[0], wish.correction, methods)
     store.remember(profile, matrix)
@@ -157,6 +158,15 @@ def _methods(wish: Wish, names: str, profile: Profile) -> list[str]:
         method = registry.method(spec, profile.scale)
         chosen.append(f"{spec}:tuned=on" if method.tunable and not method.tuned else spec)
     return registry.expand(registry.METHODS, ",".join(chosen))
+
+
+def _equal_trials(cells: Sequence[Cell]) -> None:
+    """Refuse tuned methods of which one had more trials than another."""
+    counts = {cell.method: cell.tuning["trials"] for cell in cells if cell.tuning}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{method} {count}" for method, count in sorted(counts.items()))
+        raise UsageError(f"tuned methods must have had the same number of trials, but had: {told}; bench tune --trials "
+                         f"{max(counts.values())} gives all as many")  # fmt: skip
 
 
 def _launch(

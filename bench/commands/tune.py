@@ -17,7 +17,7 @@ from bench.launch import local, tuner
 from bench.launch.tuner import Told
 from bench.report.studies import draw
 from bench.store import Store, make_folder
-from bench.tune import Study, counts, default_storage
+from bench.tune import Study, counts, default_storage, is_default
 
 
 def tune(wish: Wish, trials: int, console: Console) -> None:
@@ -112,7 +112,7 @@ def _summary(studies: Sequence[Study], console: Console) -> None:
         cell, opened = study.cell, study.open()
         trials = [t for t in opened.get_trials(deepcopy=False) if counts(t)]
         complete = [t for t in trials if t.state.name == "COMPLETE" and t.value is not None]
-        usual = next((f"{100 * (t.value or 0):.2f} %" for t in complete if "fixed_params" in t.system_attrs), "none")
+        usual = next((f"{100 * (t.value or 0):.2f} %" for t in complete if is_default(t)), "none")
         said = ", ".join(f"{sum(t.state.name == state for t in trials)} {words}"
                          for state, words in (("PRUNED", "stopped early"), ("FAIL", "failed")))  # fmt: skip
         best = max(complete, key=lambda t: t.value or 0.0, default=None)

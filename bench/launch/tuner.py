@@ -14,12 +14,13 @@ from bench.config import Cell
 from bench.data.case import Split
 from bench.launch import LEAVE_SECONDS, POLL_SECONDS
 from bench.launch.local import asked_to_stop, stop
-from bench.tune import StoppedError, Study, counts
+from bench.store import last_line
+from bench.tune import FailedError, StoppedError, Study, claim, counts
 
 WAIT_SECONDS = 2.0
 """How often a worker looks at the trials that others are at work on."""
-DEATHS = 3
-"""How many workers of each study's number of trials may die before all is given up."""
+DEATHS = 5
+"""How many workers may die before all is given up."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,6 @@ def work(
 def _study(study: Study, split: Split, trials: int, device: str, say: Connection, stopped: Callable[[], bool]) -> None:
     """Take trials of one study until it has all, also those that a dead worker left unfinished."""
     import optuna
-    import torch
     from optuna.trial import TrialState
 
     from bench import trial as one
@@ -68,14 +68,15 @@ def _study(study: Study, split: Split, trials: int, device: str, say: Connection
     opened = study.open()
 
     def objective(trial: optuna.Trial) -> float:
-        before = [t for t in opened.get_trials(deepcopy=False) if t.number < trial.number]
-        if sum(counts(t) or t.state == TrialState.RUNNING for t in before) >= trials:
-            raise StoppedError("others have taken all trials")
+        claim(opened, trial.number, trials)
+        opened.sampler = study.sampler(trial.number)
         try:
             return one.run(study, trial, split, device, stopped)
-        except (FloatingPointError, torch.cuda.OutOfMemoryError) as error:
-            trial.set_user_attr("why", str(error).splitlines()[0])
+        except (StoppedError, optuna.TrialPruned):
             raise
+        except Exception as error:
+            trial.set_user_attr("why", last_line(f"{type(error).__name__}: {error}"))
+            raise FailedError from error
 
     def told(opened: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if counts(trial):
@@ -88,8 +89,8 @@ def _study(study: Study, split: Split, trials: int, device: str, say: Connection
         if study.finished(opened) + at_work >= trials:
             time.sleep(WAIT_SECONDS)
             continue
-        opened.optimize(objective, n_trials=1, callbacks=[told], gc_after_trial=True,
-                        catch=(FloatingPointError, torch.cuda.OutOfMemoryError, StoppedError))  # fmt: skip
+        study.begin(opened)
+        opened.optimize(objective, n_trials=1, callbacks=[told], gc_after_trial=True, catch=(FailedError, StoppedError))
 
 
 def run(
@@ -148,7 +149,7 @@ def run(
                         if process.exitcode:
                             deaths += 1
                             died(process.exitcode)
-                            if deaths > DEATHS * trials:
+                            if deaths > DEATHS:
                                 raise RuntimeError(f"{deaths} workers died, the last with {process.exitcode}") from None
                             start(deaths)
         finally:
