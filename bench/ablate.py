@@ -46,7 +46,7 @@ def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]
     name, *pairs = spec.split(":")
     cls = registry.load(registry.METHODS, name)
     known, given = options.options(cls), options.parse(name, pairs, cls)
-    switches = [key for key, field in known.items() if isinstance(field.default, bool)]
+    switches = [key for key, field in known.items() if isinstance(field.default, bool) and key != "tuned"]
     factors = tuple(filter(None, (part.strip() for part in names.split(",")))) or cls.factors
     if not factors:
         raise UsageError(f"{name} has no modules to switch; its on/off options: {', '.join(switches) or 'none'}")

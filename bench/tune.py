@@ -10,6 +10,7 @@ import json
 import logging
 import warnings
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
@@ -137,8 +138,9 @@ class Study:
         return replace(self.cell, options={**self.cell.options, **values}, tuning=found)
 
 
+@cache
 def connect(storage: str) -> optuna.storages.BaseStorage:
-    """Return a storage by its address.
+    """Return a storage by its address, the same whenever this process asks.
 
     Raises:
         UsageError: Its driver is not installed, or it does not answer.

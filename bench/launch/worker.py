@@ -65,6 +65,9 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
         sys.exit(STOPPED)
     except BusyError:
         sys.exit(BUSY)
+    except OSError as error:  # a disk that is full, or gone, leaves no place to say it but this
+        print(f"{cell.title}: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _end_with_launcher() -> None:

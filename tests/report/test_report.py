@@ -268,7 +268,7 @@ def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: P
     assert tuple(rows.loc["FCN", ["parameters", "multiply_adds", "memory"]]) == (1.234, 5.6, 100)
     assert tuple(rows.loc["SAM", ["idle_parameters", "memory", "pretraining"]]) == (138_576, 300, "SA-1B")
     text = (tmp_path / "reports" / "cpu" / "ledger-phantom.md").read_text()
-    assert "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | SA-1B | none | none | none |" in text
+    assert "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | SA-1B | none | none | none |" in text
     assert "FCN differs from its source: something_new & 50 % more." in text
     assert "It has what others lack (pretraining: SA-1B)." in notes_of(store)
 
@@ -303,7 +303,7 @@ def test_results_from_before_the_ledger_have_their_place_in_it(store: Store, tmp
     rows = ledger_of(store, tmp_path)
     assert set(rows.prompt) == {"unknown"}
     assert (
-        "| MR | FCN | 1.234 | - | - | 9 | 7 | 0.25 | 100 | unknown |"
+        "| MR | FCN | 1.234 | - | - | 9 | 7 | 0.25 | 100 | 0 | unknown |"
         in (tmp_path / "cpu" / "ledger-phantom.md").read_text()
     )
 
