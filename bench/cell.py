@@ -134,6 +134,8 @@ def _train(cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report)
         parts = 2 * trainee.parts
         print(f"out of the device's memory: batches of {cell.profile.batch} go in {parts} parts from now on")
         device = trainee.device
+        trainee.net.zero_grad(set_to_none=True)
+        trainee.net.cpu()  # whoever called still holds it
         del trainee, validate
         gc.collect()
         torch.cuda.empty_cache()

@@ -24,7 +24,7 @@ class Meter:
     @classmethod
     def start(cls, device: str, powercap: Path = POWERCAP) -> Meter:
         """Read the counters of a PyTorch device and of the processors."""
-        counters = {folder: _read(folder / "energy_uj") for folder in sorted(powercap.glob("intel-rapl:[0-9]"))}
+        counters = {folder: _read(folder / "energy_uj") for folder in _packages(powercap)}
         return cls(_gpu(device), {folder: value for folder, value in counters.items() if value is not None}, device)
 
     def joules(self) -> dict[str, float | None]:
@@ -40,6 +40,18 @@ class Meter:
         if now is None or (now < before and most is None):
             return None
         return now - before if now >= before else now - before + (most or 0)  # it begins anew when it is full
+
+
+def _packages(powercap: Path) -> list[Path]:
+    """Return the processor packages' folders; what counts the whole machine as well is none."""
+    return [folder for folder in sorted(powercap.glob("intel-rapl:[0-9]")) if _named(folder).startswith("package")]
+
+
+def _named(folder: Path) -> str:
+    try:
+        return (folder / "name").read_text()
+    except OSError:
+        return ""
 
 
 def _read(path: Path) -> int | None:

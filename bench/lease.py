@@ -97,11 +97,14 @@ def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
 
 def looks_held(folder: Path) -> bool:
     """Return whether a folder's lease looks held at a glance: by a process that lives, or that wrote a moment ago."""
-    path = _last(folder)
-    if path is None:
+    try:
+        path = _last(folder)
+        if path is None:
+            return False
+        dead = _dead(_read(path))
+        return abs(time.time() - path.stat().st_mtime) < STALE_SECONDS if dead is None else not dead
+    except OSError:  # its holder has just let it go
         return False
-    dead = _dead(_read(path))
-    return abs(time.time() - path.stat().st_mtime) < STALE_SECONDS if dead is None else not dead
 
 
 def _last(folder: Path) -> Path | None:
@@ -138,7 +141,7 @@ def _dead(text: str) -> bool | None:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass
+        return False  # it lives, and is somebody else's
     return bool(started != _started(pid))
 
 

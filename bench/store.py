@@ -362,14 +362,13 @@ class Store:
 
     def finish(self, cell: Cell, record: dict[str, Any]) -> None:
         """Write cell.json and turn the working folder into the cell's folder, by one rename."""
-        work = self.work(cell)
-        passing = (work / name for name in ("spec.hash", "status.json", "reserve"))
-        for path in (*passing, *work.glob("checkpoint-*.pt")):
-            path.unlink(missing_ok=True)
+        work, folder = self.work(cell), self.folder(cell)
+        (work / "reserve").unlink(missing_ok=True)
         _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        work.rename(self.folder(cell))
-        for lease in self.folder(cell).glob("lease-*"):
-            lease.unlink()
+        work.rename(folder)
+        passing = (folder / name for name in ("spec.hash", "status.json"))  # not before: a kill would cost the training
+        for path in (*passing, *folder.glob("checkpoint-*.pt"), *folder.glob("lease-*")):
+            path.unlink(missing_ok=True)
 
     def fail(self, cell: Cell, reason: str) -> None:
         """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
@@ -386,8 +385,10 @@ class Store:
 
     def error(self, cell: Cell) -> str:
         """Return why a cell failed, empty if it did not."""
-        path = self.work(cell) / "error.txt"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        try:
+            return (self.work(cell) / "error.txt").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
 
     def keep_case(self, cell: Cell, case: str, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> None:
         """Keep a test case's image (8 bit) and reference, once a dataset: reports show them from the store alone."""

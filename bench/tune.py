@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import warnings
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -150,9 +151,7 @@ def connect(storage: str) -> optuna.storages.BaseStorage:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats
     arguments = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {"pool_pre_ping": True}
     try:
-        return optuna.storages.RDBStorage(
-            storage, engine_kwargs=arguments, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS
-        )
+        return _made(storage, arguments)
     except ImportError as error:
         raise UsageError(f"--storage {hidden(storage)}: {error}; install the driver, for PostgreSQL: pip install "
                          "psycopg2-binary") from error  # fmt: skip
@@ -160,6 +159,23 @@ def connect(storage: str) -> optuna.storages.BaseStorage:
         said = str(error).strip().splitlines()[0]
         raise UsageError(f"--storage {hidden(storage)} does not answer ({said}); expected an address such as "
                          "sqlite:///tuning.db or postgresql://user@host/name") from error  # fmt: skip
+
+
+def _made(storage: str, arguments: dict[str, Any]) -> optuna.storages.BaseStorage:
+    """Return a storage; its tables are made by whoever comes first, and who comes second at that moment tries again."""
+    import optuna
+    from sqlalchemy.exc import IntegrityError
+
+    for _ in range(3):
+        try:
+            return optuna.storages.RDBStorage(
+                storage, engine_kwargs=arguments, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS
+            )
+        except IntegrityError:
+            time.sleep(1)
+    return optuna.storages.RDBStorage(
+        storage, engine_kwargs=arguments, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS
+    )
 
 
 def default_storage(store: Store, profile: str) -> str:

@@ -15,6 +15,7 @@ def package(root: Path, number: int, energy: int, most: int = 1000_000) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "energy_uj").write_text(f"{energy}\n")
     (folder / "max_energy_range_uj").write_text(f"{most}\n")
+    (folder / "name").write_text(f"package-{number}\n")
     (root / f"intel-rapl:{number}:0").mkdir(exist_ok=True)  # a part of the package, counted in it already
     return folder
 

@@ -162,11 +162,13 @@ def _methods(wish: Wish, names: str, profile: Profile) -> list[str]:
 
 def _equal_trials(cells: Sequence[Cell]) -> None:
     """Refuse tuned methods of which one had more trials than another."""
-    counts = {cell.method: cell.tuning["trials"] for cell in cells if cell.tuning}
+    counts = {(cell.dataset.name, cell.fold, cell.method): cell.tuning["trials"] for cell in cells if cell.tuning}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{method} {count}" for method, count in sorted(counts.items()))
-        raise UsageError(f"tuned methods must have had the same number of trials, but had: {told}; bench tune --trials "
-                         f"{max(counts.values())} gives all as many")  # fmt: skip
+        most = max(counts.values())
+        told = ", ".join(sorted({f"{method} on {name} {count}"
+                                 for (name, _, method), count in counts.items() if count < most}))  # fmt: skip
+        raise UsageError(f"tuned methods must have had the same number of trials, but fewer than {most} had: {told}; "
+                         f"bench tune --trials {most} gives all as many")  # fmt: skip
 
 
 def _launch(

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -147,9 +147,9 @@ def _kill_silent(attempts: Collection[Attempt], store: Store, timeout: float) ->
         elif now - attempt.since > timeout and attempt.process.exitcode is None:
             attempt.process.kill()
             attempt.process.join()
-            store.fail(
-                attempt.cell, f"TimeoutError: no sign of progress for {timeout:g} s (--timeout), so it was killed\n"
-            )
+            why = f"TimeoutError: no sign of progress for {timeout:g} s (--timeout), so it was killed"
+            with suppress(OSError):  # a full disk: _reason says what is left to say
+                store.fail(attempt.cell, f"{why}\n")
 
 
 def _next(waiting: list[Cell], taken: Mapping[str, Sequence[float]]) -> Cell:

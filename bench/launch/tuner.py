@@ -74,7 +74,9 @@ def _study(study: Study, split: Split, trials: int, device: str, say: Connection
             return one.run(study, trial, split, device, stopped)
         except (StoppedError, optuna.TrialPruned):
             raise
-        except Exception as error:
+        except (OSError, MemoryError):  # the machine's fault, not the options': it does not count
+            raise
+        except (FloatingPointError, RuntimeError, ValueError) as error:
             trial.set_user_attr("why", last_line(f"{type(error).__name__}: {error}"))
             raise FailedError from error
 
