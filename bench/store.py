@@ -169,11 +169,14 @@ class Store:
     # The plan: which cells were ever asked for, a line each; so what is waiting is known without the one who asked.
 
     def remember(self, profile: Profile, cells: Sequence[Cell]) -> None:
-        """Add cells to the plan on disk."""
+        """Add cells to the plan on disk; two runs may do so at once."""
         path = self.root / profile.name / "plan.txt"
-        known = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        wanted = [str(self.folder(cell).relative_to(self.root / profile.name)) for cell in cells]
-        _replace(path, "\n".join(dict.fromkeys([*known, *wanted])) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = set(_lines(path))
+        wanted = (str(self.folder(cell).relative_to(self.root / profile.name)) for cell in cells)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{name}\n" for name in wanted if name not in known))
+        path.touch()  # the latest that was asked for, though nothing in it may be new
 
     def planned(self) -> list[str]:
         """Return the profiles that have a plan, the latest first."""
@@ -183,8 +186,7 @@ class Store:
     def places(self, profile: str) -> list[Place]:
         """Return the state of every cell that was planned or has left anything, in the order of the plan."""
         root = self.root / profile
-        path = root / "plan.txt"
-        planned = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        planned = _lines(root / "plan.txt")
         folders = (path for path in root.glob("*/*/f*-s*") if path.is_dir())  # a reference may be called like a cell
         found = sorted(str(each.relative_to(root)).removesuffix(".part") for each in folders)
         return [self._place(root / name, *name.split("/")) for name in dict.fromkeys([*planned, *found])]
@@ -198,8 +200,8 @@ class Store:
         progress = _progress(work)
         if not mine and looks_held(work):
             return Place(*place, "running", progress, "")
-        if (work / "error.txt").is_file():
-            return Place(*place, "failed", progress, last_line((work / "error.txt").read_text(encoding="utf-8")))
+        if error := _error(work):
+            return Place(*place, "failed", progress, last_line(error))
         return Place(*place, "stopped", progress, "")
 
     # Removing: what a cell left, and nothing else
@@ -318,8 +320,8 @@ class Store:
             raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
         if found != cell.hash:
             raise UsageError(
-                f"{path.parent} was made under another protocol, split or default option of the same name; choose "
-                "another --out, or remove the folder"
+                f"{path.parent} was made under another protocol, split, tuning or default option of the same name; "
+                "choose another --out, or remove the folder"
             )
         return "done"
 
@@ -366,7 +368,8 @@ class Store:
         (work / "reserve").unlink(missing_ok=True)
         _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         work.rename(folder)
-        passing = (folder / name for name in ("spec.hash", "status.json"))  # not before: a kill would cost the training
+        names = ("spec.hash", "status.json", "energy.json")
+        passing = (folder / name for name in names)  # not before: a kill would cost the training
         for path in (*passing, *folder.glob("checkpoint-*.pt"), *folder.glob("lease-*")):
             path.unlink(missing_ok=True)
 
@@ -385,10 +388,7 @@ class Store:
 
     def error(self, cell: Cell) -> str:
         """Return why a cell failed, empty if it did not."""
-        try:
-            return (self.work(cell) / "error.txt").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return ""
+        return _error(self.work(cell))
 
     def keep_case(self, cell: Cell, case: str, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> None:
         """Keep a test case's image (8 bit) and reference, once a dataset: reports show them from the store alone."""
@@ -507,8 +507,8 @@ class Store:
         """Return the last line of each failed cell's error, by (dataset slug, method)."""
         found = {}
         for path in sorted((self.root / profile).glob("*/*/*.part/error.txt")):
-            if not path.parent.with_suffix("").is_dir():
-                found[path.parents[2].name, path.parents[1].name.replace(",", ":")] = last_line(path.read_text())
+            if not path.parent.with_suffix("").is_dir() and (error := _error(path.parent)):
+                found[path.parents[2].name, path.parents[1].name.replace(",", ":")] = last_line(error)
         return found
 
     def cases(self, profile: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -543,6 +543,17 @@ class Store:
             head[name] = head[name].astype("category")  # a million rows share a handful of words
         rows = head.loc[head.index.repeat([len(frame) for frame in frames])].reset_index(drop=True)
         return pd.concat([rows, pd.concat(frames, ignore_index=True)], axis=1)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def _error(work: Path) -> str:
+    try:
+        return (work / "error.txt").read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
 
 
 def _progress(work: Path) -> dict[str, Any]:

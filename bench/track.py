@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 3.0
 SCHEMES = ("http", "https", "sqlite", "file", "postgresql")
 """Of MLflow's addresses."""
-END_SECONDS = 30.0
-"""How long a tracker may take for the rest, once the run has ended."""
+END_SECONDS, STOPPED_SECONDS = 30.0, 2.0
+"""How long a tracker may take for the rest, once the run has ended, or was told to stop."""
 
 
 @dataclass(frozen=True)
@@ -192,16 +192,18 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
     with path.open("w") as log:
         process = subprocess.Popen([sys.executable, "-m", "bench.track", words], stdin=subprocess.PIPE, stdout=log,
                                    stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+    left = STOPPED_SECONDS
     try:
         yield
+        left = END_SECONDS
     finally:
         try:
-            process.communicate(timeout=END_SECONDS)
+            process.communicate(timeout=left)
             why = last_line(path.read_text(errors="replace")) if process.returncode else ""
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            why = f"it was not done {END_SECONDS:g} s after the run"
+            why = f"it was not done {left:g} s after the run"
         if why:
             again = wanted.command(store, profile)
             console.print(f"Tracking failed ({why}); the results are whole. To send them: {again}", soft_wrap=True,

@@ -91,7 +91,7 @@ def _remove(store: Store, profile: str, named: Sequence[Place], console: Console
 
     Whether the holder of another machine's lease is dead shows when the lease does not change for a while.
     """
-    watch, began, busy = Watch(), time.monotonic(), list(named)
+    watch, began, busy, told = Watch(), time.monotonic(), list(named), False
     left: list[tuple[Place, str]] = []
     while busy:
         again = []
@@ -103,7 +103,8 @@ def _remove(store: Store, profile: str, named: Sequence[Place], console: Console
                 again.append(place)
         if time.monotonic() - began > STALE_SECONDS + LOOK_SECONDS:
             return [*left, *((place, "another run is at work on it") for place in again)]
-        if again and len(busy) == len(named):
+        if again and not told:
+            told = True
             console.print(f"{len(again)} have a lease; it is watched for {STALE_SECONDS:g} s, whether it changes.",
                           highlight=False)  # fmt: skip
         time.sleep(LOOK_SECONDS if again else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.config import Cell
@@ -41,16 +41,19 @@ def run(
         gpus: GPUs of a cell, where the device is one; a fraction lets several share one.
 
     Raises:
-        UsageError: Ray is not installed, or does not answer.
+        UsageError: Ray is not installed, does not answer, or has no node that a cell fits.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the tasks were cancelled, and left checkpoints.
     """
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:
         raise UsageError("--launcher ray needs Ray: pip install 'verdiff-bench[ray]'") from None
+    if address and jobs:
+        raise UsageError("--jobs is for a Ray that starts here: a cluster takes as many cells as fit; leave it out")
     threads = cells[0].profile.threads
     _connect(ray, address, jobs * threads if jobs else None)
     share = gpus if device.startswith("cuda") else 0
+    _fits(ray, {"CPU": threads, "GPU": share})
     task = ray.remote(num_cpus=threads, num_gpus=share, max_retries=0)(remote.attempt)
     tasks: dict[str, Any] = {}
 
@@ -86,10 +89,21 @@ def _connect(ray: Any, address: str | None, processors: int | None) -> None:
                 f"no Ray answers at --address {address} ({error}); expected HOST:PORT of ray start"
             ) from error
     try:
-        ray.init(address=address, num_cpus=None if address else processors, log_to_driver=False, logging_level="error",
+        ray.init(address=address or "local", num_cpus=None if address else processors, log_to_driver=False, logging_level="error",
                  include_dashboard=None if address else False)  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray does not answer ({error}); see ray status") from error
+
+
+def _fits(ray: Any, asked: Mapping[str, float]) -> None:
+    """Refuse what no node has now, for Ray would wait for it without a word."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in nodes):
+        has = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in asked) for node in nodes)
+        wants = ", ".join(f"{count:g} {name}" for name, count in asked.items())
+        ray.shutdown()
+        raise UsageError(f"no node of this Ray has what a cell asks for ({wants}); its nodes have: {has}; "
+                         "see --device, --gpus and the profile's threads")  # fmt: skip
 
 
 def _why(ray: Any, ref: Any) -> str:
