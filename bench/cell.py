@@ -81,20 +81,25 @@ class Data:
 
 def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: Report = lambda status: None) -> None:
     """Run a cell to its end in the folder that the store holds for it, or take it up where it was interrupted."""
-    began, meter = time.monotonic(), Meter.start(device)
+    began, meter = time.monotonic(), Meter(device, work / "energy.json")
+
+    def noted(status: dict[str, Any]) -> None:
+        meter.look()
+        report(status)
+
     machine.limit_threads(cell.profile.threads)
     dataset = cache.load(Path(cell.dataset.cache))
     split = store.split_of(cell, dataset.patients)
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
     if trainee.method.own_training:
-        trainee, progress = _train_itself(trainee, data, work / "own", report)
+        trainee, progress = _train_itself(trainee, data, work / "own", noted)
     # of a training case: test cases are not opened before training has ended
     counted = multiply_adds(trainee, dataset, data.train[0], data.grid)
     if not trainee.method.own_training:
         (work / "initial.json").write_text(json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8")
-        trainee, progress = _train(cell, trainee, data, work, report)
-    seconds = _test(trainee, data, work, report, lambda case, image, mask: store.keep_case(cell, case, image, mask))
+        trainee, progress = _train(cell, trainee, data, work, noted)
+    seconds = _test(trainee, data, work, noted, lambda case, image, mask: store.keep_case(cell, case, image, mask))
     plain = trainee.net.to(memory_format=torch.contiguous_format)  # what safetensors needs of tensors with two names
     save_model(plain, str(work / "model.safetensors"))
     record = {**_record(cell, trainee, data, progress), "multiply_adds": counted, "energy_joules": meter.joules()}

@@ -72,12 +72,17 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1))
 
 
-def _device(wanted: str) -> str:
-    """Return the PyTorch device that a name stands for."""
+def _device(wanted: str, here: bool = True) -> str:
+    """Return the PyTorch device that a name stands for; one of other machines is not tried."""
     import torch
 
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if here or torch.cuda.is_available():
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        print("bench: this machine has no GPU, so cells ask for none; --device cuda asks for them", file=sys.stderr)
+        return "cpu"
+    if not here and wanted in ("cpu", "cuda"):
+        return wanted
     try:
         torch.zeros(1, device=wanted)
     except (RuntimeError, AssertionError) as error:
@@ -160,7 +165,7 @@ def run(
     from bench.track import Wanted
 
     scheme = Scheme(folds, split, fraction)
-    device = _device(device)
+    device = _device(device, here=launcher == "local")
     chosen = profile or ("cpu" if device == "cpu" else "paper")
     wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run,
                         reference, correction, timeout, retry_failed, launcher, _pairs("--slurm", slurm), address,

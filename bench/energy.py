@@ -2,44 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
+LOOK_SECONDS = 60.0
+"""How often counters are read: a processor's begins anew after 262 kJ, a quarter of an hour of the hungriest."""
+DEVICES = ("gpu", "processor")
 
 
-@dataclass(frozen=True)
 class Meter:
-    """Counters as they stood when it was started.
+    """The joules of a cell, also of its earlier attempts, kept in a file.
 
-    They count all that a device does: other cells on it are included.
+    The counters count all that a device does: other cells on it are included.
     """
 
-    gpu: float | None
-    """Joules of the GPU."""
-    packages: dict[Path, int]
-    """Microjoules of each processor package, by its folder."""
-    device: str
+    def __init__(self, device: str, file: Path, powercap: Path = POWERCAP) -> None:
+        """Go on from what the file says, or begin at zero.
 
-    @classmethod
-    def start(cls, device: str, powercap: Path = POWERCAP) -> Meter:
-        """Read the counters of a PyTorch device and of the processors."""
-        counters = {folder: _read(folder / "energy_uj") for folder in _packages(powercap)}
-        return cls(_gpu(device), {folder: value for folder, value in counters.items() if value is not None}, device)
+        Args:
+            device: A PyTorch device.
+            file: Where the joules are kept between attempts; they are null once a counter was missing.
+            powercap: Where Linux shows the processors' counters.
+        """
+        self.device, self.file, self.packages = device, file, _packages(powercap)
+        try:
+            kept = json.loads(file.read_text())
+            self.spent: dict[str, float | None] = {name: kept[name] for name in DEVICES}
+        except FileNotFoundError:
+            self.spent = dict.fromkeys(DEVICES, 0.0)
+        except (ValueError, KeyError):  # killed while it was written
+            self.spent = dict.fromkeys(DEVICES)
+        self._before = self._counters()
+        self._looked = time.monotonic()
+        self._add({})
+
+    def look(self) -> None:
+        """Read the counters, if they were not read for a while."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self.joules()
 
     def joules(self) -> dict[str, float | None]:
-        """Return the joules since the start of the `gpu` and of the `processor`; None where there is no counter."""
-        now = _gpu(self.device)
-        gpu = None if now is None or self.gpu is None else now - self.gpu
-        spent = [self._package(folder, before) for folder, before in self.packages.items()]
-        known = [each for each in spent if each is not None]
-        return {"gpu": gpu, "processor": sum(known) / 1e6 if known and len(known) == len(spent) else None}
+        """Return the joules so far of the `gpu` and of the `processor`; None where a counter is or was missing."""
+        self._looked = time.monotonic()
+        before, self._before = self._before, self._counters()
+        added: dict[str, float | None] = dict.fromkeys(DEVICES)
+        if before.keys() == self._before.keys():
+            since = {name: _since(before[name], now, self._range(name)) for name, now in self._before.items()}
+            for device in DEVICES:
+                mine = [joules for name, joules in since.items() if (name == "gpu") == (device == "gpu")]
+                known = [each for each in mine if each is not None]
+                added[device] = sum(known) if known and len(known) == len(mine) else None
+        self._add(added)
+        return self.spent
 
-    def _package(self, folder: Path, before: int) -> int | None:
-        now, most = _read(folder / "energy_uj"), _read(folder / "max_energy_range_uj")
-        if now is None or (now < before and most is None):
-            return None
-        return now - before if now >= before else now - before + (most or 0)  # it begins anew when it is full
+    def _add(self, joules: Mapping[str, float | None]) -> None:
+        counted = {"gpu": "gpu" in self._before, "processor": bool(self._before.keys() - {"gpu"})}
+        for device, before in self.spent.items():
+            more = joules.get(device, 0.0)
+            self.spent[device] = before + more if counted[device] and before is not None and more is not None else None
+        self.file.write_text(json.dumps(self.spent))
+
+    def _counters(self) -> dict[str, float]:
+        """Return the joules that each counter shows, by the package's folder or `gpu`."""
+        shown = {str(folder): _read(folder / "energy_uj") for folder in self.packages}
+        shown["gpu"] = _gpu(self.device)
+        return {name: value for name, value in shown.items() if value is not None}
+
+    def _range(self, name: str) -> float | None:
+        return None if name == "gpu" else _read(Path(name) / "max_energy_range_uj")
+
+
+def _since(before: float, now: float, most: float | None) -> float | None:
+    """Return how much a counter has counted; it begins anew when it is full."""
+    if now >= before:
+        return now - before
+    return None if most is None else now - before + most
 
 
 def _packages(powercap: Path) -> list[Path]:
@@ -54,9 +94,10 @@ def _named(folder: Path) -> str:
         return ""
 
 
-def _read(path: Path) -> int | None:
+def _read(path: Path) -> float | None:
+    """Return the joules of a counter in microjoules."""
     try:
-        return int(path.read_text())
+        return int(path.read_text()) / 1e6
     except (OSError, ValueError):
         return None
 

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS, STALE_SECONDS = 20, 60
 """How often a trial shows that it lives, and after how long one that does not is taken for dead."""
+BEGUN = "begun"
+"""A trial's attribute once it has shown that it lives."""
 STARTUP = 5
 """Finished trials before the median stops one early; and random ones before the sampler models."""
 
@@ -220,12 +223,33 @@ def is_default(trial: Any) -> bool:
     return "fixed_params" in trial.system_attrs
 
 
-def claim(study: optuna.Study, number: int, trials: int) -> None:
-    """Take a place among a study's trials by its number, which the database gives.
+def bury(study: optuna.Study, since: dict[int, float]) -> None:
+    """Fail the trials of dead workers: those whose heartbeat stopped, and those that were taken but never begun.
+
+    Args:
+        study: What they belong to.
+        since: When the caller first saw a trial that nobody had begun, by its number; kept between calls.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.storages.fail_stale_trials(study)
+    now = time.monotonic()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if BEGUN not in trial.user_attrs and now - since.setdefault(trial.number, now) > STALE_SECONDS:
+            with suppress(ValueError):  # somebody else was quicker
+                study.tell(trial.number, state=TrialState.FAIL)
+
+
+def claim(study: optuna.Study, trial: optuna.Trial, trials: int) -> None:
+    """Take a place among a study's trials by the trial's number, which the database gives.
 
     Raises:
         StoppedError: Those before it have taken all, or it has the method's defaults, and so has one before it.
     """
+    number = trial.number
+    study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined] # Optuna's own comes a moment later
+    trial.set_user_attr(BEGUN, True)
     all_of_them = study.get_trials(deepcopy=False)
     mine = next(trial for trial in all_of_them if trial.number == number)
     before = [t for t in all_of_them if t.number < number and (counts(t) or t.state.name == "RUNNING")]

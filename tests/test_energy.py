@@ -22,15 +22,31 @@ def package(root: Path, number: int, energy: int, most: int = 1000_000) -> Path:
 
 def test_packages_are_added_and_a_full_counter_begins_anew(tmp_path: Path) -> None:
     package(tmp_path, 0, 100_000), package(tmp_path, 1, 900_000)
-    meter = Meter.start("cpu", tmp_path)
+    meter = Meter("cpu", tmp_path / "energy.json", tmp_path)
     package(tmp_path, 0, 350_000), package(tmp_path, 1, 150_000)
     assert meter.joules() == {"gpu": None, "processor": pytest.approx(0.5)}
+    package(tmp_path, 0, 300_000)
+    assert meter.joules()["processor"] == pytest.approx(0.5 + 0.95)
+
+
+def test_an_interrupted_cell_has_the_energy_of_all_its_attempts(tmp_path: Path) -> None:
+    kept = tmp_path / "energy.json"
+    package(tmp_path, 0, 100_000)
+    first = Meter("cpu", kept, tmp_path)
+    package(tmp_path, 0, 400_000)
+    first.joules()
+    package(tmp_path, 0, 900_000)  # nobody's
+    again = Meter("cpu", kept, tmp_path)
+    package(tmp_path, 0, 950_000)
+    assert again.joules()["processor"] == pytest.approx(0.35)
+    assert Meter("cpu", kept, tmp_path / "elsewhere").joules()["processor"] is None
+    assert Meter("cpu", kept, tmp_path).joules()["processor"] is None, "an attempt without a counter is missing"
 
 
 def test_without_a_counter_nothing_is_said(tmp_path: Path) -> None:
-    assert Meter.start("cpu", tmp_path).joules() == {"gpu": None, "processor": None}
+    assert Meter("cpu", tmp_path / "none.json", tmp_path).joules() == {"gpu": None, "processor": None}
     folder = package(tmp_path, 0, 5)
-    meter = Meter.start("cuda:0", tmp_path)
+    meter = Meter("cuda:0", tmp_path / "energy.json", tmp_path)
     (folder / "energy_uj").unlink()
     assert meter.joules() == {"gpu": None, "processor": None}
 

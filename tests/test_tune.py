@@ -20,6 +20,7 @@ from bench.data.splits import read_splits
 from bench.method import Between
 from bench.options import options
 from bench.trial import sealed
+from bench.tune import bury, claim, connect
 from tests.test_survive import until
 from tests.user import Bench, children, long_profile
 
@@ -160,6 +161,18 @@ def test_a_worker_that_is_killed_costs_one_trial(
     out = bench(*words)
     assert "2 trials to run" in out
     assert len(ended(studies(bench)["unet/f0"])) == 2
+
+
+def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=connect(f"sqlite:///{tmp_path}/tuning.db"), direction="maximize")
+    orphan, begun = study.ask(), study.ask()
+    claim(study, begun, 5)
+    since: dict[int, float] = {}
+    bury(study, since)
+    assert [t.state.name for t in study.trials] == ["RUNNING", "RUNNING"]
+    bury(study, {number: then - 61 for number, then in since.items()})
+    assert study.trials[orphan.number].state.name == "FAIL"
+    assert study.trials[begun.number].state.name == "RUNNING"
 
 
 def _running(bench: Bench) -> bool:

@@ -89,8 +89,8 @@ def _connect(ray: Any, address: str | None, processors: int | None) -> None:
                 f"no Ray answers at --address {address} ({error}); expected HOST:PORT of ray start"
             ) from error
     try:
-        ray.init(address=address or "local", num_cpus=None if address else processors, log_to_driver=False, logging_level="error",
-                 include_dashboard=None if address else False)  # fmt: skip
+        ray.init(address=address or "local", num_cpus=None if address else processors, log_to_driver=False,
+                 logging_level="error", include_dashboard=None if address else False)  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray does not answer ({error}); see ray status") from error
 

@@ -15,7 +15,7 @@ from bench.data.case import Split
 from bench.launch import LEAVE_SECONDS, POLL_SECONDS
 from bench.launch.local import asked_to_stop, stop
 from bench.store import last_line
-from bench.tune import FailedError, StoppedError, Study, claim, counts
+from bench.tune import FailedError, StoppedError, Study, bury, claim, counts
 
 WAIT_SECONDS = 2.0
 """How often a worker looks at the trials that others are at work on."""
@@ -68,7 +68,7 @@ def _study(study: Study, split: Split, trials: int, device: str, say: Connection
     opened = study.open()
 
     def objective(trial: optuna.Trial) -> float:
-        claim(opened, trial.number, trials)
+        claim(opened, trial, trials)
         opened.sampler = study.sampler(trial.number)
         try:
             return one.run(study, trial, split, device, stopped)
@@ -85,8 +85,9 @@ def _study(study: Study, split: Split, trials: int, device: str, say: Connection
             say.send(Told(study.name, trial.number, trial.state.name, trial.value, trial.params,
                           trial.user_attrs.get("why", ""), study.finished(opened)))  # fmt: skip
 
+    silent: dict[int, float] = {}
     while not stopped() and study.finished(opened) < trials:
-        optuna.storages.fail_stale_trials(opened)
+        bury(opened, silent)
         at_work = len(opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         if study.finished(opened) + at_work >= trials:
             time.sleep(WAIT_SECONDS)
