@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import registry
 from bench.config import Cell
 from bench.errors import UsageError
 from bench.launch import Ended, Watch, remote
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 ARRAY = 1000
 """Tasks of an array at most; Slurm's own limit is 1,001 where nobody changed it."""
 MINUTES = 240
-"""Time of a task where nothing is said; one that needs longer is queued again, and goes on."""
+"""Time of a task where nothing is said; one that needs longer is queued again, and goes on.
+
+Not so a method that trains itself: it has no checkpoints, and would begin anew for ever.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,17 @@ def run(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the tasks were cancelled, and left checkpoints.
     """
     folder = store.root / "slurm"
-    executor = _executor(folder, cells[0].profile.threads, jobs, device, options)
+    executors = {
+        own: _executor(folder, cells[0].profile.threads, jobs, device, options, timeouts=0 if own else 10**6)
+        for own in (False, True)
+    }
     names: dict[str, str] = {}  # a cell's hash -> its task, as squeue calls it
 
     def submit(some: Sequence[Cell]) -> None:
-        for start in range(0, len(some), ARRAY):
-            part = some[start : start + ARRAY]
+        groups = {own: [cell for cell in some if registry.of_cell(cell).own_training is own] for own in executors}
+        arrays = [(own, group[i : i + ARRAY]) for own, group in groups.items() for i in range(0, len(group), ARRAY)]
+        for own, part in arrays:
+            executor = executors[own]
             try:
                 with executor.batch():
                     tasks = [
@@ -106,9 +115,12 @@ def run(
 
 
 def _executor(
-    folder: Path, threads: int, jobs: int | None, device: str, options: Mapping[str, str]
+    folder: Path, threads: int, jobs: int | None, device: str, options: Mapping[str, str], timeouts: int
 ) -> submitit.SlurmExecutor:
-    """Return submitit's executor for tasks that each ask for a cell's threads, and for one GPU with cuda."""
+    """Return submitit's executor for tasks that each ask for a cell's threads, and for one GPU with cuda.
+
+    One that has used up its time is queued again so many times; one that Slurm takes back, always.
+    """
     try:
         import submitit
     except ImportError:
@@ -119,7 +131,7 @@ def _executor(
     minutes = asked.pop("time", str(MINUTES))
     if not minutes.isdecimal() or int(minutes) < 1:
         raise UsageError(f"--slurm time={minutes}: expected whole minutes, for example time={MINUTES}")
-    executor = submitit.SlurmExecutor(folder=folder / "%j", max_num_timeout=10**6)
+    executor = submitit.SlurmExecutor(folder=folder / "%j", max_num_timeout=timeouts)
     executor.update_parameters(
         job_name="bench",
         time=int(minutes),

@@ -140,6 +140,8 @@ def test_a_partition_that_is_not_there_is_one_line(bench: Bench, slices: Make) -
     [
         (("--launcher", "ray", "--address", "127.0.0.1:9"), "no Ray answers at --address 127.0.0.1:9"),
         (("--launcher", "ray", "--address", "nowhere"), "expected HOST:PORT"),
+        (("--launcher", "ray", "--address", "auto", "--jobs", "2"), "--jobs is for a Ray that starts here"),
+        (("--launcher", "ray", "--device", "cuda", "--gpus", "64"), "no node of this Ray has what a cell asks for"),
         (("--launcher", "slurm", "--slurm", "partition"), "expected KEY=VALUE"),
     ],
 )
