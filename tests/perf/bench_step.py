@@ -98,7 +98,7 @@ def harness(subject: Trainee, stream: Stream | Prepared) -> Ends:
     """Train as a cell does; return when each step ended."""
     ends: Ends = []
     with tempfile.TemporaryDirectory() as work:
-        train(subject, stream, lambda: 1.0, Path(work), lambda _: ends.append(clocks()))  # type: ignore[arg-type]
+        train(subject, stream, lambda _: 1.0, Path(work), lambda _: ends.append(clocks()))  # type: ignore[arg-type]
     return ends
 
 
