@@ -133,9 +133,10 @@ def test_a_folder_that_was_renamed_is_not_lost(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.02)
     work = tmp_path / "cell.part"
     work.mkdir()
-    with hold(work, 0, nobody):
+    lost = threading.Event()
+    with hold(work, 0, lost.set):
         work.rename(tmp_path / "cell")
-        time.sleep(0.2)
+        assert not lost.wait(0.2)
 
 
 def test_a_lease_that_was_only_half_written_is_somebodys(tmp_path: Path) -> None:

@@ -24,9 +24,11 @@ from bench.store import Store, last_line
 def preload(modules: Sequence[str] = ()) -> None:
     """Have the server load PyTorch, and what else is slow, before it forks anything.
 
-    It starts with the first process that is forked.
+    It starts with the first process that is forked. PyTorch loads its compiler at the first use of an optimiser or a
+    counter, though nothing here is compiled: two seconds that each cell would spend anew.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.launch.server", "bench.cell", *modules])
+    loaded = ["bench.launch.server", "bench.cell", "torch._dynamo", *modules]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(loaded)
 
 
 @dataclass

@@ -54,14 +54,15 @@ def launched(store: Store, cells: Sequence[Cell], jobs: int) -> float:
 
 
 def start(folder: Path) -> Row:
-    """Return the row of what a cell's process costs beside the cell's own work, after the first."""
+    """Return the row of what a cell costs beside its training and predictions, from fork to end, after the first."""
     store, cells = matrix(folder / "start", load_profile("smoke"), CELLS + 1)
     launched(store, cells[:1], 1)  # loads PyTorch once
     spent = []
     for cell in cells[1:]:
         seconds = launched(store, [cell], 1)
         record = next(record for record, where in store.records("smoke") if where == store.folder(cell))
-        spent.append(seconds - record["timings"]["total_seconds_of_last_attempt"])
+        timings, cases = record["timings"], len((store.folder(cell) / "cases.csv").read_text().splitlines()) - 1
+        spent.append(seconds - timings["train_seconds"] - cases * timings["predict_seconds_per_case"])
     return limited("starting a cell after the first", statistics.median(spent), START_LIMIT)
 
 
