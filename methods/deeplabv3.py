@@ -23,6 +23,7 @@ class DeepLabv3(Method):
     title = "DeepLabv3"
     source = "Chen et al.: Rethinking atrous convolution, arXiv 1706.05587; torchvision's deeplabv3_resnet50"
     scales = {"small": {"width": 8, "stride": 4, "blocks": 2}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
+    needs = ("torchvision.models.segmentation",)
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2017."""

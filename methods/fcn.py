@@ -22,6 +22,7 @@ class FCN(Method):
     title = "FCN"
     source = "Long, Shelhamer, Darrell: FCN, CVPR 2015, arXiv 1411.4038; torchvision's fcn_resnet50"
     scales = {"small": {"width": 8, "stride": 4, "blocks": 2}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
+    needs = ("torchvision.models.segmentation",)
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2015."""
