@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all lint perf clean
+.PHONY: help install run test test-all same-bytes lint perf clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,6 +31,9 @@ test: .venv/installed-test  ## Run the tests
 
 test-all: .venv/installed-test  ## Run the tests, twenty random kills and what needs a running Slurm included
 	$(BIN)/python -m pytest -m ''
+
+same-bytes: .venv/installed-test  ## Compare results and reports with another revision, byte for byte: make same-bytes REV=HEAD~1
+	$(BIN)/python tests/same_bytes.py $(or $(REV),$(error REV is missing; for example make same-bytes REV=HEAD~1))
 
 lint: .venv/installed-test  ## Check style and types
 	$(BIN)/ruff check

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UsageError
-from bench.method import Advantages, Answer, Method
-from bench.options import option
+from bench.spec.errors import UsageError
+from bench.spec.method import Advantages, Answer, Method
+from bench.spec.options import option
 
 if TYPE_CHECKING:
     from verdiff.model import Sampled

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bench.method import Method, Task
-from bench.options import option
+from bench.spec.method import Method, Task
+from bench.spec.options import option
 from methods.resnet import for_grey, size_notes
 
 

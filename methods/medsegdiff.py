@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bench.method import Between, Inputs, Task
-from bench.options import option
+from bench.spec.method import Between, Inputs, Task
+from bench.spec.options import option
 from methods.diffusion import TIMESTEPS, DiffusionMethod
 
 

@@ -6,19 +6,19 @@ import contextlib
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.method import Cases, Example, Report, Task
-from methods.nnunet import DATASET, LABELS, SPACING, Planned, folders
+from bench.spec.method import Cases, Example, Report, Task
+from methods.nnunet_plan import DATASET, LABELS, SPACING, Planned, Plans, folders
 
-if TYPE_CHECKING:
-    from methods.nnunet import NNUNet
+Plan = Callable[[Path, Mapping[str, Any], int], Plans]
+"""Makes plans under a folder from a fingerprint and the number of training cases."""
 
 
 def fingerprint(cases: Iterator[Example]) -> dict[str, Any]:
@@ -40,13 +40,20 @@ def fingerprint(cases: Iterator[Example]) -> dict[str, Any]:
 
 
 def fit(
-    method: NNUNet, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report
+    plan: Plan,
+    min_edge: int,
+    cases: Cases,
+    task: Task,
+    work: Path,
+    device: torch.device,
+    seed: int,
+    report: Report,
 ) -> nn.Module:
-    """Plan, preprocess and train as nnU-Net does; see `bench.method.Method.fit`."""
+    """Plan, preprocess and train as nnU-Net does; see `bench.spec.method.Method.fit`."""
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent, folders(work):
-        plans = method.planned(work, fingerprint(cases.train()), len(task.sizes))
-        planned = Planned(plans, method.min_edge)
+        plans = plan(work, fingerprint(cases.train()), len(task.sizes))
+        planned = Planned(plans, min_edge)
         names = {
             "train": _preprocess(planned, cases.train(), work),
             "val": _preprocess(planned, cases.validation(), work),

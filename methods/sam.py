@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import UsageError
-from bench.method import Advantages, Answer, Between, Inputs, Method, Task, bce_dice
-from bench.options import option
-from bench.weights import find, sha256
+from bench.spec.errors import UsageError
+from bench.spec.method import Advantages, Answer, Between, Inputs, Method, Task, bce_dice
+from bench.spec.options import option
+from bench.spec.weights import find, sha256
 
 FULL_IMAGE = 1024
 """Side of the square that the official checkpoints see."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from bench.errors import UsageError, did_you_mean
-from bench.method import Inputs, Method, Task
-from bench.options import option
+from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.method import Inputs, Method, Task
+from bench.spec.options import option
 from methods.pooled_norm import mend_pooled_norms, note
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import UsageError
-from bench.method import Between, Inputs, Method, Task
-from bench.options import option
+from bench.spec.errors import UsageError
+from bench.spec.method import Between, Inputs, Method, Task
+from bench.spec.options import option
 
 LEVELS = 4
 HEAD = 32

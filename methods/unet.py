@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.method import Inputs, Method, Task
-from bench.options import option
+from bench.spec.method import Inputs, Method, Task
+from bench.spec.options import option
 
 
 class Network(nn.Module):

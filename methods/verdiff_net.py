@@ -8,9 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UsageError
-from bench.method import Task
-from bench.options import option
+from bench.spec.errors import UsageError
+from bench.spec.method import Task
+from bench.spec.options import option
 from methods.diffusion import TIMESTEPS, DiffusionMethod
 
 

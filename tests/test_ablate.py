@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.ablate import Arm, Scores, arms, shared_weights
-from bench.errors import UsageError
+from bench.spec.errors import UsageError
+from bench.stats.ablation import Arm, Scores, arms, shared_weights
 
 
 def test_the_arms_are_the_papers_table_2() -> None:

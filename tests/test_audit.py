@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from bench import published
-from bench.audit import CANNOT, Finding, audit, g, interval, summary
-from bench.published.printed import Cell, Printed, read
+from bench.audit import published
+from bench.audit.audit import CANNOT, Finding, audit, g, interval, summary
+from bench.audit.printed import Cell, Printed, read
 
 JENSEN = {("DeepLabv3", "CT-Pri"), ("nnU-Net", "MR"), ("MedSegDiff", "X-ray"), ("MedSegDiff", "MR"),
           ("Verdiff-Net", "X-ray")}  # fmt: skip

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import Cell, DatasetRef, load_profile
-from bench.lease import BusyError, Watch
-from bench.store import Store
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.store.lease import BusyError, Watch
+from bench.store.store import Store
 from tests.user import Bench, digests
 
 PROFILE = load_profile("smoke")
@@ -150,8 +150,8 @@ def test_a_cell_whose_state_changed_since_it_was_listed_is_left(store: Store) ->
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bench.lease import Watch
-from bench.store import Store
+from bench.store.lease import Watch
+from bench.store.store import Store
 rename, left = Path.rename, int(sys.argv[1])
 def deadly(self, target):
     global left

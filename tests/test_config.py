@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import Cell, DatasetRef, canonical, load_profile, profiles, safe_name
-from bench.errors import UsageError
+from bench.spec.config import Cell, DatasetRef, canonical, load_profile, profiles, safe_name
+from bench.spec.errors import UsageError
 
 
 def cell(**changes: object) -> Cell:
@@ -35,7 +35,7 @@ def test_unknown_profile_says_the_nearest() -> None:
      (('scale = "tiny"', 'scale = "big"'), "expected full, small or tiny")],
 )  # fmt: skip
 def test_a_bad_profile_file_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
-    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
+    text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(*change))
     with pytest.raises(UsageError, match=message):
@@ -44,7 +44,7 @@ def test_a_bad_profile_file_is_refused(tmp_path: Path, change: tuple[str, str], 
 
 def test_a_users_own_profile_is_named_by_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text((Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text())
+    path.write_text((Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text())
     assert load_profile(str(path)).name == "mine"
 
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_model, save_model
 
-from bench import ablate, registry
-from bench.config import load_profile
-from bench.method import Method, Task
-from bench.train import Trainee, derive, generator
+from bench.engine.train import Trainee, derive, generator
+from bench.spec import registry
+from bench.spec.config import load_profile
+from bench.spec.method import Method, Task
+from bench.stats import ablation as ablate
 
 METHODS = registry.names(registry.METHODS)
 SIZES = [(369, 166), (64, 96)]

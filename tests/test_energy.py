@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.energy import Meter
+from bench.engine.energy import Meter
 from tests.user import Bench
 
 

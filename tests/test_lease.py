@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import lease
-from bench.lease import BusyError, Watch, hold, looks_held
+from bench.store import lease
+from bench.store.lease import BusyError, Watch, hold, looks_held
 
 
 def nobody() -> None:
@@ -59,7 +59,7 @@ def test_of_many_who_try_at_once_one_gets_it(tmp_path: Path) -> None:
 
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from bench.lease import hold\n"
+        "import os, sys; from pathlib import Path; from bench.store.lease import hold\n"
         "with hold(Path(sys.argv[1]), 0, print): print('held', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]

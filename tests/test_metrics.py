@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from bench import metrics
-from bench.metrics import EMPTY_POLICY, TOLERANCE, Score, score
+from bench.engine import metrics
+from bench.engine.metrics import EMPTY_POLICY, TOLERANCE, Score, score
 
 Mask = NDArray[np.uint8]
 Spacing = tuple[float, float] | None

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bench.config import Cell, DatasetRef, load_profile
-from bench.store import Store
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.store.store import Store
 from tests.user import Bench
 
 PROFILE = load_profile("smoke")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import published, registry
-from bench.errors import UsageError
-from bench.published.printed import Printed, read
+from bench.audit import published
+from bench.audit.printed import Printed, read
+from bench.spec import registry
+from bench.spec.errors import UsageError
 
 GIVEN = Path(__file__).resolve().parents[2] / "shared" / "paper"
 

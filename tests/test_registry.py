@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import registry
-from bench.errors import UsageError
-from bench.registry import DATASETS, METHODS
+from bench.spec import registry
+from bench.spec.errors import UsageError
+from bench.spec.registry import DATASETS, METHODS
 
 
 def test_all_takes_the_standard_names() -> None:
@@ -85,8 +85,8 @@ PLUGIN = '''
 from dataclasses import dataclass
 import torch
 from torch import nn
-from bench.method import Method
-from bench.options import option
+from bench.spec.method import Method
+from bench.spec.options import option
 
 @dataclass(frozen=True)
 class Line(Method):

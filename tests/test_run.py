@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import registry
 from bench.data import cache
-from bench.method import Task
+from bench.spec import registry
+from bench.spec.method import Task
 from tests.user import RESULTS, Bench, digests
 
 Make = Callable[..., Path]
@@ -138,7 +138,7 @@ def test_a_cuda_device_is_used(bench: Bench, slices: Make, monkeypatch: pytest.M
 
 def test_an_edited_protocol_never_overwrites(bench: Bench, slices: Make, tmp_path: Path) -> None:
     data = slices()
-    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
+    text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     profile = tmp_path / "mine.toml"
     words = ("run", "--methods", "unet", "--datasets", "mr", "--data", str(data), "--profile", str(profile))
     profile.write_text(text)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import app
-from bench.config import Cell, DatasetRef, load_profile
-from bench.lease import BusyError
-from bench.store import Store
+from bench.cli.app import app
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.store.lease import BusyError
+from bench.store.store import Store
 
 PROFILE = load_profile("smoke")
 SLUG = "mr@phantom-abcdef01"

@@ -64,12 +64,12 @@ def test_a_failing_tracker_harms_nothing(
         words = ("--mlflow", "http://127.0.0.1:9")
     else:
         words = ("--tensorboard",)
-        monkeypatch.setattr("bench.track.Wanted.check", lambda self: None)
+        monkeypatch.setattr("bench.store.track.Wanted.check", lambda self: None)
         broken = bench.home / "broken" / "torch" / "utils"
         broken.mkdir(parents=True)
         (broken.parent / "__init__.py").write_text("raise SystemError('no such luck')")
         monkeypatch.setenv("PYTHONPATH", str(broken.parents[1]))
-        monkeypatch.setattr("bench.launch.local.preload", lambda modules=(): None)
+        monkeypatch.setattr("bench.launch.base.local.preload", lambda modules=(): None)
     out = bench.run(data, "unet", "--out", "tracked", *words)
     assert out.count("Tracking failed (") == 1
     assert "the results are whole. To send them: bench track --out tracked --profile smoke --" in out

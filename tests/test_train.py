@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import checkpoint, registry
-from bench.config import Profile, load_profile
 from bench.data.stream import Stream
-from bench.method import Method, Task
-from bench.train import Beat, Interrupted, Trainee, derive, generator, train, validation_loss
+from bench.engine import checkpoint
+from bench.engine.train import Beat, Interrupted, Trainee, derive, generator, train, validation_loss
+from bench.spec import registry
+from bench.spec.config import Profile, load_profile
+from bench.spec.method import Method, Task
 from tests.data.test_stream import dataset
 
 DATA = dataset()
@@ -58,7 +59,7 @@ def test_an_interrupted_method_ends_bit_identical(tmp_path: Path, name: str, mon
     """Also with an average of weights that is no optimiser's business, and with a schedule of the method's own."""
     method = registry.method(name, "tiny")
     _, weights = fit(tmp_path / "whole", trainee(method, steps=12, validate_every=4))
-    monkeypatch.setattr("bench.train.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
 
     def kill(status: dict) -> None:
         if status["step"] == 7:
@@ -77,7 +78,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("at", [1, 6, 7, 13, 23])
 def test_an_interrupted_training_ends_bit_identical(tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, weights = fit(tmp_path / "whole", trainee())
-    monkeypatch.setattr("bench.train.CHECKPOINT_SECONDS", 0.0 if at % 2 else 1e9)
+    monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0 if at % 2 else 1e9)
 
     def kill(status: dict) -> None:
         if status["step"] == at:
@@ -136,7 +137,7 @@ def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path) -> None:
 
 
 def test_parts_are_kept_by_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.train.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
 
     def kill(status: dict) -> None:
         if status["step"] == 7:

@@ -14,13 +14,13 @@ import optuna
 import pandas as pd
 import pytest
 
-from bench import registry
 from bench.data import cache
 from bench.data.splits import read_splits
-from bench.method import Between
-from bench.options import options
-from bench.trial import sealed
-from bench.tune import bury, claim, connect
+from bench.spec import registry
+from bench.spec.method import Between
+from bench.spec.options import options
+from bench.tuning.study import bury, claim, connect
+from bench.tuning.trial import sealed
 from tests.test_survive import until
 from tests.user import Bench, children, long_profile
 
@@ -146,7 +146,7 @@ def test_two_workers_and_two_commands_share_a_study(bench: Bench, slices: Make) 
 def test_a_worker_that_is_killed_costs_one_trial(
     bench: Bench, slices: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.tune.BEAT_SECONDS", 1)
+    monkeypatch.setattr("bench.tuning.study.BEAT_SECONDS", 1)
     data, profile = slices(), long_profile(tmp_path, 60)
     words = ("tune", "--methods", "unet", "--datasets", "mr", "--data", str(data), "--profile", str(profile),
              "--trials", "2", "--jobs", "1")  # fmt: skip

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import options, weights
-from bench.data.cache import cache_root
-from bench.errors import UsageError
-from bench.options import option
+from bench.spec import options, weights
+from bench.spec.errors import UsageError
+from bench.spec.machine import cache_root
+from bench.spec.options import option
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def test_paths_may_be_relative_or_of_the_home_and_be_links(given: Path, monkeypa
 def test_a_file_is_read_once(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights.enter(str(given))
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "file_sha256", lambda path: pytest.fail("read again"))
+        patch.setattr(weights.pooch, "file_hash", lambda path: pytest.fail("read again"))
         assert weights.enter(str(given)) == ABC[:16]
     given.write_bytes(b"abcd")
     assert weights.enter(str(given)) != ABC[:16]

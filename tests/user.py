@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from bench import cli, registry
+from bench.cli import app as cli
+from bench.spec import registry
 
 PLUGIN = '''
 import ctypes, os, signal, time
 from dataclasses import dataclass
 import torch
 from torch import nn
-from bench.method import Answer, Method
-from bench.options import option
+from bench.spec.method import Answer, Method
+from bench.spec.options import option
 
 @dataclass(frozen=True)
 class Faulty(Method):
@@ -122,7 +123,7 @@ RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
 
 def long_profile(folder: Path, steps: int = 300) -> Path:
     """Return a profile whose cells take seconds, so that a kill meets them at work."""
-    text = (Path(__file__).parents[1] / "bench" / "profiles" / "smoke.toml").read_text()
+    text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     profile = folder / "long.toml"
     profile.write_text(text.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999"))
     return profile

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import multiprocessing
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
 from numpy.typing import NDArray
 
-from bench.config import content_hash, safe_name
-from bench.data.adapter import Adapter, Item
-from bench.data.case import Case, Dataset, Sample
-from bench.errors import UsageError
+from bench.spec import machine
+from bench.spec.case import Case, Dataset, Sample
+from bench.spec.config import content_hash, safe_name
+from bench.spec.dataset import Adapter, Item
+from bench.spec.errors import UsageError
 
 FORMAT = 2
 LIGHT = 20_000_000
@@ -29,12 +30,6 @@ LIGHT = 20_000_000
 TABLES = ("index.csv", "patients.csv")
 """Beside the images: they decide who the patients are."""
 Progress = Callable[[int, int], None]
-
-
-def cache_root() -> Path:
-    """Return where prepared datasets live: `BENCH_CACHE`, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verdiff-bench"
-    return Path(os.environ.get("BENCH_CACHE") or default)
 
 
 def find(adapter: Adapter, root: Path) -> Path | None:
@@ -70,7 +65,7 @@ def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
     files = [(str(f.relative_to(root)), f.stat()) for item in items for f in item.files]
     stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
     key = content_hash([FORMAT, adapter.name, adapter.rules(), [(i.patient, i.spacing) for i in items], stats])
-    return cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
+    return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
 
 
 def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = lambda done, total: None) -> Path:
@@ -122,16 +117,7 @@ def _read(work: tuple[Adapter, Item, Path]) -> _Read:
                 raise
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason is given"
             samples, why = [], f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); look at the file"
-    return _Read(samples, why, {str(path.relative_to(root)): file_sha256(path) for path in item.files})
-
-
-def file_sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return _Read(samples, why, {str(path.relative_to(root)): pooch.file_hash(path) for path in item.files})
 
 
 def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> bytes:
@@ -208,7 +194,7 @@ def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: in
         "official_test": sorted({item.patient for item in items if item.official}),
         "on_both_official_sides": sorted(sides[0] & sides[1]),
         "left_out": left_out,
-        "files": files | {path.name: file_sha256(path) for path in tables},
+        "files": files | {path.name: pooch.file_hash(path) for path in tables},
     }
     (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
 

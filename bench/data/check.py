@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import cache
-from bench.data.case import Dataset
+from bench.spec.case import Dataset
 
 NEAR = 4
 """Bits of 64 by which the perceptual hashes of two images may differ and still be called nearly identical."""

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import machine
-from bench.config import content_hash
-from bench.data.case import SIDES, Dataset, Side, Split
 from bench.data.geometry import Geometry
-from bench.errors import UsageError
+from bench.spec import machine
+from bench.spec.case import SIDES, Dataset, Side, Split
+from bench.spec.config import content_hash
+from bench.spec.errors import UsageError
 
 FIRST = 901
 """The number of the first dataset in a folder; nnU-Net's last is 999."""

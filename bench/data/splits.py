@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.config import SEED, content_hash
-from bench.data.case import SIDES, UNUSED, Side, Split
-from bench.errors import UsageError
+from bench.spec.case import SIDES, UNUSED, Side, Split
+from bench.spec.config import SEED, content_hash
+from bench.spec.errors import UsageError
 
 NAME = re.compile(r"(?:own-(\w{8}))?-?(?:fraction(.+))?")
 """Of a scheme: the user's own split, and the share of training patients."""

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.augment import Parameters, augment, draw
-from bench.data.case import Dataset
 from bench.data.geometry import Geometry
+from bench.spec.case import Dataset
 
 PIXEL_INTERVAL = 25
 """Every how many steps the certificate hashes the pixels themselves, step 0 first."""

@@ -14,11 +14,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from bench import lease
-from bench.config import Cell
-from bench.launch import LEAVE_SECONDS, POLL_SECONDS, Ended, Watch
+from bench.launch.base import LEAVE_SECONDS, POLL_SECONDS, Ended, Watch
 from bench.launch.worker import BUSY, STOPPED, work
-from bench.store import Store, last_line
+from bench.spec.config import Cell
+from bench.store import lease
+from bench.store.store import Store, last_line
 
 
 def preload(modules: Sequence[str] = ()) -> None:
@@ -27,7 +27,7 @@ def preload(modules: Sequence[str] = ()) -> None:
     It starts with the first process that is forked. PyTorch loads its compiler at the first use of an optimiser or a
     counter, though nothing here is compiled: two seconds that each cell would spend anew.
     """
-    loaded = ["bench.launch.server", "bench.cell", "torch._dynamo", *modules]
+    loaded = ["bench.launch.base.server", "bench.engine.cell", "torch._dynamo", *modules]
     multiprocessing.get_context("forkserver").set_forkserver_preload(loaded)
 
 

@@ -7,11 +7,12 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.config import Cell
-from bench.errors import UsageError
-from bench.launch import LEAVE_SECONDS, Ended, Watch, remote
+from bench.launch import remote
+from bench.launch.base import LEAVE_SECONDS, Ended, Watch
 from bench.launch.remote import stoppable
-from bench.store import Store
+from bench.spec.config import Cell
+from bench.spec.errors import UsageError
+from bench.store.store import Store
 
 ANSWER_SECONDS = 5.0
 

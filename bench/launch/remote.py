@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.config import Cell
-from bench.launch import Ended, Watch
-from bench.store import Store, last_line
+from bench.launch.base import Ended, Watch
+from bench.spec.config import Cell
+from bench.store.store import Store, last_line
 
 FOLLOW_SECONDS = 2.0
 GRACE_SECONDS = 10.0

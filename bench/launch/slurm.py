@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import registry
-from bench.config import Cell
-from bench.errors import UsageError
-from bench.launch import Ended, Watch, remote
+from bench.launch import remote
+from bench.launch.base import Ended, Watch
 from bench.launch.remote import stoppable
-from bench.store import Store, last_line
+from bench.spec import registry
+from bench.spec.config import Cell
+from bench.spec.errors import UsageError
+from bench.store.store import Store, last_line
 
 if TYPE_CHECKING:
     import submitit

@@ -12,9 +12,9 @@ import time
 import traceback
 from pathlib import Path
 
-from bench.config import Cell
-from bench.lease import BusyError
-from bench.store import Store
+from bench.spec.config import Cell
+from bench.store.lease import BusyError
+from bench.store.store import Store
 
 NOTE_SECONDS = 1.0
 BUSY = 3
@@ -32,8 +32,8 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
         device: A PyTorch device.
         after: The number of the lease that was found free.
     """
-    from bench.cell import run_cell
-    from bench.train import Interrupted
+    from bench.engine.cell import run_cell
+    from bench.engine.train import Interrupted
 
     asked: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM

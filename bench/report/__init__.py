@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import UsageError
-from bench.report import beside, figures, gallery, inference, ledger, macros, stages, tables
+from bench.report.figures import gallery, stages
+from bench.report.figures import style as figures
 from bench.report.listing import Listing
-from bench.store import Store
+from bench.report.paper import macros
+from bench.report.sections import beside, inference, ledger, tables
+from bench.spec.errors import UsageError
+from bench.store.store import Store
 
 Extent = Literal["run", "texts", "whole"]
 """What a run writes at its end; all that has no picture in it; everything."""
@@ -121,7 +124,7 @@ def _both_sources(
     if extent == "texts":
         return [numbers]
     if redraw or not drawn:
-        from bench.report import html
+        from bench.report.page import html
 
         page.write_text(html.page(store, found, listings), encoding="utf-8")
     return [numbers, page]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.config import SEED
+from bench.spec.config import SEED
 from bench.stats.flips import ALPHA, EXACT, sign_flip, smallest_p
 from bench.stats.intervals import LEVEL, Interval
 from bench.stats.paired import DECIMALS, wilcoxon

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import SEED
-from bench.errors import UsageError
+from bench.spec.config import SEED
+from bench.spec.errors import UsageError
 from bench.stats.flips import ALPHA, max_t, sign_flip, smallest_p
 from bench.stats.paired import ROPE, Pair, Verdict, compare, decide
 from bench.stats.scores import LOWER, PatientScores, alike

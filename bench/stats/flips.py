@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import SEED
+from bench.spec.config import SEED
 
 ALPHA = 0.05
 FLIPS = 99_999

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import SEED
+from bench.spec.config import SEED
 from bench.stats.scores import PatientScores, alike
 
 Interval = tuple[float, float]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import SEED
+from bench.spec.config import SEED
 from bench.stats.flips import ALPHA, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
 from bench.stats.scores import PatientScores, alike

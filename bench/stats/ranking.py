@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.config import SEED
-from bench.errors import UsageError
+from bench.spec.config import SEED
+from bench.spec.errors import UsageError
 from bench.stats.family import matrix
 from bench.stats.intervals import LEVEL, Interval, resampled_means
 from bench.stats.scores import METRICS, PatientScores

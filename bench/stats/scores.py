@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.errors import UsageError, did_you_mean
+from bench.spec.errors import UsageError, did_you_mean
 
 METRICS = ("dice", "iou", "hd95", "nsd")
 LOWER = frozenset({"hd95", "assd"})

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import registry
 from bench.data import cache
-from bench.data.mr import MR
-from bench.data.simulated import Simulated
-from bench.errors import UsageError
+from bench.data.readers.mr import MR
+from bench.data.readers.simulated import Simulated
+from bench.spec import registry
+from bench.spec.errors import UsageError
 
 Make = Callable[..., Path]
 
@@ -24,7 +24,7 @@ def prepare(data: Path, jobs: int = 1) -> Path:
 def test_preparing_twice_reads_once(slices: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     data = slices()
     folder = prepare(data)
-    monkeypatch.setattr("bench.data.slices.Slices.read", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("bench.data.readers.slices.Slices.read", lambda *_: pytest.fail("read again"))
     assert prepare(data) == folder
     assert cache.find(registry.dataset("mr"), data / "mr") == folder
 
@@ -77,7 +77,7 @@ def test_a_reader_that_is_killed_ends_the_preparation_in_one_line(
 KILLER = """
 import os, signal
 from dataclasses import dataclass
-from bench.data.mr import MR
+from bench.data.readers.mr import MR
 
 @dataclass(frozen=True)
 class Killed(MR):

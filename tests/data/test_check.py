@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import plan, registry
-from bench.config import load_profile
 from bench.data import cache
 from bench.data.check import Finding, check
+from bench.launch import matrix as plan
+from bench.spec import registry
+from bench.spec.config import load_profile
 
 Make = Callable[..., Path]
 

@@ -15,16 +15,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from bench import plan, registry
-from bench.cli import app
-from bench.config import DatasetRef, content_hash, load_profile
+from bench.cli.app import app
 from bench.data import cache
-from bench.data.case import SIDES, Case, Dataset, Side, Split
 from bench.data.export import Export
 from bench.data.geometry import Geometry
 from bench.data.splits import Scheme
-from bench.errors import UsageError
-from bench.store import Store
+from bench.launch import matrix as plan
+from bench.spec import registry
+from bench.spec.case import SIDES, Case, Dataset, Side, Split
+from bench.spec.config import DatasetRef, content_hash, load_profile
+from bench.spec.errors import UsageError
+from bench.store.store import Store
 
 Make = Callable[..., Path]
 SPACING = {"row_mm": 0.6, "column_mm": 0.5}

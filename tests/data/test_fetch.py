@@ -23,11 +23,11 @@ import numpy as np
 import pooch.downloaders
 import pytest
 
-from bench import cli
+from bench.cli import app as cli
 from bench.data import fetch
 from bench.data.fetch.sources import SOURCES, Progress
 from bench.data.fetch.zenodo import RECEIVED
-from bench.errors import UsageError
+from bench.spec.errors import UsageError
 from tests.data.test_volumes import nifti, prepared, spider, spine
 
 RECORD = "/api/records/10159290"
@@ -537,7 +537,7 @@ def test_the_nearest_name_is_proposed(
 
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
-    code = ("import sys, bench.cli, bench.commands.fetch; "
+    code = ("import sys, bench.cli, bench.cli.fetch; "
             "print(*sorted({'pooch', 'requests', 'huggingface_hub', 'numpy'} & set(sys.modules)))")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -16,11 +16,12 @@ import SimpleITK
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from bench import plan, registry
-from bench.config import load_profile
 from bench.data import cache
-from bench.data.case import Dataset
-from bench.errors import UsageError
+from bench.launch import matrix as plan
+from bench.spec import registry
+from bench.spec.case import Dataset
+from bench.spec.config import load_profile
+from bench.spec.errors import UsageError
 from tests.conftest import picture
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.geometry import MULTIPLE, Geometry, shared_grid
-from bench.metrics import score
+from bench.engine.metrics import score
 from tests.conftest import picture
 
 sizes = st.tuples(st.integers(20, 900), st.integers(20, 900))

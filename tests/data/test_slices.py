@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bench import registry
 from bench.data import cache
-from bench.errors import UsageError
+from bench.spec import machine, registry
+from bench.spec.errors import UsageError
 from tests.conftest import picture
 
 Make = Callable[..., Path]
@@ -139,7 +139,7 @@ def test_bad_files_are_left_out_and_told(slices: Make, what: str) -> None:
     assert re.search(message, line)
     assert "\n" not in line
     assert len(dataset.cases) == 11
-    assert not list(cache.cache_root().glob(".mr-*"))
+    assert not list(machine.cache_root().glob(".mr-*"))
 
 
 def test_a_dataset_without_a_case_is_refused_with_the_first_reason(slices: Make) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.case import SIDES
 from bench.data.splits import Scheme, make_splits, read_splits, words, write_splits
-from bench.errors import UsageError
+from bench.spec.case import SIDES
+from bench.spec.errors import UsageError
 
 patients = st.lists(st.text("abcxyz0123456789-_ ,", min_size=1, max_size=8), min_size=5, max_size=60, unique=True)
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.data.case import Case, Dataset
 from bench.data.stream import PIXEL_INTERVAL, Certificate, Stream
+from bench.spec.case import Case, Dataset
 from tests.conftest import picture
 
 CASES, STEPS = 7, 30

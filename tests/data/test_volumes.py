@@ -13,10 +13,11 @@ import pytest
 import SimpleITK
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from bench import registry
-from bench.data import cache, volume
-from bench.data.case import Dataset
-from bench.errors import UsageError
+from bench.data import cache
+from bench.data.readers import volume
+from bench.spec import registry
+from bench.spec.case import Dataset
+from bench.spec.errors import UsageError
 
 SHAPE = (6, 40, 30)
 SPACING = (3.0, 1.0, 1.5)

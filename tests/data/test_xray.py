@@ -13,14 +13,15 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from bench import plan, registry
-from bench.config import load_profile
 from bench.data import cache
-from bench.data.case import Dataset
 from bench.data.check import check
+from bench.data.readers.xray import quadrilaterals
 from bench.data.splits import Scheme
-from bench.data.xray import quadrilaterals
-from bench.store import Store
+from bench.launch import matrix as plan
+from bench.spec import registry
+from bench.spec.case import Dataset
+from bench.spec.config import load_profile
+from bench.store.store import Store
 
 NAMES = {
     "training": ["sunhl-1th-02-Jan-2017-162 A AP.jpg", "sunhl-1th-02-Jan-2017-163 a ap.jpg",

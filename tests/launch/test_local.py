@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from bench.config import Cell, DatasetRef, load_profile
 from bench.launch.local import _next
+from bench.spec.config import Cell, DatasetRef, load_profile
 
 
 def cell(dataset: str, method: str) -> Cell:

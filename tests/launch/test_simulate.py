@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.launch.simulate import Schedule, longest_first, schedule
+from bench.launch.schedule import Schedule, longest_first, schedule
 
 SECONDS = st.lists(st.floats(0.01, 1e5), min_size=1, max_size=60)
 SLOTS = st.integers(1, 80)

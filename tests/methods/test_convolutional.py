@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50
 
-from bench import registry
-from bench.method import Task
+from bench.spec import registry
+from bench.spec.method import Task
 from methods.pooled_norm import SMALL, mend_pooled_norms
 
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import registry
-from bench.errors import UsageError
-from bench.method import Method, Task
+from bench.spec import registry
+from bench.spec.errors import UsageError
+from bench.spec.method import Method, Task
 from methods.averaged import Averaged
 from methods.medsegdiff_network import FFParser
 from verdiff.blocks import ZeroConv2d

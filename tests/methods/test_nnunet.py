@@ -16,14 +16,14 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import registry
-from bench.config import load_profile
-from bench.errors import UsageError
-from bench.method import Cases, Example, Inputs, Task
-from bench.train import Trainee, Training, idle
+from bench.engine.train import Trainee, Training, idle
+from bench.spec import registry
+from bench.spec.config import load_profile
+from bench.spec.errors import UsageError
+from bench.spec.method import Cases, Example, Inputs, Task
 from methods import nnunet
-from methods.nnunet import LABELS, Planned, patches
 from methods.nnunet_native import fingerprint
+from methods.nnunet_plan import LABELS, Planned, patches
 
 pytestmark = pytest.mark.usefixtures("no_network")
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import registry
-from bench.errors import UsageError
-from bench.method import Task, bce_dice
+from bench.spec import registry
+from bench.spec.errors import UsageError
+from bench.spec.method import Task, bce_dice
 from methods import sam
 from methods.sam import FULL_IMAGE, OFFICIAL, SIZES, Checkpoint, Network, Size, box_of, jittered
 
@@ -330,7 +330,7 @@ def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]
 
 
 def sam_digest(path: Path) -> str:
-    from bench import weights
+    from bench.spec import weights
 
     return weights.enter(str(path))
 

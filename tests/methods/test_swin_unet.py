@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import registry
-from bench.errors import UsageError
-from bench.method import Task
+from bench.spec import registry
+from bench.spec.errors import UsageError
+from bench.spec.method import Task
 from methods.swin_unet import Network, SwinUNet
 
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from timing import Row, table
 
-from bench import plan
-from bench.config import Cell, DatasetRef, load_profile
 from bench.data import cache
-from bench.data.adapter import Adapter, Item
-from bench.data.case import Sample
 from bench.data.splits import Scheme
-from bench.store import Store
+from bench.launch import matrix as plan
+from bench.spec.case import Sample
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.dataset import Adapter, Item
+from bench.store.store import Store
 
 HELP_LIMIT, RERUN_LIMIT, PLAN_LIMIT = 0.4, 3.0, 2.0
 REPEATS = 5

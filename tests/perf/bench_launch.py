@@ -21,11 +21,12 @@ from bench_cli import command
 from bench_cli import row as limited
 from timing import Row, table
 
-from bench import plan, registry
-from bench.config import Cell, Profile, load_profile
 from bench.data.splits import Scheme
 from bench.launch import local
-from bench.store import Store
+from bench.launch import matrix as plan
+from bench.spec import registry
+from bench.spec.config import Cell, Profile, load_profile
+from bench.store.store import Store
 
 START_LIMIT, STATUS_LIMIT = 0.7, 3.0
 JOBS_GOAL = 1.6

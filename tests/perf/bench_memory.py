@@ -33,18 +33,18 @@ def peak() -> float:
     status = Path("/proc/self/status")
     if status.is_file():
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / MIB  # type: ignore[index]
-    from bench.machine import peak_memory
+    from bench.spec.machine import peak_memory
 
     return peak_memory() / MIB**2
 
 
 def run(steps: int, folder: Path) -> None:
     """Run one cell of so many steps and print the peak."""
-    from bench import plan
-    from bench.cell import run_cell
-    from bench.config import load_profile
     from bench.data.splits import Scheme
-    from bench.store import Store
+    from bench.engine.cell import run_cell
+    from bench.launch import matrix as plan
+    from bench.spec.config import load_profile
+    from bench.store.store import Store
 
     profile = replace(load_profile("smoke"), steps=steps, validate_every=25, patience=steps)
     store = Store(folder / str(steps))

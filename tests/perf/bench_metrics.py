@@ -1,4 +1,4 @@
-"""HD95 + ASSD + NSD of one case, by ``bench.metrics.score`` and by MONAI, side by side on one thread.
+"""HD95 + ASSD + NSD of one case, by ``bench.engine.metrics.score`` and by MONAI, side by side on one thread.
 
 Run from the repository's root: ``python tests/perf/bench_metrics.py``.
 """
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from bench.metrics import TOLERANCE, score
+from bench.engine.metrics import TOLERANCE, score
 
 Mask = NDArray[np.uint8]
 Spacing = tuple[float, float]

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from timing import ROOT, Row, one_thread, table
 
-from bench import registry
 from bench.data import cache
+from bench.spec import registry
 
 REAL = ROOT.parent / "shared" / "data" / "verse014"
 REAL_LIMIT, READ_LIMIT, LINEAR_LIMIT = 2.0, 1e-3, 1.25

@@ -75,7 +75,7 @@ def reports(folder: Path) -> list[Row]:
     for rows in SIZES:
         root = store(folder / str(rows), rows)
         code = (
-            "from pathlib import Path; from bench.report import write; from bench.store import Store\n"
+            "from pathlib import Path; from bench.report import write; from bench.store.store import Store\n"
             f"write(Store(Path({str(root)!r})), Path({str(folder / 'out')!r}), extent='texts')"
         )
         seconds[rows], memory = spent(code)

@@ -21,18 +21,18 @@ import torch
 from timing import Row, one_thread, table
 from torch import Tensor
 
-from bench import plan
-from bench.cell import Data, build
-from bench.config import load_profile
 from bench.data import cache
 from bench.data.geometry import Geometry
 from bench.data.splits import Scheme
 from bench.data.stream import Stream
-from bench.metrics import score
-from bench.predict import THRESHOLD
-from bench.report.figures import COLOURS, MARKERS
-from bench.store import Store
-from bench.train import Trainee, generator, to_tensor, train, validation_loss
+from bench.engine.cell import Data, build
+from bench.engine.metrics import score
+from bench.engine.predict import THRESHOLD
+from bench.engine.train import Trainee, generator, to_tensor, train, validation_loss
+from bench.launch import matrix as plan
+from bench.report.figures.style import COLOURS, MARKERS
+from bench.spec.config import load_profile
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

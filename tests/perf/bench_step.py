@@ -27,12 +27,12 @@ import torch
 from timing import Row, milliseconds, one_thread, paired, table
 from torch import Tensor
 
-from bench import registry
-from bench.config import load_profile
-from bench.data.case import Case, Dataset
 from bench.data.stream import Batch, Stream
-from bench.method import Task
-from bench.train import Trainee, Training, train
+from bench.engine.train import Trainee, Training, train
+from bench.spec import registry
+from bench.spec.case import Case, Dataset
+from bench.spec.config import load_profile
+from bench.spec.method import Task
 
 WARM, STEPS, REPEATS = 1, 5, 9
 LIMIT, CHECKPOINT = 1.05, 0.02

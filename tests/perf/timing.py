@@ -42,7 +42,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def one_thread() -> None:
     """Keep PyTorch, OpenCV and BLAS of this process to one thread."""
-    from bench.machine import limit_threads
+    from bench.spec.machine import limit_threads
 
     limit_threads(1)
 

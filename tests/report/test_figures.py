@@ -13,9 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report import curves, gallery, grids, matrix, overlay, patients, pictures, tables, write
-from bench.report.figures import PAGE
-from bench.store import Store
+from bench.report import write
+from bench.report.figures import curves, gallery, grids, matrix, overlay, patients, pictures
+from bench.report.figures.style import PAGE
+from bench.report.sections import tables
+from bench.store.store import Store
 from tests.report.test_report import DICE, finished
 
 COLUMN = "mr@phantom-abcdef01"

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.report import html, ledger, tables, write
-from bench.store import Store
+from bench.report import write
+from bench.report.page import html
+from bench.report.sections import ledger, tables
+from bench.store.store import Store
 from tests.report.test_report import DICE, finished
 
 EVIL = "<script>document.title='taken'</script>"

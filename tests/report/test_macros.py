@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import app
-from bench.errors import UsageError
-from bench.report import macros, tables
-from bench.report import paper as checking
-from bench.store import Store
+from bench.cli.app import app
+from bench.report.paper import check as checking
+from bench.report.paper import macros
+from bench.report.sections import tables
+from bench.spec.errors import UsageError
+from bench.store.store import Store
 from tests.report.test_report import DICE, finished
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bench.errors import UsageError
-from bench.report import tables, write
+from bench.report import write
 from bench.report.latex import escape
-from bench.store import Store
+from bench.report.sections import tables
+from bench.spec.errors import UsageError
+from bench.store.store import Store
 
 DICE = {"unet": (0.80, 0.90, 0.95, 0.60), "fcn": (0.70, 0.85, 0.90, 0.50)}
 
@@ -206,7 +207,7 @@ def test_the_report_needs_no_torch(store: Store, tmp_path: Path) -> None:
         "    def find_spec(self, name, *_):\n"
         "        if name.partition('.')[0] == 'torch': raise ImportError('no torch here')\n"
         "sys.meta_path.insert(0, Refused())\n"
-        "from pathlib import Path; from bench.report import write; from bench.store import Store\n"
+        "from pathlib import Path; from bench.report import write; from bench.store.store import Store\n"
         f"print(*sorted(p.name for p in write(Store(Path({str(store.root)!r})), Path({str(tmp_path / 'r')!r}))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

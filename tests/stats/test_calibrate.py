@@ -11,9 +11,9 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 from typer.testing import CliRunner
 
-from bench.cli import app
-from bench.commands import calibrate as command
-from bench.errors import UsageError
+from bench.cli import calibrate as command
+from bench.cli.app import app
+from bench.spec.errors import UsageError
 from bench.stats.calibrate import SPLIT, SWAPPED, WHOLE, Cases, Rate, _halves, rates
 from bench.stats.scores import arrange
 

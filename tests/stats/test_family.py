@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
-from bench.errors import UsageError
+from bench.spec.errors import UsageError
 from bench.stats.family import MAP_FLIPS, against, holm, matrix
 from bench.stats.flips import max_t, sign_flip, smallest_p
 from bench.stats.scores import PatientScores

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.config import SEED
+from bench.spec.config import SEED
 from bench.stats.intervals import RESAMPLES, bootstrap, drawn, interval, median_intervals, resampled_means, summarise
 from bench.stats.scores import PatientScores
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.errors import UsageError
+from bench.spec.errors import UsageError
 from bench.stats.scores import arrange, subject
 
 

@@ -7,8 +7,8 @@ import scikit_posthocs
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.config import SEED
-from bench.errors import UsageError
+from bench.spec.config import SEED
+from bench.spec.errors import UsageError
 from bench.stats.family import matrix
 from bench.stats.intervals import resampled_means
 from bench.stats.ranking import agreement, blocks, rank

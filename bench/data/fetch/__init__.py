@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.data.fetch import hub, zenodo
 from bench.data.fetch.sources import Offer, Progress, Source, inside, room
-from bench.errors import UsageError
+from bench.spec.errors import UsageError
 
 RECORD = "fetched.json"
 """Beside the data: what they are, on what terms, and their digests. It is there when everything else is."""

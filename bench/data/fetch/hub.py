@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from bench.data.fetch.sources import BLOCK, TIMEOUT, File, Offer, Progress, Source
-from bench.errors import UsageError
+from bench.spec.errors import UsageError
 
 Tell = Callable[[int], None]
 READ = ("*.nii", "*.nii.gz", "metadata/*", "README*", "LICEN*")

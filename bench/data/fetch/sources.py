@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from rich.filesize import decimal
 
-from bench.errors import UsageError, did_you_mean
+from bench.spec.errors import UsageError, did_you_mean
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being fetched, the bytes that are there, and all of them."""

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.data.fetch.sources import BLOCK, TIMEOUT, File, Offer, Progress, Source, inside, room
-from bench.errors import UsageError
+from bench.spec.errors import UsageError
 
 RECEIVED = 1 << 15
 """Bytes that are written at once as they come in: what a dropped connection loses."""

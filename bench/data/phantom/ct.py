@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .sagittal import Plane, Protocol, mask_of, plane_of
-from .texture import Array, blur, enlarge, generator, inside, layered, paint, smooth, step
-from .tissue import Palette, surroundings
+from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
+from bench.data.phantom.texture import Array, blur, enlarge, generator, inside, layered, paint, smooth, step
+from bench.data.phantom.tissue import Palette, surroundings
 
 WINDOW = (-250.0, 1000.0)  # HU
 

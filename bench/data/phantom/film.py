@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .spine import Spine, Vertebra, build
-from .texture import Array, generator
+from bench.data.phantom.spine import Spine, Vertebra, build
+from bench.data.phantom.texture import Array, generator
 
 SHAPE = (750, 250)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .sagittal import Plane, Protocol, mask_of, plane_of
-from .texture import Array, blur, enlarge, generator, inside, layered, paint, smooth, step
-from .tissue import Palette, sac_distance, surroundings
+from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
+from bench.data.phantom.texture import Array, blur, enlarge, generator, inside, layered, paint, smooth, step
+from bench.data.phantom.tissue import Palette, sac_distance, surroundings
 
 MR = Protocol(
     shape=(880, 880), factor=2, spacing=(0.32, 0.38), low=(45.0, 95.0), place=0.60, reach=15.0, disease=0.75,

@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .shape import Geometry, cut_plane
-from .spine import Spine, build
-from .texture import Array, enlarge, generator, layered, smooth
-from .tissue import Curves, Habitus, curves, habitus
+from bench.data.phantom.shape import Geometry, cut_plane
+from bench.data.phantom.spine import Spine, build
+from bench.data.phantom.texture import Array, enlarge, generator, layered, smooth
+from bench.data.phantom.tissue import Curves, Habitus, curves, habitus
 
 
 @dataclass(frozen=True)

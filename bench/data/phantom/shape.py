@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .spine import THORACIC, Spine, Vertebra
-from .texture import Array, cut, union
+from bench.data.phantom.spine import THORACIC, Spine, Vertebra
+from bench.data.phantom.texture import Array, cut, union
 
 FAR = np.float32(40.0)
 

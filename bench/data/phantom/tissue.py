@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from .shape import Geometry
-from .spine import Spine
-from .texture import Array, blur, cut, generator, inside, layered, paint, smooth, step
+from bench.data.phantom.shape import Geometry
+from bench.data.phantom.spine import Spine
+from bench.data.phantom.texture import Array, blur, cut, generator, inside, layered, paint, smooth, step
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .film import SHAPE, Film, grid_of
-from .texture import Array, blur, inside, layered, smooth, step
+from bench.data.phantom.film import SHAPE, Film, grid_of
+from bench.data.phantom.texture import Array, blur, inside, layered, smooth, step
 
 
 def soft_tissue(film: Film, rng: np.random.Generator) -> tuple[Array, Array]:

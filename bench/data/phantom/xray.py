@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .film import SHAPE, Film, corners_of, film_of
-from .shape import anchor
-from .spine import Vertebra
-from .texture import Array, blur, generator, inside, smooth, step
-from .torso import girdles, ribs, soft_tissue
+from bench.data.phantom.film import SHAPE, Film, corners_of, film_of
+from bench.data.phantom.shape import anchor
+from bench.data.phantom.spine import Vertebra
+from bench.data.phantom.texture import Array, blur, generator, inside, smooth, step
+from bench.data.phantom.torso import girdles, ribs, soft_tissue
 
 INSTRUMENTED = 0.2  # share of patients with screws and rods
 

@@ -1,0 +1,1 @@
+"""What printed tables cannot be, and the tables of the paper."""

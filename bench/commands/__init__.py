@@ -1,1 +1,0 @@
-"""What the commands do, behind their options."""

@@ -1,0 +1,117 @@
+"""CT-Verse: VerSe and CTSpine1K as they are distributed, or slice folders with binary masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.readers import volume
+from bench.data.readers.slices import Slices
+from bench.spec.case import Sample
+from bench.spec.dataset import Item
+from bench.spec.errors import UsageError
+from bench.spec.options import option
+
+VERTEBRAE = (*range(1, 26), 28)
+"""C1 to L6, and T13."""
+LABELS = {**dict.fromkeys((0, 26, 27), 0), **dict.fromkeys(VERTEBRAE, 1)}
+"""26 and 27 are sacrum and coccyx."""
+MASK = re.compile(r"(?P<stem>.+?)_(?:seg-vert_msk|seg)$")
+COMPLETE = "completed_annotation"
+"""In CTSpine1K's folder of labels that take the place of VerSe's own."""
+MISSPELT = {"conlon": "colon"}
+"""CTSpine1K's folder of labels, and its folder of volumes."""
+VERSE = re.compile(r"^(?:sub-)?(?P<subject>verse\d+)")
+
+
+@dataclass(frozen=True)
+class CTVerse(Slices):
+    """The `ct-verse/` folder of the data directory: sagittal slices of CT volumes."""
+
+    vertebrae: int = option(3, "different vertebrae that a slice of a volume must show", low=1)
+    share: float = option(0.01, "share of its pixels that must be vertebra", low=0, high=1)
+    low: float = option(-250.0, "HU that become black")
+    high: float = option(1000.0, "HU that become white")
+
+    name = "ct-verse"
+    title = "CT-Verse"
+    layout = (
+        "VerSe (rawdata/, derivatives/, or verse*.nii.gz with verse*_seg.nii.gz), CTSpine1K, or slices in index.csv"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a window without width."""
+        if self.low >= self.high:
+            raise UsageError(f"{self.name}: low={self.low:g} is not below high={self.high:g}")
+
+    def rules(self) -> dict[str, Any]:
+        """Return the rules of both layouts."""
+        cut = {"vertebrae": self.vertebrae, "share": self.share, "window": [self.low, self.high], "version": 1}
+        return {**super().rules(), "volumes": cut}
+
+    def items(self, root: Path) -> list[Item]:
+        """List the volumes that have a mask; what has none is left out and said so."""
+        if (root / "index.csv").is_file():
+            return super().items(root)
+        files = volume.files(root, (".nii", ".nii.gz"))
+        masks = {path: found["stem"] for path in files if (found := MASK.match(volume.stem(path)))}
+        images = [path for path in files if path not in masks]
+        items: list[Item] = []
+        pairs: dict[Path, Path] = {}
+        # CTSpine1K's labels alone complete VerSe's: they come last, and stay
+        for path, stem in sorted(masks.items(), key=lambda each: (COMPLETE in str(each[0]), each[0])):
+            image, why = _volume_of(path, stem, images)
+            if image in pairs and COMPLETE not in str(path):
+                why = f"{image} has the mask {pairs[image]} already; remove one"
+            if image is None or why:
+                items.append(Item(_patient(stem), (path,), left_out=why))
+            else:
+                pairs[image] = path
+        for image in images:
+            own = (pairs[image],) if image in pairs else ()
+            why = "" if own else "there is no mask for this volume"
+            items.append(Item(_patient(volume.stem(image)), (image, *own), left_out=why))
+        if not pairs:
+            raise UsageError(f"{root} holds no volume with a mask; expected {self.layout}")
+        return sorted(items, key=lambda each: str(each.files[0]))
+
+    def read(self, item: Item) -> Iterator[Sample]:
+        """Read a volume's slices, or one slice file."""
+        if volume.is_volume(item.files[0]):
+            yield from volume.samples(item, LABELS, self.name, self.vertebrae, self.share, (self.low, self.high))
+        else:
+            yield from super().read(item)
+
+
+def _patient(stem: str) -> str:
+    """Return VerSe's subject, which several series share, or the name itself."""
+    found = VERSE.match(stem)
+    return found["subject"] if found else stem.removesuffix("_ct")
+
+
+def _volume_of(mask: Path, stem: str, images: Sequence[Path]) -> tuple[Path | None, str]:
+    """Return the volume of a mask, or why there is none: by its name, or by VerSe's number where that is enough."""
+    same = [path for path in images if volume.stem(path) in (stem, f"{stem}_ct")]
+    found = VERSE.match(stem)
+    if (
+        not same and found
+    ):  # CTSpine1K's `verse090_seg` is VerSe's `sub-verse400_split-verse090_ct`, or `sub-verse090_ct`
+        part = [path for path in images if f"split-{found['subject']}" in path.name]
+        same = part or [path for path in images if _patient(volume.stem(path)) == found["subject"]]
+    near = [path for path in same if _source(path) == _source(mask)] if len(same) > 1 else same
+    if len(near) == 1:
+        return near[0], ""
+    if not same:
+        return None, "there is no volume for this mask"
+    return (
+        None,
+        f"{len(same)} volumes have its name ({same[0]}, ...); put each beside its mask, or in folders of one name",
+    )
+
+
+def _source(path: Path) -> str:
+    """Return the folder that a volume shares with its mask by name."""
+    return MISSPELT.get(path.parent.name.lower(), path.parent.name.lower())

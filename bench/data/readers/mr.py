@@ -1,0 +1,94 @@
+"""MR: MRSpineSeg and SPIDER as they are distributed, or slice folders, SPIDER's T2 slices by default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.readers import volume
+from bench.data.readers.slices import MAPPINGS, Slices
+from bench.spec.case import Sample
+from bench.spec.dataset import Item
+from bench.spec.errors import UsageError
+from bench.spec.options import option
+
+MRSPINESEG = {**dict.fromkeys((0, 1, *range(11, 20)), 0), **dict.fromkeys(range(2, 11), 1)}
+"""1 sacrum, 2 to 10 vertebrae L5 to T9, 11 to 19 discs."""
+SPIDER = {
+    **dict.fromkeys((0, 100, *range(201, 226)), 0),
+    **dict.fromkeys((*range(1, 26), *range(101, 126)), 1),
+}
+"""1 to 25 vertebrae from L5 upwards, 101 to 125 partly visible ones, 100 canal, 201 to 225 discs."""
+CASE = re.compile(r"case(?P<number>\d+)$", re.IGNORECASE)
+SERIES = re.compile(r"(?P<patient>.+?)_(?P<sequence>t1|t2|t2_SPACE)$")
+FOLDERS = {"mr": "mask", "source": "label"}
+"""MRSpineSeg's folders of images and of masks, in the two ways that it is unpacked."""
+
+
+@dataclass(frozen=True)
+class MR(Slices):
+    """The `mr/` folder of the data directory."""
+
+    labels: str = option("spider-t2", "how label values of slice files become vertebra or not", choices=tuple(MAPPINGS))
+    sequence: str = option("t2", "of SPIDER's volumes", choices=("t1", "t2", "t2_SPACE"))
+    vertebrae: int = option(3, "different vertebrae that a slice of a volume must show", low=1)
+    share: float = option(0.01, "share of its pixels that must be vertebra", low=0, high=1)
+
+    name = "mr"
+    title = "MR"
+    layout = (
+        "MRSpineSeg (train/MR/Case*.nii.gz with train/Mask/mask_case*.nii.gz), SPIDER (images/*.mha with masks/*.mha), "
+        "or slices in index.csv"
+    )
+
+    def rules(self) -> dict[str, Any]:
+        """Return the rules of all layouts."""
+        cut = {"sequence": self.sequence, "vertebrae": self.vertebrae, "share": self.share, "version": 1}
+        return {**super().rules(), "volumes": cut}
+
+    def items(self, root: Path) -> list[Item]:
+        """List the volumes; what has no mask is left out and said so."""
+        if (root / "index.csv").is_file():
+            return super().items(root)
+        items = [*_spider(root, self.sequence), *_mrspineseg(root)]
+        if not any(not item.left_out for item in items):
+            raise UsageError(f"{root} holds no volume with a mask; expected {self.layout}")
+        return sorted(items, key=lambda each: str(each.files[0]))
+
+    def read(self, item: Item) -> Iterator[Sample]:
+        """Read a volume's slices, or one slice file."""
+        if volume.is_volume(item.files[0]):
+            labels = SPIDER if item.files[0].suffix == ".mha" else MRSPINESEG
+            yield from volume.samples(item, labels, self.name, self.vertebrae, self.share)
+        else:
+            yield from super().read(item)
+
+
+def _spider(root: Path, sequence: str) -> list[Item]:
+    items = []
+    for path in volume.files(root, (".mha",)):
+        found = SERIES.match(path.stem)
+        if path.parent.name != "images" or not found or found["sequence"] != sequence:
+            continue
+        mask = path.parent.parent / "masks" / path.name
+        files, why = ((path, mask), "") if mask.is_file() else ((path,), "there is no mask for this volume")
+        items.append(Item(found["patient"], files, left_out=why))
+    return items
+
+
+def _mrspineseg(root: Path) -> list[Item]:
+    files = volume.files(root, (".nii", ".nii.gz"))
+    masks = {(path.parent.parent, path.parent.name.lower(), found["number"]): path
+             for path in files if (found := CASE.search(volume.stem(path)))}  # fmt: skip
+    items = []
+    for path in files:
+        found, folder = CASE.match(volume.stem(path)), FOLDERS.get(path.parent.name.lower())
+        if not found or folder is None:
+            continue
+        mask = masks.get((path.parent.parent, folder, found["number"]))
+        pair, why = ((path, mask), "") if mask else ((path,), "there is no mask for this volume")
+        items.append(Item(f"{path.parent.parent.name}-case{found['number']}", pair, left_out=why))
+    return items

@@ -1,0 +1,180 @@
+"""X-ray: SpineWeb's dataset 16 (AASCE 2019) as it is distributed, or slice folders with binary masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.data.readers.slices import Slices, pixels
+from bench.spec.case import Sample
+from bench.spec.dataset import Item, unit_image
+from bench.spec.errors import UsageError
+
+VERTEBRAE, CORNERS = 17, 4
+POINTS = VERTEBRAE * CORNERS
+OFFICIAL = "test"
+"""Their folder `test...` is the test side."""
+NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
+"""`sunhl-1th-02-Jan-2017-162 A AP.jpg`: the number before the letter is read as the patient's."""
+READING = "the number in a film's name is taken for the patient's, which nobody documents"
+
+
+@dataclass(frozen=True)
+class XRay(Slices):
+    """The `xray/` folder of the data directory: 17 vertebrae, each the quadrilateral of four corners."""
+
+    name = "xray"
+    title = "X-ray"
+    layout = "boostnet_labeldata (data/ and labels/ with training/ and test/), or slices in index.csv"
+
+    def rules(self) -> dict[str, Any]:
+        """Return the rules of both layouts."""
+        return {**super().rules(), "quadrilaterals": 1, "reading": READING}
+
+    def items(self, root: Path) -> list[Item]:
+        """List the films of every side; a name without an image, or without landmarks, is left out and said so."""
+        if (root / "index.csv").is_file():
+            return super().items(root)
+        base = next((p for p in (root, root / "boostnet_labeldata") if (p / "labels").is_dir()), None)
+        sides = sorted(p.parent for p in base.glob("labels/*/filenames.csv")) if base else []
+        if not sides:
+            raise UsageError(f"{root} holds no labels/*/filenames.csv; expected {self.layout}")
+        return [item for side in sides for item in _films(root, side)]
+
+    def read(self, item: Item) -> Iterator[Sample]:
+        """Read a film and fill its quadrilaterals, or read one slice file."""
+        if item.files[-1].suffix not in (".mat", ".csv"):
+            yield from super().read(item)
+            return
+        film, marks = item.files
+        raw = pixels(film, palette=False, largest=self.largest)
+        grey = (
+            raw.mean(2) if raw.ndim == 3 and np.ptp(raw, axis=2).max() == 0 else raw
+        )  # some are grey in three channels
+        size = (grey.shape[0], grey.shape[1])
+        points = _enclosing(_mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size), size, marks)
+        yield Sample(
+            id=re.sub(r"[^A-Za-z0-9._-]+", "_", f"{film.parent.name}-{film.stem}"),
+            patient=item.patient,
+            image=unit_image(grey, film),
+            mask=quadrilaterals(points, size),
+            spacing=None,
+        )
+
+
+def _names(side: Path) -> list[str]:
+    """Return the names of a side's films, in the order of landmarks.csv."""
+    content = (side / "filenames.csv").read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _films(root: Path, side: Path) -> list[Item]:
+    """List the films of one side: by its names, each with its `.mat`, or else its row of landmarks.csv."""
+    data, table = side.parent.parent / "data" / side.name, side / "filenames.csv"
+    files = sorted(data.glob("*"))
+    exact, images = {path.name: path for path in files}, {path.name.lower(): path for path in reversed(files)}
+    mats = {path.name.lower(): path for path in side.glob("*.mat")}
+    official = side.name.startswith(OFFICIAL)
+    items: list[Item] = []
+    used: dict[Path, str] = {}
+    for name in _names(side):
+        image = exact.get(name) or images.get(name.lower())
+        marks = mats.get(f"{name}.mat".lower(), side / "landmarks.csv")
+        why = ""
+        if Path(name).name != name:
+            why = f"{table}: {name} leads out of the folder; expected a plain file name"
+        elif image is None:
+            why = f"{table} names {name}, which is not in {data}; add it"
+        elif image in used:
+            why = f"{table}: {name} is named twice, whatever its case; keep one"
+        elif not marks.is_file():
+            why = f"{image}: there is neither {name}.mat nor landmarks.csv; add one"
+        items.append(Item(_patient(name), (image, marks) if image and not why else (), left_out=why, official=official))
+        used |= {image: name} if image else {}
+    for path in files:
+        if path not in used and path.is_file():
+            items.append(Item(_patient(path.name), (path,), left_out=f"{table} does not name it; add or remove it"))
+    return items
+
+
+def _patient(name: str) -> str:
+    found = NUMBER.search(name)
+    return f"n{int(found['number'])}" if found else Path(name).stem
+
+
+def _mat(path: Path) -> NDArray[np.float64]:
+    """Return the corners (68, 2), x and y in pixels."""
+    import scipy.io
+
+    try:
+        points = np.asarray(scipy.io.loadmat(path)["p2"], np.float64)
+    except Exception as error:  # the reader raises what it likes
+        what = "has no p2" if isinstance(error, KeyError) else f"cannot be read ({error})"
+        raise UsageError(f"{path} {what}; expected the corners of {VERTEBRAE} vertebrae: copy it again") from error
+    return _checked(points, path)
+
+
+def _csv(path: Path, film: Path, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the corners of a film from its row of landmarks.csv: x of all, then y of all, relative to the image."""
+    names = [name.lower() for name in _names(path.parent)]
+    row = names.index(film.name.lower())
+    try:
+        table = pd.read_csv(path, header=None, skip_blank_lines=False).dropna(how="all")
+        values = table.iloc[row].to_numpy(np.float64) if len(table) == len(names) else np.empty(0)
+    except ValueError as error:
+        raise UsageError(
+            f"{path}, for {film.name}: {str(error).strip()}; expected {2 * POINTS} numbers a row"
+        ) from error
+    if len(table) != len(
+        names
+    ):  # which one is missing, nobody knows: every other film could get its neighbour's corners
+        raise UsageError(f"{path} has {len(table)} rows, filenames.csv has {len(names)} names, so whose are those of "
+                         f"{film.name}? expected one row a name: copy both again")  # fmt: skip
+    if len(values) != 2 * POINTS:
+        raise UsageError(f"{path} row {row + 1} has {len(values)} numbers, expected {2 * POINTS}: x of all, then y")
+    return _checked(values.reshape(2, POINTS).T * (shape[1], shape[0]), path)
+
+
+def _checked(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
+    if points.shape != (POINTS, 2) or not np.isfinite(points).all():
+        raise UsageError(f"{path} has corners {points.shape}, expected ({POINTS}, 2) numbers: copy it again")
+    return points
+
+
+def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a mask (H, W) of each vertebra's four corners (68, 2), filled.
+
+    The published order of corners is wrong in some vertebrae: they are sorted by their angle about the centre.
+    """
+    mask = np.zeros(size, np.uint8)
+    for four in points.reshape(VERTEBRAE, CORNERS, 2):
+        about = four - four.mean(0)
+        around = four[np.argsort(np.arctan2(about[:, 1], about[:, 0]))]
+        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], 1)
+    return mask
+
+
+def _enclosing(points: NDArray[np.float64], size: tuple[int, int], path: Path) -> NDArray[np.float64]:
+    """Return the corners if those of every vertebra enclose some of the film.
+
+    Raises:
+        UsageError: Those of one do not.
+    """
+    for number, four in enumerate(points.reshape(VERTEBRAE, CORNERS, 2), 1):
+        inside = four.clip(0, (size[1] - 1, size[0] - 1))
+        if np.ptp(inside, axis=0).min() < 1:
+            raise UsageError(f"{path}: the corners of vertebra {number} enclose nothing of a film of {size[1]} x "
+                             f"{size[0]} pixels; copy it again")  # fmt: skip
+    return points

@@ -1,0 +1,1 @@
+"""What happens inside one cell: train, predict, score, write."""

@@ -1,0 +1,69 @@
+"""The arms of an ablation on the same cases: each answer's contour over the image, beside the reference's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.report.figures.overlay import chosen, contour, window
+from bench.report.figures.stages import ANSWER, REFERENCE
+from bench.report.sections.ablation import Ablation
+from bench.spec.case import Dataset
+from bench.stats.ablation import Arm
+from bench.store.store import Store
+
+
+def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, path: Path) -> None:
+    """Draw one row a case and one column an arm, into a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    arms = list(table.folders)
+    rows = chosen(cases[cases.method == arms[-1].spec].groupby("case").dice.mean())
+    index = {case.id: number for number, case in enumerate(dataset.cases)}
+    dice = cases.groupby(["method", "case"]).dice.mean()
+    ratio = max(dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows)
+    with plt.rc_context({"font.size": 8}):
+        figure, axes = plt.subplots(
+            len(rows),
+            len(arms),
+            squeeze=False,
+            layout="constrained",
+            figsize=(1.8 * len(arms), (1.8 * min(ratio, 2.5) + 0.3) * len(rows) + 0.5),
+        )
+        for row, (name, place) in enumerate(rows.items()):
+            image, truth = dataset.image(index[name]), dataset.mask(index[name])
+            part = window([truth, *(_mask(store, table, arm, name) for arm in arms)])
+            for column, arm in enumerate(arms):
+                axis = axes[row][column]
+                axis.imshow(image[part], cmap="gray")
+                for mask, colour, style in ((_mask(store, table, arm, name), ANSWER, "solid"),
+                                            (truth, REFERENCE, "dashed")):  # fmt: skip
+                    contour(axis, mask[part], colour, style)
+                axis.set_title(f"Dice {100 * dice[arm.spec, name]:.1f}", fontsize=8)
+                axis.set_xticks([])
+                axis.set_yticks([])
+            axes[row][0].set_ylabel(f"{place} case\n{name}")
+        for column, arm in enumerate(arms):
+            heads = "\n".join(
+                f"{factor.upper()} {'on' if on else 'off'}"
+                for factor, on in zip(table.factors, arm.switches, strict=True)
+            )
+            axes[0][column].set_title(f"{heads}\n{axes[0][column].get_title()}", fontsize=8)
+        source = "PHANTOM data (simulated)" if table.dataset.source == "phantom" else "real data"
+        figure.suptitle(
+            f"{table.title}, {table.dataset.name} ({source}), profile '{table.profile}'\n"
+            "answer solid orange, reference dashed blue; first seed; cases chosen by the last arm's Dice",
+            fontsize=8,
+        )
+        figure.savefig(path, dpi=200, metadata={"Software": None})
+        plt.close(figure)
+
+
+def _mask(store: Store, table: Ablation, arm: Arm, case: str) -> NDArray[np.uint8]:
+    return np.asarray(store.answer(table.folders[arm], case), np.uint8)

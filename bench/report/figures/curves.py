@@ -1,0 +1,99 @@
+"""Training curves: each method's own loss on its own axis, for losses of two methods are two functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.report.figures.style import COLOURS, PAGE, SMALL, about, save, sheet, wrapped
+from bench.report.sections.tables import Table
+from bench.store.store import Store, column_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ACROSS = 4
+"""Panels side by side on a page."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One cell's training."""
+
+    rows: pd.DataFrame
+    """step, training_loss, validation_loss; one row a validation."""
+    best: int
+    """The step whose weights were kept."""
+
+
+def collect(store: Store, table: Table, column: str) -> tuple[dict[str, list[Curve]], list[str]]:
+    """Return the curves of a dataset by the method's title, a curve a cell, and a line for each that has none."""
+    found: dict[str, list[Curve]] = {}
+    without: dict[str, None] = {}
+    for record, folder in store.records(table.profile):
+        if column_of(record) != column:
+            continue
+        title, path = table.methods[record["spec"]["method"]], folder / "train.csv"
+        if path.is_file():
+            rows = pd.read_csv(path)
+            best = record["training"].get("best_step", rows.step[int(rows.validation_loss.to_numpy().argmin())])
+            found.setdefault(title, []).append(Curve(rows, int(best)))
+        else:
+            why = "trains itself, which leaves none" if record["own_training"] else "train.csv is missing"
+            without[f"{title}: no training curve; {why}"] = None
+    return found, list(without)
+
+
+def draw(store: Store, table: Table, column: str, paths: Sequence[Path]) -> list[str]:
+    """Draw a dataset's training curves into a PNG and a PDF; return a line for each thing that could not be drawn."""
+    curves, without = collect(store, table, column)
+    if curves:
+        compose(curves, f"Training on {table.columns[column]} ({about(table)})", paths)
+    return without
+
+
+def compose(curves: Mapping[str, Sequence[Curve]], heading: str, paths: Sequence[Path]) -> None:
+    """Draw one small panel a method: training solid, validation dashed, the step that was kept marked."""
+    across = min(ACROSS, len(curves))
+    down = -(-len(curves) // across)
+    words = f"{heading}. Each panel has its own loss and axis: heights do not compare between methods"
+    width = max(PAGE[0] * across / ACROSS, PAGE[0] / 2)
+    lines = wrapped(words, width, 7.5)
+    with sheet(width, 1.45 * down + 0.15 * len(lines) + 0.35) as figure:
+        axes = figure.subplots(down, across, squeeze=False)
+        for axis, (title, cells) in zip(axes.flat, curves.items(), strict=False):
+            _panel(axis, cells)
+            more = f" ({len(cells)} cells)" if len(cells) > 1 else ""
+            axis.set_title("\n".join(wrapped(title + more, width / across, 6.5)), fontsize=7)
+        for axis in axes.flat[len(curves) :]:
+            axis.set_axis_off()
+        for axis in axes.flat[max(0, len(curves) - across) : len(curves)]:
+            axis.set_xlabel("Step", fontsize=7)
+        figure.supylabel("Loss", fontsize=7)
+        figure.suptitle("\n".join(lines), fontsize=7.5)
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+        save(figure, paths)
+
+
+def _panel(axis: Axes, cells: Sequence[Curve]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for number, cell in enumerate(cells):
+        rows = cell.rows
+        said = ("training", "validation", "weights kept") if not number else ("_", "_", "_")
+        alone = len(rows) == 1  # a line of one point is not seen
+        line: dict[str, Any] = {"linewidth": 0.9, "marker": "." if alone else ""}
+        axis.plot(rows.step, rows.training_loss, "-", color=COLOURS[0], label=said[0], **line)
+        axis.plot(rows.step, rows.validation_loss, "--", color=COLOURS[1], label=said[1], **line)
+        kept = rows[rows.step == cell.best]
+        axis.plot(kept.step, kept.validation_loss, "o", color="black", markersize=3.5, markerfacecolor="none",
+                  label=said[2])  # fmt: skip
+    axis.tick_params(labelsize=SMALL, length=2)
+    axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(4))
+    axis.grid(True, color="0.92", linewidth=0.5)

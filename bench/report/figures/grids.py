@@ -1,0 +1,212 @@
+"""Figures 6 and 7: best, median and worst case of a dataset under all methods, and where each answer is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.report.figures import overlay
+from bench.report.figures.pictures import Places
+from bench.report.figures.stages import ANSWER, REFERENCE
+from bench.report.figures.style import PAGE, SMALL, about, save, sheet, wrapped
+from bench.report.sections.tables import Table
+from bench.store.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Mask = NDArray[np.bool_]
+LINE, GAP, TOP, CASE, LARGEST, SMALLEST = 0.1, 0.05, 0.3, 0.2, 1.65, 0.45
+"""Inches: a line of small print, between pictures, of the legend, of a case's heading, a picture's width at most and at
+least."""
+DPI = 200
+"""Of the pictures, in the PNG and in the PDF."""
+BEYOND = "*"
+"""Stands at the Dice of an answer that is not shown in full."""
+GREYS = np.uint8(0xFC)
+"""64 greys: with both tints fewer than 256 colours, which a PDF keeps in a third of the bytes."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A case with its answers."""
+
+    heading: str
+    image: NDArray[np.uint8]
+    reference: Mask
+    answers: Mapping[str, Mask | None]
+    """By the method's title; None where there is none."""
+
+    @cached_property
+    def part(self) -> tuple[slice, slice]:
+        """What is shown: the window of the reference and of all that half of the answers or more mark.
+
+        One method's specks at the image's border would make all pictures small.
+        """
+        masks = [answer for answer in self.answers.values() if answer is not None]
+        votes = np.sum(masks, axis=0) if masks else np.zeros(self.reference.shape)
+        return overlay.window([self.reference, 2 * votes >= max(1, len(masks))])
+
+    @property
+    def ratio(self) -> float:
+        """Height of what is shown over its width."""
+        height, width = self.reference[self.part].shape
+        return float(height / width)
+
+
+def choose(cases: pd.DataFrame) -> tuple[dict[str, str], int]:
+    """Choose the worst, the median and the best case by the mean Dice over all methods.
+
+    Where methods were not tested on the same cases, those that most of them have are chosen from, for a mean over other
+    methods would be no measure of the case.
+
+    Args:
+        cases: One row a method and case of one dataset.
+
+    Returns:
+        The cases' ids with what each is, and how many were chosen from.
+    """
+    scores = cases.groupby("case").dice.agg(["mean", "count"])
+    shared = scores[scores["count"] == scores["count"].max()]
+    return overlay.chosen(shared["mean"]), len(shared)
+
+
+def draw(store: Store, table: Table, column: str, places: Places, paths: Sequence[Path]) -> list[str]:
+    """Draw a dataset's grid into a PNG and a PDF; return a line for each thing that could not be drawn.
+
+    The answers are those of the first seed; of a cross-validation, those of the fold that tested the case.
+
+    Args:
+        store: Where references and answers are read.
+        table: Whose cases are chosen from, its methods in order.
+        column: The dataset and its splitting.
+        places: Where each answer lies, the first seed's.
+        paths: The PNG and the PDF; not written where references were not kept.
+    """
+    cases = table.cases[table.cases.column == column]
+    tested = set(cases.method)
+    methods = {method: title for method, title in table.methods.items() if method in tested}
+    picked, count = choose(cases)
+    means = cases.groupby("case").dice.mean()
+    shown, unknown, left_out = [], [], []
+    for case, what in reversed(picked.items()):
+        found = {title: places.get((column, method), {}).get(case) for method, title in methods.items()}
+        kept = next((store.case(place[0], case) for place in found.values() if place), None)
+        if kept is None:
+            unknown.append(case)
+            continue
+        image, reference = kept
+        answers = {title: _answer(store, place, case, reference.shape) for title, place in found.items()}
+        left_out += [f"{title} has no answer to case {case} that can be read"
+                     for title, answer in answers.items() if answer is None and found[title]]  # fmt: skip
+        heading = f"{what.capitalize()} case: {case}, mean Dice {100 * means[case]:.1f}"
+        shown.append(Shown(heading, image, reference, answers))
+    if unknown:
+        left_out.append(f"image and reference of {', '.join(unknown)} are not in the store, as in results from before "
+                        "they were kept; run again into another --out")  # fmt: skip
+    if shown:
+        whole = cases.case.nunique()
+        among = f"{count} test cases" if count == whole else f"the {count} of {whole} test cases that most rows have"
+        chosen = f" Chosen from {among} by the mean Dice over all {len(methods)} rows, seeds averaged." * (count > 1)
+        title = (f"{table.columns[column]}: {about(table)}.{chosen} Answers of the first seed, with their Dice; "
+                 f"{BEYOND} it marks more outside of what is shown.")  # fmt: skip
+        compose(shown, title, paths)
+    return left_out
+
+
+def _answer(store: Store, place: tuple[Path, str] | None, case: str, shape: tuple[int, ...]) -> Mask | None:
+    if place is None:
+        return None
+    try:
+        answer = store.answer(place[0], case, place[1])
+    except OSError:
+        return None  # one lost picture is no reason to lose the report; the list says so
+    return answer if answer.shape == shape else None
+
+
+def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:
+    """Draw cases one below the other, each in as many lines as make its pictures largest on one page."""
+    titles = ["image and reference", *shown[0].answers]
+    ratios = [case.ratio for case in shown]
+    heading = wrapped(title, PAGE[0], 7)
+    top = TOP + 0.13 * len(heading)
+    across, side, head = _arrange(ratios, titles, PAGE[1] - top)
+    lines = -(-len(titles) // across)
+    height = top + sum(CASE + lines * (head + side * ratio + LINE + 2 * GAP) for ratio in ratios)
+    with sheet(PAGE[0], height, constrained=False) as figure:
+        figure.text(0.5, 1 - 0.04 / height, "\n".join(heading), ha="center", va="top", fontsize=7)
+        _legend(figure, 1 - (top - TOP + 0.02) / height)
+        slot, y = PAGE[0] / across, height - top
+        for case, ratio in zip(shown, ratios, strict=True):
+            figure.text(GAP / PAGE[0], (y - 0.05) / height, case.heading, va="top", fontsize=7, weight="bold")
+            y -= CASE
+            for number, name in enumerate(titles):
+                place = number % across
+                if number and not place:
+                    y -= head + side * ratio + LINE + 2 * GAP
+                left, low = place * slot + (slot - side) / 2, y - head - side * ratio
+                axis = figure.add_axes((left / PAGE[0], low / height, side / PAGE[0], side * ratio / height))
+                axis.set(xticks=[], yticks=[])
+                axis.spines[:].set_visible(False)
+                axis.set_title("\n".join(wrapped(name, slot)), fontsize=SMALL, pad=2, linespacing=1.1)
+                words = _panel(axis, case, name if number else None, side)
+                axis.set_xlabel(words, fontsize=SMALL, labelpad=2)
+            y -= head + side * ratio + LINE + 2 * GAP
+        save(figure, paths)
+
+
+def _arrange(ratios: Sequence[float], titles: Sequence[str], room: float) -> tuple[int, float, float]:
+    """Return how many pictures stand side by side, their width and the height of their titles, in inches."""
+    found = []
+    for lines in range(1, len(titles) + 1):
+        across = -(-len(titles) // lines)
+        slot = PAGE[0] / across
+        if slot < SMALLEST + GAP and lines < len(titles):
+            continue
+        head = LINE * max(len(wrapped(name, slot)) for name in titles) + 0.04
+        free = room - len(ratios) * (CASE + lines * (head + LINE + 2 * GAP))
+        side = min(slot - GAP, LARGEST, free / (lines * sum(ratios)))
+        found.append((max(side, SMALLEST), -lines, across, head))
+    side, _, across, head = max(found)
+    return across, side, head
+
+
+def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
+    """Draw one picture so many inches wide, the reference's where no method is named; return what stands under it."""
+    answer = case.answers[name] if name else case.reference
+    if answer is None:
+        axis.set_facecolor("0.92")
+        return "no answer"
+    longest, line = round(DPI * side * max(1, case.ratio)), max(0.35, 0.55 * side)
+    image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
+    mine, truth = (overlay.reduced(mask[case.part], longest) for mask in (answer, case.reference))
+    axis.imshow(overlay.tinted(image, mine >= 0.5, truth >= 0.5), interpolation="none", aspect="auto")
+    overlay.contour(axis, truth, REFERENCE, "dashed", line)
+    if not name:
+        return ""
+    overlay.contour(axis, mine, ANSWER, "solid", line)
+    both, hit = int(answer.sum()) + int(case.reference.sum()), int((answer & case.reference).sum())
+    more = BEYOND if answer.sum() > answer[case.part].sum() else ""
+    return f"Dice {100 * (2 * hit / both if both else 1):.1f}{more}"
+
+
+def _legend(figure: Figure, top: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles = [
+        Line2D([], [], color=REFERENCE, linestyle="dashed", label="reference"),
+        Line2D([], [], color=ANSWER, label="answer"),
+        Patch(facecolor=overlay.FALSE_POSITIVE, edgecolor="0.4", linewidth=0.5, label="false positive (light)"),
+        Patch(facecolor=overlay.FALSE_NEGATIVE, edgecolor="0.4", linewidth=0.5, label="false negative (dark)"),
+    ]
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, top), ncols=4, frameon=False, fontsize=7,
+                  borderaxespad=0)  # fmt: skip

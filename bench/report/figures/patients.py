@@ -1,0 +1,130 @@
+"""What each patient got: box plots of every method, and paired differences against one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.report.figures.style import COLUMN, about, panels, point_style, save, wrapped
+from bench.report.sections.tables import Table, entry
+from bench.stats.paired import ROPE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDE = 20.0
+"""Points from which on differences are drawn on a logarithmic axis outside of ±`NEAR`, where ±0.5 would vanish else."""
+NEAR = 2.0
+NAMES = 1.2
+"""Inches for the methods' names."""
+
+
+def means(table: Table, column: str) -> pd.DataFrame:
+    """Return the mean Dice of each patient's cases in percent, seeds averaged: (patient, method), NaN if untested."""
+    part = table.cases[table.cases.column == column]
+    frame = 100 * part.pivot_table(index="patient", columns="method", values="dice", aggfunc="mean")
+    return frame.reindex(columns=list(table.methods))
+
+
+def best(table: Table, frame: pd.DataFrame) -> str:
+    """Return the method with the best mean over patients, of those that compare with others where there are any."""
+    scores = frame.mean().dropna()
+    rivals = scores.drop(labels=list(table.marked), errors="ignore")
+    return str((rivals if len(rivals) else scores).idxmax())
+
+
+def boxes(table: Table, paths: Sequence[Path]) -> None:
+    """Draw the patients' mean Dice of every method, one panel a dataset, into a PNG and a PDF."""
+
+    def panel(axis: Axes, column: str, title: str) -> None:
+        frame = means(table, column)
+        _rows(axis, frame, table, column)
+        axis.set_xlabel("Dice of a patient (%)")
+        axis.set_title(_counted(title, frame), fontsize=8)
+
+    heading = f"Dice by patient, a patient's cases and the seeds averaged: {about(table)}"
+    with panels(table.columns, heading, panel, _height(table)) as figure:
+        save(figure, paths)
+
+
+def differences(table: Table, paths: Sequence[Path], reference: str | None = None) -> None:
+    """Draw each method's difference from a reference, patient by patient, one panel a dataset, into a PNG and a PDF.
+
+    Args:
+        table: Whose cases are compared.
+        paths: The PNG and the PDF.
+        reference: A method's spec; where not given, the best mean of each dataset.
+    """
+    from matplotlib.ticker import NullLocator
+
+    def panel(axis: Axes, column: str, title: str) -> None:
+        frame = means(table, column)
+        against = reference or best(table, frame)
+        if frame.get(against, pd.Series(dtype=float)).notna().sum() == 0:
+            axis.set_axis_off()
+            axis.set_title(f"{title}: no result of {against}")
+            return
+        paired = frame.sub(frame[against], axis=0)
+        axis.axvspan(-100 * ROPE, 100 * ROPE, color="0.85", linewidth=0, zorder=0,
+                     label=f"±{100 * ROPE:g} points: equivalent in practice")  # fmt: skip
+        axis.axvline(0, color="black", linewidth=0.8, zorder=1)
+        _rows(axis, paired, table, column, against)
+        words = "Difference in Dice (points)"
+        if float(paired.abs().max().max()) > WIDE:
+            axis.set_xscale("symlog", linthresh=NEAR, linscale=0.4)
+            low, high = float(paired.min().min()), float(paired.max().max())
+            steps = (-100, -30, -10, -5, -NEAR, 0, NEAR, 5, 10, 30, 100)
+            axis.set_xticks([step for step in steps if 1.1 * low - 1 <= step <= 1.1 * high + 1])
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_locator(NullLocator())
+            words += f"; log beyond ±{NEAR:g}"
+        less = wrapped(f"each method less {table.methods[against]}", COLUMN - 0.3, 8)
+        axis.set_title("\n".join([_counted(title, frame), *less]), fontsize=8)
+        axis.set_xlabel(words)
+
+    chosen = "one reference" if reference else "the best mean of each dataset"
+    heading = f"Paired differences by patient from {chosen}: {about(table)}"
+    with panels(table.columns, heading, panel, _height(table)) as figure:
+        save(figure, paths)
+
+
+def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference: str = "") -> None:
+    """Draw a box and the patients' points for each method, one below the other; who has none is said."""
+    heads, most = [], int(frame.notna().sum().max())
+    for place, (method, title) in enumerate(table.methods.items()):
+        values = frame[method].dropna().to_numpy(float)
+        fewer = f" (n = {len(values)})" if 0 < len(values) < most else ""
+        heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
+        said = "the reference" if method == reference else entry(table, column, method, "dice").text
+        if not len(values) or method == reference:
+            axis.text(0.02, place, said, transform=axis.get_yaxis_transform(), va="center", fontsize=7, color="0.35")
+            continue
+        axis.boxplot(values, positions=[place], widths=0.7, orientation="horizontal", showfliers=False,
+                     manage_ticks=False, boxprops={"linewidth": 0.7, "color": "0.35"},
+                     whiskerprops={"linewidth": 0.7, "color": "0.35"}, capprops={"linewidth": 0.7, "color": "0.35"},
+                     medianprops={"color": "black", "linewidth": 1.2})  # fmt: skip
+        spread = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)  # no two neighbours on one height
+        style = point_style(place) | {"linewidths": 0.5}
+        axis.scatter(values, spread, s=9, zorder=3, **style)
+        axis.scatter(values.mean(), place, s=16, marker="d", color="black", zorder=4, label="mean")
+    axis.plot([], [], color="black", linewidth=1.2, label="median, box: quartiles")
+    axis.set_ylim(len(heads) - 0.4, -0.6)
+    axis.set_yticks(range(len(heads)), heads, fontsize=7)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", labelsize=7)
+    axis.grid(True, axis="x", color="0.92", linewidth=0.5)
+    axis.set_axisbelow(True)
+
+
+def _counted(title: str, frame: pd.DataFrame) -> str:
+    return f"{title} (n = {len(frame)} patient{'s' * (len(frame) != 1)})"
+
+
+def _height(table: Table) -> float:
+    """Return the inches of a panel: a row a method, as high as its name has lines."""
+    lines = max(len(wrapped(title, NAMES, 7)) for title in table.methods.values())
+    return 0.95 + len(table.methods) * max(0.24, 0.13 * lines)

@@ -1,0 +1,119 @@
+"""What all figures share, and figure 8: every test case's Dice against its IoU.
+
+Legible in print and for the colour-blind: colours are Okabe and Ito's, and markers differ too.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.report.sections.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6508")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLUMN, PAGE = 3.4, (7.0, 9.0)
+"""Inches: the width of a column, and what a page holds of a figure."""
+SMALL = 6
+"""Points of the smallest print."""
+
+
+def wrapped(text: str, inches: float, points: float = SMALL) -> list[str]:
+    """Return a text in lines that fit so many inches, for a letter is 0.55 of its size wide."""
+    return textwrap.wrap(text, max(6, int(inches * 72 / (0.55 * points))))
+
+
+def point_style(number: int) -> dict[str, Any]:
+    """Return the colour and marker of a table's method by its place; no two of 64 are alike."""
+    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+    colour = COLOURS[number % len(COLOURS)]
+    return {"marker": marker, "linewidths": 0.7, "facecolors": "none", "edgecolors": colour}
+
+
+@contextmanager
+def sheet(width: float, height: float, constrained: bool = True) -> Iterator[Figure]:
+    """Open a figure of so many inches in the style of all figures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}):
+        figure = plt.figure(figsize=(width, height), layout="constrained" if constrained else None)
+        try:
+            yield figure
+        finally:
+            plt.close(figure)
+
+
+@contextmanager
+def panels(
+    columns: Mapping[str, str], heading: str, draw: Callable[[Axes, str, str], None], height: float = 2.7
+) -> Iterator[Figure]:
+    """Draw one panel a dataset with `draw(axis, column, title)`, and a legend of all that any panel shows.
+
+    Args:
+        columns: The datasets with their titles.
+        heading: What stands above.
+        draw: Draws one panel.
+        height: Inches of a panel with its title and axis; heading and legend come to it.
+    """
+    across = min(len(columns), 2)
+    down = -(-len(columns) // across)
+    width = COLUMN * across
+    with sheet(width, height * down) as figure:
+        axes = figure.subplots(down, across, squeeze=False)
+        for axis, (column, title) in zip(axes.flat, columns.items(), strict=False):
+            draw(axis, column, title)
+        for axis in axes.flat[len(columns) :]:
+            axis.set_axis_off()
+        shown = {label: handle for axis in axes.flat
+                 for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}  # fmt: skip
+        beside = max(1, min(3, len(shown), int(72 * width / (4.8 * max(map(len, shown), default=1) + 36))))
+        lines = wrapped(heading, width, 9)
+        figure.set_size_inches(width, height * down + 0.16 * len(lines) + 0.18 * -(-len(shown) // beside))
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=beside, frameon=False)
+        figure.suptitle("\n".join(lines), fontsize=9)
+        yield figure
+
+
+def about(table: Table) -> str:
+    """Return on what data and under which profile a table's results were made, as headings say it."""
+    return f"{'PHANTOM data (simulated)' if table.source == 'phantom' else 'real data'}, profile '{table.profile}'"
+
+
+def save(figure: Figure, paths: Sequence[Path]) -> None:
+    """Write a figure into a PNG and a PDF that are the same bytes each time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once for both, which is a third of the time
+    figure.savefig(paths[0], dpi=200, metadata={"Software": None})
+    figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+
+
+def dice_against_iou(table: Table, paths: Sequence[Path]) -> None:
+    """Draw one panel a dataset with the curve IoU = D/(2 - D), into a PNG and a PDF."""
+
+    def panel(axis: Axes, column: str, title: str) -> None:
+        part = table.cases[table.cases.column == column]
+        low = max(0.0, float(np.floor(10 * part[["dice", "iou"]].min().min()) / 10))
+        dice = np.linspace(low, 1, 200)
+        axis.plot(dice, dice / (2 - dice), color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)")
+        for number, (method, name) in enumerate(table.methods.items()):
+            rows = part[part.method == method]
+            if len(rows):
+                axis.scatter(rows.dice, rows.iou, s=16, label=name, zorder=2, **point_style(number))
+        limits = (low, 1.01)
+        heading = f"{title} (n = {part.case.nunique()} cases)"
+        axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
+
+    with panels(table.columns, f"Dice against IoU of each test case: {about(table)}", panel) as figure:
+        save(figure, paths)

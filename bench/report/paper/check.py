@@ -1,0 +1,185 @@
+"""The living paper: which of its numbers and claims no longer hold in the store of today."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.report.paper.macros import CLAIMS, COUNTS, SCORES, Name, keys, values
+from bench.report.sections.tables import Table, collect
+from bench.spec.errors import UsageError
+from bench.store.store import Store
+
+
+@dataclass(frozen=True)
+class Use:
+    """A place in a paper that takes a number, or claims that one method is better than another."""
+
+    file: Path
+    line: int
+    name: Name
+    other: str = ""
+    """The method that the claim is about too."""
+
+    def __str__(self) -> str:
+        """As the paper has it."""
+        kind, *names = self.name
+        return f"\\bench{kind}" + "".join(f"{{{name}}}" for name in (*names, self.other) if name)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What a paper takes from its copy of `numbers.tex`."""
+
+    numbers: tuple[Use, ...]
+    claims: tuple[Use, ...]
+    frozen: Mapping[Name, str]
+    profile: str
+    """Of the results that the copy was written from."""
+
+
+def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
+    """Check a paper against the store: the results that its copy of `numbers.tex` was written from, unless told others.
+
+    Returns:
+        A line for each number and each claim that does not hold, none where all hold.
+
+    Raises:
+        UsageError: The paper cannot be read, takes no number, or no cell of the profile is finished.
+    """
+    paper = read(path)
+    found = collect(store, store.finished_profile(profile or paper.profile or None))
+    return changed(paper, values(found)) + unproven(paper.claims, found)
+
+
+def read(path: Path) -> Paper:
+    """Read a paper and all that it inputs.
+
+    Raises:
+        UsageError: It is not there, it inputs no `numbers.tex`, or takes no number from it.
+    """
+    if not path.is_file():
+        raise UsageError(f"paper {path} is not there; expected a LaTeX file: bench report --check paper.tex")
+    uses: list[Use] = []
+    frozen: dict[Name, str] = {}
+    profile = ""
+    for file, text in _files(path, path.parent, set()):
+        defined = {(m[1], m[2], m[3]): m[4] for m in _SET.finditer(text)}
+        if defined:
+            frozen |= defined
+            named = _PROFILE.search(text)
+            profile = named[1] if named else profile
+        else:
+            uses += _uses(file, text)
+    if not frozen:
+        raise UsageError(
+            f"{path} inputs no numbers.tex; copy the one that bench report wrote beside it, and \\input{{numbers.tex}}"
+        )
+    if not uses:
+        raise UsageError(f"{path} takes no number from its numbers.tex; write \\benchDice{{dataset}}{{method}} for one")
+    numbers = tuple(use for use in uses if use.name[0] not in CLAIMS)
+    return Paper(numbers, tuple(use for use in uses if use.name[0] in CLAIMS), frozen, profile)
+
+
+def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
+    """Return a line for each number that is another today, or has no macro in the paper's copy."""
+    lines = []
+    for use in paper.numbers:
+        for name in _meant(use.name, [*paper.frozen, *now]) or [use.name]:
+            was, today = paper.frozen.get(name), now.get(name)
+            if was == today and was is not None:
+                continue
+            if was is None:
+                what = f"is not in the paper's numbers.tex; the store {f'has {today}' if today else 'neither'}"
+            else:
+                what = f"was {was}, " + (f"is {today}" if today is not None else "and the store has it no more")
+            lines.append(f"{use.file}:{use.line}: {Use(use.file, use.line, name)} {what}")
+    return list(dict.fromkeys(lines))
+
+
+def unproven(claims: Sequence[Use], found: Sequence[Table]) -> list[str]:
+    """Return a line for each claim that one method is better than another which the patients do not bear out.
+
+    The method that is claimed to be better is the reference; p is corrected by Holm for its comparisons with all other
+    methods of the column that compete, and with its own prior.
+    """
+    if not claims:
+        return []
+    from bench.stats import family
+
+    lines = []
+    for use in claims:
+        kind, dataset, first = use.name
+        source, metric = CLAIMS[kind]
+        at = [(table, column) for table in found if table.source == source for column in table.columns
+              if dataset in keys(table, column)]  # fmt: skip
+        try:
+            if not at:
+                raise UsageError(f"the store has no {source} {dataset}")
+            table, column = at[0]
+            tested = table.patients[column][metric]
+            rivals = table.others(column, first)
+            if use.other in table.extras and use.other not in rivals:
+                rivals.append(use.other)
+            if {first, use.other} & table.marked:
+                raise UsageError(f"{first} or {use.other} is in no comparison, as its row in table 1 says")
+            if use.other not in rivals:
+                raise UsageError(f"{use.other} has no result on {dataset}")
+            declared = table.family if table.family and table.family.reference == first else None
+            correction = declared.correction if declared else "holm"
+            compared = family.against(tested, first, rivals, correction=correction).comparisons[rivals.index(use.other)]
+        except UsageError as error:
+            lines.append(f"{use.file}:{use.line}: {use} cannot be: {error}")
+            continue
+        if compared.verdict != "better":
+            lines.append(
+                f"{use.file}:{use.line}: {use} does not hold: {first} is {_VERDICTS[compared.verdict]} {use.other}, "
+                f"p = {compared.adjusted:.3g} over {compared.pair.patients} patients, corrected as one of {len(rivals)}"
+            )
+    return lines
+
+
+_VERDICTS = {"worse": "worse than", "equivalent": "equivalent to", "undecided": "not told from"}
+
+
+def _meant(name: Name, known: Sequence[Name]) -> list[Name]:
+    """Return the numbers that a use may stand for: inside a macro of the paper's own, `#1` may be any name."""
+    if not any("#" in part for part in name):
+        return [name]
+    forms = [re.compile(re.sub(r"(\\#)+\d", ".*", re.escape(part))) for part in name]
+    fits = (each for each in known if all(form.fullmatch(part) for form, part in zip(forms, each, strict=True)))
+    return list(dict.fromkeys(fits))
+
+
+_SET = re.compile(r"^\\benchset\{(\w+)\}\{([^{}]*)\}\{([^{}]*)\}\{(.*)\}$", re.MULTILINE)
+_PROFILE = re.compile(r"\\def\\benchProfile\{([^{}]*)\}")
+_INPUT = re.compile(r"\\(?:input|include|subfile)\s*\{\s*([^{}]+?)\s*\}")
+_COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
+_KIND = re.compile(rf"\\bench({'|'.join(sorted((*SCORES, *COUNTS, *CLAIMS), key=len, reverse=True))})(?![A-Za-z])")
+_ARGUMENT = re.compile(r"\s*\{\s*([^{}]*?)\s*\}")
+
+
+def _uses(file: Path, text: str) -> Iterator[Use]:
+    for found in _KIND.finditer(text):
+        kind, place, names = found[1], found.end(), ["", "", ""]
+        for number in range(1 if kind in COUNTS else 3 if kind in CLAIMS else 2):
+            argument = _ARGUMENT.match(text, place)
+            if argument is None:
+                break  # the name alone, as in \let
+            names[number], place = argument[1], argument.end()
+        else:
+            yield Use(file, text.count("\n", 0, found.start()) + 1, (kind, names[0], names[1]), names[2])
+
+
+def _files(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield a file without its comments, and all that it inputs; names are relative to the paper, as TeX takes them."""
+    if path in seen or not path.is_file():
+        return
+    seen.add(path)
+    text = "\n".join(_COMMENT.sub(r"\1", line) for line in path.read_text("utf-8", errors="replace").splitlines())
+    yield path, text
+    for name in _INPUT.findall(text):
+        beside = root / name
+        yield from _files(beside if beside.is_file() else root / f"{name}.tex", root, seen)

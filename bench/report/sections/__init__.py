@@ -1,0 +1,1 @@
+"""The parts of a report: each turns results into tables and notes."""

@@ -1,0 +1,251 @@
+"""The contract that a method fulfils: what it is, how it is built, its loss and its answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.spec.options import option
+
+Report = Callable[[dict[str, Any]], None]
+"""Takes what a cell is at: phase, step, steps, seconds."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may know of the data before it sees any: nothing of the test split."""
+
+    dataset: str
+    sizes: tuple[tuple[int, int], ...]
+    """(height, width) of each training case on the network grid."""
+    batch: int
+    steps: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The largest height and width of any training case."""
+        return max(h for h, _ in self.sizes), max(w for _, w in self.sizes)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case on the network grid, not augmented."""
+
+    id: str
+    image: NDArray[np.uint16]
+    """(H, W) in 65535 steps."""
+    mask: NDArray[np.uint8]
+    """(H, W) in {0, 1}."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a method that trains itself is given; nothing of the test split."""
+
+    train: Callable[[], Iterator[Example]]
+    validation: Callable[[], Iterator[Example]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How a method wants its images: what the harness does to them on the way in, and undoes on the way out."""
+
+    multiple: int = 1
+    """Height and width are padded with the image's edge to a multiple of this, and cropped again."""
+    normalise: str = "zscore"
+    """`zscore`: each image to mean 0 and deviation 1; `unit`: left in [0, 1]."""
+
+    def enter(self, image: Tensor) -> Tensor:
+        """Normalise and pad images (B, 1, H, W) in [0, 1]."""
+        if self.normalise == "zscore":
+            deviation, mean = torch.std_mean(image, dim=(1, 2, 3), keepdim=True)
+            image = (image - mean) / deviation.clamp_min(1e-6)
+        bottom, right = (-image.shape[-2] % self.multiple, -image.shape[-1] % self.multiple)
+        return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+
+    def leave(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """Crop the output (B, C, H', W') of padded images back to their size (H, W)."""
+        return output[..., : size[0], : size[1]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A network's answer for images; each map is (B, 1, H, W)."""
+
+    probability: Tensor
+    """Probability of foreground."""
+    spread: Tensor | None = None
+    """Standard deviation of the probability over samples, in [0, 0.5], where the method draws samples."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further probabilities from the same weights, by name; each is a row of the tables (`verdiff:prior`)."""
+
+
+@dataclass(frozen=True)
+class Advantages:
+    """What a method has beyond the data that all are given, in words; every table prints it."""
+
+    pretraining: str = "none"
+    prompt: str = "none"
+    ensembling: str = "none"
+    """Answers of the same weights that are averaged at test time."""
+    augmentation: str = "none"
+    """What else than the shared stream it trains on."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """The values of an option that `bench tune` tries: a range of numbers."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Space = Mapping[str, Between | tuple[Any, ...]]
+"""What `bench tune` may choose: options by name, each a range or a tuple of values."""
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A segmentation method; its dataclass fields are the options of its name (`unet:width=32`).
+
+    A new method is a frozen dataclass that derives from this one, in one file, named by an entry point in the
+    group `verdiff_bench.methods`. Most need nothing but the class attributes and `build`.
+    """
+
+    lr: float = option(0.0, "highest learning rate; 0 is the method's own, or the profile's", low=0, kw_only=True)
+    tuned: bool = option(False, "other options as bench tune found them best for each dataset", kw_only=True)
+
+    title: ClassVar[str]
+    """The name in tables."""
+    source: ClassVar[str]
+    """Paper, and code where it is used."""
+    inputs: ClassVar[Inputs] = Inputs()
+    scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Defaults of options under a profile's scale (`small`, `tiny`) where they differ from the full size."""
+    in_all: ClassVar[bool] = True
+    """Whether `--methods all` includes it."""
+    bf16: ClassVar[bool] = True
+    """Whether a CUDA device may run it under bfloat16 autocast."""
+    extras: ClassVar[tuple[str, ...]] = ()
+    """Names of the further rows that `answer` gives."""
+    factors: ClassVar[tuple[str, ...]] = ()
+    """On/off options that `bench ablate` switches where it is told nothing else."""
+    space: ClassVar[Space] = {"lr": Between(1e-4, 1e-2, log=True)}
+    """What `bench tune` may choose; nothing that changes the loss, by which trials are stopped early."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Modules that are slow to import, loaded once for all cells."""
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how this differs from its source when trained at this batch size; printed in every report."""
+        return ()
+
+    def advantages(self) -> Advantages:
+        """Return what it has that the other methods of a table do not."""
+        return Advantages()
+
+    @abstractmethod
+    def build(self, task: Task) -> nn.Module:
+        """Return the network with fresh weights; the global generator is seeded, nothing is downloaded."""
+
+    def logits(self, net: nn.Module, image: Tensor) -> Tensor:
+        """Return logits (B, 1, H, W) of images (B, 1, H, W) in [0, 1]."""
+        return self.inputs.leave(net(self.inputs.enter(image)), (image.shape[-2], image.shape[-1]))
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the scalar loss of images (B, 1, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
+
+        The images are what the certificate vouches for: a method that changes them declares it. Random numbers come
+        from `rng`, drawn on the images' device (`torch.randn(..., generator=rng, device=image.device)`).
+        """
+        return bce_dice(self.logits(net, image), mask)
+
+    def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the probability of foreground (B, 1, H, W); noise may come from `rng` alone."""
+        return torch.sigmoid(self.logits(net, image).float())
+
+    def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
+        """Return what `predict` gives, and a spread and further rows where there are any."""
+        return Answer(self.predict(net, image, rng))
+
+    def about(self, net: nn.Module) -> dict[str, Any]:
+        """Return what is worth keeping of how the network was built (nnU-Net's plans), as plain data."""
+        return {}
+
+    @property
+    def own_training(self) -> bool:
+        """Whether the method trains itself, on data of its own making: its rows are marked, for they do not compare."""
+        return False
+
+    def fit(self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report) -> nn.Module:
+        """Return the network trained by the method's own code; it begins anew where it was interrupted.
+
+        Args:
+            cases: Training and validation cases.
+            task: Their sizes, and the profile's batch and steps.
+            work: An empty folder of its own.
+            device: Where it trains.
+            seed: Of all its random numbers.
+            report: Is told of progress.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is trained by the harness")
+
+    @property
+    def usual_lr(self) -> float:
+        """The highest learning rate of its own optimiser; 0 where it has none."""
+        return 0.0
+
+    @property
+    def tunable(self) -> bool:
+        """Whether `bench tune` has anything to do."""
+        return bool(self.space) and not self.own_training and not self.oracle
+
+    @property
+    def oracle(self) -> bool:
+        """Whether it is told the reference's bounding box; such a row is marked, and is in no comparison."""
+        return False
+
+    def told(self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None) -> Answer:
+        """Return an oracle's answer for one image (1, 1, H, W).
+
+        Args:
+            net: The network.
+            image: In [0, 1].
+            rng: Source of noise.
+            box: The reference's left, top, right and bottom edge in pixels (4,); None where it is empty.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no oracle")
+
+    def stages(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """Return maps (1, 1, H, W) that show how the method comes to its answer for one image, in order; or nothing."""
+        return {}
+
+    def stepped(self, net: nn.Module) -> None:  # noqa: B027 - most methods have nothing to do
+        """Do what the method does after each optimiser step, such as averaging weights."""
+
+    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer | None:
+        """Return the method's own optimiser, or None for the profile's Adam."""
+        return None
+
+
+def bce_dice(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return binary cross entropy plus soft Dice loss over the batch (Milletari et al. 2016; as in nnU-Net).
+
+    Args:
+        logits: (B, 1, H, W).
+        mask: (B, 1, H, W) in {0, 1}.
+    """
+    logits = logits.float()
+    probability = torch.sigmoid(logits)
+    overlap = 2 * (probability * mask).sum() + 1
+    dice = overlap / (probability.sum() + mask.sum() + 1)
+    return F.binary_cross_entropy_with_logits(logits, mask) + 1 - dice

@@ -1,0 +1,105 @@
+"""Options in a name (`unet:width=32`): dataclass fields, parsed by their type, bounds and choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from typing import Any
+
+from bench.spec.errors import UsageError, did_you_mean
+
+_WORD = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
+"""A free text value: it becomes part of a path."""
+
+
+def option(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    file: bool = False,
+    free: bool = False,
+    kw_only: bool = False,
+) -> Any:
+    """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
+
+    An option that names a file is given its path, and has the short digest of its content as value (`bench.spec.weights`).
+    A free one may hold any character; it must never become part of a path. One of a base class is `kw_only`.
+    """
+    metadata = {"help": text, "low": low, "high": high, "choices": choices, "file": file, "free": free}
+    return dataclasses.field(default=default, metadata=metadata, kw_only=kw_only)
+
+
+def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    """Return the options that a class declares, by name."""
+    return {f.name: f for f in dataclasses.fields(cls) if f.metadata}
+
+
+def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
+    """Return the checked values of `key=value` pairs.
+
+    Raises:
+        UsageError: A key is unknown or twice, or a value has the wrong type or is out of bounds.
+    """
+    known, kinds = options(cls), typing.get_type_hints(cls)
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if key not in known:
+            raise UsageError(
+                f"{name} has no option '{key}'; {did_you_mean(key, [*known, *getattr(cls, 'extras', ())])}"
+            )
+        if not equals or key in given:
+            raise UsageError(
+                f"{name}: expected one '{key}=VALUE', for example {name}:{key}={shown(known[key].default)}"
+            )
+        given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
+    return given
+
+
+def canonical(name: str, given: dict[str, Any], cls: type[Any]) -> str:
+    """Return `name:key=value...` with the keys in the order of their declaration."""
+    return ":".join([name, *(f"{key}={shown(given[key])}" for key in options(cls) if key in given)])
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is written in a name."""
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
+
+def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
+    if spec.metadata.get("file"):
+        return _entered(text, where)
+    choices = spec.metadata.get("choices", ())
+    low, high = spec.metadata.get("low"), spec.metadata.get("high")
+    if kind is bool:
+        choices = ("on", "off")
+    if choices and text not in choices:
+        raise UsageError(f"{where}: '{text}' is not allowed; {did_you_mean(text, choices)}")
+    if kind is bool:
+        return text == "on"
+    try:
+        value = kind(text)
+    except ValueError:
+        raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}") from None
+    if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
+        raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+        raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
+    return value
+
+
+def _entered(text: str, where: str) -> str:
+    """Return the short digest of a file, given by its path or by that digest."""
+    from bench.spec import weights
+
+    if weights.known(text):
+        return text
+    try:
+        return weights.enter(text)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error

@@ -1,0 +1,1 @@
+"""Results on disk: the only room that knows the names of their files and folders."""

@@ -1,0 +1,227 @@
+"""Trackers: what the results folder says, sent on to TensorBoard or MLflow by a process of its own.
+
+It reads what cells leave (train.csv, cell.json, cases.csv) and nothing else, so it works whoever runs them, can be done
+afterwards as well, and whatever becomes of it changes no result.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bench.spec.errors import UsageError
+from bench.store.store import Log, Store, last_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LOOK_SECONDS = 3.0
+SCHEMES = ("http", "https", "sqlite", "file", "postgresql")
+"""Of MLflow's addresses."""
+END_SECONDS, STOPPED_SECONDS = 30.0, 2.0
+"""How long a tracker may take for the rest, once the run has ended, or was told to stop."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where to send."""
+
+    tensorboard: bool = False
+    mlflow: str | None = None
+    """A tracking URI."""
+
+    def __bool__(self) -> bool:
+        return self.tensorboard or self.mlflow is not None
+
+    def check(self) -> None:
+        """Refuse what cannot be sent to, before anything trains.
+
+        Raises:
+            UsageError: A package is not installed, or the URI is none.
+        """
+        for given, package, name in (
+            (self.tensorboard, "tensorboard", "TensorBoard"),
+            (self.mlflow is not None, "mlflow", "MLflow"),
+        ):
+            if given and importlib.util.find_spec(package) is None:
+                raise UsageError(f"{name} is not installed; pip install 'verdiff-bench[{package}]'")
+        if self.mlflow is not None and self.mlflow.partition(":")[0] not in SCHEMES:
+            raise UsageError(f"--mlflow {self.mlflow}: expected http(s)://HOST:PORT, sqlite:///FILE or file:FOLDER")
+
+    def command(self, store: Store, profile: str) -> str:
+        """Return the command that sends what is not sent yet."""
+        to = " --tensorboard" * self.tensorboard + (f" --mlflow {self.mlflow}" if self.mlflow else "")
+        return f"bench track --out {store.root} --profile {profile}{to}"
+
+
+class Target(Protocol):
+    """Who takes what cells leave."""
+
+    def begin(self, log: Log) -> int:
+        """Make a cell's place; return the last step that was sent before, 0 if none."""
+
+    def losses(self, log: Log, rows: Sequence[Mapping[str, float]]) -> None:
+        """Take rows of train.csv."""
+
+    def end(self, log: Log, scores: Mapping[str, float]) -> None:
+        """Take a finished cell's mean scores."""
+
+
+class TensorBoard:
+    """Event files in `<out>/tensorboard/<profile>/<cell>/`, written anew by each process."""
+
+    def __init__(self, store: Store, profile: str) -> None:
+        self.root = store.root / "tensorboard" / profile
+        self.writers: dict[str, Any] = {}
+
+    def begin(self, log: Log) -> int:
+        """Make a cell's folder; an earlier one's events are replaced, so that no step shows twice."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        shutil.rmtree(self.root / log.name, ignore_errors=True)
+        self.writers[log.name] = SummaryWriter(str(self.root / log.name))
+        return 0
+
+    def losses(self, log: Log, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write losses by step."""
+        writer = self.writers[log.name]
+        for row in rows:
+            for name in ("training_loss", "validation_loss"):
+                writer.add_scalar(name, row[name], int(row["step"]))
+        writer.flush()
+
+    def end(self, log: Log, scores: Mapping[str, float]) -> None:
+        """Write scores at the last step."""
+        writer = self.writers.pop(log.name)
+        for name, value in scores.items():
+            writer.add_scalar(f"test/{name}", value, log.steps)
+        writer.close()
+
+
+class MLflow:
+    """A run a cell in the experiment `verdiff-bench/<profile>`, found again by its tag `cell`."""
+
+    def __init__(self, uri: str, profile: str) -> None:
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=uri)
+        name = f"verdiff-bench/{profile}"
+        found = self.client.get_experiment_by_name(name)
+        self.experiment = found.experiment_id if found else self.client.create_experiment(name)
+        self.runs: dict[str, str] = {}
+
+    def begin(self, log: Log) -> int:
+        """Find a cell's run, or make it."""
+        tags = {"cell": log.name, "hash": log.hash}
+        query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
+        for run in self.client.search_runs([self.experiment], query):
+            self.runs[log.name] = run.info.run_id
+            return max(
+                (each.step for each in self.client.get_metric_history(run.info.run_id, "validation_loss")), default=0
+            )
+        run = self.client.create_run(self.experiment, run_name=log.name, tags=tags)
+        for key, value in zip(("dataset", "method", "cell"), log.name.split("/"), strict=True):
+            self.client.log_param(run.info.run_id, key, value)
+        self.runs[log.name] = run.info.run_id
+        return 0
+
+    def losses(self, log: Log, rows: Sequence[Mapping[str, float]]) -> None:
+        """Log losses by step."""
+        for row in rows:
+            for name in ("training_loss", "validation_loss"):
+                self.client.log_metric(self.runs[log.name], name, row[name], step=int(row["step"]))
+
+    def end(self, log: Log, scores: Mapping[str, float]) -> None:
+        """Log scores at the last step."""
+        run = self.runs.pop(log.name)
+        for name, value in scores.items():
+            self.client.log_metric(run, f"test_{name}", value, step=log.steps)
+        self.client.set_terminated(run)
+
+
+def send(store: Store, profile: str, wanted: Wanted, ended: Callable[[], bool] = lambda: True) -> int:
+    """Send what cells have left, again and again until the run has ended; return how many cells were sent whole."""
+    targets: list[Target] = []
+    if wanted.tensorboard:
+        targets.append(TensorBoard(store, profile))
+    if wanted.mlflow is not None:
+        targets.append(MLflow(wanted.mlflow, profile))
+    sent: dict[tuple[int, str], int] = {}
+    whole: set[tuple[int, str]] = set()
+    while True:
+        last = ended()  # asked first: what was left until then is sent once more
+        for log in store.logs(profile):
+            for number, target in enumerate(targets):
+                place = number, log.name
+                if place in whole:
+                    continue
+                if place not in sent:
+                    sent[place] = target.begin(log)
+                if new := [row for row in log.losses if row["step"] > sent[place]]:
+                    target.losses(log, new)
+                    sent[place] = int(new[-1]["step"])
+                if log.done:
+                    target.end(log, log.scores())
+                    whole.add(place)
+        if last:
+            return len(whole) // len(targets)
+        time.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Iterator[None]:
+    """Have a process send what a run leaves; if it fails, one line says so, and how to send it afterwards."""
+    if not wanted:
+        yield
+        return
+    words = json.dumps({"root": str(store.root), "profile": profile, **asdict(wanted)})
+    path = store.root / profile / "track.log"
+    with path.open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "bench.store.track", words], stdin=subprocess.PIPE, stdout=log,
+                                   stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+    left = STOPPED_SECONDS
+    try:
+        yield
+        left = END_SECONDS
+    finally:
+        try:
+            process.communicate(timeout=left)
+            why = last_line(path.read_text(errors="replace")) if process.returncode else ""
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            why = f"it was not done {left:g} s after the run"
+        if why:
+            again = wanted.command(store, profile)
+            console.print(f"Tracking failed ({why}); the results are whole. To send them: {again}", soft_wrap=True,
+                          highlight=False, markup=False)  # fmt: skip
+
+
+def main() -> None:
+    """Track until standard input is closed, which the end of the run does, however it ends."""
+    told = json.loads(sys.argv[1])
+    gone = threading.Event()
+
+    def watch() -> None:
+        sys.stdin.read()
+        gone.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    send(Store(Path(told["root"])), told["profile"], Wanted(told["tensorboard"], told["mlflow"]), gone.is_set)
+
+
+if __name__ == "__main__":
+    main()

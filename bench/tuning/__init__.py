@@ -1,0 +1,1 @@
+"""Studies of options by the validation patients, for `bench tune`."""

@@ -1,0 +1,58 @@
+"""Pictures of the studies of `bench tune`, by Optuna's own functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.spec import registry
+from bench.tuning.study import Study
+
+SCORE = "Dice of the validation patients"
+
+
+def draw(study: Study, folder: Path) -> None:
+    """Draw how a study went into `<dataset>/<method>/<fold>/`; nothing where no trial was completed.
+
+    That is the best so far, the trials as they trained, the Dice over each option, and, of several options, how much
+    each mattered.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    from optuna.trial import TrialState
+    from optuna.visualization import matplotlib as plots
+
+    opened, cell = study.open(), study.cell
+    complete = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        return
+    kinds: dict[str, tuple[Callable[[Any], Any], dict[str, str]]] = {
+        "history": (plots.plot_optimization_history, {"title": "Trials in order", "ylabel": SCORE}),
+        "curves": (plots.plot_intermediate_values,
+                   {"title": "Trials as they trained", "xlabel": "Validation", "ylabel": "-validation loss"}),
+    }  # fmt: skip
+    if len(complete) > 1:
+        kinds["slice"] = plots.plot_slice, {"ylabel": SCORE}
+    method = registry.of_cell(cell)
+    if len(method.space) > 1 and len(complete) > 3:
+        kinds["importances"] = plots.plot_param_importances, {"title": "How much each option mattered"}
+    place = folder / cell.dataset.slug / cell.method.replace(":", ",") / study.name.rpartition("/")[2]
+    place.mkdir(parents=True, exist_ok=True)
+    for name, (plot, words) in kinds.items():
+        axes = plot(opened)
+        first = axes.flat[0] if hasattr(axes, "flat") else axes
+        first.set(**words)
+        if name == "curves":
+            first.xaxis.get_major_locator().set_params(integer=True)
+        if name == "curves" and first.get_legend():
+            first.get_legend().remove()  # a line a trial: its number says little
+        figure = first.figure
+        figure.set_size_inches(7, 4.2)
+        what = f"{method.title} on {cell.dataset.name} ({cell.dataset.source}), fold {cell.fold}"
+        figure.suptitle(f"{what}, profile '{cell.profile.name}'", fontsize=10)
+        figure.tight_layout()
+        figure.savefig(place / f"{name}.png", dpi=150)
+        plt.close(figure)
