@@ -15,8 +15,8 @@ class Averaged(nn.Module):
 
     Args:
         live: The network.
-        rate: Highest share of itself that the average keeps at a step; after n steps it is (1 + n) / (10 + n) at most,
-            so that a short training forgets where it began.
+        rate: Highest share of itself that the average keeps at a step; after n steps it is (1 + n)
+            / (10 + n) at most, so that a short training forgets where it began.
     """
 
     def __init__(self, live: nn.Module, rate: float) -> None:

@@ -24,15 +24,23 @@ SHOWN = 4
 class DiffusionMethod(Method):
     """A method whose answer is the mean of masks that its averaged network samples, as `verdiff.VerdiffNet` does."""
 
-    scheduler: str = option("dpm", "dpm is DPM-Solver++ of second order", choices=("ddpm", "ddim", "dpm"))
+    scheduler: str = option(
+        "dpm", "dpm is DPM-Solver++ of second order", choices=("ddpm", "ddim", "dpm")
+    )
     steps: int = option(20, "network evaluations a sample", low=1, high=TIMESTEPS)
     samples: int = option(5, "sampled masks, whose mean is the answer", low=1)
-    width: int = option(128, "channels of the diffusion U-Net; a multiple of 4 up to 128, of 32 above", low=4)
+    width: int = option(
+        128, "channels of the diffusion U-Net; a multiple of 4 up to 128, of 32 above", low=4
+    )
     prior_width: int = option(32, "channels of the conditional U-Net", low=1)
     levels: int = option(6, "depth of both U-Nets", low=2, high=6)
     blocks: int = option(2, "residual blocks a level", low=1)
-    patch: int = option(1, "side of the blocks of pixels that enter as channels; 2 costs a quarter", low=1, high=8)
-    ema: float = option(0.9999, "highest rate of the moving average of weights, which answers", low=0, high=0.99999)
+    patch: int = option(
+        1, "side of the blocks of pixels that enter as channels; 2 costs a quarter", low=1, high=8
+    )
+    ema: float = option(
+        0.9999, "highest rate of the moving average of weights, which answers", low=0, high=0.99999
+    )
 
     extras = ("prior",)
     needs = ("verdiff",)
@@ -46,21 +54,28 @@ class DiffusionMethod(Method):
         step = 4 if self.width <= 128 else 32
         if self.width % step:
             raise UsageError(
-                f"width={self.width} cannot be divided by the group norm; expected a multiple of 4 up to 128, of 32 "
-                f"above, such as width={self.width - self.width % step}"
+                f"width={self.width} cannot be divided by the group norm; expected a multiple of 4"
+                f" up to 128, of 32 above, such as width={self.width - self.width % step}"
             )
 
     def size_notes(self, full: dict[str, float], of: str) -> tuple[str, ...]:
         """Return the deviations that other sizes than the full ones are."""
-        own = {name: getattr(self, name) for name, size in full.items() if getattr(self, name) != size}
-        notes = ((own, f"{_listed(own)} ({of}: {_listed(full)})"),
-                 (self.patch > 1, f"blocks of {self.patch} x {self.patch} pixels enter as channels"))  # fmt: skip
+        own = {
+            name: getattr(self, name) for name, size in full.items() if getattr(self, name) != size
+        }
+        notes = (
+            (own, f"{_listed(own)} ({of}: {_listed(full)})"),
+            (self.patch > 1, f"blocks of {self.patch} x {self.patch} pixels enter as channels"),
+        )
         return tuple(note for applies, note in notes if applies)
 
     @property
     def averaged(self) -> str:
         """How the weights are averaged, as a deviation."""
-        return f"a moving average of the weights answers, its rate after n steps min({self.ema:g}, (1 + n) / (10 + n))"
+        return (
+            f"a moving average of the weights answers, its rate after n steps min({self.ema:g}, (1"
+            " + n) / (10 + n))"
+        )
 
     def stepped(self, net: nn.Module) -> None:
         """Average the weights."""
@@ -78,7 +93,10 @@ class DiffusionMethod(Method):
     def sample(self, net: nn.Module, image: Tensor, rng: torch.Generator, **more: Any) -> Sampled:
         """Return the sampled answer for an image (1, 1, H, W) in [0, 1]."""
         if len(image) != 1:
-            raise ValueError(f"{len(image)} images and one generator: noise would depend on the batch; give one image")
+            raise ValueError(
+                f"{len(image)} images and one generator: noise would depend on the batch; give one"
+                " image"
+            )
         sampled: Sampled = cast(Any, net).network.sample(
             self.inputs.enter(image), [rng], samples=self.samples, **self.how(), **more
         )
@@ -104,7 +122,12 @@ class DiffusionMethod(Method):
                 noisy[f"x at t = {t + 1}"] = x_t[:1].cpu()
 
         sampled = self.sample(net, image, rng, watch=watch)
-        return {"prior": sampled.prior, **noisy, "mean": sampled.probability, "spread": sampled.spread}
+        return {
+            "prior": sampled.prior,
+            **noisy,
+            "mean": sampled.probability,
+            "spread": sampled.spread,
+        }
 
 
 def _listed(sizes: dict[str, float]) -> str:

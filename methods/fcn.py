@@ -15,13 +15,24 @@ from methods.resnet import for_grey, size_notes
 class FCN(Method):
     """32.9 M parameters at width 64, output stride 8, no auxiliary head."""
 
-    width: int = option(64, "channels of the stem; all other widths follow", choices=("8", "16", "32", "64", "128"))
-    stride: int = option(8, "output stride; 4 leaves out the stem's pooling, for small images", choices=("4", "8"))
-    blocks: int = option(6, "most blocks of a stage; 2 makes ResNet-50 a ResNet-26", choices=("1", "2", "3", "4", "6"))
+    width: int = option(
+        64, "channels of the stem; all other widths follow", choices=("8", "16", "32", "64", "128")
+    )
+    stride: int = option(
+        8, "output stride; 4 leaves out the stem's pooling, for small images", choices=("4", "8")
+    )
+    blocks: int = option(
+        6,
+        "most blocks of a stage; 2 makes ResNet-50 a ResNet-26",
+        choices=("1", "2", "3", "4", "6"),
+    )
 
     title = "FCN"
     source = "Long, Shelhamer, Darrell: FCN, CVPR 2015, arXiv 1411.4038; torchvision's fcn_resnet50"
-    scales = {"small": {"width": 8, "stride": 4, "blocks": 2}, "tiny": {"width": 8}}  # noqa: RUF012 - a mapping nobody writes to
+    scales = {
+        "small": {"width": 8, "stride": 4, "blocks": 2},
+        "tiny": {"width": 8},
+    }
     needs = ("torchvision.models.segmentation",)
 
     def deviations(self, batch: int) -> tuple[str, ...]:
@@ -38,5 +49,8 @@ class FCN(Method):
         from torchvision.models.segmentation import fcn_resnet50
 
         return for_grey(
-            fcn_resnet50(weights=None, weights_backbone=None, num_classes=1), self.width, self.stride, self.blocks
+            fcn_resnet50(weights=None, weights_backbone=None, num_classes=1),
+            self.width,
+            self.stride,
+            self.blocks,
         )

@@ -18,31 +18,68 @@ class MedSegDiff(DiffusionMethod):
     """Unshifted diffusion, the same backbone as Verdiff-Net; its public code's `new` network is another one."""
 
     steps: int = option(50, "network evaluations a sample", low=1, high=TIMESTEPS)
-    dropout: float = option(0.5, "probability that a channel of the conditioner's encoder is dropped", low=0, high=0.9)
+    dropout: float = option(
+        0.5, "probability that a channel of the conditioner's encoder is dropped", low=0, high=0.9
+    )
 
-    space = {"lr": Between(1e-4, 1e-2, log=True), "dropout": Between(0.0, 0.7)}  # noqa: RUF012
+    space = {"lr": Between(1e-4, 1e-2, log=True), "dropout": Between(0.0, 0.7)}
     title = "MedSegDiff"
-    source = "Wu et al.: MedSegDiff, MIDL 2023, arXiv 2211.00611 (first version); own code after the paper and its code"
+    source = (
+        "Wu et al.: MedSegDiff, MIDL 2023, arXiv 2211.00611 (first version); own code after the"
+        " paper and its code"
+    )
     inputs = Inputs(normalise="unit")
-    scales = {  # noqa: RUF012 - a mapping nobody writes to
-        "small": {"width": 8, "prior_width": 8, "levels": 4, "blocks": 1, "patch": 2, "steps": 5, "samples": 3,
-                  "dropout": 0.1},
-        "tiny": {"width": 8, "prior_width": 4, "levels": 3, "blocks": 1, "patch": 2, "steps": 2, "samples": 2},
-    }  # fmt: skip
+    scales = {
+        "small": {
+            "width": 8,
+            "prior_width": 8,
+            "levels": 4,
+            "blocks": 1,
+            "patch": 2,
+            "steps": 5,
+            "samples": 3,
+            "dropout": 0.1,
+        },
+        "tiny": {
+            "width": 8,
+            "prior_width": 4,
+            "levels": 3,
+            "blocks": 1,
+            "patch": 2,
+            "steps": 2,
+            "samples": 2,
+        },
+    }
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper and its public code."""
         sizes = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2, "dropout": 0.5}
-        solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[self.scheduler]
+        solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[
+            self.scheduler
+        ]
         return (
             *self.size_notes(sizes, "source"),
-            "far shorter than its own recipe (60,000 to 100,000 steps of batch 8, no augmentation, 256 x 256)",
-            f"mean of {self.samples} samples of {self.steps} steps, {solver} "
-            "(source: 1000 ancestral steps; its code's STAPLE is the squared mean)",
-            "conditional features from the image alone, computed once and detached (its code: at every step); its last "
-            "ones join the stem through a convolution, as in the code's later network",
-            "dynamic encoding by the paper's formula at every level below the first, with convolutions of its own",
-            "the FF-Parser's weights are interpolated for images of another size than the largest in training",
+            (
+                "far shorter than its own recipe (60,000 to 100,000 steps of batch 8, no"
+                " augmentation, 256 x 256)"
+            ),
+            (
+                f"mean of {self.samples} samples of {self.steps} steps, {solver} "
+                "(source: 1000 ancestral steps; its code's STAPLE is the squared mean)"
+            ),
+            (
+                "conditional features from the image alone, computed once and detached (its code:"
+                " at every step); its last ones join the stem through a convolution, as in the"
+                " code's later network"
+            ),
+            (
+                "dynamic encoding by the paper's formula at every level below the first, with"
+                " convolutions of its own"
+            ),
+            (
+                "the FF-Parser's weights are interpolated for images of another size than the"
+                " largest in training"
+            ),
             "fixed variance, no variational bound (source: learned variance)",
             f"{self.averaged} (source: 0.9999)",
             "the harness's Adam and augmentation (source: AdamW, without)",
@@ -53,7 +90,15 @@ class MedSegDiff(DiffusionMethod):
         from methods.averaged import Averaged
         from methods.medsegdiff_network import Network
 
-        live = Network(task.size, self.width, self.prior_width, self.levels, self.blocks, self.patch, self.dropout)
+        live = Network(
+            task.size,
+            self.width,
+            self.prior_width,
+            self.levels,
+            self.blocks,
+            self.patch,
+            self.dropout,
+        )
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:

@@ -19,7 +19,8 @@ from verdiff.unet import ConditionalUNet, DiffusionUNet
 class FFParser(nn.Module):
     """A learned complex weight for each channel and spatial frequency (MedSegDiff, eq 4).
 
-    A spectrum of another size than the one it was built for meets the weight of the nearest frequencies, interpolated.
+    A spectrum of another size than the one it was built for meets the weight of the nearest
+    frequencies, interpolated.
 
     Args:
         channels: Channels of the features.
@@ -41,7 +42,9 @@ class FFParser(nn.Module):
         size = (x.shape[-2], x.shape[-1])
         weight = self.weight if size == self.size else self._resampled(size)
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.fft.rfft2(x.float(), norm="ortho") * torch.view_as_complex(weight.contiguous())
+            spectrum = torch.fft.rfft2(x.float(), norm="ortho") * torch.view_as_complex(
+                weight.contiguous()
+            )
             parsed: Tensor = torch.fft.irfft2(spectrum, s=size, norm="ortho")
         return parsed
 
@@ -49,10 +52,18 @@ class FFParser(nn.Module):
         """Return the weight (C, H, W // 2 + 1, 2) at the frequencies of another size."""
         centred = torch.fft.fftshift(self.weight, dim=1).permute(3, 0, 1, 2)
         rows, columns = torch.fft.fftshift(torch.fft.fftfreq(size[0])), torch.fft.rfftfreq(size[1])
-        own_rows, own_columns = torch.fft.fftshift(torch.fft.fftfreq(self.size[0])), torch.fft.rfftfreq(self.size[1])
-        at = torch.stack(torch.meshgrid(_place(rows, own_rows), _place(columns, own_columns), indexing="ij"), dim=-1)
+        own_rows, own_columns = (
+            torch.fft.fftshift(torch.fft.fftfreq(self.size[0])),
+            torch.fft.rfftfreq(self.size[1]),
+        )
+        at = torch.stack(
+            torch.meshgrid(_place(rows, own_rows), _place(columns, own_columns), indexing="ij"),
+            dim=-1,
+        )
         grid = at.flip(-1).to(self.weight).expand(2, -1, -1, -1)
-        found = F.grid_sample(centred, grid, mode="bilinear", padding_mode="border", align_corners=True)
+        found = F.grid_sample(
+            centred, grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
         resampled: Tensor = torch.fft.ifftshift(found, dim=2).permute(1, 2, 3, 0)
         return resampled
 
@@ -77,7 +88,8 @@ class Condition:
     def repeat(self, samples: int) -> Condition:
         """Return the condition of every image `samples` times."""
         logits, seen, finest, *encoded = (
-            each.repeat_interleave(samples, 0) for each in (self.logits, self.seen, self.finest, *self.encoded)
+            each.repeat_interleave(samples, 0)
+            for each in (self.logits, self.seen, self.finest, *self.encoded)
         )
         return Condition(logits, seen, finest, tuple(encoded))
 
@@ -85,13 +97,20 @@ class Condition:
 class Network(nn.Module):
     """A conditioner that segments by itself, and a diffusion U-Net that its features steer.
 
-    At each level below the first, the image's features m_I and the FF-Parser's view of the noisy mask's features m_x
-    give LN(m_I) * LN(m_x) * m_I (eq 2 and 3 of the paper), which goes down with the image's path; its end joins the
-    diffusion U-Net's.
+    At each level below the first, the image's features m_I and the FF-Parser's view of the noisy
+    mask's features m_x give LN(m_I) * LN(m_x) * m_I (eq 2 and 3 of the paper), which goes down with
+    the image's path; its end joins the diffusion U-Net's.
     """
 
     def __init__(
-        self, size: tuple[int, int], width: int, prior_width: int, levels: int, blocks: int, patch: int, dropout: float
+        self,
+        size: tuple[int, int],
+        width: int,
+        prior_width: int,
+        levels: int,
+        blocks: int,
+        patch: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         seed = int(torch.randint(2**62, ()))
@@ -101,11 +120,15 @@ class Network(nn.Module):
         self.finest = nn.Conv2d(prior_width, width, 1)
         self.enter, self.parsers, self.descend = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         height, across = (-(-side // patch) for side in size)
-        for ours, theirs in zip(self.conditional.channels[1:], self.denoiser.channels[1:], strict=True):
+        for ours, theirs in zip(
+            self.conditional.channels[1:], self.denoiser.channels[1:], strict=True
+        ):
             height, across = -(-height // 2), -(-across // 2)
             self.enter.append(nn.Conv2d(ours, theirs, 1))
             self.parsers.append(FFParser(theirs, (height, across)))
-        for above, below in zip(self.denoiser.channels[1:], self.denoiser.channels[2:], strict=False):
+        for above, below in zip(
+            self.denoiser.channels[1:], self.denoiser.channels[2:], strict=False
+        ):
             self.descend.append(nn.Conv2d(above, below, 3, stride=2, padding=1))
         self.diffusion = Diffusion(0.0, 1.0)  # masks are 0 and 1, as in its code
         initialise(self, seed)
@@ -115,7 +138,9 @@ class Network(nn.Module):
         seen = fold(image, self.patch)
         logits, encoded, decoded = self.conditional(seen)
         logits = unfold(logits.float(), self.patch, image.shape[-2:])
-        return Condition(logits, seen, decoded[0].detach(), tuple(each.detach() for each in encoded[1:]))
+        return Condition(
+            logits, seen, decoded[0].detach(), tuple(each.detach() for each in encoded[1:])
+        )
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Return the predicted noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,), from 0."""
@@ -123,7 +148,9 @@ class Network(nn.Module):
         seen = torch.cat([fold(x_t, self.patch), condition.seen], dim=1)
         skips, ends = self.denoiser.encode(seen, time, self.finest(condition.finest))
         path = torch.zeros(())
-        for level, (enter, parser, m_x) in enumerate(zip(self.enter, self.parsers, ends[1:], strict=True)):
+        for level, (enter, parser, m_x) in enumerate(
+            zip(self.enter, self.parsers, ends[1:], strict=True)
+        ):
             m_I = enter(condition.encoded[level])
             if level:
                 m_I = m_I + self.descend[level - 1](path)
@@ -141,7 +168,9 @@ class Network(nn.Module):
         return F.mse_loss(predicted, noise) + 10 * F.mse_loss(torch.sigmoid(condition.logits), mask)
 
     @torch.no_grad()
-    def sample(self, image: Tensor, rngs: Sequence[torch.Generator], samples: int, **how: Any) -> Sampled:
+    def sample(
+        self, image: Tensor, rngs: Sequence[torch.Generator], samples: int, **how: Any
+    ) -> Sampled:
         """Return the mean of several sampled masks, their spread, and the conditioner's own probability."""
         condition = self.condition(image)
         many, f = condition.repeat(samples), torch.zeros_like(image).repeat_interleave(samples, 0)

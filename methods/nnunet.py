@@ -1,9 +1,11 @@
 """nnU-Net from nnunetv2: planned, built, trained and asked by its own code, on the shared stream or on its own data.
 
-Taken from the library as it is: the planner with its rules for patch, stages, features and normalisation; the network;
-Dice + cross entropy over all deep-supervision outputs; SGD with Nesterov momentum and polynomial decay; sliding-window
-prediction with Gaussian weights, mirrored where training mirrored. Two heads with softmax, as nnU-Net has for labels;
-its single head by regions is for labels that overlap. `recipe=native` is its whole trainer, in `methods.nnunet_native`.
+Taken from the library as it is: the planner with its rules for patch, stages, features and
+normalisation; the network; Dice + cross entropy over all deep-supervision outputs; SGD with
+Nesterov momentum and polynomial decay; sliding-window prediction with Gaussian weights, mirrored
+where training mirrored. Two heads with softmax, as nnU-Net has for labels; its single head by
+regions is for labels that overlap. `recipe=native` is its whole trainer, in
+`methods.nnunet_native`.
 """
 
 from __future__ import annotations
@@ -32,18 +34,23 @@ class NNUNet(Method):
     """nnU-Net's 2D configuration, planned anew for each dataset's training cases."""
 
     recipe: str = option(
-        "shared", "shared stream, or native: its own trainer and augmentation", choices=("shared", "native")
+        "shared",
+        "shared stream, or native: its own trainer and augmentation",
+        choices=("shared", "native"),
     )
     features: int = option(32, "channels of the first stage", low=1)
     max_features: int = option(512, "channels of a stage at most", low=1)
     min_edge: int = option(4, "shortest edge of a feature map; larger means fewer stages", low=2)
 
-    space = {"lr": Between(1e-3, 1e-1, log=True)}  # noqa: RUF012
+    space = {"lr": Between(1e-3, 1e-1, log=True)}
     title = "nnU-Net"
-    source = "Isensee et al.: nnU-Net, Nature Methods 2021, 18:203-211; nnunetv2's plan, network, loss, prediction"
+    source = (
+        "Isensee et al.: nnU-Net, Nature Methods 2021, 18:203-211; nnunetv2's plan, network, loss,"
+        " prediction"
+    )
     inputs = Inputs(normalise="zscore")
     needs = ("nnunetv2.inference.predict_from_raw_data",)
-    scales = {  # noqa: RUF012 - a mapping nobody writes to
+    scales = {
         "small": {"features": 8, "max_features": 64, "min_edge": 4},
         "tiny": {"features": 4, "max_features": 8, "min_edge": 8},
     }
@@ -57,31 +64,56 @@ class NNUNet(Method):
         """Return what its own recipe trains on, and its mirrored views, which that recipe alone may average."""
         if not self.own_training:
             return Advantages()
-        own = "nnU-Net's own: rotation, scaling, noise, blur, contrast, low resolution, gamma, mirroring"
+        own = (
+            "nnU-Net's own: rotation, scaling, noise, blur, contrast, low resolution, gamma,"
+            " mirroring"
+        )
         return Advantages(ensembling="4 mirrored views", augmentation=own)
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from nnU-Net's own training."""
         full = {"features": 32, "max_features": 512, "min_edge": 4}
-        sizes = ", ".join(f"{name}={getattr(self, name)}" for name in full if getattr(self, name) != full[name])
+        sizes = ", ".join(
+            f"{name}={getattr(self, name)}" for name in full if getattr(self, name) != full[name]
+        )
         planned = (f"planned with {sizes} (nnU-Net: 32, 512, 4)",) if sizes else ()
-        heads = "two heads with softmax; z-score always (nnU-Net: another scheme for CT in Hounsfield units)"
+        heads = (
+            "two heads with softmax; z-score always (nnU-Net: another scheme for CT in Hounsfield"
+            " units)"
+        )
         if self.own_training:
-            return (*planned, heads, "about the profile's steps, in epochs of 50 or so, validated on a fifth as many "
-                    "patches (nnU-Net: 1000 epochs of 250, on 50); one fold, no ensemble of five",
-                    "planned from the training cases (nnU-Net: from the validation cases too)",
-                    "trained on cases as the profile sizes them, with nnU-Net's own augmentation and batch; not on the "
-                    "shared stream; the last weights are tested; one process, so that it can be "
-                    "repeated; on a GPU in its own half precision")  # fmt: skip
+            return (
+                *planned,
+                heads,
+                (
+                    "about the profile's steps, in epochs of 50 or so, validated on a fifth as many"
+                    " patches (nnU-Net: 1000 epochs of 250, on 50); one fold, no ensemble of five"
+                ),
+                "planned from the training cases (nnU-Net: from the validation cases too)",
+                (
+                    "trained on cases as the profile sizes them, with nnU-Net's own augmentation"
+                    " and batch; not on the shared stream; the last weights are tested; one"
+                    " process, so that it can be repeated; on a GPU in its own half precision"
+                ),
+            )
         return (
             *planned,
             heads,
             "the shared stream's augmentation (nnU-Net: its own), normalised after it",
-            f"batch {batch} (nnU-Net: as planned); the profile's steps, over which the learning rate decays, and which "
-            "may end early, before it has (nnU-Net: 250,000); one fold, no ensemble of five",
+            (
+                f"batch {batch} (nnU-Net: as planned); the profile's steps, over which the learning"
+                " rate decays, and which may end early, before it has (nnU-Net: 250,000); one"
+                " fold, no ensemble of five"
+            ),
             "the weights of the lowest validation loss (nnU-Net: the last)",
-            "no mirrored views at test time: nnU-Net mirrors along the axes that training mirrored, here none",
-            "cases are not cropped to their non-zero part; 33 % of the patches on foreground by chance, not by count",
+            (
+                "no mirrored views at test time: nnU-Net mirrors along the axes that training"
+                " mirrored, here none"
+            ),
+            (
+                "cases are not cropped to their non-zero part; 33 % of the patches on foreground by"
+                " chance, not by count"
+            ),
         )
 
     def plans(self, task: Task) -> Plans:
@@ -128,7 +160,9 @@ class NNUNet(Method):
         planned = cast(Planned, net)
         image, mask = patches(self.inputs.enter(image), mask, planned.patch, rng)
         outputs = planned(image)
-        masks = [mask] + [F.interpolate(mask, each.shape[-2:], mode="nearest-exact") for each in outputs[1:]]
+        masks = [mask] + [
+            F.interpolate(mask, each.shape[-2:], mode="nearest-exact") for each in outputs[1:]
+        ]
         loss: Tensor = planned.criterion(outputs, masks)
         return loss
 
@@ -141,6 +175,10 @@ class NNUNet(Method):
             logits = [planned.slide(each, mirrored=False) for each in self.inputs.enter(image)]
         return torch.stack(logits).softmax(1)[:, 1:]
 
-    def fit(self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report) -> nn.Module:
+    def fit(
+        self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report
+    ) -> nn.Module:
         """Return the network that nnU-Net's own trainer trained."""
-        return nnunet_native.fit(self.planned, self.min_edge, cases, task, work, device, seed, report)
+        return nnunet_native.fit(
+            self.planned, self.min_edge, cases, task, work, device, seed, report
+        )

@@ -59,7 +59,10 @@ def fit(
             "val": _preprocess(planned, cases.validation(), work),
         }
         (work / "preprocessed" / DATASET / "splits_final.json").write_text(json.dumps([names]))
-    with silent, folders(work, augmenters=0):  # its loader then draws from the global generators of this process
+    with (
+        silent,
+        folders(work, augmenters=0),
+    ):  # its loader then draws from the global generators of this process
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
@@ -80,7 +83,9 @@ def _preprocess(planned: Planned, cases: Iterator[Example], work: Path) -> list[
         data, mask, properties = _preprocessed(planned, case.image, case.mask)
         blocks, chunks = comp_blosc2_params(data.shape, planned.patch, data.itemsize)
         how = {"blocks": blocks, "chunks": chunks, "blocks_seg": blocks, "chunks_seg": chunks}
-        nnUNetDatasetBlosc2.save_case(data, mask.astype(np.int16), properties, str(folder / case.id), **how)
+        nnUNetDatasetBlosc2.save_case(
+            data, mask.astype(np.int16), properties, str(folder / case.id), **how
+        )
         names.append(case.id)
     return names
 
@@ -88,9 +93,13 @@ def _preprocess(planned: Planned, cases: Iterator[Example], work: Path) -> list[
 def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, dict[str, Any]]:
     preprocessor = planned.configuration.preprocessor_class(verbose=False)
     found: tuple[Any, Any, dict[str, Any]] = preprocessor.run_case_npy(
-        image[None, None].astype(np.float32), None if mask is None else mask[None, None].astype(np.int8),
-        {"spacing": list(SPACING)}, planned.manager, planned.configuration, LABELS,
-    )  # fmt: skip
+        image[None, None].astype(np.float32),
+        None if mask is None else mask[None, None].astype(np.int8),
+        {"spacing": list(SPACING)},
+        planned.manager,
+        planned.configuration,
+        LABELS,
+    )
     return found
 
 
@@ -106,8 +115,16 @@ def _trainer(planned: Planned, task: Task, device: torch.device, report: Report)
             self.done += 1
             if not np.isfinite(out["loss"]):
                 rate = self.optimizer.param_groups[0]["lr"]
-                raise FloatingPointError(f"nnU-Net's loss is {out['loss']} at step {self.done}, learning rate {rate:g}")
-            report({"phase": "train", "step": self.done, "steps": self.num_epochs * self.num_iterations_per_epoch})
+                raise FloatingPointError(
+                    f"nnU-Net's loss is {out['loss']} at step {self.done}, learning rate {rate:g}"
+                )
+            report(
+                {
+                    "phase": "train",
+                    "step": self.done,
+                    "steps": self.num_epochs * self.num_iterations_per_epoch,
+                }
+            )
             return out
 
         def plot_network_architecture(self) -> None:
@@ -116,7 +133,9 @@ def _trainer(planned: Planned, task: Task, device: torch.device, report: Report)
     trainer = Trainer({**planned.plans, "continue_training": False}, "2d", 0, dict(LABELS), device)
     trainer.num_epochs = max(1, min(1000, task.steps // 50))
     trainer.num_iterations_per_epoch = max(1, task.steps // trainer.num_epochs)
-    trainer.num_val_iterations_per_epoch = max(1, trainer.num_iterations_per_epoch // 5)  # nnU-Net: 50 to 250
+    trainer.num_val_iterations_per_epoch = max(
+        1, trainer.num_iterations_per_epoch // 5
+    )  # nnU-Net: 50 to 250
     trainer.disable_checkpointing = True
     trainer.device = device  # its constructor takes the first GPU, whichever was asked for
     return trainer

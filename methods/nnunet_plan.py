@@ -18,7 +18,9 @@ from bench.spec.errors import UsageError
 
 DATASET = "Dataset001_cases"
 LABELS = {
-    "channel_names": {"0": "grey"},  # z-score; "CT" is for Hounsfield units, which prepared cases no longer have
+    "channel_names": {
+        "0": "grey"
+    },  # z-score; "CT" is for Hounsfield units, which prepared cases no longer have
     "labels": {"background": 0, "vertebra": 1},
     "file_ending": ".png",
     "overwrite_image_reader_writer": "NaturalImage2DIO",
@@ -41,7 +43,11 @@ def folders(root: Path, augmenters: int = 1) -> Iterator[None]:
         augmenters: Its processes for augmentation; 0 augments in this one, but the planner needs 1.
     """
     wanted = {f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
-    wanted |= {"nnUNet_n_proc_DA": str(augmenters), "nnUNet_compile": "f", "nnUNet_wandb_enabled": "0"}
+    wanted |= {
+        "nnUNet_n_proc_DA": str(augmenters),
+        "nnUNet_compile": "f",
+        "nnUNet_wandb_enabled": "0",
+    }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -52,7 +58,12 @@ def folders(root: Path, augmenters: int = 1) -> Iterator[None]:
 
 
 def plan(
-    root: Path, fingerprint: Mapping[str, Any], cases: int, features: int, max_features: int, min_edge: int
+    root: Path,
+    fingerprint: Mapping[str, Any],
+    cases: int,
+    features: int,
+    max_features: int,
+    min_edge: int,
 ) -> Plans:
     """Return nnU-Net's plans for cases of a fingerprint; its folders are made under `root`.
 
@@ -64,13 +75,21 @@ def plan(
         max_features: Channels of a stage at most (512).
         min_edge: Shortest edge that a feature map may have (4): stages end there.
     """
-    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
+        ExperimentPlanner,
+    )
 
     for name in ("raw", "preprocessed", "results"):
         (root / name / DATASET).mkdir(parents=True, exist_ok=True)
-    about = {**LABELS, "numTraining": cases, "dataset": {"case": {"images": ["case.png"], "label": "case.png"}}}
+    about = {
+        **LABELS,
+        "numTraining": cases,
+        "dataset": {"case": {"images": ["case.png"], "label": "case.png"}},
+    }
     (root / "raw" / DATASET / "dataset.json").write_text(json.dumps(about))
-    (root / "preprocessed" / DATASET / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
+    (root / "preprocessed" / DATASET / "dataset_fingerprint.json").write_text(
+        json.dumps(fingerprint)
+    )
     with contextlib.redirect_stdout(io.StringIO()):
         planner = ExperimentPlanner(DATASET)
         planner.UNet_base_num_features, planner.UNet_max_features_2d = features, max_features
@@ -83,7 +102,8 @@ def plan(
 def uncropped(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """Return the fingerprint of cases of these sizes that nothing is cropped from.
 
-    It has no intensities: only normalisation schemes that the plan here never chooses would read them.
+    It has no intensities: only normalisation schemes that the plan here never chooses would read
+    them.
     """
     return {
         "spacings": [SPACING] * len(sizes),
@@ -111,19 +131,29 @@ class Planned(nn.Module):
             height, width = (int(side) for side in part.median_image_size_in_voxels)
             near = f"{max(height, 2 * min_edge)}x{max(width, 2 * min_edge)}"
             raise UsageError(
-                f"nnU-Net's plan for cases of {height}x{width} pixels has a single stage, which is no U-Net; "
-                f"the nearest size with two is {near} for min_edge={min_edge}"
+                f"nnU-Net's plan for cases of {height}x{width} pixels has a single stage, which is"
+                f" no U-Net; the nearest size with two is {near} for min_edge={min_edge}"
             )
         self.patch = (int(part.patch_size[0]), int(part.patch_size[1]))
         self.net: Any = get_network_from_plans(
-            part.network_arch_class_name, part.network_arch_init_kwargs, part.network_arch_init_kwargs_req_import,
-            input_channels=1, output_channels=2, deep_supervision=True,
-        )  # fmt: skip
+            part.network_arch_class_name,
+            part.network_arch_init_kwargs,
+            part.network_arch_init_kwargs_req_import,
+            input_channels=1,
+            output_channels=2,
+            deep_supervision=True,
+        )
         dice = {"batch_dice": part.batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
-        loss = DC_and_CE_loss(dice, {}, weight_ce=1, weight_dice=1, dice_class=MemoryEfficientSoftDiceLoss)
+        loss = DC_and_CE_loss(
+            dice, {}, weight_ce=1, weight_dice=1, dice_class=MemoryEfficientSoftDiceLoss
+        )
         outputs = len(part.pool_op_kernel_sizes) - 1
-        weights = [2.0**-i for i in range(max(1, outputs - 1))]  # halved with each output, none for the coarsest
-        self.criterion = DeepSupervisionWrapper(loss, [*(w / sum(weights) for w in weights), 0.0][:outputs])
+        weights = [
+            2.0**-i for i in range(max(1, outputs - 1))
+        ]  # halved with each output, none for the coarsest
+        self.criterion = DeepSupervisionWrapper(
+            loss, [*(w / sum(weights) for w in weights), 0.0][:outputs]
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the logits (B, 2, h, w) of images (B, 1, *patch), from the finest output to the coarsest."""
@@ -150,12 +180,16 @@ class Planned(nn.Module):
                 "nnUNetTrainer",
                 (0, 1) if mirrored else None,
             )
-            with torch.autocast(image.device.type, dtype=HALF.get(image.device.type), enabled=False):
+            with torch.autocast(
+                image.device.type, dtype=HALF.get(image.device.type), enabled=False
+            ):
                 logits: Tensor = predictor.predict_sliding_window_return_logits(image[:, None])
         return logits[:, 0].float()  # kept in half precision, which bfloat16 autocast refuses
 
 
-def patches(image: Tensor, mask: Tensor, size: tuple[int, int], rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def patches(
+    image: Tensor, mask: Tensor, size: tuple[int, int], rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Return patches (B, 1, *size) of images and masks (B, 1, H, W): zeros around, and a random cut where larger."""
     missing = [max(0, size[axis] - image.shape[axis + 2]) for axis in (0, 1)]
     sides = [half for gap in reversed(missing) for half in (gap // 2, gap - gap // 2)]
@@ -170,7 +204,11 @@ def patches(image: Tensor, mask: Tensor, size: tuple[int, int], rng: torch.Gener
         spots = one.nonzero() if where[2] < OVERSAMPLED else one.new_zeros(0, 2)
         if len(spots):
             spot = spots[int(where[0] * len(spots))].tolist()
-            corner = [min(max(int(spot[axis]) - size[axis] // 2, 0), spare[axis] - 1) for axis in (0, 1)]
+            corner = [
+                min(max(int(spot[axis]) - size[axis] // 2, 0), spare[axis] - 1) for axis in (0, 1)
+            ]
         cuts.append((slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])))
-    return tuple(torch.stack([each[:, cut[0], cut[1]] for each, cut in zip(x, cuts, strict=True)])
-                 for x in (image, mask))  # type: ignore[return-value]  # fmt: skip
+    return tuple(
+        torch.stack([each[:, cut[0], cut[1]] for each, cut in zip(x, cuts, strict=True)])
+        for x in (image, mask)
+    )  # type: ignore[return-value]

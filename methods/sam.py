@@ -35,7 +35,8 @@ class Size:
     width: int
     """Channels of the image encoder."""
     depth: int
-    """Its blocks; the last of each quarter attends to the whole image, the others to windows of 14 x 14 tokens."""
+    """Its blocks; the last of each quarter attends to the whole image, the others to windows of 14
+    x 14 tokens."""
     heads: int
     patch: int = 16
     """Side of the square of pixels that becomes a token."""
@@ -63,13 +64,19 @@ class Checkpoint:
 
 OFFICIAL = {
     "b": Checkpoint(
-        "sam_vit_b_01ec64.pth", 375_042_383, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+        "sam_vit_b_01ec64.pth",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
     ),
     "l": Checkpoint(
-        "sam_vit_l_0b3195.pth", 1_249_524_607, "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"
+        "sam_vit_l_0b3195.pth",
+        1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
     ),
     "h": Checkpoint(
-        "sam_vit_h_4b8939.pth", 2_564_550_879, "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"
+        "sam_vit_h_4b8939.pth",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
 }
 """By size; https://github.com/facebookresearch/segment-anything names the files."""
@@ -84,7 +91,13 @@ class Network(nn.Module):
     """
 
     def __init__(self, size: Size, image: int) -> None:
-        from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+        from segment_anything.modeling import (
+            ImageEncoderViT,
+            MaskDecoder,
+            PromptEncoder,
+            Sam,
+            TwoWayTransformer,
+        )
 
         super().__init__()
         tokens, quarter = image // size.patch, max(1, size.depth // 4)
@@ -121,8 +134,10 @@ class Network(nn.Module):
         """Map images (B, 1, H, W) in [0, 1] to logits (B, 1, H, W).
 
         Args:
-            image: Its longest side is resized to the encoder's, and the rest of the square padded, as SAM does it.
-            boxes: For each image left, top, right and bottom in pixels (4,), or None for the null prompt.
+            image: Its longest side is resized to the encoder's, and the rest of the square padded,
+                as SAM does it.
+            boxes: For each image left, top, right and bottom in pixels (4,), or None for the null
+                prompt.
         """
         native = (image.shape[-2], image.shape[-1])
         shown = self.shown(native)
@@ -131,9 +146,13 @@ class Network(nn.Module):
         if boxes is None:
             masks = self._decode(embedding, None)
         else:  # the decoder would pair every image with every box
-            scale = embedding.new_tensor([shown[1] / native[1], shown[0] / native[0]], dtype=torch.float32).repeat(2)
+            scale = embedding.new_tensor(
+                [shown[1] / native[1], shown[0] / native[0]], dtype=torch.float32
+            ).repeat(2)
             each = zip(embedding.split(1), boxes, strict=True)
-            masks = torch.cat([self._decode(e, None if box is None else box[None] * scale) for e, box in each])
+            masks = torch.cat(
+                [self._decode(e, None if box is None else box[None] * scale) for e, box in each]
+            )
         logits: Tensor = self.sam.postprocess_masks(masks.float(), shown, native)
         return logits
 
@@ -141,7 +160,9 @@ class Network(nn.Module):
         """Return the (height, width) that an image of (height, width) is resized to."""
         from segment_anything.utils.transforms import ResizeLongestSide
 
-        height, width = ResizeLongestSide.get_preprocess_shape(*native, self.sam.image_encoder.img_size)
+        height, width = ResizeLongestSide.get_preprocess_shape(
+            *native, self.sam.image_encoder.img_size
+        )
         return max(1, height), max(1, width)
 
     def load(self, state: dict[str, Tensor]) -> None:
@@ -150,7 +171,9 @@ class Network(nn.Module):
         for name, value in state.items():
             if name.endswith("pos_embed") and value.shape != own[name].shape:  # (1, H, W, C)
                 size = tuple(own[name].shape[1:3])
-                value = F.interpolate(value.movedim(-1, 1), size, mode="bicubic", antialias=True).movedim(1, -1)
+                value = F.interpolate(
+                    value.movedim(-1, 1), size, mode="bicubic", antialias=True
+                ).movedim(1, -1)
             elif ".rel_pos_" in name and value.shape != own[name].shape:  # (2 H - 1, C)
                 value = F.interpolate(value.T[None], len(own[name]), mode="linear")[0].T
             own[name] = value
@@ -175,32 +198,43 @@ class Network(nn.Module):
 class SAM(Method):
     """90.7 M parameters at size b and image 256, from scratch; the one mask it gives is of all that a reference marks.
 
-    A box, if any, is the reference's: that is an oracle, a row of its own. Nothing else ever enters as a prompt.
+    A box, if any, is the reference's: that is an oracle, a row of its own. Nothing else ever enters
+    as a prompt.
     """
 
-    size: str = option("b", "of the network; b, l and h are SAM's, s and t are for trying out", choices=tuple(SIZES))
+    size: str = option(
+        "b",
+        "of the network; b, l and h are SAM's, s and t are for trying out",
+        choices=tuple(SIZES),
+    )
     image: int = option(256, "side in pixels of the square that it sees; SAM's is 1024", low=32)
-    prompt: str = option("none", "box tells it the reference's bounding box: an oracle", choices=("none", "box"))
+    prompt: str = option(
+        "none", "box tells it the reference's bounding box: an oracle", choices=("none", "box")
+    )
     weights: str = option("", "file of an official checkpoint; none trains from scratch", file=True)
 
-    space = {"lr": Between(2e-5, 5e-3, log=True)}  # noqa: RUF012
+    space = {"lr": Between(2e-5, 5e-3, log=True)}
     title = "SAM"
     source = "Kirillov et al.: Segment Anything, ICCV 2023, arXiv 2304.02643; segment-anything 1.0"
     inputs = Inputs(normalise="unit")
-    scales = {"small": {"size": "s", "image": 112}, "tiny": {"size": "t", "image": 64}}  # noqa: RUF012
+    scales = {
+        "small": {"size": "s", "image": 112},
+        "tiny": {"size": "t", "image": 64},
+    }
     needs = ("segment_anything",)
 
     def __post_init__(self) -> None:
         """Refuse an image that tokens do not fill, and weights that are no official ones for this size.
 
         Raises:
-            UsageError: The image's side cannot be used, or the file of weights is missing or another.
+            UsageError: The image's side cannot be used, or the file of weights is missing or
+                another.
         """
         patch = SIZES[self.size].patch
         if self.image % patch:
             raise UsageError(
-                f"sam: image={self.image} is no multiple of {patch}, the side of a token at size={self.size}; such as "
-                f"image={self.image - self.image % patch + patch}"
+                f"sam: image={self.image} is no multiple of {patch}, the side of a token at"
+                f" size={self.size}; such as image={self.image - self.image % patch + patch}"
             )
         if self.weights:
             self._official()
@@ -213,35 +247,80 @@ class SAM(Method):
             return path
         if found is not None:
             raise UsageError(
-                f"sam: {path} is {OFFICIAL[found].name}, of size={found}, and size={self.size} was asked for; "
-                f"give size={found}"
+                f"sam: {path} is {OFFICIAL[found].name}, of size={found}, and size={self.size} was"
+                f" asked for; give size={found}"
             )
         if self.size not in OFFICIAL:
-            raise UsageError(f"sam: there are no weights for size={self.size}; give size=b, size=l or size=h")
+            raise UsageError(
+                f"sam: there are no weights for size={self.size}; give size=b, size=l or size=h"
+            )
         expected = OFFICIAL[self.size]
         raise UsageError(
-            f"sam: {path} ({path.stat().st_size} bytes, SHA-256 {digest[:8]}...) is no official checkpoint; expected "
-            f"{expected.name} ({expected.bytes} bytes, SHA-256 {expected.sha256[:8]}...), whole and unchanged"
+            f"sam: {path} ({path.stat().st_size} bytes, SHA-256 {digest[:8]}...) is no official"
+            f" checkpoint; expected {expected.name} ({expected.bytes} bytes, SHA-256"
+            f" {expected.sha256[:8]}...), whole and unchanged"
         )
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2023."""
         own = SIZES[self.size]
         notes = (
-            (not self.weights, "from scratch with the library's initial weights (2023: MAE, then SA-1B)"),
+            (
+                not self.weights,
+                "from scratch with the library's initial weights (2023: MAE, then SA-1B)",
+            ),
             (self.weights, "fine-tuned as a whole (2023: used as it is)"),
-            (self.weights and self.image != FULL_IMAGE, "position embeddings interpolated to the image's size"),
-            (self.size not in OFFICIAL, f"size={self.size}: an encoder of {own.depth} blocks of {own.width} channels, "
-             f"{own.patch} pixels a token, a decoder of {own.decoder} channels (2023: 12 of 768 at least, 16, 256)"),
-            (self.image != FULL_IMAGE, f"images of {self.image} x {self.image} pixels ({FULL_IMAGE} x {FULL_IMAGE})"),
-            (not self.oracle, "no prompt, one mask (2023: points and boxes, three masks); so the embeddings of points, "
-             "boxes and masks and the IoU head never learn, nor do three of the four mask heads"),
-            (self.oracle, "the reference's box as the only prompt, one mask (2023: points and boxes, three masks)"),
-            (self.oracle, "corners jittered in training by a tenth of the side, at most 20 of 1024 pixels"),
-            (True, "binary cross entropy + Dice (2023: focal + Dice 20:1), and no loss on the predicted IoU"),
-            (True, f"AdamW at {self.lr or self.usual_lr:.1e}, polynomial decay over the profile's steps, which may end "
-             "early (2023: 8e-4 for a batch of 256, in steps, by layer; drop path)"),
-        )  # fmt: skip
+            (
+                self.weights and self.image != FULL_IMAGE,
+                "position embeddings interpolated to the image's size",
+            ),
+            (
+                self.size not in OFFICIAL,
+                (
+                    f"size={self.size}: an encoder of {own.depth} blocks of {own.width} channels,"
+                    f" {own.patch} pixels a token, a decoder of {own.decoder} channels (2023: 12 of"
+                    " 768 at least, 16, 256)"
+                ),
+            ),
+            (
+                self.image != FULL_IMAGE,
+                f"images of {self.image} x {self.image} pixels ({FULL_IMAGE} x {FULL_IMAGE})",
+            ),
+            (
+                not self.oracle,
+                (
+                    "no prompt, one mask (2023: points and boxes, three masks); so the embeddings"
+                    " of points, boxes and masks and the IoU head never learn, nor do three of the"
+                    " four mask heads"
+                ),
+            ),
+            (
+                self.oracle,
+                (
+                    "the reference's box as the only prompt, one mask (2023: points and boxes,"
+                    " three masks)"
+                ),
+            ),
+            (
+                self.oracle,
+                "corners jittered in training by a tenth of the side, at most 20 of 1024 pixels",
+            ),
+            (
+                True,
+                (
+                    "binary cross entropy + Dice (2023: focal + Dice 20:1), and no loss on the"
+                    " predicted IoU"
+                ),
+            ),
+            (
+                True,
+                (
+                    f"AdamW at {self.lr or self.usual_lr:.1e}, polynomial decay over the profile's"
+                    " steps, which may end early (2023: 8e-4 for a batch of 256, in steps, by"
+                    " layer; drop path)"
+                ),
+            ),
+        )
         return tuple(note for applies, note in notes if applies)
 
     def advantages(self) -> Advantages:
@@ -262,15 +341,22 @@ class SAM(Method):
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
         """Return AdamW with SAM's weight decay and warm-up, and a decay of the rate to nothing at the last step."""
         rate = self.lr or self.usual_lr
-        matrices, vectors = ([p for p in net.parameters() if (p.ndim > 1) == many] for many in (True, False))
-        groups = [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
+        matrices, vectors = (
+            [p for p in net.parameters() if (p.ndim > 1) == many] for many in (True, False)
+        )
+        groups = [
+            {"params": matrices, "weight_decay": DECAY},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
         adamw = torch.optim.AdamW(groups, lr=rate, fused=True)
         warm = min(WARM, task.steps // 10)
 
         def before(*_: object) -> None:
             for group in adamw.param_groups:  # what is in here is in checkpoints
                 done = group["done"] = group.get("done", -1) + 1
-                group["lr"] = rate * min(1, (done + 1) / (warm + 1)) * max(0, 1 - done / task.steps) ** POWER
+                group["lr"] = (
+                    rate * min(1, (done + 1) / (warm + 1)) * max(0, 1 - done / task.steps) ** POWER
+                )
 
         adamw.register_step_pre_hook(before)
         return adamw
@@ -302,10 +388,15 @@ class SAM(Method):
             ValueError: It is an oracle, which answers by `told`.
         """
         if self.oracle:
-            raise ValueError("sam:prompt=box answers by told(), with the reference's box; sam:prompt=none has none")
+            raise ValueError(
+                "sam:prompt=box answers by told(), with the reference's box; sam:prompt=none has"
+                " none"
+            )
         return super().predict(net, image, rng)
 
-    def told(self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None) -> Answer:
+    def told(
+        self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None
+    ) -> Answer:
         """Return an oracle's answer for one image (1, 1, H, W) and a box (4,); without one, for the null prompt."""
         if not self.oracle:
             return super().told(net, image, rng, box)

@@ -31,9 +31,12 @@ class SMP(Method):
 
     in_all = False
     title = "SMP"
-    source = "Iakubovskii: segmentation_models.pytorch, https://github.com/qubvel-org/segmentation_models.pytorch"
+    source = (
+        "Iakubovskii: segmentation_models.pytorch,"
+        " https://github.com/qubvel-org/segmentation_models.pytorch"
+    )
     inputs = Inputs(multiple=32)
-    scales = {"small": {"encoder": "resnet18"}, "tiny": {"encoder": "resnet18"}}  # noqa: RUF012
+    scales = {"small": {"encoder": "resnet18"}, "tiny": {"encoder": "resnet18"}}
 
     def __post_init__(self) -> None:
         """Refuse names that the library does not have."""
@@ -42,13 +45,18 @@ class SMP(Method):
         smp = _library()
         architectures = {cls.__name__ for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
         if self.arch not in architectures:
-            raise UsageError(f"smp has no architecture '{self.arch}'; {did_you_mean(self.arch, architectures)}")
-        encoders = [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+            raise UsageError(
+                f"smp has no architecture '{self.arch}'; {did_you_mean(self.arch, architectures)}"
+            )
+        encoders = [
+            *smp.encoders.get_encoder_names(),
+            *(f"tu-{name}" for name in timm.list_models()),
+        ]
         if self.encoder not in encoders:
             near = did_you_mean(self.encoder, encoders).split("Valid:")[0]
             raise UsageError(
-                f"smp has no encoder '{self.encoder}'; {near}Valid: smp.encoders.get_encoder_names(), and tu- before "
-                "any name of timm.list_models()"
+                f"smp has no encoder '{self.encoder}'; {near}Valid:"
+                " smp.encoders.get_encoder_names(), and tu- before any name of timm.list_models()"
             )
 
     def deviations(self, batch: int) -> tuple[str, ...]:

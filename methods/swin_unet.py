@@ -35,7 +35,9 @@ class Merge(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, H, W, C), H and W even, to (B, H / 2, W / 2, 2 C)."""
         b, h, w, c = x.shape
-        x = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)  # column by column
+        x = (
+            x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        )  # column by column
         reduced: Tensor = self.reduction(self.norm(x))
         return reduced
 
@@ -60,23 +62,33 @@ class Expand(nn.Module):
 class Level(nn.Module):
     """Swin blocks, every second with shifted windows, and the change of scale that follows."""
 
-    def __init__(self, width: int, heads: int, window: int, rates: list[float], scale: nn.Module) -> None:
+    def __init__(
+        self, width: int, heads: int, window: int, rates: list[float], scale: nn.Module
+    ) -> None:
         from timm.models.swin_transformer import SwinTransformerBlock
 
         super().__init__()
         self.window = window
         self.blocks = nn.ModuleList(
             SwinTransformerBlock(
-                width, input_resolution=(0, 0), num_heads=heads, window_size=window,
-                shift_size=window // 2 if i % 2 else 0, drop_path=rate, always_partition=True, dynamic_mask=True,
+                width,
+                input_resolution=(0, 0),
+                num_heads=heads,
+                window_size=window,
+                shift_size=window // 2 if i % 2 else 0,
+                drop_path=rate,
+                always_partition=True,
+                dynamic_mask=True,
             )
             for i, rate in enumerate(rates)
-        )  # fmt: skip
+        )
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, H, W, C), H and W multiples of the window."""
-        alone = min(x.shape[1:3]) <= self.window  # as published: no shift where one window spans a side
+        alone = (
+            min(x.shape[1:3]) <= self.window
+        )  # as published: no shift where one window spans a side
         blocks: Any = self.blocks
         for block in blocks:
             block.shift_size = (0, 0) if alone else block.target_shift_size
@@ -100,13 +112,17 @@ class Network(nn.Module):
         rates = torch.linspace(0, DROP_PATH, DEPTH * LEVELS).tolist()
 
         def level(i: int, scale: nn.Module) -> Level:
-            return Level(width * 2**i, heads * 2**i, window, rates[DEPTH * i : DEPTH * (i + 1)], scale)
+            return Level(
+                width * 2**i, heads * 2**i, window, rates[DEPTH * i : DEPTH * (i + 1)], scale
+            )
 
         widths = [width * 2**i for i in range(LEVELS)]
         last = LEVELS - 1
         self.embed = nn.Conv2d(3, width, patch, stride=patch)
         self.embed_norm = nn.LayerNorm(width)
-        self.down = nn.ModuleList(level(i, Merge(w) if i < last else nn.Identity()) for i, w in enumerate(widths))
+        self.down = nn.ModuleList(
+            level(i, Merge(w) if i < last else nn.Identity()) for i, w in enumerate(widths)
+        )
         self.up = nn.ModuleList([Expand(widths[last], widths[last] // 2, 2)])
         for i in reversed(range(last)):
             self.up.append(level(i, Expand(widths[i], widths[i] // 2, 2) if i else nn.Identity()))
@@ -150,14 +166,19 @@ def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
 class SwinUNet(Method):
     """27.2 M parameters at width 96, the published size."""
 
-    width: int = option(96, f"channels of the first level; a head for every {HEAD}, which must divide it", low=2)
+    width: int = option(
+        96, f"channels of the first level; a head for every {HEAD}, which must divide it", low=2
+    )
     window: int = option(7, "side of the attention's windows, in patches", low=2)
     patch: int = option(4, "side of a patch, in pixels", choices=("2", "4"))
 
-    space = {"lr": Between(5e-3, 2e-1, log=True)}  # noqa: RUF012
+    space = {"lr": Between(5e-3, 2e-1, log=True)}
     title = "Swin-Unet"
-    source = "Cao et al.: Swin-Unet, ECCV Workshops 2022, arXiv 2105.05537; own code around timm's Swin blocks"
-    scales = {  # noqa: RUF012 - a mapping nobody writes to
+    source = (
+        "Cao et al.: Swin-Unet, ECCV Workshops 2022, arXiv 2105.05537; own code around timm's Swin"
+        " blocks"
+    )
+    scales = {
         "small": {"width": 16, "window": 2, "patch": 4},
         "tiny": {"width": 8, "window": 2, "patch": 2},
     }
@@ -172,8 +193,9 @@ class SwinUNet(Method):
         heads = heads_of(self.width)
         if self.width % heads:
             raise UsageError(
-                f"width={self.width} cannot be divided into {heads} attention heads, one for every {HEAD} channels; "
-                f"expected a multiple of {heads}, such as width={self.width - self.width % heads}"
+                f"width={self.width} cannot be divided into {heads} attention heads, one for every"
+                f" {HEAD} channels; expected a multiple of {heads}, such as"
+                f" width={self.width - self.width % heads}"
             )
 
     @property
@@ -186,13 +208,28 @@ class SwinUNet(Method):
         full = {"width": 96, "window": 7, "patch": 4}
         own = {name: getattr(self, name) for name in full if getattr(self, name) != full[name]}
         return (
-            *((f"{_listed(own)} (source: {_listed({name: full[name] for name in own})})",) if own else ()),
+            *(
+                (f"{_listed(own)} (source: {_listed({name: full[name] for name in own})})",)
+                if own
+                else ()
+            ),
             "from scratch (source: encoder and decoder start from a Swin-T trained on ImageNet)",
-            f"any rectangle, its edge repeated up to multiples of {self.multiple} (source: resized to 224 x 224)",
-            "one sigmoid class (source: softmax over classes); its losses are those of a softmax over two",
-            "the source's SGD and learning rate, not the profile's Adam; the rate falls over the profile's steps, "
-            "which may end early (source: over 150 epochs)",
-            f"batch {batch} at the rate of a batch of 24; the harness's augmentation (source: random turns and flips)",
+            (
+                f"any rectangle, its edge repeated up to multiples of {self.multiple} (source:"
+                " resized to 224 x 224)"
+            ),
+            (
+                "one sigmoid class (source: softmax over classes); its losses are those of a"
+                " softmax over two"
+            ),
+            (
+                "the source's SGD and learning rate, not the profile's Adam; the rate falls over"
+                " the profile's steps, which may end early (source: over 150 epochs)"
+            ),
+            (
+                f"batch {batch} at the rate of a batch of 24; the harness's augmentation (source:"
+                " random turns and flips)"
+            ),
             "each image to mean 0 and deviation 1 (source: intensities as they are)",
         )
 

@@ -25,7 +25,9 @@ class Network(nn.Module):
         widths = [width * 2**level for level in range(5)]
         self.down = nn.ModuleList(_convolutions(i, o) for i, o in pairwise([1, *widths]))
         deep = list(reversed(widths))
-        self.expand = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in pairwise(deep))
+        self.expand = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in pairwise(deep)
+        )
         self.up = nn.ModuleList(_convolutions(i, o) for i, o in pairwise(deep))
         self.head = nn.Conv2d(width, 1, 1)
         for layer in self.modules():
@@ -49,7 +51,11 @@ class Network(nn.Module):
 def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)]
+        layers += [
+            nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(True),
+        ]
     return nn.Sequential(*layers)
 
 
@@ -62,12 +68,19 @@ class UNet(Method):
     title = "U-Net"
     source = "Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, arXiv 1505.04597; own code"
     inputs = Inputs(multiple=16)
-    scales = {"small": {"width": 12}, "tiny": {"width": 4}}  # noqa: RUF012 - a mapping nobody writes to
+    scales = {
+        "small": {"width": 12},
+        "tiny": {"width": 4},
+    }
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper of 2015."""
         return (
-            *((f"{self.width} channels at the first level (2015: 64)",) if self.width != 64 else ()),
+            *(
+                (f"{self.width} channels at the first level (2015: 64)",)
+                if self.width != 64
+                else ()
+            ),
             "padded convolutions with batch norm, no dropout (2015: unpadded, without)",
             "binary cross entropy + Dice (2015: cross entropy with weights at touching borders)",
             "the harness's Adam (2015: SGD, momentum 0.99)",

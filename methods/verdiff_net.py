@@ -18,12 +18,23 @@ from methods.diffusion import TIMESTEPS, DiffusionMethod
 class VerdiffNet(DiffusionMethod):
     """MSFM, conditional U-Net and prior-shifted diffusion with NSA; the model itself is `verdiff.VerdiffNet`."""
 
-    msfm: bool = option(True, "multi-scale fusion module; off: the image enters both networks as it is")
+    msfm: bool = option(
+        True, "multi-scale fusion module; off: the image enters both networks as it is"
+    )
     nsa: bool = option(True, "noise semantic adapter; off: plain convolutions in the encoder")
-    nsa_gate: str = option("soft", "how the prior chooses NSA's first kernel", choices=("soft", "hard", "5x5"))
+    nsa_gate: str = option(
+        "soft", "how the prior chooses NSA's first kernel", choices=("soft", "hard", "5x5")
+    )
     bce: bool = option(True, "cross entropy of the mask that the predicted noise implies (eq 9)")
-    predicts: str = option("velocity", "what the diffusion U-Net puts out", choices=("velocity", "noise"))
-    start: int = option(TIMESTEPS, "where sampling begins: the prior noised up to this timestep", low=1, high=TIMESTEPS)
+    predicts: str = option(
+        "velocity", "what the diffusion U-Net puts out", choices=("velocity", "noise")
+    )
+    start: int = option(
+        TIMESTEPS,
+        "where sampling begins: the prior noised up to this timestep",
+        low=1,
+        high=TIMESTEPS,
+    )
     sampler: str = option(
         "exact",
         "exact, or the paper's printed equations, which take no scheduler",
@@ -31,11 +42,30 @@ class VerdiffNet(DiffusionMethod):
     )
 
     title = "Verdiff-Net"
-    source = "Zhang et al.: Verdiff-Net, Bioengineering 2024, 11(10):1031; no public code, own code after the paper"
+    source = (
+        "Zhang et al.: Verdiff-Net, Bioengineering 2024, 11(10):1031; no public code, own code"
+        " after the paper"
+    )
     factors = ("msfm", "nsa")
-    scales = {  # noqa: RUF012 - a mapping nobody writes to
-        "small": {"width": 8, "prior_width": 8, "levels": 4, "blocks": 1, "patch": 2, "steps": 3, "samples": 3},
-        "tiny": {"width": 8, "prior_width": 4, "levels": 3, "blocks": 1, "patch": 2, "steps": 2, "samples": 2},
+    scales = {
+        "small": {
+            "width": 8,
+            "prior_width": 8,
+            "levels": 4,
+            "blocks": 1,
+            "patch": 2,
+            "steps": 3,
+            "samples": 3,
+        },
+        "tiny": {
+            "width": 8,
+            "prior_width": 4,
+            "levels": 3,
+            "blocks": 1,
+            "patch": 2,
+            "steps": 2,
+            "samples": 2,
+        },
     }
 
     def __post_init__(self) -> None:
@@ -43,57 +73,84 @@ class VerdiffNet(DiffusionMethod):
         super().__post_init__()
         if self.steps > self.start:
             raise UsageError(
-                f"steps={self.steps} is more than start={self.start}; add steps={self.start} or fewer, or raise start"
+                f"steps={self.steps} is more than start={self.start}; add steps={self.start} or"
+                " fewer, or raise start"
             )
         if self.sampler != "exact" and (self.scheduler != "dpm" or self.start != TIMESTEPS):
             raise UsageError(
-                f"sampler={self.sampler} is the paper's own loop from t = {TIMESTEPS}: it takes no scheduler and no "
-                "start; leave them out"
+                f"sampler={self.sampler} is the paper's own loop from t = {TIMESTEPS}: it takes no"
+                " scheduler and no start; leave them out"
             )
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from the paper, and how what the paper leaves open is read."""
         printed = {
-            "exact": "sampled by the exact posterior of eq 2 (printed: eq 6 and algorithm 2, which are not)",
+            "exact": (
+                "sampled by the exact posterior of eq 2 (printed: eq 6 and algorithm 2, which are"
+                " not)"
+            ),
             "paper_eq6": "sampled by eq 6 as printed, which is not the posterior of eq 2",
             "paper_alg2": "sampled by algorithm 2 as printed, which forgets the prior",
         }
-        solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[self.scheduler]
+        solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[
+            self.scheduler
+        ]
         lines = [
             printed[self.sampler],
             f"mean of {self.samples} samples of {self.steps} steps"
             + (f", {solver}" if self.sampler == "exact" else "")
             + f", from t = {self.start} (paper: T = 1000 implied, numbers unstated)",
             f"{self.averaged}, as in the backbone's own training (paper: unstated)",
-            "the prior is trained by cross entropy + Dice, detached where it shifts the diffusion, and a second input "
-            "channel beside x_t (paper: unstated)",
+            (
+                "the prior is trained by cross entropy + Dice, detached where it shifts the"
+                " diffusion, and a second input channel beside x_t (paper: unstated)"
+            ),
         ]
         if self.predicts == "velocity":
-            lines.append("the network puts out a velocity, from which the noise of eq 8 follows (paper: the noise)")
+            lines.append(
+                "the network puts out a velocity, from which the noise of eq 8 follows (paper: the"
+                " noise)"
+            )
         if self.bce:
             weight = ", weighted by A_t" if self.predicts == "noise" else ""
-            lines.append(f"eq 9 on the mask that the noise implies, cut to [0.01, 0.99]{weight} (printed on the noise)")
+            lines.append(
+                f"eq 9 on the mask that the noise implies, cut to [0.01, 0.99]{weight} (printed on"
+                " the noise)"
+            )
         else:
             lines.append("without eq 9")
         if self.msfm:
             lines.append(
-                "MSFM on a 3x3 stem, its branches with batch norm and ReLU, layer norm in its squeeze (paper: the raw "
-                "image; batch norm, which at batch 1 cannot train there); the prior's and the diffusion's loss train it"
+                "MSFM on a 3x3 stem, its branches with batch norm and ReLU, layer norm in its"
+                " squeeze (paper: the raw image; batch norm, which at batch 1 cannot train there);"
+                " the prior's and the diffusion's loss train it"
             )
         if self.nsa:
             lines.append(
-                f"NSA is the second convolution of the encoder's residual blocks, depthwise, gate {self.nsa_gate} by "
-                "the prior (paper: place and choice left open)"
+                "NSA is the second convolution of the encoder's residual blocks, depthwise, gate"
+                f" {self.nsa_gate} by the prior (paper: place and choice left open)"
             )
-        return (*self.size_notes({"width": 128, "prior_width": 32, "levels": 6, "blocks": 2}, "full"), *lines)
+        return (
+            *self.size_notes({"width": 128, "prior_width": 32, "levels": 6, "blocks": 2}, "full"),
+            *lines,
+        )
 
     def build(self, task: Task) -> nn.Module:
         """Return the network and its average; modules that two arms of an ablation share start the same."""
         from methods.averaged import Averaged
         from verdiff.model import VerdiffNet as Network
 
-        live = Network(self.width, self.prior_width, self.levels, self.blocks, self.patch, self.msfm, self.nsa,
-                       self.nsa_gate, self.predicts)  # fmt: skip
+        live = Network(
+            self.width,
+            self.prior_width,
+            self.levels,
+            self.blocks,
+            self.patch,
+            self.msfm,
+            self.nsa,
+            self.nsa_gate,
+            self.predicts,
+        )
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:

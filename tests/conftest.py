@@ -17,7 +17,9 @@ from PIL import Image
 
 from tests.user import bench, plugin  # noqa: F401 - fixtures of all tests
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads that wait for each other only cost
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # tiny networks: threads that wait for each other only cost
 
 SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"
 
@@ -43,14 +45,20 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def picture(seed: int, height: int = 60, width: int = 44) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def picture(
+    seed: int, height: int = 60, width: int = 44
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return a noisy image with bright ellipses, and the ellipses as SPIDER labels 1 to 3."""
     rng = np.random.default_rng(seed)
     labels = np.zeros((height, width), np.uint8)
     for label in (1, 2, 3):
         centre = (int(width * rng.uniform(0.4, 0.6)), int(height * label / 4))
-        cv2.ellipse(labels, centre, (width // 5, height // 12), rng.uniform(-20, 20), 0, 360, label, -1)
-    image = np.clip(60 + 90 * (labels > 0) + rng.normal(0, 12, labels.shape), 0, 255).astype(np.uint8)
+        cv2.ellipse(
+            labels, centre, (width // 5, height // 12), rng.uniform(-20, 20), 0, 360, label, -1
+        )
+    image = np.clip(60 + 90 * (labels > 0) + rng.normal(0, 12, labels.shape), 0, 255).astype(
+        np.uint8
+    )
     return image, labels
 
 

@@ -1,8 +1,9 @@
 """`make same-bytes REV=<commit>`: proves that this checkout computes what another revision computes.
 
-Both revisions run every method and an ablation on two phantoms under the profile `smoke`. The results are compared
-byte for byte. Then both revisions write a report of the other revision's results, and the reports are compared as
-well. So nothing has to be masked: a report of the same results holds the same times, dates and revisions.
+Both revisions run every method and an ablation on two phantoms under the profile `smoke`. The
+results are compared byte for byte. Then both revisions write a report of the other revision's
+results, and the reports are compared as well. So nothing has to be masked: a report of the same
+results holds the same times, dates and revisions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,17 @@ KEPT = HERE / "build" / "same-bytes"
 """What another revision computed is kept, because a commit does not change."""
 DATASETS = "mr,xray"
 METHODS = "all,smp,sam:prompt=box,nnunet:recipe=native,verdiff:predicts=noise:sampler=paper_eq6"
-RUN = ("run", "--methods", METHODS, "--datasets", DATASETS, "--profile", "smoke", "--reference", "verdiff")
+RUN = (
+    "run",
+    "--methods",
+    METHODS,
+    "--datasets",
+    DATASETS,
+    "--profile",
+    "smoke",
+    "--reference",
+    "verdiff",
+)
 ABLATE = ("ablate", "--dataset", DATASETS, "--profile", "smoke")
 REPORT = ("report", "--profile", "smoke")
 RESULTS = (
@@ -54,10 +65,17 @@ class Tree:
 
     def _write_entry_points(self) -> None:
         """Write package metadata, so that the names of methods lead to the classes of this revision."""
-        project = tomllib.loads((self.code / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        project = tomllib.loads((self.code / "pyproject.toml").read_text(encoding="utf-8"))[
+            "project"
+        ]
         info = self.scratch / "site" / f"verdiff_bench-{project['version']}.dist-info"
         info.mkdir(parents=True, exist_ok=True)
-        lines = ["Metadata-Version: 2.1", f"Name: {project['name']}", f"Version: {project['version']}", ""]
+        lines = [
+            "Metadata-Version: 2.1",
+            f"Name: {project['name']}",
+            f"Version: {project['version']}",
+            "",
+        ]
         (info / "METADATA").write_text("\n".join(lines), encoding="utf-8")
         text = ""
         for group, entries in project["entry-points"].items():
@@ -77,7 +95,9 @@ class Tree:
         }
         print(f"{self.code.name}: bench {' '.join(words)}", flush=True)
         command = [sys.executable, "-m", "bench.cli", *words]
-        subprocess.run(command, cwd=home, env=os.environ | own, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            command, cwd=home, env=os.environ | own, check=True, stdout=subprocess.DEVNULL
+        )
 
     def run(self, home: Path) -> None:
         """Compute all results in a folder."""
@@ -98,7 +118,9 @@ def checkout(revision: str) -> Iterator[Path]:
     """Yield a folder with the files of a commit."""
     with tempfile.TemporaryDirectory(prefix="same-bytes-") as folder:
         code = Path(folder) / revision[:10]
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", code, revision], cwd=HERE, check=True)
+        subprocess.run(
+            ["git", "worktree", "add", "--quiet", "--detach", code, revision], cwd=HERE, check=True
+        )
         try:
             yield code
         finally:
@@ -108,7 +130,9 @@ def checkout(revision: str) -> Iterator[Path]:
 def commit(revision: str) -> str:
     """Return the full name of a commit."""
     command = ["git", "rev-parse", "--verify", f"{revision}^{{commit}}"]
-    return subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        command, cwd=HERE, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def compute_other(revision: str) -> Path:
@@ -148,7 +172,9 @@ def main() -> None:
     """Compare this checkout with another revision; leave with 1 where a byte differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", help="a commit, for example HEAD~1")
-    parser.add_argument("--report-only", action="store_true", help="compare the reports alone: half a minute")
+    parser.add_argument(
+        "--report-only", action="store_true", help="compare the reports alone: half a minute"
+    )
     chosen = parser.parse_args()
     theirs = compute_other(commit(chosen.revision))
     ours = KEPT / "here"

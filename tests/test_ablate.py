@@ -61,7 +61,14 @@ def cases(seeds: int = 1, noise: float = 0.0, drop: str = "") -> pd.DataFrame:
         a, b = arm.switches
         if drop == f"{arm.spec}/{patient}":
             continue
-        dice = ease[patient] + 0.1 * a + 0.05 * b + 0.02 * (a and b) + 0.03 * (case - 1) + noise * rng.normal()
+        dice = (
+            ease[patient]
+            + 0.1 * a
+            + 0.05 * b
+            + 0.02 * (a and b)
+            + 0.03 * (case - 1)
+            + noise * rng.normal()
+        )
         rows.append((arm.spec, 35 + seed, f"p{patient}", f"p{patient}_{case}", dice))
     return pd.DataFrame(rows, columns=["method", "seed", "patient", "case", "dice"])
 
@@ -70,7 +77,9 @@ def test_effects_are_told_from_patients_who_are_easy_or_hard() -> None:
     a, b, both = Scores.of(ARMS, ("a", "b"), cases(), "dice", "").effects()
     assert [each.name for each in (a, b, both)] == ["a", "b", "a x b"]
     assert (a.mean, b.mean, both.mean) == pytest.approx((0.11, 0.06, 0.02))
-    assert a.patients == pytest.approx((0.11, 0.11))  # paired: patients differ by 50 points, their effects by none
+    assert a.patients == pytest.approx(
+        (0.11, 0.11)
+    )  # paired: patients differ by 50 points, their effects by none
     assert np.isnan(a.seeds).all()
 
 

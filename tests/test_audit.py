@@ -19,13 +19,28 @@ from bench.audit import published
 from bench.audit.audit import CANNOT, Finding, audit, g, interval, summary
 from bench.audit.printed import Cell, Printed, read
 
-JENSEN = {("DeepLabv3", "CT-Pri"), ("nnU-Net", "MR"), ("MedSegDiff", "X-ray"), ("MedSegDiff", "MR"),
-          ("Verdiff-Net", "X-ray")}  # fmt: skip
+JENSEN = {
+    ("DeepLabv3", "CT-Pri"),
+    ("nnU-Net", "MR"),
+    ("MedSegDiff", "X-ray"),
+    ("MedSegDiff", "MR"),
+    ("Verdiff-Net", "X-ray"),
+}
 STD = {("FCN", "CT-Pri"), ("DeepLabv3", "MR"), ("Swin-U-Net", "CT-Pri")}
 POSSIBLE = {("U-Net", "CT-Pri"), ("U-Net", "MR"), ("FCN", "MR"), ("Swin-U-Net", "X-ray")}
-FAR = {("nnU-Net", "MR"), ("MedSegDiff", "X-ray"), ("Verdiff-Net", "X-ray"), ("FCN", "X-ray"), ("DeepLabv3", "X-ray"),
-       ("SAM", "CT-Pri"), ("SAM", "MR"), ("MedSegDiff", "CT-Verse"), ("MedSegDiff", "CT-Pri"),
-       ("Verdiff-Net", "CT-Verse"), ("Verdiff-Net", "CT-Pri")}  # fmt: skip
+FAR = {
+    ("nnU-Net", "MR"),
+    ("MedSegDiff", "X-ray"),
+    ("Verdiff-Net", "X-ray"),
+    ("FCN", "X-ray"),
+    ("DeepLabv3", "X-ray"),
+    ("SAM", "CT-Pri"),
+    ("SAM", "MR"),
+    ("MedSegDiff", "CT-Verse"),
+    ("MedSegDiff", "CT-Pri"),
+    ("Verdiff-Net", "CT-Verse"),
+    ("Verdiff-Net", "CT-Pri"),
+}
 Floats = NDArray[np.float64]
 
 
@@ -94,7 +109,9 @@ def test_table_2_has_no_std_and_keeps_the_floor() -> None:
     assert all("not checked: dice_std, iou_std" in each.words for each in found)
 
 
-@pytest.mark.parametrize(("mean", "std"), [(0.8036, 0.0344), (0.5, 0.49), (0.06, 0.1), (0.97, 0.09), (0.3, 0.02)])
+@pytest.mark.parametrize(
+    ("mean", "std"), [(0.8036, 0.0344), (0.5, 0.49), (0.06, 0.1), (0.97, 0.09), (0.3, 0.02)]
+)
 def test_the_interval_is_sharp(mean: float, std: float) -> None:
     """Compare with all two-point distributions, searched: none is outside, and one comes to each end."""
     found = interval((mean, mean), (std**2, std**2))
@@ -110,7 +127,9 @@ def test_the_interval_is_sharp(mean: float, std: float) -> None:
     assert found[0] - 1e-12 <= min(values)
     assert max(values) <= found[1] + 1e-12
     for end, sign in zip(found, (1, -1), strict=True):
-        best = minimize_scalar(lambda left, sign=sign: sign * value(left), bounds=span, options={"xatol": 1e-12})
+        best = minimize_scalar(
+            lambda left, sign=sign: sign * value(left), bounds=span, options={"xatol": 1e-12}
+        )
         assert sign * best.fun == pytest.approx(end, abs=1e-6)
 
 
@@ -143,7 +162,12 @@ def test_both_ends_grow_with_mean_and_variance() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(2, 500), st.integers(0, 2**32 - 1), st.sampled_from([0, 1]), st.sampled_from([0, 1, 2, 4, 6]))
+@given(
+    st.integers(2, 500),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0, 1]),
+    st.sampled_from([0, 1, 2, 4, 6]),
+)
 @example(2, 0, 1, 2)
 def test_true_scores_raise_no_alarm(n: int, seed: int, ddof: int, decimals: int) -> None:
     dice = scores(np.random.default_rng(seed), n)
@@ -152,7 +176,9 @@ def test_true_scores_raise_no_alarm(n: int, seed: int, ddof: int, decimals: int)
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("dice", [[0.0] * 30, [1.0] * 30, [0.0] * 15 + [1.0] * 15, [0.9] * 30, [0.0] * 29 + [1.0]])
+@pytest.mark.parametrize(
+    "dice", [[0.0] * 30, [1.0] * 30, [0.0] * 15 + [1.0] * 15, [0.9] * 30, [0.0] * 29 + [1.0]]
+)
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_scores_at_the_edge_raise_no_alarm(dice: list[float], ddof: int, known: bool) -> None:
     found = audit(cell(np.array(dice), ddof, len(dice) if known else None))
@@ -163,7 +189,11 @@ def test_a_thousand_true_tables_raise_no_alarm() -> None:
     rng = np.random.default_rng(35)
     alarms = []
     for _ in range(1000):
-        ddof, known, decimals = int(rng.integers(2)), rng.random() < 0.5, int(rng.choice([1, 2, 2, 3]))
+        ddof, known, decimals = (
+            int(rng.integers(2)),
+            rng.random() < 0.5,
+            int(rng.choice([1, 2, 2, 3])),
+        )
         for _ in range(2):
             n = int(rng.integers(2 if known else 20, 400))
             found = audit(cell(scores(rng, n), ddof, n if known else None, decimals))
@@ -198,7 +228,9 @@ def test_the_number_of_images_sharpens_the_std() -> None:
 
 
 def test_what_hangs_on_the_number_of_images_says_so(table1: list[Finding]) -> None:
-    hanging = {(each.cell.method, each.cell.dataset) for each in table1 if "at least 20" in each.words}
+    hanging = {
+        (each.cell.method, each.cell.dataset) for each in table1 if "at least 20" in each.words
+    }
     assert len(hanging) < 8
     assert not hanging & (JENSEN | {("SAM", "CT-Pri")})
     rng = np.random.default_rng(6)
@@ -208,7 +240,11 @@ def test_what_hangs_on_the_number_of_images_says_so(table1: list[Finding]) -> No
 
 
 def bench(*args: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bench.cli", "audit", *map(str, args)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "bench.cli", "audit", *map(str, args)],
+        capture_output=True,
+        text=True,
+    )
 
 
 KEYS = {"table", "method", "dataset", "verdict", "gap_points", "iou_low", "iou_high"}
@@ -229,7 +265,10 @@ def test_the_command_audits_the_paper() -> None:
 def test_the_command_says_what_it_claims_and_no_more(tmp_path: Path) -> None:
     done = bench(published.FILES["table1"])
     assert f"28 of 32 cells {CANNOT}" in done.stdout
-    assert "SAM, CT-Pri: mean outside its interval; IoU 76.35 is 9.00 points above 67.34" in done.stdout
+    assert (
+        "SAM, CT-Pri: mean outside its interval; IoU 76.35 is 9.00 points above 67.34"
+        in done.stdout
+    )
     assert "Read as percent" in done.stdout
     (tmp_path / "mine.csv").write_text("method,dataset,dice_mean,iou_mean\nU-Net,MR,0.81,0.70\n")
     done = bench(tmp_path / "mine.csv")
@@ -241,8 +280,11 @@ def test_the_command_says_what_it_claims_and_no_more(tmp_path: Path) -> None:
 
 def test_wrong_use_ends_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("method,dataset,dice_mean,iou_mean\nU-Net,MR,81,101\n")
-    for args, says in (((), "--paper"), ((tmp_path / "mine.csv", "--paper"), "--paper"),
-                       ((tmp_path / "mine.csv",), "line 2, column iou_mean")):  # fmt: skip
+    for args, says in (
+        ((), "--paper"),
+        ((tmp_path / "mine.csv", "--paper"), "--paper"),
+        ((tmp_path / "mine.csv",), "line 2, column iou_mean"),
+    ):
         done = bench(*args)
         assert done.returncode == 2
         assert done.stderr.startswith("bench: ")
@@ -251,6 +293,9 @@ def test_wrong_use_ends_in_one_line(tmp_path: Path) -> None:
 
 
 def test_an_audit_imports_no_torch() -> None:
-    code = "import sys, bench.commands.audit; print(*sorted({'torch', 'matplotlib', 'pandas'} & set(sys.modules)))"
+    code = (
+        "import sys, bench.commands.audit; print(*sorted({'torch', 'matplotlib', 'pandas'} &"
+        " set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

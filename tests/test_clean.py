@@ -59,17 +59,27 @@ def states(store: Store) -> dict[str, str]:
     return {place.method: place.state for place in store.places(PROFILE.name)}
 
 
-@pytest.mark.parametrize("wanted", [("done",), ("failed",), ("stopped",), ("stopped", "done", "failed")])
+@pytest.mark.parametrize(
+    "wanted", [("done",), ("failed",), ("stopped",), ("stopped", "done", "failed")]
+)
 def test_only_what_is_named_is_removed(bench: Bench, store: Store, wanted: tuple[str, ...]) -> None:
     before = digests(store.root, "*")
     out = bench("clean", *wanted, "--yes")
     folders = [str(store.folder(cell(METHODS[state])).relative_to(bench.home)) for state in wanted]
     assert all(folder in out for folder in folders)
     assert f"Removed {len(wanted)} of {len(wanted)}" in out
-    inside = tuple(f"{folder.removeprefix('results/')}{end}/" for folder in folders for end in ("", ".part"))
-    assert digests(store.root, "*") == {path: digest for path, digest in before.items() if not path.startswith(inside)}
-    assert states(store) == {method: "waiting" if state in wanted else state for state, method in METHODS.items()}
-    assert f"No cell is {' or '.join(wanted)}; nothing to remove" in bench("clean", *wanted, "--yes")
+    inside = tuple(
+        f"{folder.removeprefix('results/')}{end}/" for folder in folders for end in ("", ".part")
+    )
+    assert digests(store.root, "*") == {
+        path: digest for path, digest in before.items() if not path.startswith(inside)
+    }
+    assert states(store) == {
+        method: "waiting" if state in wanted else state for state, method in METHODS.items()
+    }
+    assert f"No cell is {' or '.join(wanted)}; nothing to remove" in bench(
+        "clean", *wanted, "--yes"
+    )
 
 
 def test_methods_and_datasets_are_named_as_in_status(bench: Bench, store: Store) -> None:
@@ -80,7 +90,10 @@ def test_methods_and_datasets_are_named_as_in_status(bench: Bench, store: Store)
     assert states(store) | {"unet:width=5": "waiting"} == states(store)
     assert states(store)["unet:width=7"] == "failed"
     bench("clean", "done", "--datasets", "mr@phantom-99999999,xray", "--yes")
-    assert [store.folder(each).exists() for each in (cell("unet"), cell("unet", "xray"))] == [True, False]
+    assert [store.folder(each).exists() for each in (cell("unet"), cell("unet", "xray"))] == [
+        True,
+        False,
+    ]
     bench("clean", "done", "--datasets", "mr", "--methods", "unet,fcn", "--yes")
     assert not store.has_finished(PROFILE.name)
 
@@ -168,7 +181,9 @@ store.remove("smoke", next(place for place in store.places("smoke") if place.sta
 @pytest.mark.parametrize("renames", [1, 2])
 def test_killed_in_the_middle_no_half_cell_counts(bench: Bench, store: Store, renames: int) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(renames)], cwd=bench.home, env=env, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(renames)], cwd=bench.home, env=env, check=False
+    )
     assert killed.returncode == -9
     assert states(store)["unet"] in ("stopped", "waiting")
     assert (list(store.records(PROFILE.name)), store.profiles()) == ([], [])

@@ -10,8 +10,13 @@ from bench.spec.errors import UsageError
 
 
 def cell(**changes: object) -> Cell:
-    values = {"profile": load_profile("smoke"), "method": "unet", "seed": 35, "split": "s",
-              "dataset": DatasetRef(name="mr", source="real", digest="0123456789", cache="/here")}  # fmt: skip
+    values = {
+        "profile": load_profile("smoke"),
+        "method": "unet",
+        "seed": 35,
+        "split": "s",
+        "dataset": DatasetRef(name="mr", source="real", digest="0123456789", cache="/here"),
+    }
     return Cell(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -28,13 +33,20 @@ def test_unknown_profile_says_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(("steps = 4", "steps = 0"), "steps is 0"), (("lr = 1e-3", "lr = -1"), "must not be negative"),
-     (("steps = 4", "stepz = 4"), "missing or unknown keys: steps, stepz"), (("steps = 4", "steps"), "no TOML"),
-     (("steps = 4", 'steps = "ten"'), "steps is 'ten', expected int"), (("steps = 4", "steps = 2.5"), "steps is 2.5"),
-     (("xray = 5 }\nphantom", "xray = 0 }\nphantom"), "a whole number of at least 1"),
-     (('scale = "tiny"', 'scale = "big"'), "expected full, small or tiny")],
-)  # fmt: skip
-def test_a_bad_profile_file_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    [
+        (("steps = 4", "steps = 0"), "steps is 0"),
+        (("lr = 1e-3", "lr = -1"), "must not be negative"),
+        (("steps = 4", "stepz = 4"), "missing or unknown keys: steps, stepz"),
+        (("steps = 4", "steps"), "no TOML"),
+        (("steps = 4", 'steps = "ten"'), "steps is 'ten', expected int"),
+        (("steps = 4", "steps = 2.5"), "steps is 2.5"),
+        (("xray = 5 }\nphantom", "xray = 0 }\nphantom"), "a whole number of at least 1"),
+        (('scale = "tiny"', 'scale = "big"'), "expected full, small or tiny"),
+    ],
+)
+def test_a_bad_profile_file_is_refused(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
     text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(*change))
@@ -44,7 +56,9 @@ def test_a_bad_profile_file_is_refused(tmp_path: Path, change: tuple[str, str], 
 
 def test_a_users_own_profile_is_named_by_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text((Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text())
+    path.write_text(
+        (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
+    )
     assert load_profile(str(path)).name == "mine"
 
 
@@ -59,9 +73,19 @@ def test_the_hash_follows_what_may_change_a_result_and_nothing_else() -> None:
     base = cell()
     assert cell(dataset=replace(base.dataset, cache="/there")).hash == base.hash
     assert cell(profile=replace(base.profile, summary="in other words")).hash == base.hash
-    others = [cell(seed=36), cell(method="fcn"), cell(split="t"), cell(fold=1), cell(folds=5), cell(options={"a": 1})]
+    others = [
+        cell(seed=36),
+        cell(method="fcn"),
+        cell(split="t"),
+        cell(fold=1),
+        cell(folds=5),
+        cell(options={"a": 1}),
+    ]
     others += [cell(precision="bfloat16"), cell(protocol=0)]
-    others += [cell(profile=replace(base.profile, steps=5)), cell(dataset=replace(base.dataset, digest="x"))]
+    others += [
+        cell(profile=replace(base.profile, steps=5)),
+        cell(dataset=replace(base.dataset, digest="x")),
+    ]
     assert len({base.hash, *(other.hash for other in others)}) == len(others) + 1
 
 

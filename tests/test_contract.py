@@ -30,7 +30,9 @@ def task(size: tuple[int, int] = (64, 48), batch: int = 2) -> Task:
 def trainee(name: str, size: tuple[int, int] = (64, 48), batch: int = 2, seed: int = 35) -> Trainee:
     method = registry.method(name, "tiny")
     torch.manual_seed(derive(seed, "weights"))
-    return Trainee(method, method.build(task(size, batch)), task(size, batch), load_profile("smoke"), 35, CPU)
+    return Trainee(
+        method, method.build(task(size, batch)), task(size, batch), load_profile("smoke"), 35, CPU
+    )
 
 
 def pair(size: tuple[int, int], batch: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,14 +67,18 @@ def test_weights_follow_the_seed_alone(name: str) -> None:
 def test_saved_weights_give_the_same_answer(name: str, tmp_path: Path) -> None:
     first, second = trainee(name), trainee(name, seed=36)
     first.net.to(memory_format=torch.channels_last)
-    save_model(first.net.to(memory_format=torch.contiguous_format), str(tmp_path / "model.safetensors"))
+    save_model(
+        first.net.to(memory_format=torch.contiguous_format), str(tmp_path / "model.safetensors")
+    )
     load_model(second.net, str(tmp_path / "model.safetensors"))
     image, _ = pair((64, 48), 1)
     answers = []
     for subject in (first, second):
         subject.net.eval()
         with torch.inference_mode():
-            answers.append(subject.method.predict(subject.net, image, generator(CPU, 35, "predict", "c")))
+            answers.append(
+                subject.method.predict(subject.net, image, generator(CPU, 35, "predict", "c"))
+            )
     torch.testing.assert_close(*answers)
 
 
@@ -94,7 +100,9 @@ def test_trains_at_any_size_and_batch(name: str, batch: int, size: tuple[int, in
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", METHODS)
-def test_answers_with_probabilities_and_by_its_generator_alone(name: str, size: tuple[int, int]) -> None:
+def test_answers_with_probabilities_and_by_its_generator_alone(
+    name: str, size: tuple[int, int]
+) -> None:
     subject = trainee(name, size)
     image, _ = pair(size, 1)
     subject.net.eval()
@@ -102,7 +110,9 @@ def test_answers_with_probabilities_and_by_its_generator_alone(name: str, size: 
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
         with torch.inference_mode():
-            answers.append(subject.method.predict(subject.net, image, generator(CPU, 35, "predict", "c")))
+            answers.append(
+                subject.method.predict(subject.net, image, generator(CPU, 35, "predict", "c"))
+            )
     assert answers[0].shape == image.shape
     assert 0 <= answers[0].min() <= answers[0].max() <= 1
     assert torch.equal(*answers)
@@ -118,7 +128,10 @@ def test_further_rows_and_a_spread_are_maps_like_the_answer(name: str) -> None:
         alone = subject.method.predict(subject.net, image, generator(CPU, 35, "predict", "c"))
     assert torch.equal(answer.probability, alone)
     assert tuple(answer.extras) == subject.method.extras
-    for values in (*answer.extras.values(), *([answer.spread] if answer.spread is not None else [])):
+    for values in (
+        *answer.extras.values(),
+        *([answer.spread] if answer.spread is not None else []),
+    ):
         assert values.shape == image.shape
         assert 0 <= values.min() <= values.max() <= 1
 
@@ -160,7 +173,9 @@ def test_weights_that_are_no_numbers_give_a_loss_that_is_none(name: str) -> None
     with torch.no_grad():
         for weight in subject.net.parameters():
             weight.fill_(float("nan"))
-    assert torch.isnan(subject.loss(*pair((64, 48), 2), "step", 0))  # the training loop then says where it stopped
+    assert torch.isnan(
+        subject.loss(*pair((64, 48), 2), "step", 0)
+    )  # the training loop then says where it stopped
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -182,6 +197,8 @@ def test_trains_and_answers_in_half_precision(name: str, device: str) -> None:
     assert all(torch.isfinite(p.grad).all() for p in subject.net.parameters() if p.grad is not None)
     subject.net.eval()
     with torch.inference_mode(), subject.autocast():
-        answer = subject.method.predict(subject.net, image[:1], generator(where, 35, "predict", "c"))
+        answer = subject.method.predict(
+            subject.net, image[:1], generator(where, 35, "predict", "c")
+        )
     assert answer.shape == image[:1].shape
     assert 0 <= answer.min() <= answer.max() <= 1

@@ -16,7 +16,9 @@ def package(root: Path, number: int, energy: int, most: int = 1000_000) -> Path:
     (folder / "energy_uj").write_text(f"{energy}\n")
     (folder / "max_energy_range_uj").write_text(f"{most}\n")
     (folder / "name").write_text(f"package-{number}\n")
-    (root / f"intel-rapl:{number}:0").mkdir(exist_ok=True)  # a part of the package, counted in it already
+    (root / f"intel-rapl:{number}:0").mkdir(
+        exist_ok=True
+    )  # a part of the package, counted in it already
     return folder
 
 
@@ -40,24 +42,34 @@ def test_an_interrupted_cell_has_the_energy_of_all_its_attempts(tmp_path: Path) 
     package(tmp_path, 0, 950_000)
     assert again.joules()["processor"] == pytest.approx(0.35)
     assert Meter("cpu", kept, tmp_path / "elsewhere").joules()["processor"] is None
-    assert Meter("cpu", kept, tmp_path).joules()["processor"] is None, "an attempt without a counter is missing"
+    assert Meter("cpu", kept, tmp_path).joules()["processor"] is None, (
+        "an attempt without a counter is missing"
+    )
 
 
 def test_without_a_counter_nothing_is_said(tmp_path: Path) -> None:
-    assert Meter("cpu", tmp_path / "none.json", tmp_path).joules() == {"gpu": None, "processor": None}
+    assert Meter("cpu", tmp_path / "none.json", tmp_path).joules() == {
+        "gpu": None,
+        "processor": None,
+    }
     folder = package(tmp_path, 0, 5)
     meter = Meter("cuda:0", tmp_path / "energy.json", tmp_path)
     (folder / "energy_uj").unlink()
     assert meter.joules() == {"gpu": None, "processor": None}
 
 
-def test_the_ledger_has_energy_where_it_was_counted(bench: Bench, slices: Callable[..., Path]) -> None:
+def test_the_ledger_has_energy_where_it_was_counted(
+    bench: Bench, slices: Callable[..., Path]
+) -> None:
     bench.run(slices(), "unet")
     path = bench.cell() / "cell.json"
     record = json.loads(path.read_text())
     assert set(record["energy_joules"]) == {"gpu", "processor"}
     ledger = bench.home / "reports" / "smoke" / "ledger-real.md"
-    for joules, head in (({"gpu": None, "processor": None}, False), ({"gpu": 1500.0, "processor": None}, True)):
+    for joules, head in (
+        ({"gpu": None, "processor": None}, False),
+        ({"gpu": 1500.0, "processor": None}, True),
+    ):
         path.write_text(json.dumps({**record, "energy_joules": joules}))
         bench("report", "--no-pictures")
         text = ledger.read_text()

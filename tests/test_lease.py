@@ -63,7 +63,9 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> No
         "with hold(Path(sys.argv[1]), 0, print): print('held', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
-    holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1])
+    holder = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    )
     assert holder.stdout
     assert holder.stdout.readline() == b"held\n"
     assert Watch().free(tmp_path) is None
@@ -110,7 +112,9 @@ def test_what_the_clock_says_decides_nothing(tmp_path: Path, when: float) -> Non
     assert Watch().free(tmp_path) is None
 
 
-def test_a_holder_that_was_taken_for_dead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_that_was_taken_for_dead_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.02)
     lost = threading.Event()
     with hold(tmp_path, 0, lost.set):
@@ -129,7 +133,9 @@ def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.Monkey
     assert before[12:] == after[12:]
 
 
-def test_a_folder_that_was_renamed_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_was_renamed_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.02)
     work = tmp_path / "cell.part"
     work.mkdir()

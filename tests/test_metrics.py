@@ -19,7 +19,15 @@ from bench.engine.metrics import EMPTY_POLICY, TOLERANCE, Score, score
 Mask = NDArray[np.uint8]
 Spacing = tuple[float, float] | None
 
-SPACINGS: list[Spacing] = [None, (1.0, 1.0), (0.1, 0.1), (0.35, 0.35), (3.0, 0.5), (0.4, 2.2), (0.01, 5.0)]
+SPACINGS: list[Spacing] = [
+    None,
+    (1.0, 1.0),
+    (0.1, 0.1),
+    (0.35, 0.35),
+    (3.0, 0.5),
+    (0.4, 2.2),
+    (0.01, 5.0),
+]
 COUNTS, TEXTS = ["tp", "fp", "fn", "tn"], ["unit", "empty"]
 COLUMNS = [*COUNTS, "dice", "iou", "precision", "recall", "hd95", "assd", "nsd", *TEXTS]
 
@@ -98,7 +106,10 @@ fast = settings(max_examples=60, deadline=None)
 def brute(prediction: Mask, truth: Mask, spacing: Spacing) -> tuple[float, float, float]:
     """HD95, ASSD and NSD as written in the docstring, on the whole image with scipy's distance transform."""
     edges = [mask.astype(bool) ^ binary_erosion(mask.astype(bool)) for mask in (prediction, truth)]
-    sides = [distance_transform_edt(~edges[1 - i], sampling=spacing)[edges[i]].astype(np.float32) for i in range(2)]
+    sides = [
+        distance_transform_edt(~edges[1 - i], sampling=spacing)[edges[i]].astype(np.float32)
+        for i in range(2)
+    ]
     pooled = np.concatenate(sides).astype(float)
     hd95 = max(np.percentile(side.astype(float), 95) for side in sides)
     return float(hd95), float(pooled.mean()), float((pooled <= TOLERANCE).mean())
@@ -119,7 +130,9 @@ def test_distances_equal_monai(name: str, spacing: Spacing) -> None:
         monai.compute_surface_dice(*tensors, [TOLERANCE], use_subvoxels=False, **common),
     ]
     got = score(prediction, truth, spacing)
-    assert [got.hd95, got.assd, got.nsd] == pytest.approx([float(value) for value in expected], abs=1e-4, rel=0)
+    assert [got.hd95, got.assd, got.nsd] == pytest.approx(
+        [float(value) for value in expected], abs=1e-4, rel=0
+    )
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -131,8 +144,12 @@ def test_overlap_equals_monai(name: str) -> None:
     tensors = [torch.from_numpy(mask)[None, None] for mask in (prediction, truth)]
     matrix = monai.get_confusion_matrix(*tensors)[0, 0]  # tp, fp, tn, fn
     assert [got.tp, got.fp, got.tn, got.fn] == matrix.int().tolist()
-    assert got.precision == pytest.approx(float(monai.compute_confusion_matrix_metric("precision", matrix)))
-    assert got.recall == pytest.approx(float(monai.compute_confusion_matrix_metric("recall", matrix)))
+    assert got.precision == pytest.approx(
+        float(monai.compute_confusion_matrix_metric("precision", matrix))
+    )
+    assert got.recall == pytest.approx(
+        float(monai.compute_confusion_matrix_metric("recall", matrix))
+    )
     assert got.dice == pytest.approx(float(monai.compute_dice(*tensors)))
     assert got.iou == pytest.approx(float(monai.compute_iou(*tensors)))
 
@@ -146,11 +163,15 @@ def test_distances_equal_a_distance_transform(pair: tuple[Mask, Mask], spacing: 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 10**9])
 @pytest.mark.parametrize("name", PAIRS)
-def test_the_tree_and_the_rows_agree(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tree_and_the_rows_agree(
+    name: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = score(*PAIRS[name], (0.7, 0.4))
     monkeypatch.setattr(metrics, "_ROUND_LIMIT", limit)  # 0: the tree alone; the last: rows alone
     got = score(*PAIRS[name], (0.7, 0.4))
-    assert (got.hd95, got.assd, got.nsd) == pytest.approx((expected.hd95, expected.assd, expected.nsd), abs=1e-9)
+    assert (got.hd95, got.assd, got.nsd) == pytest.approx(
+        (expected.hd95, expected.assd, expected.nsd), abs=1e-9
+    )
 
 
 @given(pairs(empty=True), spacings)
@@ -174,7 +195,9 @@ def test_counts_bounds_and_identity(pair: tuple[Mask, Mask], spacing: Spacing) -
 def test_swapping_the_masks_changes_roles_alone(pair: tuple[Mask, Mask], spacing: Spacing) -> None:
     one, other = score(*pair, spacing), score(*pair[::-1], spacing)
     for name in ("tp", "tn", "dice", "iou", "hd95", "assd", "nsd"):
-        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-12, abs=1e-12, nan_ok=True)
+        assert getattr(one, name) == pytest.approx(
+            getattr(other, name), rel=1e-12, abs=1e-12, nan_ok=True
+        )
     assert (one.fp, one.fn) == (other.fn, other.fp)
     assert one.precision == pytest.approx(other.recall, nan_ok=True)
 
@@ -201,7 +224,9 @@ def test_a_perfect_prediction(pair: tuple[Mask, Mask], spacing: Spacing) -> None
 
 @given(pairs(), st.tuples(*[st.floats(0.1, 3.0)] * 2), st.floats(0.1, 10.0))
 @fast
-def test_distances_scale_with_the_spacing(pair: tuple[Mask, Mask], spacing: tuple[float, float], factor: float) -> None:
+def test_distances_scale_with_the_spacing(
+    pair: tuple[Mask, Mask], spacing: tuple[float, float], factor: float
+) -> None:
     one, many = score(*pair, spacing), score(*pair, (spacing[0] * factor, spacing[1] * factor))
     assert many.hd95 == pytest.approx(one.hd95 * factor, rel=1e-9)
     assert many.assd == pytest.approx(one.assd * factor, rel=1e-9)
@@ -210,7 +235,9 @@ def test_distances_scale_with_the_spacing(pair: tuple[Mask, Mask], spacing: tupl
 
 @given(pairs(), st.tuples(*[st.floats(0.1, 3.0)] * 2))
 @fast
-def test_turning_image_and_spacing_changes_nothing(pair: tuple[Mask, Mask], spacing: tuple[float, float]) -> None:
+def test_turning_image_and_spacing_changes_nothing(
+    pair: tuple[Mask, Mask], spacing: tuple[float, float]
+) -> None:
     one, turned = score(*pair, spacing), score(pair[0].T, pair[1].T, spacing[::-1])
     assert (turned.hd95, turned.assd) == pytest.approx((one.hd95, one.assd), rel=1e-9)
     assert turned.nsd == one.nsd
@@ -224,7 +251,9 @@ def test_a_known_case_by_hand() -> None:
 
 
 def test_tolerance_counts_a_distance_of_exactly_one_unit() -> None:
-    assert score(box(10, 10, 11, 11), box(20, 10, 21, 11), (0.1, 0.1)).nsd == 1.0  # 10 pixels of 0.1 mm
+    assert (
+        score(box(10, 10, 11, 11), box(20, 10, 21, 11), (0.1, 0.1)).nsd == 1.0
+    )  # 10 pixels of 0.1 mm
     assert score(box(10, 10, 11, 11), box(18, 16, 19, 17), (0.1, 0.1)).nsd == 1.0  # 6, 8, 10
     assert score(box(10, 10, 11, 11), box(21, 10, 22, 11), (0.1, 0.1)).nsd == 0.0
 
@@ -249,7 +278,11 @@ def test_empty_masks_follow_the_policy(empty: str, spacing: Spacing) -> None:
 
 def test_the_policy_invents_no_number() -> None:
     nan = math.isnan
-    assert {name for name, value in EMPTY_POLICY["truth"].items() if nan(value)} == {"recall", "hd95", "assd"}
+    assert {name for name, value in EMPTY_POLICY["truth"].items() if nan(value)} == {
+        "recall",
+        "hd95",
+        "assd",
+    }
     assert {name for name, value in EMPTY_POLICY["prediction"].items() if nan(value)} == {
         "precision",
         "hd95",
@@ -271,7 +304,10 @@ def test_bool_views_and_read_only_masks_score_alike() -> None:
     wide.flags.writeable = False
     before = prediction.copy()
     assert score(np.asfortranarray(prediction), wide, None) == expected
-    assert score(prediction[::-1, ::-1][::-1, ::-1], np.repeat(truth, 2, axis=1)[:, ::2], None) == expected
+    assert (
+        score(prediction[::-1, ::-1][::-1, ::-1], np.repeat(truth, 2, axis=1)[:, ::2], None)
+        == expected
+    )
     np.testing.assert_array_equal(prediction, before)
 
 
@@ -279,11 +315,21 @@ def test_bool_views_and_read_only_masks_score_alike() -> None:
     ("prediction", "truth", "spacing", "message"),
     [
         (zeros(4, 5), zeros(5, 4), None, r"prediction has shape \(4, 5\) and truth \(5, 4\)"),
-        (zeros(4, 5)[None], zeros(4, 5), None, r"prediction has shape \(1, 4, 5\); expected \(H, W\)"),
+        (
+            zeros(4, 5)[None],
+            zeros(4, 5),
+            None,
+            r"prediction has shape \(1, 4, 5\); expected \(H, W\)",
+        ),
         (zeros(0, 5), zeros(0, 5), None, r"prediction has shape \(0, 5\)"),
         (zeros() + 255, zeros(), None, "prediction holds the value 255; expected only 0 and 1"),
         (zeros(), zeros() + 2, None, "truth holds the value 2"),
-        (zeros().astype(np.float32), zeros(), None, "prediction is float32; expected bool or uint8"),
+        (
+            zeros().astype(np.float32),
+            zeros(),
+            None,
+            "prediction is float32; expected bool or uint8",
+        ),
         (zeros(), zeros().astype(np.int64), None, "truth is int64"),
         (zeros(), zeros(), (0.0, 1.0), r"spacing is \(0.0, 1.0\); expected"),
         (zeros(), zeros(), (1.0, -1.0), "both positive"),
@@ -292,7 +338,9 @@ def test_bool_views_and_read_only_masks_score_alike() -> None:
         (zeros(), zeros(), (1.0, 1.0, 1.0), "spacing is"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(prediction: Mask, truth: Mask, spacing: Spacing, message: str) -> None:
+def test_bad_input_is_refused_in_one_line(
+    prediction: Mask, truth: Mask, spacing: Spacing, message: str
+) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         score(prediction, truth, spacing)
     assert "\n" not in str(caught.value)
@@ -301,7 +349,9 @@ def test_bad_input_is_refused_in_one_line(prediction: Mask, truth: Mask, spacing
 def test_a_broken_identity_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"both": {**EMPTY_POLICY["both"], "iou": 0.99}}
     monkeypatch.setattr(metrics, "EMPTY_POLICY", broken)
-    with pytest.raises(AssertionError, match=r"IoU is 0.99 where Dice is 1.0; expected D / \(2 - D\) = 1.0"):
+    with pytest.raises(
+        AssertionError, match=r"IoU is 0.99 where Dice is 1.0; expected D / \(2 - D\) = 1.0"
+    ):
         score(zeros(), zeros(), None)
 
 

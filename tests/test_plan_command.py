@@ -13,7 +13,9 @@ PROFILE = load_profile("smoke")
 WEIGHTS = 4000
 
 
-def finish(store: Store, method: str, dataset: str, seconds: float, source: str = "phantom", **more: Any) -> None:
+def finish(
+    store: Store, method: str, dataset: str, seconds: float, source: str = "phantom", **more: Any
+) -> None:
     """Leave a finished cell that took so long, most of it in training: three validations, 10 test cases."""
     ref = DatasetRef(name=dataset, source=source, digest="abcdef0123", cache="")
     cell = Cell(profile=PROFILE, dataset=ref, method=method, seed=more.pop("seed", 35))
@@ -27,9 +29,19 @@ def finish(store: Store, method: str, dataset: str, seconds: float, source: str 
         (work / "model.safetensors").write_bytes(b"w" * WEIGHTS)
         (work / "predictions").mkdir()
         (work / "predictions" / "1.png").write_bytes(b"p" * 60)
-        store.finish(cell, {"spec": cell.spec(), "hash": cell.hash, "source": source, "device": f"a {source} device",
-                            "parameters": 900, "certificate": {"heads": [{}] * 3}, "cases": {"test": 10},
-                            "timings": times})  # fmt: skip
+        store.finish(
+            cell,
+            {
+                "spec": cell.spec(),
+                "hash": cell.hash,
+                "source": source,
+                "device": f"a {source} device",
+                "parameters": 900,
+                "certificate": {"heads": [{}] * 3},
+                "cases": {"test": 10},
+                "timings": times,
+            },
+        )
 
 
 @pytest.fixture
@@ -58,13 +70,17 @@ def test_the_wall_time_is_that_of_the_measured_cells(bench: Bench, store: Store)
     assert list(found["other_gpus"]) == ["1", "2", "4", "8"]
     assert found["other_gpus"]["1"]["wall_seconds"] == pytest.approx(2800)
     assert [(row["dataset"], row["method"], row["seconds"]) for row in found["measured"]][:2] == [
-        ("mr", "unet", 10.0), ("mr", "fcn", 30.0)
-    ]  # fmt: skip
+        ("mr", "unet", 10.0),
+        ("mr", "fcn", 30.0),
+    ]
 
 
 def test_several_cells_on_a_gpu_are_so_many_slots(bench: Bench, store: Store) -> None:
     words = ("--folds", "5", "--seeds", "2")
-    assert plan(bench, "gpus=2:jobs=2", *words)["longest_first"] == plan(bench, "gpus=4", *words)["longest_first"]
+    assert (
+        plan(bench, "gpus=2:jobs=2", *words)["longest_first"]
+        == plan(bench, "gpus=4", *words)["longest_first"]
+    )
 
 
 def test_more_gpus_than_cells_wait_for_the_longest(bench: Bench, store: Store) -> None:
@@ -77,8 +93,20 @@ def test_more_gpus_than_cells_wait_for_the_longest(bench: Bench, store: Store) -
 def test_an_interrupted_cell_counts_all_its_attempts(bench: Bench, store: Store) -> None:
     finish(store, "sam", "mr", 50.0, total_seconds_of_last_attempt=5.0)
     finish(store, "sam", "mr", 50.0, seed=36, predict_seconds_per_case=1.5)
-    found = json.loads(bench("plan", "--methods", "sam", "--datasets", "mr", "--profile", "smoke", "--simulate",
-                             "gpus=1", "--json"))  # fmt: skip
+    found = json.loads(
+        bench(
+            "plan",
+            "--methods",
+            "sam",
+            "--datasets",
+            "mr",
+            "--profile",
+            "smoke",
+            "--simulate",
+            "gpus=1",
+            "--json",
+        )
+    )
     assert found["measured"][0]["cells"] == 2
     assert found["work_seconds"] == pytest.approx(((45 + 2.5) + (45 + 15)) / 2)
 
@@ -87,9 +115,9 @@ def test_real_cells_take_the_place_of_phantoms(bench: Bench, store: Store) -> No
     finish(store, "unet", "mr", 70.0, "real")
     found = plan(bench, "gpus=1")
     assert found["work_seconds"] == pytest.approx(280 + 60)
-    assert {(row["dataset"], row["source"]) for row in found["measured"] if row["method"] == "unet"} == {
-        ("mr", "real"), ("xray", "phantom")
-    }  # fmt: skip
+    assert {
+        (row["dataset"], row["source"]) for row in found["measured"] if row["method"] == "unet"
+    } == {("mr", "real"), ("xray", "phantom")}
     assert found["devices"] == ["a phantom device", "a real device"]
 
 
@@ -103,29 +131,61 @@ def test_what_the_disk_sees_is_counted_from_the_folders(bench: Bench, store: Sto
     size = 2 * WEIGHTS + 8 * 900  # the weights, the best, Adam's two moments
     assert disk["largest_checkpoint_bytes"] == size
     assert disk["checkpoint_bytes_at_once"] == 2 * size
-    assert disk["checkpoints"] == 2 * (3 + 3 + 3 * 2)  # at each validation, and 30 seconds after: at 90 s of training
+    assert disk["checkpoints"] == 2 * (
+        3 + 3 + 3 * 2
+    )  # at each validation, and 30 seconds after: at 90 s of training
     assert disk["checkpoint_bytes_per_second"] == pytest.approx(24 * size / wall)
 
 
 def test_the_table_says_what_was_measured_and_on_what(bench: Bench, store: Store) -> None:
-    out = bench("plan", "--methods", "unet,fcn,verdiff", "--datasets", "mr,xray", "--profile", "smoke", "--folds", "5",
-                "--seeds", "2", "--simulate", "gpus=4")  # fmt: skip
+    out = bench(
+        "plan",
+        "--methods",
+        "unet,fcn,verdiff",
+        "--datasets",
+        "mr,xray",
+        "--profile",
+        "smoke",
+        "--folds",
+        "5",
+        "--seeds",
+        "2",
+        "--simulate",
+        "gpus=4",
+    )
     assert "60 cells (3 methods x 2 datasets x 5 folds x 2 seeds), 46:40 of cells" in out
-    assert "No order on 4 GPUs ends before 11:40: the longest cell takes 1:40, an even share of all 11:40" in out
-    assert "means of 6 finished cells (mr phantom, xray phantom) under the profile 'smoke' on a phantom device" in out
+    assert (
+        "No order on 4 GPUs ends before 11:40: the longest cell takes 1:40, an even share of all"
+        " 11:40" in out
+    )
+    assert (
+        "means of 6 finished cells (mr phantom, xray phantom) under the profile 'smoke' on a"
+        " phantom device" in out
+    )
     assert "as planned" in out
 
 
-def test_what_was_never_measured_is_named_with_the_commands_that_do(bench: Bench, store: Store) -> None:
+def test_what_was_never_measured_is_named_with_the_commands_that_do(
+    bench: Bench, store: Store
+) -> None:
     words = ("plan", "--profile", "smoke", "--simulate", "gpus=4")
     out = bench(*words, "--methods", "unet,unet:width=5", "--datasets", "mr,xray", code=2)
-    assert "no finished cell says how long these take: unet:width=5 on mr,xray; measure one of each: bench run" in out
+    assert (
+        "no finished cell says how long these take: unet:width=5 on mr,xray; measure one of each:"
+        " bench run" in out
+    )
     assert "--methods unet:width=5 --datasets mr,xray --profile smoke --out results" in out
-    out = bench(*words, "--methods", "unet,fcn", "--datasets", "mr,ct-pri", "--out", "no results", code=2)
+    out = bench(
+        *words, "--methods", "unet,fcn", "--datasets", "mr,ct-pri", "--out", "no results", code=2
+    )
     assert "unet,fcn on mr,ct-pri" in out
     assert "--out 'no results'" in out
 
 
-@pytest.mark.parametrize("text", ["64", "gpus", "gpus=0", "gpus=x", "gpu=4", "gpus=4:jobs=0", "gpus=4,jobs=2", ""])
+@pytest.mark.parametrize(
+    "text", ["64", "gpus", "gpus=0", "gpus=x", "gpu=4", "gpus=4:jobs=0", "gpus=4,jobs=2", ""]
+)
 def test_machines_that_cannot_be_are_refused(bench: Bench, store: Store, text: str) -> None:
-    assert "for example --simulate gpus=64" in bench("plan", "--profile", "smoke", "--simulate", text, code=2)
+    assert "for example --simulate gpus=64" in bench(
+        "plan", "--profile", "smoke", "--simulate", text, code=2
+    )

@@ -28,8 +28,14 @@ def test_table_1_is_the_papers_in_fractions_and_in_our_names() -> None:
 def test_table_2_names_the_arms_as_bench_ablate_does() -> None:
     table = published.table2().set_index("method")
     assert set(registry.expand(registry.METHODS, ",".join(table.index))) == set(table.index)
-    assert table.loc["verdiff:msfm=on:nsa=off", ["dice_mean", "iou_mean"]].tolist() == [0.9196, 0.8682]
-    assert table.loc["verdiff:msfm=off:nsa=on", ["dice_mean", "iou_mean"]].tolist() == [0.9027, 0.8521]
+    assert table.loc["verdiff:msfm=on:nsa=off", ["dice_mean", "iou_mean"]].tolist() == [
+        0.9196,
+        0.8682,
+    ]
+    assert table.loc["verdiff:msfm=off:nsa=on", ["dice_mean", "iou_mean"]].tolist() == [
+        0.9027,
+        0.8521,
+    ]
     assert set(table.dataset) == {"mr"}
     assert table.msfm.tolist() == [False, True, False, True]
     assert table.nsa.tolist() == [False, False, True, True]
@@ -37,17 +43,25 @@ def test_table_2_names_the_arms_as_bench_ablate_does() -> None:
 
 def test_every_name_is_registered() -> None:
     assert set(published.table1().method) <= set(registry.names(registry.METHODS))
-    assert set(published.table1().dataset) == set(published.DATASETS) <= set(registry.names(registry.DATASETS))
+    assert (
+        set(published.table1().dataset)
+        == set(published.DATASETS)
+        <= set(registry.names(registry.DATASETS))
+    )
     for name, dataset in published.DATASETS.items():
         assert registry.load(registry.DATASETS, name).title == dataset.title
     assert "10.3390/bioengineering11101031" in published.SOURCE
 
 
-@pytest.mark.skipif(not GIVEN.is_dir(), reason="the tables as given are not beside this checkout (../shared/paper)")
+@pytest.mark.skipif(
+    not GIVEN.is_dir(), reason="the tables as given are not beside this checkout (../shared/paper)"
+)
 def test_the_numbers_are_those_that_were_given() -> None:
     assert published.FILES["table1"].read_text() == (GIVEN / "table1.csv").read_text()
     given, ours = pd.read_csv(GIVEN / "table2.csv"), published.table2()
-    pd.testing.assert_frame_equal(ours.astype({"msfm": int, "nsa": int})[["msfm", "nsa"]], given[["msfm", "nsa"]])
+    pd.testing.assert_frame_equal(
+        ours.astype({"msfm": int, "nsa": int})[["msfm", "nsa"]], given[["msfm", "nsa"]]
+    )
     pd.testing.assert_frame_equal(ours[["dice_mean", "iou_mean"]], given[["dice_mean", "iou_mean"]])
 
 
@@ -85,7 +99,9 @@ def test_fractions_are_recognised(tmp_path: Path) -> None:
 
 def test_what_is_not_given_is_missing(tmp_path: Path) -> None:
     header = "method,dataset,dice_mean,n,table,iou_mean"
-    results = read(table(tmp_path, "U-Net,MR,83.2 %,40,first,72.1", "FCN,MR,-,,second,", header=header))
+    results = read(
+        table(tmp_path, "U-Net,MR,83.2 %,40,first,72.1", "FCN,MR,-,,second,", header=header)
+    )
     assert results.absent == ("dice_std", "iou_std")
     assert [(cell.table, cell.n) for cell in results.cells] == [("first", 40), ("second", None)]
     assert results.cells[1].dice_mean is None
@@ -94,17 +110,38 @@ def test_what_is_not_given_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (["U-Net,MR,83,25,4,08,71,35,3,23"], r"line 2, column dice_mean: '83,25' has a decimal comma; write 83\.25"),
-        (['U-Net,MR,83.25,"4,08",71.35,3.23'], r"line 2, column dice_std: '4,08' has a decimal comma; write 4\.08"),
-        (["U-Net,MR,83.25,4,71,3", "FCN,MR,101,4,71,3"], "line 3, column dice_mean: 101 is more than 100 %"),
+        (
+            ["U-Net,MR,83,25,4,08,71,35,3,23"],
+            r"line 2, column dice_mean: '83,25' has a decimal comma; write 83\.25",
+        ),
+        (
+            ['U-Net,MR,83.25,"4,08",71.35,3.23'],
+            r"line 2, column dice_std: '4,08' has a decimal comma; write 4\.08",
+        ),
+        (
+            ["U-Net,MR,83.25,4,71,3", "FCN,MR,101,4,71,3"],
+            "line 3, column dice_mean: 101 is more than 100 %",
+        ),
         (["U-Net,MR,101 %,4,71,3"], "line 2, column dice_mean: 101 is more than 100 %"),
-        (["U-Net,MR,0.8,0.1,1.2,0.1"], "line 2, column iou_mean: 1.2 is more than 100 % .* as fractions"),
-        (["U-Net,MR,83.25,4.08,71.35,-3.23"], "line 2, column iou_std: -3.23 is negative; expected a std"),
-        (["U-Net,MR,-83.25,4.08,71.35,3.23"], "line 2, column dice_mean: -83.25 is negative; expected a mean"),
+        (
+            ["U-Net,MR,0.8,0.1,1.2,0.1"],
+            "line 2, column iou_mean: 1.2 is more than 100 % .* as fractions",
+        ),
+        (
+            ["U-Net,MR,83.25,4.08,71.35,-3.23"],
+            "line 2, column iou_std: -3.23 is negative; expected a std",
+        ),
+        (
+            ["U-Net,MR,-83.25,4.08,71.35,3.23"],
+            "line 2, column dice_mean: -83.25 is negative; expected a mean",
+        ),
         (["U-Net,MR,ours,4.08,71.35,3.23"], "line 2, column dice_mean: 'ours' is no number"),
         (["U-Net,MR,inf,4.08,71.35,3.23"], "line 2, column dice_mean: 'inf' is no number"),
         (["U-Net,MR,83.25,4.08,71.35"], "line 2: column iou_std is missing, 5 fields"),
-        (["Net, big,MR,83.25,4.08,71.35,3.23"], "line 2: 7 fields where the header has 6; put names"),
+        (
+            ["Net, big,MR,83.25,4.08,71.35,3.23"],
+            "line 2: 7 fields where the header has 6; put names",
+        ),
         ([",MR,83.25,4.08,71.35,3.23"], "line 2, column method: nothing is there"),
         ([], "no line below its header"),
     ],
@@ -118,7 +155,10 @@ def test_bad_input_is_named_by_line_and_column(lines: list[str], says: str, tmp_
     ("header", "says"),
     [
         ("method,dataset,dice_std,iou_mean,iou_std", "line 1: column dice_mean is missing"),
-        ("method,dataset,dice_mean,dice_stdev,iou_mean,iou_std", "column dice_std is missing; is 'dice_stdev' meant"),
+        (
+            "method,dataset,dice_mean,dice_stdev,iou_mean,iou_std",
+            "column dice_std is missing; is 'dice_stdev' meant",
+        ),
         ("method;dataset;dice_mean;iou_mean", "line 1: columns are separated by semicolons"),
         ("method,dataset,dice_mean,dice_mean,iou_mean", "line 1: column dice_mean is there twice"),
         ("", "is empty"),
@@ -132,7 +172,9 @@ def test_a_header_that_is_no_use_is_refused(header: str, says: str, tmp_path: Pa
 @pytest.mark.parametrize("n", ["0", "-3", "many", "2.5"])
 def test_a_number_of_images_is_whole(n: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"line 2, column n: '{n}' is no number of images"):
-        read(table(tmp_path, f"U-Net,MR,83.2,72.1,{n}", header="method,dataset,dice_mean,iou_mean,n"))
+        read(
+            table(tmp_path, f"U-Net,MR,83.2,72.1,{n}", header="method,dataset,dice_mean,iou_mean,n")
+        )
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,11 @@ REFERENCE = ROOT / "reports" / "reference" / "cpu"
 
 @pytest.mark.parametrize("source", ["phantom", "real"])
 def test_the_tables_are_the_reference_reports(source: str) -> None:
-    rows = [line for line in (REFERENCE / f"table1-{source}.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        line
+        for line in (REFERENCE / f"table1-{source}.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
     assert len(rows) == 12  # heads, rule, eight methods and two priors
     missing = [row for row in rows if row not in (ROOT / "README.md").read_text().splitlines()]
     assert not missing

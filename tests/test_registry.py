@@ -29,7 +29,10 @@ def test_all_takes_the_standard_names() -> None:
 
 
 def test_one_choice_has_one_name() -> None:
-    assert registry.expand(METHODS, " unet:width=032 , unet:width=32,unet") == ["unet:width=32", "unet"]
+    assert registry.expand(METHODS, " unet:width=032 , unet:width=32,unet") == [
+        "unet:width=32",
+        "unet",
+    ]
     one, other = "smp:arch=Unet:encoder=resnet18", "smp:encoder=resnet18:arch=Unet"
     assert registry.expand(METHODS, f"{one},{other}") == [one]
 
@@ -41,7 +44,10 @@ def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
 
 
 def test_a_further_row_stands_for_its_methods_cell() -> None:
-    assert registry.expand(METHODS, "verdiff:prior,verdiff,verdiff:steps=9:prior") == ["verdiff", "verdiff:steps=9"]
+    assert registry.expand(METHODS, "verdiff:prior,verdiff,verdiff:steps=9:prior") == [
+        "verdiff",
+        "verdiff:steps=9",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,10 +78,12 @@ def test_wrong_names_say_what_is_right(group: str, spec: str, message: str) -> N
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("smp:arch=Unett", "no architecture 'Unett'; did you mean 'Unet'"),
-     ("smp:encoder=resnet35", "no encoder 'resnet35'; did you mean 'resnet"),
-     ("smp:encoder=tu-nothing", "no encoder 'tu-nothing'")],
-)  # fmt: skip
+    [
+        ("smp:arch=Unett", "no architecture 'Unett'; did you mean 'Unet'"),
+        ("smp:encoder=resnet35", "no encoder 'resnet35'; did you mean 'resnet"),
+        ("smp:encoder=tu-nothing", "no encoder 'tu-nothing'"),
+    ],
+)
 def test_smp_refuses_what_the_library_does_not_have(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         registry.method(spec)
@@ -111,7 +119,9 @@ def plugin(folder: Path, value: str = "line_plugin:Line", name: str = "line") ->
 
 
 def bench(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bench.cli", *words], env=env, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "bench.cli", *words], env=env, capture_output=True, text=True
+    )
 
 
 def test_an_installed_package_adds_a_method_without_an_edit(tmp_path: Path) -> None:
@@ -124,9 +134,23 @@ def test_an_installed_package_adds_a_method_without_an_edit(tmp_path: Path) -> N
 def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
     contract = Path(__file__).with_name("test_contract.py")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", str(contract), "-k", "line", "--no-header"],
-        env=plugin(tmp_path), cwd=contract.parents[1], capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            str(contract),
+            "-k",
+            "line",
+            "--no-header",
+        ],
+        env=plugin(tmp_path),
+        cwd=contract.parents[1],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
     cuda = torch.cuda.is_available()
     assert f"{14 if cuda else 13} passed, {1 if cuda else 2} skipped" in done.stdout

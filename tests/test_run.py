@@ -23,15 +23,23 @@ from tests.user import RESULTS, Bench, digests
 Make = Callable[..., Path]
 
 
-def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(bench: Bench, slices: Make) -> None:
+def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(
+    bench: Bench, slices: Make
+) -> None:
     data = slices()
     out = bench.run(data, "unet,fcn")
     assert "| U-Net |" in out
     assert "Certificates: all agree" in out
     folder = bench.cell()
     assert {p.name for p in folder.iterdir()} == {
-        "cell.json", "initial.json", "train.csv", "cases.csv", "predictions", "model.safetensors", "log.txt"
-    }  # fmt: skip
+        "cell.json",
+        "initial.json",
+        "train.csv",
+        "cases.csv",
+        "predictions",
+        "model.safetensors",
+        "log.txt",
+    }
     record = json.loads((folder / "cell.json").read_text())
     assert record["source"] == "real"
     assert record["spec"]["dataset"]["name"] == "mr"
@@ -57,7 +65,9 @@ def test_jobs_do_not_change_a_result(bench: Bench, slices: Make) -> None:
     bench.run(data, "unet,deeplabv3", "--jobs", "2", "--out", "two", "--report", "report-two")
     assert digests(bench.home / "one", *RESULTS) == digests(bench.home / "two", *RESULTS)
     reports = ("table1-*", "figure8-*")  # the ledger holds times
-    assert digests(bench.home / "report-one", *reports) == digests(bench.home / "report-two", *reports)
+    assert digests(bench.home / "report-one", *reports) == digests(
+        bench.home / "report-two", *reports
+    )
 
 
 def test_folds_and_seeds_are_axes(bench: Bench, slices: Make) -> None:
@@ -68,7 +78,9 @@ def test_folds_and_seeds_are_axes(bench: Bench, slices: Make) -> None:
     assert labels == [f"f{fold}of3-s{seed}" for fold in range(3) for seed in (35, 36)]
 
 
-def test_ones_own_split_and_a_share_of_patients_stand_apart(bench: Bench, slices: Make, tmp_path: Path) -> None:
+def test_ones_own_split_and_a_share_of_patients_stand_apart(
+    bench: Bench, slices: Make, tmp_path: Path
+) -> None:
     data = slices(patients=8)
     bench.run(data)
     written = next(bench.home.rglob("split.csv")).read_text()
@@ -79,7 +91,9 @@ def test_ones_own_split_and_a_share_of_patients_stand_apart(bench: Bench, slices
     out = bench.run(data, "unet", "--fraction", "0.5")
     assert "50 % of the training patients used" in out
     assert "3 MR" not in out
-    records = {path.parent.name: json.loads(path.read_text()) for path in bench.home.rglob("cell.json")}
+    records = {
+        path.parent.name: json.loads(path.read_text()) for path in bench.home.rglob("cell.json")
+    }
     own = next(name for name in records if "own" in name)
     assert sorted(records) == sorted(["f0-s35", "f0-s35-fraction0.5", own])
     whole, half = records["f0-s35"], records["f0-s35-fraction0.5"]
@@ -110,7 +124,9 @@ def test_phantoms_are_named_as_such_and_can_be_refused(bench: Bench) -> None:
     assert "PHANTOM data (simulated)" in out
     record = json.loads(next(bench.home.rglob("cell.json")).read_text())
     assert record["source"] == "phantom"
-    assert "--real-only" in bench("run", "--datasets", "xray", "--profile", "smoke", "--real-only", code=2)
+    assert "--real-only" in bench(
+        "run", "--datasets", "xray", "--profile", "smoke", "--real-only", code=2
+    )
 
 
 def test_a_dataset_named_twice_is_run_once(bench: Bench, slices: Make) -> None:
@@ -140,11 +156,23 @@ def test_an_edited_protocol_never_overwrites(bench: Bench, slices: Make, tmp_pat
     data = slices()
     text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     profile = tmp_path / "mine.toml"
-    words = ("run", "--methods", "unet", "--datasets", "mr", "--data", str(data), "--profile", str(profile))
+    words = (
+        "run",
+        "--methods",
+        "unet",
+        "--datasets",
+        "mr",
+        "--data",
+        str(data),
+        "--profile",
+        str(profile),
+    )
     profile.write_text(text)
     bench(*words)
     profile.write_text(text.replace("steps = 4", "steps = 5"))
-    assert "was made under another profile of the same name (its steps differ)" in bench(*words, code=2)
+    assert "was made under another profile of the same name (its steps differ)" in bench(
+        *words, code=2
+    )
 
 
 def _one_value(data: Path) -> None:
@@ -164,10 +192,19 @@ BAD = {
         ["--report", "/dev/null/report"],
         "cannot be written (Not a directory); choose another with --report",
     ),
-    "results in a file": (["--out", "/dev/null/results"], "results folder /dev/null/results cannot be written"),
-    "options for a phantom": (["--datasets", "mr,xray:good_central=on"], "is not there; give --data DIR"),
+    "results in a file": (
+        ["--out", "/dev/null/results"],
+        "results folder /dev/null/results cannot be written",
+    ),
+    "options for a phantom": (
+        ["--datasets", "mr,xray:good_central=on"],
+        "is not there; give --data DIR",
+    ),
     "no share": (["--fraction", "0"], "--fraction 0 is no share of patients"),
-    "no split file": (["--split", "/nowhere.csv"], "split file /nowhere.csv cannot be read (No such file"),
+    "no split file": (
+        ["--split", "/nowhere.csv"],
+        "split file /nowhere.csv cannot be read (No such file",
+    ),
     "too many folds": (["--folds", "50"], "6 patients cannot be split: expected at least 50"),
 }
 
@@ -220,14 +257,24 @@ def test_a_diffusion_leaves_its_prior_its_spread_and_its_stages(bench: Bench, sl
         assert spread.mean() == pytest.approx(row.spread, abs=1e-5)
         assert 0 < spread.max() <= 0.5
     names = list(np.load(cell / "stages.npz"))
-    assert names == ["image", "prior", "x at t = 1000", "x at t = 500", "mean", "spread", "reference"]
+    assert names == [
+        "image",
+        "prior",
+        "x at t = 1000",
+        "x at t = 500",
+        "mean",
+        "spread",
+        "reference",
+    ]
     with Image.open(next(bench.home.rglob("stages-mr@real-*-verdiff.png"))) as picture:
         assert min(picture.size) > 300
     numbers = pd.read_csv(bench.home / "reports" / "smoke" / "table1-real.csv").set_index("method")
     assert numbers.dice_mean["verdiff:prior"] == pytest.approx(priors.dice.mean())
 
 
-def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(bench: Bench, slices: Make) -> None:
+def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(
+    bench: Bench, slices: Make
+) -> None:
     data = slices()
     out = bench.run(data, "unet,nnunet:recipe=native,sam:prompt=box")
     assert "| nnU-Net (recipe=native) [trained on data of its own making] |" in out
@@ -235,13 +282,22 @@ def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(b
     assert "every method but nnunet:recipe=native was given the same augmented data" in out
     own = bench.cell("nnunet,recipe=native")
     record = json.loads((own / "cell.json").read_text())
-    assert (record["own_training"], record["certificate"]["heads"], record["training"]["steps"]) == (True, [], 4)
+    assert (
+        record["own_training"],
+        record["certificate"]["heads"],
+        record["training"]["steps"],
+    ) == (True, [], 4)
     assert record["network"]["configurations"]["2d"]["patch_size"]  # nnU-Net's plans are kept
     assert not (own / "own").exists()  # what its trainer wrote is gone
-    cells = {name: json.loads((bench.cell(name) / "cell.json").read_text()) for name in ("unet", "sam,prompt=box")}
+    cells = {
+        name: json.loads((bench.cell(name) / "cell.json").read_text())
+        for name in ("unet", "sam,prompt=box")
+    }
     assert cells["sam,prompt=box"]["oracle"]
     assert (cells["unet"]["idle_parameters"], record["idle_parameters"] > 0) == (0, True)
-    assert cells["sam,prompt=box"]["idle_parameters"] > 100  # the embeddings of points and masks, and the IoU head
+    assert (
+        cells["sam,prompt=box"]["idle_parameters"] > 100
+    )  # the embeddings of points and masks, and the IoU head
     grid = cells["unet"]["grid"]
     unet = registry.method("unet", "tiny").build(Task("mr", (tuple(grid),), 2, 4))
     counted: list[int] = []
@@ -255,7 +311,10 @@ def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(b
     assert rows["sam:prompt=box"]["prompt"] != "none"
     shown = bench("methods", "--table")
     assert "U-Net differs from its source: 4 channels at the first level (2015: 64)" in shown
-    assert "nnunet:recipe=native had ensembling: 4 mirrored views; augmentation: nnU-Net's own" in shown
+    assert (
+        "nnunet:recipe=native had ensembling: 4 mirrored views; augmentation: nnU-Net's own"
+        in shown
+    )
 
 
 def _multiply_adds(layer: torch.nn.Module, into: torch.Tensor, out: torch.Tensor) -> int:
@@ -303,7 +362,17 @@ def test_table_2_compiles_as_it_is_and_inside_a_paper(bench: Bench, slices: Make
     compiler = shutil.which("pdflatex")
     if not compiler:
         pytest.skip("no LaTeX compiler is installed")
-    bench("ablate", "--dataset", "mr", "--data", str(slices()), "--profile", "smoke", "--factors", "nsa")
+    bench(
+        "ablate",
+        "--dataset",
+        "mr",
+        "--data",
+        str(slices()),
+        "--profile",
+        "smoke",
+        "--factors",
+        "nsa",
+    )
     path = next(bench.home.rglob("table2-*.tex"))
     if how == "input":
         paper = path.with_name("paper.tex")
@@ -312,21 +381,49 @@ def test_table_2_compiles_as_it_is_and_inside_a_paper(bench: Bench, slices: Make
             f"\\documentclass{{article}}{packages}\\begin{{document}}Before.\\input{{{path.name}}}After.\\end{{document}}"
         )
         path = paper
-    done = subprocess.run([compiler, "-interaction=nonstopmode", "-halt-on-error", path.name], cwd=path.parent,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [compiler, "-interaction=nonstopmode", "-halt-on-error", path.name],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_an_ablation_with_a_failed_arm_says_so_and_keeps_the_rest(bench: Bench, slices: Make) -> None:
-    out = bench("ablate", "--dataset", "mr", "--data", str(slices()), "--profile", "smoke", "--method",
-                "faulty:how=raise", "--factors", "calm", code=1)  # fmt: skip
+def test_an_ablation_with_a_failed_arm_says_so_and_keeps_the_rest(
+    bench: Bench, slices: Make
+) -> None:
+    out = bench(
+        "ablate",
+        "--dataset",
+        "mr",
+        "--data",
+        str(slices()),
+        "--profile",
+        "smoke",
+        "--method",
+        "faulty:how=raise",
+        "--factors",
+        "calm",
+        code=1,
+    )
     assert "No table 2 for mr: no result of faulty" in out
 
 
 def test_data_list_and_preview(bench: Bench, slices: Make) -> None:
     data = slices()
     rows = json.loads(
-        bench("data", "list", "--datasets", "mr,xray", "--data", str(data), "--profile", "smoke", "--json")
+        bench(
+            "data",
+            "list",
+            "--datasets",
+            "mr,xray",
+            "--data",
+            str(data),
+            "--profile",
+            "smoke",
+            "--json",
+        )
     )
     told = [(row["name"], row["source"], row["patients"], row["cases"]) for row in rows]
     assert told == [("mr", "real", 6, 12), ("xray", "phantom", 5, 5)]
@@ -335,7 +432,9 @@ def test_data_list_and_preview(bench: Bench, slices: Make) -> None:
         assert min(sheet.size) > 300
 
 
-def test_data_prepare_and_check_tell_what_was_read_and_what_is_odd(bench: Bench, slices: Make) -> None:
+def test_data_prepare_and_check_tell_what_was_read_and_what_is_odd(
+    bench: Bench, slices: Make
+) -> None:
     data = slices()
     (data / "mr" / "labels" / "3_0.png").unlink()
     out = bench("data", "prepare", "mr", "--from", str(data / "mr"))
@@ -351,7 +450,9 @@ def test_data_prepare_and_check_tell_what_was_read_and_what_is_odd(bench: Bench,
     told = bench("data", "check", "--datasets", "mr", "--data", str(data), "--json", code=1)
     rows, _ = json.JSONDecoder().raw_decode(told)
     assert [row["kind"] for row in rows if row["grave"]] == ["identical"]
-    assert "--from nowhere is not there" in bench("data", "prepare", "mr", "--from", "nowhere", code=2)
+    assert "--from nowhere is not there" in bench(
+        "data", "prepare", "mr", "--from", "nowhere", code=2
+    )
 
 
 def test_doctor_and_methods_tell(bench: Bench) -> None:

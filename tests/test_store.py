@@ -24,7 +24,10 @@ def cell(method: str) -> Cell:
 def store(tmp_path: Path) -> Store:
     """Return a store with one cell in each state but running."""
     store = Store(tmp_path)
-    cells = {state: cell(f"unet:width={n}") for n, state in enumerate(("done", "failed", "stopped", "waiting"), 1)}
+    cells = {
+        state: cell(f"unet:width={n}")
+        for n, state in enumerate(("done", "failed", "stopped", "waiting"), 1)
+    }
     store.remember(PROFILE, list(cells.values()))
     store.folder(cells["done"]).mkdir(parents=True)
     (store.folder(cells["done"]) / "cell.json").write_text("{}")
@@ -32,7 +35,10 @@ def store(tmp_path: Path) -> Store:
         pass
     store.fail(cells["failed"], "Traceback\nValueError: no such luck\n")
     with store.at_work(cells["stopped"]):
-        store.note(cells["stopped"], {"phase": "train", "step": 3, "steps": 9, "seconds": 1.5, "loss": 0.25})
+        store.note(
+            cells["stopped"],
+            {"phase": "train", "step": 3, "steps": 9, "seconds": 1.5, "loss": 0.25},
+        )
     return store
 
 
@@ -48,13 +54,22 @@ def test_every_planned_cell_has_its_state(store: Store) -> None:
 def test_who_holds_the_lease_is_running(store: Store) -> None:
     with store.at_work(cell("unet:width=3")):
         assert store.places(PROFILE.name)[2].state == "running"
-        text = CliRunner().invoke(app, ["status", "--out", str(store.root)]).output.replace("\n", "")
-        assert "running  mr@phantom-abcdef01/unet:width=3/f0-s35  train 3/9, loss 0.25, at most 0:0" in text
+        text = (
+            CliRunner().invoke(app, ["status", "--out", str(store.root)]).output.replace("\n", "")
+        )
+        assert (
+            "running  mr@phantom-abcdef01/unet:width=3/f0-s35  train 3/9, loss 0.25, at most 0:0"
+            in text
+        )
     assert store.places(PROFILE.name)[2].state == "stopped"
 
 
 def test_a_cell_that_somebody_holds_or_has_finished_is_not_taken(store: Store) -> None:
-    with store.at_work(cell("unet:width=3")), pytest.raises(BusyError), store.at_work(cell("unet:width=3")):
+    with (
+        store.at_work(cell("unet:width=3")),
+        pytest.raises(BusyError),
+        store.at_work(cell("unet:width=3")),
+    ):
         pass
     with pytest.raises(BusyError), store.at_work(cell("unet:width=1")):
         pass
@@ -63,20 +78,31 @@ def test_a_cell_that_somebody_holds_or_has_finished_is_not_taken(store: Store) -
 
 def test_cells_from_before_there_were_plans_are_seen(store: Store) -> None:
     (store.root / PROFILE.name / "plan.txt").unlink()
-    assert sorted(place.state for place in store.places(PROFILE.name)) == ["done", "failed", "stopped"]
+    assert sorted(place.state for place in store.places(PROFILE.name)) == [
+        "done",
+        "failed",
+        "stopped",
+    ]
 
 
 def test_the_plan_grows_and_forgets_nothing(store: Store) -> None:
     store.remember(PROFILE, [cell("fcn"), cell("unet:width=1")])
-    assert [place.method for place in store.places(PROFILE.name)] == [f"unet:width={n}" for n in (1, 2, 3, 4)] + ["fcn"]
+    assert [place.method for place in store.places(PROFILE.name)] == [
+        f"unet:width={n}" for n in (1, 2, 3, 4)
+    ] + ["fcn"]
 
 
 def test_status_says_it_in_a_table_and_as_json(store: Store) -> None:
     done = CliRunner().invoke(app, ["status", "--out", str(store.root)])
     assert done.exit_code == 0
     assert "4 cells: 1 done, 1 failed, 1 stopped, 1 waiting" in done.output
-    assert "failed   mr@phantom-abcdef01/unet:width=2/f0-s35: ValueError: no such luck" in done.output.replace("\n", "")
-    found = json.loads(CliRunner().invoke(app, ["status", "--out", str(store.root), "--json"]).output)
+    assert (
+        "failed   mr@phantom-abcdef01/unet:width=2/f0-s35: ValueError: no such luck"
+        in done.output.replace("\n", "")
+    )
+    found = json.loads(
+        CliRunner().invoke(app, ["status", "--out", str(store.root), "--json"]).output
+    )
     assert [row["state"] for row in found] == ["done", "failed", "stopped", "waiting"]
 
 

@@ -26,7 +26,17 @@ def until(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 def words(data: Path, profile: Path | str, methods: str = "unet") -> tuple[str, ...]:
-    return ("run", "--methods", methods, "--datasets", "mr", "--data", str(data), "--profile", str(profile))
+    return (
+        "run",
+        "--methods",
+        methods,
+        "--datasets",
+        "mr",
+        "--data",
+        str(data),
+        "--profile",
+        str(profile),
+    )
 
 
 @pytest.mark.parametrize("killed", ["launcher and cells", "launcher alone"])
@@ -46,7 +56,9 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.chaos
-def test_twenty_kills_at_random_moments_leave_the_same_bytes(bench: Bench, slices: Make, tmp_path: Path) -> None:
+def test_twenty_kills_at_random_moments_leave_the_same_bytes(
+    bench: Bench, slices: Make, tmp_path: Path
+) -> None:
     """Each kill meets the launcher, a cell, or both, at any moment between the start and the end."""
     dice = random.Random(35)
     run = (*words(slices(), long_profile(tmp_path, 150), "unet,fcn"), "--folds", "3", "--jobs", "2")
@@ -66,7 +78,9 @@ def test_twenty_kills_at_random_moments_leave_the_same_bytes(bench: Bench, slice
     bench(*again)
     assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
     tables = ("table1-*", "figure8-*")
-    assert digests(bench.home / "report-whole", *tables) == digests(bench.home / "report-killed", *tables)
+    assert digests(bench.home / "report-whole", *tables) == digests(
+        bench.home / "report-killed", *tables
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -143,13 +157,23 @@ def test_a_device_without_room_for_a_batch_trains_it_in_parts(bench: Bench, slic
 
 
 def test_two_runs_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -> None:
-    run = (*words(slices(), long_profile(tmp_path, 60), "unet,fcn"), "--folds", "3", "--jobs", "1", "--out", "shared")
+    run = (
+        *words(slices(), long_profile(tmp_path, 60), "unet,fcn"),
+        "--folds",
+        "3",
+        "--jobs",
+        "1",
+        "--out",
+        "shared",
+    )
     first, second = (bench.start(*run, "--report", name) for name in ("report-1", "report-2"))
     told = [process.communicate(timeout=300)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], told
     logs = [path.read_text() for path in (bench.home / "shared").rglob("log.txt")]
     assert len(logs) == 6
-    assert digests(bench.home / "report-1", "table1-*") == digests(bench.home / "report-2", "table1-*")
+    assert digests(bench.home / "report-1", "table1-*") == digests(
+        bench.home / "report-2", "table1-*"
+    )
     began = [line for text in told for line in text.splitlines() if line.startswith("done")]
     assert len(began) == 12  # each of the runs tells of every cell, whoever ran it
     assert not list((bench.home / "shared").rglob("lease-*"))
@@ -160,14 +184,18 @@ def small_disk(tmp_path: Path) -> Path:
     """Return a folder on a disk of its own with room for 3 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True
+    )
     if made.returncode:
         pytest.skip("a small disk can be mounted by root alone")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_costs_the_cell_and_says_so(bench: Bench, slices: Make, small_disk: Path) -> None:
+def test_a_full_disk_costs_the_cell_and_says_so(
+    bench: Bench, slices: Make, small_disk: Path
+) -> None:
     out = bench.run(slices(), "unet:width=40", "--out", str(small_disk), code=1)
     assert "No space left on device" in out
     assert "Traceback" not in out
@@ -175,7 +203,9 @@ def test_a_full_disk_costs_the_cell_and_says_so(bench: Bench, slices: Make, smal
     assert not list(small_disk.rglob("cell.json"))
 
 
-def test_a_disk_that_cannot_be_written_is_one_line(bench: Bench, slices: Make, small_disk: Path) -> None:
+def test_a_disk_that_cannot_be_written_is_one_line(
+    bench: Bench, slices: Make, small_disk: Path
+) -> None:
     data = slices()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     out = bench.run(data, "unet", "--out", str(small_disk / "results"), code=2)
@@ -183,7 +213,9 @@ def test_a_disk_that_cannot_be_written_is_one_line(bench: Bench, slices: Make, s
 
 
 @pytest.mark.parametrize(("number", "age"), [(1, "an older"), (999, "a newer")])
-def test_results_of_another_format_are_left_alone(bench: Bench, slices: Make, number: int, age: str) -> None:
+def test_results_of_another_format_are_left_alone(
+    bench: Bench, slices: Make, number: int, age: str
+) -> None:
     data = slices()
     bench.run(data)
     path = bench.home / "results" / "smoke" / "profile.json"
@@ -199,7 +231,9 @@ def test_results_of_another_format_are_left_alone(bench: Bench, slices: Make, nu
     )
 
 
-def test_a_clock_that_goes_backwards_changes_nothing(bench: Bench, slices: Make, tmp_path: Path) -> None:
+def test_a_clock_that_goes_backwards_changes_nothing(
+    bench: Bench, slices: Make, tmp_path: Path
+) -> None:
     run = words(slices(), long_profile(tmp_path))
     bench(*run, "--out", "whole")
     process = bench.start(*run, "--out", "killed")
@@ -216,13 +250,33 @@ def test_a_clock_that_goes_backwards_changes_nothing(bench: Bench, slices: Make,
 
 def test_two_machines_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -> None:
     """The second has a host name and process numbers of its own, so that neither can look at the other's processes."""
-    apart = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname other && exec "$@"', "sh"]
+    apart = [
+        "unshare",
+        "--uts",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "sh",
+        "-c",
+        'hostname other && exec "$@"',
+        "sh",
+    ]
     if subprocess.run([*apart, "true"], capture_output=True).returncode:
         pytest.skip("a host name of its own can be made by root alone")
-    run = (*words(slices(), long_profile(tmp_path, 60), "unet,fcn"), "--folds", "3", "--jobs", "1", "--out", "shared")
+    run = (
+        *words(slices(), long_profile(tmp_path, 60), "unet,fcn"),
+        "--folds",
+        "3",
+        "--jobs",
+        "1",
+        "--out",
+        "shared",
+    )
     first = bench.start(*run, "--report", "report-1")
     second = bench.start(*run, "--report", "report-2", before=apart)
     told = [process.communicate(timeout=300)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], told
     assert len(list((bench.home / "shared").rglob("cell.json"))) == 6
-    assert digests(bench.home / "report-1", "table1-*") == digests(bench.home / "report-2", "table1-*")
+    assert digests(bench.home / "report-1", "table1-*") == digests(
+        bench.home / "report-2", "table1-*"
+    )

@@ -18,14 +18,19 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def tensorboard() -> None:
-    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install 'verdiff-bench[tensorboard]'")
+    pytest.importorskip(
+        "tensorboard",
+        reason="TensorBoard is not installed: pip install 'verdiff-bench[tensorboard]'",
+    )
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder)).Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {
+        tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
 
 
 @pytest.mark.usefixtures("tensorboard")
@@ -34,13 +39,21 @@ def test_tensorboard_has_what_the_cell_has(bench: Bench, slices: Make) -> None:
     assert "Tracking failed" not in out
     cell = bench.cell()
     shown = scalars(
-        bench.home / "results" / "tensorboard" / "smoke" / cell.relative_to(bench.home / "results" / "smoke")
+        bench.home
+        / "results"
+        / "tensorboard"
+        / "smoke"
+        / cell.relative_to(bench.home / "results" / "smoke")
     )
     rows = pd.read_csv(cell / "train.csv")
     assert [step for step, _ in shown["validation_loss"]] == list(rows.step)
-    assert [value for _, value in shown["training_loss"]] == pytest.approx(list(rows.training_loss), rel=1e-5)
+    assert [value for _, value in shown["training_loss"]] == pytest.approx(
+        list(rows.training_loss), rel=1e-5
+    )
     cases = pd.read_csv(cell / "cases.csv")
-    assert shown["test/dice"][0][1] == pytest.approx(cases.groupby("patient").dice.mean().mean(), rel=1e-5)
+    assert shown["test/dice"][0][1] == pytest.approx(
+        cases.groupby("patient").dice.mean().mean(), rel=1e-5
+    )
     assert "2 cells: 2 done" in bench("status")
 
 
@@ -48,7 +61,9 @@ def test_tensorboard_has_what_the_cell_has(bench: Bench, slices: Make) -> None:
 def test_results_can_be_sent_afterwards_and_again(bench: Bench, slices: Make) -> None:
     bench.run(slices())
     for _ in range(2):
-        assert "1 finished cells of the profile 'smoke' are sent whole" in bench("track", "--tensorboard")
+        assert "1 finished cells of the profile 'smoke' are sent whole" in bench(
+            "track", "--tensorboard"
+        )
     shown = scalars(next((bench.home / "results" / "tensorboard").rglob("f0-s35")))
     assert [step for step, _ in shown["validation_loss"]] == [2, 4]
 
@@ -60,7 +75,9 @@ def test_a_failing_tracker_harms_nothing(
     data = slices()
     bench.run(data, "unet", "--out", "plain")
     if failing == "server":
-        pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'verdiff-bench[mlflow]'")
+        pytest.importorskip(
+            "mlflow", reason="MLflow is not installed: pip install 'verdiff-bench[mlflow]'"
+        )
         words = ("--mlflow", "http://127.0.0.1:9")
     else:
         words = ("--tensorboard",)
@@ -72,13 +89,17 @@ def test_a_failing_tracker_harms_nothing(
         monkeypatch.setattr("bench.launch.base.local.preload", lambda modules=(): None)
     out = bench.run(data, "unet", "--out", "tracked", *words)
     assert out.count("Tracking failed (") == 1
-    assert "the results are whole. To send them: bench track --out tracked --profile smoke --" in out
+    assert (
+        "the results are whole. To send them: bench track --out tracked --profile smoke --" in out
+    )
     assert "Traceback" not in out
     assert digests(bench.home / "plain", *RESULTS) == digests(bench.home / "tracked", *RESULTS)
 
 
 def test_mlflow_has_a_run_a_cell_and_no_step_twice(bench: Bench, slices: Make) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'verdiff-bench[mlflow]'")
+    mlflow = pytest.importorskip(
+        "mlflow", reason="MLflow is not installed: pip install 'verdiff-bench[mlflow]'"
+    )
     uri = f"sqlite:///{bench.home}/mlflow.db"
     out = bench.run(slices(), "unet", "--mlflow", uri)
     assert "Tracking failed" not in out
@@ -90,15 +111,24 @@ def test_mlflow_has_a_run_a_cell_and_no_step_twice(bench: Bench, slices: Make) -
     assert run.data.tags["hash"] == record["hash"]
     assert run.data.params["method"] == "unet"
     assert run.info.status == "FINISHED"
-    assert [each.step for each in client.get_metric_history(run.info.run_id, "validation_loss")] == [2, 4]
+    assert [
+        each.step for each in client.get_metric_history(run.info.run_id, "validation_loss")
+    ] == [2, 4]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("--mlflow", "nonsense"), "expected http(s)://HOST:PORT"), (("--mlflow", "ftp://x"), "expected http(s)://")],
+    [
+        (("--mlflow", "nonsense"), "expected http(s)://HOST:PORT"),
+        (("--mlflow", "ftp://x"), "expected http(s)://"),
+    ],
 )
-def test_wrong_addresses_are_one_line(bench: Bench, slices: Make, words: tuple[str, ...], message: str) -> None:
-    pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'verdiff-bench[mlflow]'")
+def test_wrong_addresses_are_one_line(
+    bench: Bench, slices: Make, words: tuple[str, ...], message: str
+) -> None:
+    pytest.importorskip(
+        "mlflow", reason="MLflow is not installed: pip install 'verdiff-bench[mlflow]'"
+    )
     assert message in bench.run(slices(), "unet", *words, code=2)
 
 
@@ -117,6 +147,9 @@ def test_nothing_to_send_to_is_wrong_use(bench: Bench) -> None:
 
 
 def test_the_tracker_alone_loads_what_it_needs() -> None:
-    code = "import sys, bench.track; print(*sorted({'torch', 'mlflow', 'tensorboard'} & set(sys.modules)))"
+    code = (
+        "import sys, bench.track; print(*sorted({'torch', 'mlflow', 'tensorboard'} &"
+        " set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

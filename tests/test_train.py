@@ -10,10 +10,19 @@ from torch import Tensor, nn
 
 from bench.data.stream import Stream
 from bench.engine import checkpoint
-from bench.engine.train import Beat, Interrupted, Trainee, derive, generator, train, validation_loss
+from bench.engine.train import (
+    Beat,
+    Interrupted,
+    Progress,
+    Trainee,
+    derive,
+    generator,
+    train,
+    validation_loss,
+)
 from bench.spec import registry
 from bench.spec.config import Profile, load_profile
-from bench.spec.method import Method, Task
+from bench.spec.method import Method, Report, Task
 from tests.data.test_stream import dataset
 
 DATA = dataset()
@@ -29,7 +38,11 @@ class Small(Method):
 
     def build(self, task: Task) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(0.3), nn.Conv2d(6, 1, 1)
+            nn.Conv2d(1, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Dropout2d(0.3),
+            nn.Conv2d(6, 1, 1),
         )
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
@@ -38,7 +51,9 @@ class Small(Method):
 
 
 def profile(**changes: object) -> Profile:
-    return replace(load_profile("smoke"), **{"steps": 24, "validate_every": 6, "patience": 9, **changes})
+    return replace(
+        load_profile("smoke"), **{"steps": 24, "validate_every": 6, "patience": 9, **changes}
+    )
 
 
 def trainee(method: Method | None = None, **changes: object) -> Trainee:
@@ -47,15 +62,25 @@ def trainee(method: Method | None = None, **changes: object) -> Trainee:
     return Trainee(chosen, chosen.build(task), task, profile(**changes), 35, torch.device("cpu"))
 
 
-def fit(work: Path, subject: Trainee, report=lambda status: None):  # noqa: ANN001, ANN201
+def fit(
+    work: Path, subject: Trainee, report: Report = lambda status: None
+) -> tuple[Progress, dict[str, torch.Tensor]]:
     work.mkdir(exist_ok=True)
     stream = Stream(DATA, range(5), GRID, 35, 2)
-    progress = train(subject, stream, lambda beat: validation_loss(subject, DATA, [5, 6], GRID, beat), work, report)
+    progress = train(
+        subject,
+        stream,
+        lambda beat: validation_loss(subject, DATA, [5, 6], GRID, beat),
+        work,
+        report,
+    )
     return progress, {k: v.clone() for k, v in subject.net.state_dict().items()}
 
 
 @pytest.mark.parametrize("name", ["verdiff", "medsegdiff", "nnunet", "sam", "swin_unet"])
-def test_an_interrupted_method_ends_bit_identical(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_method_ends_bit_identical(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also with an average of weights that is no optimiser's business, and with a schedule of the method's own."""
     method = registry.method(name, "tiny")
     _, weights = fit(tmp_path / "whole", trainee(method, steps=12, validate_every=4))
@@ -76,7 +101,9 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("at", [1, 6, 7, 13, 23])
-def test_an_interrupted_training_ends_bit_identical(tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_training_ends_bit_identical(
+    tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, weights = fit(tmp_path / "whole", trainee())
     monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0 if at % 2 else 1e9)
 
@@ -95,7 +122,9 @@ def test_an_interrupted_training_ends_bit_identical(tmp_path: Path, at: int, mon
 
 
 @pytest.mark.parametrize(("at", "validated"), [(5, 0), (6, 0), (6, 1), (24, 1)])
-def test_who_is_told_to_stop_writes_a_checkpoint_of_that_step(tmp_path: Path, at: int, validated: int) -> None:
+def test_who_is_told_to_stop_writes_a_checkpoint_of_that_step(
+    tmp_path: Path, at: int, validated: int
+) -> None:
     """Also in the middle of a validation, which is made up for."""
     whole, weights = fit(tmp_path / "whole", trainee())
 
@@ -146,12 +175,16 @@ def test_parts_are_kept_by_the_checkpoint(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(KilledError):
         fit(tmp_path, trainee(), kill)
     with pytest.raises(KilledError):  # the device had too little memory for step 8
-        fit(tmp_path, replace(trainee(), parts=2), lambda status: kill({"step": status["step"] - 2}))
+        fit(
+            tmp_path, replace(trainee(), parts=2), lambda status: kill({"step": status["step"] - 2})
+        )
     progress, _ = fit(tmp_path, trainee())
     assert progress.parts == [[7, 2]]
 
 
-def test_a_kill_while_a_checkpoint_is_written_keeps_the_one_before(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+def test_a_kill_while_a_checkpoint_is_written_keeps_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, weights = fit(tmp_path / "whole", trainee())
     real = torch.save
     calls = []
@@ -190,12 +223,15 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 def test_a_checkpoint_of_another_network_is_named_with_the_remedy(tmp_path: Path) -> None:
     checkpoint.write(tmp_path, 3, {"progress": {}, "weights": {}, "optimiser": {}, "best": {}})
     with pytest.raises(
-        RuntimeError, match=r"checkpoint-00000003-\w+\.pt is of another training (?s:.*) remove it and run"
+        RuntimeError,
+        match=r"checkpoint-00000003-\w+\.pt is of another training (?s:.*) remove it and run",
     ):
         fit(tmp_path, trainee())
 
 
-def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_best(tmp_path: Path) -> None:
+def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_best(
+    tmp_path: Path,
+) -> None:
     subject = trainee(steps=100, validate_every=5, patience=3)
     losses = iter([5.0, 3.0, 4.0, 3.5, 3.0, 1.0])
     stream = Stream(DATA, range(5), GRID, 35, 2)
@@ -216,7 +252,9 @@ def test_a_training_that_had_stopped_is_not_continued(tmp_path: Path) -> None:
     rising = iter(range(1, 100))
     for _ in range(2):
         subject = trainee(steps=100, validate_every=4, patience=2)
-        progress = train(subject, Stream(DATA, range(5), GRID, 35, 2), lambda _: float(next(rising)), tmp_path)
+        progress = train(
+            subject, Stream(DATA, range(5), GRID, 35, 2), lambda _: float(next(rising)), tmp_path
+        )
         assert (progress.step, progress.best_step) == (12, 4)
     assert next(rising) == 4
 
@@ -234,12 +272,17 @@ class Broken(Small):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_rate(tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"is nan at step 4; learning rate 0\.001, .* checkpoint: none yet"):
+    with pytest.raises(
+        FloatingPointError, match=r"is nan at step 4; learning rate 0\.001, .* checkpoint: none yet"
+    ):
         fit(tmp_path, trainee(Broken()))
 
 
 def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"at step 4; .* best validation at step 2, .* step 2 in .*checkpoint"):
+    with pytest.raises(
+        FloatingPointError,
+        match=r"at step 4; .* best validation at step 2, .* step 2 in .*checkpoint",
+    ):
         fit(tmp_path, trainee(Broken(5), validate_every=2))
     assert checkpoint.read(next(checkpoint.newest(tmp_path)))["progress"]["step"] == 2
 
@@ -254,6 +297,8 @@ def test_validation_is_comparable_between_steps() -> None:
 
 def test_addresses_give_unrelated_generators() -> None:
     cpu = torch.device("cpu")
-    draws = {tuple(torch.rand(2, generator=generator(cpu, 35, "step", i)).tolist()) for i in range(100)}
+    draws = {
+        tuple(torch.rand(2, generator=generator(cpu, 35, "step", i)).tolist()) for i in range(100)
+    }
     assert len(draws) == 100
     assert derive(35, "step", 1) != derive(351, "step", "")

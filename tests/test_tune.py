@@ -28,19 +28,36 @@ Make = Callable[..., Path]
 
 
 def tune(bench: Bench, data: Path, methods: str, trials: int, *words: str, code: int = 0) -> str:
-    return bench("tune", "--methods", methods, "--datasets", "mr", "--data", str(data), "--profile", "smoke",
-                 "--trials", str(trials), *words, code=code)  # fmt: skip
+    return bench(
+        "tune",
+        "--methods",
+        methods,
+        "--datasets",
+        "mr",
+        "--data",
+        str(data),
+        "--profile",
+        "smoke",
+        "--trials",
+        str(trials),
+        *words,
+        code=code,
+    )
 
 
 def studies(bench: Bench) -> dict[str, optuna.Study]:
     """Return the studies by method and fold."""
     storage = f"sqlite:///{next(bench.home.rglob('tuning.db'))}"
     names = optuna.get_all_study_names(storage)
-    return {"/".join(n.split("/")[2:]): optuna.load_study(study_name=n, storage=storage) for n in names}
+    return {
+        "/".join(n.split("/")[2:]): optuna.load_study(study_name=n, storage=storage) for n in names
+    }
 
 
 def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return [t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED") or "why" in t.user_attrs]
+    return [
+        t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED") or "why" in t.user_attrs
+    ]
 
 
 @pytest.mark.parametrize("name", registry.names(registry.METHODS))
@@ -66,7 +83,9 @@ def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slic
     assert sorted(found) == ["nnunet/f0", "unet/f0"]
     assert [len(ended(study)) for study in found.values()] == [3, 3]
     first = found["unet/f0"].trials[0]
-    assert first.params["lr"] == pytest.approx(1e-3)  # the profile's: tuning is never worse by chance
+    assert first.params["lr"] == pytest.approx(
+        1e-3
+    )  # the profile's: tuning is never worse by chance
     assert "0 trials to run" in tune(bench, data, "unet,nnunet", 3)
     assert len(list((bench.home / "reports").rglob("history.png"))) == 2
     bench.run(data, "unet,nnunet")
@@ -76,9 +95,19 @@ def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slic
     record = json.loads((bench.cell("unet,tuned=on") / "cell.json").read_text())
     best = found["unet/f0"].best_trial
     assert record["spec"]["options"]["lr"] == best.params["lr"]
-    assert record["spec"]["tuning"] == {"trials": 3, "steps": 4, "values": best.params, "dice": best.value}
+    assert record["spec"]["tuning"] == {
+        "trials": 3,
+        "steps": 4,
+        "values": best.params,
+        "dice": best.value,
+    }
     ledger = pd.read_csv(next((bench.home / "reports").rglob("ledger-real.csv"))).set_index("title")
-    assert ledger.trials.to_dict() == {"U-Net": 0, "nnU-Net": 0, "U-Net (tuned=on)": 3, "nnU-Net (tuned=on)": 3}
+    assert ledger.trials.to_dict() == {
+        "U-Net": 0,
+        "nnU-Net": 0,
+        "U-Net (tuned=on)": 3,
+        "nnU-Net (tuned=on)": 3,
+    }
 
 
 def test_methods_with_unequal_trials_are_refused(bench: Bench, slices: Make) -> None:
@@ -105,14 +134,21 @@ def test_the_test_split_is_not_read(bench: Bench, slices: Make) -> None:
             with pytest.raises(PermissionError, match="is sealed"):
                 read(index)
     assert np.array_equal(
-        closed.image(split.indexes(dataset, "train")[0]), dataset.image(split.indexes(dataset, "train")[0])
+        closed.image(split.indexes(dataset, "train")[0]),
+        dataset.image(split.indexes(dataset, "train")[0]),
     )
     before = [(t.params, t.value) for t in studies(bench)["unet/f0"].trials]
-    images, masks = (np.memmap(folder / name, kind, "r+") for name, kind in (("images.u16", "u2"), ("masks.u8", "u1")))
+    images, masks = (
+        np.memmap(folder / name, kind, "r+")
+        for name, kind in (("images.u16", "u2"), ("masks.u8", "u1"))
+    )
     for index in tests:
         case, start = dataset.cases[index], dataset.starts[index]
         place = slice(start, start + case.height * case.width)
-        images[place], masks[place] = np.random.default_rng(1).integers(0, 65535, place.stop - place.start), 1
+        images[place], masks[place] = (
+            np.random.default_rng(1).integers(0, 65535, place.stop - place.start),
+            1,
+        )
     images.flush(), masks.flush()
     (bench.home / "one").rename(bench.home / "before")
     tune(bench, data, "unet", 3, "--jobs", "1", "--out", "two")
@@ -148,8 +184,21 @@ def test_a_worker_that_is_killed_costs_one_trial(
 ) -> None:
     monkeypatch.setattr("bench.tuning.study.BEAT_SECONDS", 1)
     data, profile = slices(), long_profile(tmp_path, 60)
-    words = ("tune", "--methods", "unet", "--datasets", "mr", "--data", str(data), "--profile", str(profile),
-             "--trials", "2", "--jobs", "1")  # fmt: skip
+    words = (
+        "tune",
+        "--methods",
+        "unet",
+        "--datasets",
+        "mr",
+        "--data",
+        str(data),
+        "--profile",
+        str(profile),
+        "--trials",
+        "2",
+        "--jobs",
+        "1",
+    )
     process = bench.start(*words)
     until(lambda: _running(bench))
     for pid in [*children(process.pid), process.pid]:
@@ -164,7 +213,9 @@ def test_a_worker_that_is_killed_costs_one_trial(
 
 
 def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> None:
-    study = optuna.create_study(storage=connect(f"sqlite:///{tmp_path}/tuning.db"), direction="maximize")
+    study = optuna.create_study(
+        storage=connect(f"sqlite:///{tmp_path}/tuning.db"), direction="maximize"
+    )
     orphan, begun = study.ask(), study.ask()
     claim(study, begun, 5)
     since: dict[int, float] = {}
@@ -180,15 +231,30 @@ def _running(bench: Bench) -> bool:
     for path in bench.home.rglob("tuning.db"):
         try:
             with sqlite3.connect(path) as database:
-                return bool(database.execute("select 1 from trials where state = 'RUNNING'").fetchall())
+                return bool(
+                    database.execute("select 1 from trials where state = 'RUNNING'").fetchall()
+                )
         except sqlite3.OperationalError:
             return False
     return False
 
 
 def test_ctrl_c_stops_in_a_line_and_goes_on(bench: Bench, slices: Make, tmp_path: Path) -> None:
-    words = ("tune", "--methods", "unet", "--datasets", "mr", "--data", str(slices()), "--profile",
-             str(long_profile(tmp_path, 3000)), "--trials", "2", "--jobs", "1")  # fmt: skip
+    words = (
+        "tune",
+        "--methods",
+        "unet",
+        "--datasets",
+        "mr",
+        "--data",
+        str(slices()),
+        "--profile",
+        str(long_profile(tmp_path, 3000)),
+        "--trials",
+        "2",
+        "--jobs",
+        "1",
+    )
     process = bench.start(*words)
     until(lambda: _running(bench))
     process.send_signal(signal.SIGINT)
@@ -213,7 +279,9 @@ def test_a_study_of_another_search_space_is_left_alone(
     data = slices()
     tune(bench, data, "unet", 1)
     before = [t.params for t in studies(bench)["unet/f0"].trials]
-    monkeypatch.setattr(registry.load(registry.METHODS, "unet"), "space", {"lr": Between(1e-5, 1e-1)})
+    monkeypatch.setattr(
+        registry.load(registry.METHODS, "unet"), "space", {"lr": Between(1e-5, 1e-1)}
+    )
     out = tune(bench, data, "unet", 3, code=2)
     assert "was made with another search space; choose another --storage" in out
     assert [t.params for t in studies(bench)["unet/f0"].trials] == before
@@ -224,12 +292,17 @@ def test_a_study_of_another_search_space_is_left_alone(
     [
         (("--storage", "nonsense://x"), "--storage nonsense://x does not answer"),
         (("--storage", "sqlite:////nowhere/at/all.db"), "does not answer"),
-        (("--storage", "postgresql://nobody:secret@127.0.0.1:9/x"), "--storage postgresql://nobody:***@127.0.0.1:9/x"),
+        (
+            ("--storage", "postgresql://nobody:secret@127.0.0.1:9/x"),
+            "--storage postgresql://nobody:***@127.0.0.1:9/x",
+        ),
         (("--methods", "unet:tuned=on"), "leave tuned=on out"),
         (("--methods", "nnunet:recipe=native"), "none of these methods can be tuned"),
     ],
 )
-def test_wrong_use_is_one_line(bench: Bench, slices: Make, words: tuple[str, ...], message: str) -> None:
+def test_wrong_use_is_one_line(
+    bench: Bench, slices: Make, words: tuple[str, ...], message: str
+) -> None:
     out = tune(bench, slices(), "unet", 1, *words, code=2)
     assert message in out
     assert "secret" not in out

@@ -50,7 +50,9 @@ def test_no_path_is_in_a_spec_and_a_spec_parses_again(given: Path) -> None:
     assert options.parse("tool", spec.split(":")[1:], Tool) == values
 
 
-def test_paths_may_be_relative_or_of_the_home_and_be_links(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_may_be_relative_or_of_the_home_and_be_links(
+    given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(given.parent)
     monkeypatch.setenv("HOME", str(given.parent))
     link = given.with_name("link")
@@ -72,7 +74,9 @@ def test_a_file_is_read_once(given: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_same_file_at_another_place_is_found_there(given: Path) -> None:
     weights.enter(str(given))
     moved = given.rename(given.with_name("moved.pth"))
-    with pytest.raises(UsageError, match=r"no longer where it was: .*given\.pth; give its path again"):
+    with pytest.raises(
+        UsageError, match=r"no longer where it was: .*given\.pth; give its path again"
+    ):
         weights.find(ABC[:16])
     assert weights.enter(str(moved)) == ABC[:16]
     assert weights.find(ABC[:16]) == moved
@@ -97,9 +101,14 @@ def test_a_damaged_record_is_made_again(given: Path) -> None:
     assert weights.find(ABC[:16]) == given
 
 
-@pytest.mark.parametrize("text", ["", "missing.pth", "0123456789abcdef", ".", "C", "~nobody-here/x", "a\0b"])
+@pytest.mark.parametrize(
+    "text", ["", "missing.pth", "0123456789abcdef", ".", "C", "~nobody-here/x", "a\0b"]
+)
 def test_what_is_no_file_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^tool:file: '.*' is no file; expected the path of one, without ':' and ','"):
+    with pytest.raises(
+        UsageError,
+        match=r"^tool:file: '.*' is no file; expected the path of one, without ':' and ','",
+    ):
         options.parse("tool", [f"file={text}"], Tool)
 
 
@@ -108,7 +117,9 @@ def test_a_digest_that_was_never_given_is_refused() -> None:
         weights.find("0123456789abcdef")
 
 
-def test_a_cache_that_is_not_writable_is_named(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_is_not_writable_is_named(
+    given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(given))  # a file where a folder is needed
     with pytest.raises(UsageError, match=r"cannot be written .*; set BENCH_CACHE"):
         weights.enter(str(given))

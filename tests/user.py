@@ -65,22 +65,38 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     info = folder / "faulty-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[verdiff_bench.methods]\nfaulty = faulty_plugin:Faulty\n")
+    (info / "entry_points.txt").write_text(
+        "[verdiff_bench.methods]\nfaulty = faulty_plugin:Faulty\n"
+    )
     return folder
 
 
 class Bench:
     """Calls the command line in an empty folder of its own."""
 
-    def __init__(self, home: Path, plugin: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        home: Path,
+        plugin: Path,
+        capsys: pytest.CaptureFixture[str],
+        patch: pytest.MonkeyPatch,
+    ) -> None:
         self.home, self.plugin, self.capsys, self.patch = home, plugin, capsys, patch
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start the command as a process, to be killed; `before` are words of a command that starts it."""
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's tests inherit it ignored
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a background job's tests inherit it ignored
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.plugin), *sys.path])}
-        return subprocess.Popen([*before, sys.executable, "-m", "bench.cli", *words], cwd=self.home, env=env, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        return subprocess.Popen(
+            [*before, sys.executable, "-m", "bench.cli", *words],
+            cwd=self.home,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def __call__(self, *words: str, code: int = 0) -> str:
         """Call the command in this process; return what it printed, errors last."""
@@ -92,15 +108,31 @@ class Bench:
         return out if code == 0 else out + err
 
     def run(self, data: Path, methods: str = "unet", *words: str, code: int = 0) -> str:
-        return self("run", "--methods", methods, "--datasets", "mr", "--data", str(data), "--profile", "smoke", *words,
-                    code=code)  # fmt: skip
+        return self(
+            "run",
+            "--methods",
+            methods,
+            "--datasets",
+            "mr",
+            "--data",
+            str(data),
+            "--profile",
+            "smoke",
+            *words,
+            code=code,
+        )
 
     def cell(self, method: str = "unet", label: str = "f0-s35") -> Path:
         return next((self.home / "results" / "smoke").glob(f"mr@real-*/{method}/{label}"))
 
 
 @pytest.fixture
-def bench(tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+def bench(
+    tmp_path: Path,
+    plugin: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
@@ -114,7 +146,9 @@ def bench(tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monk
 
 def digests(root: Path, *patterns: str) -> dict[str, str]:
     files = sorted(path for pattern in patterns for path in root.rglob(pattern) if path.is_file())
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
 
 
 RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
@@ -125,7 +159,9 @@ def long_profile(folder: Path, steps: int = 300) -> Path:
     """Return a profile whose cells take seconds, so that a kill meets them at work."""
     text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     profile = folder / "long.toml"
-    profile.write_text(text.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999"))
+    profile.write_text(
+        text.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999")
+    )
     return profile
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 def initialise(net: nn.Module, seed: int) -> None:
     """Draw every module's weights again, from the seed and the module's own name.
 
-    Two networks that differ in one module then start from the same weights in all the others, as an ablation needs.
+    Two networks that differ in one module then start from the same weights in all the others, as an
+    ablation needs.
     """
     with torch.random.fork_rng(devices=[]):
         for name, module in net.named_modules():
@@ -31,7 +32,8 @@ def groups_of(width: int) -> int:
     groups = min(32, width // 4)
     if width < 4 or width % 4 or width % groups:
         raise ValueError(
-            f"a width of {width} cannot be divided by the group norm; expected a multiple of 4 up to 128, of 32 above"
+            f"a width of {width} cannot be divided by the group norm; expected a multiple of 4 up"
+            " to 128, of 32 above"
         )
     return groups
 
@@ -65,7 +67,9 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, C, H, W) to features of the same shape."""
         if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
         return super().forward(x)
 
 
@@ -90,9 +94,14 @@ class ResBlock(nn.Module):
         second: What closes the block: `Plain`, or an adapter with the same call.
     """
 
-    def __init__(self, inputs: int, outputs: int, time: int, groups: int, second: nn.Module) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, time: int, groups: int, second: nn.Module
+    ) -> None:
         super().__init__()
-        self.norm1, self.first = nn.GroupNorm(groups, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm1, self.first = (
+            nn.GroupNorm(groups, inputs),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+        )
         self.time = nn.Linear(time, outputs)
         self.norm2, self.second = nn.GroupNorm(groups, outputs), second
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()

@@ -1,8 +1,9 @@
 """The prior-shifted diffusion (section 2.2) as ordinary DDPM on the residual y = x - f.
 
-With A_t the product of a_1..a_t, the paper's process is q(x_t | x0, f) = N(sqrt(A_t) x0 + (1 - sqrt(A_t)) f, 1 - A_t)
-(eq 3 and 5). Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. So every published scheduler works unchanged on
-y, and x = y + f. With f = 0 it is the ordinary, unshifted process.
+With A_t the product of a_1..a_t, the paper's process is q(x_t | x0, f) = N(sqrt(A_t) x0 + (1 -
+sqrt(A_t)) f, 1 - A_t) (eq 3 and 5). Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. So
+every published scheduler works unchanged on y, and x = y + f. With f = 0 it is the ordinary,
+unshifted process.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 """Ancestral sampling, DDIM, and DPM-Solver++ of second order: diffusers' classes and what they are given.
 
-DPM-Solver++ of first order is DDIM (Lu et al. 2022), and takes any timesteps; `DDIMScheduler` steps to t - T // steps
-whatever the next timestep is, which is another one wherever the steps do not divide T.
+DPM-Solver++ of first order is DDIM (Lu et al. 2022), and takes any timesteps; `DDIMScheduler` steps
+to t - T // steps whatever the next timestep is, which is another one wherever the steps do not
+divide T.
 """
 SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
 """The exact process, and the paper's equations as printed: 6, and algorithm 2 with equation 7."""
@@ -41,7 +43,8 @@ class Diffusion:
     Timesteps count from 0 in code: the paper's x_1 is t = 0, its x_T is t = 999.
 
     Args:
-        low, high: Values of background and foreground in x0; implied masks are clipped to this range.
+        low, high: Values of background and foreground in x0; implied masks are clipped to this
+            range.
     """
 
     def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
@@ -50,7 +53,9 @@ class Diffusion:
         self.alphas = 1 - self.betas
         self.cumulative = self.alphas.cumprod(0)
         self._tables: dict[torch.device, Tensor] = {}
-        self._forward: Any = SCHEDULERS["ddpm"][0](TIMESTEPS, trained_betas=self.betas.numpy(), clip_sample=False)
+        self._forward: Any = SCHEDULERS["ddpm"][0](
+            TIMESTEPS, trained_betas=self.betas.numpy(), clip_sample=False
+        )
 
     def add_noise(self, x0: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return x_t (B, 1, H, W), eq 3, of masks x0, priors f and noise of that shape at timesteps (B,)."""
@@ -80,19 +85,27 @@ class Diffusion:
     def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
         """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 downwards.
 
-        Cut at `start`, the noise schedule below it is what it was, so that sampling may begin at any timestep.
+        Cut at `start`, the noise schedule below it is what it was, so that sampling may begin at
+        any timestep.
 
         Raises:
             ValueError: The name is unknown, or there are not that many timesteps.
         """
         if name not in SCHEDULERS:
-            raise ValueError(f"there is no scheduler '{name}'; expected one of {', '.join(SCHEDULERS)}")
+            raise ValueError(
+                f"there is no scheduler '{name}'; expected one of {', '.join(SCHEDULERS)}"
+            )
         if not 1 <= steps <= start <= TIMESTEPS:
-            raise ValueError(f"{steps} steps from {start} cannot be taken; expected 1 <= steps <= start <= {TIMESTEPS}")
+            raise ValueError(
+                f"{steps} steps from {start} cannot be taken; expected 1 <= steps <= start <="
+                f" {TIMESTEPS}"
+            )
         cls, settings = SCHEDULERS[name]
         made = cls(start, trained_betas=self.betas[:start].numpy(), **settings)
         # diffusers' own trailing spacing may round to one timestep too many, -1
-        made.set_timesteps(timesteps=[round(start * left / steps) - 1 for left in range(steps, 0, -1)])
+        made.set_timesteps(
+            timesteps=[round(start * left / steps) - 1 for left in range(steps, 0, -1)]
+        )
         return made
 
     def sample(
@@ -115,8 +128,8 @@ class Diffusion:
             rngs: The generator of each item's noise: what is drawn for one depends on no other.
             scheduler: One of `SCHEDULERS`; the paper's samplers have none.
             steps: Timesteps that are visited.
-            start: Where the reverse process begins: at T from N(f, I), below T from the prior noised up to there
-                (pre-segmentation diffusion, Guo et al. 2023).
+            start: Where the reverse process begins: at T from N(f, I), below T from the prior
+                noised up to there (pre-segmentation diffusion, Guo et al. 2023).
             sampler: One of `SAMPLERS`; the printed ones begin at T alone.
             watch: Is shown every state.
 
@@ -124,7 +137,10 @@ class Diffusion:
             ValueError: A name is unknown, or steps and start do not fit.
         """
         if sampler not in SAMPLERS or (sampler != "exact" and start != TIMESTEPS):
-            raise ValueError(f"sampler '{sampler}' from {start}: expected exact, or {' or '.join(SAMPLERS[1:])} from T")
+            raise ValueError(
+                f"sampler '{sampler}' from {start}: expected exact, or {' or '.join(SAMPLERS[1:])}"
+                " from T"
+            )
         if sampler != "exact":
             return self._as_printed(denoise, f, rngs, steps, sampler, watch)
         schedule = self.scheduler(scheduler, steps, start)
@@ -154,12 +170,17 @@ class Diffusion:
     ) -> Tensor:
         """Sample by the equations that the paper prints, to show what they do."""
         times = self.scheduler("ddpm", steps).timesteps.tolist()
-        x = self._noise(f, rngs) + (f if sampler == "paper_eq6" else 0)  # algorithm 2 starts at N(0, I)
+        x = self._noise(f, rngs) + (
+            f if sampler == "paper_eq6" else 0
+        )  # algorithm 2 starts at N(0, I)
         for t, before in zip(times, [*times[1:], None], strict=True):
             watch(t, x)
             at = torch.full((len(f),), t, device=f.device)
             noise = denoise(x, at).float()
-            A, B = float(self.cumulative[t]), 1.0 if before is None else float(self.cumulative[before])
+            A, B = (
+                float(self.cumulative[t]),
+                (1.0 if before is None else float(self.cumulative[before])),
+            )
             a = A / B
             if sampler == "paper_eq6":
                 x0 = self.implied_mask(x, f, noise, at).clamp(self.low, self.high)
@@ -178,5 +199,7 @@ class Diffusion:
 
     @staticmethod
     def _noise(like: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
-        noise: Tensor = randn_tensor(tuple(like.shape), generator=list(rngs), device=like.device, dtype=torch.float32)
+        noise: Tensor = randn_tensor(
+            tuple(like.shape), generator=list(rngs), device=like.device, dtype=torch.float32
+        )
         return noise

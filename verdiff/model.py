@@ -1,21 +1,17 @@
 """Verdiff-Net (Zhang et al., Bioengineering 2024, 11(10):1031): a conditional U-Net's prior, refined by diffusion.
 
-Image b -> MSFM -> conditional U-Net -> prior f; x_t, f and the MSFM's output -> diffusion U-Net with NSA in its
-encoder -> the noise in x_t. Train and sample:
+Image b -> MSFM -> conditional U-Net -> prior f; x_t, f and the MSFM's output -> diffusion U-Net
+with NSA in its encoder -> the noise in x_t. Train and sample:
 
     import torch
     from verdiff import VerdiffNet
 
-    net = VerdiffNet(width=16, prior_width=8, levels=4, blocks=1)
-    adam = torch.optim.Adam(net.parameters(), lr=1e-3)
-    image, mask = torch.rand(2, 1, 96, 64), (torch.rand(2, 1, 96, 64) > 0.5).float()
-    for step in range(100):
-        loss = net.loss(image, mask, torch.Generator().manual_seed(step))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-    answer = net.eval().sample(image, [torch.Generator().manual_seed(i) for i in range(2)], samples=5, steps=20)
-    print(answer.probability.shape, answer.spread.mean(), (answer.prior > 0.5).sum())
+    net = VerdiffNet(width=16, prior_width=8, levels=4, blocks=1) adam =
+    torch.optim.Adam(net.parameters(), lr=1e-3) image, mask = torch.rand(2, 1, 96, 64),
+    (torch.rand(2, 1, 96, 64) > 0.5).float() for step in range(100): loss = net.loss(image, mask,
+    torch.Generator().manual_seed(step)) adam.zero_grad() loss.backward() adam.step() answer =
+    net.eval().sample(image, [torch.Generator().manual_seed(i) for i in range(2)], samples=5,
+    steps=20) print(answer.probability.shape, answer.spread.mean(), (answer.prior > 0.5).sum())
 """
 
 from __future__ import annotations
@@ -79,18 +75,22 @@ class VerdiffNet(nn.Module):
     """Verdiff-Net for grey images of any size and a binary mask.
 
     Args:
-        width: Channels of the diffusion U-Net's first level: a multiple of 4 up to 128, of 32 above.
+        width: Channels of the diffusion U-Net's first level: a multiple of 4 up to 128, of 32
+            above.
         prior_width: Channels of the conditional U-Net's first level and of the MSFM.
         levels: Depth of both U-Nets, 6 at most.
         blocks: Residual blocks a level of the diffusion U-Net.
-        patch: Side of the blocks of pixels that enter both networks as channels; 1 is the paper's, 2 costs a quarter.
+        patch: Side of the blocks of pixels that enter both networks as channels; 1 is the paper's,
+            2 costs a quarter.
         msfm: Whether the image goes through the MSFM; else it enters both networks as it is.
         nsa: Whether the NSA closes the encoder's residual blocks; else a plain convolution does.
         nsa_gate: `soft`, `hard` or `5x5`, see `verdiff.nsa.gate_of`.
-        predicts: What the diffusion U-Net puts out: `noise`, or the `velocity` that the noise follows from (Salimans
-            and Ho 2022). Where x_t is nearly all noise, a noise cannot tell the mask; a velocity of 0 is the prior.
+        predicts: What the diffusion U-Net puts out: `noise`, or the `velocity` that the noise
+            follows from (Salimans and Ho 2022). Where x_t is nearly all noise, a noise cannot tell
+            the mask; a velocity of 0 is the prior.
 
-    Two networks built from the same global seed have the same weights in all modules that both have.
+    Two networks built from the same global seed have the same weights in all modules that both
+    have.
     """
 
     def __init__(
@@ -107,7 +107,9 @@ class VerdiffNet(nn.Module):
     ) -> None:
         super().__init__()
         if predicts not in ("velocity", "noise"):
-            raise ValueError(f"there is nothing like '{predicts}' to predict; expected velocity or noise")
+            raise ValueError(
+                f"there is nothing like '{predicts}' to predict; expected velocity or noise"
+            )
         seed = int(torch.randint(2**62, ()))
         pixels, self.patch = patch**2, patch
         self.msfm = MSFM(pixels, prior_width) if msfm else None
@@ -137,15 +139,18 @@ class VerdiffNet(nn.Module):
         seen = fold(torch.cat([x_t, condition.f], dim=1), self.patch)
         out = self.denoiser(seen, t, condition.added, condition.gates).float()
         out = unfold(out, self.patch, x_t.shape[-2:])
-        return out if self.predicts == "noise" else self.diffusion.noise_of(out, x_t, condition.f, t)
+        return (
+            out if self.predicts == "noise" else self.diffusion.noise_of(out, x_t, condition.f, t)
+        )
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator, bce: bool = True) -> Tensor:
         """Return the scalar loss (eq 8 to 10, and what trains the prior).
 
-        The noise's mean squared error; cross entropy and Dice of the prior; with `bce`, the cross entropy of the mask
-        that the predicted noise implies (eq 9 is printed on the noise itself, which is no probability), cut to [0.01,
-        0.99]. Where the network puts out the noise that one is weighted by A_t, without which its gradient grows
-        without bound in t; from a velocity it does not.
+        The noise's mean squared error; cross entropy and Dice of the prior; with `bce`, the cross
+        entropy of the mask that the predicted noise implies (eq 9 is printed on the noise itself,
+        which is no probability), cut to [0.01, 0.99]. Where the network puts out the noise that one
+        is weighted by A_t, without which its gradient grows without bound in t; from a velocity it
+        does not.
 
         Args:
             image: (B, 1, H, W).
@@ -163,24 +168,32 @@ class VerdiffNet(nn.Module):
         if bce:
             implied = (diffusion.implied_mask(x_t, condition.f, predicted, t) + 1) / 2
             weight = diffusion.at(t, mask) if self.predicts == "noise" else torch.ones_like(mask)
-            logits = torch.logit(implied, eps=0.01)  # of a NaN it is NaN, where the entropy of one is refused
+            logits = torch.logit(
+                implied, eps=0.01
+            )  # of a NaN it is NaN, where the entropy of one is refused
             loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight.expand_as(mask))
         return loss
 
     @torch.no_grad()
-    def sample(self, image: Tensor, rngs: Sequence[torch.Generator], samples: int = 5, **how: Any) -> Sampled:
+    def sample(
+        self, image: Tensor, rngs: Sequence[torch.Generator], samples: int = 5, **how: Any
+    ) -> Sampled:
         """Return the mean of several sampled masks, their spread, and the prior.
 
         Args:
             image: (B, 1, H, W).
             rngs: A generator for each image: its samples depend on no other image.
             samples: Sampled masks of each image, computed as one batch.
-            how: `scheduler`, `steps`, `start`, `sampler`, `watch` of `verdiff.diffusion.Diffusion.sample`.
+            how: `scheduler`, `steps`, `start`, `sampler`, `watch` of
+                `verdiff.diffusion.Diffusion.sample`.
         """
         condition = self.condition(image)
         many = condition.repeat(samples)
         x0 = self.diffusion.sample(
-            lambda x_t, t: self.denoise(x_t, t, many), many.f, [rng for rng in rngs for _ in range(samples)], **how
+            lambda x_t, t: self.denoise(x_t, t, many),
+            many.f,
+            [rng for rng in rngs for _ in range(samples)],
+            **how,
         )
         return summary((x0 + 1) / 2, condition.logits)
 

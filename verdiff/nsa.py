@@ -12,18 +12,21 @@ GATES = ("soft", "hard", "5x5")
 WINDOW = 5
 """Side of the window around a pixel in which the prior's foreground is counted."""
 NEAR = 0.25
-"""Share of foreground in the window from which the hard gate calls a pixel vertebra or its boundary."""
+"""Share of foreground in the window from which the hard gate calls a pixel vertebra or its
+boundary."""
 
 
 def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
     """Return how much of each pixel's first kernel is 3x3 (vertebra) rather than 5x5 (background), in [0, 1].
 
-    The paper chooses by the mask pixels around the centre; the only mask known at test time is the prior.
+    The paper chooses by the mask pixels around the centre; the only mask known at test time is the
+    prior.
 
     Args:
         prior: Probability of foreground (B, 1, H, W).
         size: Height and width of the features that the gate is for.
-        kind: One of `GATES`: `soft`, the local mean itself; `hard`, whether it reaches a quarter; `5x5`, no choice.
+        kind: One of `GATES`: `soft`, the local mean itself; `hard`, whether it reaches a quarter;
+            `5x5`, no choice.
 
     Raises:
         ValueError: The kind is unknown.
@@ -32,15 +35,18 @@ def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
         raise ValueError(f"there is no gate '{kind}'; expected one of {', '.join(GATES)}")
     if kind == "5x5":
         return None
-    near = F.avg_pool2d(F.adaptive_avg_pool2d(prior, size), WINDOW, 1, WINDOW // 2, count_include_pad=False)
+    near = F.avg_pool2d(
+        F.adaptive_avg_pool2d(prior, size), WINDOW, 1, WINDOW // 2, count_include_pad=False
+    )
     return near if kind == "soft" else (near >= NEAR).to(near)
 
 
 class NSA(nn.Module):
     """A large-selective-kernel block (LSKNet, Li et al. 2023) with a 3x3 beside its 5x5 first kernel.
 
-    With the gate `5x5` it is that block, operation by operation. Eq 16 multiplies by the input: where the adapter
-    closes a residual block, its last convolution starts at zero, so that the block starts as the identity.
+    With the gate `5x5` it is that block, operation by operation. Eq 16 multiplies by the input:
+    where the adapter closes a residual block, its last convolution starts at zero, so that the
+    block starts as the identity.
 
     Args:
         channels: Channels C of the input and the output.
@@ -50,10 +56,15 @@ class NSA(nn.Module):
     def __init__(self, channels: int, gate: str = "soft") -> None:
         super().__init__()
         half = channels // 2
-        self.small = None if gate == "5x5" else nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.small = (
+            None if gate == "5x5" else nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        )
         self.large = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
         self.spatial = nn.Conv2d(channels, channels, 7, padding=9, dilation=3, groups=channels)
-        self.halve_fine, self.halve_spatial = nn.Conv2d(channels, half, 1), nn.Conv2d(channels, half, 1)
+        self.halve_fine, self.halve_spatial = (
+            nn.Conv2d(channels, half, 1),
+            nn.Conv2d(channels, half, 1),
+        )
         self.select = nn.Conv2d(2, 2, 7, padding=3)
         self.expand = ZeroConv2d(half, channels, 1)
 

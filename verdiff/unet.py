@@ -15,13 +15,15 @@ from verdiff.blocks import Attention, BatchNorm, Plain, ResBlock, Upsample, Zero
 MULTIPLIERS = (1, 1, 2, 2, 4, 4)
 """Widths of the levels, as guided diffusion has them for 256 x 256."""
 ATTENTION_LEVEL = 4
-"""Level with self-attention: downsampling 16, as in MedSegDiff's recipe. The middle has it at any depth."""
+"""Level with self-attention: downsampling 16, as in MedSegDiff's recipe. The middle has it at any
+depth."""
 
 
 class DiffusionUNet(nn.Module):
     """A time-conditioned U-Net with the residual blocks of guided diffusion, which is MedSegDiff's backbone.
 
-    Any height and width: levels halve with rounding up, and upsampling meets the skip connection's size.
+    Any height and width: levels halve with rounding up, and upsampling meets the skip connection's
+    size.
 
     Args:
         inputs, outputs: Channels of the noisy input and of the predicted noise.
@@ -45,23 +47,37 @@ class DiffusionUNet(nn.Module):
         widths = [width * multiplier for multiplier in MULTIPLIERS[:levels]]
         self.time = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
         self.stem = nn.Conv2d(inputs, width, 3, padding=1)
-        self.encoder, self.encoder_attention, self.shrink = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.encoder, self.encoder_attention, self.shrink = (
+            nn.ModuleList(),
+            nn.ModuleList(),
+            nn.ModuleList(),
+        )
         skips, channels = [width], width
         for level, out in enumerate(widths):
             ins = [channels] + [out] * (blocks - 1)
-            self.encoder.append(nn.ModuleList(ResBlock(i, out, time, groups, second(out)) for i in ins))
+            self.encoder.append(
+                nn.ModuleList(ResBlock(i, out, time, groups, second(out)) for i in ins)
+            )
             self.encoder_attention.append(_attention(level, blocks, out, groups))
             skips += [out] * blocks
             channels = out
             if level < levels - 1:
                 self.shrink.append(nn.Conv2d(out, out, 3, stride=2, padding=1))
                 skips.append(out)
-        self.middle = nn.ModuleList(ResBlock(channels, channels, time, groups, Plain(channels)) for _ in range(2))
+        self.middle = nn.ModuleList(
+            ResBlock(channels, channels, time, groups, Plain(channels)) for _ in range(2)
+        )
         self.middle_attention = Attention(channels, groups)
-        self.decoder, self.decoder_attention, self.grow = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.decoder, self.decoder_attention, self.grow = (
+            nn.ModuleList(),
+            nn.ModuleList(),
+            nn.ModuleList(),
+        )
         for level, out in reversed(list(enumerate(widths))):
             ins = [channels + skips.pop(), *(out + skips.pop() for _ in range(blocks))]
-            self.decoder.append(nn.ModuleList(ResBlock(i, out, time, groups, Plain(out)) for i in ins))
+            self.decoder.append(
+                nn.ModuleList(ResBlock(i, out, time, groups, Plain(out)) for i in ins)
+            )
             self.decoder_attention.append(_attention(level, blocks + 1, out, groups))
             channels = out
             if level:
@@ -71,11 +87,17 @@ class DiffusionUNet(nn.Module):
 
     def embed(self, t: Tensor) -> Tensor:
         """Return the embedding (B, 4 width) of timesteps (B,)."""
-        out: Tensor = self.time(get_timestep_embedding(t, self.width, flip_sin_to_cos=True, downscale_freq_shift=0))
+        out: Tensor = self.time(
+            get_timestep_embedding(t, self.width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        )
         return out
 
     def encode(
-        self, x: Tensor, time: Tensor, added: Tensor | None = None, gates: Sequence[Tensor | None] = ()
+        self,
+        x: Tensor,
+        time: Tensor,
+        added: Tensor | None = None,
+        gates: Sequence[Tensor | None] = (),
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return all skip connections, and each level's last features.
 
@@ -87,7 +109,9 @@ class DiffusionUNet(nn.Module):
         """
         h = self.stem(x) if added is None else self.stem(x) + added
         skips, ends = [h], []
-        for level, (rows, attentions) in enumerate(zip(self.encoder, self.encoder_attention, strict=True)):
+        for level, (rows, attentions) in enumerate(
+            zip(self.encoder, self.encoder_attention, strict=True)
+        ):
             if level:
                 h = self.shrink[level - 1](h)
                 skips.append(h)
@@ -101,7 +125,9 @@ class DiffusionUNet(nn.Module):
         """Return the predicted noise (B, outputs, H, W) from the encoder's end (B, C, h, w) and its skips."""
         h = self.middle[1](self.middle_attention(self.middle[0](h, time)), time)
         left = list(skips)
-        for level, (rows, attentions) in enumerate(zip(self.decoder, self.decoder_attention, strict=True)):
+        for level, (rows, attentions) in enumerate(
+            zip(self.decoder, self.decoder_attention, strict=True)
+        ):
             if level:
                 h = self.grow[level - 1](h, left[-1].shape[-2:])
             for block, attend in zip(rows, attentions, strict=True):  # type: ignore[call-overload]
@@ -109,7 +135,9 @@ class DiffusionUNet(nn.Module):
         out: Tensor = self.head(F.silu(self.norm(h)))
         return out
 
-    def forward(self, x: Tensor, t: Tensor, added: Tensor | None = None, gates: Sequence[Tensor | None] = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, added: Tensor | None = None, gates: Sequence[Tensor | None] = ()
+    ) -> Tensor:
         """Return the predicted noise (B, outputs, H, W) of inputs (B, inputs, H, W) at timesteps (B,)."""
         time = self.embed(t)
         skips, ends = self.encode(x, time, added, gates)
@@ -118,14 +146,16 @@ class DiffusionUNet(nn.Module):
 
 def _attention(level: int, count: int, channels: int, groups: int) -> nn.ModuleList:
     attends = level == ATTENTION_LEVEL
-    return nn.ModuleList(Attention(channels, groups) if attends else nn.Identity() for _ in range(count))
+    return nn.ModuleList(
+        Attention(channels, groups) if attends else nn.Identity() for _ in range(count)
+    )
 
 
 class ConditionalUNet(nn.Module):
     """A plain U-Net in the manner of nnU-Net's first version, which is MedSegDiff's conditioner.
 
-    Two convolutions a level with batch norm and leaky ReLU, max pooling, bilinear upsampling. In a batch of one, batch
-    norm is over the pixels of that image.
+    Two convolutions a level with batch norm and leaky ReLU, max pooling, bilinear upsampling. In a
+    batch of one, batch norm is over the pixels of that image.
 
     Args:
         inputs, outputs: Channels of the input and of the logits.
@@ -134,10 +164,14 @@ class ConditionalUNet(nn.Module):
         dropout: Probability that a channel of the encoder is dropped, after each convolution.
     """
 
-    def __init__(self, inputs: int, outputs: int, width: int, levels: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, width: int, levels: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.channels = [width * min(2**level, 15) for level in range(levels)]
-        self.down = nn.ModuleList(_stack(i, o, dropout) for i, o in pairwise([inputs, *self.channels]))
+        self.down = nn.ModuleList(
+            _stack(i, o, dropout) for i, o in pairwise([inputs, *self.channels])
+        )
         deep = list(reversed(self.channels))
         self.up = nn.ModuleList(_stack(i + o, o, 0.0) for i, o in pairwise(deep))
         self.head = nn.Conv2d(width, outputs, 1)

@@ -1,10 +1,10 @@
 """Whether printed means and stds of Dice and IoU can be those of one set of predictions, image by image.
 
-Of one image, IoU = g(Dice) with g(D) = D / (2 - D), increasing and convex on [0, 1]. So the four printed numbers are
-four moments of one distribution of D, and bound each other: by Jensen's inequality, by Chebyshev's and Markov's
-extremal distributions (Krein and Nudelman, The Markov Moment Problem and Extremal Problems, 1977), and by linear
-programming. Every check allows for the rounding of all digits, and errs towards silence: what it reports cannot be,
-what it passes may be.
+Of one image, IoU = g(Dice) with g(D) = D / (2 - D), increasing and convex on [0, 1]. So the four
+printed numbers are four moments of one distribution of D, and bound each other: by Jensen's
+inequality, by Chebyshev's and Markov's extremal distributions (Krein and Nudelman, The Markov
+Moment Problem and Extremal Problems, 1977), and by linear programming. Every check allows for the
+rounding of all digits, and errs towards silence: what it reports cannot be, what it passes may be.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ NOISE = 1e-9
 RATIO = 0.03
 """Each step of the grid is this much longer than the one before, away from the mean Dice."""
 SOLVED = 1e-5
-"""A variance that is off by less, relatively, is the solver's tolerance (1e-7 a row) and no finding."""
+"""A variance that is off by less, relatively, is the solver's tolerance (1e-7 a row) and no
+finding."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Finding:
     """`ok`; `jensen`: the mean IoU is below the floor that the mean Dice sets; `mean`: it is outside what mean and std
     of Dice allow; `std`: no scores have these means and stds."""
     gap_points: float
-    """How far the mean IoU lies outside iou_low and iou_high; where the verdict is `std`, how far that std is off."""
+    """How far the mean IoU lies outside iou_low and iou_high; where the verdict is `std`, how far
+    that std is off."""
     iou_low: float | None
     iou_high: float | None
     words: str
@@ -58,11 +60,11 @@ def g(dice: float) -> float:
 def interval(mean: Span, variance: Span | None) -> Span | None:
     """Return the sharp interval of the mean IoU for a Dice of this mean and variance, each anywhere in its span.
 
-    The least is had by two atoms, at 0 and m + v / m; the most by two at 1 and m - v / (1 - m). For the third
-    derivative of g is positive, so the parabola that meets g at 0 and touches it at the first's other atom lies below g
-    on all of [0, 1], and that which meets it at 1 and touches it at the second's other atom lies above. Both ends grow
-    with m and with v. Without a variance they are g(m) and m. None where no scores between 0 and 1 have this mean and
-    variance.
+    The least is had by two atoms, at 0 and m + v / m; the most by two at 1 and m - v / (1 - m). For
+    the third derivative of g is positive, so the parabola that meets g at 0 and touches it at the
+    first's other atom lies below g on all of [0, 1], and that which meets it at 1 and touches it at
+    the second's other atom lies above. Both ends grow with m and with v. Without a variance they
+    are g(m) and m. None where no scores between 0 and 1 have this mean and variance.
     """
     low, high = min(mean[0], 1.0), min(mean[1], 1.0)
     if variance is None:
@@ -84,7 +86,8 @@ def interval(mean: Span, variance: Span | None) -> Span | None:
 def audit(cell: Cell) -> Finding:
     """Check what a cell gives: Jensen's floor, the sharp interval of the mean IoU, all four numbers together.
 
-    Where the number of images is not known, `FEWEST` are taken for granted, and a finding that needs this says so.
+    Where the number of images is not known, `FEWEST` are taken for granted, and a finding that
+    needs this says so.
     """
     found = _audit(cell, _factor(cell.n or FEWEST))
     if cell.n is None and found.verdict != "ok" and _audit(cell, _factor(2)).verdict == "ok":
@@ -108,29 +111,55 @@ def _audit(cell: Cell, factor: Span) -> Finding:
         if bounds is None and std:
             most = math.sqrt(0.25 - max(0.0, abs(dice.value - 0.5) - dice.half) ** 2) / factor[0]
             off = 100 * (std.low - most)
-            return Finding(cell, "std", off, None, None,
-                           f"the std {std} of Dice is {off:.2f} points above {100 * most:.2f}, the most that its mean "
-                           f"{dice} allows")  # fmt: skip
+            return Finding(
+                cell,
+                "std",
+                off,
+                None,
+                None,
+                f"the std {std} of Dice is {off:.2f} points above {100 * most:.2f}, the most that"
+                f" its mean {dice} allows",
+            )
         low, high = bounds or (None, None)
     if dice and iou and low is not None and high is not None:
         gap, floor = 100 * max(low - iou.high, iou.low - high), g(dice.low)
         if iou.high < floor - NOISE:
             more = f"; with its std, {gap:.2f} below" if std else ""
-            return Finding(cell, "jensen", gap, low, high,
-                           f"IoU {iou} is {100 * (floor - iou.high):.2f} points below {100 * floor:.2f}, the least "
-                           f"that any scores of mean Dice {dice} have{more}")  # fmt: skip
+            return Finding(
+                cell,
+                "jensen",
+                gap,
+                low,
+                high,
+                f"IoU {iou} is {100 * (floor - iou.high):.2f} points below {100 * floor:.2f}, the"
+                f" least that any scores of mean Dice {dice} have{more}",
+            )
         if gap > 100 * NOISE:
-            side, end, extreme = ("below", low, "least") if iou.high < low else ("above", high, "most")
-            return Finding(cell, "mean", gap, low, high,
-                           f"IoU {iou} is {gap:.2f} points {side} {100 * end:.2f}, the {extreme} that {given} "
-                           "allows")  # fmt: skip
+            side, end, extreme = (
+                ("below", low, "least") if iou.high < low else ("above", high, "most")
+            )
+            return Finding(
+                cell,
+                "mean",
+                gap,
+                low,
+                high,
+                f"IoU {iou} is {gap:.2f} points {side} {100 * end:.2f}, the {extreme} that {given} "
+                "allows",
+            )
     if iou and cell.iou_std:
         off, where = _std_gap(cell, factor)
         if off:
             others = " with ".join(filter(None, (given, f"IoU {iou}")))
-            return Finding(cell, "std", 100 * off, low, high,
-                           f"the std {cell.iou_std} of IoU is {100 * off:.2f} points of std {where} that {others} "
-                           "allows")  # fmt: skip
+            return Finding(
+                cell,
+                "std",
+                100 * off,
+                low,
+                high,
+                f"the std {cell.iou_std} of IoU is {100 * off:.2f} points of std {where} that"
+                f" {others} allows",
+            )
     return Finding(cell, "ok", 0.0, low, high, _passed(cell, low, high))
 
 
@@ -166,14 +195,15 @@ def _between(x: Floats, second: Floats) -> Floats:
 def _std_gap(cell: Cell, factor: Span) -> tuple[float, str]:
     """Return how far the std of IoU is from the nearest that all else allows, and its side in words; 0 for not at all.
 
-    A linear program over weights of a grid of D minimises how far the printed variance of IoU lies outside its span,
-    while the other moments lie within theirs. No distribution is lost to the grid: move the mass at any D to the two
-    grid points beside it so that the mean stays. Then E[D] is the same, and each other moment moves by no more than the
-    greatest distance of its function from the line between the points, step^2 / 8 times a bound of its second
-    derivative: every row is widened by that, point by point. Moments are about the printed means a and b, where
-    E[(D - a)^2] = variance + (E[D] - a)^2, the last term between 0 and the rounding squared. The variances are c^2
-    times the printed ones, with one c for both; the weights are those of the distribution divided by c^2, so that their
-    sum, 1 / c^2, is free within its span.
+    A linear program over weights of a grid of D minimises how far the printed variance of IoU lies
+    outside its span, while the other moments lie within theirs. No distribution is lost to the
+    grid: move the mass at any D to the two grid points beside it so that the mean stays. Then E[D]
+    is the same, and each other moment moves by no more than the greatest distance of its function
+    from the line between the points, step^2 / 8 times a bound of its second derivative: every row
+    is widened by that, point by point. Moments are about the printed means a and b, where E[(D -
+    a)^2] = variance + (E[D] - a)^2, the last term between 0 and the rounding squared. The variances
+    are c^2 times the printed ones, with one c for both; the weights are those of the distribution
+    divided by c^2, so that their sum, 1 / c^2, is free within its span.
     """
     dice, iou, std = cell.dice_mean, cell.iou_mean, cell.iou_std
     assert iou is not None
@@ -191,7 +221,15 @@ def _std_gap(cell: Cell, factor: Span) -> tuple[float, str]:
         rows.append(Row(x - a, np.zeros_like(x), wide, share=(-dice.half, dice.half)))
     if dice and cell.dice_std:
         printed = (cell.dice_std.low**2, cell.dice_std.high**2)
-        rows.append(Row((x - a) ** 2, _between(x, np.full(len(x) - 1, 2.0)), wide**2, printed, (0.0, dice.half**2)))
+        rows.append(
+            Row(
+                (x - a) ** 2,
+                _between(x, np.full(len(x) - 1, 2.0)),
+                wide**2,
+                printed,
+                (0.0, dice.half**2),
+            )
+        )
     printed = (std.low**2, std.high**2)
     rows.append(Row((x / y - b) ** 2, _between(x, bend), std.high**2, printed, (0.0, iou.half**2)))
     above, below = _outside(rows, (factor[1] ** -2, factor[0] ** -2))
@@ -243,11 +281,19 @@ def _outside(rows: Sequence[Row], mass: Span) -> tuple[float, float]:
 
 def summary(findings: Sequence[Finding]) -> str:
     """Return how many cells cannot be, and for which reasons."""
-    count = {verdict: sum(each.verdict == verdict for each in findings) for verdict in ("jensen", "mean", "std")}
+    count = {
+        verdict: sum(each.verdict == verdict for each in findings)
+        for verdict in ("jensen", "mean", "std")
+    }
     wrong = sum(count.values())
     if not wrong:
-        return f"0 of {len(findings)} cells contradict themselves, by what is given and could be checked"
+        return (
+            f"0 of {len(findings)} cells contradict themselves, by what is given and could be"
+            " checked"
+        )
     far = sum(each.verdict in ("jensen", "mean") and each.gap_points > FAR for each in findings)
-    return (f"{wrong} of {len(findings)} cells {CANNOT}: {count['jensen']} with a mean IoU below Jensen's floor, "
-            f"{count['mean']} more with one outside its interval, {count['std']} more with a std that no such scores "
-            f"have. {far} are off by more than half a point of mean IoU")  # fmt: skip
+    return (
+        f"{wrong} of {len(findings)} cells {CANNOT}: {count['jensen']} with a mean IoU below"
+        f" Jensen's floor, {count['mean']} more with one outside its interval, {count['std']} more"
+        f" with a std that no such scores have. {far} are off by more than half a point of mean IoU"
+    )

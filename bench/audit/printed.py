@@ -22,7 +22,8 @@ MISSING = {"", "-", "–", "—", "na", "n/a", "nan", "none"}
 PERCENT_ABOVE = 1.5
 """A table with a number above this is in percent: no mean and no std of fractions is."""
 FINEST = 1e-6
-"""The least rounding allowed for, as a fraction: smoothing terms and floats make scores differ beyond it."""
+"""The least rounding allowed for, as a fraction: smoothing terms and floats make scores differ
+beyond it."""
 
 
 @dataclass(frozen=True)
@@ -79,48 +80,75 @@ class Results:
 def read(path: Path, name: str | None = None) -> Results:
     """Read a table of printed results, called `name` or as its file is.
 
-    Columns are method, dataset, dice_mean, dice_std, iou_mean, iou_std, and if known n (test images) and table. The
-    stds may be left out, as columns or in single cells, as may single means. Other columns are ignored.
+    Columns are method, dataset, dice_mean, dice_std, iou_mean, iou_std, and if known n (test
+    images) and table. The stds may be left out, as columns or in single cells, as may single means.
+    Other columns are ignored.
 
     Raises:
-        UsageError: The file cannot be read, lacks a column, or holds a number that cannot be; with line and column.
+        UsageError: The file cannot be read, lacks a column, or holds a number that cannot be; with
+            line and column.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise UsageError(f"table {path} cannot be read ({why}); expected a csv with the columns {LAYOUT}") from error
+        raise UsageError(
+            f"table {path} cannot be read ({why}); expected a csv with the columns {LAYOUT}"
+        ) from error
     reader = csv.reader(io.StringIO(text), skipinitialspace=True)
     try:
-        lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(map(str.strip, row))]
+        lines = [
+            (reader.line_num, [field.strip() for field in row])
+            for row in reader
+            if any(map(str.strip, row))
+        ]
     except csv.Error as error:
-        raise UsageError(f"{path} line {reader.line_num}: {error}; expected a csv with the columns {LAYOUT}") from error
+        raise UsageError(
+            f"{path} line {reader.line_num}: {error}; expected a csv with the columns {LAYOUT}"
+        ) from error
     if not lines:
         raise UsageError(f"{path} is empty; expected the columns {LAYOUT}")
     header, rows = lines[0][1], lines[1:]
     _check_header(header, path)
     if not rows:
-        raise UsageError(f"{path} has no line below its header; expected one for each method and dataset")
+        raise UsageError(
+            f"{path} has no line below its header; expected one for each method and dataset"
+        )
     for number, row in rows:
         _check_length(row, header, f"{path} line {number}")
     taken = [
-        (number, row, {name: _number(row[header.index(name)], f"{path} line {number}, column {name}")
-                       for name in NUMBERS if name in header})
+        (
+            number,
+            row,
+            {
+                name: _number(row[header.index(name)], f"{path} line {number}, column {name}")
+                for name in NUMBERS
+                if name in header
+            },
+        )
         for number, row in rows
-    ]  # fmt: skip
+    ]
     every = [each for _, _, found in taken for each in found.values() if each]
     percent = any(signed or value > Decimal(str(PERCENT_ABOVE)) for value, signed in every)
     cells = []
     for number, row, found in taken:
         at = f"{path} line {number}"
-        printed = {name: _printed(each[0], name, percent, at) for name, each in found.items() if each}
+        printed = {
+            name: _printed(each[0], name, percent, at) for name, each in found.items() if each
+        }
         counted = next((name for name in IMAGES if name in header), None)
         cells.append(
             Cell(
-                table=(row[header.index("table")] if "table" in header else "") or name or path.stem,
+                table=(row[header.index("table")] if "table" in header else "")
+                or name
+                or path.stem,
                 method=_name(row, header, "method", at),
                 dataset=_name(row, header, "dataset", at),
-                n=_images(row[header.index(counted)], f"{at}, column {counted}") if counted else None,
+                n=(
+                    _images(row[header.index(counted)], f"{at}, column {counted}")
+                    if counted
+                    else None
+                ),
                 **printed,
             )
         )
@@ -129,8 +157,10 @@ def read(path: Path, name: str | None = None) -> Results:
 
 def _check_header(header: Sequence[str], path: Path) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise UsageError(f"{path} line 1: columns are separated by semicolons or tabs; expected commas between columns "
-                         f"and points in numbers: {LAYOUT}")  # fmt: skip
+        raise UsageError(
+            f"{path} line 1: columns are separated by semicolons or tabs; expected commas between"
+            f" columns and points in numbers: {LAYOUT}"
+        )
     for name in (*NEEDED, *STDS):
         if header.count(name) > 1:
             raise UsageError(f"{path} line 1: column {name} is there twice; remove one")
@@ -139,22 +169,34 @@ def _check_header(header: Sequence[str], path: Path) -> None:
             near = difflib.get_close_matches(name, others, n=1, cutoff=0.8)
             hint = f"; is '{near[0]}' meant?" if near else ""
             if name in NEEDED or near:
-                raise UsageError(f"{path} line 1: column {name} is missing{hint}; expected {LAYOUT}")
+                raise UsageError(
+                    f"{path} line 1: column {name} is missing{hint}; expected {LAYOUT}"
+                )
 
 
 def _check_length(row: Sequence[str], header: Sequence[str], at: str) -> None:
     """Refuse a line of another length than the header; decimal commas are the usual cause of a longer one."""
     if len(row) < len(header):
-        raise UsageError(f"{at}: column {header[len(row)]} is missing, {len(row)} fields where the header has "
-                         f"{len(header)}; leave a field empty for what is not known")  # fmt: skip
+        raise UsageError(
+            f"{at}: column {header[len(row)]} is missing, {len(row)} fields where the header has "
+            f"{len(header)}; leave a field empty for what is not known"
+        )
     if len(row) > len(header):
-        split = (i for i, name in enumerate(header) if name in NUMBERS and (row[i] + row[i + 1]).isdigit())
+        split = (
+            i
+            for i, name in enumerate(header)
+            if name in NUMBERS and (row[i] + row[i + 1]).isdigit()
+        )
         first = next(split, None)
         if first is None:
-            raise UsageError(f"{at}: {len(row)} fields where the header has {len(header)}; put names that hold commas "
-                             "in quotes")  # fmt: skip
-        raise UsageError(f"{at}, column {header[first]}: '{row[first]},{row[first + 1]}' has a decimal comma; write "
-                         f"{row[first]}.{row[first + 1]}")  # fmt: skip
+            raise UsageError(
+                f"{at}: {len(row)} fields where the header has {len(header)}; put names that hold"
+                " commas in quotes"
+            )
+        raise UsageError(
+            f"{at}, column {header[first]}: '{row[first]},{row[first + 1]}' has a decimal comma;"
+            f" write {row[first]}.{row[first + 1]}"
+        )
 
 
 def _number(text: str, at: str) -> tuple[Decimal, bool] | None:
@@ -169,10 +211,15 @@ def _number(text: str, at: str) -> tuple[Decimal, bool] | None:
     except InvalidOperation:
         value = Decimal("NaN")
     if not value.is_finite():
-        raise UsageError(f"{at}: '{text}' is no number; expected one such as 83.25 or 0.8325, or nothing")
+        raise UsageError(
+            f"{at}: '{text}' is no number; expected one such as 83.25 or 0.8325, or nothing"
+        )
     if value < 0:
         what = "std" if at.endswith("_std") else "mean"
-        raise UsageError(f"{at}: {text} is negative; expected a {what} between 0 and 100 % (0 and 1 as a fraction)")
+        raise UsageError(
+            f"{at}: {text} is negative; expected a {what} between 0 and 100 % (0 and 1 as a"
+            " fraction)"
+        )
     return value, bare != text
 
 
@@ -181,9 +228,15 @@ def _printed(value: Decimal, name: str, percent: bool, at: str) -> Printed:
     assert isinstance(exponent, int)  # infinities and NaN are refused above
     fraction = float(value) / (100 if percent else 1)
     if fraction > 1:
-        unit = "percent, because a number is above 1.5" if percent else "fractions, because no number is above 1.5"
-        raise UsageError(f"{at}, column {name}: {value} is more than 100 % (the table is read as {unit}); expected "
-                         f"{'0 to 100' if percent else '0 to 1'}")  # fmt: skip
+        unit = (
+            "percent, because a number is above 1.5"
+            if percent
+            else "fractions, because no number is above 1.5"
+        )
+        raise UsageError(
+            f"{at}, column {name}: {value} is more than 100 % (the table is read as {unit});"
+            f" expected {'0 to 100' if percent else '0 to 1'}"
+        )
     return Printed(fraction, -exponent - (0 if percent else 2))
 
 
@@ -198,5 +251,7 @@ def _images(text: str, at: str) -> int | None:
     if text.lower() in MISSING:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{at}: '{text}' is no number of images; expected a whole one from 1, or nothing")
+        raise UsageError(
+            f"{at}: '{text}' is no number of images; expected a whole one from 1, or nothing"
+        )
     return int(text)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOURCE = (
-    "Zhang et al., Verdiff-Net: A Conditional Diffusion Framework for Spinal Medical Image Segmentation, "
-    "Bioengineering 2024, 11(10), 1031, doi:10.3390/bioengineering11101031 (CC BY)"
+    "Zhang et al., Verdiff-Net: A Conditional Diffusion Framework for Spinal Medical Image"
+    " Segmentation, Bioengineering 2024, 11(10), 1031, doi:10.3390/bioengineering11101031 (CC BY)"
 )
 METHODS = {
     "U-Net": "unet",
@@ -54,9 +54,9 @@ SCORES = ["dice_mean", "dice_std", "iou_mean", "iou_std"]
 def table1() -> pd.DataFrame:
     """Return table 1, a row each method and dataset.
 
-    Columns are method, dataset (both as they are called here), title (the method as printed), and dice_mean, dice_std,
-    iou_mean, iou_std as fractions. It is a reference to show beside one's own numbers, no target: `bench audit --paper`
-    says which of its cells cannot be.
+    Columns are method, dataset (both as they are called here), title (the method as printed), and
+    dice_mean, dice_std, iou_mean, iou_std as fractions. It is a reference to show beside one's own
+    numbers, no target: `bench audit --paper` says which of its cells cannot be.
     """
     import pandas as pd
 
@@ -69,15 +69,22 @@ def table1() -> pd.DataFrame:
 def table2() -> pd.DataFrame:
     """Return table 2, the ablation on MR, a row each arm.
 
-    Columns are method (a spec such as `verdiff:msfm=off:nsa=on`), dataset, title (the arm in words), msfm, nsa (bool),
-    and dice_mean, iou_mean as fractions; the paper prints no std.
+    Columns are method (a spec such as `verdiff:msfm=off:nsa=on`), dataset, title (the arm in
+    words), msfm, nsa (bool), and dice_mean, iou_mean as fractions; the paper prints no std.
     """
     import pandas as pd
 
     frame = pd.read_csv(FILES["table2"])
-    specs = [f"verdiff:msfm={msfm}:nsa={nsa}" for msfm, nsa in zip(frame.msfm, frame.nsa, strict=True)]
-    return frame.assign(method=specs, dataset=_names(frame), title=frame.method, msfm=frame.msfm == "on",
-                        nsa=frame.nsa == "on")  # fmt: skip
+    specs = [
+        f"verdiff:msfm={msfm}:nsa={nsa}" for msfm, nsa in zip(frame.msfm, frame.nsa, strict=True)
+    ]
+    return frame.assign(
+        method=specs,
+        dataset=_names(frame),
+        title=frame.method,
+        msfm=frame.msfm == "on",
+        nsa=frame.nsa == "on",
+    )
 
 
 def _names(frame: pd.DataFrame) -> list[str]:

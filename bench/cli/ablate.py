@@ -35,7 +35,9 @@ def run(wish: Wish, names: str, console: Console) -> bool:
     return not done.failed
 
 
-def _report(done: Done, wish: Wish, arms: list[ablate.Arm], factors: tuple[str, ...], console: Console) -> list[Path]:
+def _report(
+    done: Done, wish: Wish, arms: list[ablate.Arm], factors: tuple[str, ...], console: Console
+) -> list[Path]:
     """Write table 2 and the picture of each dataset; return the files."""
     from bench.report.figures import arms as pictures
     from bench.report.sections import ablation
@@ -44,16 +46,22 @@ def _report(done: Done, wish: Wish, arms: list[ablate.Arm], factors: tuple[str, 
     seeds = range(SEED, SEED + wish.seeds)
     for dataset in done.datasets:
         try:
-            table = ablation.collect(done.store, done.profile.name, dataset, arms, factors, seeds, wish.scheme)
+            table = ablation.collect(
+                done.store, done.profile.name, dataset, arms, factors, seeds, wish.scheme
+            )
         except UsageError as error:
             if not done.failed:
                 raise
-            console.print(f"No table 2 for {dataset.name}: {error}", soft_wrap=True, highlight=False)
+            console.print(
+                f"No table 2 for {dataset.name}: {error}", soft_wrap=True, highlight=False
+            )
             continue
         written += ablation.write(table, folder)
         written.append(folder / f"ablation-{table.slug}.png")
         cases = done.store.cases(done.profile.name)
-        here = cases[(cases.digest == dataset.digest) & (cases.scheme == table.way) & (cases.seed == SEED)]
+        here = cases[
+            (cases.digest == dataset.digest) & (cases.scheme == table.way) & (cases.seed == SEED)
+        ]
         pictures.draw(table, done.store, cache.load(Path(dataset.cache)), here, written[-1])
         text = ablation.markdown(table)
         console.print(Markdown(text)) if console.is_terminal else print(text)

@@ -26,30 +26,53 @@ app.add_typer(data_app, name="data")
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", envvar="BENCH_DATA", help="Folder with ct-verse/, ct-pri/, mr/ or xray/ in it."),
+    typer.Option(
+        "--data", envvar="BENCH_DATA", help="Folder with ct-verse/, ct-pri/, mr/ or xray/ in it."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Results folder.")]
 ProfileName = Annotated[
-    str | None, typer.Option("--profile", help="smoke, cpu, paper or a .toml file; paper with a GPU, else cpu.")
+    str | None,
+    typer.Option(
+        "--profile", help="smoke, cpu, paper or a .toml file; paper with a GPU, else cpu."
+    ),
 ]
-PhantomsOf = Annotated[str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")]
+PhantomsOf = Annotated[
+    str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
-Datasets = Annotated[str, typer.Option("--datasets", help="Names with options, separated by commas, or all.")]
-Folds = Annotated[int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")]
+Datasets = Annotated[
+    str, typer.Option("--datasets", help="Names with options, separated by commas, or all.")
+]
+Folds = Annotated[
+    int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")
+]
 SplitFile = Annotated[
-    Path | None, typer.Option("--split", help="Your own split of one dataset: lines of fold,patient,side.")
+    Path | None,
+    typer.Option("--split", help="Your own split of one dataset: lines of fold,patient,side."),
 ]
 Fraction = Annotated[float, typer.Option(help="Share of the training patients to train on.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 RealOnly = Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]
 Storage = Annotated[
     str | None,
-    typer.Option(help="Where studies are, as Optuna takes it: postgresql://...; default: SQLite beside the results."),
+    typer.Option(
+        help=(
+            "Where studies are, as Optuna takes it: postgresql://...; default: SQLite beside the"
+            " results."
+        )
+    ),
 ]
-Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Send losses and scores to OUT/tensorboard.")]
-Mlflow = Annotated[str | None, typer.Option("--mlflow", help="Send them to this MLflow: http://HOST:PORT, ...")]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Send losses and scores to OUT/tensorboard.")
+]
+Mlflow = Annotated[
+    str | None, typer.Option("--mlflow", help="Send them to this MLflow: http://HOST:PORT, ...")
+]
 ReportTo = Annotated[Path, typer.Option(help="Where the report goes.")]
 
 
@@ -79,7 +102,10 @@ def _device(wanted: str, here: bool = True) -> str:
     if wanted == "auto":
         if here or torch.cuda.is_available():
             return "cuda" if torch.cuda.is_available() else "cpu"
-        print("bench: this machine has no GPU, so cells ask for none; --device cuda asks for them", file=sys.stderr)
+        print(
+            "bench: this machine has no GPU, so cells ask for none; --device cuda asks for them",
+            file=sys.stderr,
+        )
         return "cpu"
     if not here and wanted in ("cpu", "cuda"):
         return wanted
@@ -98,14 +124,17 @@ def _pairs(option: str, text: str) -> dict[str, str]:
     for key, equals, value in pairs:
         if not (key and equals and value):
             raise UsageError(
-                f"{option} {text}: expected KEY=VALUE,KEY=VALUE, for example {option} partition=gpu,time=240"
+                f"{option} {text}: expected KEY=VALUE,KEY=VALUE, for example {option}"
+                " partition=gpu,time=240"
             )
     return {key: value for key, _, value in pairs}
 
 
 @app.command()
 def run(
-    methods: Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")] = "all",
+    methods: Annotated[
+        str, typer.Option(help="Names with options, separated by commas, or all.")
+    ] = "all",
     datasets: Datasets = "all",
     data: Data = None,
     profile: ProfileName = None,
@@ -120,25 +149,36 @@ def run(
     real_only: RealOnly = False,
     dry_run: DryRun = False,
     reference: Annotated[
-        str | None, typer.Option(help="Declare before the results: this method is compared with each other one.")
+        str | None,
+        typer.Option(
+            help="Declare before the results: this method is compared with each other one."
+        ),
     ] = None,
     correction: Annotated[
         Literal["holm", "max-t"], typer.Option(help="How the declared comparisons are corrected.")
     ] = "holm",
     timeout: Annotated[
-        float | None, typer.Option(min=1, help="Seconds without progress after which a cell is killed.")
+        float | None,
+        typer.Option(min=1, help="Seconds without progress after which a cell is killed."),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run cells again that failed before.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run cells again that failed before.")
+    ] = False,
     launcher: Annotated[
-        Literal["local", "slurm", "ray"], typer.Option(help="Where cells run; the results are the same.")
+        Literal["local", "slurm", "ray"],
+        typer.Option(help="Where cells run; the results are the same."),
     ] = "local",
     slurm: Annotated[
-        str, typer.Option(help="Options of sbatch: partition=gpu,account=me,time=240 (minutes), ...")
+        str,
+        typer.Option(help="Options of sbatch: partition=gpu,account=me,time=240 (minutes), ..."),
     ] = "",
     address: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a Ray cluster, or auto; without, one starts here.")
+        str | None,
+        typer.Option(help="HOST:PORT of a Ray cluster, or auto; without, one starts here."),
     ] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a cell under Ray; a fraction shares one.")] = 1.0,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of a cell under Ray; a fraction shares one.")
+    ] = 1.0,
     tuned: Annotated[
         bool, typer.Option("--tuned", help="Give methods the options that bench tune found best.")
     ] = False,
@@ -167,18 +207,44 @@ def run(
     scheme = Scheme(folds, split, fraction)
     device = _device(device, here=launcher == "local")
     chosen = profile or ("cpu" if device == "cpu" else "paper")
-    wish = command.Wish(methods, datasets, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run,
-                        reference, correction, timeout, retry_failed, launcher, _pairs("--slurm", slurm), address,
-                        gpus, tuned, Wanted(tensorboard, mlflow), storage)  # fmt: skip
+    wish = command.Wish(
+        methods,
+        datasets,
+        data,
+        chosen,
+        out,
+        report,
+        seeds,
+        scheme,
+        jobs,
+        device,
+        real_only,
+        dry_run,
+        reference,
+        correction,
+        timeout,
+        retry_failed,
+        launcher,
+        _pairs("--slurm", slurm),
+        address,
+        gpus,
+        tuned,
+        Wanted(tensorboard, mlflow),
+        storage,
+    )
     ok = command.run(wish, _console())
     raise typer.Exit(0 if ok else 1)
 
 
 @app.command()
 def tune(
-    methods: Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")] = "all",
+    methods: Annotated[
+        str, typer.Option(help="Names with options, separated by commas, or all.")
+    ] = "all",
     datasets: Datasets = "all",
-    trials: Annotated[int, typer.Option(min=1, help="Of each method on each dataset and fold.")] = 20,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Of each method on each dataset and fold.")
+    ] = 20,
     data: Data = None,
     profile: ProfileName = None,
     out: Out = Path("results"),
@@ -193,13 +259,15 @@ def tune(
 ) -> None:
     """Find each method's best options by its validation patients, with as many trials for every method.
 
-    Test cases cannot be read here. What is finished is not repeated; several commands on one storage share the trials.
+    Test cases cannot be read here. What is finished is not repeated; several commands on one
+    storage share the trials.
 
     Examples:
 
         bench tune --methods unet,verdiff --datasets mr --trials 20
 
-        bench tune --methods all --datasets mr --data ~/spine --folds 5 --storage postgresql://me@host/tuning
+        bench tune --methods all --datasets mr --data ~/spine --folds 5 --storage
+        postgresql://me@host/tuning
 
         bench run --methods all --datasets mr --data ~/spine --folds 5 --tuned
     """
@@ -208,21 +276,40 @@ def tune(
 
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
-    wish = run.Wish(methods, datasets, data, chosen, out, report, 1, Scheme(folds, split, fraction), jobs, device,
-                    real_only, False, storage=storage)  # fmt: skip
+    wish = run.Wish(
+        methods,
+        datasets,
+        data,
+        chosen,
+        out,
+        report,
+        1,
+        Scheme(folds, split, fraction),
+        jobs,
+        device,
+        real_only,
+        False,
+        storage=storage,
+    )
     tune.tune(wish, trials, _console())
 
 
 @app.command()
 def ablate(
-    dataset: Annotated[str, typer.Option("--dataset", help="Names with options, separated by commas, or all.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Names with options, separated by commas, or all.")
+    ],
     method: Annotated[str, typer.Option(help="A method with options.")] = "verdiff",
-    factors: Annotated[str, typer.Option(help="Its on/off options to switch, at most 5; default: its modules.")] = "",
+    factors: Annotated[
+        str, typer.Option(help="Its on/off options to switch, at most 5; default: its modules.")
+    ] = "",
     data: Data = None,
     profile: ProfileName = None,
     out: Out = Path("results"),
     report: ReportTo = Path("reports"),
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards; several give intervals over them.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Seeds, from 35 upwards; several give intervals over them.")
+    ] = 1,
     folds: Folds = 1,
     split: SplitFile = None,
     fraction: Fraction = 1.0,
@@ -233,13 +320,15 @@ def ablate(
 ) -> None:
     """Switch a method's modules on and off in all combinations, and write table 2 with the effects.
 
-    The arms are cells like those of `bench run`, and share them: same data, same seeds, same weights to start from.
+    The arms are cells like those of `bench run`, and share them: same data, same seeds, same
+    weights to start from.
 
     Examples:
 
         bench ablate --dataset mr
 
-        bench ablate --dataset mr --method verdiff:steps=10 --factors msfm,nsa,bce --seeds 3 --data ~/spine
+        bench ablate --dataset mr --method verdiff:steps=10 --factors msfm,nsa,bce --seeds 3 --data
+        ~/spine
     """
     from bench.cli import ablate as command
     from bench.cli.run import Wish
@@ -248,7 +337,9 @@ def ablate(
     scheme = Scheme(folds, split, fraction)
     device = _device(device)
     chosen = profile or ("cpu" if device == "cpu" else "paper")
-    wish = Wish(method, dataset, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run)
+    wish = Wish(
+        method, dataset, data, chosen, out, report, seeds, scheme, jobs, device, real_only, dry_run
+    )
     raise typer.Exit(0 if command.run(wish, factors, _console()) else 1)
 
 
@@ -257,12 +348,15 @@ def report(
     out: Out = Path("results"),
     profile: Annotated[str | None, typer.Option(help="Which results; default: the latest.")] = None,
     to: ReportTo = Path("reports"),
-    check: Annotated[Path | None, typer.Option(help="Say which of a paper's numbers and claims hold no more.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="Say which of a paper's numbers and claims hold no more.")
+    ] = None,
     pictures: Annotated[bool, typer.Option(help="Draw figures and write report.html too.")] = True,
 ) -> None:
     """Write tables, figures, report.html and a paper's numbers.tex from finished cells; or check a paper.
 
-    With --check nothing is written; exit code 1 where a number or a claim of the paper no longer holds.
+    With --check nothing is written; exit code 1 where a number or a claim of the paper no longer
+    holds.
 
     Examples:
 
@@ -287,8 +381,12 @@ def report(
 @app.command()
 def status(
     out: Out = Path("results"),
-    profile: Annotated[str | None, typer.Option(help="Which results; default: the latest that was planned.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until nothing runs.")] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="Which results; default: the latest that was planned.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until nothing runs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what of the matrix is done, running, failed and why, stopped, and waiting.
@@ -316,7 +414,8 @@ def calibrate(
 ) -> None:
     """Show on finished results that 5 % is 5 %: how often the tests find a difference where there is none.
 
-    Methods are swapped within patients, and the seeds of one method split into two; a test over cases stands beside.
+    Methods are swapped within patients, and the seeds of one method split into two; a test over
+    cases stands beside.
 
     Examples:
 
@@ -332,23 +431,30 @@ def calibrate(
 
 @app.command()
 def plan(
-    methods: Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")] = "all",
+    methods: Annotated[
+        str, typer.Option(help="Names with options, separated by commas, or all.")
+    ] = "all",
     datasets: Datasets = "all",
     data: Data = None,
-    profile: Annotated[str, typer.Option(help="Whose phantoms stand in, and whose results tell the spread.")] = "cpu",
+    profile: Annotated[
+        str, typer.Option(help="Whose phantoms stand in, and whose results tell the spread.")
+    ] = "cpu",
     out: Out = Path("results"),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")] = 1,
     folds: Folds = 1,
     split: SplitFile = None,
     simulate: Annotated[
-        str | None, typer.Option(help="gpus=64, or gpus=64:jobs=2 for two cells at once on each: the time there.")
+        str | None,
+        typer.Option(
+            help="gpus=64, or gpus=64:jobs=2 for two cells at once on each: the time there."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the smallest difference that the planned patients and seeds can find, before anything trains.
 
-    With --simulate: the wall time on many GPUs, their idle share, and what the shared disk sees, from the times of the
-    finished cells under --out.
+    With --simulate: the wall time on many GPUs, their idle share, and what the shared disk sees,
+    from the times of the finished cells under --out.
 
     Examples:
 
@@ -375,14 +481,16 @@ def plan(
 @app.command()
 def audit(
     table: Annotated[Path | None, typer.Argument(help="A csv of printed results.")] = None,
-    paper: Annotated[bool, typer.Option("--paper", help="Audit the published tables of Verdiff-Net.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Audit the published tables of Verdiff-Net.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say which printed means and stds of Dice and IoU cannot be of the same predictions, image by image.
 
-    The csv has columns method, dataset, dice_mean, dice_std, iou_mean, iou_std and, if known, n (the number of test
-    images) and table; stds may be missing. Percent or fractions, with all printed digits: rounding is allowed for.
-    Exit code 1 where a cell cannot be.
+    The csv has columns method, dataset, dice_mean, dice_std, iou_mean, iou_std and, if known, n
+    (the number of test images) and table; stds may be missing. Percent or fractions, with all
+    printed digits: rounding is allowed for. Exit code 1 where a cell cannot be.
 
     Examples:
 
@@ -394,14 +502,20 @@ def audit(
 
     audits = command.audits(table, paper)
     _print_json(command.rows(audits)) if as_json else command.show(audits, _console())
-    raise typer.Exit(0 if all(found.verdict == "ok" for each in audits for found in each.findings) else 1)
+    raise typer.Exit(
+        0 if all(found.verdict == "ok" for each in audits for found in each.findings) else 1
+    )
 
 
 @app.command()
 def methods(
-    table: Annotated[bool, typer.Option("--table", help="What each one had and cost in finished runs.")] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="What each one had and cost in finished runs.")
+    ] = False,
     out: Out = Path("results"),
-    profile: Annotated[str | None, typer.Option("--profile", help="Of which runs; the latest if not given.")] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Of which runs; the latest if not given.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the methods, their sources and options; or the fairness ledger of what ran.
@@ -443,7 +557,10 @@ def doctor(as_json: Json = False) -> None:
 
 @data_app.command("list")
 def data_list(
-    datasets: Datasets = "all", data: Data = None, profile: PhantomsOf = "cpu", as_json: Json = False
+    datasets: Datasets = "all",
+    data: Data = None,
+    profile: PhantomsOf = "cpu",
+    as_json: Json = False,
 ) -> None:
     """List the datasets: real or phantom, how many patients and cases.
 
@@ -483,7 +600,10 @@ def data_prepare(
 
 @data_app.command("check")
 def data_check(
-    datasets: Datasets = "all", data: Data = None, profile: PhantomsOf = "cpu", as_json: Json = False
+    datasets: Datasets = "all",
+    data: Data = None,
+    profile: PhantomsOf = "cpu",
+    as_json: Json = False,
 ) -> None:
     """Look for what spoils a result: damage, twins of two patients, odd masks, flipped cases, what was left out.
 
@@ -526,9 +646,13 @@ def data_preview(
 @data_app.command("export")
 def data_export(
     dataset: Annotated[str, typer.Argument(help="A name with options, or a folder.")],
-    to: Annotated[Path, typer.Option("--to", help="Where it goes; for nnU-Net, what nnUNet_raw points to.")],
+    to: Annotated[
+        Path, typer.Option("--to", help="Where it goes; for nnU-Net, what nnUNet_raw points to.")
+    ],
     layout: Annotated[str, typer.Option("--as", help="nnunet or medsegbench.")] = "nnunet",
-    size: Annotated[int | None, typer.Option(help="MedSegBench's 128, 256 (the default) or 512.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="MedSegBench's 128, 256 (the default) or 512.")
+    ] = None,
     data: Data = None,
     split: SplitFile = None,
     fraction: Fraction = 1.0,
@@ -536,7 +660,8 @@ def data_export(
 ) -> None:
     """Write a dataset for other tools, on exactly the cases and the split by patient of `bench run`.
 
-    nnU-Net's raw layout keeps pixels, sizes and spacing; MedSegBench's npz is of 8 bit and one size.
+    nnU-Net's raw layout keeps pixels, sizes and spacing; MedSegBench's npz is of 8 bit and one
+    size.
 
     Examples:
 
@@ -554,8 +679,12 @@ def data_export(
 @data_app.command("fetch")
 def data_fetch(
     name: Annotated[str, typer.Argument(help="spider or ctspine1k.")],
-    to: Annotated[Path, typer.Option("--to", help="The data folder, which --data takes afterwards.")],
-    accept: Annotated[bool, typer.Option("--accept-licence", help="Accept the licence that is shown.")] = False,
+    to: Annotated[
+        Path, typer.Option("--to", help="The data folder, which --data takes afterwards.")
+    ],
+    accept: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licence that is shown.")
+    ] = False,
 ) -> None:
     """Download a dataset that anyone may have; without --accept-licence, show its licence and size alone.
 
@@ -575,18 +704,25 @@ def data_fetch(
 @app.command()
 def clean(
     states: Annotated[
-        list[str], typer.Argument(help="failed, stopped, done: cells in these states.", metavar="STATES")
+        list[str],
+        typer.Argument(help="failed, stopped, done: cells in these states.", metavar="STATES"),
     ],
     out: Out = Path("results"),
-    profile: Annotated[str | None, typer.Option(help="Which results; default: the latest that was planned.")] = None,
-    methods: Annotated[str, typer.Option(help="Methods as bench status names them, separated by commas.")] = "all",
-    datasets: Annotated[str, typer.Option(help="Datasets likewise: mr, or mr@phantom-56a60cd6.")] = "all",
+    profile: Annotated[
+        str | None, typer.Option(help="Which results; default: the latest that was planned.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Methods as bench status names them, separated by commas.")
+    ] = "all",
+    datasets: Annotated[
+        str, typer.Option(help="Datasets likewise: mr, or mr@phantom-56a60cd6.")
+    ] = "all",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove cells, and nothing beside their folders: lists them and asks first. A running cell is never touched.
 
-    Plans, splits, references and declared comparisons stay; a removed cell waits to be run again. Exit code 1 where
-    one was left, for another run has begun with it, or nothing was confirmed.
+    Plans, splits, references and declared comparisons stay; a removed cell waits to be run again.
+    Exit code 1 where one was left, for another run has begun with it, or nothing was confirmed.
 
     Examples:
 
@@ -596,13 +732,17 @@ def clean(
     """
     from bench.cli import clean as command
 
-    raise typer.Exit(0 if command.run(out, profile, methods, datasets, states, yes, _console()) else 1)
+    raise typer.Exit(
+        0 if command.run(out, profile, methods, datasets, states, yes, _console()) else 1
+    )
 
 
 @app.command()
 def track(
     out: Out = Path("results"),
-    profile: Annotated[str | None, typer.Option("--profile", help="Which results; default: the latest.")] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Which results; default: the latest.")
+    ] = None,
     tensorboard: Tensorboard = False,
     mlflow: Mlflow = None,
 ) -> None:
@@ -625,7 +765,9 @@ def track(
     try:
         count = send(store, chosen, wanted)
     except Exception as error:  # a tracker may fail in any way
-        raise UsageError(f"the tracker failed ({str(error).strip().splitlines()[0]}); is it there?") from error
+        raise UsageError(
+            f"the tracker failed ({str(error).strip().splitlines()[0]}); is it there?"
+        ) from error
     print(f"{count} finished cells of the profile '{chosen}' are sent whole.")
 
 

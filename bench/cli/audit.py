@@ -40,11 +40,16 @@ def audits(table: Path | None, paper: bool) -> list[Audit]:
         UsageError: Neither or both are asked for, or the file is no table of results.
     """
     if (table is None) != paper:
-        raise UsageError("expected either a table or --paper: bench audit table.csv, or bench audit --paper")
+        raise UsageError(
+            "expected either a table or --paper: bench audit table.csv, or bench audit --paper"
+        )
     if table is not None:
         return [_audit(table, str(table))]
     titles = ((name, name.replace("table", "table ")) for name in published.FILES)
-    return [_audit(published.FILES[name], f"{published.SOURCE}, {title}", name) for name, title in titles]
+    return [
+        _audit(published.FILES[name], f"{published.SOURCE}, {title}", name)
+        for name, title in titles
+    ]
 
 
 def _audit(path: Path, source: str, name: str | None = None) -> Audit:
@@ -87,7 +92,9 @@ def show(done: Sequence[Audit], console: Console) -> None:
             for one in found:
                 style = "green" if one.verdict == "ok" else "bold red"
                 place = f"  {one.cell.method}, {one.cell.dataset}: "
-                _say(console, Text.assemble(place, (VERDICTS[one.verdict], style), f"; {one.words}"))
+                _say(
+                    console, Text.assemble(place, (VERDICTS[one.verdict], style), f"; {one.words}")
+                )
         _say(console, Text(f"{summary(each.findings)}.", style="bold"))
         for line in _remarks(each):
             _say(console, Text(line))
@@ -96,17 +103,25 @@ def show(done: Sequence[Audit], console: Console) -> None:
 
 def _remarks(done: Audit) -> Iterator[str]:
     """Yield how the numbers were read, and what the verdicts do and do not say."""
-    yield (f"Read as percent, for a number is above {PERCENT_ABOVE}." if done.results.percent else
-           f"Read as fractions, for no number is above {PERCENT_ABOVE}.")  # fmt: skip
+    yield (
+        f"Read as percent, for a number is above {PERCENT_ABOVE}."
+        if done.results.percent
+        else f"Read as fractions, for no number is above {PERCENT_ABOVE}."
+    )
     if done.results.absent:
         yield f"Not checked, for lack of a column: {', '.join(done.results.absent)}."
     yield "Allowed for: the rounding of every printed digit, and stds by n or by n - 1."
     if any(found.cell.n is None and found.cell.dice_std for found in done.findings):
-        yield (f"Where the number of test images is not given (column n), at least {FEWEST} are taken for granted; "
-               "Jensen's floor needs no such number.")  # fmt: skip
+        yield (
+            f"Where the number of test images is not given (column n), at least {FEWEST} are taken"
+            " for granted; Jensen's floor needs no such number."
+        )
     if any(found.verdict != "ok" for found in done.findings):
-        yield (f"That numbers {CANNOT} is all that is claimed: scores that were averaged over patients, volumes or "
-               "seeds first, pooled over pixels, or taken of different images need not keep these bounds.")  # fmt: skip
+        yield (
+            f"That numbers {CANNOT} is all that is claimed: scores that were averaged over"
+            " patients, volumes or seeds first, pooled over pixels, or taken of different images"
+            " need not keep these bounds."
+        )
 
 
 def _say(console: Console, line: Text) -> None:

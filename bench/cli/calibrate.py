@@ -23,7 +23,8 @@ def run(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each dataset, way of making a difference that is none, and test.
 
     Raises:
-        UsageError: No cell is finished, or no dataset has two methods or two seeds tested on two patients.
+        UsageError: No cell is finished, or no dataset has two methods or two seeds tested on two
+            patients.
     """
     store = Store(out)
     profile = store.finished_profile(profile)
@@ -33,13 +34,20 @@ def run(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]:
         scores = by_metric[METRIC]
         here = calibrate.Cases.of(column, scores, cases[cases.column == column])
         rows += [
-            {**asdict(rate), "rate": rate.rate, "source": scores.source, "seeds": len(here.seeds),
-             "left_out": len(scores.complete().left_out)}
+            {
+                **asdict(rate),
+                "rate": rate.rate,
+                "source": scores.source,
+                "seeds": len(here.seeds),
+                "left_out": len(scores.complete().left_out),
+            }
             for rate in calibrate.rates(here, rounds, SEED + number)
-        ]  # fmt: skip
+        ]
     if not rows:
-        raise UsageError(f"{store.root} has no dataset under the profile '{profile}' with two methods or two seeds on "
-                         "two patients, so there is nothing to compare; bench run --methods all")  # fmt: skip
+        raise UsageError(
+            f"{store.root} has no dataset under the profile '{profile}' with two methods or two"
+            " seeds on two patients, so there is nothing to compare; bench run --methods all"
+        )
     for row in rows:  # JSON has no NaN
         low, high = row.pop("interval")
         row |= {"low": None if low != low else low, "high": None if high != high else high}
@@ -53,12 +61,19 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
         first = mine[0]
         source = "PHANTOM data (simulated)" if first["source"] == "phantom" else "real data"
         patients = next(row["units"] for row in mine if row["unit"] == "patient")
-        table = Table("nothing to find", "test", "found at 5 %", "95 % interval",
-                      title=f"{column}, {source}: {patients} patients, seeds: {first['seeds']}",
-                      title_justify="left")  # fmt: skip
+        table = Table(
+            "nothing to find",
+            "test",
+            "found at 5 %",
+            "95 % interval",
+            title=f"{column}, {source}: {patients} patients, seeds: {first['seeds']}",
+            title_justify="left",
+        )
         for row in mine:
             unit = "patients" if row["unit"] == "patient" else "CASES (wrong)"
-            ends = "" if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %"
+            ends = (
+                "" if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %"
+            )
             found = f"{100 * row['rate']:.1f} % of {row['rounds']}"
             table.add_row(row["null"], f"{row['test']}, {row['units']} {unit}", found, ends)
         console.print(table)
@@ -70,15 +85,24 @@ def _remarks(rows: list[dict[str, Any]], patients: int) -> list[str]:
     lines = []
     attainable = rows[0]["attainable"]
     if not attainable:
-        lines.append(f"{patients} patients can never give a p of 0.05: nothing can be found, and no star is possible.")
+        lines.append(
+            f"{patients} patients can never give a p of 0.05: nothing can be found, and no star is"
+            " possible."
+        )
     elif attainable < 0.99 * ALPHA:
-        lines.append(f"The exact sign-flip test of {patients} patients has steps; the nearest to 5 % is "
-                     f"{100 * attainable:.1f} %.")  # fmt: skip
+        lines.append(
+            f"The exact sign-flip test of {patients} patients has steps; the nearest to 5 % is "
+            f"{100 * attainable:.1f} %."
+        )
     if rows[0]["left_out"]:
         lines.append(f"{rows[0]['left_out']} patients whom not all methods have were left out.")
     if rows[0]["seeds"] < 2:
-        lines.append("One seed: two checkpoints of one method cannot be compared; bench run --seeds 3.")
+        lines.append(
+            "One seed: two checkpoints of one method cannot be compared; bench run --seeds 3."
+        )
     elif any(row["null"] == calibrate.WHOLE for row in rows):
-        lines.append("Seeds split alike for all patients compare checkpoints: what is above 5 % there is training's "
-                     "own chance, which no test over patients covers; intervals over seeds do.")  # fmt: skip
+        lines.append(
+            "Seeds split alike for all patients compare checkpoints: what is above 5 % there is"
+            " training's own chance, which no test over patients covers; intervals over seeds do."
+        )
     return lines

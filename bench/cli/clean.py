@@ -22,22 +22,32 @@ LOOK_SECONDS = 1.0
 
 
 def run(
-    out: Path, profile: str | None, methods: str, datasets: str, states: Sequence[str], yes: bool, console: Console
+    out: Path,
+    profile: str | None,
+    methods: str,
+    datasets: str,
+    states: Sequence[str],
+    yes: bool,
+    console: Console,
 ) -> bool:
     """List the cells in these states and remove them, once that is confirmed; return whether all of them are gone.
 
     Raises:
-        UsageError: Nothing was planned, a name or a state is unknown, or there is nobody to ask; nothing was removed.
+        UsageError: Nothing was planned, a name or a state is unknown, or there is nobody to ask;
+            nothing was removed.
     """
     for state in states:
         if state not in STATES:
-            raise UsageError(f"cells that are '{state}' cannot be removed; {did_you_mean(state, STATES)}")
+            raise UsageError(
+                f"cells that are '{state}' cannot be removed; {did_you_mean(state, STATES)}"
+            )
     store = Store(out)
     chosen = safe_name(profile, "profile") if profile else next(iter(store.planned()), "")
     places = store.places(chosen) if chosen else []
     if not places:
         raise UsageError(
-            f"{out} has no planned cell{f' under the profile {profile!r}' if profile else ''}; bench status"
+            f"{out} has no planned cell{f' under the profile {profile!r}' if profile else ''};"
+            " bench status"
         )
     wanted = _wanted(places, methods, datasets)
     named = [place for place in wanted if place.state in states]
@@ -47,7 +57,10 @@ def run(
     _list(store, chosen, named, console)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("nothing was removed, for this is no terminal to ask on; --yes removes what is listed")
+            raise UsageError(
+                "nothing was removed, for this is no terminal to ask on; --yes removes what is"
+                " listed"
+            )
         typer.confirm(f"Remove {'it' if len(named) == 1 else f'these {len(named)}'}?", abort=True)
     left = _remove(store, chosen, named, console)
     for place, why in left:
@@ -81,15 +94,22 @@ def _list(store: Store, profile: str, named: Sequence[Place], console: Console) 
         for folder in store.remains(profile, place):
             size = sum(store.files(folder).values())
             total += size
-            console.print(f"{place.state:<8} {decimal(size):>9}  {folder}", markup=False, highlight=False,
-                          soft_wrap=True)  # fmt: skip
+            console.print(
+                f"{place.state:<8} {decimal(size):>9}  {folder}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
     console.print(f"{len(named)} cells, {decimal(total)}.", highlight=False)
 
 
-def _remove(store: Store, profile: str, named: Sequence[Place], console: Console) -> list[tuple[Place, str]]:
+def _remove(
+    store: Store, profile: str, named: Sequence[Place], console: Console
+) -> list[tuple[Place, str]]:
     """Remove cells; return which were left, and why.
 
-    Whether the holder of another machine's lease is dead shows when the lease does not change for a while.
+    Whether the holder of another machine's lease is dead shows when the lease does not change for a
+    while.
     """
     watch, began, busy, told = Watch(), time.monotonic(), list(named), False
     left: list[tuple[Place, str]] = []
@@ -105,8 +125,11 @@ def _remove(store: Store, profile: str, named: Sequence[Place], console: Console
             return [*left, *((place, "another run is at work on it") for place in again)]
         if again and not told:
             told = True
-            console.print(f"{len(again)} have a lease; it is watched for {STALE_SECONDS:g} s, whether it changes.",
-                          highlight=False)  # fmt: skip
+            console.print(
+                f"{len(again)} have a lease; it is watched for {STALE_SECONDS:g} s, whether it"
+                " changes.",
+                highlight=False,
+            )
         time.sleep(LOOK_SECONDS if again else 0)
         busy = again
     return left

@@ -20,23 +20,37 @@ LAYOUTS = ("nnunet", "medsegbench")
 
 
 def write(
-    spec: str, data: Path | None, profile: str, to: Path, layout: str, size: int | None, scheme: Scheme,
+    spec: str,
+    data: Path | None,
+    profile: str,
+    to: Path,
+    layout: str,
+    size: int | None,
+    scheme: Scheme,
     console: Console,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write one dataset with its split in another tool's layout; return the folder.
 
     Raises:
-        UsageError: There is no such dataset or layout, several are named, or it cannot be split or written.
+        UsageError: There is no such dataset or layout, several are named, or it cannot be split or
+            written.
     """
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout '{layout}'; {did_you_mean(layout, LAYOUTS)}")
     if size is not None and layout == "nnunet":
-        raise UsageError(f"--size {size}: nnU-Net's layout keeps native sizes; leave it out, or --as medsegbench")
+        raise UsageError(
+            f"--size {size}: nnU-Net's layout keeps native sizes; leave it out, or --as medsegbench"
+        )
     if scheme.count > 1:
-        raise UsageError(f"--split {scheme.file} has {scheme.count} folds, these layouts one test side; give one")
+        raise UsageError(
+            f"--split {scheme.file} has {scheme.count} folds, these layouts one test side; give one"
+        )
     specs = registry.expand(registry.DATASETS, spec)
     if len(specs) > 1:
-        raise UsageError(f"'{spec}' names {len(specs)} datasets; expected one: bench data export {specs[0]} --to {to}")
+        raise UsageError(
+            f"'{spec}' names {len(specs)} datasets; expected one: bench data export {specs[0]} --to"
+            f" {to}"
+        )
     found = plan.find(specs, data, load_profile(profile))[0]
     make_folder(to, "export", "--to")
     with preparing(Console(stderr=True)) as progress:
@@ -47,6 +61,10 @@ def write(
     except UsageError as error:
         raise UsageError(f"{dataset.name}: {error}") from error
     export = Export(dataset, split, scheme.name)
-    folder = export.nnunet(to) if layout == "nnunet" else export.medsegbench(to, 256 if size is None else size)
+    folder = (
+        export.nnunet(to)
+        if layout == "nnunet"
+        else export.medsegbench(to, 256 if size is None else size)
+    )
     console.print(export.summary, highlight=False, soft_wrap=True)
     return folder

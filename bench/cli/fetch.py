@@ -10,7 +10,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from bench.data import fetch
 from bench.data.fetch import sources
@@ -21,7 +28,8 @@ def run(name: str, to: Path, accepted: bool, console: Console) -> bool:
     """Show a dataset's terms and, where they are accepted, fetch it; return whether it is there.
 
     Raises:
-        UsageError: The name is unknown or of a dataset that is never downloaded, or it cannot be fetched.
+        UsageError: The name is unknown or of a dataset that is never downloaded, or it cannot be
+            fetched.
     """
     source = sources.source(name)
     folder = to / source.folder
@@ -37,7 +45,10 @@ def run(name: str, to: Path, accepted: bool, console: Console) -> bool:
         return False
     with downloading(console) as progress:
         fetch.fetch(source, to, progress)
-    _say(console, f"{name}: all of it is in {folder}, its terms and digests in {folder / fetch.RECORD}")
+    _say(
+        console,
+        f"{name}: all of it is in {folder}, its terms and digests in {folder / fetch.RECORD}",
+    )
     _say(console, f"Next: bench data prepare {source.folder} --from {shlex.quote(str(folder))}")
     return True
 
@@ -67,14 +78,23 @@ def _say(console: Console, line: str) -> None:
 @contextmanager
 def downloading(console: Console) -> Iterator[sources.Progress]:
     """Show bytes, speed and the time left of each file; a line each where there is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
         tasks: dict[str, Any] = {}
 
         def progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total, completed=done)  # what was there has no speed
+                tasks[what] = bars.add_task(
+                    what, total=total, completed=done
+                )  # what was there has no speed
                 if not console.is_terminal:
                     before = f", {decimal(done)} of them from before" if done else ""
                     _say(console, f"{what}: {decimal(total)}{before}")

@@ -18,13 +18,17 @@ from bench.spec.errors import UsageError
 SHOWN = 8
 
 
-def write(wanted: str, data: Path | None, profile: str, folder: Path, console: Console) -> list[Path]:
+def write(
+    wanted: str, data: Path | None, profile: str, folder: Path, console: Console
+) -> list[Path]:
     """Draw a sheet of each dataset; return the files."""
     found = plan.find(registry.expand(registry.DATASETS, wanted), data, load_profile(profile))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"folder {folder} cannot be written ({error.strerror}); choose another with --to") from error
+        raise UsageError(
+            f"folder {folder} cannot be written ({error.strerror}); choose another with --to"
+        ) from error
     paths = []
     with preparing(console) as progress:
         for each in found:
@@ -50,14 +54,19 @@ def sheet(dataset: Dataset, path: Path) -> None:
     for column, index in enumerate(picked):
         case, image, mask = dataset.cases[index], dataset.image(index), dataset.mask(index)
         for row in range(2):
-            axes[row, column].imshow(image, cmap="gray", vmin=0, vmax=65535, interpolation="antialiased")
+            axes[row, column].imshow(
+                image, cmap="gray", vmin=0, vmax=65535, interpolation="antialiased"
+            )
             axes[row, column].set_axis_off()
         if mask.any():
             axes[1, column].contour(mask, levels=[0.5], colors="#E69F00", linewidths=0.6)
-        axes[0, column].set_title(f"{case.id}\npatient {case.patient}\n{case.width}x{case.height}", fontsize=6)
+        axes[0, column].set_title(
+            f"{case.id}\npatient {case.patient}\n{case.width}x{case.height}", fontsize=6
+        )
     source = "PHANTOM (simulated)" if dataset.source == "phantom" else "real"
     figure.suptitle(
-        f"{dataset.name}, {source}: {len(dataset.patients)} patients, {len(dataset.cases)} cases", fontsize=9
+        f"{dataset.name}, {source}: {len(dataset.patients)} patients, {len(dataset.cases)} cases",
+        fontsize=9,
     )
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -100,18 +100,27 @@ def execute(wish: Wish, console: Console) -> Done | None:
     wish.track.check()
     profile = load_profile(wish.profile)
     methods = _methods(wish, wish.methods, profile)
-    built = [registry.method(method, profile.scale) for method in methods]  # refuses what cannot be built
+    built = [
+        registry.method(method, profile.scale) for method in methods
+    ]  # refuses what cannot be built
     specs = registry.expand(registry.DATASETS, wish.datasets)
     if wish.scheme.file and len(specs) > 1:
-        raise UsageError(f"--split {wish.scheme.file} is of one dataset's patients, but --datasets names {len(specs)}; "
-                         "name one")  # fmt: skip
+        raise UsageError(
+            f"--split {wish.scheme.file} is of one dataset's patients, but --datasets names"
+            f" {len(specs)}; name one"
+        )
     found = plan.find(specs, wish.data, profile, wish.real_only)
     reference = _methods(wish, wish.reference, profile) if wish.reference else []
     if len(reference) > 1 or not set(reference) <= set(methods):
-        raise UsageError(f"--reference {wish.reference} is not one of the methods of this run ({', '.join(methods)}); "
-                         "name one of them")  # fmt: skip
+        raise UsageError(
+            f"--reference {wish.reference} is not one of the methods of this run"
+            f" ({', '.join(methods)}); name one of them"
+        )
     if wish.correction != "holm" and not reference:
-        raise UsageError(f"--correction {wish.correction} corrects declared comparisons; declare them by --reference")
+        raise UsageError(
+            f"--correction {wish.correction} corrects declared comparisons; declare them by"
+            " --reference"
+        )
     store = Store(wish.out)
     jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
     if wish.dry_run:
@@ -125,11 +134,22 @@ def execute(wish: Wish, console: Console) -> Done | None:
         datasets = [plan.prepare(each, machine.cores(), progress) for each in found]
     for dataset in datasets:
         if dataset.source == "phantom":
-            console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
+            console.print(
+                f"{dataset.name}: PHANTOM data (simulated); give real files with --data.",
+                highlight=False,
+            )
         print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
     storage = wish.storage or default_storage(store, profile.name)
-    matrix = plan.cells(profile, datasets, methods, store, wish.scheme, wish.seeds, wish.device,
-                        lambda cell: Study(cell, storage).best())  # fmt: skip
+    matrix = plan.cells(
+        profile,
+        datasets,
+        methods,
+        store,
+        wish.scheme,
+        wish.seeds,
+        wish.device,
+        lambda cell: Study(cell, storage).best(),
+    )
     _equal_trials(matrix)
     if reference:
         store.declare(profile, reference[0], wish.correction, methods)
@@ -143,8 +163,12 @@ def execute(wish: Wish, console: Console) -> Done | None:
     wanted = ("waiting", "failed") if wish.retry_failed else ("waiting",)
     pending = [cell for cell, state in zip(matrix, states, strict=True) if state in wanted]
     if failed:
-        console.print(f"{len(failed)} cells failed before and are left so; --retry-failed runs them again, bench "
-                      "status says why they failed.", soft_wrap=True, highlight=False)  # fmt: skip
+        console.print(
+            f"{len(failed)} cells failed before and are left so; --retry-failed runs them again,"
+            " bench status says why they failed.",
+            soft_wrap=True,
+            highlight=False,
+        )
     failures = _launch(matrix, pending, len(failed), store, wish, jobs, console)
     return Done(profile, store, datasets, bool(pending), failures)
 
@@ -163,24 +187,45 @@ def _methods(wish: Wish, names: str, profile: Profile) -> list[str]:
 
 def _equal_trials(cells: Sequence[Cell]) -> None:
     """Refuse tuned methods of which one had more trials than another."""
-    counts = {(cell.dataset.name, cell.fold, cell.method): cell.tuning["trials"] for cell in cells if cell.tuning}
+    counts = {
+        (cell.dataset.name, cell.fold, cell.method): cell.tuning["trials"]
+        for cell in cells
+        if cell.tuning
+    }
     if len(set(counts.values())) > 1:
         most = max(counts.values())
-        told = ", ".join(sorted({f"{method} on {name} {count}"
-                                 for (name, _, method), count in counts.items() if count < most}))  # fmt: skip
-        raise UsageError(f"tuned methods must have had the same number of trials, but fewer than {most} had: {told}; "
-                         f"bench tune --trials {most} gives all as many")  # fmt: skip
+        told = ", ".join(
+            sorted(
+                {
+                    f"{method} on {name} {count}"
+                    for (name, _, method), count in counts.items()
+                    if count < most
+                }
+            )
+        )
+        raise UsageError(
+            f"tuned methods must have had the same number of trials, but fewer than {most} had:"
+            f" {told}; bench tune --trials {most} gives all as many"
+        )
 
 
 def _launch(
-    matrix: Sequence[Cell], pending: Sequence[Cell], failed: int, store: Store, wish: Wish, jobs: int, console: Console
+    matrix: Sequence[Cell],
+    pending: Sequence[Cell],
+    failed: int,
+    store: Store,
+    wish: Wish,
+    jobs: int,
+    console: Console,
 ) -> int:
     """Run what is pending; return how many cells of the matrix have failed, those of earlier runs included."""
     if not pending:
         console.print(f"All {len(matrix) - failed} cells are finished already; nothing to run.")
         return failed
     where = {"local": f"{jobs} at a time", "slurm": "by Slurm", "ray": "by Ray"}[wish.launcher]
-    console.print(f"{len(matrix)} cells, {len(pending)} to run, {where} on {wish.device}.", highlight=False)
+    console.print(
+        f"{len(matrix)} cells, {len(pending)} to run, {where} on {wish.device}.", highlight=False
+    )
     with Board(console, store, len(matrix), len(matrix) - len(pending) - failed, failed) as board:
         try:
             with tracked(store, pending[0].profile.name, wish.track, console):
@@ -197,12 +242,24 @@ def _launcher(wish: Wish, cells: Sequence[Cell], store: Store, jobs: int, board:
         from bench.launch import slurm
 
         cells = longest_first(cells, _seconds(store, cells[0].profile.name))
-        slurm.run(cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.slurm)
+        slurm.run(
+            cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.slurm
+        )
     elif wish.launcher == "ray":
         from bench.launch import ray
 
         cells = longest_first(cells, _seconds(store, cells[0].profile.name))
-        ray.run(cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.address, wish.gpus)
+        ray.run(
+            cells,
+            store,
+            wish.jobs,
+            wish.device,
+            board.watch,
+            board.ended,
+            wish.timeout,
+            wish.address,
+            wish.gpus,
+        )
     else:
         local.run(cells, store, jobs, wish.device, board.watch, board.ended, wish.timeout)
 
@@ -231,8 +288,12 @@ def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh:
         text = tables.markdown(table)
         console.print(Markdown(text)) if console.is_terminal else print(text)
     console.print(f"Report: {target.resolve()}", soft_wrap=True, highlight=False)
-    console.print("All figures, report.html and a paper's numbers.tex: bench report", highlight=False)
-    console.print(f"Results: {(store.root / profile.name).resolve()}", soft_wrap=True, highlight=False)
+    console.print(
+        "All figures, report.html and a paper's numbers.tex: bench report", highlight=False
+    )
+    console.print(
+        f"Results: {(store.root / profile.name).resolve()}", soft_wrap=True, highlight=False
+    )
 
 
 def _print_plan(
@@ -254,16 +315,26 @@ def _print_plan(
             states: Counter[str] = Counter()
             ref = plan.reference(folder) if folder else None
             if ref and store.has_split(profile, ref, wish.scheme):
-                matrix = plan.cells(profile, [ref], [method], store, wish.scheme, wish.seeds, wish.device)
+                matrix = plan.cells(
+                    profile, [ref], [method], store, wish.scheme, wish.seeds, wish.device
+                )
                 states.update(store.status(cell) for cell in matrix)
             to_run = cells - states["done"]
             total += to_run
-            table.add_row(each.adapter.name, each.adapter.source + ("" if folder else " (to be prepared)"), method,
-                          str(cells), str(states["done"]), str(states["failed"]), str(to_run))  # fmt: skip
+            table.add_row(
+                each.adapter.name,
+                each.adapter.source + ("" if folder else " (to be prepared)"),
+                method,
+                str(cells),
+                str(states["done"]),
+                str(states["failed"]),
+                str(to_run),
+            )
     console.print(table)
     console.print(
-        f"Profile '{profile.name}': {profile.summary}.\n{total} cells to run, {jobs} at a time on {wish.device}, "
-        f"at most {profile.steps} steps each; results under {store.root / profile.name}.",
+        f"Profile '{profile.name}': {profile.summary}.\n{total} cells to run, {jobs} at a time on"
+        f" {wish.device}, at most {profile.steps} steps each; results under"
+        f" {store.root / profile.name}.",
         soft_wrap=True,
         highlight=False,
     )

@@ -26,8 +26,15 @@ from bench.store.store import Store
 @contextmanager
 def preparing(console: Console) -> Iterator[plan.Progress]:
     """Show how far the preparation of datasets is, with the time left; a line each where there is no terminal."""
-    columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    columns = (
+        TextColumn("preparing {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
         tasks: dict[str, Any] = {}
 
         def progress(name: str, done: int, total: int) -> None:
@@ -47,7 +54,11 @@ def print_left_out(name: str, lines: Sequence[str], console: Console, most: int 
     for line in lines[:most]:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if len(lines) > most:
-        console.print(f"  ... and {len(lines) - most} more: bench data check {name}", markup=False, highlight=False)
+        console.print(
+            f"  ... and {len(lines) - most} more: bench data check {name}",
+            markup=False,
+            highlight=False,
+        )
 
 
 def methods() -> list[dict[str, Any]]:
@@ -55,18 +66,20 @@ def methods() -> list[dict[str, Any]]:
     rows = []
     for name in registry.names(registry.METHODS):
         cls = registry.load(registry.METHODS, name)
-        rows.append({
-            "name": name,
-            "title": cls.title,
-            "source": cls.source,
-            "in_all": cls.in_all,
-            "options": {
-                key: {"default": field.default, "help": field.metadata.get("help", "")}
-                for key, field in options.options(cls).items()
-            },
-            "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
-            "deviations": list(cls().deviations(1)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "title": cls.title,
+                "source": cls.source,
+                "in_all": cls.in_all,
+                "options": {
+                    key: {"default": field.default, "help": field.metadata.get("help", "")}
+                    for key, field in options.options(cls).items()
+                },
+                "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
+                "deviations": list(cls().deviations(1)),
+            }
+        )
     return rows
 
 
@@ -80,7 +93,9 @@ def print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
         for line in row["deviations"]:
             table.add_row("differs", line)
         left_out = "" if row["in_all"] else "  (not in 'all')"
-        console.print(Text.assemble((row["name"], "bold"), f"  {row['title']}{left_out}"), table, "")
+        console.print(
+            Text.assemble((row["name"], "bold"), f"  {row['title']}{left_out}"), table, ""
+        )
 
 
 def ledger(out: Path, profile: str | None) -> list[dict[str, Any]]:
@@ -95,8 +110,10 @@ def ledger(out: Path, profile: str | None) -> list[dict[str, Any]]:
     from bench.report.sections import tables
 
     store = Store(out)
-    frames = [book.collect(store, table).assign(source=table.source)
-              for table in tables.collect(store, store.finished_profile(profile))]  # fmt: skip
+    frames = [
+        book.collect(store, table).assign(source=table.source)
+        for table in tables.collect(store, store.finished_profile(profile))
+    ]
     rows: list[dict[str, Any]] = json.loads(pd.concat(frames).to_json(orient="records"))
     return rows
 
@@ -110,13 +127,28 @@ def print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
 
     frame = pd.DataFrame(rows)
     for (source, dataset), part in frame.groupby(["source", "dataset"], sort=False):
-        table = Table("method", "params M", "idle", "MACs G", "steps", "train s", "s/image", "MiB", "trials",
-                      title=f"{dataset}, {source} data", title_justify="left")  # fmt: skip
-        for method, row in zip(part.method, Listing("", "", "", book.HEADS, book.NUMBERS, part).cells(), strict=True):
+        table = Table(
+            "method",
+            "params M",
+            "idle",
+            "MACs G",
+            "steps",
+            "train s",
+            "s/image",
+            "MiB",
+            "trials",
+            title=f"{dataset}, {source} data",
+            title_justify="left",
+        )
+        for method, row in zip(
+            part.method, Listing("", "", "", book.HEADS, book.NUMBERS, part).cells(), strict=True
+        ):
             table.add_row(method, *row[2:10])
         console.print(table)
     for each in frame.drop_duplicates("method").to_dict("records"):
-        had = "; ".join(f"{name}: {each[name]}" for name in book.WORDS if each[name] not in ("none", "unknown"))
+        had = "; ".join(
+            f"{name}: {each[name]}" for name in book.WORDS if each[name] not in ("none", "unknown")
+        )
         if had:
             console.print(f"{each['method']} had {had}", markup=False, highlight=False)
     for line in book.differences(frame):
@@ -130,16 +162,20 @@ def datasets(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any
     with preparing(Console(stderr=True)) as progress:
         for each in found:
             dataset = cache.load(Path(plan.prepare(each, machine.cores(), progress).cache))
-            rows.append({
-                "name": dataset.name,
-                "source": dataset.source,
-                "patients": len(dataset.patients),
-                "cases": len(dataset.cases),
-                "sizes": sorted({f"{case.width}x{case.height}" for case in dataset.cases}),
-                "spacing": "known" if all(case.spacing for case in dataset.cases) else "unknown",
-                "digest": dataset.digest,
-                "folder": str(each.root.resolve()) if each.root else None,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "name": dataset.name,
+                    "source": dataset.source,
+                    "patients": len(dataset.patients),
+                    "cases": len(dataset.cases),
+                    "sizes": sorted({f"{case.width}x{case.height}" for case in dataset.cases}),
+                    "spacing": (
+                        "known" if all(case.spacing for case in dataset.cases) else "unknown"
+                    ),
+                    "digest": dataset.digest,
+                    "folder": str(each.root.resolve()) if each.root else None,
+                }
+            )
     return rows
 
 
@@ -150,7 +186,9 @@ def prepare(spec: str, source: Path) -> dict[str, Any]:
         UsageError: There is no such dataset or folder, or it cannot be prepared.
     """
     if not source.is_dir():
-        raise UsageError(f"--from {source} is not there; expected the folder that the dataset lies in")
+        raise UsageError(
+            f"--from {source} is not there; expected the folder that the dataset lies in"
+        )
     found = plan.Found(registry.dataset(spec), source)
     with preparing(Console(stderr=True)) as progress:
         folder = Path(plan.prepare(found, machine.cores(), progress).cache)
@@ -162,13 +200,19 @@ def print_manifest(manifest: dict[str, Any], console: Console) -> None:
     """Print what was read, and what was left out."""
     sizes = [f"{width}x{height}" for width, height in manifest["sizes"]]
     shown = ", ".join(sizes[:3]) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "")
-    console.print(f"{manifest['name']}: {manifest['patients']} patients, {manifest['cases']} cases of {shown} pixels, "
-                  f"{100 * manifest['foreground_share']:.1f} % foreground, digest {manifest['digest'][:8]}",
-                  highlight=False, soft_wrap=True)  # fmt: skip
+    console.print(
+        f"{manifest['name']}: {manifest['patients']} patients, {manifest['cases']} cases of {shown}"
+        f" pixels, {100 * manifest['foreground_share']:.1f} % foreground, digest"
+        f" {manifest['digest'][:8]}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if reading := manifest["rules"].get("reading"):
         console.print(f"{manifest['name']}: {reading}", highlight=False, soft_wrap=True)
     print_left_out(manifest["name"], manifest["left_out"], console)
-    console.print(f"Manifest: {Path(manifest['prepared']) / 'manifest.json'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Manifest: {Path(manifest['prepared']) / 'manifest.json'}", highlight=False, soft_wrap=True
+    )
 
 
 def check(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
@@ -182,9 +226,19 @@ def check(wanted: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
     with preparing(Console(stderr=True)) as progress:
         for each in found:
             folder = Path(plan.prepare(each, machine.cores(), progress).cache)
-            findings = [{"dataset": each.adapter.name, **asdict(finding)} for finding in checks.check(folder)]
-            rows += findings or [{"dataset": each.adapter.name, "kind": "well", "cases": [], "text": "nothing found",
-                                  "grave": False}]  # fmt: skip
+            findings = [
+                {"dataset": each.adapter.name, **asdict(finding)}
+                for finding in checks.check(folder)
+            ]
+            rows += findings or [
+                {
+                    "dataset": each.adapter.name,
+                    "kind": "well",
+                    "cases": [],
+                    "text": "nothing found",
+                    "grave": False,
+                }
+            ]
     return rows
 
 
@@ -202,8 +256,15 @@ def print_datasets(rows: Sequence[dict[str, Any]], console: Console) -> None:
     for row in rows:
         sizes = row["sizes"]
         shown = ", ".join(sizes[:2]) + (f" and {len(sizes) - 2} more" if len(sizes) > 2 else "")
-        table.add_row(row["name"], "[bold]real[/]" if row["source"] == "real" else "phantom (simulated)",
-                      str(row["patients"]), str(row["cases"]), shown, row["spacing"], row["digest"][:8])  # fmt: skip
+        table.add_row(
+            row["name"],
+            "[bold]real[/]" if row["source"] == "real" else "phantom (simulated)",
+            str(row["patients"]),
+            str(row["cases"]),
+            shown,
+            row["spacing"],
+            row["digest"][:8],
+        )
     console.print(table)
 
 
@@ -212,14 +273,20 @@ def doctor() -> list[dict[str, Any]]:
     import torch
 
     cuda = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if cuda else f"CPU: {machine.processor()}, {machine.cores()} cores"
+    device = (
+        torch.cuda.get_device_name()
+        if cuda
+        else f"CPU: {machine.processor()}, {machine.cores()} cores"
+    )
     checks = [
         _check("versions", True, ", ".join(f"{k} {v}" for k, v in machine.versions().items())),
         _check("device", True, device + ("" if cuda else "; the default profile is 'cpu'")),
         _check("methods", True, ", ".join(registry.names(registry.METHODS))),
     ]
     memory = _memory()
-    checks.append(_check("memory", memory > 6e9, f"{memory / 1e9:.1f} GB", "6 GB are advised; try --jobs 1"))
+    checks.append(
+        _check("memory", memory > 6e9, f"{memory / 1e9:.1f} GB", "6 GB are advised; try --jobs 1")
+    )
     for what, folder in (("cache", machine.cache_root()), ("results", Path("results"))):
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
         free = shutil.disk_usage(place).free
@@ -229,7 +296,12 @@ def doctor() -> list[dict[str, Any]]:
     data = os.environ.get("BENCH_DATA")
     there = data is None or Path(data).is_dir()
     checks.append(
-        _check("BENCH_DATA", there, data or "not set: datasets are phantoms", "set it to a folder that exists")
+        _check(
+            "BENCH_DATA",
+            there,
+            data or "not set: datasets are phantoms",
+            "set it to a folder that exists",
+        )
     )
     return checks
 
@@ -246,5 +318,10 @@ def print_doctor(checks: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the checks as a table."""
     table = Table("check", "", "found", "remedy")
     for check in checks:
-        table.add_row(check["name"], "[green]ok[/]" if check["ok"] else "[red]mend[/]", check["found"], check["remedy"])
+        table.add_row(
+            check["name"],
+            "[green]ok[/]" if check["ok"] else "[red]mend[/]",
+            check["found"],
+            check["remedy"],
+        )
     console.print(table)

@@ -53,12 +53,17 @@ def simulate(wish: Wish, text: str) -> dict[str, Any]:
     gpus, jobs = _machines(text)
     profile, store = load_profile(wish.profile), Store(wish.out)
     methods = registry.expand(registry.METHODS, wish.methods)
-    specs = {registry.dataset(spec).name: spec for spec in registry.expand(registry.DATASETS, wish.datasets)}
+    specs = {
+        registry.dataset(spec).name: spec
+        for spec in registry.expand(registry.DATASETS, wish.datasets)
+    }
     found = _finished(store, profile.name, [(name, method) for name in specs for method in methods])
     if missing := [pair for pair, cells in found.items() if not cells]:
         raise UsageError(_unmeasured(missing, specs, wish))
-    costs = {pair: _mean([_cost(record, store.files(folder)) for record, folder in cells])
-             for pair, cells in found.items()}  # fmt: skip
+    costs = {
+        pair: _mean([_cost(record, store.files(folder)) for record, folder in cells])
+        for pair, cells in found.items()
+    }
     each = wish.scheme.count * wish.seeds
     planned = [costs[name, method] for name in specs for _ in range(each) for method in methods]
     ordered = [cost.seconds for cost in longest_first(planned, lambda cost: cost.seconds)]
@@ -81,18 +86,27 @@ def simulate(wish: Wish, text: str) -> dict[str, Any]:
         "other_gpus": {str(other): _row(schedule(ordered, other * jobs)) for other in others},
         "disk": _disk(planned, gpus * jobs, chosen.wall),
         "devices": sorted({record["device"] for cells in found.values() for record, _ in cells}),
-        "measured": [{"dataset": name, "method": method, "source": record["source"], "cells": 1 + len(more),
-                      "seconds": costs[name, method].seconds}
-                     for (name, method), ((record, _), *more) in found.items()],
-    }  # fmt: skip
+        "measured": [
+            {
+                "dataset": name,
+                "method": method,
+                "source": record["source"],
+                "cells": 1 + len(more),
+                "seconds": costs[name, method].seconds,
+            }
+            for (name, method), ((record, _), *more) in found.items()
+        ],
+    }
 
 
 def _machines(text: str) -> tuple[int, int]:
     """Return how many GPUs a text such as `gpus=64:jobs=2` names, and how many cells at once on each."""
     found = re.fullmatch(r"gpus=([1-9]\d{0,4})(?::jobs=([1-9]\d?))?", text)
     if not found:
-        raise UsageError(f"--simulate {text}: expected gpus=N (1 to 99999), or gpus=N:jobs=M (1 to 99) for M cells at "
-                         "once on each; for example --simulate gpus=64")  # fmt: skip
+        raise UsageError(
+            f"--simulate {text}: expected gpus=N (1 to 99999), or gpus=N:jobs=M (1 to 99) for M"
+            " cells at once on each; for example --simulate gpus=64"
+        )
     return int(found[1]), int(found[2] or 1)
 
 
@@ -103,14 +117,17 @@ def _finished(store: Store, profile: str, pairs: Sequence[Pair]) -> dict[Pair, l
         pair = record["spec"]["dataset"]["name"], record["spec"]["method"]
         if pair in found:
             found[pair].append((record, folder))
-    return {pair: [cell for cell in cells if cell[0]["source"] == "real"] or cells for pair, cells in found.items()}
+    return {
+        pair: [cell for cell in cells if cell[0]["source"] == "real"] or cells
+        for pair, cells in found.items()
+    }
 
 
 def _cost(record: Mapping[str, Any], files: Mapping[str, int]) -> Cost:
     """Return what a finished cell took and left.
 
-    The last attempt of a cell that was interrupted is but a part of it: its training, whose seconds are counted over
-    all attempts, and its predictions are taken where they are more.
+    The last attempt of a cell that was interrupted is but a part of it: its training, whose seconds
+    are counted over all attempts, and its predictions are taken where they are more.
     """
     from bench.engine.train import CHECKPOINT_SECONDS  # loads PyTorch
 
@@ -143,10 +160,14 @@ def _unmeasured(missing: Sequence[Pair], specs: Mapping[str, str], wish: Wish) -
     told = "; ".join(f"{methods} on {','.join(names)}" for methods, names in groups.items())
     where = f"--profile {shlex.quote(wish.profile)} --out {shlex.quote(str(wish.out))}"
     commands = [
-        f"bench run --methods {methods} --datasets {shlex.quote(','.join(specs[name] for name in names))} {where}"
+        f"bench run --methods {methods} --datasets"
+        f" {shlex.quote(','.join(specs[name] for name in names))} {where}"
         for methods, names in groups.items()
     ]
-    return f"no finished cell says how long these take: {told}; measure one of each: {'; '.join(commands)}"
+    return (
+        f"no finished cell says how long these take: {told}; measure one of each:"
+        f" {'; '.join(commands)}"
+    )
 
 
 def _row(made: Schedule) -> dict[str, float]:
@@ -171,10 +192,15 @@ def _disk(costs: Sequence[Cost], slots: int, wall: float) -> dict[str, float]:
 
 def show(found: Mapping[str, Any], console: Console) -> None:
     """Print wall time, idle share and tail, of other numbers of GPUs too, and what the disk sees."""
-    each = "one cell at a time on each" if found["jobs"] == 1 else f"{found['jobs']} cells at once on each"
+    each = (
+        "one cell at a time on each"
+        if found["jobs"] == 1
+        else f"{found['jobs']} cells at once on each"
+    )
     title = (
-        f"{found['cells']} cells ({found['methods']} methods x {found['datasets']} datasets x {found['folds']} folds x "
-        f"{found['seeds']} seeds), {clock(found['work_seconds'])} of cells, {each}"
+        f"{found['cells']} cells ({found['methods']} methods x {found['datasets']} datasets x"
+        f" {found['folds']} folds x {found['seeds']} seeds), {clock(found['work_seconds'])} of"
+        f" cells, {each}"
     )
     console.print(title, style="bold", highlight=False, soft_wrap=True)
     table = Table("GPUs", "order", "wall time", "idle", "tail", "faster than one")
@@ -183,9 +209,15 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     place = [gpus for gpus, _, _ in rows].index(str(found["gpus"]))
     rows.insert(place + 1, (str(found["gpus"]), "as planned", found["plan_order"]))
     for number, (gpus, order, row) in enumerate(rows):
-        table.add_row(gpus, order, clock(row["wall_seconds"]), f"{100 * row['idle_share']:.1f} %",
-                      clock(row["tail_seconds"]), f"{one / row['wall_seconds']:.1f}x",
-                      style="bold" if number == place else "")  # fmt: skip
+        table.add_row(
+            gpus,
+            order,
+            clock(row["wall_seconds"]),
+            f"{100 * row['idle_share']:.1f} %",
+            clock(row["tail_seconds"]),
+            f"{one / row['wall_seconds']:.1f}x",
+            style="bold" if number == place else "",
+        )
     console.print(table)
     for line in _remarks(found):
         console.print(line, highlight=False, soft_wrap=True)
@@ -199,16 +231,27 @@ def _remarks(found: Mapping[str, Any]) -> list[str]:
     told = ", ".join(f"{name} {' and '.join(sorted(kinds))}" for name, kinds in sources.items())
     cells = sum(row["cells"] for row in found["measured"])
     return [
-        f"No order on {found['gpus']} GPUs ends before {clock(found['bound_seconds'])}: the longest cell takes "
-        f"{clock(found['longest_seconds'])}, an even share of all {clock(found['work_seconds'] / slots)}. Tail: from "
-        "the first that has nothing more to do to the end.",
-        f"Times: means of {cells} finished cells ({told}) under the profile '{found['profile']}' on "
-        f"{'; '.join(found['devices'])}, beside what ran there at the same time. On another device or under another "
-        "profile they say nothing; waiting for machines is not counted.",
-        f"Shared disk, what stays: {decimal(disk['bytes'])} in {disk['files']:,} files. Checkpoints: "
-        f"{disk['checkpoints']:,}, {decimal(round(disk['checkpoint_bytes_per_second']))} a second on average, the "
-        f"largest {decimal(disk['largest_checkpoint_bytes'])}; {decimal(disk['checkpoint_bytes_at_once'])} if all at "
-        "work wrote such a one at once.",
-        f"Shared disk, what passes: up to {disk['notes_per_second']:g} notes of progress and "
-        f"{disk['beats_per_second']:g} beats of leases a second, each under a kilobyte.",
-    ]  # fmt: skip
+        (
+            f"No order on {found['gpus']} GPUs ends before {clock(found['bound_seconds'])}: the"
+            f" longest cell takes {clock(found['longest_seconds'])}, an even share of all"
+            f" {clock(found['work_seconds'] / slots)}. Tail: from the first that has nothing more"
+            " to do to the end."
+        ),
+        (
+            f"Times: means of {cells} finished cells ({told}) under the profile"
+            f" '{found['profile']}' on {'; '.join(found['devices'])}, beside what ran there at the"
+            " same time. On another device or under another profile they say nothing; waiting for"
+            " machines is not counted."
+        ),
+        (
+            f"Shared disk, what stays: {decimal(disk['bytes'])} in {disk['files']:,} files."
+            f" Checkpoints: {disk['checkpoints']:,},"
+            f" {decimal(round(disk['checkpoint_bytes_per_second']))} a second on average, the"
+            f" largest {decimal(disk['largest_checkpoint_bytes'])};"
+            f" {decimal(disk['checkpoint_bytes_at_once'])} if all at work wrote such a one at once."
+        ),
+        (
+            f"Shared disk, what passes: up to {disk['notes_per_second']:g} notes of progress and "
+            f"{disk['beats_per_second']:g} beats of leases a second, each under a kilobyte."
+        ),
+    ]

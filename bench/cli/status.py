@@ -55,7 +55,10 @@ def _places(out: Path, profile: str | None) -> list[Place]:
     chosen = profile or next(iter(store.planned()), "")
     places = store.places(chosen) if chosen else []
     if not places:
-        raise UsageError(f"{out} has no planned cell{f' under the profile {profile!r}' if profile else ''}; bench run")
+        raise UsageError(
+            f"{out} has no planned cell{f' under the profile {profile!r}' if profile else ''};"
+            " bench run"
+        )
     return places
 
 
@@ -67,7 +70,11 @@ def picture(places: Sequence[Place]) -> RenderableType:
         groups.setdefault((place.dataset, place.method), Counter())[place.state] += 1
     for (dataset, method), counts in groups.items():
         table.add_row(dataset, method, *(str(counts[state] or "") for state in STATES))
-    lines = [Text(f"running  {_name(place)}  {_told(place.progress)}") for place in places if place.state == "running"]
+    lines = [
+        Text(f"running  {_name(place)}  {_told(place.progress)}")
+        for place in places
+        if place.state == "running"
+    ]
     failed = [place for place in places if place.state == "failed"]
     lines += [Text(f"failed   {_name(place)}: {place.why}") for place in failed[:SHOWN]]
     if len(failed) > SHOWN:
@@ -77,7 +84,9 @@ def picture(places: Sequence[Place]) -> RenderableType:
 
 def _summary(places: Sequence[Place]) -> str:
     counts = Counter(place.state for place in places)
-    return f"{len(places)} cells: " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    return f"{len(places)} cells: " + ", ".join(
+        f"{counts[state]} {state}" for state in STATES if counts[state]
+    )
 
 
 def _name(place: Place) -> str:

@@ -30,7 +30,9 @@ def tune(wish: Wish, trials: int, console: Console) -> None:
     """
     profile, store = load_profile(wish.profile), Store(wish.out)
     methods = _tunable(registry.expand(registry.METHODS, wish.methods), profile, console)
-    found = plan.find(registry.expand(registry.DATASETS, wish.datasets), wish.data, profile, wish.real_only)
+    found = plan.find(
+        registry.expand(registry.DATASETS, wish.datasets), wish.data, profile, wish.real_only
+    )
     store.open(profile)
     make_folder(wish.report / profile.name, "report", "--report")
     modules = {module for spec in methods for module in registry.method(spec, profile.scale).needs}
@@ -39,7 +41,10 @@ def tune(wish: Wish, trials: int, console: Console) -> None:
         datasets = [plan.prepare(each, machine.cores(), progress) for each in found]
     for dataset in datasets:
         if dataset.source == "phantom":
-            console.print(f"{dataset.name}: PHANTOM data (simulated); give real files with --data.", highlight=False)
+            console.print(
+                f"{dataset.name}: PHANTOM data (simulated); give real files with --data.",
+                highlight=False,
+            )
         print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
     cells = plan.cells(profile, datasets, methods, store, wish.scheme, 1, wish.device)
     storage = wish.storage or default_storage(store, profile.name)
@@ -67,7 +72,10 @@ def _tunable(methods: Sequence[str], profile: Profile, console: Console) -> list
         if method.tunable:
             chosen.append(spec)
         else:
-            console.print(f"{spec} is not tuned: it trains itself, is told the answer, or has nothing to choose.")
+            console.print(
+                f"{spec} is not tuned: it trains itself, is told the answer, or has nothing to"
+                " choose."
+            )
     if not chosen:
         raise UsageError("none of these methods can be tuned")
     return chosen
@@ -85,17 +93,31 @@ def _launch(
     """Run what trials are missing."""
     missing = sum(max(0, trials - count) for count in counts)
     jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
-    console.print(f"{len(studies)} studies of {trials} trials, at most {profile.steps} steps each, by the validation "
-                  f"patients alone; {missing} trials to run, {jobs} at a time on {wish.device}.", highlight=False,
-                  soft_wrap=True)  # fmt: skip
+    console.print(
+        f"{len(studies)} studies of {trials} trials, at most {profile.steps} steps each, by the"
+        f" validation patients alone; {missing} trials to run, {jobs} at a time on {wish.device}.",
+        highlight=False,
+        soft_wrap=True,
+    )
     if not missing:
         return
-    splits = [store.split_of(study.cell, cache.load(Path(study.cell.dataset.cache)).patients) for study in studies]
+    splits = [
+        store.split_of(study.cell, cache.load(Path(study.cell.dataset.cache)).patients)
+        for study in studies
+    ]
 
     def told(trial: Told) -> None:
-        how = {"COMPLETE": f"Dice {100 * (trial.value or 0):.2f} %", "PRUNED": "stopped early", "FAIL": trial.why}
-        console.print(f"{trial.study} {trial.finished}/{trials}: {how[trial.state]} with {shown(trial.values)}",
-                      highlight=False, soft_wrap=True)  # fmt: skip
+        how = {
+            "COMPLETE": f"Dice {100 * (trial.value or 0):.2f} %",
+            "PRUNED": "stopped early",
+            "FAIL": trial.why,
+        }
+        console.print(
+            f"{trial.study} {trial.finished}/{trials}: {how[trial.state]} with"
+            f" {shown(trial.values)}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
     def died(code: int) -> None:
         console.print(f"A worker died (exit code {code}); its trial is run again.", highlight=False)
@@ -115,15 +137,27 @@ def _summary(studies: Sequence[Study], console: Console) -> None:
         trials = [t for t in opened.get_trials(deepcopy=False) if counts(t)]
         complete = [t for t in trials if t.state.name == "COMPLETE" and t.value is not None]
         usual = next((f"{100 * (t.value or 0):.2f} %" for t in complete if is_default(t)), "none")
-        said = ", ".join(f"{sum(t.state.name == state for t in trials)} {words}"
-                         for state, words in (("PRUNED", "stopped early"), ("FAIL", "failed")))  # fmt: skip
+        said = ", ".join(
+            f"{sum(t.state.name == state for t in trials)} {words}"
+            for state, words in (("PRUNED", "stopped early"), ("FAIL", "failed"))
+        )
         best = max(complete, key=lambda t: t.value or 0.0, default=None)
-        found = f"best {100 * (best.value or 0):.2f} % with {shown(best.params)}" if best else "none was completed"
-        console.print(f"{cell.dataset.name}/{cell.method}/f{cell.fold}: validation Dice {found}; by default {usual}; "
-                      f"{len(trials)} trials, {said}", highlight=False, soft_wrap=True)  # fmt: skip
+        found = (
+            f"best {100 * (best.value or 0):.2f} % with {shown(best.params)}"
+            if best
+            else "none was completed"
+        )
+        console.print(
+            f"{cell.dataset.name}/{cell.method}/f{cell.fold}: validation Dice {found}; by default"
+            f" {usual}; {len(trials)} trials, {said}",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print("bench run --tuned uses the best of each.", highlight=False)
 
 
 def shown(values: Mapping[str, object]) -> str:
     """Return options as a line shows them."""
-    return ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+    return ", ".join(
+        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()
+    )

@@ -1,8 +1,9 @@
 """Rotation, shift, elastic deformation and contrast, fused into one resampling of image and mask.
 
-The four operations of the paper (section 3). Geometry is one cubic B-spline deformation (Rueckert et al. 1999): its
-control points carry the rotation and the shift exactly, because B-splines reproduce affine maps, and random
-displacements on top. Two small matrix products give the whole sampling map.
+The four operations of the paper (section 3). Geometry is one cubic B-spline deformation (Rueckert
+et al. 1999): its control points carry the rotation and the shift exactly, because B-splines
+reproduce affine maps, and random displacements on top. Two small matrix products give the whole
+sampling map.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ ROTATION = 30.0
 SHIFT = (0.01, 0.05)
 """Share of height and of width, either way (paper)."""
 ELASTIC = 0.03
-"""Largest displacement of a control point, as a share of the shorter side (ours: the paper gives none)."""
+"""Largest displacement of a control point, as a share of the shorter side (ours: the paper gives
+none)."""
 CONTRAST = (0.75, 1.25)
 """Factor on the distance from the image's mean (ours: the paper gives none)."""
 KNOTS = 4
@@ -36,7 +38,8 @@ class Parameters:
     shift: tuple[float, float]
     """Share of (height, width)."""
     elastic: NDArray[np.float64]
-    """(2, rows, columns): displacement of each control point in (y, x), share of the shorter side."""
+    """(2, rows, columns): displacement of each control point in (y, x), share of the shorter
+    side."""
     contrast: float
 
     def to_bytes(self) -> bytes:
@@ -77,7 +80,9 @@ def _basis(length: int, points: int, step: float) -> NDArray[np.float32]:
     return basis
 
 
-def sampling_map(parameters: Parameters, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def sampling_map(
+    parameters: Parameters, height: int, width: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return where each output pixel comes from: (y, x), each (H, W) in pixels."""
     step = min(height, width) / KNOTS
     rows, columns = lattice(height, width)
@@ -89,7 +94,10 @@ def sampling_map(parameters: Parameters, height: int, width: int) -> tuple[NDArr
     source_y = c * (y - down) + s * (x - right) + (height - 1) / 2 + elastic[0]
     source_x = c * (x - right) - s * (y - down) + (width - 1) / 2 + elastic[1]
     over_y, over_x = _basis(height, rows, step), _basis(width, columns, step).T
-    return over_y @ source_y.astype(np.float32) @ over_x, over_y @ source_x.astype(np.float32) @ over_x
+    return (
+        over_y @ source_y.astype(np.float32) @ over_x,
+        over_y @ source_x.astype(np.float32) @ over_x,
+    )
 
 
 def augment(
@@ -97,8 +105,8 @@ def augment(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Apply the parameters to an image (H, W) in 65535 steps and its mask (H, W) in {0, 1}.
 
-    Both are resampled linearly through the same map; the mask is foreground where at least half is. What comes from
-    outside the image is 0.
+    Both are resampled linearly through the same map; the mask is foreground where at least half is.
+    What comes from outside the image is 0.
 
     Returns:
         The image (H, W) in [0, 1] and the mask (H, W) in {0, 1}.

@@ -42,7 +42,9 @@ def _items(adapter: Adapter, root: Path) -> list[Item]:
     inside = root.resolve()
     items = [_refused(item, root, inside) for item in adapter.items(root)]
     if all(item.left_out for item in items):
-        raise UsageError(_reason(items[0]) if items else f"{root}: nothing is in it; expected images with masks")
+        raise UsageError(
+            _reason(items[0]) if items else f"{root}: nothing is in it; expected images with masks"
+        )
     return items
 
 
@@ -51,8 +53,14 @@ def _refused(item: Item, root: Path, inside: Path) -> Item:
     out = next((path for path in item.files if not path.resolve().is_relative_to(inside)), None)
     gone = next((path for path in item.files if not path.is_file()), None)
     if out:
-        return replace(item, files=(), left_out=f"{out} leads out of {root}; copy it there or remove the link")
-    return replace(item, files=(), left_out=f"{gone} is no file; remove it or its row") if gone else item
+        return replace(
+            item, files=(), left_out=f"{out} leads out of {root}; copy it there or remove the link"
+        )
+    return (
+        replace(item, files=(), left_out=f"{gone} is no file; remove it or its row")
+        if gone
+        else item
+    )
 
 
 def _reason(item: Item) -> str:
@@ -64,11 +72,15 @@ def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
     """Name the cache by the rules and the files' names, sizes and times: asking again costs no reading."""
     files = [(str(f.relative_to(root)), f.stat()) for item in items for f in item.files]
     stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
-    key = content_hash([FORMAT, adapter.name, adapter.rules(), [(i.patient, i.spacing) for i in items], stats])
+    key = content_hash(
+        [FORMAT, adapter.name, adapter.rules(), [(i.patient, i.spacing) for i in items], stats]
+    )
     return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
 
 
-def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = lambda done, total: None) -> Path:
+def prepare(
+    adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = lambda done, total: None
+) -> Path:
     """Return the folder of the prepared dataset, reading the source only if it changed since last time.
 
     Raises:
@@ -88,10 +100,13 @@ def prepare(adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = la
     except OSError as error:
         if folder.is_dir() and not (folder / "manifest.json").is_file():
             raise UsageError(
-                f"prepared dataset {folder} is damaged (no manifest); remove the folder and run again"
+                f"prepared dataset {folder} is damaged (no manifest); remove the folder and run"
+                " again"
             ) from error
         if not folder.is_dir():  # else another process was faster
-            raise UsageError(f"cache {folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE") from error
+            raise UsageError(
+                f"cache {folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE"
+            ) from error
     return folder
 
 
@@ -112,12 +127,24 @@ def _read(work: tuple[Adapter, Item, Path]) -> _Read:
             samples = list(adapter.read(item))
         except UsageError as error:
             samples, why = [], str(error)
-        except Exception as error:  # what a library makes of a strange file must not stop the others
+        except (
+            Exception
+        ) as error:  # what a library makes of a strange file must not stop the others
             if adapter.source != "real" or not item.files:
                 raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason is given"
-            samples, why = [], f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); look at the file"
-    return _Read(samples, why, {str(path.relative_to(root)): pooch.file_hash(path) for path in item.files})
+            reason = (
+                str(error).strip().splitlines()[0] if str(error).strip() else "no reason is given"
+            )
+            samples, why = (
+                [],
+                (
+                    f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); look at"
+                    " the file"
+                ),
+            )
+    return _Read(
+        samples, why, {str(path.relative_to(root)): pooch.file_hash(path) for path in item.files}
+    )
 
 
 def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> bytes:
@@ -125,10 +152,14 @@ def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> 
     return repr(asdict(case)).encode() + image.tobytes() + mask.tobytes()
 
 
-def _all(adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress) -> Iterator[_Read]:
+def _all(
+    adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress
+) -> Iterator[_Read]:
     """Yield what came of each item, in their order, read by `jobs` processes."""
     tasks = [(adapter, item, root) for item in items]
-    light = len(items) < 8 and sum(path.stat().st_size for item in items for path in item.files) < LIGHT
+    light = (
+        len(items) < 8 and sum(path.stat().st_size for item in items for path in item.files) < LIGHT
+    )
     if jobs == 1 or len(items) == 1 or light:
         for done, task in enumerate(tasks, 1):
             yield _read(task)
@@ -140,13 +171,17 @@ def _all(adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: P
             yield read
             progress(done, len(items))
     except BrokenProcessPool as error:
-        raise UsageError(f"{root}: a reading process was killed, as happens when memory runs out (each of {jobs} holds "
-                         "a volume); free some and run again") from error  # fmt: skip
+        raise UsageError(
+            f"{root}: a reading process was killed, as happens when memory runs out (each of {jobs}"
+            " holds a volume); free some and run again"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: int, progress: Progress) -> None:
+def _write(
+    adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: int, progress: Progress
+) -> None:
     """Write pixels, case table and manifest; the digest covers all that a method could see."""
     digest = hashlib.sha256()
     cases: list[Case] = []
@@ -176,9 +211,15 @@ def _write(adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: in
         table = csv.writer(file)
         table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
         for case in cases:
-            table.writerow([case.id, case.patient, case.height, case.width, *(case.spacing or ("", ""))])
-    tables = [root / name for name in TABLES if adapter.source == "real" and (root / name).is_file()]
-    sides = [{item.patient for item in items if item.official == official} for official in (True, False)]
+            table.writerow(
+                [case.id, case.patient, case.height, case.width, *(case.spacing or ("", ""))]
+            )
+    tables = [
+        root / name for name in TABLES if adapter.source == "real" and (root / name).is_file()
+    ]
+    sides = [
+        {item.patient for item in items if item.official == official} for official in (True, False)
+    ]
     pixels_in_all = sum(case.height * case.width for case in cases)
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -223,13 +264,24 @@ def load(folder: Path) -> Dataset:
         masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
         starts = np.cumsum([0, *(case.height * case.width for case in cases)]).tolist()
         if not starts[-1] == len(images) == len(masks) or len(cases) != manifest["cases"]:
-            raise UsageError(f"prepared dataset {folder} is incomplete; remove the folder and run again")
+            raise UsageError(
+                f"prepared dataset {folder} is incomplete; remove the folder and run again"
+            )
         return Dataset(
-            manifest["name"], manifest["source"], manifest["digest"], cases, images, masks, tuple(starts[:-1]),
-            tuple(manifest["left_out"]), frozenset(manifest["official_test"]),
-        )  # fmt: skip
+            manifest["name"],
+            manifest["source"],
+            manifest["digest"],
+            cases,
+            images,
+            masks,
+            tuple(starts[:-1]),
+            tuple(manifest["left_out"]),
+            frozenset(manifest["official_test"]),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"prepared dataset {folder} is damaged ({error}); remove the folder and run again") from error
+        raise UsageError(
+            f"prepared dataset {folder} is damaged ({error}); remove the folder and run again"
+        ) from error
 
 
 def _case(row: dict[str, str]) -> Case:

@@ -17,11 +17,13 @@ from bench.data import cache
 from bench.spec.case import Dataset
 
 NEAR = 4
-"""Bits of 64 by which the perceptual hashes of two images may differ and still be called nearly identical."""
+"""Bits of 64 by which the perceptual hashes of two images may differ and still be called nearly
+identical."""
 SMALL = (32, 32)
 """(height, width) at which orientations are compared."""
 TOLD = 0.15
-"""Correlation that a flip must cost the median case, or orientation cannot be told on this dataset."""
+"""Correlation that a flip must cost the median case, or orientation cannot be told on this
+dataset."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,13 @@ class Finding:
 def check(folder: Path) -> list[Finding]:
     """Return what is found in a prepared dataset, the gravest first."""
     dataset = cache.load(folder)
-    found = [*_damage(folder, dataset), *_sides(folder), *_twins(dataset), *_masks(dataset), *_flips(dataset)]
+    found = [
+        *_damage(folder, dataset),
+        *_sides(folder),
+        *_twins(dataset),
+        *_masks(dataset),
+        *_flips(dataset),
+    ]
     left_out = [Finding("left out", (), line) for line in dataset.left_out]
     return sorted([*found, *left_out], key=lambda each: not each.grave)
 
@@ -50,7 +58,10 @@ def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
         digest.update(cache.identity(case, dataset.image(index), dataset.mask(index)))
     if digest.hexdigest() != json.loads((folder / "manifest.json").read_text())["digest"]:
         yield Finding(
-            "damage", (), f"{folder} is not what was prepared: remove the folder and prepare again", grave=True
+            "damage",
+            (),
+            f"{folder} is not what was prepared: remove the folder and prepare again",
+            grave=True,
         )
 
 
@@ -58,8 +69,12 @@ def _sides(folder: Path) -> Iterator[Finding]:
     """Find patients on both sides of the publisher's split, and say where patients are a reading of names."""
     manifest = json.loads((folder / "manifest.json").read_text())
     if both := manifest.get("on_both_official_sides", []):
-        yield Finding("patient on two sides", (), f"{len(both)} patients lie on the publisher's test side and others "
-                      f"({_few(both)}): here all of their cases are tested")  # fmt: skip
+        yield Finding(
+            "patient on two sides",
+            (),
+            f"{len(both)} patients lie on the publisher's test side and others "
+            f"({_few(both)}): here all of their cases are tested",
+        )
     if reading := manifest["rules"].get("reading"):
         yield Finding("reading", (), reading)
 
@@ -81,16 +96,28 @@ def _twins(dataset: Dataset) -> Iterator[Finding]:
             same = one.shape == other.shape and bool((one == other).all())
             how = "identical" if same else "nearly identical"
             names = (cases[first].id, cases[second].id)
-            yield Finding(how, names, f"{names[0]} (patient {cases[first].patient}) and {names[1]} (patient "
-                          f"{cases[second].patient}) are {how}: is it one patient?", grave=same)  # fmt: skip
+            yield Finding(
+                how,
+                names,
+                f"{names[0]} (patient {cases[first].patient}) and {names[1]} (patient "
+                f"{cases[second].patient}) are {how}: is it one patient?",
+                grave=same,
+            )
 
 
 def _masks(dataset: Dataset) -> Iterator[Finding]:
     """Find masks without foreground, and masks that the image's edge cuts."""
-    for kind, text in (("empty mask", "no foreground"), ("cut mask", "foreground at the image's edge")):
+    for kind, text in (
+        ("empty mask", "no foreground"),
+        ("cut mask", "foreground at the image's edge"),
+    ):
         names = [case.id for i, case in enumerate(dataset.cases) if _is(kind, dataset.mask(i))]
         if names:
-            yield Finding(kind, tuple(names), f"{len(names)} of {len(dataset.cases)} cases have {text}: {_few(names)}")
+            yield Finding(
+                kind,
+                tuple(names),
+                f"{len(names)} of {len(dataset.cases)} cases have {text}: {_few(names)}",
+            )
 
 
 def _is(kind: str, mask: NDArray[np.uint8]) -> bool:
@@ -107,17 +134,27 @@ def _flips(dataset: Dataset) -> Iterator[Finding]:
         turned = np.flip(small, axes)
         gain = (_unit(turned) * mean).sum((1, 2)) - (_unit(small) * mean).sum((1, 2))
         cost = -float(np.median(gain))
-        names = [dataset.cases[i].id for i in np.flatnonzero(gain > cost / 2).tolist()] if cost > TOLD else []
+        names = (
+            [dataset.cases[i].id for i in np.flatnonzero(gain > cost / 2).tolist()]
+            if cost > TOLD
+            else []
+        )
         if names and len(names) < len(dataset.cases) / 2:
-            yield Finding("flip", tuple(names), f"{len(names)} cases may be flipped ({kind}): {_few(names)}")
+            yield Finding(
+                "flip", tuple(names), f"{len(names)} cases may be flipped ({kind}): {_few(names)}"
+            )
 
 
 def _features(dataset: Dataset, index: int) -> NDArray[np.float64]:
     """Return a case at one small size, image and mask together, its mean taken off."""
     height, width = SMALL
-    image, mask = dataset.image(index).astype(np.float32) / 65535, dataset.mask(index).astype(np.float32)
+    image, mask = (
+        dataset.image(index).astype(np.float32) / 65535,
+        dataset.mask(index).astype(np.float32),
+    )
     both = [
-        cv2.resize(np.ascontiguousarray(each), (width, height), interpolation=cv2.INTER_AREA) for each in (image, mask)
+        cv2.resize(np.ascontiguousarray(each), (width, height), interpolation=cv2.INTER_AREA)
+        for each in (image, mask)
     ]
     centred: NDArray[np.float64] = _unit(both[0] - both[0].mean()) + _unit(both[1] - both[1].mean())
     return centred

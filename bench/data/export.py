@@ -81,29 +81,38 @@ class Export:
         """One line on what the cases are."""
         source = "PHANTOM data (simulated)" if self.dataset.source == "phantom" else "real data"
         train, validation, test = (len(self.sides[side]) for side in SIDES)
-        patients = len({self.dataset.cases[i].patient for indexes in self.sides.values() for i in indexes})
-        counts = f"{train} train, {validation} validation and {test} test cases of {patients} patients"
+        patients = len(
+            {self.dataset.cases[i].patient for indexes in self.sides.values() for i in indexes}
+        )
+        counts = (
+            f"{train} train, {validation} validation and {test} test cases of {patients} patients"
+        )
         return f"{self.dataset.name}, {source}, split by patient: {counts}"
 
     def nnunet(self, folder: Path) -> Path:
         """Write `DatasetNNN_<name>` in nnU-Net v2's raw layout, the pixels as they are, and return it.
 
-        Each case is a volume of one slice, for NIfTI keeps both 16 bits and the spacing, and nnU-Net's reader of PNG
-        knows no spacing. Where the spacing of any case is unknown all have 1: resampled to a common spacing, mm and
-        pixels must not meet.
+        Each case is a volume of one slice, for NIfTI keeps both 16 bits and the spacing, and
+        nnU-Net's reader of PNG knows no spacing. Where the spacing of any case is unknown all have
+        1: resampled to a common spacing, mm and pixels must not meet.
 
         Args:
-            folder: What `nnUNet_raw` points to; the dataset takes the first number that is free in it.
+            folder: What `nnUNet_raw` points to; the dataset takes the first number that is free in
+                it.
 
         Raises:
-            UsageError: The dataset is there already, a case's name means something to nnU-Net, or nothing can be
-                written.
+            UsageError: The dataset is there already, a case's name means something to nnU-Net, or
+                nothing can be written.
         """
         cases, number = self.dataset.cases, self._number(folder)
         training = sorted([*self.sides["train"], *self.sides["validation"]])
-        odd = next((cases[index].id for index in training if cases[index].id.endswith("_seg")), None)
+        odd = next(
+            (cases[index].id for index in training if cases[index].id.endswith("_seg")), None
+        )
         if odd:  # so nnU-Net calls its preprocessed labels
-            raise UsageError(f"case {odd}: nnU-Net expects names that do not end in _seg; rename its files")
+            raise UsageError(
+                f"case {odd}: nnU-Net expects names that do not end in _seg; rename its files"
+            )
         spaced = all(case.spacing for case in cases)
         with _whole(folder / f"Dataset{number}_{self.name}") as work:
             for part, indexes in (("Tr", training), ("Ts", self.sides["test"])):
@@ -118,30 +127,43 @@ class Export:
             about = {
                 "name": self.name,
                 "description": self.summary,
-                "channel_names": {"0": "grey"},  # z-score; "CT" is for Hounsfield units, which no longer are
+                "channel_names": {
+                    "0": "grey"
+                },  # z-score; "CT" is for Hounsfield units, which no longer are
                 "labels": LABELS,
                 "numTraining": len(training),
                 "file_ending": SUFFIX,
             }
             _json(work / "dataset.json", about)
-            names = {side: [cases[index].id for index in indexes] for side, indexes in self.sides.items()}
-            _json(work / "splits_final.json", [{"train": names["train"], "val": names["validation"]}])
-            how = "spacing in mm, 999 across" if spaced else "the spacing is unknown, 1 stands for it, 999 across"
+            names = {
+                side: [cases[index].id for index in indexes] for side, indexes in self.sides.items()
+            }
+            _json(
+                work / "splits_final.json", [{"train": names["train"], "val": names["validation"]}]
+            )
+            how = (
+                "spacing in mm, 999 across"
+                if spaced
+                else "the spacing is unknown, 1 stands for it, 999 across"
+            )
             self._describe(work, "nnunet", "cases.csv", NNUNET, number=number, spacing=how)
         return folder / work.name
 
     def medsegbench(self, folder: Path, size: int = 256) -> Path:
         """Write `<name>_<size>.npz` as MedSegBench's are, with a table of who is who, and return their folder.
 
-        The format loses: images become 8 bit, (N, size, size), scaled with their aspect ratio kept and padded with
-        zeros by `bench.data.geometry.Geometry`; so do the labels, 0 or 1.
+        The format loses: images become 8 bit, (N, size, size), scaled with their aspect ratio kept
+        and padded with zeros by `bench.data.geometry.Geometry`; so do the labels, 0 or 1.
 
         Raises:
-            UsageError: It is there already, MedSegBench has no such size, or nothing can be written.
+            UsageError: It is there already, MedSegBench has no such size, or nothing can be
+                written.
         """
         if size not in SQUARES:
             squares = ", ".join(map(str, SQUARES))
-            raise UsageError(f"--size {size}: MedSegBench has squares of {squares} pixels; choose one")
+            raise UsageError(
+                f"--size {size}: MedSegBench has squares of {squares} pixels; choose one"
+            )
         with _whole(folder / f"{self.name}_{size}") as work:
             arrays: dict[str, Any] = {}
             for side, prefix in PREFIXES.items():
@@ -151,7 +173,9 @@ class Export:
                 for place, index in enumerate(self.sides[side]):
                     case = self.dataset.cases[index]
                     geometry = Geometry((case.height, case.width), (size, size))
-                    images[place] = np.rint(geometry.image(self.dataset.image(index)) / 257)  # 65535 is 255 * 257
+                    images[place] = np.rint(
+                        geometry.image(self.dataset.image(index)) / 257
+                    )  # 65535 is 255 * 257
                     labels[place] = geometry.mask(self.dataset.mask(index))
             np.savez_compressed(work / f"{work.name}.npz", **arrays)
             self._describe(work, "medsegbench", f"{work.name}.csv", MEDSEGBENCH, size=size)
@@ -167,20 +191,37 @@ class Export:
         for number in range(FIRST, 1000):
             if str(number) not in taken:
                 return number
-        raise UsageError(f"{folder} has datasets of all numbers from {FIRST} to 999; choose another folder with --to")
+        raise UsageError(
+            f"{folder} has datasets of all numbers from {FIRST} to 999; choose another folder with"
+            " --to"
+        )
 
     def _describe(self, work: Path, layout: str, table: str, text: str, **how: str | int) -> None:
         """Write what the layouts have no place for: whose case is which, and where all of it is from."""
         cases, version = self.dataset.cases, machine.versions().get("verdiff-bench", "unknown")
         with (work / table).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["side", "index", "case", "patient", "height", "width", "row_mm", "column_mm"])
+            rows.writerow(
+                ["side", "index", "case", "patient", "height", "width", "row_mm", "column_mm"]
+            )
             for side, indexes in self.sides.items():
                 for place, index in enumerate(indexes):
                     case = cases[index]
-                    rows.writerow([side, place, case.id, case.patient, case.height, case.width,
-                                   *(case.spacing or ("", ""))])  # fmt: skip
-        by = f"The split is that of `bench run`; written by verdiff-bench {version}, from what: `bench-export.json`."
+                    rows.writerow(
+                        [
+                            side,
+                            place,
+                            case.id,
+                            case.patient,
+                            case.height,
+                            case.width,
+                            *(case.spacing or ("", "")),
+                        ]
+                    )
+        by = (
+            f"The split is that of `bench run`; written by verdiff-bench {version}, from what:"
+            " `bench-export.json`."
+        )
         (work / "README.md").write_text(
             text.format(folder=work.name, summary=f"{self.summary}. {by}", **how), encoding="utf-8"
         )
@@ -191,7 +232,9 @@ class Export:
             "digest": self.dataset.digest,
             "split": content_hash(self.split.sides),  # as cell.json has it
             "cases": {side: len(indexes) for side, indexes in self.sides.items()},
-            "patients": {side: len({cases[i].patient for i in each}) for side, each in self.sides.items()},
+            "patients": {
+                side: len({cases[i].patient for i in each}) for side, each in self.sides.items()
+            },
             "left_out": len(self.dataset.left_out),
             "verdiff-bench": version,
         }
@@ -210,7 +253,9 @@ def _whole(target: Path) -> Iterator[Path]:
             yield work
             work.rename(target)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written ({error.strerror}); choose another folder with --to") from error
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}); choose another folder with --to"
+        ) from error
 
 
 def _taken(target: Path) -> UsageError:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
 MULTIPLE = 16
-"""Grids shared by several sizes are multiples of this, which suits most networks without padding."""
+"""Grids shared by several sizes are multiples of this, which suits most networks without
+padding."""
 
 
 def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int]:
@@ -66,7 +67,9 @@ class Geometry:
             return probability
         height, width = self.native
         inner = np.ascontiguousarray(probability[self._window])
-        out: NDArray[np.float32] = cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR)
+        out: NDArray[np.float32] = cv2.resize(
+            inner, (width, height), interpolation=cv2.INTER_LINEAR
+        )
         return out
 
     def _resize(self, pixels: NDArray[Pixel]) -> NDArray[Pixel]:

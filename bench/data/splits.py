@@ -27,18 +27,26 @@ class Scheme:
     file: Path | None = None
     """The user's own split, of one fold or several, in the form that `write_splits` writes."""
     fraction: float = 1.0
-    """Share of each fold's training patients; those of a smaller share are among those of a larger one."""
+    """Share of each fold's training patients; those of a smaller share are among those of a larger
+    one."""
 
     def __post_init__(self) -> None:
         """Refuse a wish that contradicts itself.
 
         Raises:
-            UsageError: The fraction is none, the file is no split, or both a file and folds are given.
+            UsageError: The fraction is none, the file is no split, or both a file and folds are
+                given.
         """
         if not 0 < self.fraction <= 1:
-            raise UsageError(f"--fraction {self.fraction:g} is no share of patients; expected more than 0, 1 at most")
+            raise UsageError(
+                f"--fraction {self.fraction:g} is no share of patients; expected more than 0, 1 at"
+                " most"
+            )
         if self.file and self.folds > 1:
-            raise UsageError(f"--folds {self.folds} and --split {self.file}: the file says how many folds; give one")
+            raise UsageError(
+                f"--folds {self.folds} and --split {self.file}: the file says how many folds;"
+                " give one"
+            )
 
     @cached_property
     def own(self) -> list[Split]:
@@ -65,7 +73,10 @@ class Scheme:
         """
         if self.file:
             check_splits(self.own, self.file, patients)
-        return [_thinned(split, self.fraction) for split in self.own or make_splits(patients, self.folds, official)]
+        return [
+            _thinned(split, self.fraction)
+            for split in self.own or make_splits(patients, self.folds, official)
+        ]
 
 
 def key(folds: int, scheme: str) -> str:
@@ -76,8 +87,11 @@ def key(folds: int, scheme: str) -> str:
 def heading(folds: int, scheme: str) -> str:
     """Return a way to split as the heading of a column has it: `5-fold`, `own split 1f2e3d4c`, `25 % of train`."""
     own, share = _parts(scheme)
-    parts = (f"{folds}-fold" if folds > 1 else "", f"own split {own}" if own else "",
-             f"{100 * float(share):g} % of train" if share else "")  # fmt: skip
+    parts = (
+        f"{folds}-fold" if folds > 1 else "",
+        f"own split {own}" if own else "",
+        f"{100 * float(share):g} % of train" if share else "",
+    )
     return " ".join(filter(None, parts))
 
 
@@ -90,7 +104,9 @@ def words(folds: int, scheme: str, official: bool) -> str:
     """Return how patients were split, in words; `official` is whether the publisher chose the test side."""
     own, share = _parts(scheme)
     if own:
-        how = f"a split of the user's own ({own}) by patient" + (f", {folds} folds" if folds > 1 else "")
+        how = f"a split of the user's own ({own}) by patient" + (
+            f", {folds} folds" if folds > 1 else ""
+        )
     elif folds > 1:
         how = f"{folds} folds by patient"
     elif official:
@@ -105,16 +121,21 @@ def _thinned(split: Split, fraction: float) -> Split:
     train = sorted(patient for patient, side in split.sides.items() if side == "train")
     order = np.random.Generator(np.random.Philox(SEED)).permutation(len(train))
     kept = {train[i] for i in order[: max(1, round(fraction * len(train)))]}
-    return Split({
-        patient: "unused" if side == "train" and patient not in kept else side for patient, side in split.sides.items()
-    })  # fmt: skip
+    return Split(
+        {
+            patient: "unused" if side == "train" and patient not in kept else side
+            for patient, side in split.sides.items()
+        }
+    )
 
 
-def make_splits(patients: Sequence[str], folds: int = 1, official: Collection[str] = ()) -> list[Split]:
+def make_splits(
+    patients: Sequence[str], folds: int = 1, official: Collection[str] = ()
+) -> list[Split]:
     """Split patients once (70 % train, 10 % validation, 20 % test), or into K folds.
 
-    In a cross-validation each patient is tested once, and an eighth of the others validate. The order of
-    `patients` does not matter.
+    In a cross-validation each patient is tested once, and an eighth of the others validate. The
+    order of `patients` does not matter.
 
     Args:
         patients: All of them.
@@ -127,8 +148,10 @@ def make_splits(patients: Sequence[str], folds: int = 1, official: Collection[st
     names = sorted(set(patients))
     needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:
-        raise UsageError(f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds}), for none "
-                         "may be on two sides; add patients or leave the dataset out")  # fmt: skip
+        raise UsageError(
+            f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds}),"
+            " for none may be on two sides; add patients or leave the dataset out"
+        )
     generator = np.random.Generator(np.random.Philox(SEED))
     order = [names[i] for i in generator.permutation(len(names))]
     if folds == 1 and official:
@@ -149,7 +172,11 @@ def _assign(order: list[str], test: list[str]) -> Split:
 
 def write_splits(splits: Sequence[Split]) -> str:
     """Return splits as CSV text: fold, patient, side."""
-    rows = [f"{fold},{patient},{side}" for fold, split in enumerate(splits) for patient, side in split.sides.items()]
+    rows = [
+        f"{fold},{patient},{side}"
+        for fold, split in enumerate(splits)
+        for patient, side in split.sides.items()
+    ]
     return "\n".join([HEADER, *rows, ""])
 
 
@@ -174,7 +201,9 @@ def parse_splits(path: Path) -> list[Split]:
         lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise UsageError(f"split file {path} cannot be read ({why}); expected lines of {HEADER}") from error
+        raise UsageError(
+            f"split file {path} cannot be read ({why}); expected lines of {HEADER}"
+        ) from error
     folds: dict[int, dict[str, Side]] = {}
     for number, line in enumerate(lines[1:], 2):
         try:
@@ -185,17 +214,24 @@ def parse_splits(path: Path) -> list[Split]:
             raise UsageError(f"{path} line {number}: {line!r}, expected {HEADER}") from None
         side = next((each for each in (*SIDES, UNUSED) if each == name.strip()), None)
         if side is None:
-            raise UsageError(f"{path} line {number}: side '{name}', expected one of {', '.join((*SIDES, UNUSED))}")
+            raise UsageError(
+                f"{path} line {number}: side '{name}', expected one of"
+                f" {', '.join((*SIDES, UNUSED))}"
+            )
         if patient in sides:
-            raise UsageError(f"{path} line {number}: patient {patient} is on two sides of fold {fold}, or named twice; "
-                             "remove one line")  # fmt: skip
+            raise UsageError(
+                f"{path} line {number}: patient {patient} is on two sides of fold {fold}, or named"
+                " twice; remove one line"
+            )
         sides[patient] = side
     if lines[:1] != [HEADER] or list(folds) != list(range(len(folds))) or not folds:
         raise UsageError(f"{path} is no split file: expected the header {HEADER} and folds from 0")
     for number, sides in folds.items():
         for side in SIDES:
             if side not in sides.values():
-                raise UsageError(f"{path}: fold {number} has no {side} patient, expected one at least")
+                raise UsageError(
+                    f"{path}: fold {number} has no {side} patient, expected one at least"
+                )
     return [Split(sides) for sides in folds.values()]
 
 
@@ -207,7 +243,11 @@ def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -
     """
     for number, split in enumerate(splits):
         for patient in sorted(set(patients) - set(split.sides))[:1]:
-            raise UsageError(f"{path} does not fit the dataset: fold {number} lacks patient {patient}; "
-                             f"give it a side, {UNUSED} to leave it out")  # fmt: skip
+            raise UsageError(
+                f"{path} does not fit the dataset: fold {number} lacks patient {patient}; "
+                f"give it a side, {UNUSED} to leave it out"
+            )
         for patient in sorted(set(split.sides) - set(patients))[:1]:
-            raise UsageError(f"{path} does not fit the dataset: it has no patient {patient}; remove the line")
+            raise UsageError(
+                f"{path} does not fit the dataset: it has no patient {patient}; remove the line"
+            )

@@ -1,7 +1,8 @@
 """The shared augmentation stream: a pure function (seed, dataset, step, slot) -> (case, parameters, pixels).
 
-Every method trains on this and nothing else, so all see the same data; the certificate proves it afterwards. Nothing
-here depends on the method, the process, the number of workers, the order of calls or the point of resumption.
+Every method trains on this and nothing else, so all see the same data; the certificate proves it
+afterwards. Nothing here depends on the method, the process, the number of workers, the order of
+calls or the point of resumption.
 """
 
 from __future__ import annotations
@@ -51,7 +52,12 @@ class Stream:
     """
 
     def __init__(
-        self, dataset: Dataset, indexes: Sequence[int], grid: tuple[int, int] | None, seed: int, batch: int
+        self,
+        dataset: Dataset,
+        indexes: Sequence[int],
+        grid: tuple[int, int] | None,
+        seed: int,
+        batch: int,
     ) -> None:
         self.batch = batch
         self._ids = [dataset.cases[i].id.encode() for i in indexes]
@@ -73,7 +79,9 @@ class Stream:
 
     def _generator(self, domain: int, first: int, second: int = 0) -> np.random.Generator:
         """Return the counter-based generator of one address; domains never overlap (256-bit Philox counter)."""
-        return np.random.Generator(np.random.Philox(key=self._key, counter=[0, second, first, domain]))
+        return np.random.Generator(
+            np.random.Philox(key=self._key, counter=[0, second, first, domain])
+        )
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         return self._generator(0, epoch).permutation(len(self._ids))
@@ -120,7 +128,8 @@ class Stream:
 class Certificate:
     """Proof of what a run trained on: two SHA-256 chains, of the draws and of the pixels, with heads along the way.
 
-    Two runs saw the same data as far as both went if their heads agree at every step that both have.
+    Two runs saw the same data as far as both went if their heads agree at every step that both
+    have.
     """
 
     draws: str = ""

@@ -53,10 +53,16 @@ class Data:
         indexes, profile = split.indexes(dataset, "train"), cell.profile
         sizes = [(dataset.cases[i].height, dataset.cases[i].width) for i in indexes]
         native = profile.pixels == 0 and (profile.batch == 1 or len(set(sizes)) == 1)
-        grid = None if native else shared_grid(sizes, profile.pixels or int(np.median([h * w for h, w in sizes])))
+        grid = (
+            None
+            if native
+            else shared_grid(sizes, profile.pixels or int(np.median([h * w for h, w in sizes])))
+        )
         validation = split.indexes(dataset, "validation")
         if profile.validation_cases and len(validation) > profile.validation_cases:
-            chosen = np.linspace(0, len(validation) - 1, profile.validation_cases).round().astype(int)
+            chosen = (
+                np.linspace(0, len(validation) - 1, profile.validation_cases).round().astype(int)
+            )
             validation = [validation[i] for i in chosen]
         return cls(dataset, indexes, validation, split.indexes(dataset, "test"), grid)
 
@@ -75,11 +81,16 @@ class Data:
             case = self.dataset.cases[index]
             native = (case.height, case.width)
             geometry = Geometry(native, self.grid or native)
-            image, mask = geometry.image(self.dataset.image(index)), geometry.mask(self.dataset.mask(index))
+            image, mask = (
+                geometry.image(self.dataset.image(index)),
+                geometry.mask(self.dataset.mask(index)),
+            )
             yield Example(case.id, np.asarray(image), np.asarray(mask))
 
 
-def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: Report = lambda status: None) -> None:
+def run_cell(
+    cell: Cell, store: Store, work: Path, device: str = "cpu", report: Report = lambda status: None
+) -> None:
     """Run a cell to its end in the folder that the store holds for it, or take it up where it was interrupted."""
     began, meter = time.monotonic(), Meter(device, work / "energy.json")
 
@@ -97,12 +108,26 @@ def run_cell(cell: Cell, store: Store, work: Path, device: str = "cpu", report: 
     # of a training case: test cases are not opened before training has ended
     counted = multiply_adds(trainee, dataset, data.train[0], data.grid)
     if not trainee.method.own_training:
-        (work / "initial.json").write_text(json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8")
+        (work / "initial.json").write_text(
+            json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8"
+        )
         trainee, progress = _train(cell, trainee, data, work, noted)
-    seconds = _test(trainee, data, work, noted, lambda case, image, mask: store.keep_case(cell, case, image, mask))
-    plain = trainee.net.to(memory_format=torch.contiguous_format)  # what safetensors needs of tensors with two names
+    seconds = _test(
+        trainee,
+        data,
+        work,
+        noted,
+        lambda case, image, mask: store.keep_case(cell, case, image, mask),
+    )
+    plain = trainee.net.to(
+        memory_format=torch.contiguous_format
+    )  # what safetensors needs of tensors with two names
     save_model(plain, str(work / "model.safetensors"))
-    record = {**_record(cell, trainee, data, progress), "multiply_adds": counted, "energy_joules": meter.joules()}
+    record = {
+        **_record(cell, trainee, data, progress),
+        "multiply_adds": counted,
+        "energy_joules": meter.joules(),
+    }
     record["timings"] = {
         "train_seconds": round(progress.seconds, 3),
         "train_seconds_per_step": progress.seconds / progress.step,
@@ -116,11 +141,15 @@ def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
     """Build the network; its weights depend on the seed alone."""
     method, task = registry.of_cell(cell), data.task(cell)
     torch.manual_seed(derive(cell.seed, "weights"))
-    net = method.build(task).to(device).to(memory_format=torch.channels_last)  # faster for convolutions
+    net = (
+        method.build(task).to(device).to(memory_format=torch.channels_last)
+    )  # faster for convolutions
     return Trainee(method, net, task, cell.profile, cell.seed, device, cell.precision)
 
 
-def _train(cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report) -> tuple[Trainee, Progress]:
+def _train(
+    cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report
+) -> tuple[Trainee, Progress]:
     """Train on the shared stream; where the device's memory is too small, with a batch in twice as many parts.
 
     Such an attempt goes on from the last checkpoint, or from the beginning: no step is half done.
@@ -137,7 +166,10 @@ def _train(cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report)
             if trainee.parts >= cell.profile.batch:
                 raise
         parts = 2 * trainee.parts
-        print(f"out of the device's memory: batches of {cell.profile.batch} go in {parts} parts from now on")
+        print(
+            f"out of the device's memory: batches of {cell.profile.batch} go in {parts} parts from"
+            " now on"
+        )
         device = trainee.device
         trainee.net.zero_grad(set_to_none=True)
         trainee.net.cpu()  # whoever called still holds it
@@ -147,7 +179,9 @@ def _train(cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report)
         trainee = replace(build(cell, data, device), parts=min(parts, cell.profile.batch))
 
 
-def _train_itself(trainee: Trainee, data: Data, folder: Path, report: Report) -> tuple[Trainee, Progress]:
+def _train_itself(
+    trainee: Trainee, data: Data, folder: Path, report: Report
+) -> tuple[Trainee, Progress]:
     """Have the method train itself in an empty folder, which is removed afterwards."""
     steps = 0
 
@@ -162,7 +196,9 @@ def _train_itself(trainee: Trainee, data: Data, folder: Path, report: Report) ->
     net = trainee.method.fit(data.cases(), trainee.task, folder, trainee.device, seed, noted)
     shutil.rmtree(folder)
     seconds = time.monotonic() - began
-    return replace(trainee, net=net), Progress(step=steps, best_step=steps, seconds=seconds, idle=idle(net))
+    return replace(trainee, net=net), Progress(
+        step=steps, best_step=steps, seconds=seconds, idle=idle(net)
+    )
 
 
 def _digests(net: torch.nn.Module) -> dict[str, str]:
@@ -170,7 +206,9 @@ def _digests(net: torch.nn.Module) -> dict[str, str]:
     trained = {name: weight for name, weight in net.named_parameters() if weight.requires_grad}
     tensors = {name: weight.detach().cpu().contiguous() for name, weight in trained.items()}
     return {
-        name: f"{'x'.join(map(str, value.shape))}:{hashlib.sha256(value.numpy().tobytes()).hexdigest()[:16]}"
+        name: (
+            f"{'x'.join(map(str, value.shape))}:{hashlib.sha256(value.numpy().tobytes()).hexdigest()[:16]}"
+        )
         for name, value in tensors.items()
     }
 
@@ -206,8 +244,10 @@ def _test(trainee: Trainee, data: Data, work: Path, report: Report, keep: Keep) 
 
 def _keep(prediction: Prediction, case: str, work: Path) -> None:
     """Write a case's masks, and its uncertainty map in 65535 steps of the unit interval."""
-    images = {f"predictions-{name}" if name else "predictions": m.astype(np.uint8) * 255
-              for name, m in prediction.masks.items()}  # fmt: skip
+    images = {
+        f"predictions-{name}" if name else "predictions": m.astype(np.uint8) * 255
+        for name, m in prediction.masks.items()
+    }
     if prediction.spread is not None:
         images["spread"] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
     for folder, pixels in images.items():
@@ -235,7 +275,11 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "source": cell.dataset.source,
         "title": method.title,
         "summary": cell.profile.summary,
-        "deviations": [*method.deviations(cell.profile.batch), *_tuned(cell), *_parted(cell, progress)],
+        "deviations": [
+            *method.deviations(cell.profile.batch),
+            *_tuned(cell),
+            *_parted(cell, progress),
+        ],
         "advantages": asdict(method.advantages()),
         "own_training": method.own_training,
         "oracle": method.oracle,
@@ -253,14 +297,18 @@ def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dic
         "extras": list(method.extras),
         "trials": cell.tuning.get("trials", 0),
         "cases": {side: len(indexes) for side, indexes in sides.items()},
-        "patients": {side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()},
+        "patients": {
+            side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()
+        },
         "left_out": len(data.dataset.left_out),
         "official_test": bool(data.dataset.official) and cell.folds == 1,
         "versions": machine.versions(),
         "revision": machine.revision(),
         "device": torch.cuda.get_device_name(trainee.device) if cuda else machine.processor(),
         "peak_memory_bytes": machine.peak_memory(),
-        "peak_device_memory_bytes": torch.cuda.max_memory_allocated(trainee.device) if cuda else None,
+        "peak_device_memory_bytes": (
+            torch.cuda.max_memory_allocated(trainee.device) if cuda else None
+        ),
     }
 
 
@@ -268,16 +316,20 @@ def _tuned(cell: Cell) -> list[str]:
     """Return what was chosen for a tuned method, and by what."""
     if not cell.tuning:
         return []
-    values = ", ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-                       for key, value in cell.tuning["values"].items())  # fmt: skip
-    return [f"{values}: the best of {cell.tuning['trials']} trials of at most {cell.tuning['steps']} steps, by the "
-            "validation patients' Dice"]  # fmt: skip
+    values = ", ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in cell.tuning["values"].items()
+    )
+    return [
+        f"{values}: the best of {cell.tuning['trials']} trials of at most {cell.tuning['steps']}"
+        " steps, by the validation patients' Dice"
+    ]
 
 
 def _parted(cell: Cell, progress: Progress) -> list[str]:
     """Return what the device's memory made differ from the other cells."""
     return [
-        f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients were added up, for "
-        "lack of the device's memory; batch norm and Dice saw a part at a time"
+        f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients"
+        " were added up, for lack of the device's memory; batch norm and Dice saw a part at a time"
         for step, parts in progress.parts
     ]

@@ -32,7 +32,9 @@ def write(folder: Path, step: int, state: dict[str, Any]) -> Path:
     except (OSError, RuntimeError) as error:
         full = shutil.disk_usage(folder).free < FULL  # PyTorch hides why a write failed
         beside.unlink(missing_ok=True)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside)) if full else error from None
+        raise (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside)) if full else error
+        ) from None
     path = folder / f"checkpoint-{step:08}-{_digest(beside)}.pt"
     beside.replace(path)
     for old in _files(folder)[KEPT:]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
 LOOK_SECONDS = 60.0
-"""How often counters are read: a processor's begins anew after 262 kJ, a quarter of an hour of the hungriest."""
+"""How often counters are read: a processor's begins anew after 262 kJ, a quarter of an hour of the
+hungriest."""
 DEVICES = ("gpu", "processor")
 
 
@@ -24,7 +25,8 @@ class Meter:
 
         Args:
             device: A PyTorch device.
-            file: Where the joules are kept between attempts; they are null once a counter was missing.
+            file: Where the joules are kept between attempts; they are null once a counter was
+                missing.
             powercap: Where Linux shows the processors' counters.
         """
         self.device, self.file, self.packages = device, file, _packages(powercap)
@@ -50,9 +52,14 @@ class Meter:
         before, self._before = self._before, self._counters()
         added: dict[str, float | None] = dict.fromkeys(DEVICES)
         if before.keys() == self._before.keys():
-            since = {name: _since(before[name], now, self._range(name)) for name, now in self._before.items()}
+            since = {
+                name: _since(before[name], now, self._range(name))
+                for name, now in self._before.items()
+            }
             for device in DEVICES:
-                mine = [joules for name, joules in since.items() if (name == "gpu") == (device == "gpu")]
+                mine = [
+                    joules for name, joules in since.items() if (name == "gpu") == (device == "gpu")
+                ]
                 known = [each for each in mine if each is not None]
                 added[device] = sum(known) if known and len(known) == len(mine) else None
         self._add(added)
@@ -62,7 +69,11 @@ class Meter:
         counted = {"gpu": "gpu" in self._before, "processor": bool(self._before.keys() - {"gpu"})}
         for device, before in self.spent.items():
             more = joules.get(device, 0.0)
-            self.spent[device] = before + more if counted[device] and before is not None and more is not None else None
+            self.spent[device] = (
+                before + more
+                if counted[device] and before is not None and more is not None
+                else None
+            )
         self.file.write_text(json.dumps(self.spent))
 
     def _counters(self) -> dict[str, float]:
@@ -84,7 +95,11 @@ def _since(before: float, now: float, most: float | None) -> float | None:
 
 def _packages(powercap: Path) -> list[Path]:
     """Return the processor packages' folders; what counts the whole machine as well is none."""
-    return [folder for folder in sorted(powercap.glob("intel-rapl:[0-9]")) if _named(folder).startswith("package")]
+    return [
+        folder
+        for folder in sorted(powercap.glob("intel-rapl:[0-9]"))
+        if _named(folder).startswith("package")
+    ]
 
 
 def _named(folder: Path) -> str:
@@ -111,7 +126,14 @@ def _gpu(device: str) -> float | None:
         import torch
 
         pynvml.nvmlInit()
-        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"  # whatever CUDA_VISIBLE_DEVICES calls it
-        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(name))) / 1e3
+        name = (  # whatever CUDA_VISIBLE_DEVICES calls it
+            f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        )
+        return (
+            float(
+                pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(name))
+            )
+            / 1e3
+        )
     except Exception:  # the extra is not installed, or the device or its driver has no counter
         return None

@@ -23,7 +23,8 @@ class Prediction:
     """A method's answer for one case on its native pixels; each map is (H, W)."""
 
     masks: dict[str, NDArray[np.bool_]]
-    """The answer's mask under the name "", and those of further rows from the same weights under theirs."""
+    """The answer's mask under the name "", and those of further rows from the same weights under
+    theirs."""
     spread: NDArray[np.float32] | None
     """Standard deviation of the probability over samples, where the method draws samples."""
 
@@ -40,8 +41,10 @@ def predict(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> Predi
     with torch.inference_mode(), trainee.autocast():
         answer = _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
     if tuple(answer.extras) != trainee.method.extras or "spread" in answer.extras:
-        raise ValueError(f"predict gave the rows {list(answer.extras)}, declared are {list(trainee.method.extras)}; "
-                         "they must agree, and none may be called spread")  # fmt: skip
+        raise ValueError(
+            f"predict gave the rows {list(answer.extras)}, declared are"
+            f" {list(trainee.method.extras)}; they must agree, and none may be called spread"
+        )
     spread = None if answer.spread is None else {"spread": answer.spread}
     maps = {
         name: _native(value, name, image, geometry, dataset.cases[index].id)
@@ -51,7 +54,9 @@ def predict(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> Predi
     return Prediction({name: value >= THRESHOLD for name, value in maps.items()}, uncertainty)
 
 
-def _answer(trainee: Trainee, image: torch.Tensor, rng: torch.Generator, reference: NDArray[np.uint8]) -> Answer:
+def _answer(
+    trainee: Trainee, image: torch.Tensor, rng: torch.Generator, reference: NDArray[np.uint8]
+) -> Answer:
     """Return the method's answer; an oracle alone is told the reference's bounding box."""
     if not trainee.method.oracle:
         return trainee.method.answer(trainee.net, image, rng)
@@ -68,7 +73,9 @@ def multiply_adds(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) ->
     geometry, image, rng = _question(trainee, dataset, index, grid)
     trained = [weight for weight in trainee.net.parameters() if weight.requires_grad]
     try:
-        for weight in trained:  # the counter follows gradients into modules that are given a weight, which fails
+        for weight in (
+            trained
+        ):  # the counter follows gradients into modules that are given a weight, which fails
             weight.requires_grad_(False)
         with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
             _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
@@ -78,7 +85,9 @@ def multiply_adds(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) ->
     return int(counter.get_total_flops()) // 2
 
 
-def stages(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> dict[str, NDArray[np.float32]]:
+def stages(
+    trainee: Trainee, dataset: Dataset, index: int, grid: Grid
+) -> dict[str, NDArray[np.float32]]:
     """Return maps (h, w) on the network grid that show how a method comes to its answer for a case, if it has any.
 
     The image comes first and the reference mask last.
@@ -90,7 +99,9 @@ def stages(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> dict[s
         return {}
     maps = {"image": image, **found}
     reference = geometry.mask(dataset.mask(index)).astype(np.float32)
-    return {name: value[0, 0].float().cpu().numpy() for name, value in maps.items()} | {"reference": reference}
+    return {name: value[0, 0].float().cpu().numpy() for name, value in maps.items()} | {
+        "reference": reference
+    }
 
 
 def _question(
@@ -105,11 +116,14 @@ def _question(
     return geometry, to_tensor(geometry.image(dataset.image(index)), trainee.device), rng
 
 
-def _native(value: torch.Tensor, name: str, image: torch.Tensor, geometry: Geometry, case: str) -> NDArray[np.float32]:
+def _native(
+    value: torch.Tensor, name: str, image: torch.Tensor, geometry: Geometry, case: str
+) -> NDArray[np.float32]:
     """Return a map in [0, 1] on native pixels; refuse one that is none."""
     if value.shape != image.shape or not bool(((value >= 0) & (value <= 1)).all()):
         raise ValueError(
-            f"predict gave {f'{name} of ' if name else ''}shape {tuple(value.shape)} in [{value.min():.3g}, "
-            f"{value.max():.3g}] for {case}, expected values in [0, 1] of shape {tuple(image.shape)}"
+            f"predict gave {f'{name} of ' if name else ''}shape {tuple(value.shape)} in"
+            f" [{value.min():.3g}, {value.max():.3g}] for {case}, expected values in [0, 1] of"
+            f" shape {tuple(image.shape)}"
         )
     return geometry.back(value[0, 0].float().cpu().numpy())

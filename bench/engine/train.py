@@ -33,7 +33,9 @@ LOSS_INTERVAL = 10
 
 def derive(*parts: object) -> int:
     """Return a 63-bit seed of an address such as (35, "step", 12); near addresses give unrelated seeds."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
+    return (
+        int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
+    )
 
 
 def generator(device: torch.device, *parts: object) -> torch.Generator:
@@ -61,18 +63,24 @@ class Trainee:
 
     def autocast(self) -> torch.autocast:
         """Return the autocast of the trainee's precision."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Return the method's own optimiser, or the profile's Adam."""
         own = self.method.optimiser(self.net, self.task)
-        return own or torch.optim.Adam(self.net.parameters(), lr=self.method.lr or self.profile.lr, fused=True)
+        return own or torch.optim.Adam(
+            self.net.parameters(), lr=self.method.lr or self.profile.lr, fused=True
+        )
 
     def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
         """Return the loss of a batch, with the random numbers of an address."""
         torch.manual_seed(derive(self.seed, "global", *address))
         with self.autocast():
-            return self.method.loss(self.net, image, mask, generator(self.device, self.seed, *address))
+            return self.method.loss(
+                self.net, image, mask, generator(self.device, self.seed, *address)
+            )
 
 
 @dataclass
@@ -88,9 +96,11 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     """Training losses since the last validation."""
     parts: list[list[int]] = field(default_factory=list)
-    """Where the device's memory was too small: from which step (counted from 0) a batch went in how many parts."""
+    """Where the device's memory was too small: from which step (counted from 0) a batch went in how
+    many parts."""
     idle: int | None = None
-    """Parameters that no gradient reached at the last validated step; None where that was not seen."""
+    """Parameters that no gradient reached at the last validated step; None where that was not
+    seen."""
     certificate: dict[str, str | int] = field(default_factory=dict)
     heads: list[dict[str, str | int]] = field(default_factory=list)
     """The certificate's heads at each validation."""
@@ -115,8 +125,12 @@ def validation_loss(
             native = (case.height, case.width)
             geometry = Geometry(native, grid or native)
             image = to_tensor(geometry.image(dataset.image(index)), trainee.device)
-            mask = torch.from_numpy(np.array(geometry.mask(dataset.mask(index)), np.float32))[None, None]
-            losses.append(float(trainee.loss(image, mask.to(trainee.device), "validation", case.id)))
+            mask = torch.from_numpy(np.array(geometry.mask(dataset.mask(index)), np.float32))[
+                None, None
+            ]
+            losses.append(
+                float(trainee.loss(image, mask.to(trainee.device), "validation", case.id))
+            )
     trainee.net.train()
     return math.fsum(losses) / len(losses)
 
@@ -150,7 +164,9 @@ class Training:
             try:
                 self._resume(path)
             except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-                raise RuntimeError(f"{path} is of another training ({error}); remove it and run again") from error
+                raise RuntimeError(
+                    f"{path} is of another training ({error}); remove it and run again"
+                ) from error
             break
         self.parts = max(trainee.parts, self.progress.parts[-1][1] if self.progress.parts else 1)
         if self.parts > 1 and (not self.progress.parts or self.parts > self.progress.parts[-1][1]):
@@ -175,7 +191,10 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether the steps are used up or the validation loss has stopped falling."""
-        return self.progress.step >= self.trainee.profile.steps or self.progress.stale >= self.trainee.profile.patience
+        return (
+            self.progress.step >= self.trainee.profile.steps
+            or self.progress.stale >= self.trainee.profile.patience
+        )
 
     def step(self, batch: Batch) -> None:
         """Train on one batch."""
@@ -184,7 +203,9 @@ class Training:
         masks = torch.from_numpy(batch.masks).to(device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
-        for part, (image, mask) in enumerate(zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)):
+        for part, (image, mask) in enumerate(
+            zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)
+        ):
             address = ("step", batch.step, part) if part else ("step", batch.step)
             loss = self.trainee.loss(image, mask, *address) * (len(image) / len(images))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -206,17 +227,23 @@ class Training:
         if not all(map(math.isfinite, values)):
             bad = next(i for i, value in enumerate(values) if not math.isfinite(value))
             step = self.progress.step - len(values) + 1 + bad
-            raise FloatingPointError(f"the training loss is {values[bad]} at step {step}; {self._last_good()}")
+            raise FloatingPointError(
+                f"the training loss is {values[bad]} at step {step}; {self._last_good()}"
+            )
         if values:
             self.recent = math.fsum(values) / len(values)
         self.progress.losses += values
 
     def _last_good(self) -> str:
         rate = self.optimiser.param_groups[0]["lr"]
-        kept = f"step {int(self.saved.name.split('-')[1])} in {self.saved}" if self.saved else "none yet"
+        kept = (
+            f"step {int(self.saved.name.split('-')[1])} in {self.saved}"
+            if self.saved
+            else "none yet"
+        )
         return (
-            f"learning rate {rate:g}, best validation at step {self.progress.best_step}, last good checkpoint: {kept}; "
-            "try a profile with a lower learning rate"
+            f"learning rate {rate:g}, best validation at step {self.progress.best_step}, last good"
+            f" checkpoint: {kept}; try a profile with a lower learning rate"
         )
 
     def validated(self, lost: float) -> None:
@@ -224,7 +251,9 @@ class Training:
         self._flush()
         progress = self.progress
         if not math.isfinite(lost):
-            raise FloatingPointError(f"the validation loss is {lost} after step {progress.step}; {self._last_good()}")
+            raise FloatingPointError(
+                f"the validation loss is {lost} after step {progress.step}; {self._last_good()}"
+            )
         progress.stale += 1
         if lost < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale = lost, progress.step, 0
@@ -232,10 +261,14 @@ class Training:
         mean = math.fsum(progress.losses) / len(progress.losses)
         progress.losses.clear()
         progress.heads.append(self.certificate.head())
-        progress.rows.append([progress.step, f"{mean:.6g}", f"{lost:.6g}", f"{progress.seconds:.2f}"])
+        progress.rows.append(
+            [progress.step, f"{mean:.6g}", f"{lost:.6g}", f"{progress.seconds:.2f}"]
+        )
         beside = self.work / ".train.csv"  # who reads along sees whole lines
         with beside.open("w", newline="") as file:
-            csv.writer(file).writerows([["step", "training_loss", "validation_loss", "seconds"], *progress.rows])
+            csv.writer(file).writerows(
+                [["step", "training_loss", "validation_loss", "seconds"], *progress.rows]
+            )
         beside.replace(self.work / "train.csv")
 
     def save(self) -> None:
@@ -268,8 +301,8 @@ def train(
 ) -> Progress:
     """Train until the steps are used up or the validation loss stops falling; leave the best weights in the network.
 
-    A checkpoint in `work` is taken up, and the result is the same to the bit as without the interruption, on the same
-    kind of processor.
+    A checkpoint in `work` is taken up, and the result is the same to the bit as without the
+    interruption, on the same kind of processor.
 
     Raises:
         FloatingPointError: The loss is no longer a number.
@@ -282,13 +315,23 @@ def train(
     trainee.net.train()
 
     def tell(validated: int = 0) -> None:
-        report({"phase": "train", "step": progress.step, "steps": profile.steps, "seconds": progress.seconds,
-                "loss": training.recent, "validated": validated})  # fmt: skip
+        report(
+            {
+                "phase": "train",
+                "step": progress.step,
+                "steps": profile.steps,
+                "seconds": progress.seconds,
+                "loss": training.recent,
+                "validated": validated,
+            }
+        )
 
     try:
         if training.due:  # stopped in the middle of a validation
             training.validated(validate(tell))
-        for batch in stream.batches(progress.step, progress.step if training.finished else profile.steps):
+        for batch in stream.batches(
+            progress.step, progress.step if training.finished else profile.steps
+        ):
             training.step(batch)
             if looked := training.due:
                 training.validated(validate(tell))

@@ -1,1 +1,4 @@
-"""Where cells run, never what they do. Every launcher runs each cell by `local`, on whatever machine."""
+"""Where cells run, never what they do.
+
+Every launcher runs each cell by `local`, on whatever machine.
+"""

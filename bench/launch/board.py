@@ -36,7 +36,11 @@ def share_done(status: dict[str, Any]) -> float:
     if not status:
         return 0.0
     part = float(status["step"]) / float(status["steps"])
-    return part * (1 - TEST_SHARE) if status["phase"] == "train" else 1 - TEST_SHARE + part * TEST_SHARE
+    return (
+        part * (1 - TEST_SHARE)
+        if status["phase"] == "train"
+        else 1 - TEST_SHARE + part * TEST_SHARE
+    )
 
 
 @dataclass
@@ -81,8 +85,11 @@ class Board:
             self._spoke = time.monotonic()
             told = "; ".join(f"{cell.title} {self._told(cell)}" for cell in running[:SHOWN])
             more = f" and {len(running) - SHOWN} more" if len(running) > SHOWN else ""
-            self.console.print(f"{self._summary(running)}. Running: {told or 'none here'}{more}", soft_wrap=True,
-                               highlight=False)  # fmt: skip
+            self.console.print(
+                f"{self._summary(running)}. Running: {told or 'none here'}{more}",
+                soft_wrap=True,
+                highlight=False,
+            )
 
     def ended(self, cell: Cell, reason: str) -> None:
         """Tell that a cell is finished or has failed."""
@@ -90,10 +97,14 @@ class Board:
         took = time.monotonic() - self._starts.get(cell.hash, time.monotonic())
         if reason:
             self.failed += 1
-            self.console.print(f"[red]failed[/]  {cell.title} after {clock(took)}: ", Text(reason), soft_wrap=True)
+            self.console.print(
+                f"[red]failed[/]  {cell.title} after {clock(took)}: ", Text(reason), soft_wrap=True
+            )
         else:
             self.done += 1
-            self.console.print(f"[green]done[/]    {cell.title} in {clock(took)}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"[green]done[/]    {cell.title} in {clock(took)}", highlight=False, soft_wrap=True
+            )
 
     def _summary(self, running: Sequence[Cell]) -> str:
         left = self._left(running)
@@ -124,9 +135,14 @@ class Board:
     def _picture(self, running: Sequence[Cell]) -> Group:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(
-            "matrix", ProgressBar(total=self.total, completed=self.done + self.failed, width=30), self._summary(running)
+            "matrix",
+            ProgressBar(total=self.total, completed=self.done + self.failed, width=30),
+            self._summary(running),
         )
         for cell in running[:SHOWN]:
-            grid.add_row(cell.title, ProgressBar(total=1.0, completed=share_done(self.store.progress(cell)), width=30),
-                         self._told(cell))  # fmt: skip
+            grid.add_row(
+                cell.title,
+                ProgressBar(total=1.0, completed=share_done(self.store.progress(cell)), width=30),
+                self._told(cell),
+            )
         return Group(grid)

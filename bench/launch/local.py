@@ -24,8 +24,9 @@ from bench.store.store import Store, last_line
 def preload(modules: Sequence[str] = ()) -> None:
     """Have the server load PyTorch, and what else is slow, before it forks anything.
 
-    It starts with the first process that is forked. PyTorch loads its compiler at the first use of an optimiser or a
-    counter, though nothing here is compiled: two seconds that each cell would spend anew.
+    It starts with the first process that is forked. PyTorch loads its compiler at the first use of
+    an optimiser or a counter, though nothing here is compiled: two seconds that each cell would
+    spend anew.
     """
     loaded = ["bench.launch.base.server", "bench.engine.cell", "torch._dynamo", *modules]
     multiprocessing.get_context("forkserver").set_forkserver_preload(loaded)
@@ -63,10 +64,12 @@ def run(
         device: A PyTorch device.
         watch: Shows the state.
         ended: Is told of each cell.
-        timeout: Seconds without a sign of progress after which a cell is killed; None waits for ever.
+        timeout: Seconds without a sign of progress after which a cell is killed; None waits for
+            ever.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the cells left checkpoints, and go on from there next time.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the cells left checkpoints, and go on from there next
+            time.
     """
     context = multiprocessing.get_context("forkserver")
     waiting, elsewhere, leases = list(cells), list[Cell](), lease.Watch()
@@ -86,7 +89,12 @@ def run(
                     elif (after := store.free(cell, leases)) is None:
                         elsewhere.append(cell)
                     else:
-                        words = cell.to_json(), str(store.root.resolve()), device, after  # it starts in another folder
+                        words = (
+                            cell.to_json(),
+                            str(store.root.resolve()),
+                            device,
+                            after,
+                        )  # it starts in another folder
                         process: BaseProcess = context.Process(target=work, args=words)
                         process.start()
                         running[process.sentinel] = Attempt(cell, process, _memory_kills())
@@ -96,12 +104,16 @@ def run(
                     time.sleep(POLL_SECONDS)
                 if timeout is not None:
                     _kill_silent(running.values(), store, timeout)
-                for sentinel in [s for s, attempt in running.items() if attempt.process.exitcode is not None]:
+                for sentinel in [
+                    s for s, attempt in running.items() if attempt.process.exitcode is not None
+                ]:
                     attempt = running.pop(sentinel)
                     if attempt.process.exitcode in (BUSY, STOPPED):
                         elsewhere.append(attempt.cell)
                     else:
-                        taken.setdefault(attempt.cell.method, []).append(time.monotonic() - attempt.began)
+                        taken.setdefault(attempt.cell.method, []).append(
+                            time.monotonic() - attempt.began
+                        )
                         ended(attempt.cell, _reason(attempt, store))
                 watch([attempt.cell for attempt in running.values()], len(elsewhere))
         finally:
@@ -123,8 +135,9 @@ def stop(processes: Sequence[BaseProcess]) -> None:
 def asked_to_stop() -> Iterator[list[int]]:
     """Yield a list that is no longer empty once SIGINT or SIGTERM has come.
 
-    An exception raised by a signal may be swallowed where it strikes (in a finaliser, say): a note is not. A signal
-    that whoever started the run has it ignore (as a shell does for SIGINT in the background) stays ignored.
+    An exception raised by a signal may be swallowed where it strikes (in a finaliser, say): a note
+    is not. A signal that whoever started the run has it ignore (as a shell does for SIGINT in the
+    background) stays ignored.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -149,7 +162,9 @@ def _kill_silent(attempts: Collection[Attempt], store: Store, timeout: float) ->
         elif now - attempt.since > timeout and attempt.process.exitcode is None:
             attempt.process.kill()
             attempt.process.join()
-            why = f"TimeoutError: no sign of progress for {timeout:g} s (--timeout), so it was killed"
+            why = (
+                f"TimeoutError: no sign of progress for {timeout:g} s (--timeout), so it was killed"
+            )
             with suppress(OSError):  # a full disk: _reason says what is left to say
                 store.fail(attempt.cell, f"{why}\n")
 
@@ -157,11 +172,14 @@ def _kill_silent(attempts: Collection[Attempt], store: Store, timeout: float) ->
 def _next(waiting: list[Cell], taken: Mapping[str, Sequence[float]]) -> Cell:
     """Take out the cell to start next: of the first dataset that waits, one that takes longest as far as is known.
 
-    So whole columns of a table come early, the last cells are short ones, and no processor waits long for another. A
-    method that was not timed yet comes before all that were.
+    So whole columns of a table come early, the last cells are short ones, and no processor waits
+    long for another. A method that was not timed yet comes before all that were.
     """
     here = [cell for cell in waiting if cell.dataset == waiting[0].dataset]
-    lasts = [sum(taken[c.method]) / len(taken[c.method]) if c.method in taken else float("inf") for c in here]
+    lasts = [
+        sum(taken[c.method]) / len(taken[c.method]) if c.method in taken else float("inf")
+        for c in here
+    ]
     chosen = here[lasts.index(max(lasts))]
     waiting.remove(chosen)
     return chosen
@@ -186,7 +204,11 @@ def _how(code: int, memory: bool) -> str:
         return f"the cell's process ended without a result: exit code {code}"
     name = signal.Signals(-code).name
     if name == "SIGKILL":
-        why = "the machine was out of memory; try --jobs 1" if memory else "by hand, or by what limits its memory"
+        why = (
+            "the machine was out of memory; try --jobs 1"
+            if memory
+            else "by hand, or by what limits its memory"
+        )
         return f"the cell's process was killed by SIGKILL: {why}"
     if name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"):
         return f"the cell's process crashed in native code ({name}); its stack is in log.txt"

@@ -33,22 +33,33 @@ class Found:
         return cache.find(self.adapter, self.root or Path())
 
 
-def find(specs: Sequence[str], data: Path | None, profile: Profile, real_only: bool = False) -> list[Found]:
+def find(
+    specs: Sequence[str], data: Path | None, profile: Profile, real_only: bool = False
+) -> list[Found]:
     """Find each dataset under the data directory; what is not there is its phantom.
 
     Raises:
-        UsageError: The data directory is not there; a dataset's options do not fit; real_only meets a phantom.
+        UsageError: The data directory is not there; a dataset's options do not fit; real_only meets
+            a phantom.
     """
     if data is not None and not data.is_dir():
-        raise UsageError(f"--data {data} is not there; expected a folder with ct-verse/, ct-pri/, mr/ or xray/ in it")
+        raise UsageError(
+            f"--data {data} is not there; expected a folder with ct-verse/, ct-pri/, mr/ or xray/"
+            " in it"
+        )
     found = []
     adapters = [registry.dataset(spec) for spec in specs]
     for adapter in adapters:
         if adapter.folder is not None and not adapter.folder.is_dir():
-            raise UsageError(f"dataset {adapter.folder} is not there; expected a folder with images/ and masks/ in it")
+            raise UsageError(
+                f"dataset {adapter.folder} is not there; expected a folder with images/ and masks/"
+                " in it"
+            )
     if data is not None and not any(a.folder or (data / a.name).is_dir() for a in adapters):
         wanted = ", ".join(f"{adapter.name}/" for adapter in adapters)
-        raise UsageError(f"--data {data} has none of {wanted} in it; leave --data out to run on phantoms")
+        raise UsageError(
+            f"--data {data} has none of {wanted} in it; leave --data out to run on phantoms"
+        )
     for spec, adapter in zip(specs, adapters, strict=True):
         root = adapter.folder or (data / adapter.name if data else None)
         if root and root.is_dir():
@@ -74,14 +85,18 @@ def find(specs: Sequence[str], data: Path | None, profile: Profile, real_only: b
 def prepare(found: Found, jobs: int, progress: Progress) -> DatasetRef:
     """Prepare a dataset, or take it from the cache."""
     adapter = found.adapter
-    folder = cache.prepare(adapter, found.root or Path(), jobs, lambda done, total: progress(adapter.name, done, total))
+    folder = cache.prepare(
+        adapter, found.root or Path(), jobs, lambda done, total: progress(adapter.name, done, total)
+    )
     return reference(folder)
 
 
 def reference(folder: Path) -> DatasetRef:
     """Return a prepared dataset as cells know it; a damaged one is refused here, before anything trains."""
     dataset = cache.load(folder)
-    return DatasetRef(name=dataset.name, source=dataset.source, digest=dataset.digest, cache=str(folder))
+    return DatasetRef(
+        name=dataset.name, source=dataset.source, digest=dataset.digest, cache=str(folder)
+    )
 
 
 def cells(
@@ -99,8 +114,8 @@ def cells(
     A tuned method's options are its study's best (`tuning`), for each dataset and fold its own.
 
     Raises:
-        UsageError: A method cannot be built or was not tuned, a split on disk does not fit, or there are too few
-            patients.
+        UsageError: A method cannot be built or was not tuned, a split on disk does not fit, or
+            there are too few patients.
     """
     built = {method: registry.method(method, profile.scale) for method in methods}
     options = {method: asdict(each) for method, each in built.items()}
@@ -110,7 +125,10 @@ def cells(
         prepared = cache.load(Path(dataset.cache))
         splits = store.splits(profile, dataset, prepared.patients, scheme, prepared.official)
         if len(splits) != scheme.count:
-            raise UsageError(f"the split of {dataset.slug} has {len(splits)} folds, expected {scheme.count}; remove it")
+            raise UsageError(
+                f"the split of {dataset.slug} has {len(splits)} folds, expected {scheme.count};"
+                " remove it"
+            )
         hashes = [content_hash(split.sides) for split in splits]
         matrix += [
             Cell(

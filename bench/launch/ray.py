@@ -50,7 +50,10 @@ def run(
     except ImportError:
         raise UsageError("--launcher ray needs Ray: pip install 'verdiff-bench[ray]'") from None
     if address and jobs:
-        raise UsageError("--jobs is for a Ray that starts here: a cluster takes as many cells as fit; leave it out")
+        raise UsageError(
+            "--jobs is for a Ray that starts here: a cluster takes as many cells as fit; leave"
+            " it out"
+        )
     threads = cells[0].profile.threads
     _connect(ray, address, jobs * threads if jobs else None)
     share = gpus if device.startswith("cuda") else 0
@@ -60,7 +63,9 @@ def run(
 
     def submit(some: Sequence[Cell]) -> None:
         for cell in some:
-            tasks[cell.hash] = task.remote(cell.to_json(), str(store.root.resolve()), device, timeout)
+            tasks[cell.hash] = task.remote(
+                cell.to_json(), str(store.root.resolve()), device, timeout
+            )
 
     def gone() -> dict[str, str]:
         ready, _ = ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=0)
@@ -90,8 +95,13 @@ def _connect(ray: Any, address: str | None, processors: int | None) -> None:
                 f"no Ray answers at --address {address} ({error}); expected HOST:PORT of ray start"
             ) from error
     try:
-        ray.init(address=address or "local", num_cpus=None if address else processors, log_to_driver=False,
-                 logging_level="error", include_dashboard=None if address else False)  # fmt: skip
+        ray.init(
+            address=address or "local",
+            num_cpus=None if address else processors,
+            log_to_driver=False,
+            logging_level="error",
+            include_dashboard=None if address else False,
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray does not answer ({error}); see ray status") from error
 
@@ -100,11 +110,15 @@ def _fits(ray: Any, asked: Mapping[str, float]) -> None:
     """Refuse what no node has now, for Ray would wait for it without a word."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in nodes):
-        has = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in asked) for node in nodes)
+        has = "; ".join(
+            ", ".join(f"{node.get(name, 0):g} {name}" for name in asked) for node in nodes
+        )
         wants = ", ".join(f"{count:g} {name}" for name, count in asked.items())
         ray.shutdown()
-        raise UsageError(f"no node of this Ray has what a cell asks for ({wants}); its nodes have: {has}; "
-                         "see --device, --gpus and the profile's threads")  # fmt: skip
+        raise UsageError(
+            f"no node of this Ray has what a cell asks for ({wants}); its nodes have: {has}; "
+            "see --device, --gpus and the profile's threads"
+        )
 
 
 def _why(ray: Any, ref: Any) -> str:

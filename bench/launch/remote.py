@@ -55,7 +55,8 @@ def follow(
     Args:
         cells: What was handed to the scheduler.
         store: Where results go.
-        gone: Returns the hashes of the cells that the scheduler no longer has, and what it knows of why.
+        gone: Returns the hashes of the cells that the scheduler no longer has, and what it knows of
+            why.
         again: Hands cells over once more.
         watch: Shows the state.
         ended: Is told of each cell.

@@ -14,8 +14,8 @@ T = TypeVar("T")
 def longest_first(cells: Sequence[T], seconds: Callable[[T], float]) -> list[T]:
     """Return cells in the order that leaves the least idle time at the end: longest first, equals as they came.
 
-    With it the last cell ends within a third of the best possible time (Graham 1969: 4/3 - 1/(3 slots)). A cell of
-    unknown length is best given an infinite one.
+    With it the last cell ends within a third of the best possible time (Graham 1969: 4/3 - 1/(3
+    slots)). A cell of unknown length is best given an infinite one.
     """
     return sorted(cells, key=seconds, reverse=True)
 

@@ -81,30 +81,47 @@ def run(
     """
     folder = store.root / "slurm"
     executors = {
-        own: _executor(folder, cells[0].profile.threads, jobs, device, options, timeouts=0 if own else 10**6)
+        own: _executor(
+            folder, cells[0].profile.threads, jobs, device, options, timeouts=0 if own else 10**6
+        )
         for own in (False, True)
     }
     names: dict[str, str] = {}  # a cell's hash -> its task, as squeue calls it
 
     def submit(some: Sequence[Cell]) -> None:
-        groups = {own: [cell for cell in some if registry.of_cell(cell).own_training is own] for own in executors}
-        arrays = [(own, group[i : i + ARRAY]) for own, group in groups.items() for i in range(0, len(group), ARRAY)]
+        groups = {
+            own: [cell for cell in some if registry.of_cell(cell).own_training is own]
+            for own in executors
+        }
+        arrays = [
+            (own, group[i : i + ARRAY])
+            for own, group in groups.items()
+            for i in range(0, len(group), ARRAY)
+        ]
         for own, part in arrays:
             executor = executors[own]
             try:
                 with executor.batch():
                     tasks = [
-                        executor.submit(Task(cell.to_json(), str(store.root.resolve()), device, timeout))
+                        executor.submit(
+                            Task(cell.to_json(), str(store.root.resolve()), device, timeout)
+                        )
                         for cell in part
                     ]
             except Exception as error:  # submitit hands on sbatch's words in several classes
                 _cancel(names)
-                raise UsageError(f"Slurm refused the cells: {_last(error)}; see sinfo, and --slurm") from error
+                raise UsageError(
+                    f"Slurm refused the cells: {_last(error)}; see sinfo, and --slurm"
+                ) from error
             names.update({cell.hash: task.job_id for cell, task in zip(part, tasks, strict=True)})
 
     def gone() -> dict[str, str]:
         queued = _queued(names)
-        return {name: f"see {folder}" for name, task in names.items() if queued is not None and task not in queued}
+        return {
+            name: f"see {folder}"
+            for name, task in names.items()
+            if queued is not None and task not in queued
+        }
 
     try:
         with stoppable():
@@ -116,7 +133,12 @@ def run(
 
 
 def _executor(
-    folder: Path, threads: int, jobs: int | None, device: str, options: Mapping[str, str], timeouts: int
+    folder: Path,
+    threads: int,
+    jobs: int | None,
+    device: str,
+    options: Mapping[str, str],
+    timeouts: int,
 ) -> submitit.SlurmExecutor:
     """Return submitit's executor for tasks that each ask for a cell's threads, and for one GPU with cuda.
 
@@ -125,13 +147,19 @@ def _executor(
     try:
         import submitit
     except ImportError:
-        raise UsageError("--launcher slurm needs submitit: pip install 'verdiff-bench[slurm]'") from None
+        raise UsageError(
+            "--launcher slurm needs submitit: pip install 'verdiff-bench[slurm]'"
+        ) from None
     if not shutil.which("sbatch"):
-        raise UsageError("--launcher slurm: there is no sbatch here; run it on a login node of the cluster")
+        raise UsageError(
+            "--launcher slurm: there is no sbatch here; run it on a login node of the cluster"
+        )
     asked = {key.replace("_", "-"): value for key, value in options.items()}
     minutes = asked.pop("time", str(MINUTES))
     if not minutes.isdecimal() or int(minutes) < 1:
-        raise UsageError(f"--slurm time={minutes}: expected whole minutes, for example time={MINUTES}")
+        raise UsageError(
+            f"--slurm time={minutes}: expected whole minutes, for example time={MINUTES}"
+        )
     executor = submitit.SlurmExecutor(folder=folder / "%j", max_num_timeout=timeouts)
     executor.update_parameters(
         job_name="bench",
@@ -139,7 +167,11 @@ def _executor(
         cpus_per_task=threads,
         array_parallelism=jobs or ARRAY,
         stderr_to_stdout=True,
-        additional_parameters={"requeue": True, **({"gpus-per-task": 1} if device.startswith("cuda") else {}), **asked},
+        additional_parameters={
+            "requeue": True,
+            **({"gpus-per-task": 1} if device.startswith("cuda") else {}),
+            **asked,
+        },
     )
     return executor
 
@@ -147,7 +179,12 @@ def _executor(
 def _queued(names: Mapping[str, str]) -> set[str] | None:
     """Return the tasks that Slurm still has, waiting or running; None where it does not answer."""
     arrays = ",".join(sorted({task.split("_")[0] for task in names.values()}))
-    done = subprocess.run(["squeue", "-h", "-r", "-o", "%i", "-j", arrays], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["squeue", "-h", "-r", "-o", "%i", "-j", arrays],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode and "Invalid job id" not in done.stderr:
         return None
     return set(done.stdout.split())
@@ -155,7 +192,11 @@ def _queued(names: Mapping[str, str]) -> set[str] | None:
 
 def _cancel(names: Mapping[str, str]) -> None:
     if left := _queued(names) if names else None:
-        subprocess.run(["scancel", *sorted({task.split("_")[0] for task in left})], capture_output=True, check=False)
+        subprocess.run(
+            ["scancel", *sorted({task.split("_")[0] for task in left})],
+            capture_output=True,
+            check=False,
+        )
 
 
 def _last(error: Exception) -> str:

@@ -19,7 +19,11 @@ Extent = Literal["run", "texts", "whole"]
 
 
 def write(
-    store: Store, folder: Path, profile: str | None = None, extent: Extent = "whole", redraw: bool = True
+    store: Store,
+    folder: Path,
+    profile: str | None = None,
+    extent: Extent = "whole",
+    redraw: bool = True,
 ) -> list[Path]:
     """Write tables and listings (Markdown, LaTeX, CSV), a paper's numbers, figures (PNG, PDF), the page.
 
@@ -27,7 +31,8 @@ def write(
         store: The results.
         folder: Where reports go; a folder named after the profile is made in it.
         profile: Which results; the latest where not given.
-        extent: `run` leaves out what takes a while: the inference, a picture of every dataset's cases, the page.
+        extent: `run` leaves out what takes a while: the inference, a picture of every dataset's
+            cases, the page.
         redraw: Draw the figures also where the table's numbers are as they were.
 
     Returns:
@@ -70,10 +75,19 @@ def _listings(store: Store, table: tables.Table, whole: bool) -> list[Listing]:
 
 def _texts(table: tables.Table, listings: Sequence[Listing], target: Path) -> list[Path]:
     """Write table 1 and its listings."""
-    texts = {f"table1-{table.source}": {"md": tables.markdown(table), "tex": tables.latex(table),
-                                        "csv": tables.csv(table)}}  # fmt: skip
+    texts = {
+        f"table1-{table.source}": {
+            "md": tables.markdown(table),
+            "tex": tables.latex(table),
+            "csv": tables.csv(table),
+        }
+    }
     texts |= {listing.name: listing.texts() for listing in listings}
-    paths = {target / f"{name}.{suffix}": text for name, kinds in texts.items() for suffix, text in kinds.items()}
+    paths = {
+        target / f"{name}.{suffix}": text
+        for name, kinds in texts.items()
+        for suffix, text in kinds.items()
+    }
     for path, text in paths.items():
         path.write_text(text, encoding="utf-8")
     return list(paths)
@@ -81,8 +95,10 @@ def _texts(table: tables.Table, listings: Sequence[Listing], target: Path) -> li
 
 def _figures(store: Store, table: tables.Table, target: Path, redraw: bool) -> list[Path]:
     """Draw figure 8, and Dice against the seconds of an answer."""
-    clouds, costs = ([target / f"{stem}-{table.source}.{suffix}" for suffix in ("png", "pdf")]
-                     for stem in ("figure8", "seconds"))  # fmt: skip
+    clouds, costs = (
+        [target / f"{stem}-{table.source}.{suffix}" for suffix in ("png", "pdf")]
+        for stem in ("figure8", "seconds")
+    )
     if redraw or not all(path.is_file() for path in clouds):
         figures.dice_against_iou(table, clouds)
     if redraw or not all(path.is_file() for path in costs):
@@ -103,8 +119,14 @@ def _stages(store: Store, profile: str, target: Path, redraw: bool) -> list[Path
         if maps:
             drawn[path] = None
             if redraw or not path.is_file():
-                case = (folder / "cases.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[0]
-                stages.draw(maps, f"{record['title']}, {data['name']}, case {case} ({data['source']} data)", path)
+                case = (
+                    (folder / "cases.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[0]
+                )
+                stages.draw(
+                    maps,
+                    f"{record['title']}, {data['name']}, case {case} ({data['source']} data)",
+                    path,
+                )
     return list(drawn)
 
 

@@ -30,15 +30,20 @@ def standalone(body: Sequence[str], *options: str) -> str:
         options: Of the page where it is compiled alone, such as `landscape`.
     """
     page = ",".join(["margin=15mm", *options])
-    return "\n".join([
-        r"% \input this file in a paper that uses booktabs, graphicx and amssymb, or compile it as it is.",
-        r"\expandafter\ifx\csname @nodocument\endcsname\relax\else",
-        rf"\documentclass[a4paper]{{article}}\usepackage[{page}]{{geometry}}",
-        r"\usepackage{booktabs,graphicx,amssymb}\def\benchalone{1}\begin{document}\fi",
-        *body,
-        r"\expandafter\ifx\csname benchalone\endcsname\relax\else\end{document}\fi",
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            (
+                r"% \input this file in a paper that uses booktabs, graphicx and amssymb, or"
+                r" compile it as it is."
+            ),
+            r"\expandafter\ifx\csname @nodocument\endcsname\relax\else",
+            rf"\documentclass[a4paper]{{article}}\usepackage[{page}]{{geometry}}",
+            r"\usepackage{booktabs,graphicx,amssymb}\def\benchalone{1}\begin{document}\fi",
+            *body,
+            r"\expandafter\ifx\csname benchalone\endcsname\relax\else\end{document}\fi",
+            "",
+        ]
+    )
 
 
 def notes_under(lines: Sequence[str]) -> list[str]:

@@ -52,29 +52,50 @@ class Listing:
     def cells(self) -> list[list[str]]:
         """Return the rows as text, in the order of the heads."""
         return [
-            [self.numbers[name].text(name, row) if name in self.numbers else str(row[name]) for name in self.heads]
+            [
+                self.numbers[name].text(name, row) if name in self.numbers else str(row[name])
+                for name in self.heads
+            ]
             for row in self.frame.to_dict("records")
         ]
 
     def keys(self) -> list[list[float | None]]:
         """Return what rows are sorted by under each head; None under words."""
         return [
-            [float(row[(self.numbers[name].ends or (name,))[0]]) if name in self.numbers else None
-             for name in self.heads]
+            [
+                (
+                    float(row[(self.numbers[name].ends or (name,))[0]])
+                    if name in self.numbers
+                    else None
+                )
+                for name in self.heads
+            ]
             for row in self.frame.to_dict("records")
-        ]  # fmt: skip
+        ]
 
     def markdown(self) -> str:
         """Return it as Markdown."""
-        lines = [f"# {self.heading}", "", self.caption, "", f"| {' | '.join(self.heads.values())} |",
-                 f"|{'|'.join(' ---: ' if name in self.numbers else ' --- ' for name in self.heads)}|"]  # fmt: skip
-        lines += [f"| {' | '.join(text.replace('|', '&#124;') for text in row)} |" for row in self.cells()]
+        lines = [
+            f"# {self.heading}",
+            "",
+            self.caption,
+            "",
+            f"| {' | '.join(self.heads.values())} |",
+            f"|{'|'.join(' ---: ' if name in self.numbers else ' --- ' for name in self.heads)}|",
+        ]
+        lines += [
+            f"| {' | '.join(text.replace('|', '&#124;') for text in row)} |" for row in self.cells()
+        ]
         return "\n".join([*lines, "", *(f"- {line}" for line in self.notes)]).rstrip() + "\n"
 
     def latex(self) -> str:
         r"""Return it as LaTeX that compiles as it is, and that a paper may \input as well."""
         rows = self.cells()
-        parts = [rows] if len(rows) <= PAGE_ROWS else [list(part) for _, part in groupby(rows, key=lambda row: row[0])]
+        parts = (
+            [rows]
+            if len(rows) <= PAGE_ROWS
+            else [list(part) for _, part in groupby(rows, key=lambda row: row[0])]
+        )
         tables = [self._float(part, number) for number, part in enumerate(parts)]
         return standalone([*chain.from_iterable(tables), *notes_under(self.notes)], "landscape")
 
@@ -85,7 +106,9 @@ class Listing:
             rf"\caption{{{escape(self.caption)}{' (Continued.)' * (number > 0)}}}",
             *([rf"\label{{tab:bench-{self.name}}}"] if number == 0 else []),
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{''.join('r' if name in self.numbers else 'l' for name in self.heads)}}}",
+            (
+                rf"\begin{{tabular}}{{{''.join('r' if name in self.numbers else 'l' for name in self.heads)}}}"
+            ),
             rf"\toprule {' & '.join(map(escape, self.heads.values()))} \\ \midrule",
             *(f"{' & '.join(map(escape, row))} \\\\" for row in rows),
             r"\bottomrule\end{tabular}}",

@@ -13,7 +13,8 @@ Source = Literal["real", "phantom"]
 Side = Literal["train", "validation", "test", "unused"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
 UNUSED: Side = "unused"
-"""The side of a patient that nothing sees: of a training set that is made smaller, or left out by the user's split."""
+"""The side of a patient that nothing sees: of a training set that is made smaller, or left out by
+the user's split."""
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,17 @@ SEED = 35
 """The paper's random state: the first seed of every run."""
 
 PROTOCOL = 3
-"""Raise it whenever code changes what a cell computes, so that no old result passes for a new one."""
+"""Raise it whenever code changes what a cell computes, so that no old result passes for a new
+one."""
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@:-]*")
 
 
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no blanks, shortest floats; NaN is refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def content_hash(value: Any) -> str:
@@ -41,8 +44,8 @@ def safe_name(name: str, what: str) -> str:
     """Return `name` if it can be part of a path, of HTML and of LaTeX's input; raise UsageError otherwise."""
     if not _SAFE.fullmatch(name) or ".." in name or len(name) > 150:
         raise UsageError(
-            f"{what} {name[:80]!r} cannot be used: expected letters, digits and ._+=,@:- (150 at most, "
-            "a letter or digit first); rename it"
+            f"{what} {name[:80]!r} cannot be used: expected letters, digits and ._+=,@:- (150 at"
+            " most, a letter or digit first); rename it"
         )
     return name
 
@@ -68,7 +71,8 @@ class Profile:
     validation_cases: int
     """Validation cases at most, spread over the validation patients; 0 takes all."""
     threads: int
-    """Threads of one cell on the CPU: part of the protocol, for it may change the last bits of a result."""
+    """Threads of one cell on the CPU: part of the protocol, for it may change the last bits of a
+    result."""
     phantom_patients: dict[str, int]
     """Simulated patients of each phantom."""
     phantom_slices: dict[str, int]
@@ -85,20 +89,31 @@ class Profile:
         for each in fields(self):
             value, kind = getattr(self, each.name), str(each.type)
             if not isinstance(value, kinds[kind]) or isinstance(value, bool):
-                raise UsageError(f"profile '{self.name}': {each.name} is {value!r}, expected {kind}")
+                raise UsageError(
+                    f"profile '{self.name}': {each.name} is {value!r}, expected {kind}"
+                )
         if self.phantom_patients.keys() != self.phantom_slices.keys() or not all(
-            type(count) is int and count >= 1 for each in (self.phantom_patients, self.phantom_slices)
+            type(count) is int and count >= 1
+            for each in (self.phantom_patients, self.phantom_slices)
             for count in each.values()
-        ):  # fmt: skip
-            raise UsageError(f"profile '{self.name}': phantom_patients and phantom_slices must name the same datasets, "
-                             "each with a whole number of at least 1")  # fmt: skip
+        ):
+            raise UsageError(
+                f"profile '{self.name}': phantom_patients and phantom_slices must name the same"
+                " datasets, each with a whole number of at least 1"
+            )
         for name in ("steps", "batch", "validate_every", "patience", "threads"):
             if getattr(self, name) < 1:
-                raise UsageError(f"profile '{self.name}': {name} is {getattr(self, name)}, expected at least 1")
+                raise UsageError(
+                    f"profile '{self.name}': {name} is {getattr(self, name)}, expected at least 1"
+                )
         if self.pixels < 0 or self.lr <= 0 or self.validation_cases < 0:
-            raise UsageError(f"profile '{self.name}': pixels, lr and validation_cases must not be negative")
+            raise UsageError(
+                f"profile '{self.name}': pixels, lr and validation_cases must not be negative"
+            )
         if self.scale not in ("full", "small", "tiny"):
-            raise UsageError(f"profile '{self.name}': scale is '{self.scale}', expected full, small or tiny")
+            raise UsageError(
+                f"profile '{self.name}': scale is '{self.scale}', expected full, small or tiny"
+            )
 
     def protocol(self) -> dict[str, Any]:
         """Return what may change a result, as plain data; a dataset's digest covers its phantoms."""
@@ -108,7 +123,11 @@ class Profile:
 
 def profiles() -> list[str]:
     """Return the names of the profiles that ship with the package."""
-    return sorted(p.name[:-5] for p in resources.files("bench.spec.profiles").iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name[:-5]
+        for p in resources.files("bench.spec.profiles").iterdir()
+        if p.name.endswith(".toml")
+    )
 
 
 def load_profile(name: str) -> Profile:
@@ -120,8 +139,13 @@ def load_profile(name: str) -> Profile:
     path = Path(name)
     if name.endswith(".toml"):
         if not path.is_file():
-            raise UsageError(f"profile file {name} is not there; shipped profiles: {', '.join(profiles())}")
-        name, text = safe_name(path.stem, "profile"), path.read_text(encoding="utf-8", errors="replace")
+            raise UsageError(
+                f"profile file {name} is not there; shipped profiles: {', '.join(profiles())}"
+            )
+        name, text = (
+            safe_name(path.stem, "profile"),
+            path.read_text(encoding="utf-8", errors="replace"),
+        )
     elif name in profiles():
         text = (resources.files("bench.spec.profiles") / f"{name}.toml").read_text(encoding="utf-8")
     else:
@@ -133,7 +157,9 @@ def load_profile(name: str) -> Profile:
     expected = {f.name for f in fields(Profile)} - {"name"}
     if set(values) != expected:
         wrong = ", ".join(sorted(set(values) ^ expected))
-        raise UsageError(f"profile {path}: missing or unknown keys: {wrong}; copy bench/spec/profiles/cpu.toml")
+        raise UsageError(
+            f"profile {path}: missing or unknown keys: {wrong}; copy bench/spec/profiles/cpu.toml"
+        )
     return Profile(name=name, **values)
 
 
@@ -171,9 +197,11 @@ class Cell:
     split: str = ""
     """Content hash of the split that the cell uses."""
     scheme: str = ""
-    """Name of the way it was split, beside the number of folds: `own-1f2e3d4c`, `fraction0.25`; empty is ours."""
+    """Name of the way it was split, beside the number of folds: `own-1f2e3d4c`, `fraction0.25`;
+    empty is ours."""
     tuning: dict[str, Any] = field(default_factory=dict)
-    """How the options of a tuned method were found: trials, steps, values, Dice; empty where they were not."""
+    """How the options of a tuned method were found: trials, steps, values, Dice; empty where they
+    were not."""
     precision: str = "float32"
     """`float32`, or `bfloat16` where a device and the method allow autocast."""
     protocol: int = PROTOCOL

@@ -24,7 +24,8 @@ class Item:
     spacing: tuple[float, float] | None = None
     """mm per pixel (row, column), where a table beside the files says it."""
     left_out: str = ""
-    """Why it is not read, where that is known from its name: it is counted, and the others go on."""
+    """Why it is not read, where that is known from its name: it is counted, and the others go
+    on."""
     official: bool = False
     """Whether whoever published the dataset put it on the test side."""
 
@@ -33,8 +34,8 @@ class Item:
 class Adapter(ABC):
     """Reads one dataset; its dataclass fields are the options of its name (`mr:good_central=on`).
 
-    A new dataset is a frozen dataclass that derives from this one, named by an entry point in the group
-    `verdiff_bench.datasets`.
+    A new dataset is a frozen dataclass that derives from this one, named by an entry point in the
+    group `verdiff_bench.datasets`.
     """
 
     source: ClassVar[Source] = "real"
@@ -86,11 +87,17 @@ def unit_image(
         UsageError: The image is not (H, W), holds NaN or infinity, or one value only.
     """
     if raw.ndim != 2:
-        raise UsageError(f"{file}: shape {raw.shape}, expected one grey channel (height, width); convert it")
+        raise UsageError(
+            f"{file}: shape {raw.shape}, expected one grey channel (height, width); convert it"
+        )
     if not np.isfinite(raw).all():
-        raise UsageError(f"{file}: holds NaN or infinite pixels, expected numbers; repair or remove the case")
+        raise UsageError(
+            f"{file}: holds NaN or infinite pixels, expected numbers; repair or remove the case"
+        )
     if raw.min() == raw.max():
-        raise UsageError(f"{file}: every pixel is {raw.min()}, expected an image; repair or remove the case")
+        raise UsageError(
+            f"{file}: every pixel is {raw.min()}, expected an image; repair or remove the case"
+        )
     image = raw.astype(np.float64)
     if low is None or high is None:
         low, high = (float(v) for v in np.percentile(image, (0.5, 99.5)))
@@ -101,7 +108,9 @@ def unit_image(
     return image_u16
 
 
-def binary_mask(raw: NDArray[Any], labels: dict[int, int], file: Path, mapping: str) -> NDArray[np.uint8]:
+def binary_mask(
+    raw: NDArray[Any], labels: dict[int, int], file: Path, mapping: str
+) -> NDArray[np.uint8]:
     """Map label values to 0 and 1.
 
     Args:
@@ -111,16 +120,20 @@ def binary_mask(raw: NDArray[Any], labels: dict[int, int], file: Path, mapping: 
         mapping: The mapping's name, for errors.
 
     Raises:
-        UsageError: The labels are not (H, W), not integers, or hold a value that the mapping does not know.
+        UsageError: The labels are not (H, W), not integers, or hold a value that the mapping does
+            not know.
     """
     if raw.ndim != 2:
-        raise UsageError(f"{file}: shape {raw.shape}, expected one channel of labels (height, width)")
+        raise UsageError(
+            f"{file}: shape {raw.shape}, expected one channel of labels (height, width)"
+        )
     values = np.unique(raw)
     unknown = [v for v in values.tolist() if v not in labels]
     if unknown:
         raise UsageError(
-            f"{file}: label {unknown[0]} is not known to the mapping '{mapping}' (it knows "
-            f"{', '.join(map(str, sorted(labels)))}); choose another mapping by the option labels=NAME"
+            f"{file}: label {unknown[0]} is not known to the mapping '{mapping}' (it knows"
+            f" {', '.join(map(str, sorted(labels)))}); choose another mapping by the option"
+            " labels=NAME"
         )
     mask: NDArray[np.uint8] = np.isin(raw, [v for v, one in labels.items() if one]).astype(np.uint8)
     return mask

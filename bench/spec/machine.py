@@ -10,8 +10,20 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("verdiff-bench", "torch", "torchvision", "segmentation-models-pytorch", "timm", "diffusers", "nnunetv2",
-            "segment-anything", "numpy", "scipy", "opencv-python-headless", "pandas")  # fmt: skip
+PACKAGES = (
+    "verdiff-bench",
+    "torch",
+    "torchvision",
+    "segmentation-models-pytorch",
+    "timm",
+    "diffusers",
+    "nnunetv2",
+    "segment-anything",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "pandas",
+)
 
 
 def cache_root() -> Path:
@@ -35,7 +47,9 @@ def processor() -> str:
     """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
@@ -50,10 +64,14 @@ def revision() -> str | None:
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        if not (Path(git("rev-parse", "--show-toplevel")) / "bench" / "spec" / "machine.py").samefile(__file__):
+        if not (
+            Path(git("rev-parse", "--show-toplevel")) / "bench" / "spec" / "machine.py"
+        ).samefile(__file__):
             return None
         return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):

@@ -60,7 +60,8 @@ class Inputs:
     """How a method wants its images: what the harness does to them on the way in, and undoes on the way out."""
 
     multiple: int = 1
-    """Height and width are padded with the image's edge to a multiple of this, and cropped again."""
+    """Height and width are padded with the image's edge to a multiple of this, and cropped
+    again."""
     normalise: str = "zscore"
     """`zscore`: each image to mean 0 and deviation 1; `unit`: left in [0, 1]."""
 
@@ -84,9 +85,11 @@ class Answer:
     probability: Tensor
     """Probability of foreground."""
     spread: Tensor | None = None
-    """Standard deviation of the probability over samples, in [0, 0.5], where the method draws samples."""
+    """Standard deviation of the probability over samples, in [0, 0.5], where the method draws
+    samples."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
-    """Further probabilities from the same weights, by name; each is a row of the tables (`verdiff:prior`)."""
+    """Further probabilities from the same weights, by name; each is a row of the tables
+    (`verdiff:prior`)."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,17 @@ Space = Mapping[str, Between | tuple[Any, ...]]
 class Method(ABC):
     """A segmentation method; its dataclass fields are the options of its name (`unet:width=32`).
 
-    A new method is a frozen dataclass that derives from this one, in one file, named by an entry point in the
-    group `verdiff_bench.methods`. Most need nothing but the class attributes and `build`.
+    A new method is a frozen dataclass that derives from this one, in one file, named by an entry
+    point in the group `verdiff_bench.methods`. Most need nothing but the class attributes and
+    `build`.
     """
 
-    lr: float = option(0.0, "highest learning rate; 0 is the method's own, or the profile's", low=0, kw_only=True)
-    tuned: bool = option(False, "other options as bench tune found them best for each dataset", kw_only=True)
+    lr: float = option(
+        0.0, "highest learning rate; 0 is the method's own, or the profile's", low=0, kw_only=True
+    )
+    tuned: bool = option(
+        False, "other options as bench tune found them best for each dataset", kw_only=True
+    )
 
     title: ClassVar[str]
     """The name in tables."""
@@ -131,7 +139,8 @@ class Method(ABC):
     """Paper, and code where it is used."""
     inputs: ClassVar[Inputs] = Inputs()
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Defaults of options under a profile's scale (`small`, `tiny`) where they differ from the full size."""
+    """Defaults of options under a profile's scale (`small`, `tiny`) where they differ from the full
+    size."""
     in_all: ClassVar[bool] = True
     """Whether `--methods all` includes it."""
     bf16: ClassVar[bool] = True
@@ -141,7 +150,8 @@ class Method(ABC):
     factors: ClassVar[tuple[str, ...]] = ()
     """On/off options that `bench ablate` switches where it is told nothing else."""
     space: ClassVar[Space] = {"lr": Between(1e-4, 1e-2, log=True)}
-    """What `bench tune` may choose; nothing that changes the loss, by which trials are stopped early."""
+    """What `bench tune` may choose; nothing that changes the loss, by which trials are stopped
+    early."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules that are slow to import, loaded once for all cells."""
 
@@ -164,8 +174,9 @@ class Method(ABC):
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the scalar loss of images (B, 1, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
 
-        The images are what the certificate vouches for: a method that changes them declares it. Random numbers come
-        from `rng`, drawn on the images' device (`torch.randn(..., generator=rng, device=image.device)`).
+        The images are what the certificate vouches for: a method that changes them declares it.
+        Random numbers come from `rng`, drawn on the images' device (`torch.randn(...,
+        generator=rng, device=image.device)`).
         """
         return bce_dice(self.logits(net, image), mask)
 
@@ -186,7 +197,9 @@ class Method(ABC):
         """Whether the method trains itself, on data of its own making: its rows are marked, for they do not compare."""
         return False
 
-    def fit(self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report) -> nn.Module:
+    def fit(
+        self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report
+    ) -> nn.Module:
         """Return the network trained by the method's own code; it begins anew where it was interrupted.
 
         Args:
@@ -214,14 +227,17 @@ class Method(ABC):
         """Whether it is told the reference's bounding box; such a row is marked, and is in no comparison."""
         return False
 
-    def told(self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None) -> Answer:
+    def told(
+        self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None
+    ) -> Answer:
         """Return an oracle's answer for one image (1, 1, H, W).
 
         Args:
             net: The network.
             image: In [0, 1].
             rng: Source of noise.
-            box: The reference's left, top, right and bottom edge in pixels (4,); None where it is empty.
+            box: The reference's left, top, right and bottom edge in pixels (4,); None where it is
+                empty.
         """
         raise NotImplementedError(f"{type(self).__name__} is no oracle")
 
@@ -229,7 +245,7 @@ class Method(ABC):
         """Return maps (1, 1, H, W) that show how the method comes to its answer for one image, in order; or nothing."""
         return {}
 
-    def stepped(self, net: nn.Module) -> None:  # noqa: B027 - most methods have nothing to do
+    def stepped(self, net: nn.Module) -> None:  # noqa: B027
         """Do what the method does after each optimiser step, such as averaging weights."""
 
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer | None:

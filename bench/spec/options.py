@@ -26,10 +26,18 @@ def option(
 ) -> Any:
     """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
 
-    An option that names a file is given its path, and has the short digest of its content as value (`bench.spec.weights`).
-    A free one may hold any character; it must never become part of a path. One of a base class is `kw_only`.
+    An option that names a file is given its path, and has the short digest of its content as value
+    (`bench.spec.weights`). A free one may hold any character; it must never become part of a path.
+    One of a base class is `kw_only`.
     """
-    metadata = {"help": text, "low": low, "high": high, "choices": choices, "file": file, "free": free}
+    metadata = {
+        "help": text,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "file": file,
+        "free": free,
+    }
     return dataclasses.field(default=default, metadata=metadata, kw_only=kw_only)
 
 
@@ -50,11 +58,13 @@ def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if key not in known:
             raise UsageError(
-                f"{name} has no option '{key}'; {did_you_mean(key, [*known, *getattr(cls, 'extras', ())])}"
+                f"{name} has no option '{key}';"
+                f" {did_you_mean(key, [*known, *getattr(cls, 'extras', ())])}"
             )
         if not equals or key in given:
             raise UsageError(
-                f"{name}: expected one '{key}=VALUE', for example {name}:{key}={shown(known[key].default)}"
+                f"{name}: expected one '{key}=VALUE', for example"
+                f" {name}:{key}={shown(known[key].default)}"
             )
         given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
     return given
@@ -84,11 +94,19 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
     try:
         value = kind(text)
     except ValueError:
-        raise UsageError(f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}") from None
+        raise UsageError(
+            f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}"
+        ) from None
     if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+        bounds = (
+            f"at least {low}"
+            if high is None
+            else f"at most {high}"
+            if low is None
+            else f"{low} to {high}"
+        )
         raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
     return value
 

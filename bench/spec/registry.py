@@ -31,7 +31,8 @@ def _entries(group: str) -> dict[str, EntryPoint]:
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise UsageError(
-                f"'{entry.name}' is claimed by {other.value} and by {entry.value}; uninstall one of the packages"
+                f"'{entry.name}' is claimed by {other.value} and by {entry.value}; uninstall one of"
+                " the packages"
             )
     return dict(sorted(found.items()))
 
@@ -56,8 +57,8 @@ def load(group: str, name: str) -> type[Any]:
         loaded: type[Any] = entries[name].load()
     except Exception as error:  # a package of somebody else may fail in any way
         raise UsageError(
-            f"'{name}' cannot be imported from {entries[name].value} ({type(error).__name__}: {error}); mend or "
-            "uninstall the package"
+            f"'{name}' cannot be imported from {entries[name].value} ({type(error).__name__}:"
+            f" {error}); mend or uninstall the package"
         ) from error
     return loaded
 
@@ -110,5 +111,7 @@ def expand(group: str, text: str) -> list[str]:
             pairs.pop()  # a row of the same cell
         canonical.append(options.canonical(name, options.parse(name, pairs, cls), cls))
     if not canonical:
-        raise UsageError(f"nothing is named in '{text}'; {did_you_mean(text, [*names(group), 'all'])}")
+        raise UsageError(
+            f"nothing is named in '{text}'; {did_you_mean(text, [*names(group), 'all'])}"
+        )
     return list(dict.fromkeys(canonical))

@@ -20,7 +20,8 @@ SHORT = 16
 def enter(text: str) -> str:
     """Return the short digest of the file at a path, and remember where the file is.
 
-    Hashing takes seconds a gigabyte; a file that was hashed before and has not changed since is not read again.
+    Hashing takes seconds a gigabyte; a file that was hashed before and has not changed since is not
+    read again.
 
     Raises:
         UsageError: There is no such file, it cannot be read, or the cache is not writable.
@@ -28,7 +29,11 @@ def enter(text: str) -> str:
     try:
         path = Path(text).expanduser().resolve()
         stat = path.stat() if path.is_file() else None
-    except (OSError, RuntimeError, ValueError):  # no right to look, no such user, a name that cannot be one
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ):  # no right to look, no such user, a name that cannot be one
         stat = None
     if stat is None:
         raise UsageError(f"'{text}' is no file; expected the path of one, without ':' and ','")
@@ -70,7 +75,10 @@ def find(digest: str) -> Path:
     record = _read(_folder() / f"{sha256(digest)}.json")
     path = Path(record["path"])
     if not path.is_file():
-        raise UsageError(f"the file of the digest {digest} is no longer where it was: {path}; give its path again")
+        raise UsageError(
+            f"the file of the digest {digest} is no longer where it was: {path}; give its path"
+            " again"
+        )
     stat = path.stat()
     if (stat.st_size, stat.st_mtime_ns) != (record["bytes"], record["mtime_ns"]):
         raise UsageError(f"{path} has changed since it was given as {digest}; give its path again")
@@ -89,7 +97,11 @@ def _read(record: Path) -> dict[str, Any]:
     """Return a record; one that is damaged stands for no file."""
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
-        return {"path": str(found["path"]), "bytes": int(found["bytes"]), "mtime_ns": int(found["mtime_ns"])}
+        return {
+            "path": str(found["path"]),
+            "bytes": int(found["bytes"]),
+            "mtime_ns": int(found["mtime_ns"]),
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return {"path": "", "bytes": -1, "mtime_ns": -1}
 
@@ -98,8 +110,12 @@ def _write(target: Path, record: dict[str, Any]) -> None:
     """Write a record whole or not at all: other processes may read it at the same time."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=target.parent, delete=False, encoding="utf-8"
+        ) as file:
             json.dump(record, file)
         Path(file.name).replace(target)
     except OSError as error:
-        raise UsageError(f"cache {target.parent} cannot be written ({error.strerror}); set BENCH_CACHE") from error
+        raise UsageError(
+            f"cache {target.parent} cannot be written ({error.strerror}); set BENCH_CACHE"
+        ) from error

@@ -37,32 +37,54 @@ def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]
         scale: The profile's scale, which decides the options' defaults.
 
     Raises:
-        UsageError: An option is no on/off option, is switched twice or given as well, or there is none.
+        UsageError: An option is no on/off option, is switched twice or given as well, or there is
+            none.
     """
     specs = registry.expand(registry.METHODS, spec)
     if len(specs) > 1:
-        raise UsageError(f"--method '{spec}' names {len(specs)} methods; an ablation switches one, such as {specs[0]}")
+        raise UsageError(
+            f"--method '{spec}' names {len(specs)} methods; an ablation switches one, such as"
+            f" {specs[0]}"
+        )
     spec = specs[0]
     name, *pairs = spec.split(":")
     cls = registry.load(registry.METHODS, name)
     known, given = options.options(cls), options.parse(name, pairs, cls)
-    switches = [key for key, field in known.items() if isinstance(field.default, bool) and key != "tuned"]
+    switches = [
+        key for key, field in known.items() if isinstance(field.default, bool) and key != "tuned"
+    ]
     factors = tuple(filter(None, (part.strip() for part in names.split(",")))) or cls.factors
     if not factors:
-        raise UsageError(f"{name} has no modules to switch; its on/off options: {', '.join(switches) or 'none'}")
+        raise UsageError(
+            f"{name} has no modules to switch; its on/off options: {', '.join(switches) or 'none'}"
+        )
     for factor in factors:
         if factor not in switches:
-            raise UsageError(f"{name} has no on/off option '{factor}'; {did_you_mean(factor, switches)}")
+            raise UsageError(
+                f"{name} has no on/off option '{factor}'; {did_you_mean(factor, switches)}"
+            )
         if factor in given or factors.count(factor) > 1:
-            raise UsageError(f"--factors switches '{factor}', so it cannot be given in '{spec}' or twice; leave it out")
+            raise UsageError(
+                f"--factors switches '{factor}', so it cannot be given in '{spec}' or twice; leave"
+                " it out"
+            )
     if len(factors) > MOST:
-        raise UsageError(f"{len(factors)} factors make {2 ** len(factors)} arms; expected {MOST} factors at most")
+        raise UsageError(
+            f"{len(factors)} factors make {2 ** len(factors)} arms; expected {MOST} factors at most"
+        )
     defaults = {**{key: field.default for key, field in known.items()}, **cls.scales.get(scale, {})}
     made = []
     for reverse in product((False, True), repeat=len(factors)):
-        values = dict(zip(factors, reversed(reverse), strict=True))  # the first factor changes fastest
+        values = dict(
+            zip(factors, reversed(reverse), strict=True)
+        )  # the first factor changes fastest
         changed = {key: value for key, value in values.items() if value != defaults[key]}
-        made.append(Arm(options.canonical(name, given | changed, cls), tuple(values[factor] for factor in factors)))
+        made.append(
+            Arm(
+                options.canonical(name, given | changed, cls),
+                tuple(values[factor] for factor in factors),
+            )
+        )
     return factors, made
 
 
@@ -88,7 +110,14 @@ class Scores:
     """(arm, seed, patient): a patient's cases are averaged first."""
 
     @classmethod
-    def of(cls, arms: Sequence[Arm], factors: tuple[str, ...], cases: pd.DataFrame, metric: str, row: str) -> Scores:
+    def of(
+        cls,
+        arms: Sequence[Arm],
+        factors: tuple[str, ...],
+        cases: pd.DataFrame,
+        metric: str,
+        row: str,
+    ) -> Scores:
         """Arrange the cases of a dataset; `row` is empty for the answers, `prior` for that row.
 
         Raises:
@@ -98,21 +127,25 @@ class Scores:
         tables = []
         for arm in arms:
             mine = cases[cases.method == arm.spec + suffix]
-            tables.append(mine.pivot_table(index="seed", columns="patient", values=metric, aggfunc="mean"))
+            tables.append(
+                mine.pivot_table(index="seed", columns="patient", values=metric, aggfunc="mean")
+            )
         first = tables[0]
         for arm, table in zip(arms, tables, strict=True):
             same = table.index.equals(first.index) and table.columns.equals(first.columns)
             if not same or table.isna().to_numpy().any():
                 raise UsageError(
-                    f"{arm.spec} was not tested on the same patients and seeds as {arms[0].spec}; run again"
+                    f"{arm.spec} was not tested on the same patients and seeds as {arms[0].spec};"
+                    " run again"
                 )
         return cls(tuple(arms), factors, np.stack([table.to_numpy(float) for table in tables]))
 
     def effects(self) -> list[Effect]:
         """Return the main effects and all interactions.
 
-        A main effect is the mean of the arms with the factor on, less that of those with it off. An interaction is the
-        difference of differences: what a second factor adds to the effect of the first.
+        A main effect is the mean of the arms with the factor on, less that of those with it off. An
+        interaction is the difference of differences: what a second factor adds to the effect of the
+        first.
         """
         signs = np.where([arm.switches for arm in self.arms], 1.0, -1.0)
         found = []
@@ -132,13 +165,15 @@ def effect(name: str, values: NDArray[np.float64]) -> Effect:
 def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int]:
     """Compare the arms' weights before training.
 
-    A module is shared where two arms or more have one of that name whose tensors have the same names and shapes.
+    A module is shared where two arms or more have one of that name whose tensors have the same
+    names and shapes.
 
     Args:
         initial: `shape:digest` of each tensor, by name, of each arm under one seed.
 
     Returns:
-        How many tensors the shared modules have, and how many of those start the same in all arms that share them.
+        How many tensors the shared modules have, and how many of those start the same in all arms
+            that share them.
     """
     found: dict[tuple[str, str], list[dict[str, str]]] = {}
     for digests in initial:
@@ -146,7 +181,9 @@ def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int]:
         for name, digest in digests.items():
             modules.setdefault(name.rpartition(".")[0], {})[name] = digest
         for module, tensors in modules.items():
-            shapes = " ".join(f"{name} {digest.split(':')[0]}" for name, digest in sorted(tensors.items()))
+            shapes = " ".join(
+                f"{name} {digest.split(':')[0]}" for name, digest in sorted(tensors.items())
+            )
             found.setdefault((module, shapes), []).append(tensors)
     shared = [each for each in found.values() if len(each) > 1]
     same = sum(len({tensors[name] for tensors in each}) == 1 for each in shared for name in each[0])

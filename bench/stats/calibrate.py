@@ -22,7 +22,8 @@ FLIPS = 9_999
 SWAPPED = "methods swapped"
 SPLIT = "seeds split"
 WHOLE = "seeds split alike"
-"""Within each patient; of one method, in two, anew for each patient; and the same two for all patients."""
+"""Within each patient; of one method, in two, anew for each patient; and the same two for all
+patients."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Rate:
 
     column: str
     null: str
-    """SWAPPED and SPLIT hold nothing to find; WHOLE may: checkpoints of one method differ, and patients do not tell."""
+    """SWAPPED and SPLIT hold nothing to find; WHOLE may: checkpoints of one method differ, and
+    patients do not tell."""
     test: str
     """`sign flip` or `wilcoxon`."""
     unit: str
@@ -75,11 +77,17 @@ class Cases:
         """
         whole = scores.complete()
         kept = cases[cases.patient.isin(whole.patients) & cases.seed.isin(whole.seeds)]
-        table = kept.pivot_table(index=["patient", "case"], columns=["seed", "method"], values=scores.metric)
+        table = kept.pivot_table(
+            index=["patient", "case"], columns=["seed", "method"], values=scores.metric
+        )
         wanted = pd.MultiIndex.from_product([whole.seeds, whole.methods])
         table = table.reindex(columns=wanted).dropna()
         codes, names = pd.factorize(table.index.get_level_values("patient"), sort=True)
-        values = table.to_numpy(float).reshape(len(table), len(whole.seeds), len(whole.methods)).swapaxes(0, 1)
+        values = (
+            table.to_numpy(float)
+            .reshape(len(table), len(whole.seeds), len(whole.methods))
+            .swapaxes(0, 1)
+        )
         return cls(column, whole.methods, whole.seeds, values, codes, len(names))
 
     def averaged(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,10 +101,11 @@ class Cases:
 def rates(cases: Cases, rounds: int = ROUNDS, seed: int = SEED) -> list[Rate]:
     """Return how often the tests reject at 5 % without a difference.
 
-    Every round takes two methods and swaps them in half of the patients at random, or takes one method and splits its
-    seeds, half against half, anew for each patient: the halves differ by nothing but chance. Tests over cases, as
-    papers have them, take each slice for a patient. Splits that are alike for all patients compare checkpoints of one
-    method: how often those differ is what one seed cannot tell from a method's worth.
+    Every round takes two methods and swaps them in half of the patients at random, or takes one
+    method and splits its seeds, half against half, anew for each patient: the halves differ by
+    nothing but chance. Tests over cases, as papers have them, take each slice for a patient. Splits
+    that are alike for all patients compare checkpoints of one method: how often those differ is
+    what one seed cannot tell from a method's worth.
 
     Args:
         cases: Of one dataset.
@@ -115,15 +124,20 @@ def rates(cases: Cases, rounds: int = ROUNDS, seed: int = SEED) -> list[Rate]:
         halves = list(islice(_halves(len(cases.seeds)), max(1, rounds // len(cases.methods))))
         weights = np.array([_weights(half, len(cases.seeds)) for half in halves])
         runs = np.tensordot(weights, cases.values, 1)  # (split, case, method)
-        found += _tested(cases, WHOLE, np.moveaxis(runs, 1, 0).reshape(len(cases.patient), -1), seed)
+        found += _tested(
+            cases, WHOLE, np.moveaxis(runs, 1, 0).reshape(len(cases.patient), -1), seed
+        )
     return found
 
 
 def _pairs(cases: Cases) -> list[tuple[int, int]]:
     """Return the pairs of methods that differ on any patient; with two that never do, nothing could be rejected."""
     means = cases.averaged(cases.values.mean(0))
-    return [(a, b) for a, b in combinations(range(len(cases.methods)), 2)
-            if np.round(means[:, a] - means[:, b], DECIMALS).any()]  # fmt: skip
+    return [
+        (a, b)
+        for a, b in combinations(range(len(cases.methods)), 2)
+        if np.round(means[:, a] - means[:, b], DECIMALS).any()
+    ]
 
 
 def _swapped(
@@ -188,6 +202,8 @@ def _rate(cases: Cases, null: str, test: str, unit: str, p: NDArray[np.float64])
         units=cases.patients if unit == "patient" else len(cases.patient),
         rejected=rejected,
         rounds=rounds,
-        interval=(float("nan"), float("nan")) if null == WHOLE else (float(ends.low), float(ends.high)),
+        interval=(
+            (float("nan"), float("nan")) if null == WHOLE else (float(ends.low), float(ends.high))
+        ),
         attainable=steps * int(ALPHA / steps) if cases.patients <= EXACT else ALPHA,
     )

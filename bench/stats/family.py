@@ -67,18 +67,25 @@ def against(
     Args:
         scores: One metric of one dataset.
         reference: The method that the family is about, chosen before the results were seen.
-        others: Whom it is compared with; all others where none is named. Leave out rows that compete with none.
-        rope: Half the width of the region of practical equivalence; half a point, and none for distances.
-        correction: `holm`, or `max-t`: by the largest statistic of shared flips, on the patients that all have.
+        others: Whom it is compared with; all others where none is named. Leave out rows that
+            compete with none.
+        rope: Half the width of the region of practical equivalence; half a point, and none for
+            distances.
+        correction: `holm`, or `max-t`: by the largest statistic of shared flips, on the patients
+            that all have.
         seed: Of flips and resamples.
 
     Raises:
-        UsageError: The reference or another method was not tested on the dataset, or there is nothing to compare.
+        UsageError: The reference or another method was not tested on the dataset, or there is
+            nothing to compare.
     """
     others = tuple(others) or tuple(method for method in scores.methods if method != reference)
     scores = scores.only([reference, *others])
     if not others or reference in others:
-        raise UsageError(f"{reference} on {scores.column} has no other method to compare with; bench run --methods all")
+        raise UsageError(
+            f"{reference} on {scores.column} has no other method to compare with; bench run"
+            " --methods all"
+        )
     rope = (0.0 if scores.metric in LOWER else ROPE) if rope is None else rope
     if correction == "max-t":
         scores = scores.complete()
@@ -119,11 +126,14 @@ class Matrix:
     metric: str
     methods: tuple[str, ...]
     means: NDArray[np.float64]
-    """(method, method): mean difference over patients, the row's less the column's; NaN without a patient in common."""
+    """(method, method): mean difference over patients, the row's less the column's; NaN without a
+    patient in common."""
     p: NDArray[np.float64]
-    """(method, method): sign-flip test, corrected for all pairs; 1 on the diagonal, NaN as above."""
+    """(method, method): sign-flip test, corrected for all pairs; 1 on the diagonal, NaN as
+    above."""
     correction: Correction
-    """`max-t` where all methods were tested on the same patients under the same seeds, `holm` where they were not."""
+    """`max-t` where all methods were tested on the same patients under the same seeds, `holm` where
+    they were not."""
     patients: NDArray[np.int64]
     """(method, method): patients that both have under the seeds that both have."""
     tests: int
@@ -140,23 +150,28 @@ class Matrix:
         """Return the methods that their patients do not show to be below one."""
         row = self.means[self.methods.index(method)]
         ahead = {m for m, mean in zip(self.methods, row, strict=True) if mean < 0}
-        return tuple(m for m in self.methods if m != method and (m in ahead or m in self.like(method)))
+        return tuple(
+            m for m in self.methods if m != method and (m in ahead or m in self.like(method))
+        )
 
     def like(self, method: str) -> tuple[str, ...]:
         """Return the methods that cannot be told from one: their corrected p is above 0.05, or there is none."""
         row = self.p[self.methods.index(method)]
-        return tuple(m for m, p in zip(self.methods, row, strict=True) if m != method and not p <= ALPHA)
+        return tuple(
+            m for m, p in zip(self.methods, row, strict=True) if m != method and not p <= ALPHA
+        )
 
 
 MAP_FLIPS = 9_999
-"""Random flips of a map of all pairs by max-T: p = 0.05 is known to ± 0.004 by them. Holm's needs all FLIPS."""
+"""Random flips of a map of all pairs by max-T: p = 0.05 is known to ± 0.004 by them. Holm's needs
+all FLIPS."""
 
 
 def matrix(scores: PatientScores, seed: int = SEED) -> Matrix:
     """Compare every method with every other by the sign-flip test, corrected for all pairs.
 
-    By max-T where all methods share their patients: so few patients as eight can tell methods apart by it, where Holm's
-    correction for the 45 pairs of ten methods needs twelve.
+    By max-T where all methods share their patients: so few patients as eight can tell methods apart
+    by it, where Holm's correction for the 45 pairs of ten methods needs twelve.
     """
     count = len(scores.methods)
     places = list(combinations(range(count), 2))
@@ -165,10 +180,18 @@ def matrix(scores: PatientScores, seed: int = SEED) -> Matrix:
     patients = np.zeros((count, count), np.int64)
     raw = np.full(len(places), np.nan)
     groups = [group for group in alike(parts) if parts[group[0]].patients]
-    correction: Correction = "max-t" if len(groups) == 1 and len(groups[0]) == len(places) else "holm"
+    correction: Correction = (
+        "max-t" if len(groups) == 1 and len(groups[0]) == len(places) else "holm"
+    )
     for group in groups:
-        differences = np.stack([parts[number].means[:, 0] - parts[number].means[:, 1] for number in group], axis=1)
-        raw[group] = max_t(differences, seed, MAP_FLIPS) if correction == "max-t" else sign_flip(differences, seed)
+        differences = np.stack(
+            [parts[number].means[:, 0] - parts[number].means[:, 1] for number in group], axis=1
+        )
+        raw[group] = (
+            max_t(differences, seed, MAP_FLIPS)
+            if correction == "max-t"
+            else sign_flip(differences, seed)
+        )
         for number, mean in zip(group, differences.mean(0), strict=True):
             first, second = places[number]
             means[first, second], means[second, first] = mean, -mean
@@ -181,7 +204,9 @@ def matrix(scores: PatientScores, seed: int = SEED) -> Matrix:
     np.fill_diagonal(p, 1.0)
     np.fill_diagonal(means, 0.0)
     np.fill_diagonal(patients, (~np.isnan(scores.values)).any(0).sum(0))
-    return Matrix(scores.column, scores.metric, scores.methods, means, p, correction, patients, len(tested))
+    return Matrix(
+        scores.column, scores.metric, scores.methods, means, p, correction, patients, len(tested)
+    )
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """The sign-flip permutation test: under no difference, each patient's difference might as well have the other sign.
 
 All differences of the same patients share every flip: one matrix product does for all of them what
-`scipy.stats.permutation_test(permutation_type="samples")` does for one in about the same time, and the largest of them
-all (max-T) comes from the same flips.
+`scipy.stats.permutation_test(permutation_type="samples")` does for one in about the same time, and
+the largest of them all (max-T) comes from the same flips.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from bench.spec.config import SEED
 ALPHA = 0.05
 FLIPS = 99_999
 EXACT = 16
-"""Patients up to which all 2^n assignments of signs are tried: the most that FLIPS random ones would not exceed."""
+"""Patients up to which all 2^n assignments of signs are tried: the most that FLIPS random ones
+would not exceed."""
 _BLOCK = 2**17
 """Signs drawn at once; a function of nothing but n, so that one n always gets the same flips."""
 
@@ -27,10 +28,13 @@ def smallest_p(patients: int) -> float:
     return min(1.0, 2.0 ** (1 - patients)) if patients <= EXACT else 1 / (FLIPS + 1)
 
 
-def sign_flip(differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS) -> NDArray[np.float64]:
+def sign_flip(
+    differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
+) -> NDArray[np.float64]:
     """Return the two-sided p of the mean of each row of differences (patient, row).
 
-    Exact up to 16 patients; beyond, of random flips with the observed one among them, so that p is never 0.
+    Exact up to 16 patients; beyond, of random flips with the observed one among them, so that p is
+    never 0.
     """
     observed = np.abs(differences.sum(0)) - _slack(differences)
     reached = np.zeros(differences.shape[1])
@@ -39,11 +43,14 @@ def sign_flip(differences: NDArray[np.float64], seed: int = SEED, flips: int = F
     return _share(reached, len(differences), flips)
 
 
-def max_t(differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS) -> NDArray[np.float64]:
+def max_t(
+    differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
+) -> NDArray[np.float64]:
     """Return p of each row of (patient, row), corrected for all rows by the largest statistic of shared flips.
 
-    Westfall and Young, step down: the largest is compared with the largest of all under each flip, the next with the
-    largest of the rest. Rows are scaled by their root mean square, which no flip changes, so that all count alike.
+    Westfall and Young, step down: the largest is compared with the largest of all under each flip,
+    the next with the largest of the rest. Rows are scaled by their root mean square, which no flip
+    changes, so that all count alike.
     """
     scale = np.sqrt((differences**2).mean(0))
     rows = np.divide(differences, scale, out=np.zeros_like(differences), where=scale > 0)
@@ -74,7 +81,9 @@ def _signs(patients: int, seed: int, flips: int) -> Iterator[NDArray[np.float64]
     """Yield blocks (flip, patient) of 1 and -1: every assignment up to its mirror image, or random ones."""
     if patients <= EXACT:
         numbers = np.arange(2 ** max(0, patients - 1))[:, None]
-        yield np.where(numbers >> np.arange(patients) & 1, -1.0, 1.0)  # the last patient's bit is never set
+        yield np.where(
+            numbers >> np.arange(patients) & 1, -1.0, 1.0
+        )  # the last patient's bit is never set
         return
     generator = np.random.Generator(np.random.Philox(seed))
     step = _BLOCK // patients + 1

@@ -19,13 +19,15 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 RESAMPLES = 9_999
 FEW = 50
-"""Below so many patients no interval of a mean holds its level on skewed scores: 85 % instead of 95 % at 42."""
+"""Below so many patients no interval of a mean holds its level on skewed scores: 85 % instead of 95
+% at 42."""
 
 
 def interval(values: NDArray[np.float64], level: float = LEVEL) -> Interval:
     """Return the t interval of the mean of one value a patient, or one a seed; NaN for a single one.
 
-    Bootstrap intervals (BCa) hold their 95 % from about 20 values on; with 5 they hold the truth in 85 %.
+    Bootstrap intervals (BCa) hold their 95 % from about 20 values on; with 5 they hold the truth in
+    85 %.
     """
     from scipy.stats import sem, t
 
@@ -40,15 +42,18 @@ def bootstrap(
 ) -> list[list[Interval]]:
     """Return bootstrap intervals of means of (seed, patient, row): for each level, one a row.
 
-    One seed: patients are resampled, BCa. Several: seeds are resampled, then patients, both with all rows at once, and
-    the interval is the percentile one, for BCa has no jackknife of two ways. NaN for a single patient.
+    One seed: patients are resampled, BCa. Several: seeds are resampled, then patients, both with
+    all rows at once, and the interval is the percentile one, for BCa has no jackknife of two ways.
+    NaN for a single patient.
     """
     if values.shape[1] < 2:
         return [[(float("nan"), float("nan"))] * values.shape[2] for _ in levels]
     means = resampled_means(values, seed)
     if len(values) == 1:
         return [_bca(values[0], means, level) for level in levels]
-    return [_pairs(np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)) for level in levels]
+    return [
+        _pairs(np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)) for level in levels
+    ]
 
 
 def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) -> list[Interval]:
@@ -56,14 +61,24 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
     from scipy import stats
 
     def mean(sample: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        # Resamples of all patients have the mean itself; rounding must not put them on either side of it.
+        # Resamples of all patients have the mean itself; rounding must not put them on either side
+        # of it.
         return np.asarray(np.round(sample.mean(axis), 12))
 
-    earlier: Any = SimpleNamespace(bootstrap_distribution=np.round(means.T, 12))  # all that scipy reads of a result
+    earlier: Any = SimpleNamespace(
+        bootstrap_distribution=np.round(means.T, 12)
+    )  # all that scipy reads of a result
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # rows of one value, but for rounding, have no BCa interval; set below
+        warnings.simplefilter(
+            "ignore"
+        )  # rows of one value, but for rounding, have no BCa interval; set below
         ends = stats.bootstrap(
-            values.T[None], mean, n_resamples=0, axis=-1, confidence_level=level, bootstrap_result=earlier
+            values.T[None],
+            mean,
+            n_resamples=0,
+            axis=-1,
+            confidence_level=level,
+            bootstrap_result=earlier,
         ).confidence_interval
     same = np.ptp(values, axis=0) <= 1e-12
     return _pairs(np.where(same, values[0], np.stack([ends.low, ends.high])))
@@ -72,8 +87,9 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
 def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Interval]:
     """Return the percentile bootstrap interval of the median of each row of (patient, row).
 
-    Never the basic one: it holds the median of bounded scores in 82 to 86 % instead of 95 %. A resample of sorted
-    values has its median at the median of what was drawn, so that one draw of places serves all rows.
+    Never the basic one: it holds the median of bounded scores in 82 to 86 % instead of 95 %. A
+    resample of sorted values has its median at the median of what was drawn, so that one draw of
+    places serves all rows.
     """
     patients = len(values)
     if patients < 2:
@@ -89,11 +105,13 @@ def _middles(count: int, seed: int) -> NDArray[np.int64]:
     return np.asarray(np.partition(drawn(count, seed), middle, axis=1)[:, middle])
 
 
-def resampled_means(values: NDArray[np.float64], seed: int = SEED, stream: int = 0) -> NDArray[np.float64]:
+def resampled_means(
+    values: NDArray[np.float64], seed: int = SEED, stream: int = 0
+) -> NDArray[np.float64]:
     """Return (resample, row): means of (seed, patient, row) over resampled seeds and resampled patients.
 
-    Rows share every resample, so that their differences are paired by seed and patient; one matrix product does all.
-    Datasets that are resampled together have streams of their own.
+    Rows share every resample, so that their differences are paired by seed and patient; one matrix
+    product does all. Datasets that are resampled together have streams of their own.
     """
     seeds, patients, rows = values.shape
     weights = _weights(patients, seed, stream)
@@ -116,7 +134,9 @@ def _weights(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> 
     """Return (resample, patient): how often each is drawn, as a share; the metrics of a dataset share them."""
     numbers = drawn(count, seed, stream, of_seeds)
     places = numbers + count * np.arange(len(numbers))[:, None]
-    return np.asarray(np.bincount(places.ravel(), minlength=numbers.size).reshape(numbers.shape) / count)
+    return np.asarray(
+        np.bincount(places.ravel(), minlength=numbers.size).reshape(numbers.shape) / count
+    )
 
 
 def _pairs(ends: NDArray[np.float64]) -> list[Interval]:

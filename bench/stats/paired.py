@@ -20,7 +20,8 @@ ROPE = 0.005
 DECIMALS = 6
 """Of differences where they are ranked or tied; rounding noise would break ties."""
 ZEROS: Literal["pratt"] = "pratt"
-"""Pratt's rule: differences of zero take part in the ranking, then count for neither side; never dropped before it."""
+"""Pratt's rule: differences of zero take part in the ranking, then count for neither side; never
+dropped before it."""
 TOST = 1 - 2 * ALPHA
 """Level of the interval that two one-sided tests at ALPHA amount to."""
 
@@ -62,12 +63,15 @@ class Pair:
     shift: float
     """Hodges and Lehmann's estimate."""
     shift_interval: Interval
-    """Its 95 % interval from the signed-rank distribution; NaN under 6 patients, who cannot give one."""
+    """Its 95 % interval from the signed-rank distribution; NaN under 6 patients, who cannot give
+    one."""
     superiority: float
     """Share of patients on whom the first method is better, ties counting half."""
 
 
-def compare(scores: PatientScores, pairs: Sequence[tuple[str, str]], seed: int = SEED) -> list[Pair]:
+def compare(
+    scores: PatientScores, pairs: Sequence[tuple[str, str]], seed: int = SEED
+) -> list[Pair]:
     """Compare methods pair by pair.
 
     Args:
@@ -130,17 +134,34 @@ def _nothing(part: PatientScores) -> Pair:
     first, second = part.methods
     nan = float("nan")
     none = (nan, nan)
-    return Pair(first, second, 0, 0, part.left_out, part.left_seeds, mean=nan, sd=nan, bootstrap=none, t=none,
-                narrow=(none, none), p=nan, wilcoxon=nan, zeros=0, shift=nan, shift_interval=none,
-                superiority=nan)  # fmt: skip
+    return Pair(
+        first,
+        second,
+        0,
+        0,
+        part.left_out,
+        part.left_seeds,
+        mean=nan,
+        sd=nan,
+        bootstrap=none,
+        t=none,
+        narrow=(none, none),
+        p=nan,
+        wilcoxon=nan,
+        zeros=0,
+        shift=nan,
+        shift_interval=none,
+        superiority=nan,
+    )
 
 
 def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.float64]:
     """Return the two-sided p of Wilcoxon's signed-rank test of each row of (patient, row).
 
-    Differences are rounded to 1e-6 and zeros handled by Pratt's rule. By scipy: exact up to 50 patients, the normal
-    approximation beyond. Up to 50 with ties or zeros, signs of ranks are flipped, as scipy's `PermutationMethod` does:
-    the approximation gives 0.005 instead of 0.008 for 30 zeros and 8 positive differences.
+    Differences are rounded to 1e-6 and zeros handled by Pratt's rule. By scipy: exact up to 50
+    patients, the normal approximation beyond. Up to 50 with ties or zeros, signs of ranks are
+    flipped, as scipy's `PermutationMethod` does: the approximation gives 0.005 instead of 0.008 for
+    30 zeros and 8 positive differences.
     """
     from scipy.stats import rankdata
     from scipy.stats import wilcoxon as test
@@ -164,12 +185,15 @@ def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.f
 def hodges_lehmann(differences: NDArray[np.float64]) -> tuple[float, Interval]:
     """Return the median of all means of two differences, and its 95 % interval by the signed-rank distribution.
 
-    The interval holds 95 % or more. Source: Hollander and Wolfe, Nonparametric Statistical Methods, 3.2 and 3.3.
+    The interval holds 95 % or more. Source: Hollander and Wolfe, Nonparametric Statistical Methods,
+    3.2 and 3.3.
     """
     first, second = np.triu_indices(len(differences))
     means = np.sort((differences[first] + differences[second]) / 2)
     below = int(np.searchsorted(_ranks(len(differences)), (1 - LEVEL) / 2, side="right"))
-    ends = (float(means[below - 1]), float(means[-below])) if below else (float("nan"), float("nan"))
+    ends = (
+        (float(means[below - 1]), float(means[-below])) if below else (float("nan"), float("nan"))
+    )
     return float(np.median(means)), ends
 
 
@@ -187,10 +211,11 @@ def _ranks(patients: int) -> NDArray[np.float64]:
 def decide(pair: Pair, adjusted: float, sign: float = 1.0, rope: float = ROPE) -> Verdict:
     """Return what may be said of the first method beside the second.
 
-    `better` or `worse` where the corrected p is at most 0.05, both 95 % intervals exclude 0 and the mean difference is
-    beyond the region of practical equivalence; `equivalent` where both 90 % intervals lie within that region, which is
-    two one-sided tests at 5 %; else `undecided`. Bootstrap and t interval must agree, for neither holds its level with
-    few patients; with several seeds the bootstrap covers the seeds.
+    `better` or `worse` where the corrected p is at most 0.05, both 95 % intervals exclude 0 and the
+    mean difference is beyond the region of practical equivalence; `equivalent` where both 90 %
+    intervals lie within that region, which is two one-sided tests at 5 %; else `undecided`.
+    Bootstrap and t interval must agree, for neither holds its level with few patients; with several
+    seeds the bootstrap covers the seeds.
 
     Args:
         pair: The comparison.

@@ -30,13 +30,20 @@ class Spread:
 
     def of_mean(self, patients: int, seeds: int) -> float:
         """Return the standard error of the mean difference of so many patients and seeds."""
-        return float(np.sqrt(self.patients**2 / patients + self.seeds**2 / seeds + self.rest**2 / (patients * seeds)))
+        return float(
+            np.sqrt(
+                self.patients**2 / patients
+                + self.seeds**2 / seeds
+                + self.rest**2 / (patients * seeds)
+            )
+        )
 
 
 def spread(differences: NDArray[np.float64]) -> Spread:
     """Return where differences (seed, patient) vary: the balanced two-way analysis of variance, in closed form.
 
-    A part that comes out negative is none. No mixed model is fitted: near 0 it prints parts where it did not converge.
+    A part that comes out negative is none. No mixed model is fitted: near 0 it prints parts where
+    it did not converge.
     """
     seeds, patients = differences.shape
     between = float(differences.mean(0).var(ddof=1))
@@ -88,25 +95,37 @@ def known(scores: PatientScores, methods: Sequence[str] = ()) -> Known | None:
         return None
     parts = np.array([[each.patients, each.seeds, each.rest] for each in found])
     seeds, patients = (int(least) for least in np.min(counts, axis=0))
-    return Known(Spread(*np.sqrt((parts**2).mean(0)).tolist()), min(deviations), max(deviations), len(found), patients,
-                 seeds)  # fmt: skip
+    return Known(
+        Spread(*np.sqrt((parts**2).mean(0)).tolist()),
+        min(deviations),
+        max(deviations),
+        len(found),
+        patients,
+        seeds,
+    )
 
 
 def detectable(
-    patients: int, seeds: int = 1, tests: int = 1, parts: Spread | None = None, power: float = POWER,
+    patients: int,
+    seeds: int = 1,
+    tests: int = 1,
+    parts: Spread | None = None,
+    power: float = POWER,
     alpha: float = ALPHA,
-) -> float:  # fmt: skip
+) -> float:
     """Return the smallest true difference that is found with the given power; infinite where none can be.
 
-    The power is that of the two-sided paired t test at alpha / tests, Holm's first step; the sign-flip test comes close
-    to it. None can be found where so many patients cannot give a p as small. The standard error counts the seeds'
-    share, while the degrees of freedom are those of the patients.
+    The power is that of the two-sided paired t test at alpha / tests, Holm's first step; the
+    sign-flip test comes close to it. None can be found where so many patients cannot give a p as
+    small. The standard error counts the seeds' share, while the degrees of freedom are those of the
+    patients.
 
     Args:
         patients: Tested patients.
         seeds: Seeds under which all of them are tested.
         tests: Comparisons of the family.
-        parts: Where differences vary; two points between patients and nothing between seeds where it is unknown.
+        parts: Where differences vary; two points between patients and nothing between seeds where
+            it is unknown.
         power: Chance of finding it.
         alpha: Of the family.
     """
@@ -116,12 +135,15 @@ def detectable(
     if patients < 2 or smallest_p(patients) * tests > alpha:
         return float("inf")
 
-    level = alpha / tests / 2  # the right side alone: the wrong side's chance is none, and statsmodels may make it NaN
+    level = (
+        alpha / tests / 2
+    )  # the right side alone: the wrong side's chance is none, and statsmodels may make it NaN
 
     def lacking(effect: float) -> float:
         return float(TTestPower().power(effect, patients, level, alternative="larger")) - power
 
-    # statsmodels' solve_power stops where the power is off by 1e-5, or astray; doubling finds a bracket for any size.
+    # statsmodels' solve_power stops where the power is off by 1e-5, or astray; doubling finds a
+    # bracket for any size.
     high = 1 / float(np.sqrt(patients))
     while lacking(high) < 0:
         high *= 2

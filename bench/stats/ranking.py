@@ -28,9 +28,11 @@ class Ranking:
     mean_ranks: NDArray[np.float64]
     """(method): over the columns."""
     intervals: tuple[Interval, ...]
-    """95 % of each mean rank: percentiles over resampled patients, and seeds where there are several."""
+    """95 % of each mean rank: percentiles over resampled patients, and seeds where there are
+    several."""
     probabilities: NDArray[np.float64]
-    """(method, place): share of resamples in which a method takes a place by its mean rank; ties share places."""
+    """(method, place): share of resamples in which a method takes a place by its mean rank; ties
+    share places."""
     column_probabilities: NDArray[np.float64]
     """(column, method, place): the same within each dataset."""
     patients: dict[str, int]
@@ -44,15 +46,16 @@ class Ranking:
 def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     """Rank methods over datasets.
 
-    The bootstrap is hierarchical: the datasets stay, patients are resampled within each, and seeds; so the intervals
-    speak of other patients and runs of these datasets, never of other datasets.
+    The bootstrap is hierarchical: the datasets stay, patients are resampled within each, and seeds;
+    so the intervals speak of other patients and runs of these datasets, never of other datasets.
 
     Args:
         scores: One metric, one for each dataset; of one source.
         seed: Of the resamples.
 
     Raises:
-        UsageError: No two methods share all datasets and a patient in each, or real data and phantoms are mixed.
+        UsageError: No two methods share all datasets and a patient in each, or real data and
+            phantoms are mixed.
     """
     if len({each.source for each in scores}) > 1:
         raise UsageError("real data and phantoms are never ranked together; rank each source alone")
@@ -62,8 +65,10 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     empty = [each.column for each in whole if not each.patients]
     if len(methods) < 2 or empty:
         where = empty[0] if empty else " and ".join(each.column for each in scores)
-        raise UsageError(f"fewer than two methods to rank on the same patients of {where or 'no dataset'}; bench run "
-                         "--methods all on all of them")  # fmt: skip
+        raise UsageError(
+            f"fewer than two methods to rank on the same patients of {where or 'no dataset'}; bench"
+            " run --methods all on all of them"
+        )
     ranks = np.stack([_ranked(each.sign * each.means.mean(0)) for each in whole])
     places, resampled = [], []
     for number, each in enumerate(whole):
@@ -138,7 +143,9 @@ def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
 
     whole = scores.complete()
     if len(whole.methods) < 2 or not whole.patients:
-        raise UsageError(f"fewer than two methods share a patient of {scores.column}; bench run --methods all")
+        raise UsageError(
+            f"fewer than two methods share a patient of {scores.column}; bench run --methods all"
+        )
     pairs = matrix(whole, seed)
     means = np.round(whole.means, 9)  # seeds are averaged: equal scores may differ by rounding
     friedman = float("nan")
@@ -165,16 +172,20 @@ class Agreement:
     ways: tuple[tuple[str, str], ...]
     """(metric, `mean` or `median`), in the order of the rows."""
     ranks: NDArray[np.float64]
-    """(way, method): mean rank over the datasets; NaN where a method has no patient with that metric."""
+    """(way, method): mean rank over the datasets; NaN where a method has no patient with that
+    metric."""
     tau: NDArray[np.float64]
     """(way, way): Kendall's tau-b between two rankings; NaN where one has no order."""
 
 
-def agreement(columns: Sequence[Mapping[str, PatientScores]], metrics: Sequence[str] = METRICS) -> Agreement:
+def agreement(
+    columns: Sequence[Mapping[str, PatientScores]], metrics: Sequence[str] = METRICS
+) -> Agreement:
     """Rank methods by each metric's mean and median over patients, and compare the rankings by Kendall's tau.
 
     Args:
-        columns: The scores by metric of each dataset, as `arrange` returns them; one dataset alone, or several.
+        columns: The scores by metric of each dataset, as `arrange` returns them; one dataset alone,
+            or several.
         metrics: Which of them.
     """
     from scipy.stats import kendalltau
@@ -194,5 +205,7 @@ def agreement(columns: Sequence[Mapping[str, PatientScores]], metrics: Sequence[
             ranks[row] = np.mean(found, axis=0)
     tau = np.full((len(ways), len(ways)), np.nan)
     if len(methods) > 1:
-        tau = np.array([[float(kendalltau(one, other).statistic) for other in ranks] for one in ranks])
+        tau = np.array(
+            [[float(kendalltau(one, other).statistic) for other in ranks] for one in ranks]
+        )
     return Agreement(tuple(methods), tuple(ways), ranks, tau)

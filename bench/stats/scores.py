@@ -21,7 +21,8 @@ class PatientScores:
     """One metric of one dataset: a patient's cases are averaged first, then folds, if several tested that patient."""
 
     column: str
-    """The dataset and how it was split, as the columns of table 1 are called: `mr@real-1a2b3c4d/5fold`."""
+    """The dataset and how it was split, as the columns of table 1 are called:
+    `mr@real-1a2b3c4d/5fold`."""
     source: str
     """`real` or `phantom`."""
     metric: str
@@ -29,9 +30,11 @@ class PatientScores:
     patients: tuple[str, ...]
     seeds: tuple[int, ...]
     values: NDArray[np.float64]
-    """(seed, patient, method); NaN where a method was not tested on a patient, or no case of it has a value."""
+    """(seed, patient, method); NaN where a method was not tested on a patient, or no case of it has
+    a value."""
     undefined: dict[str, int] = field(default_factory=dict)
-    """Cases without a value, such as distances to an empty mask, by method; the patient's other cases count."""
+    """Cases without a value, such as distances to an empty mask, by method; the patient's other
+    cases count."""
     left_out: tuple[str, ...] = ()
     """Patients that `complete` left out, for one of the methods lacks them."""
     left_seeds: tuple[int, ...] = ()
@@ -56,16 +59,20 @@ class PatientScores:
         """
         for method in methods:
             if method not in self.methods:
-                raise UsageError(f"{method} has no result on {self.column}; {did_you_mean(method, self.methods)}")
+                raise UsageError(
+                    f"{method} has no result on {self.column}; {did_you_mean(method, self.methods)}"
+                )
         chosen = [self.methods.index(method) for method in methods]
         undefined = {method: self.undefined.get(method, 0) for method in methods}
-        return replace(self, methods=tuple(methods), values=self.values[:, :, chosen], undefined=undefined)
+        return replace(
+            self, methods=tuple(methods), values=self.values[:, :, chosen], undefined=undefined
+        )
 
     def complete(self) -> PatientScores:
         """Return the seeds and patients that all methods have, without a gap; the others are named in it.
 
-        A seed under which fewer patients have all methods than under another one (a run that is not finished) is left
-        out before any patient is.
+        A seed under which fewer patients have all methods than under another one (a run that is not
+        finished) is left out before any patient is.
         """
         present = ~np.isnan(self.values)
         whole = np.logical_and.reduce(present, axis=2)
@@ -75,11 +82,19 @@ class PatientScores:
         anywhere = np.logical_or.reduce(present, axis=(0, 2))
         return replace(
             self,
-            patients=tuple(name for name, kept in zip(self.patients, patients, strict=True) if kept),
+            patients=tuple(
+                name for name, kept in zip(self.patients, patients, strict=True) if kept
+            ),
             seeds=tuple(seed for seed, kept in zip(self.seeds, seeds, strict=True) if kept),
             values=self.values[seeds][:, patients],
-            left_out=tuple(p for p, kept, has in zip(self.patients, patients, anywhere, strict=True) if has > kept),
-            left_seeds=tuple(seed for seed, kept in zip(self.seeds, seeds, strict=True) if not kept),
+            left_out=tuple(
+                p
+                for p, kept, has in zip(self.patients, patients, anywhere, strict=True)
+                if has > kept
+            ),
+            left_seeds=tuple(
+                seed for seed, kept in zip(self.seeds, seeds, strict=True) if not kept
+            ),
         )
 
     def missing(self) -> dict[str, tuple[str, ...]]:
@@ -88,10 +103,14 @@ class PatientScores:
         tested = np.logical_or.reduce(present, axis=2, keepdims=True)
         lacks = np.logical_or.reduce(tested & ~present, axis=0)
         names = np.array(self.patients, dtype=object)
-        return {m: tuple(names[lacks[:, i]]) for i, m in enumerate(self.methods) if lacks[:, i].any()}
+        return {
+            m: tuple(names[lacks[:, i]]) for i, m in enumerate(self.methods) if lacks[:, i].any()
+        }
 
 
-def arrange(cases: pd.DataFrame, metrics: Sequence[str] = METRICS) -> dict[str, dict[str, PatientScores]]:
+def arrange(
+    cases: pd.DataFrame, metrics: Sequence[str] = METRICS
+) -> dict[str, dict[str, PatientScores]]:
     """Arrange the rows of `Store.cases` as scores of patients, by column and metric.
 
     Args:
@@ -104,9 +123,13 @@ def arrange(cases: pd.DataFrame, metrics: Sequence[str] = METRICS) -> dict[str, 
     }
 
 
-def _column(column: str, source: str, cases: pd.DataFrame, metrics: Sequence[str]) -> dict[str, PatientScores]:
-    codes, names = zip(*(pd.factorize(cases[axis], sort=True) for axis in ("fold", "seed", "patient", "method")),
-                       strict=True)  # fmt: skip
+def _column(
+    column: str, source: str, cases: pd.DataFrame, metrics: Sequence[str]
+) -> dict[str, PatientScores]:
+    codes, names = zip(
+        *(pd.factorize(cases[axis], sort=True) for axis in ("fold", "seed", "patient", "method")),
+        strict=True,
+    )
     shape = tuple(len(each) for each in names)
     places, size = np.asarray(np.ravel_multi_index(codes, shape)), int(np.prod(shape))
     methods = tuple(str(name) for name in names[3])
@@ -128,7 +151,9 @@ def _column(column: str, source: str, cases: pd.DataFrame, metrics: Sequence[str
             patients=tuple(str(name) for name in names[2]),
             seeds=tuple(int(seed) for seed in names[1]),
             values=np.divide(each.sum(0), folds, out=np.full(shape[1:], np.nan), where=folds > 0),
-            undefined={method: int(count) for method, count in zip(methods, undefined, strict=True)},
+            undefined={
+                method: int(count) for method, count in zip(methods, undefined, strict=True)
+            },
         )
     return scores
 

@@ -1,8 +1,9 @@
 """Leases: one process at work on a folder, among hosts that share a disk; no lock manager and no common clock.
 
-The holder is who wrote the file `lease-<n>` of the highest n. A lease is taken by creating the next one, which a file
-system grants once (O_EXCL). The holder changes its file every few seconds. On its own machine it is dead when its
-process is; elsewhere, when its file has not changed for `STALE_SECONDS` of the observer's own monotonic clock.
+The holder is who wrote the file `lease-<n>` of the highest n. A lease is taken by creating the next
+one, which a file system grants once (O_EXCL). The holder changes its file every few seconds. On its
+own machine it is dead when its process is; elsewhere, when its file has not changed for
+`STALE_SECONDS` of the observer's own monotonic clock.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
     Args:
         folder: A folder that exists.
         after: The lease that was found free (`Watch.free`); the next one is taken.
-        lost: Called from another thread where the lease was taken over: this process was taken for dead. A folder that
-            was renamed, its work being finished, is not lost.
+        lost: Called from another thread where the lease was taken over: this process was taken for
+            dead. A folder that was renamed, its work being finished, is not lost.
 
     Raises:
         BusyError: Somebody else was quicker, or the folder is gone.
@@ -110,7 +111,8 @@ def looks_held(folder: Path) -> bool:
 def _last(folder: Path) -> Path | None:
     """Return the lease of the highest number; None where there is none, or no folder."""
     try:
-        names = [name for name in os.listdir(folder) if name.startswith("lease-")]  # noqa: PTH208 - one call a cell
+        entries = os.listdir(folder)  # noqa: PTH208 - one call a cell
+        names = [name for name in entries if name.startswith("lease-")]
     except (FileNotFoundError, NotADirectoryError):
         return None
     return folder / max(names) if names else None
@@ -153,7 +155,8 @@ def _machine() -> str:
     """Return a name of what process numbers are unique in: the host since it was started, and its container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{platform.node()}/{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - no path
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
+        return f"{platform.node()}/{boot}/{space}"
     except OSError:
         return platform.node()
 

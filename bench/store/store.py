@@ -33,7 +33,8 @@ Status = Literal["done", "failed", "waiting"]
 RESERVE = 16384
 """Bytes that a cell at work keeps on the disk, so that a full one has room for its error."""
 _REMOVED = ".removed-"
-"""Begins the names of what is being removed: beside the profiles, where no reader looks for cells."""
+"""Begins the names of what is being removed: beside the profiles, where no reader looks for
+cells."""
 FORMAT = 2
 """Of a results folder; raise it whenever an older one cannot be gone on with."""
 State = Literal["done", "running", "failed", "stopped", "waiting"]
@@ -87,7 +88,8 @@ class Declared:
     finished: int
     """Cells of the profile that were finished when it was declared; 0 is before any result."""
     methods: tuple[str, ...] = ()
-    """Whom the reference is compared with, and itself; none in declarations that held for every method."""
+    """Whom the reference is compared with, and itself; none in declarations that held for every
+    method."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class Store:
         """Make the folder, and the profile's in it, of this format and this protocol or not at all.
 
         Raises:
-            UsageError: It cannot be written, or holds results of another format, or of another profile of that name.
+            UsageError: It cannot be written, or holds results of another format, or of another
+                profile of that name.
         """
         make_folder(self.root, "results", "--out")
         path, here = self.root / profile.name / "profile.json", profile.protocol()
@@ -108,7 +111,8 @@ class Store:
         if not path.is_file():
             if self.has_finished(profile.name):
                 raise UsageError(
-                    f"{path.parent} was written by an older verdiff-bench, before format {FORMAT}; {remedy}"
+                    f"{path.parent} was written by an older verdiff-bench, before format {FORMAT};"
+                    f" {remedy}"
                 )
             _replace(path, json.dumps({"format": FORMAT, "profile": here}, indent=1) + "\n")
             return
@@ -120,12 +124,16 @@ class Store:
         if made != FORMAT:
             age = "a newer" if made > FORMAT else "an older"
             raise UsageError(
-                f"{path.parent} was written by {age} verdiff-bench: format {made}, here {FORMAT}; {remedy}"
+                f"{path.parent} was written by {age} verdiff-bench: format {made}, here {FORMAT};"
+                f" {remedy}"
             )
         differs = sorted(k for k in {*protocol, *here} if protocol.get(k) != here.get(k))
         if differs:
-            raise UsageError(f"{path.parent} was made under another profile of the same name (its {', '.join(differs)} "
-                             "differ); give the profile another name, or choose another --out")  # fmt: skip
+            raise UsageError(
+                f"{path.parent} was made under another profile of the same name (its"
+                f" {', '.join(differs)} differ); give the profile another name, or choose another"
+                " --out"
+            )
 
     # Splits: written once for each dataset, reused ever after.
 
@@ -152,7 +160,9 @@ class Store:
         return self._split(profile, dataset, scheme.count, scheme.name).is_file()
 
     def _split(self, profile: Profile, dataset: DatasetRef, folds: int, scheme: str) -> Path:
-        return self._dataset(profile, dataset) / ("-".join(filter(None, ("split", key(folds, scheme)))) + ".csv")
+        return self._dataset(profile, dataset) / (
+            "-".join(filter(None, ("split", key(folds, scheme)))) + ".csv"
+        )
 
     def split_of(self, cell: Cell, patients: Sequence[str]) -> Split:
         """Return the split of a cell.
@@ -166,7 +176,8 @@ class Store:
             raise UsageError(f"the split of {cell.title} changed since it was planned; run again")
         return split
 
-    # The plan: which cells were ever asked for, a line each; so what is waiting is known without the one who asked.
+    # The plan: which cells were ever asked for, a line each; so what is waiting is known without
+    # the one who asked.
 
     def remember(self, profile: Profile, cells: Sequence[Cell]) -> None:
         """Add cells to the plan on disk; two runs may do so at once."""
@@ -187,11 +198,17 @@ class Store:
         """Return the state of every cell that was planned or has left anything, in the order of the plan."""
         root = self.root / profile
         planned = _lines(root / "plan.txt")
-        folders = (path for path in root.glob("*/*/f*-s*") if path.is_dir())  # a reference may be called like a cell
+        folders = (
+            path for path in root.glob("*/*/f*-s*") if path.is_dir()
+        )  # a reference may be called like a cell
         found = sorted(str(each.relative_to(root)).removesuffix(".part") for each in folders)
-        return [self._place(root / name, *name.split("/")) for name in dict.fromkeys([*planned, *found])]
+        return [
+            self._place(root / name, *name.split("/")) for name in dict.fromkeys([*planned, *found])
+        ]
 
-    def _place(self, folder: Path, dataset: str, method: str, label: str, *, mine: bool = False) -> Place:
+    def _place(
+        self, folder: Path, dataset: str, method: str, label: str, *, mine: bool = False
+    ) -> Place:
         work, place = folder.with_name(f"{label}.part"), (dataset, method.replace(",", ":"), label)
         if (folder / "cell.json").is_file():
             return Place(*place, "done", {}, "")
@@ -210,15 +227,22 @@ class Store:
         """Return the folders that a cell left, finished or not.
 
         Raises:
-            UsageError: One of them is reached through a link, so that something else would be removed.
+            UsageError: One of them is reached through a link, so that something else would be
+                removed.
         """
         parts = (profile, place.dataset, place.method.replace(":", ","))
         found = []
         for name in (place.label, f"{place.label}.part"):
-            path, real = self.root.joinpath(*parts, name), self.root.resolve().joinpath(*parts, name)
+            path, real = (
+                self.root.joinpath(*parts, name),
+                self.root.resolve().joinpath(*parts, name),
+            )
             if path.is_symlink() or path.exists():
                 if path.resolve() != real:
-                    raise UsageError(f"{path} leads to {path.resolve()}, and links are not followed; remove it by hand")
+                    raise UsageError(
+                        f"{path} leads to {path.resolve()}, and links are not followed; remove it"
+                        " by hand"
+                    )
                 found.append(path)
         return found
 
@@ -240,12 +264,17 @@ class Store:
         try:
             work.mkdir(exist_ok=True)  # a finished cell has none, and is held by it all the same
             with hold(work, free, lambda: None):
-                if self._place(folder, place.dataset, place.method, place.label, mine=True).state != place.state:
+                if (
+                    self._place(folder, place.dataset, place.method, place.label, mine=True).state
+                    != place.state
+                ):
                     return False
                 for path in self.remains(profile, place):  # the finished one first
                     path.rename(self.root / f"{_REMOVED}{uuid.uuid4().hex}")
         except OSError as error:
-            raise UsageError(f"{folder} cannot be removed ({error.strerror}); see who may write there") from error
+            raise UsageError(
+                f"{folder} cannot be removed ({error.strerror}); see who may write there"
+            ) from error
         for path in self.root.glob(f"{_REMOVED}*"):
             shutil.rmtree(path, ignore_errors=True)  # somebody else may be removing it as well
             if path.exists():
@@ -255,7 +284,11 @@ class Store:
     # The family of comparisons: declared once, before the results at best; when, is kept.
 
     def declare(
-        self, profile: Profile, reference: str, correction: Literal["holm", "max-t"], methods: Sequence[str]
+        self,
+        profile: Profile,
+        reference: str,
+        correction: Literal["holm", "max-t"],
+        methods: Sequence[str],
     ) -> None:
         """Declare what is compared with what under a profile; while no cell is finished, it may be declared anew.
 
@@ -269,9 +302,10 @@ class Store:
             _replace(path, json.dumps(asdict(made), indent=1) + "\n")
         elif replace(found, finished=finished, methods=found.methods or made.methods) != made:
             raise UsageError(
-                f"{path} declares another family already: {found.reference} against "
-                f"{', '.join(found.methods) or 'each other method'}, corrected by {found.correction}; leave out "
-                "--reference to keep it, or choose another --out. A family that changes after results were seen is none"
+                f"{path} declares another family already: {found.reference} against"
+                f" {', '.join(found.methods) or 'each other method'}, corrected by"
+                f" {found.correction}; leave out --reference to keep it, or choose another --out. A"
+                " family that changes after results were seen is none"
             )
 
     def declared(self, profile: str) -> Declared | None:
@@ -287,7 +321,9 @@ class Store:
             found = Declared(**json.loads(path.read_text(encoding="utf-8")))
             return replace(found, methods=tuple(found.methods))
         except (ValueError, TypeError) as error:
-            raise UsageError(f"{path} is damaged ({error}); remove it and declare the family again") from error
+            raise UsageError(
+                f"{path} is damaged ({error}); remove it and declare the family again"
+            ) from error
 
     def _family(self, profile: str) -> Path:
         return self.root / profile / "family.json"
@@ -299,7 +335,9 @@ class Store:
 
     def folder(self, cell: Cell) -> Path:
         """Return where a finished cell lies."""
-        return self._dataset(cell.profile, cell.dataset) / cell.method.replace(":", ",") / cell.label
+        return (
+            self._dataset(cell.profile, cell.dataset) / cell.method.replace(":", ",") / cell.label
+        )
 
     def work(self, cell: Cell) -> Path:
         """Return where a cell is at work, or was when it stopped."""
@@ -317,11 +355,13 @@ class Store:
         except FileNotFoundError:
             return "failed" if self.error(cell) else "waiting"
         except (ValueError, KeyError, OSError) as error:
-            raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
+            raise UsageError(
+                f"{path} is damaged ({error}); remove its folder and run again"
+            ) from error
         if found != cell.hash:
             raise UsageError(
-                f"{path.parent} was made under another protocol, split, tuning or default option of the same name; "
-                "choose another --out, or remove the folder"
+                f"{path.parent} was made under another protocol, split, tuning or default option of"
+                " the same name; choose another --out, or remove the folder"
             )
         return "done"
 
@@ -330,7 +370,9 @@ class Store:
         return watch.free(self.work(cell))
 
     @contextmanager
-    def at_work(self, cell: Cell, after: int | None = None, lost: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    def at_work(
+        self, cell: Cell, after: int | None = None, lost: Callable[[], None] = lambda: None
+    ) -> Iterator[Path]:
         """Hold a cell's working folder: new, or as an interrupted attempt left it; an earlier error is forgotten.
 
         What an attempt under another spec left is removed.
@@ -366,7 +408,10 @@ class Store:
         """Write cell.json and turn the working folder into the cell's folder, by one rename."""
         work, folder = self.work(cell), self.folder(cell)
         (work / "reserve").unlink(missing_ok=True)
-        _replace(work / "cell.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        _replace(
+            work / "cell.json",
+            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        )
         work.rename(folder)
         names = ("spec.hash", "status.json", "energy.json")
         passing = (folder / name for name in names)  # not before: a kill would cost the training
@@ -390,7 +435,9 @@ class Store:
         """Return why a cell failed, empty if it did not."""
         return _error(self.work(cell))
 
-    def keep_case(self, cell: Cell, case: str, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> None:
+    def keep_case(
+        self, cell: Cell, case: str, image: NDArray[np.uint16], mask: NDArray[np.uint8]
+    ) -> None:
         """Keep a test case's image (8 bit) and reference, once a dataset: reports show them from the store alone."""
         import cv2
 
@@ -427,7 +474,9 @@ class Store:
         if names and wanted in (None, *names):
             return wanted or names[0]
         have = f"finished cells are under: {', '.join(names)}" if names else "run: bench run"
-        raise UsageError(f"{self.root} has no finished cell under the profile '{wanted or 'any'}'; {have}")
+        raise UsageError(
+            f"{self.root} has no finished cell under the profile '{wanted or 'any'}'; {have}"
+        )
 
     def has_finished(self, profile: str) -> bool:
         """Return whether any cell of a profile is finished."""
@@ -458,10 +507,15 @@ class Store:
                     made = (folder / "spec.hash").read_text()
                 log = folder / "train.csv"
                 with log.open(newline="") if log.is_file() else io.StringIO() as file:
-                    losses = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+                    losses = [
+                        {name: float(value) for name, value in row.items()}
+                        for row in csv.DictReader(file)
+                    ]
             except (OSError, ValueError, KeyError):
                 continue
-            yield Log(str(folder.relative_to(root)).removesuffix(".part"), made, losses, done, folder)
+            yield Log(
+                str(folder.relative_to(root)).removesuffix(".part"), made, losses, done, folder
+            )
 
     def initial(self, folder: Path) -> dict[str, str]:
         """Return shape and digest of each of a finished cell's tensors before training, by name."""
@@ -482,7 +536,10 @@ class Store:
         """Return the image (H, W) in 8 bit and the reference of a finished cell's test case; None of older results."""
         import cv2
 
-        paths = [folder.parents[1] / "references" / f"{case}-{name}.png" for name in ("image", "reference")]
+        paths = [
+            folder.parents[1] / "references" / f"{case}-{name}.png"
+            for name in ("image", "reference")
+        ]
         if not all(path.is_file() for path in paths):
             return None
         image, mask = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths)
@@ -508,14 +565,16 @@ class Store:
         found = {}
         for path in sorted((self.root / profile).glob("*/*/*.part/error.txt")):
             if not path.parent.with_suffix("").is_dir() and (error := _error(path.parent)):
-                found[path.parents[2].name, path.parents[1].name.replace(",", ":")] = last_line(error)
+                found[path.parents[2].name, path.parents[1].name.replace(",", ":")] = last_line(
+                    error
+                )
         return found
 
     def cases(self, profile: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the cases of every finished cell's rows, with where they are from.
 
-        That is dataset, source, digest, method, scheme, folds, fold, seed, and `column`: the dataset and how it was
-        split, as table 1's columns are called.
+        That is dataset, source, digest, method, scheme, folds, fold, seed, and `column`: the
+        dataset and how it was split, as table 1's columns are called.
 
         Args:
             profile: Which results.
@@ -531,13 +590,36 @@ class Store:
             spec, data = record["spec"], record["spec"]["dataset"]
             way, column = key(spec["folds"], spec["scheme"]), column_of(record)
             for row in ("", *record["extras"]):
-                frames.append(_scores(folder / (f"cases-{row}.csv" if row else "cases.csv"), columns))
+                frames.append(
+                    _scores(folder / (f"cases-{row}.csv" if row else "cases.csv"), columns)
+                )
                 method = f"{spec['method']}:{row}" if row else spec["method"]
-                heads.append((data["name"], data["source"], data["digest"], method, way, spec["folds"], spec["fold"],
-                              spec["seed"], column))  # fmt: skip
+                heads.append(
+                    (
+                        data["name"],
+                        data["source"],
+                        data["digest"],
+                        method,
+                        way,
+                        spec["folds"],
+                        spec["fold"],
+                        spec["seed"],
+                        column,
+                    )
+                )
         if not frames:
             return pd.DataFrame()
-        names = ("dataset", "source", "digest", "method", "scheme", "folds", "fold", "seed", "column")
+        names = (
+            "dataset",
+            "source",
+            "digest",
+            "method",
+            "scheme",
+            "folds",
+            "fold",
+            "seed",
+            "column",
+        )
         head = pd.DataFrame(heads, columns=list(names))
         for name in head.select_dtypes(exclude="number"):
             head[name] = head[name].astype("category")  # a million rows share a handful of words
@@ -569,8 +651,13 @@ def _scores(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
 
     try:
         missing = {name: [""] for name in _MEASURED if columns is None or name in columns}
-        return pd.read_csv(path, usecols=list(columns) if columns else None, dtype={"case": str, "patient": str},
-                           keep_default_na=False, na_values=missing)  # fmt: skip
+        return pd.read_csv(
+            path,
+            usecols=list(columns) if columns else None,
+            dtype={"case": str, "patient": str},
+            keep_default_na=False,
+            na_values=missing,
+        )
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
 
@@ -583,14 +670,23 @@ def column_of(record: dict[str, Any]) -> str:
 
 def last_line(text: str) -> str:
     """Return the last line that says something."""
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "no reason is known")
+    return next(
+        (line for line in reversed(text.splitlines()) if line.strip()), "no reason is known"
+    )
 
 
 _ADDED: dict[str, Any] = {
-    "extras": [], "own_training": False, "oracle": False, "left_out": 0, "official_test": False, "trials": 0,
-    "idle_parameters": float("nan"), "multiply_adds": float("nan"), "energy_joules": {"gpu": None, "processor": None},
+    "extras": [],
+    "own_training": False,
+    "oracle": False,
+    "left_out": 0,
+    "official_test": False,
+    "trials": 0,
+    "idle_parameters": float("nan"),
+    "multiply_adds": float("nan"),
+    "energy_joules": {"gpu": None, "processor": None},
     "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown"),
-}  # fmt: skip
+}
 """What records did not have from the beginning."""
 _MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd", "spread")
 
@@ -607,7 +703,8 @@ def make_folder(folder: Path, what: str, option: str) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"{what} folder {folder} cannot be written ({error.strerror}); choose another with {option}"
+            f"{what} folder {folder} cannot be written ({error.strerror}); choose another with"
+            f" {option}"
         ) from error
 
 

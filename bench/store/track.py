@@ -1,7 +1,7 @@
 """Trackers: what the results folder says, sent on to TensorBoard or MLflow by a process of its own.
 
-It reads what cells leave (train.csv, cell.json, cases.csv) and nothing else, so it works whoever runs them, can be done
-afterwards as well, and whatever becomes of it changes no result.
+It reads what cells leave (train.csv, cell.json, cases.csv) and nothing else, so it works whoever
+runs them, can be done afterwards as well, and whatever becomes of it changes no result.
 """
 
 from __future__ import annotations
@@ -57,11 +57,16 @@ class Wanted:
             if given and importlib.util.find_spec(package) is None:
                 raise UsageError(f"{name} is not installed; pip install 'verdiff-bench[{package}]'")
         if self.mlflow is not None and self.mlflow.partition(":")[0] not in SCHEMES:
-            raise UsageError(f"--mlflow {self.mlflow}: expected http(s)://HOST:PORT, sqlite:///FILE or file:FOLDER")
+            raise UsageError(
+                f"--mlflow {self.mlflow}: expected http(s)://HOST:PORT, sqlite:///FILE or"
+                " file:FOLDER"
+            )
 
     def command(self, store: Store, profile: str) -> str:
         """Return the command that sends what is not sent yet."""
-        to = " --tensorboard" * self.tensorboard + (f" --mlflow {self.mlflow}" if self.mlflow else "")
+        to = " --tensorboard" * self.tensorboard + (
+            f" --mlflow {self.mlflow}" if self.mlflow else ""
+        )
         return f"bench track --out {store.root} --profile {profile}{to}"
 
 
@@ -130,7 +135,11 @@ class MLflow:
         for run in self.client.search_runs([self.experiment], query):
             self.runs[log.name] = run.info.run_id
             return max(
-                (each.step for each in self.client.get_metric_history(run.info.run_id, "validation_loss")), default=0
+                (
+                    each.step
+                    for each in self.client.get_metric_history(run.info.run_id, "validation_loss")
+                ),
+                default=0,
             )
         run = self.client.create_run(self.experiment, run_name=log.name, tags=tags)
         for key, value in zip(("dataset", "method", "cell"), log.name.split("/"), strict=True):
@@ -152,7 +161,9 @@ class MLflow:
         self.client.set_terminated(run)
 
 
-def send(store: Store, profile: str, wanted: Wanted, ended: Callable[[], bool] = lambda: True) -> int:
+def send(
+    store: Store, profile: str, wanted: Wanted, ended: Callable[[], bool] = lambda: True
+) -> int:
     """Send what cells have left, again and again until the run has ended; return how many cells were sent whole."""
     targets: list[Target] = []
     if wanted.tensorboard:
@@ -190,8 +201,13 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
     words = json.dumps({"root": str(store.root), "profile": profile, **asdict(wanted)})
     path = store.root / profile / "track.log"
     with path.open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "bench.store.track", words], stdin=subprocess.PIPE, stdout=log,
-                                   stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.store.track", words],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     left = STOPPED_SECONDS
     try:
         yield
@@ -206,8 +222,12 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
             why = f"it was not done {left:g} s after the run"
         if why:
             again = wanted.command(store, profile)
-            console.print(f"Tracking failed ({why}); the results are whole. To send them: {again}", soft_wrap=True,
-                          highlight=False, markup=False)  # fmt: skip
+            console.print(
+                f"Tracking failed ({why}); the results are whole. To send them: {again}",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
 
 
 def main() -> None:
@@ -220,7 +240,12 @@ def main() -> None:
         gone.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    send(Store(Path(told["root"])), told["profile"], Wanted(told["tensorboard"], told["mlflow"]), gone.is_set)
+    send(
+        Store(Path(told["root"])),
+        told["profile"],
+        Wanted(told["tensorboard"], told["mlflow"]),
+        gone.is_set,
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ SCORE = "Dice of the validation patients"
 def draw(study: Study, folder: Path) -> None:
     """Draw how a study went into `<dataset>/<method>/<fold>/`; nothing where no trial was completed.
 
-    That is the best so far, the trials as they trained, the Dice over each option, and, of several options, how much
-    each mattered.
+    That is the best so far, the trials as they trained, the Dice over each option, and, of several
+    options, how much each mattered.
     """
     import matplotlib as mpl
 
@@ -31,15 +31,26 @@ def draw(study: Study, folder: Path) -> None:
         return
     kinds: dict[str, tuple[Callable[[Any], Any], dict[str, str]]] = {
         "history": (plots.plot_optimization_history, {"title": "Trials in order", "ylabel": SCORE}),
-        "curves": (plots.plot_intermediate_values,
-                   {"title": "Trials as they trained", "xlabel": "Validation", "ylabel": "-validation loss"}),
-    }  # fmt: skip
+        "curves": (
+            plots.plot_intermediate_values,
+            {
+                "title": "Trials as they trained",
+                "xlabel": "Validation",
+                "ylabel": "-validation loss",
+            },
+        ),
+    }
     if len(complete) > 1:
         kinds["slice"] = plots.plot_slice, {"ylabel": SCORE}
     method = registry.of_cell(cell)
     if len(method.space) > 1 and len(complete) > 3:
-        kinds["importances"] = plots.plot_param_importances, {"title": "How much each option mattered"}
-    place = folder / cell.dataset.slug / cell.method.replace(":", ",") / study.name.rpartition("/")[2]
+        kinds["importances"] = (
+            plots.plot_param_importances,
+            {"title": "How much each option mattered"},
+        )
+    place = (
+        folder / cell.dataset.slug / cell.method.replace(":", ",") / study.name.rpartition("/")[2]
+    )
     place.mkdir(parents=True, exist_ok=True)
     for name, (plot, words) in kinds.items():
         axes = plot(opened)

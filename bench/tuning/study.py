@@ -1,7 +1,8 @@
 """Studies: what options suit a method on a dataset, by its validation patients alone. No torch here.
 
-A study belongs to a cell: profile, dataset, method, fold and its split. So cross-validation tunes within each fold, and
-no test patient of one fold is a validation patient who chose the options of another.
+A study belongs to a cell: profile, dataset, method, fold and its split. So cross-validation tunes
+within each fold, and no test patient of one fold is a validation patient who chose the options of
+another.
 """
 
 from __future__ import annotations
@@ -67,17 +68,22 @@ class Study:
         logging.getLogger("optuna").setLevel(logging.ERROR)
         storage = connect(self.storage)
         study = optuna.create_study(
-            storage=storage, study_name=self.name, load_if_exists=True, direction="maximize",
+            storage=storage,
+            study_name=self.name,
+            load_if_exists=True,
+            direction="maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
-        )  # fmt: skip
+        )
         here = self._identity()
         found = study.user_attrs.get("identity")
         if found is None:
             study.set_user_attr("identity", here)
         elif differs := [key for key in here if found.get(key) != here[key]]:
             where, what = hidden(self.storage), " and ".join(differs)
-            raise UsageError(f"the study {self.name} in {where} was made with another {what}; choose another --storage "
-                             "or another --out")  # fmt: skip
+            raise UsageError(
+                f"the study {self.name} in {where} was made with another {what}; choose another"
+                " --storage or another --out"
+            )
         return study
 
     def _trials(self, storage: optuna.storages.BaseStorage) -> list[Any]:
@@ -124,21 +130,35 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        base = replace(self.cell, method=untuned(self.cell.method), options={**self.cell.options, "tuned": False})
+        base = replace(
+            self.cell,
+            method=untuned(self.cell.method),
+            options={**self.cell.options, "tuned": False},
+        )
         mine = Study(base, self.storage)
-        command = f"bench tune --methods {base.method} --datasets {base.dataset.name} (with the data, profile, folds " \
-                  "and --out of this run)"  # fmt: skip
+        command = (
+            f"bench tune --methods {base.method} --datasets {base.dataset.name} (with the data,"
+            " profile, folds and --out of this run)"
+        )
         if not mine._trials(connect(self.storage)):
-            raise UsageError(f"{base.method} was not tuned on {base.dataset.name} ({mine.name}); {command}")
+            raise UsageError(
+                f"{base.method} was not tuned on {base.dataset.name} ({mine.name}); {command}"
+            )
         study = mine.open()
         done, wanted = mine.finished(study), study.user_attrs.get("trials", 0)
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if done < wanted or not complete:
             raise UsageError(
-                f"the study {mine.name} has {done} of {wanted} trials, {len(complete)} complete; {command}"
+                f"the study {mine.name} has {done} of {wanted} trials, {len(complete)} complete;"
+                f" {command}"
             )
         values = study.best_trial.params
-        found = {"trials": done, "steps": base.profile.steps, "values": values, "dice": study.best_value}
+        found = {
+            "trials": done,
+            "steps": base.profile.steps,
+            "values": values,
+            "dice": study.best_value,
+        }
         return replace(self.cell, options={**self.cell.options, **values}, tuning=found)
 
 
@@ -152,16 +172,24 @@ def connect(storage: str) -> optuna.storages.BaseStorage:
     import optuna
 
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats
-    arguments = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {"pool_pre_ping": True}
+    arguments = (
+        {"connect_args": {"timeout": 60}}
+        if storage.startswith("sqlite")
+        else {"pool_pre_ping": True}
+    )
     try:
         return _made(storage, arguments)
     except ImportError as error:
-        raise UsageError(f"--storage {hidden(storage)}: {error}; install the driver, for PostgreSQL: pip install "
-                         "psycopg2-binary") from error  # fmt: skip
+        raise UsageError(
+            f"--storage {hidden(storage)}: {error}; install the driver, for PostgreSQL: pip install"
+            " psycopg2-binary"
+        ) from error
     except Exception as error:  # SQLAlchemy's classes, of which each driver has its own
         said = str(error).strip().splitlines()[0]
-        raise UsageError(f"--storage {hidden(storage)} does not answer ({said}); expected an address such as "
-                         "sqlite:///tuning.db or postgresql://user@host/name") from error  # fmt: skip
+        raise UsageError(
+            f"--storage {hidden(storage)} does not answer ({said}); expected an address such as "
+            "sqlite:///tuning.db or postgresql://user@host/name"
+        ) from error
 
 
 def _made(storage: str, arguments: dict[str, Any]) -> optuna.storages.BaseStorage:
@@ -172,12 +200,18 @@ def _made(storage: str, arguments: dict[str, Any]) -> optuna.storages.BaseStorag
     for _ in range(3):
         try:
             return optuna.storages.RDBStorage(
-                storage, engine_kwargs=arguments, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS
+                storage,
+                engine_kwargs=arguments,
+                heartbeat_interval=BEAT_SECONDS,
+                grace_period=STALE_SECONDS,
             )
         except IntegrityError:
             time.sleep(1)
     return optuna.storages.RDBStorage(
-        storage, engine_kwargs=arguments, heartbeat_interval=BEAT_SECONDS, grace_period=STALE_SECONDS
+        storage,
+        engine_kwargs=arguments,
+        heartbeat_interval=BEAT_SECONDS,
+        grace_period=STALE_SECONDS,
     )
 
 
@@ -188,29 +222,42 @@ def default_storage(store: Store, profile: str) -> str:
 
 def counts(trial: Any) -> bool:
     """Return whether a trial counts: a worker that was killed, or stopped, leaves none that does."""
-    return trial.state.name in ("COMPLETE", "PRUNED") or (trial.state.name == "FAIL" and "why" in trial.user_attrs)
+    return trial.state.name in ("COMPLETE", "PRUNED") or (
+        trial.state.name == "FAIL" and "why" in trial.user_attrs
+    )
 
 
 def space(cell: Cell) -> dict[str, Between | tuple[Any, ...]]:
     """Return what may be chosen for a cell's method; ranges are widened to hold what it has by default."""
     usual = defaults(cell)
     return {
-        name: replace(values, low=min(values.low, usual[name]), high=max(values.high, usual[name]))
-        if isinstance(values, Between) else values
+        name: (
+            replace(values, low=min(values.low, usual[name]), high=max(values.high, usual[name]))
+            if isinstance(values, Between)
+            else values
+        )
         for name, values in registry.of_cell(cell).space.items()
-    }  # fmt: skip
+    }
 
 
 def suggest(trial: optuna.Trial, cell: Cell) -> dict[str, Any]:
     """Return the options that a trial is to try."""
-    return {name: trial.suggest_float(name, values.low, values.high, log=values.log) if isinstance(values, Between)
-            else trial.suggest_categorical(name, values) for name, values in space(cell).items()}  # fmt: skip
+    return {
+        name: (
+            trial.suggest_float(name, values.low, values.high, log=values.log)
+            if isinstance(values, Between)
+            else trial.suggest_categorical(name, values)
+        )
+        for name, values in space(cell).items()
+    }
 
 
 def plain(cell: Cell) -> dict[str, Any]:
     """Return a search space as plain data."""
-    return {name: asdict(values) if isinstance(values, Between) else list(values)
-            for name, values in space(cell).items()}  # fmt: skip
+    return {
+        name: asdict(values) if isinstance(values, Between) else list(values)
+        for name, values in space(cell).items()
+    }
 
 
 def untuned(spec: str) -> str:
@@ -228,7 +275,8 @@ def bury(study: optuna.Study, since: dict[int, float]) -> None:
 
     Args:
         study: What they belong to.
-        since: When the caller first saw a trial that nobody had begun, by its number; kept between calls.
+        since: When the caller first saw a trial that nobody had begun, by its number; kept between
+            calls.
     """
     import optuna
     from optuna.trial import TrialState
@@ -236,7 +284,10 @@ def bury(study: optuna.Study, since: dict[int, float]) -> None:
     optuna.storages.fail_stale_trials(study)
     now = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if BEGUN not in trial.user_attrs and now - since.setdefault(trial.number, now) > STALE_SECONDS:
+        if (
+            BEGUN not in trial.user_attrs
+            and now - since.setdefault(trial.number, now) > STALE_SECONDS
+        ):
             with suppress(ValueError):  # somebody else was quicker
                 study.tell(trial.number, state=TrialState.FAIL)
 
@@ -245,14 +296,17 @@ def claim(study: optuna.Study, trial: optuna.Trial, trials: int) -> None:
     """Take a place among a study's trials by the trial's number, which the database gives.
 
     Raises:
-        StoppedError: Those before it have taken all, or it has the method's defaults, and so has one before it.
+        StoppedError: Those before it have taken all, or it has the method's defaults, and so has
+            one before it.
     """
     number = trial.number
     study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined] # Optuna's own comes a moment later
     trial.set_user_attr(BEGUN, True)
     all_of_them = study.get_trials(deepcopy=False)
     mine = next(trial for trial in all_of_them if trial.number == number)
-    before = [t for t in all_of_them if t.number < number and (counts(t) or t.state.name == "RUNNING")]
+    before = [
+        t for t in all_of_them if t.number < number and (counts(t) or t.state.name == "RUNNING")
+    ]
     if len(before) >= trials or (is_default(mine) and any(map(is_default, before))):
         raise StoppedError("others have taken all trials, or the defaults")
 
@@ -261,7 +315,9 @@ def defaults(cell: Cell) -> dict[str, Any]:
     """Return the options that the method has without tuning, of those that may be chosen."""
     method = registry.of_cell(cell)
     usual = {name: getattr(method, name) for name in method.space}
-    return {**usual, "lr": method.lr or method.usual_lr or cell.profile.lr} if "lr" in usual else usual
+    return (
+        {**usual, "lr": method.lr or method.usual_lr or cell.profile.lr} if "lr" in usual else usual
+    )
 
 
 def hidden(storage: str) -> str:

@@ -31,10 +31,13 @@ def sealed(dataset: Dataset, split: Split) -> Dataset:
     return dataset.without(set(range(len(dataset.cases))) - seen)
 
 
-def run(study: Study, trial: optuna.Trial, split: Split, device: str, stopped: Callable[[], bool]) -> float:
+def run(
+    study: Study, trial: optuna.Trial, split: Split, device: str, stopped: Callable[[], bool]
+) -> float:
     """Run a trial; return the mean Dice over the validation patients, of the weights with the lowest validation loss.
 
-    After each validation its loss is reported, negative, and a trial below the median of the others is stopped.
+    After each validation its loss is reported, negative, and a trial below the median of the others
+    is stopped.
 
     Args:
         study: What the trial belongs to.

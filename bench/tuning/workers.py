@@ -37,7 +37,12 @@ class Told:
 
 
 def work(
-    cells: Sequence[str], splits: Sequence[Split], storage: str, trials: int, device: str, say: Connection
+    cells: Sequence[str],
+    splits: Sequence[Split],
+    storage: str,
+    trials: int,
+    device: str,
+    say: Connection,
 ) -> None:
     """Work on studies in this process, in this order, until each has its trials.
 
@@ -58,7 +63,14 @@ def work(
             return
 
 
-def _study(study: Study, split: Split, trials: int, device: str, say: Connection, stopped: Callable[[], bool]) -> None:
+def _study(
+    study: Study,
+    split: Split,
+    trials: int,
+    device: str,
+    say: Connection,
+    stopped: Callable[[], bool],
+) -> None:
     """Take trials of one study until it has all, also those that a dead worker left unfinished."""
     import optuna
     from optuna.trial import TrialState
@@ -82,8 +94,17 @@ def _study(study: Study, split: Split, trials: int, device: str, say: Connection
 
     def told(opened: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if counts(trial):
-            say.send(Told(study.name, trial.number, trial.state.name, trial.value, trial.params,
-                          trial.user_attrs.get("why", ""), study.finished(opened)))  # fmt: skip
+            say.send(
+                Told(
+                    study.name,
+                    trial.number,
+                    trial.state.name,
+                    trial.value,
+                    trial.params,
+                    trial.user_attrs.get("why", ""),
+                    study.finished(opened),
+                )
+            )
 
     silent: dict[int, float] = {}
     while not stopped() and study.finished(opened) < trials:
@@ -93,7 +114,13 @@ def _study(study: Study, split: Split, trials: int, device: str, say: Connection
             time.sleep(WAIT_SECONDS)
             continue
         study.begin(opened)
-        opened.optimize(objective, n_trials=1, callbacks=[told], gc_after_trial=True, catch=(FailedError, StoppedError))
+        opened.optimize(
+            objective,
+            n_trials=1,
+            callbacks=[told],
+            gc_after_trial=True,
+            catch=(FailedError, StoppedError),
+        )
 
 
 def run(
@@ -116,7 +143,8 @@ def run(
         jobs: Workers.
         device: A PyTorch device.
         told: Is told of each trial that counts.
-        died: Is told of a worker's exit code that ended otherwise than well; another takes its place.
+        died: Is told of a worker's exit code that ended otherwise than well; another takes its
+            place.
 
     Raises:
         RuntimeError: Workers die again and again.
@@ -128,8 +156,18 @@ def run(
 
     def start(number: int) -> None:
         hear, say = context.Pipe(duplex=False)
-        turned = [*range(number % len(cells), len(cells)), *range(number % len(cells))]  # each begins elsewhere
-        words = [cells[i].to_json() for i in turned], [splits[i] for i in turned], storage, trials, device, say
+        turned = [
+            *range(number % len(cells), len(cells)),
+            *range(number % len(cells)),
+        ]  # each begins elsewhere
+        words = (
+            [cells[i].to_json() for i in turned],
+            [splits[i] for i in turned],
+            storage,
+            trials,
+            device,
+            say,
+        )
         process: BaseProcess = context.Process(target=work, args=words)
         process.start()
         say.close()
@@ -153,7 +191,9 @@ def run(
                             deaths += 1
                             died(process.exitcode)
                             if deaths > DEATHS:
-                                raise RuntimeError(f"{deaths} workers died, the last with {process.exitcode}") from None
+                                raise RuntimeError(
+                                    f"{deaths} workers died, the last with {process.exitcode}"
+                                ) from None
                             start(deaths)
         finally:
             stop(list(running.values()))

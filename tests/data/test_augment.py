@@ -6,13 +6,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.augment import CONTRAST, ELASTIC, ROTATION, SHIFT, Parameters, augment, draw, lattice, sampling_map
+from bench.data.augment import (
+    CONTRAST,
+    ELASTIC,
+    ROTATION,
+    SHIFT,
+    Parameters,
+    augment,
+    draw,
+    lattice,
+    sampling_map,
+)
 
 SIZES = [(369, 166), (750, 250), (768, 534), (64, 64), (17, 33)]
 
 
 def still(height: int, width: int, **changes: object) -> Parameters:
-    values = {"angle": 0.0, "shift": (0.0, 0.0), "elastic": np.zeros((2, *lattice(height, width))), "contrast": 1.0}
+    values = {
+        "angle": 0.0,
+        "shift": (0.0, 0.0),
+        "elastic": np.zeros((2, *lattice(height, width))),
+        "contrast": 1.0,
+    }
     return Parameters(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -37,8 +52,12 @@ def test_the_spline_carries_rotation_and_shift_exactly(size: tuple[int, int], an
     matrix[:, 2] += (shift[1] * width, shift[0] * height)
     inverse = cv2.invertAffineTransform(matrix)
     x, y = np.meshgrid(np.arange(width), np.arange(height))
-    np.testing.assert_allclose(source_x, inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2], atol=2e-3)
-    np.testing.assert_allclose(source_y, inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2], atol=2e-3)
+    np.testing.assert_allclose(
+        source_x, inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2], atol=2e-3
+    )
+    np.testing.assert_allclose(
+        source_y, inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2], atol=2e-3
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -85,6 +104,10 @@ def test_parameters_as_bytes_tell_every_value_apart() -> None:
     base = still(64, 64)
     elastic = base.elastic.copy()
     elastic[1, 0, 0] = 1e-12
-    others = [still(64, 64, angle=1e-9), still(64, 64, contrast=1 + 1e-9), still(64, 64, shift=(0.0, 1e-9)),
-              still(64, 64, elastic=elastic)]  # fmt: skip
+    others = [
+        still(64, 64, angle=1e-9),
+        still(64, 64, contrast=1 + 1e-9),
+        still(64, 64, shift=(0.0, 1e-9)),
+        still(64, 64, elastic=elastic),
+    ]
     assert len({p.to_bytes() for p in [base, *others]}) == 5

@@ -24,7 +24,9 @@ def prepare(data: Path, jobs: int = 1) -> Path:
 def test_preparing_twice_reads_once(slices: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     data = slices()
     folder = prepare(data)
-    monkeypatch.setattr("bench.data.readers.slices.Slices.read", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(
+        "bench.data.readers.slices.Slices.read", lambda *_: pytest.fail("read again")
+    )
     assert prepare(data) == folder
     assert cache.find(registry.dataset("mr"), data / "mr") == folder
 
@@ -38,7 +40,9 @@ def test_a_touched_file_is_read_again_but_the_digest_is_of_the_pixels(slices: Ma
     assert cache.load(before).digest == cache.load(after).digest
 
 
-def test_workers_do_not_change_the_digest(slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_workers_do_not_change_the_digest(
+    slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     data = slices(patients=10)
     alone = cache.load(prepare(data)).digest
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "other"))
@@ -47,7 +51,9 @@ def test_workers_do_not_change_the_digest(slices: Make, monkeypatch: pytest.Monk
 
 def test_progress_counts_to_the_end(slices: Make) -> None:
     told: list[tuple[int, int]] = []
-    cache.prepare(registry.dataset("mr"), slices() / "mr", 1, lambda done, total: told.append((done, total)))
+    cache.prepare(
+        registry.dataset("mr"), slices() / "mr", 1, lambda done, total: told.append((done, total))
+    )
     assert told == [(i, 12) for i in range(1, 13)]
 
 
@@ -69,7 +75,9 @@ def test_a_reader_that_is_killed_ends_the_preparation_in_one_line(
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     import killer  # type: ignore[import-not-found]
 
-    with pytest.raises(UsageError, match="a reading process was killed, as happens when memory runs out"):
+    with pytest.raises(
+        UsageError, match="a reading process was killed, as happens when memory runs out"
+    ):
         cache.prepare(killer.Killed(), slices(patients=12) / "mr", 2)
     assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.startswith(".")]
 
@@ -96,13 +104,20 @@ def test_what_a_library_makes_of_a_strange_file_does_not_stop_the_others(
 
     data = slices(patients=3)
     read = MR.read
-    monkeypatch.setattr(MR, "read", lambda self, item: strange() if item.patient == "1" else read(self, item))
+    monkeypatch.setattr(
+        MR, "read", lambda self, item: strange() if item.patient == "1" else read(self, item)
+    )
     dataset = cache.load(cache.prepare(registry.dataset("mr"), data / "mr"))
     assert len(dataset.left_out) == 2
-    assert "cannot be used (ZeroDivisionError: float division); look at the file" in dataset.left_out[0]
+    assert (
+        "cannot be used (ZeroDivisionError: float division); look at the file"
+        in dataset.left_out[0]
+    )
 
 
-def test_an_unwritable_cache_is_one_line(slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_one_line(
+    slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UsageError, match=r"cannot be written .*set BENCH_CACHE"):
@@ -114,5 +129,7 @@ def test_a_phantom_is_prepared_like_any_dataset() -> None:
     dataset = cache.load(cache.prepare(adapter, Path()))
     assert (dataset.name, dataset.source, len(dataset.cases)) == ("xray", "phantom", 6)
     assert dataset.patients == ["p000", "p001", "p002"]
-    assert all((case.height, case.width, case.spacing) == (750, 250, None) for case in dataset.cases)
+    assert all(
+        (case.height, case.width, case.spacing) == (750, 250, None) for case in dataset.cases
+    )
     assert not np.array_equal(dataset.image(0), dataset.image(1))

@@ -26,7 +26,9 @@ def found(data: Path) -> dict[str, Finding]:
     return {each.kind: each for each in check(prepared(data))}
 
 
-def change(data: Path, name: str, how: Callable[[np.ndarray], np.ndarray], parts: tuple[str, ...]) -> None:
+def change(
+    data: Path, name: str, how: Callable[[np.ndarray], np.ndarray], parts: tuple[str, ...]
+) -> None:
     for part in parts:
         path = data / "mr" / part / name
         Image.fromarray(how(np.asarray(Image.open(path)))).save(path)
@@ -52,7 +54,9 @@ def test_one_image_of_two_patients_is_grave(slices: Make) -> None:
     first = {part: np.asarray(Image.open(data / "mr" / part / "1_0.png")) for part in BOTH}
     for part in BOTH:
         Image.fromarray(first[part]).save(data / "mr" / part / "4_1.png")
-        Image.fromarray(first[part]).save(data / "mr" / part / "1_1.png")  # of the same patient: no matter
+        Image.fromarray(first[part]).save(
+            data / "mr" / part / "1_1.png"
+        )  # of the same patient: no matter
     findings = [each for each in check(prepared(data)) if each.kind == "identical"]
     assert {each.cases for each in findings} == {("1_0", "4_1"), ("1_1", "4_1")}
     assert all(each.grave for each in findings)
@@ -63,7 +67,9 @@ def test_one_image_of_two_patients_is_grave(slices: Make) -> None:
 def test_nearly_one_image_of_two_patients_is_told(slices: Make) -> None:
     data = slices()
     image = np.asarray(Image.open(data / "mr" / "images" / "1_0.png")).astype(np.int16)
-    noisy = np.clip(image * 1.05 + np.random.default_rng(1).normal(0, 1, image.shape), 0, 255).astype(np.uint8)
+    noisy = np.clip(
+        image * 1.05 + np.random.default_rng(1).normal(0, 1, image.shape), 0, 255
+    ).astype(np.uint8)
     Image.fromarray(noisy).save(data / "mr" / "images" / "5_0.png")
     twin = found(data)["nearly identical"]
     assert twin.cases == ("1_0", "5_0")
@@ -80,9 +86,13 @@ def test_empty_and_cut_masks_are_told(slices: Make) -> None:
 
 
 @pytest.mark.parametrize(("axis", "kind"), [(1, "left-right"), (0, "up-down")])
-def test_a_case_that_lies_otherwise_than_the_others_is_told(axis: int, kind: str, tmp_path: Path) -> None:
+def test_a_case_that_lies_otherwise_than_the_others_is_told(
+    axis: int, kind: str, tmp_path: Path
+) -> None:
     profile = load_profile("smoke")
-    source = cache.load(Path(plan.prepare(plan.find(["ct-verse"], None, profile)[0], 1, lambda *_: None).cache))
+    source = cache.load(
+        Path(plan.prepare(plan.find(["ct-verse"], None, profile)[0], 1, lambda *_: None).cache)
+    )
     root = tmp_path / "mr"
     rows = ["file,volume"]
     for part in BOTH:

@@ -80,7 +80,9 @@ def test_nnunet_reads_the_prepared_pixels_labels_and_spacing(slices: Make, tmp_p
     sides = table(folder).set_index("case").side
     for index, case in enumerate(dataset.cases):
         part = "Ts" if sides[case.id] == "test" else "Tr"
-        image, properties = reader.read_images((str(folder / f"images{part}" / f"{case.id}_0000.nii.gz"),))
+        image, properties = reader.read_images(
+            (str(folder / f"images{part}" / f"{case.id}_0000.nii.gz"),)
+        )
         label, of_label = reader.read_seg(str(folder / f"labels{part}" / f"{case.id}.nii.gz"))
         assert image.shape == label.shape == (1, 1, case.height, case.width)
         assert np.array_equal(image[0, 0], dataset.image(index).astype(np.float32))
@@ -89,15 +91,19 @@ def test_nnunet_reads_the_prepared_pixels_labels_and_spacing(slices: Make, tmp_p
         assert of_label["spacing"] == pytest.approx([999, 0.6, 0.5])
         assert (image % 257).any()  # values that 8 bit do not hold
     assert {path.name: len(list(path.iterdir())) for path in folder.iterdir() if path.is_dir()} == {
-        "imagesTr": 10, "labelsTr": 10, "imagesTs": 2, "labelsTs": 2
-    }  # fmt: skip
+        "imagesTr": 10,
+        "labelsTr": 10,
+        "imagesTs": 2,
+        "labelsTs": 2,
+    }
 
 
 def test_nnunets_own_check_passes(slices: Make, tmp_path: Path) -> None:
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
     verify_dataset_integrity(
-        str(call("mr", "--data", slices(patients=3, each=1, **SPACING), "--to", tmp_path)), num_processes=1
+        str(call("mr", "--data", slices(patients=3, each=1, **SPACING), "--to", tmp_path)),
+        num_processes=1,
     )
 
 
@@ -105,7 +111,10 @@ def test_the_split_is_that_of_a_run(slices: Make, tmp_path: Path) -> None:
     data = slices(patients=10)
     folder = call("mr", "--data", data, "--to", tmp_path / "raw")
     dataset = prepared(data)
-    profile, ref = load_profile("smoke"), DatasetRef(name="mr", source="real", digest=dataset.digest, cache="")
+    profile, ref = (
+        load_profile("smoke"),
+        DatasetRef(name="mr", source="real", digest=dataset.digest, cache=""),
+    )
     of_run = Store(tmp_path / "results").splits(profile, ref, dataset.patients, Scheme())[0]
     assert read(folder / "bench-export.json")["split"] == content_hash(of_run.sides)
     rows = table(folder)
@@ -113,7 +122,8 @@ def test_the_split_is_that_of_a_run(slices: Make, tmp_path: Path) -> None:
     assert (rows.groupby("patient").side.nunique() == 1).all()
     (fold,) = read(folder / "splits_final.json")
     assert fold == {
-        key: list(rows.case[rows.side == side]) for key, side in (("train", "train"), ("val", "validation"))
+        key: list(rows.case[rows.side == side])
+        for key, side in (("train", "train"), ("val", "validation"))
     }
     in_folder = {path.name.removesuffix("_0000.nii.gz") for path in (folder / "imagesTr").iterdir()}
     assert in_folder == {*fold["train"], *fold["val"]}
@@ -134,7 +144,9 @@ def test_a_split_of_several_folds_has_no_place(slices: Make, tmp_path: Path) -> 
     sides = ["train", "validation", "test"]
     rows = [f"{fold},p{i},{sides[(fold + i) % 3]}" for fold in range(2) for i in range(3)]
     split.write_text("\n".join(["fold,patient,side", *rows, ""]))
-    assert "has 2 folds" in call("mr", "--data", slices(), "--to", tmp_path, "--split", split, code=2)
+    assert "has 2 folds" in call(
+        "mr", "--data", slices(), "--to", tmp_path, "--split", split, code=2
+    )
 
 
 def test_the_publishers_test_side_is_the_test_side(
@@ -154,7 +166,11 @@ def test_patients_on_no_side_are_not_written(tmp_path: Path) -> None:
     nnunet, npz = export.nnunet(tmp_path), export.medsegbench(tmp_path, 128)
     for folder in (nnunet, npz):
         assert list(table(folder).case) == ["a", "e", "b", "c"]
-        assert read(folder / "bench-export.json")["cases"] == {"train": 2, "validation": 1, "test": 1}
+        assert read(folder / "bench-export.json")["cases"] == {
+            "train": 2,
+            "validation": 1,
+            "test": 1,
+        }
     assert not list(nnunet.rglob("d*.nii.gz"))
 
 
@@ -171,15 +187,22 @@ def test_phantoms_are_marked(layout: str, tmp_path: Path) -> None:
 
 def test_medsegbench_keys_types_and_shapes(slices: Make, tmp_path: Path) -> None:
     data = slices()
-    folder = call("mr", "--data", data, "--to", tmp_path / "out", "--as", "medsegbench", "--size", "128")
+    folder = call(
+        "mr", "--data", data, "--to", tmp_path / "out", "--as", "medsegbench", "--size", "128"
+    )
     dataset, rows = prepared(data), table(folder)
     file = folder / f"mr-real-{dataset.digest[:8]}_128.npz"
     assert {path.name for path in folder.iterdir()} == {
-        file.name, f"{file.stem}.csv", "README.md", "bench-export.json"
-    }  # fmt: skip
+        file.name,
+        f"{file.stem}.csv",
+        "README.md",
+        "bench-export.json",
+    }
     with np.load(file, allow_pickle=False) as loaded:
         arrays = dict(loaded)
-    assert set(arrays) == {f"{side}_{what}" for side in ("train", "val", "test") for what in ("images", "label")}
+    assert set(arrays) == {
+        f"{side}_{what}" for side in ("train", "val", "test") for what in ("images", "label")
+    }
     known = {case.id: index for index, case in enumerate(dataset.cases)}
     for side, prefix in zip(SIDES, ("train", "val", "test"), strict=True):
         images, labels = arrays[f"{prefix}_images"], arrays[f"{prefix}_label"]
@@ -192,7 +215,9 @@ def test_medsegbench_keys_types_and_shapes(slices: Make, tmp_path: Path) -> None
             grid = Geometry(dataset.image(known[case]).shape, (128, 128))
             assert np.abs(image * 257.0 - grid.image(dataset.image(known[case]))).max() <= 128.5
             assert np.array_equal(label, grid.mask(dataset.mask(known[case])))
-            assert not image[:, :17].any()  # 44 of 60 pixels wide: 94 of 128, the rest on both sides is nothing
+            assert not image[
+                :, :17
+            ].any()  # 44 of 60 pixels wide: 94 of 128, the rest on both sides is nothing
             assert not image[:, -17:].any()
             assert Image.fromarray(image).mode == "L"  # as MedSegBench's own loader opens it
     assert arrays["train_images"].max() > 250
@@ -223,12 +248,19 @@ def test_two_exports_are_the_same_bytes(slices: Make, tmp_path: Path) -> None:
         digests = []
         for name in ("one", "two"):
             folder = call("mr", "--data", data, "--to", tmp_path / layout / name, "--as", layout)
-            digests.append({str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-                            for path in folder.rglob("*") if path.is_file()})  # fmt: skip
+            digests.append(
+                {
+                    str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+                    for path in folder.rglob("*")
+                    if path.is_file()
+                }
+            )
         assert digests[0] == digests[1]
 
 
-def test_each_dataset_takes_the_next_number_and_none_is_written_twice(slices: Make, tmp_path: Path) -> None:
+def test_each_dataset_takes_the_next_number_and_none_is_written_twice(
+    slices: Make, tmp_path: Path
+) -> None:
     data, raw = slices(), tmp_path / "raw"
     assert call("mr", "--data", data, "--to", raw).name.startswith("Dataset901_mr-real-")
     second = call("ct-pri", "--profile", "smoke", "--to", raw)
@@ -244,7 +276,9 @@ def test_each_dataset_takes_the_next_number_and_none_is_written_twice(slices: Ma
     assert "_128 is there already" in call("mr", "--data", data, "--to", raw, *how, code=2)
 
 
-def test_what_stops_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stops_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -258,7 +292,9 @@ def test_what_stops_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_name_that_nnunet_takes_for_a_label_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="case a_seg: nnU-Net expects names that do not end in _seg"):
+    with pytest.raises(
+        UsageError, match="case a_seg: nnU-Net expects names that do not end in _seg"
+    ):
         Export(made({"a_seg": "p1", "b": "p2", "c": "p3"}), SPLIT).nnunet(tmp_path)
 
 
@@ -289,7 +325,11 @@ def test_real_slices_reach_nnunet_as_they_are(spider: Path, tmp_path: Path) -> N
 
     folder = call("mr", "--data", spider, "--to", tmp_path / "raw")
     dataset = cache.load(
-        Path(plan.prepare(plan.find(["mr"], spider, load_profile("cpu"))[0], 1, lambda *_: None).cache)
+        Path(
+            plan.prepare(
+                plan.find(["mr"], spider, load_profile("cpu"))[0], 1, lambda *_: None
+            ).cache
+        )
     )
     known = {case.id: index for index, case in enumerate(dataset.cases)}
     paths = sorted(folder.glob("images*/*.nii.gz"))

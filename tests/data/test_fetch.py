@@ -73,7 +73,11 @@ class Handler(BaseHTTPRequestHandler):
             if path.startswith(refused) and body:
                 return self.reply(code, b"", why)
         if path in self.server.answers:
-            return self.reply(200, json.dumps(self.server.answers[path]).encode(), {"Content-Type": "application/json"})
+            return self.reply(
+                200,
+                json.dumps(self.server.answers[path]).encode(),
+                {"Content-Type": "application/json"},
+            )
         content = self.server.files.get(path)
         if content is None:
             return self.reply(404, b"{}", {})
@@ -83,11 +87,21 @@ class Handler(BaseHTTPRequestHandler):
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
                 return self.reply(416, b"", {})
-            status, headers["Content-Range"] = 206, f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return self.reply(status, content[start:], headers, path if body else "", self.server.drop_after.get(path))
+            status, headers["Content-Range"] = (
+                206,
+                f"bytes {start}-{len(content) - 1}/{len(content)}",
+            )
+        return self.reply(
+            status, content[start:], headers, path if body else "", self.server.drop_after.get(path)
+        )
 
     def reply(
-        self, status: int, content: bytes, headers: dict[str, str], count: str = "", drop: int | None = None
+        self,
+        status: int,
+        content: bytes,
+        headers: dict[str, str],
+        count: str = "",
+        drop: int | None = None,
     ) -> None:
         self.send_response(status)
         for key, value in {"Content-Length": str(len(content)), **headers}.items():
@@ -130,19 +144,33 @@ def offer(server: Server, files: dict[str, bytes]) -> None:
     entries = []
     for name, data in files.items():
         server.files[content(name)] = data
-        entries.append({"id": name, "key": name, "size": len(data), "checksum": f"md5:{hashlib.md5(data).hexdigest()}",
-                        "links": {"self": server.base + content(name)}})  # fmt: skip
+        entries.append(
+            {
+                "id": name,
+                "key": name,
+                "size": len(data),
+                "checksum": f"md5:{hashlib.md5(data).hexdigest()}",
+                "links": {"self": server.base + content(name)},
+            }
+        )
     server.answers[RECORD] = {"id": 10159290, "files": entries}
 
 
 @pytest.fixture
 def zenodo(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Return a server that has SPIDER's record, one zip with and one without the top folder."""
-    monkeypatch.setattr(pooch.downloaders, "doi_to_url", lambda doi, **_: "https://zenodo.org/records/10159290")
-    monkeypatch.setattr(pooch.downloaders.ZenodoRepository, "base_api_url", f"{server.base}/api/records")
+    monkeypatch.setattr(
+        pooch.downloaders, "doi_to_url", lambda doi, **_: "https://zenodo.org/records/10159290"
+    )
+    monkeypatch.setattr(
+        pooch.downloaders.ZenodoRepository, "base_api_url", f"{server.base}/api/records"
+    )
     spider(tmp_path / "made")
-    files = {"images.zip": zipped(tmp_path / "made" / "images", "images/"),
-             "masks.zip": zipped(tmp_path / "made" / "masks", ""), "overview.csv": b"subset,patient\n"}  # fmt: skip
+    files = {
+        "images.zip": zipped(tmp_path / "made" / "images", "images/"),
+        "masks.zip": zipped(tmp_path / "made" / "masks", ""),
+        "overview.csv": b"subset,patient\n",
+    }
     offer(server, files)
     return server
 
@@ -158,7 +186,12 @@ def get(to: Path, name: str = "spider", progress: Progress = silent) -> Path:
 def test_what_is_fetched_is_what_the_adapter_reads(zenodo: Server, tmp_path: Path) -> None:
     to = tmp_path / "data"
     assert get(to) == to / "mr"
-    assert sorted(p.name for p in (to / "mr").iterdir()) == ["fetched.json", "images", "masks", "overview.csv"]
+    assert sorted(p.name for p in (to / "mr").iterdir()) == [
+        "fetched.json",
+        "images",
+        "masks",
+        "overview.csv",
+    ]
     assert sorted(p.name for p in to.iterdir()) == ["mr"]  # neither zips nor parts stay
     for path in (tmp_path / "made").rglob("*.mha"):
         assert (to / "mr" / path.relative_to(tmp_path / "made")).read_bytes() == path.read_bytes()
@@ -187,7 +220,9 @@ def test_what_was_stopped_goes_on_where_it_stopped(zenodo: Server, tmp_path: Pat
     path, seen = content("images.zip"), []
     size, kept = len(zenodo.files[path]), RECEIVED
     zenodo.drop_after[path] = kept + 1000
-    with pytest.raises(UsageError, match=rf"images.zip stopped at {kept} of {size} bytes .* it goes on") as error:
+    with pytest.raises(
+        UsageError, match=rf"images.zip stopped at {kept} of {size} bytes .* it goes on"
+    ) as error:
         get(tmp_path)
     assert "\n" not in str(error.value)
     assert (tmp_path / ".spider.part" / "images.zip.part").stat().st_size == kept
@@ -202,7 +237,9 @@ def test_what_was_stopped_goes_on_where_it_stopped(zenodo: Server, tmp_path: Pat
 
 def test_what_is_unpacked_is_not_fetched_again(zenodo: Server, tmp_path: Path) -> None:
     zenodo.fails[content("masks.zip")] = (503, {})
-    with pytest.raises(UsageError, match=r"masks.zip stopped at 0 of \d+ bytes \(the server answered 503\)"):
+    with pytest.raises(
+        UsageError, match=r"masks.zip stopped at 0 of \d+ bytes \(the server answered 503\)"
+    ):
         get(tmp_path)
     zenodo.fails.clear()
     zenodo.sent.clear()
@@ -212,11 +249,15 @@ def test_what_is_unpacked_is_not_fetched_again(zenodo: Server, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["416", "ranges ignored"])
-def test_a_part_that_does_not_fit_is_fetched_anew(zenodo: Server, tmp_path: Path, ranges: bool) -> None:
+def test_a_part_that_does_not_fit_is_fetched_anew(
+    zenodo: Server, tmp_path: Path, ranges: bool
+) -> None:
     path = content("images.zip")
     size, zenodo.ranges = len(zenodo.files[path]), ranges
     (tmp_path / ".spider.part").mkdir()
-    (tmp_path / ".spider.part" / "images.zip.part").write_bytes(b"x" * (size + 5 if ranges else 1000))
+    (tmp_path / ".spider.part" / "images.zip.part").write_bytes(
+        b"x" * (size + 5 if ranges else 1000)
+    )
     get(tmp_path)
     assert zenodo.sent[path] == size
 
@@ -245,7 +286,9 @@ def test_damaged_content_is_said_and_removed(zenodo: Server, tmp_path: Path) -> 
     path = content("images.zip")
     whole = zenodo.files[path]
     zenodo.files[path] = whole[:-1] + b"?"
-    with pytest.raises(UsageError, match=r"images.zip is not what .* \(other md5\), and was removed; run") as e:
+    with pytest.raises(
+        UsageError, match=r"images.zip is not what .* \(other md5\), and was removed; run"
+    ) as e:
         get(tmp_path)
     assert "\n" not in str(e.value)
     assert [p.name for p in (tmp_path / ".spider.part").iterdir()] == ["ready"]
@@ -254,9 +297,13 @@ def test_damaged_content_is_said_and_removed(zenodo: Server, tmp_path: Path) -> 
     assert len(prepared(tmp_path, "mr").patients) == 3
 
 
-def test_a_small_disk_is_refused_first(zenodo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_disk_is_refused_first(
+    zenodo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, 10**8))
-    with pytest.raises(UsageError, match=r"needs 50\d.\d MB, 100.0 MB are free; make room or choose another --to"):
+    with pytest.raises(
+        UsageError, match=r"needs 50\d.\d MB, 100.0 MB are free; make room or choose another --to"
+    ):
         get(tmp_path / "data")
     assert not (tmp_path / "data").exists()
     assert not any(zenodo.sent[place] for place in zenodo.files)
@@ -266,7 +313,10 @@ def test_the_disk_is_measured_by_what_is_missing(zenodo: Server, tmp_path: Path)
     found = fetch.offer(SOURCES["spider"])
     sizes = {file.name: file.size for file in found.files}
     work = tmp_path / ".spider.part"
-    assert fetch.missing(found, work) == 2 * (sizes["images.zip"] + sizes["masks.zip"]) + sizes["overview.csv"]
+    assert (
+        fetch.missing(found, work)
+        == 2 * (sizes["images.zip"] + sizes["masks.zip"]) + sizes["overview.csv"]
+    )
     (work / "ready" / "masks").mkdir(parents=True)
     (work / "images.zip.part").write_bytes(b"x" * 100)
     assert fetch.missing(found, work) == 2 * sizes["images.zip"] - 100 + sizes["overview.csv"]
@@ -284,10 +334,18 @@ def evil(name: str, link: bool = False) -> bytes:
 
 @pytest.mark.parametrize(
     ("name", "link"),
-    [("../../out.txt", False), ("/tmp/out.txt", False), ("images/../../out.txt", False), ("..\\out.txt", False),
-     ("C:/out.txt", False), ("images/1_t1.mha", True)],
-)  # fmt: skip
-def test_zips_that_lead_out_are_refused(zenodo: Server, tmp_path: Path, name: str, link: bool) -> None:
+    [
+        ("../../out.txt", False),
+        ("/tmp/out.txt", False),
+        ("images/../../out.txt", False),
+        ("..\\out.txt", False),
+        ("C:/out.txt", False),
+        ("images/1_t1.mha", True),
+    ],
+)
+def test_zips_that_lead_out_are_refused(
+    zenodo: Server, tmp_path: Path, name: str, link: bool
+) -> None:
     offer(zenodo, {"images.zip": evil(name, link)})
     to = tmp_path / "deep" / "data"
     with pytest.raises(UsageError, match=r"images.zip of .* holds .*nothing of it was written"):
@@ -334,7 +392,9 @@ def test_an_answer_of_another_form_is_one_line(zenodo: Server, tmp_path: Path, a
     assert "\n" not in str(error.value)
 
 
-def test_no_network_is_one_line(zenodo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_one_line(
+    zenodo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pooch.downloaders.ZenodoRepository, "base_api_url", "http://127.0.0.1:1")
     with pytest.raises(UsageError, match=r"does not list its files \(ConnectionError\)"):
         get(tmp_path / "data")
@@ -348,12 +408,16 @@ def test_no_network_is_one_line(zenodo: Server, tmp_path: Path, monkeypatch: pyt
 def on_hub(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Return a server that has the mirror of CTSpine1K."""
     monkeypatch.setattr(hub, "ENDPOINT", server.base)
-    monkeypatch.setattr(hub, "HUGGINGFACE_CO_URL_TEMPLATE", server.base + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        hub, "HUGGINGFACE_CO_URL_TEMPLATE", server.base + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setattr(hub, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(hub, "HF_TOKEN_PATH", str(tmp_path / "token"))
     made = tmp_path / "made"
-    for number, (folder, name) in enumerate({"MSD-T10": "liver_0", "COVID-19": "volume-covid19-A-0003_ct"}.items()):
+    for number, (folder, name) in enumerate(
+        {"MSD-T10": "liver_0", "COVID-19": "volume-covid19-A-0003_ct"}.items()
+    ):
         image, labels = spine(number)
         nifti(made / "raw_data" / "volumes" / folder / f"{name}.nii.gz", image)
         nifti(made / "raw_data" / "labels" / folder / f"{name}_seg.nii.gz", labels.astype(np.uint8))
@@ -363,7 +427,10 @@ def on_hub(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     siblings, tree = [], []
     for path in sorted(p for p in made.rglob("*") if p.is_file()):
         name, data = str(path.relative_to(made)), path.read_bytes()
-        sha, place = hashlib.sha256(data).hexdigest(), f"/datasets/{REPOSITORY}/resolve/{COMMIT}/{name}"
+        sha, place = (
+            hashlib.sha256(data).hexdigest(),
+            f"/datasets/{REPOSITORY}/resolve/{COMMIT}/{name}",
+        )
         large = name.endswith(".gz")
         server.files[place] = data
         server.headers[place] = {"ETag": f'"{sha if large else sha[:40]}"', "X-Repo-Commit": COMMIT}
@@ -391,7 +458,11 @@ LIVER = resolved("raw_data/volumes/MSD-T10/liver_0.nii.gz")
 def test_the_mirror_is_what_the_adapter_reads(on_hub: Server, tmp_path: Path) -> None:
     to, seen = tmp_path / "data", []
     get(to, "ctspine1k", lambda *step: seen.append(step))
-    assert sorted(p.name for p in (to / "ct-verse").iterdir()) == ["fetched.json", "metadata", "raw_data"]
+    assert sorted(p.name for p in (to / "ct-verse").iterdir()) == [
+        "fetched.json",
+        "metadata",
+        "raw_data",
+    ]
     assert sorted(p.name for p in to.iterdir()) == ["ct-verse"]
     assert on_hub.sent[resolved("data.arrow")] == 0
     dataset = prepared(to, "ct-verse")
@@ -406,7 +477,9 @@ def test_the_mirror_is_what_the_adapter_reads(on_hub: Server, tmp_path: Path) ->
 
 def test_the_hub_goes_on_with_what_is_missing(on_hub: Server, tmp_path: Path) -> None:
     on_hub.fails[LIVER] = (503, {})
-    with pytest.raises(UsageError, match=r"ctspine1k stopped at \d+ of \d+ bytes .*; run the same command again") as e:
+    with pytest.raises(
+        UsageError, match=r"ctspine1k stopped at \d+ of \d+ bytes .*; run the same command again"
+    ) as e:
         get(tmp_path, "ctspine1k")
     assert "\n" not in str(e.value)
     assert not (tmp_path / "ct-verse").exists()
@@ -416,7 +489,9 @@ def test_the_hub_goes_on_with_what_is_missing(on_hub: Server, tmp_path: Path) ->
     wanted = [place for place in on_hub.files if not place.endswith(".arrow")]
     assert any(first.get(place) for place in wanted)
     for place in wanted:
-        assert on_hub.sent[place] == len(on_hub.files[place])  # once, in the first call or in the second
+        assert on_hub.sent[place] == len(
+            on_hub.files[place]
+        )  # once, in the first call or in the second
 
 
 def test_a_part_of_the_mirror_is_not_taken_for_all_of_it(on_hub: Server, tmp_path: Path) -> None:
@@ -433,7 +508,9 @@ def test_a_part_of_the_mirror_is_not_taken_for_all_of_it(on_hub: Server, tmp_pat
 def test_damaged_content_of_the_hub_is_said_and_removed(on_hub: Server, tmp_path: Path) -> None:
     whole = on_hub.files[LIVER]
     on_hub.files[LIVER] = whole[:-1] + b"?"
-    with pytest.raises(UsageError, match=r"liver_0.nii.gz \(1 in all\) is not what .*other sha256\)"):
+    with pytest.raises(
+        UsageError, match=r"liver_0.nii.gz \(1 in all\) is not what .*other sha256\)"
+    ):
         get(tmp_path, "ctspine1k")
     assert not (tmp_path / "ct-verse").exists()
     on_hub.files[LIVER] = whole
@@ -443,11 +520,17 @@ def test_damaged_content_of_the_hub_is_said_and_removed(on_hub: Server, tmp_path
 
 @pytest.mark.parametrize(
     ("status", "headers", "line"),
-    [(401, {"X-Error-Code": "RepoNotFound"}, "is not there any more, or not for everyone"),
-     (401, {"X-Error-Code": "GatedRepo"}, "asks for an agreement now; accept it there, put your token into HF_TOKEN"),
-     (404, {"X-Error-Code": "RepoNotFound"}, "is not there any more"),
-     (418, {}, r"does not list its files \(the server answered 418\)")],
-)  # fmt: skip
+    [
+        (401, {"X-Error-Code": "RepoNotFound"}, "is not there any more, or not for everyone"),
+        (
+            401,
+            {"X-Error-Code": "GatedRepo"},
+            "asks for an agreement now; accept it there, put your token into HF_TOKEN",
+        ),
+        (404, {"X-Error-Code": "RepoNotFound"}, "is not there any more"),
+        (418, {}, r"does not list its files \(the server answered 418\)"),
+    ],
+)
 def test_refusals_of_the_hub_are_one_line(
     on_hub: Server, tmp_path: Path, status: int, headers: dict[str, str], line: str
 ) -> None:
@@ -473,7 +556,9 @@ def test_a_mirror_without_volumes_is_said(on_hub: Server, tmp_path: Path) -> Non
 # The command
 
 
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["bench", "data", "fetch", *words])
     with pytest.raises(SystemExit) as left:
         cli.main()
@@ -482,12 +567,21 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
 
 
 def test_the_command_shows_the_terms_and_downloads_nothing_without_yes(
-    zenodo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    zenodo: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     to = tmp_path / "my data"
     code, said = call(monkeypatch, capsys, "spider", "--to", str(to))
     assert code == 2
-    for word in ("SPIDER", "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/", "van der Graaf", "in 3 files"):
+    for word in (
+        "SPIDER",
+        "CC BY 4.0",
+        "https://creativecommons.org/licenses/by/4.0/",
+        "van der Graaf",
+        "in 3 files",
+    ):
         assert word in said
     assert f"bench data fetch spider --to '{to}' --accept-licence" in said
     assert not to.exists()
@@ -495,7 +589,10 @@ def test_the_command_shows_the_terms_and_downloads_nothing_without_yes(
 
 
 def test_the_command_fetches_and_says_what_is_next(
-    zenodo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    zenodo: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     to = tmp_path / "data"
     zenodo.drop_after[content("masks.zip")] = RECEIVED + 1000
@@ -537,7 +634,9 @@ def test_the_nearest_name_is_proposed(
 
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
-    code = ("import sys, bench.cli, bench.cli.fetch; "
-            "print(*sorted({'pooch', 'requests', 'huggingface_hub', 'numpy'} & set(sys.modules)))")  # fmt: skip
+    code = (
+        "import sys, bench.cli, bench.cli.fetch; "
+        "print(*sorted({'pooch', 'requests', 'huggingface_hub', 'numpy'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -40,7 +40,9 @@ def dicom(path: Path, values: np.ndarray, photometric: str = "MONOCHROME2") -> N
 
 
 def nifti(path: Path, values: np.ndarray) -> None:
-    nibabel.save(nibabel.Nifti1Image(values.T[:, :, None].astype(np.int16), np.diag([0.5, 0.7, 1, 1])), path)
+    nibabel.save(
+        nibabel.Nifti1Image(values.T[:, :, None].astype(np.int16), np.diag([0.5, 0.7, 1, 1])), path
+    )
 
 
 def mha(path: Path, values: np.ndarray) -> None:
@@ -68,7 +70,9 @@ def folder(root: Path, patients: int = 5, kinds: tuple[str, ...] = ("png",)) -> 
             image, labels = picture(2 * number + each)
             kind = kinds[(2 * number + each) % len(kinds)]
             WRITERS[kind](root / "images" / f"p{number}_{each}.{kind}", image)
-            Image.fromarray((labels > 0).astype(np.uint8) * 255).save(root / "masks" / f"p{number}_{each}.png")
+            Image.fromarray((labels > 0).astype(np.uint8) * 255).save(
+                root / "masks" / f"p{number}_{each}.png"
+            )
     return root
 
 
@@ -84,9 +88,13 @@ def test_every_format_gives_the_same_case(tmp_path: Path) -> None:
     mixed = prepared(f"{folder(tmp_path / 'mixed', kinds=tuple(WRITERS))}:pattern={{patient}}_*")
     for index, case in enumerate(mixed.cases):
         np.testing.assert_array_equal(mixed.mask(index), plain.mask(index))
-        np.testing.assert_allclose(mixed.image(index) / 65535, plain.image(index) / 65535, atol=0.03)
+        np.testing.assert_allclose(
+            mixed.image(index) / 65535, plain.image(index) / 65535, atol=0.03
+        )
         kind = list(WRITERS)[index % len(WRITERS)]
-        assert case.spacing == (pytest.approx((0.7, 0.5)) if kind in ("dcm", "nii.gz", "mha") else None)
+        assert case.spacing == (
+            pytest.approx((0.7, 0.5)) if kind in ("dcm", "nii.gz", "mha") else None
+        )
 
 
 def test_colour_becomes_luminance_and_inverted_films_are_turned(tmp_path: Path) -> None:
@@ -98,12 +106,16 @@ def test_colour_becomes_luminance_and_inverted_films_are_turned(tmp_path: Path) 
     same = prepared(f"{folder(tmp_path / 'plain')}:pattern={{patient}}_*")
     dataset = prepared(f"{root}:pattern={{patient}}_*")
     for index in (0, 1):
-        np.testing.assert_allclose(dataset.image(index) / 65535, same.image(index) / 65535, atol=0.02)
+        np.testing.assert_allclose(
+            dataset.image(index) / 65535, same.image(index) / 65535, atol=0.02
+        )
 
 
 def test_patients_come_from_a_table(tmp_path: Path) -> None:
     root = folder(tmp_path / "own")
-    rows = "".join(f"p{n}_{i}.png,Smith{n}\n" for n in range(5) for i in range(2) if (n, i) != (4, 1))
+    rows = "".join(
+        f"p{n}_{i}.png,Smith{n}\n" for n in range(5) for i in range(2) if (n, i) != (4, 1)
+    )
     (root / "patients.csv").write_text(f"file,patient\n{rows}")
     dataset = prepared(str(root))
     assert dataset.patients == [f"Smith{n}" for n in range(5)]
@@ -117,28 +129,49 @@ def test_foreground_is_named_where_masks_hold_several_values(tmp_path: Path) -> 
     labels[:10], labels[20:30], labels[40:] = 1, 2, 3
     for path in (root / "masks").iterdir():
         Image.fromarray(labels).save(path)
-    with pytest.raises(UsageError, match=r"holds the values 1, 2, 3 beside 0; say which are foreground: foreground=1"):
+    with pytest.raises(
+        UsageError,
+        match=r"holds the values 1, 2, 3 beside 0; say which are foreground: foreground=1",
+    ):
         prepared(f"{root}:pattern={{patient}}_*")
     assert prepared(f"{root}:pattern={{patient}}_*:foreground=1+3").mask(0).sum() == 30 * 44
 
 
 def test_nobody_is_taken_for_a_patient_unasked(tmp_path: Path) -> None:
     root = folder(tmp_path / "own")
-    with pytest.raises(UsageError, match=r"whose image is it\? write .*patients.csv .*pattern=\{patient\}_\*"):
+    with pytest.raises(
+        UsageError, match=r"whose image is it\? write .*patients.csv .*pattern=\{patient\}_\*"
+    ):
         prepared(str(root))
     assert len(prepared(f"{root}:pattern={{patient}}").patients) == 10
 
 
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no mask": (lambda r: (r / "masks" / "p1_0.png").unlink(), r"p1_0.png: there is no mask of this name"),
-    "truncated": (lambda r: (r / "images" / "p1_0.png").write_bytes(b"\x89PNG"), r"p1_0.png cannot be decoded"),
-    "other size": (lambda r: Image.new("L", (9, 9)).save(r / "masks" / "p1_0.png"), r"is \(9, 9\), .*is \(60, 44\)"),
-    "pickle": (lambda r: _swap(r, "npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True)),
-               r"p1_0.npy cannot be read"),
-    "volume": (lambda r: _swap(r, "npy", lambda p: np.save(p, np.zeros((5, 6, 7)))),
-               r"shape \(5, 6, 7\), expected one 2D"),
-    "no DICOM": (lambda r: _swap(r, "dcm", lambda p: p.write_bytes(b"abc")), r"p1_0.dcm cannot be read"),
-}  # fmt: skip
+    "no mask": (
+        lambda r: (r / "masks" / "p1_0.png").unlink(),
+        r"p1_0.png: there is no mask of this name",
+    ),
+    "truncated": (
+        lambda r: (r / "images" / "p1_0.png").write_bytes(b"\x89PNG"),
+        r"p1_0.png cannot be decoded",
+    ),
+    "other size": (
+        lambda r: Image.new("L", (9, 9)).save(r / "masks" / "p1_0.png"),
+        r"is \(9, 9\), .*is \(60, 44\)",
+    ),
+    "pickle": (
+        lambda r: _swap(r, "npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True)),
+        r"p1_0.npy cannot be read",
+    ),
+    "volume": (
+        lambda r: _swap(r, "npy", lambda p: np.save(p, np.zeros((5, 6, 7)))),
+        r"shape \(5, 6, 7\), expected one 2D",
+    ),
+    "no DICOM": (
+        lambda r: _swap(r, "dcm", lambda p: p.write_bytes(b"abc")),
+        r"p1_0.dcm cannot be read",
+    ),
+}
 
 
 def _swap(root: Path, suffix: str, write: Callable[[Path], Any]) -> None:
@@ -169,7 +202,9 @@ def _save(mode: str, path: Path, alpha: int = 255) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK"])
-def test_images_and_masks_may_have_an_empty_alpha_channel_or_print_colours(mode: str, tmp_path: Path) -> None:
+def test_images_and_masks_may_have_an_empty_alpha_channel_or_print_colours(
+    mode: str, tmp_path: Path
+) -> None:
     plain = prepared(f"{folder(tmp_path / 'plain')}:pattern={{patient}}_*")
     root = folder(tmp_path / "own")
     _save(mode, root / "images" / "p1_0.png")
@@ -183,12 +218,23 @@ def test_images_and_masks_may_have_an_empty_alpha_channel_or_print_colours(mode:
 
 
 EXTRA: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "two of one name": (lambda r: Image.fromarray(picture(0)[0]).save(r / "images" / "P1_0.tif"),
-                        r"p1_0.png: P1_0.tif has this name too"),
-    "mask alone": (lambda r: Image.new("L", (9, 9)).save(r / "masks" / "p9_0.png"), r"no image of this name in"),
-    "no reader": (lambda r: (r / "images" / "p1_0.webp").write_bytes(b"x"), r"p1_0.webp: no reader is known"),
-    "link": (lambda r: (r / "masks" / "p9_0.png").symlink_to(r.parent / "out.png"), r"p9_0.png leads out of"),
-}  # fmt: skip
+    "two of one name": (
+        lambda r: Image.fromarray(picture(0)[0]).save(r / "images" / "P1_0.tif"),
+        r"p1_0.png: P1_0.tif has this name too",
+    ),
+    "mask alone": (
+        lambda r: Image.new("L", (9, 9)).save(r / "masks" / "p9_0.png"),
+        r"no image of this name in",
+    ),
+    "no reader": (
+        lambda r: (r / "images" / "p1_0.webp").write_bytes(b"x"),
+        r"p1_0.webp: no reader is known",
+    ),
+    "link": (
+        lambda r: (r / "masks" / "p9_0.png").symlink_to(r.parent / "out.png"),
+        r"p9_0.png leads out of",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", EXTRA)
@@ -213,10 +259,14 @@ def test_a_link_that_leads_out_is_left_out(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [("p0_0.png,a\np0_0.png,b\n", "line 3: p0_0.png is of a already, and of b here"),
-     ("p0_0.png,\n", "line 2: expected a file and its patient")],
-)  # fmt: skip
-def test_a_table_of_patients_that_contradicts_itself_is_refused(rows: str, message: str, tmp_path: Path) -> None:
+    [
+        ("p0_0.png,a\np0_0.png,b\n", "line 3: p0_0.png is of a already, and of b here"),
+        ("p0_0.png,\n", "line 2: expected a file and its patient"),
+    ],
+)
+def test_a_table_of_patients_that_contradicts_itself_is_refused(
+    rows: str, message: str, tmp_path: Path
+) -> None:
     root = folder(tmp_path / "own")
     (root / "patients.csv").write_text("file,patient\n" + rows)
     with pytest.raises(UsageError, match=message):
@@ -233,7 +283,9 @@ def test_a_table_may_name_an_image_that_is_not_there(tmp_path: Path) -> None:
     assert "patients.csv names ghost.png, which is not in images/" in line
     assert (
         "patients.csv"
-        in json.loads((cache.prepare(registry.dataset(str(root)), root) / "manifest.json").read_text())["files"]
+        in json.loads(
+            (cache.prepare(registry.dataset(str(root)), root) / "manifest.json").read_text()
+        )["files"]
     )
 
 
@@ -250,7 +302,9 @@ def test_a_path_is_a_dataset_of_a_run_and_its_name_is_the_folders(tmp_path: Path
     spec = f"{root}:pattern={{patient}}_*"
     (found,) = plan.find(registry.expand(registry.DATASETS, spec), None, load_profile("smoke"))
     assert (found.adapter.name, found.root) == ("my-data-2", root)
-    with pytest.raises(UsageError, match=r"is not there; expected a folder with images/ and masks/"):
+    with pytest.raises(
+        UsageError, match=r"is not there; expected a folder with images/ and masks/"
+    ):
         plan.find([str(tmp_path / "none")], None, load_profile("smoke"))
 
 
@@ -261,4 +315,7 @@ def test_ct_pri_may_lie_in_either_layout(tmp_path: Path, slices: Callable[..., P
     (slices() / "mr").rename(tmp_path / "ct-pri")
     for path in (tmp_path / "ct-pri" / "labels").iterdir():
         Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8)).save(path)
-    assert len(cache.load(cache.prepare(registry.dataset("ct-pri"), tmp_path / "ct-pri")).patients) == 6
+    assert (
+        len(cache.load(cache.prepare(registry.dataset("ct-pri"), tmp_path / "ct-pri")).patients)
+        == 6
+    )

@@ -14,7 +14,9 @@ sizes = st.tuples(st.integers(20, 900), st.integers(20, 900))
 
 @settings(max_examples=100, deadline=None)
 @given(sizes, sizes)
-def test_case_fits_the_grid_and_keeps_its_aspect(native: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_case_fits_the_grid_and_keeps_its_aspect(
+    native: tuple[int, int], grid: tuple[int, int]
+) -> None:
     inner = Geometry(native, grid).inner
     assert inner[0] <= grid[0]
     assert inner[1] <= grid[1]
@@ -26,7 +28,9 @@ def test_case_fits_the_grid_and_keeps_its_aspect(native: tuple[int, int], grid: 
 
 @settings(max_examples=50, deadline=None)
 @given(sizes, sizes)
-def test_back_has_the_native_size_and_keeps_a_constant(native: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_back_has_the_native_size_and_keeps_a_constant(
+    native: tuple[int, int], grid: tuple[int, int]
+) -> None:
     out = Geometry(native, grid).back(np.full(grid, 0.25, np.float32))
     assert out.shape == native
     np.testing.assert_allclose(out, 0.25, atol=1e-6)

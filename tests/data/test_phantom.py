@@ -16,7 +16,12 @@ from bench.data.phantom.film import corners_of, film_of
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"ct-verse": (369, 166), "ct-pri": (768, 534), "mr": (880, 880), "xray": (750, 250)}
-SHARES = {"ct-verse": (0.06, 0.22), "ct-pri": (0.05, 0.16), "mr": (0.04, 0.13), "xray": (0.06, 0.18)}
+SHARES = {
+    "ct-verse": (0.06, 0.22),
+    "ct-pri": (0.05, 0.16),
+    "mr": (0.04, 0.13),
+    "xray": (0.06, 0.18),
+}
 
 
 def digest(name: str, patient: int, position: int) -> str:
@@ -26,7 +31,10 @@ def digest(name: str, patient: int, position: int) -> str:
 
 def likeness(a: Slice, b: Slice) -> float:
     """Correlate two images after a blur that leaves anatomy and removes noise."""
-    small = [cv2.resize(s.image.astype(np.float32), (48, 96), interpolation=cv2.INTER_AREA) for s in (a, b)]
+    small = [
+        cv2.resize(s.image.astype(np.float32), (48, 96), interpolation=cv2.INTER_AREA)
+        for s in (a, b)
+    ]
     return float(np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1])
 
 
@@ -36,7 +44,9 @@ def slices() -> dict[str, list[list[Slice]]]:
 
 
 def test_pixels_depend_on_the_arguments_alone() -> None:
-    asked = [(name, patient, position) for name in NAMES for patient in (0, 7) for position in (0, 1)]
+    asked = [
+        (name, patient, position) for name in NAMES for patient in (0, 7) for position in (0, 1)
+    ]
     here = {key: digest(*key) for key in asked}
     sagittal.patient_of.cache_clear()
     assert {key: digest(*key) for key in reversed(asked)} == here
@@ -45,13 +55,19 @@ def test_pixels_depend_on_the_arguments_alone() -> None:
         "from test_phantom import digest\n"
         f"print(*[digest(*key) for key in {asked[::2]!r}])"
     )
-    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    fresh = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert fresh.stdout.split() == [here[key] for key in asked[::2]]
 
 
 def test_another_seed_position_or_patient_gives_other_pixels() -> None:
     first = render("ct-verse", 0, 1, 3)
-    for other in (render("ct-verse", 1, 1, 3), render("ct-verse", 0, 2, 3), render("ct-verse", 0, 1, 3, seed=1)):
+    for other in (
+        render("ct-verse", 1, 1, 3),
+        render("ct-verse", 0, 2, 3),
+        render("ct-verse", 0, 1, 3, seed=1),
+    ):
         assert not np.array_equal(first.image, other.image)
         assert not np.array_equal(first.mask, other.mask)
 
@@ -81,7 +97,9 @@ def test_spacing_belongs_to_the_patient(name: str, slices: dict[str, list[list[S
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_slices_of_a_patient_are_more_alike_than_patients(name: str, slices: dict[str, list[list[Slice]]]) -> None:
+def test_slices_of_a_patient_are_more_alike_than_patients(
+    name: str, slices: dict[str, list[list[Slice]]]
+) -> None:
     patients = slices[name]
     within = [likeness(p[0], p[1]) for p in patients] + [likeness(p[1], p[2]) for p in patients]
     between = [likeness(a[1], b[1]) for i, a in enumerate(patients) for b in patients[:i]]
@@ -91,7 +109,9 @@ def test_slices_of_a_patient_are_more_alike_than_patients(name: str, slices: dic
 
 @pytest.mark.parametrize("name", ["ct-verse", "ct-pri", "mr"])
 def test_the_middle_slice_shows_more_vertebra_than_the_sides(name: str) -> None:
-    area = np.array([[render(name, p, q, 9).mask.mean() for q in (0, 4, 8)] for p in range(4)]).mean(0)
+    area = np.array(
+        [[render(name, p, q, 9).mask.mean() for q in (0, 4, 8)] for p in range(4)]
+    ).mean(0)
     assert area[1] > area[0]
     assert area[1] > area[2]
 

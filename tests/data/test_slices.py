@@ -13,13 +13,14 @@ from PIL import Image
 
 from bench.data import cache
 from bench.spec import machine, registry
+from bench.spec.case import Dataset
 from bench.spec.errors import UsageError
 from tests.conftest import picture
 
 Make = Callable[..., Path]
 
 
-def prepared(data: Path, spec: str = "mr"):  # noqa: ANN201
+def prepared(data: Path, spec: str = "mr") -> Dataset:
     adapter = registry.dataset(spec)
     return cache.load(cache.prepare(adapter, data / adapter.name))
 
@@ -114,19 +115,46 @@ def _pages(path: Path) -> None:
 
 
 BAD_FILES = {
-    "truncated image": ("images/1_0.png", _truncate, r"images/1_0.png cannot be decoded .* copy it again"),
+    "truncated image": (
+        "images/1_0.png",
+        _truncate,
+        r"images/1_0.png cannot be decoded .* copy it again",
+    ),
     "truncated mask": ("labels/1_0.png", _truncate, r"labels/1_0.png cannot be decoded"),
-    "text for an image": ("images/1_0.png", lambda p: p.write_text("hello"), r"images/1_0.png cannot be decoded"),
-    "other size": ("labels/1_1.png", _save(np.zeros((61, 44), np.uint8)), r"1_1.png is \(61, 44\), .*is \(60, 44\)"),
-    "unknown label": ("labels/2_0.png", _save(np.full((60, 44), 99, np.uint8)),
-                      r"2_0.png: label 99 is not known to the mapping 'spider-t2'.*labels=NAME"),
-    "one value": ("images/2_1.png", _save(np.full((60, 44), 7, np.uint8)), r"2_1.png: every pixel is 7"),
+    "text for an image": (
+        "images/1_0.png",
+        lambda p: p.write_text("hello"),
+        r"images/1_0.png cannot be decoded",
+    ),
+    "other size": (
+        "labels/1_1.png",
+        _save(np.zeros((61, 44), np.uint8)),
+        r"1_1.png is \(61, 44\), .*is \(60, 44\)",
+    ),
+    "unknown label": (
+        "labels/2_0.png",
+        _save(np.full((60, 44), 99, np.uint8)),
+        r"2_0.png: label 99 is not known to the mapping 'spider-t2'.*labels=NAME",
+    ),
+    "one value": (
+        "images/2_1.png",
+        _save(np.full((60, 44), 7, np.uint8)),
+        r"2_1.png: every pixel is 7",
+    ),
     "NaN": ("images/3_0.png", _nan, r"3_0.png: holds NaN"),
-    "colour": ("images/3_1.png", _save(np.zeros((60, 44, 3), np.uint8)), r"3_1.png: shape \(60, 44, 3\), expected one"),
+    "colour": (
+        "images/3_1.png",
+        _save(np.zeros((60, 44, 3), np.uint8)),
+        r"3_1.png: shape \(60, 44, 3\), expected one",
+    ),
     "palette": ("images/3_1.png", _palette, r"3_1.png has a palette"),
     "pages": ("images/3_1.png", _pages, r"3_1.png holds 2 pages, expected one image"),
-    "missing": ("images/4_0.png", lambda p: p.unlink(), r"images/4_0.png is not there, but .*index.csv names it"),
-}  # fmt: skip
+    "missing": (
+        "images/4_0.png",
+        lambda p: p.unlink(),
+        r"images/4_0.png is not there, but .*index.csv names it",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", BAD_FILES)
@@ -145,7 +173,9 @@ def test_bad_files_are_left_out_and_told(slices: Make, what: str) -> None:
 def test_a_dataset_without_a_case_is_refused_with_the_first_reason(slices: Make) -> None:
     data = slices(patients=2, each=1)
     _truncate(data / "mr" / "images" / "2_0.png")
-    assert len(prepared(data).cases) == 1  # one patient may be looked at, if not trained and tested on
+    assert (
+        len(prepared(data).cases) == 1
+    )  # one patient may be looked at, if not trained and tested on
     _truncate(data / "mr" / "images" / "1_0.png")
     with pytest.raises(UsageError, match=r"1_0.png cannot be decoded .* \(2 in all\)"):
         prepared(data)
@@ -160,9 +190,15 @@ BAD_INDEX = {
         "file,volume,row_mm,column_mm\n1_0.png,1,wide,1\n",
         r"1_0.png has spacing wide, 1; expected mm",
     ),
-    "control character": ('file,volume\n1_0.png,"a\nb"\n', r"volume 'a\\nb' holds control characters"),
+    "control character": (
+        'file,volume\n1_0.png,"a\nb"\n',
+        r"volume 'a\\nb' holds control characters",
+    ),
     "nothing": ("", r"index.csv cannot be read as CSV"),
-    "twice": ("file,volume\n1_0.png,1\n2_0.png,2\n3_0.png,3\n1_0.png,1\n", r"index.csv names 1_0.png twice"),
+    "twice": (
+        "file,volume\n1_0.png,1\n2_0.png,2\n3_0.png,3\n1_0.png,1\n",
+        r"index.csv names 1_0.png twice",
+    ),
 }
 
 
@@ -177,7 +213,10 @@ def test_bad_index_is_refused(slices: Make, what: str) -> None:
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mr").mkdir()
-    with pytest.raises(UsageError, match=r"holds no volume with a mask; expected MRSpineSeg .* or slices in index.csv"):
+    with pytest.raises(
+        UsageError,
+        match=r"holds no volume with a mask; expected MRSpineSeg .* or slices in index.csv",
+    ):
         prepared(tmp_path)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from bench.data.splits import Scheme, make_splits, read_splits, words, write_spl
 from bench.spec.case import SIDES
 from bench.spec.errors import UsageError
 
-patients = st.lists(st.text("abcxyz0123456789-_ ,", min_size=1, max_size=8), min_size=5, max_size=60, unique=True)
+patients = st.lists(
+    st.text("abcxyz0123456789-_ ,", min_size=1, max_size=8), min_size=5, max_size=60, unique=True
+)
 
 
 @given(patients, st.integers(1, 5))
@@ -23,12 +26,17 @@ def test_every_patient_is_on_one_side_and_every_side_has_one(names: list[str], f
 
 @given(patients, st.integers(2, 5))
 def test_a_cross_validation_tests_each_patient_once(names: list[str], folds: int) -> None:
-    tested = [name for split in make_splits(names, folds) for name, side in split.sides.items() if side == "test"]
+    tested = [
+        name
+        for split in make_splits(names, folds)
+        for name, side in split.sides.items()
+        if side == "test"
+    ]
     assert sorted(tested) == sorted(names)
 
 
 @given(patients, st.randoms())
-def test_the_order_of_patients_does_not_matter(names: list[str], random) -> None:  # noqa: ANN001
+def test_the_order_of_patients_does_not_matter(names: list[str], random: Random) -> None:
     mixed = list(names)
     random.shuffle(mixed)
     assert make_splits(mixed) == make_splits(names)
@@ -40,7 +48,9 @@ def test_the_holdout_is_70_10_20() -> None:
 
 
 @given(patients, st.integers(1, 3))
-def test_a_written_split_reads_back(tmp_path_factory: pytest.TempPathFactory, names: list[str], folds: int) -> None:
+def test_a_written_split_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], folds: int
+) -> None:
     path = tmp_path_factory.mktemp("split") / "split.csv"
     splits = make_splits(names, folds)
     path.write_text(write_splits(splits))
@@ -63,8 +73,14 @@ def test_too_few_patients_are_refused() -> None:
         ("fold,patient,side\n0,a,training\n", "side 'training'"),
         ("fold,patient,side\n0,a\n", "expected fold,patient,side"),
         ("patient,side\n", "is no split file"),
-        ("fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n0,c,test\n", "has no patient d; remove the line"),
-        ("fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n", "fold 0 lacks patient c; give it a side, unused"),
+        (
+            "fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n0,c,test\n",
+            "has no patient d; remove the line",
+        ),
+        (
+            "fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n",
+            "fold 0 lacks patient c; give it a side, unused",
+        ),
         ("fold,patient,side\n0,a,train\n0,b,train\n0,c,test\n", "fold 0 has no validation patient"),
     ],
 )
@@ -88,8 +104,12 @@ def test_ones_own_split_is_used_as_it_is(tmp_path: Path) -> None:
     scheme = own(tmp_path, FIVE)
     assert scheme.count == 1
     assert scheme.split(list("abcde"))[0].sides == {
-        "a": "train", "b": "validation", "c": "test", "d": "unused", "e": "train",
-    }  # fmt: skip
+        "a": "train",
+        "b": "validation",
+        "c": "test",
+        "d": "unused",
+        "e": "train",
+    }
 
 
 def test_the_name_of_ones_own_split_follows_what_it_says(tmp_path: Path) -> None:
@@ -101,7 +121,9 @@ def test_the_name_of_ones_own_split_follows_what_it_says(tmp_path: Path) -> None
 
 
 @given(patients, st.integers(1, 5), st.floats(0.01, 1), st.floats(0.01, 1))
-def test_a_smaller_share_of_patients_is_part_of_a_larger(names: list[str], folds: int, a: float, b: float) -> None:
+def test_a_smaller_share_of_patients_is_part_of_a_larger(
+    names: list[str], folds: int, a: float, b: float
+) -> None:
     def sides(fraction: float, side: str) -> list[set[str]]:
         splits = Scheme(folds, fraction=fraction).split(names)
         return [{name for name, each in split.sides.items() if each == side} for split in splits]
@@ -116,9 +138,12 @@ def test_a_smaller_share_of_patients_is_part_of_a_larger(names: list[str], folds
 
 @pytest.mark.parametrize(
     ("wish", "message"),
-    [({"fraction": 0}, "--fraction 0 is no share"), ({"fraction": 1.5}, "--fraction 1.5"),
-     ({"folds": 2, "file": Path("x.csv")}, "the file says how many folds; give one")],
-)  # fmt: skip
+    [
+        ({"fraction": 0}, "--fraction 0 is no share"),
+        ({"fraction": 1.5}, "--fraction 1.5"),
+        ({"folds": 2, "file": Path("x.csv")}, "the file says how many folds; give one"),
+    ],
+)
 def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Scheme(**wish)
@@ -126,11 +151,22 @@ def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize(
     ("way", "said"),
-    [((1, "", False), "one 70/10/20 split by patient"), ((5, "", True), "5 folds by patient"),
-     ((1, "", True), "the publisher's test side, the others 7 to 1 by patient"),
-     ((1, "fraction0.25", False), "one 70/10/20 split by patient, 25 % of the training patients used"),
-     ((3, "own-1f2e3d4c-fraction0.5", False),
-      "a split of the user's own (1f2e3d4c) by patient, 3 folds, 50 % of the training patients used")],
-)  # fmt: skip
+    [
+        ((1, "", False), "one 70/10/20 split by patient"),
+        ((5, "", True), "5 folds by patient"),
+        ((1, "", True), "the publisher's test side, the others 7 to 1 by patient"),
+        (
+            (1, "fraction0.25", False),
+            "one 70/10/20 split by patient, 25 % of the training patients used",
+        ),
+        (
+            (3, "own-1f2e3d4c-fraction0.5", False),
+            (
+                "a split of the user's own (1f2e3d4c) by patient, 3 folds, 50 % of the training"
+                " patients used"
+            ),
+        ),
+    ],
+)
 def test_how_patients_were_split_is_said_in_words(way: tuple[int, str, bool], said: str) -> None:
     assert words(*way) == said

@@ -20,14 +20,19 @@ def dataset(digest: str = "d") -> Dataset:
     pairs = [picture(i) for i in range(CASES)]
     height, width = pairs[0][0].shape
     return Dataset(
-        "mr", "real", digest, tuple(Case(f"c{i}", f"p{i}", height, width, None) for i in range(CASES)),
+        "mr",
+        "real",
+        digest,
+        tuple(Case(f"c{i}", f"p{i}", height, width, None) for i in range(CASES)),
         np.concatenate([image.ravel().astype(np.uint16) * 257 for image, _ in pairs]),
         np.concatenate([(labels > 0).ravel().astype(np.uint8) for _, labels in pairs]),
         tuple(i * height * width for i in range(CASES)),
-    )  # fmt: skip
+    )
 
 
-def stream(seed: int = 35, batch: int = 2, digest: str = "d", grid: tuple[int, int] | None = None) -> Stream:
+def stream(
+    seed: int = 35, batch: int = 2, digest: str = "d", grid: tuple[int, int] | None = None
+) -> Stream:
     return Stream(dataset(digest), range(CASES), grid, seed, batch)
 
 
@@ -64,7 +69,7 @@ def test_another_process_gives_the_same(reference: str) -> None:
     code = (
         "from tests.data.test_stream import *\n"
         "print(fingerprint([stream().at(step) for step in range(STEPS)]))"
-    )  # fmt: skip
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == reference
 

@@ -37,7 +37,9 @@ def spine(seed: int, values: tuple[int, ...] = (22, 21, 20)) -> tuple[np.ndarray
 
 def nifti(path: Path, voxels: np.ndarray, axes: str = "LIP", shift: float = 0.0) -> None:
     """Write a volume that lies on disk with the axes that `axes` names; its header says so."""
-    affine = np.diag([-SPACING[0], -SPACING[1], -SPACING[2], 1.0])[[0, 2, 1, 3]]  # columns: slices, rows, columns
+    affine = np.diag([-SPACING[0], -SPACING[1], -SPACING[2], 1.0])[
+        [0, 2, 1, 3]
+    ]  # columns: slices, rows, columns
     affine[:3, 3] = (40 + shift, 30, 20)
     turn = ornt_transform(axcodes2ornt("LIP"), axcodes2ornt(tuple(axes)))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,9 @@ def nifti(path: Path, voxels: np.ndarray, axes: str = "LIP", shift: float = 0.0)
 
 
 def mha(path: Path, voxels: np.ndarray) -> None:
-    image = SimpleITK.GetImageFromArray(voxels)  # fastest axis last: columns to the back, rows to the feet
+    image = SimpleITK.GetImageFromArray(
+        voxels
+    )  # fastest axis last: columns to the back, rows to the feet
     image.SetSpacing(SPACING[::-1])
     image.SetDirection([0, 0, 1, 1, 0, 0, 0, -1, 0])  # of columns, rows and slices, in LPS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +68,11 @@ def verse(root: Path) -> None:
         extra = {4: "", 500: "_dir-ax", 400: "_split-verse090"}[number]
         subject = f"sub-verse{number:03d}"
         nifti(root / "rawdata" / subject / f"{subject}{extra}_ct.nii.gz", image, axes)
-        nifti(root / "derivatives" / subject / f"{subject}{extra}_seg-vert_msk.nii.gz", labels.astype(np.float64), axes)
+        nifti(
+            root / "derivatives" / subject / f"{subject}{extra}_seg-vert_msk.nii.gz",
+            labels.astype(np.float64),
+            axes,
+        )
 
 
 def flat(root: Path) -> None:
@@ -76,21 +84,33 @@ def flat(root: Path) -> None:
 
 
 def ctspine1k(root: Path) -> None:
-    names = {"COVID-19": "volume-covid19-A-0003_ct", "liver": "liver_0", "colon": "1.3.6.1.4.1.9328.50.4.0001"}
+    names = {
+        "COVID-19": "volume-covid19-A-0003_ct",
+        "liver": "liver_0",
+        "colon": "1.3.6.1.4.1.9328.50.4.0001",
+    }
     for number, (source, name) in enumerate(names.items()):
         image, labels = spine(number)
         nifti(root / "data" / source / f"{name}.nii.gz", image)
-        nifti(root / "label" / {"colon": "conlon"}.get(source, source) / f"{name}_seg.nii.gz", labels)
+        nifti(
+            root / "label" / {"colon": "conlon"}.get(source, source) / f"{name}_seg.nii.gz", labels
+        )
     image, labels = spine(9)  # a volume of VerSe, with a label of CTSpine1K beside VerSe's own
     nifti(root / "rawdata" / "sub-verse074" / "sub-verse074_ct.nii.gz", image)
-    nifti(root / "derivatives" / "sub-verse074" / "sub-verse074_seg-vert_msk.nii.gz", np.zeros(SHAPE, np.int16))
+    nifti(
+        root / "derivatives" / "sub-verse074" / "sub-verse074_seg-vert_msk.nii.gz",
+        np.zeros(SHAPE, np.int16),
+    )
     nifti(root / "label" / "completed_annotation_verse" / "verse074_seg.nii.gz", labels)
 
 
 CT = {
     "verse": (verse, ["verse004", "verse400", "verse500"]),
     "flat": (flat, ["verse000", "verse001", "verse002"]),
-    "ctspine1k": (ctspine1k, ["1.3.6.1.4.1.9328.50.4.0001", "liver_0", "verse074", "volume-covid19-A-0003"]),
+    "ctspine1k": (
+        ctspine1k,
+        ["1.3.6.1.4.1.9328.50.4.0001", "liver_0", "verse074", "volume-covid19-A-0003"],
+    ),
 }
 
 
@@ -136,12 +156,17 @@ def mrspineseg(images: str, masks: str) -> Callable[[Path], None]:
 MR = {
     "spider": (spider, ["1", "2", "30"]),
     "mrspineseg": (mrspineseg("MR", "Mask"), ["train-case1", "train-case12", "train-case8"]),
-    "mrspineseg, other folders": (mrspineseg("source", "label"), ["train-case1", "train-case12", "train-case8"]),
+    "mrspineseg, other folders": (
+        mrspineseg("source", "label"),
+        ["train-case1", "train-case12", "train-case8"],
+    ),
 }
 
 
 @pytest.mark.parametrize("layout", MR)
-def test_mr_layouts_are_read_and_discs_canal_and_sacrum_are_no_vertebra(layout: str, tmp_path: Path) -> None:
+def test_mr_layouts_are_read_and_discs_canal_and_sacrum_are_no_vertebra(
+    layout: str, tmp_path: Path
+) -> None:
     make, patients = MR[layout]
     make(tmp_path / "mr")
     dataset = prepared(tmp_path, "mr")
@@ -182,13 +207,22 @@ def _nan(root: Path) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "other shape": (_other_shape, r"msk.nii.gz is \(6, 39, 30\), .*expected one grid: export the mask again"),
+    "other shape": (
+        _other_shape,
+        r"msk.nii.gz is \(6, 39, 30\), .*expected one grid: export the mask again",
+    ),
     "other place": (_other_place, r"msk.nii.gz lies 2 mm from .*ct.nii.gz by its header"),
     "truncated": (_truncated, r"ct.nii.gz cannot be read .*expected a whole volume: copy it again"),
-    "unknown label": (lambda r: nifti(_mask(r), spine(4)[1] + 70), r"label 70 is none of ct-verse's"),
+    "unknown label": (
+        lambda r: nifti(_mask(r), spine(4)[1] + 70),
+        r"label 70 is none of ct-verse's",
+    ),
     "floats": (lambda r: nifti(_mask(r), spine(4)[1] * 0.5), r"labels are not whole numbers"),
     "NaN": (_nan, r"holds NaN or infinite voxels"),
-    "no vertebra": (lambda r: nifti(_mask(r), spine(4)[1] * 0), r"no sagittal slice shows 3 vertebrae"),
+    "no vertebra": (
+        lambda r: nifti(_mask(r), spine(4)[1] * 0),
+        r"no sagittal slice shows 3 vertebrae",
+    ),
     "no mask": (lambda r: _mask(r).unlink(), r"ct.nii.gz: there is no mask for this volume"),
     "no volume": (lambda r: _volume(r).unlink(), r"msk.nii.gz: there is no volume for this mask"),
 }
@@ -224,7 +258,9 @@ def test_a_linked_folder_that_leads_out_is_named(tmp_path: Path) -> None:
     verse(tmp_path / "ct-verse")
     (tmp_path / "ct-verse" / "rawdata").rename(tmp_path / "elsewhere")
     (tmp_path / "ct-verse" / "rawdata").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match=r"rawdata leads out of .*copy it there or remove the link"):
+    with pytest.raises(
+        UsageError, match=r"rawdata leads out of .*copy it there or remove the link"
+    ):
         prepared(tmp_path, "ct-verse")
 
 
@@ -243,7 +279,10 @@ def test_volumes_of_one_name_are_paired_by_their_folders(tmp_path: Path) -> None
             path.mkdir(parents=True)
         nifti(root / "data" / folder / "case_1.nii.gz", image)
         nifti(root / "label" / labels / "case_1_seg.nii.gz", mask)
-    pairs = {item.files[0].parent.name: item.files[1].parent.name for item in registry.dataset("ct-verse").items(root)}
+    pairs = {
+        item.files[0].parent.name: item.files[1].parent.name
+        for item in registry.dataset("ct-verse").items(root)
+    }
     assert pairs == {"colon": "conlon", "liver": "Liver"}
     (root / "label" / "Liver").rename(root / "label" / "other")
     why = [item.left_out for item in registry.dataset("ct-verse").items(root) if item.left_out]
@@ -267,15 +306,21 @@ def test_a_label_of_verse_by_number_finds_the_part_of_a_split_volume(tmp_path: P
 def test_which_slices_and_what_window_are_options(tmp_path: Path) -> None:
     verse(tmp_path / "ct-verse")
     assert len(prepared(tmp_path, "ct-verse:vertebrae=1:share=0").cases) == 12
-    with pytest.raises(UsageError, match=r"no sagittal slice shows 4 vertebrae on 1 %.*lower ct-verse:vertebrae"):
+    with pytest.raises(
+        UsageError, match=r"no sagittal slice shows 4 vertebrae on 1 %.*lower ct-verse:vertebrae"
+    ):
         prepared(tmp_path, "ct-verse:vertebrae=4")
-    wide, narrow = (prepared(tmp_path, f"ct-verse{how}").image(0) for how in ("", ":low=0:high=100"))
+    wide, narrow = (
+        prepared(tmp_path, f"ct-verse{how}").image(0) for how in ("", ":low=0:high=100")
+    )
     assert (narrow == 65535).mean() > (wide == 65535).mean()
     with pytest.raises(UsageError, match=r"low=9 is not below high=9"):
         registry.dataset("ct-verse:low=9:high=9")
 
 
-@pytest.mark.skipif(not VERSE14.is_dir(), reason="the real CT is not beside this checkout (../shared/data/verse014)")
+@pytest.mark.skipif(
+    not VERSE14.is_dir(), reason="the real CT is not beside this checkout (../shared/data/verse014)"
+)
 def test_a_real_ct_of_verse() -> None:
     adapter = registry.dataset("ct-verse")
     (item,) = adapter.items(VERSE14)

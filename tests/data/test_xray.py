@@ -24,10 +24,14 @@ from bench.spec.config import load_profile
 from bench.store.store import Store
 
 NAMES = {
-    "training": ["sunhl-1th-02-Jan-2017-162 A AP.jpg", "sunhl-1th-02-Jan-2017-163 a ap.jpg",
-                 "sunhl-1th-03-Jan-2017-164 A AP (2).jpg", "sunhl-1th-03-Jan-2017-165 B AP.jpg"],
+    "training": [
+        "sunhl-1th-02-Jan-2017-162 A AP.jpg",
+        "sunhl-1th-02-Jan-2017-163 a ap.jpg",
+        "sunhl-1th-03-Jan-2017-164 A AP (2).jpg",
+        "sunhl-1th-03-Jan-2017-165 B AP.jpg",
+    ],
     "test": ["sunhl-1th-04-Jan-2017-291 M AP.jpg", "sunhl-1th-04-Jan-2017-165 C AP.jpg"],
-}  # fmt: skip
+}
 SIZE = (340, 120)
 
 
@@ -43,7 +47,10 @@ def aasce(root: Path, mats: bool = True) -> None:
     points[3] = points[3][[1, 0, 2, 3]]  # left and right exchanged, as in some vertebrae
     points[9] = points[9][[2, 1, 0, 3]]
     for side, names in NAMES.items():
-        data, labels = root / "boostnet_labeldata" / "data" / side, root / "boostnet_labeldata" / "labels" / side
+        data, labels = (
+            root / "boostnet_labeldata" / "data" / side,
+            root / "boostnet_labeldata" / "labels" / side,
+        )
         data.mkdir(parents=True)
         labels.mkdir(parents=True)
         for name in names:
@@ -51,9 +58,13 @@ def aasce(root: Path, mats: bool = True) -> None:
             film[quadrilaterals(corners().reshape(-1, 2), SIZE) > 0] += 120
             Image.fromarray(film).save(data / name, quality=95)
             if mats:
-                scipy.io.savemat(labels / f"{name}.mat", {"p2": points.reshape(-1, 2).astype(np.uint16)})
+                scipy.io.savemat(
+                    labels / f"{name}.mat", {"p2": points.reshape(-1, 2).astype(np.uint16)}
+                )
         relative = points.reshape(-1, 2) / (SIZE[1], SIZE[0])
-        pd.DataFrame([relative.T.ravel()] * len(names)).to_csv(labels / "landmarks.csv", header=False, index=False)
+        pd.DataFrame([relative.T.ravel()] * len(names)).to_csv(
+            labels / "landmarks.csv", header=False, index=False
+        )
         (labels / "filenames.csv").write_text("\n".join(names) + "\n")
         (labels / "angles.csv").write_text("1,2,3\n" * len(names))
 
@@ -72,11 +83,15 @@ def test_films_and_filled_quadrilaterals_are_read(mats: bool, tmp_path: Path) ->
     assert dataset.patients == ["n291", "n165", "n162", "n163", "n164"]
     for index in range(6):
         mask = dataset.mask(index)
-        assert mask.sum() == 17 * 41 * 12  # whole quadrilaterals, whatever the order of their corners
+        assert (
+            mask.sum() == 17 * 41 * 12
+        )  # whole quadrilaterals, whatever the order of their corners
         assert dataset.image(index)[mask > 0].mean() > 2 * dataset.image(index)[mask == 0].mean()
 
 
-def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(tmp_path: Path) -> None:
+def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(
+    tmp_path: Path,
+) -> None:
     aasce(tmp_path / "xray")
     profile = load_profile("smoke")
     ref = plan.prepare(plan.find(["xray"], tmp_path, profile)[0], 1, lambda *_: None)
@@ -84,7 +99,10 @@ def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(tm
     plan.cells(profile, [ref], ["unet"], store, Scheme(), 1)
     (split,) = (store.root / "smoke").glob("*/split.csv")
     sides = pd.read_csv(split).set_index("patient").side
-    assert set(sides[sides == "test"].index) == {"n291", "n165"}  # 165 has a film in training/ too: all are tested
+    assert set(sides[sides == "test"].index) == {
+        "n291",
+        "n165",
+    }  # 165 has a film in training/ too: all are tested
     plan.cells(profile, [ref], ["unet"], store, Scheme(5), 1)
     folds = pd.read_csv(split.with_name("split-5fold.csv"))
     assert (folds[folds.side == "test"].groupby("patient").size() == 1).all()
@@ -123,20 +141,37 @@ def _film(root: Path) -> Path:
 
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no p2": (lambda r: scipy.io.savemat(_first(r), {"q": [1]}), r"162 A AP.jpg.mat has no p2"),
-    "67 points": (lambda r: scipy.io.savemat(_first(r), {"p2": np.ones((67, 2))}),
-                  r"corners \(67, 2\), expected \(68, 2\)"),
+    "67 points": (
+        lambda r: scipy.io.savemat(_first(r), {"p2": np.ones((67, 2))}),
+        r"corners \(67, 2\), expected \(68, 2\)",
+    ),
     "no mat": (lambda r: _first(r).write_bytes(b"abc"), r"162 A AP.jpg.mat cannot be read"),
-    "corners of nothing": (lambda r: scipy.io.savemat(_first(r), {"p2": np.zeros((68, 2))}),
-                           r"vertebra 1 enclose nothing of a film of 120 x 340"),
-    "an image unnamed": (lambda r: _film(r).with_name("x-1 A AP.jpg").write_bytes(_film(r).read_bytes()),
-                         r"x-1 A AP.jpg: .*filenames.csv does not name it"),
-    "another of its name": (lambda r: _film(r).with_name(_film(r).name.lower()).write_bytes(b"other"),
-                            r"162 a ap.jpg: .*filenames.csv does not name it"),
-    "no image": (lambda r: _names(r, lambda n: [*n, "ghost-1 A AP.jpg"]), r"names ghost-1 A AP.jpg, which is not in"),
-    "twice": (lambda r: _names(r, lambda n: [*n, n[0].upper()]), r"is named twice, whatever its case"),
-    "a way out": (lambda r: _names(r, lambda n: [*n, "../x-1 A AP.jpg"]), r"leads out of the folder"),
+    "corners of nothing": (
+        lambda r: scipy.io.savemat(_first(r), {"p2": np.zeros((68, 2))}),
+        r"vertebra 1 enclose nothing of a film of 120 x 340",
+    ),
+    "an image unnamed": (
+        lambda r: _film(r).with_name("x-1 A AP.jpg").write_bytes(_film(r).read_bytes()),
+        r"x-1 A AP.jpg: .*filenames.csv does not name it",
+    ),
+    "another of its name": (
+        lambda r: _film(r).with_name(_film(r).name.lower()).write_bytes(b"other"),
+        r"162 a ap.jpg: .*filenames.csv does not name it",
+    ),
+    "no image": (
+        lambda r: _names(r, lambda n: [*n, "ghost-1 A AP.jpg"]),
+        r"names ghost-1 A AP.jpg, which is not in",
+    ),
+    "twice": (
+        lambda r: _names(r, lambda n: [*n, n[0].upper()]),
+        r"is named twice, whatever its case",
+    ),
+    "a way out": (
+        lambda r: _names(r, lambda n: [*n, "../x-1 A AP.jpg"]),
+        r"leads out of the folder",
+    ),
     "a link": (_link, r"162 A AP.jpg leads out of"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -156,12 +191,19 @@ def test_a_film_of_monstrous_size_is_refused_by_a_limit_that_is_an_option(tmp_pa
     film = tmp_path / "xray" / "boostnet_labeldata" / "data" / "training" / NAMES["training"][1]
     Image.new("L", (20_000, 20_000)).save(film)
     (line,) = prepared(tmp_path).left_out
-    assert "has more than 8192 x 8192 pixels: reduce it, or raise the limit by the option largest" in line
+    assert (
+        "has more than 8192 x 8192 pixels: reduce it, or raise the limit by the option largest"
+        in line
+    )
     Image.new("L", (9000, 100)).save(film)
     (line,) = prepared(tmp_path).left_out
-    assert "has 9000 x 100 pixels, expected 8192 a side at most: reduce it, or raise the limit" in line
+    assert (
+        "has 9000 x 100 pixels, expected 8192 a side at most: reduce it, or raise the limit" in line
+    )
     (line,) = prepared(tmp_path, "xray:largest=9000").left_out
-    assert "enclose nothing of a film of 9000 x 100 pixels" in line  # read, for the limit is an option
+    assert (
+        "enclose nothing of a film of 9000 x 100 pixels" in line
+    )  # read, for the limit is an option
 
 
 @pytest.mark.parametrize("drop", [0, 3])
@@ -171,10 +213,14 @@ def test_a_csv_with_a_row_missing_is_not_guessed_at(drop: int, tmp_path: Path) -
     for path in _labels(tmp_path / "xray").glob("*.mat"):
         path.unlink()
     table = pd.read_csv(_labels(tmp_path / "xray") / "landmarks.csv", header=None)
-    table.drop(index=drop).to_csv(_labels(tmp_path / "xray") / "landmarks.csv", header=False, index=False)
+    table.drop(index=drop).to_csv(
+        _labels(tmp_path / "xray") / "landmarks.csv", header=False, index=False
+    )
     dataset = prepared(tmp_path)
     assert len(dataset.left_out) == len(NAMES["training"])
-    assert all("landmarks.csv has 3 rows, filenames.csv has 4 names" in line for line in dataset.left_out)
+    assert all(
+        "landmarks.csv has 3 rows, filenames.csv has 4 names" in line for line in dataset.left_out
+    )
     assert len(dataset.cases) == len(NAMES["test"])
 
 
@@ -187,20 +233,30 @@ def test_a_csv_that_is_none_is_told(text: str, tmp_path: Path) -> None:
     assert all("landmarks.csv" in line and "\n" not in line for line in dataset.left_out)
 
 
-def test_names_may_be_in_latin_or_begin_with_a_mark_and_mats_in_another_case(tmp_path: Path) -> None:
+def test_names_may_be_in_latin_or_begin_with_a_mark_and_mats_in_another_case(
+    tmp_path: Path,
+) -> None:
     aasce(tmp_path / "xray")
     side = _labels(tmp_path / "xray")
     names = (side / "filenames.csv").read_text()
     _first(tmp_path / "xray").rename(side / f"{NAMES['training'][0].lower()}.mat")
     (side / "filenames.csv").write_bytes(b"\xef\xbb\xbf" + names.encode())
     assert len(prepared(tmp_path).cases) == 6
-    (side / "filenames.csv").write_bytes(names.encode() + "M\u00fcller-7 A AP.jpg\n".encode("latin-1"))
+    (side / "filenames.csv").write_bytes(
+        names.encode() + "M\u00fcller-7 A AP.jpg\n".encode("latin-1")
+    )
     (line,) = prepared(tmp_path).left_out
     assert "names M\u00fcller-7 A AP.jpg, which is not in" in line
 
 
 def test_who_is_on_both_official_sides_is_told(tmp_path: Path) -> None:
     aasce(tmp_path / "xray")
-    found = {each.kind: each.text for each in check(cache.prepare(registry.dataset("xray"), tmp_path / "xray"))}
-    assert "1 patients lie on the publisher's test side and others (n165)" in found["patient on two sides"]
+    found = {
+        each.kind: each.text
+        for each in check(cache.prepare(registry.dataset("xray"), tmp_path / "xray"))
+    }
+    assert (
+        "1 patients lie on the publisher's test side and others (n165)"
+        in found["patient on two sides"]
+    )
     assert "is taken for the patient's" in found["reading"]

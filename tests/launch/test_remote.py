@@ -20,11 +20,17 @@ Make = Callable[..., Path]
 
 
 def _slurm_answers() -> bool:
-    return bool(shutil.which("sinfo")) and subprocess.run(["sinfo", "-h"], capture_output=True).stdout != b""
+    return (
+        bool(shutil.which("sinfo"))
+        and subprocess.run(["sinfo", "-h"], capture_output=True).stdout != b""
+    )
 
 
 LAUNCHERS = [
-    pytest.param("slurm", marks=[pytest.mark.slurm, pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")]),
+    pytest.param(
+        "slurm",
+        marks=[pytest.mark.slurm, pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")],
+    ),
     pytest.param("ray", marks=[]),
 ]
 
@@ -52,19 +58,29 @@ def workers(launcher: str) -> list[int]:
     """Return the processes that run a cell for a cluster: those that forked its server."""
     mine = {"slurm": "submitit", "ray": "ray::"}[launcher]
     found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    return [pid for pid in found if mine in arguments(pid) and any("forkserver" in arguments(c) for c in children(pid))]
+    return [
+        pid
+        for pid in found
+        if mine in arguments(pid) and any("forkserver" in arguments(c) for c in children(pid))
+    ]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_another_launcher_gives_the_same_bytes(bench: Bench, matrix: tuple[str, ...], launcher: str) -> None:
+def test_another_launcher_gives_the_same_bytes(
+    bench: Bench, matrix: tuple[str, ...], launcher: str
+) -> None:
     bench(*matrix, "--out", "here", "--report", "report-here")
-    done = bench.start(*matrix, "--out", "there", "--report", "report-there", "--launcher", launcher)
+    done = bench.start(
+        *matrix, "--out", "there", "--report", "report-there", "--launcher", launcher
+    )
     out, _ = done.communicate(timeout=300)
     assert done.returncode == 0, out
     assert "4 cells, 4 to run, by " in out
     assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)
     tables = ("table1-*", "figure8-*")
-    assert digests(bench.home / "report-here", *tables) == digests(bench.home / "report-there", *tables)
+    assert digests(bench.home / "report-here", *tables) == digests(
+        bench.home / "report-there", *tables
+    )
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
@@ -81,7 +97,9 @@ def test_a_worker_that_is_killed_loses_one_attempt_of_one_cell(
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_ctrl_c_takes_the_cells_back(bench: Bench, slices: Make, tmp_path: Path, launcher: str) -> None:
+def test_ctrl_c_takes_the_cells_back(
+    bench: Bench, slices: Make, tmp_path: Path, launcher: str
+) -> None:
     run = words(slices(), long_profile(tmp_path, 3000), "unet,unet:width=5")
     process = bench.start(*run, "--launcher", launcher)
     until(lambda: list(bench.home.rglob("checkpoint-*.pt")))
@@ -96,8 +114,13 @@ def test_ctrl_c_takes_the_cells_back(bench: Bench, slices: Make, tmp_path: Path,
 
 
 def _requeue() -> bool:
-    running = subprocess.run(["squeue", "-h", "-t", "R", "-o", "%i"], capture_output=True, text=True).stdout.split()
-    return bool(running) and subprocess.run(["scontrol", "requeue", running[0]], capture_output=True).returncode == 0
+    running = subprocess.run(
+        ["squeue", "-h", "-t", "R", "-o", "%i"], capture_output=True, text=True
+    ).stdout.split()
+    return (
+        bool(running)
+        and subprocess.run(["scontrol", "requeue", running[0]], capture_output=True).returncode == 0
+    )
 
 
 def _signal() -> bool:
@@ -129,7 +152,9 @@ def test_what_slurm_takes_back_is_queued_again_and_goes_on(
 @pytest.mark.slurm
 @pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")
 def test_a_partition_that_is_not_there_is_one_line(bench: Bench, slices: Make) -> None:
-    out = bench.run(slices(), "unet,fcn", "--launcher", "slurm", "--slurm", "partition=nowhere", code=2)
+    out = bench.run(
+        slices(), "unet,fcn", "--launcher", "slurm", "--slurm", "partition=nowhere", code=2
+    )
     assert "Slurm refused the cells: " in out
     assert "nvalid partition" in out
     assert "Traceback" not in out
@@ -138,14 +163,25 @@ def test_a_partition_that_is_not_there_is_one_line(bench: Bench, slices: Make) -
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--launcher", "ray", "--address", "127.0.0.1:9"), "no Ray answers at --address 127.0.0.1:9"),
+        (
+            ("--launcher", "ray", "--address", "127.0.0.1:9"),
+            "no Ray answers at --address 127.0.0.1:9",
+        ),
         (("--launcher", "ray", "--address", "nowhere"), "expected HOST:PORT"),
-        (("--launcher", "ray", "--address", "auto", "--jobs", "2"), "--jobs is for a Ray that starts here"),
-        (("--launcher", "ray", "--device", "cuda", "--gpus", "64"), "no node of this Ray has what a cell asks for"),
+        (
+            ("--launcher", "ray", "--address", "auto", "--jobs", "2"),
+            "--jobs is for a Ray that starts here",
+        ),
+        (
+            ("--launcher", "ray", "--device", "cuda", "--gpus", "64"),
+            "no node of this Ray has what a cell asks for",
+        ),
         (("--launcher", "slurm", "--slurm", "partition"), "expected KEY=VALUE"),
     ],
 )
-def test_wrong_use_is_one_line(bench: Bench, slices: Make, option: tuple[str, ...], message: str) -> None:
+def test_wrong_use_is_one_line(
+    bench: Bench, slices: Make, option: tuple[str, ...], message: str
+) -> None:
     if "ray" in option:
         pytest.importorskip("ray", reason="Ray is not installed")
     out = bench.run(slices(), "unet", *option, code=2)
@@ -153,9 +189,16 @@ def test_wrong_use_is_one_line(bench: Bench, slices: Make, option: tuple[str, ..
     assert "Traceback" not in out
 
 
-@pytest.mark.parametrize(("launcher", "package", "module"), [("ray", "Ray", "ray"), ("slurm", "submitit", "submitit")])
+@pytest.mark.parametrize(
+    ("launcher", "package", "module"), [("ray", "Ray", "ray"), ("slurm", "submitit", "submitit")]
+)
 def test_an_extra_that_is_not_installed_is_named(
-    bench: Bench, slices: Make, monkeypatch: pytest.MonkeyPatch, launcher: str, package: str, module: str
+    bench: Bench,
+    slices: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    launcher: str,
+    package: str,
+    module: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     out = bench.run(slices(), "unet", "--launcher", launcher, code=2)

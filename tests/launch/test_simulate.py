@@ -21,14 +21,20 @@ def test_any_order_ends_between_the_bound_and_grahams(seconds: list[float], slot
     made = schedule(seconds, slots)
     even = math.fsum(seconds) / slots
     assert made.bound == max(max(seconds), even)
-    assert made.bound * (1 - 1e-12) <= made.wall <= (even + max(seconds) * (1 - 1 / slots)) * (1 + 1e-12)
+    assert (
+        made.bound * (1 - 1e-12)
+        <= made.wall
+        <= (even + max(seconds) * (1 - 1 / slots)) * (1 + 1e-12)
+    )
     assert 0 <= made.idle < 1
     assert made.tail >= 0
     assert made.tail <= max(seconds) * (1 + 1e-9)  # who is still at work then began before
 
 
 @given(st.lists(st.floats(0.01, 1e5), min_size=1, max_size=6), st.integers(1, 3))
-def test_longest_first_is_within_a_third_of_the_best_of_all_ways(seconds: list[float], slots: int) -> None:
+def test_longest_first_is_within_a_third_of_the_best_of_all_ways(
+    seconds: list[float], slots: int
+) -> None:
     made = lpt(seconds, slots)
     ways: list[tuple[float, ...]] = [(0.0,) * slots]
     for each in seconds:
@@ -46,7 +52,9 @@ def test_every_cell_runs_once_and_no_slot_has_two(seconds: list[float], slots: i
     assert list(made.starts) == sorted(made.starts)
     ends = dict.fromkeys(range(slots), 0.0)
     for each, start, slot in zip(made.seconds, made.starts, made.takers, strict=True):
-        assert start == ends[slot] == min(ends.values())  # as soon as the first slot is free, and not before
+        assert (
+            start == ends[slot] == min(ends.values())
+        )  # as soon as the first slot is free, and not before
         ends[slot] = start + each
     assert made.wall == max(ends.values())
 
@@ -61,7 +69,13 @@ def test_one_slot_takes_the_sum_and_many_the_longest(seconds: list[float]) -> No
 
 def test_longest_first_keeps_the_order_of_equals_and_puts_the_unknown_first() -> None:
     known = {"a": 1.0, "b": 3.0, "c": 3.0, "d": 2.0}
-    assert longest_first("abcdx", lambda cell: known.get(cell, math.inf)) == ["x", "b", "c", "d", "a"]
+    assert longest_first("abcdx", lambda cell: known.get(cell, math.inf)) == [
+        "x",
+        "b",
+        "c",
+        "d",
+        "a",
+    ]
 
 
 def test_a_long_cell_at_the_end_is_what_the_order_avoids() -> None:

@@ -42,18 +42,45 @@ def test_unet_has_the_topology_of_2015() -> None:
     net = build("unet")
     convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
     assert [c.out_channels for c in convolutions] == [
-        64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024,  # contracting
-        512, 512, 256, 256, 128, 128, 64, 64, 1,  # expanding, and the head
-    ]  # fmt: skip
-    assert [c.in_channels for c in convolutions][10:18:2] == [1024, 512, 256, 128]  # skips are concatenated
+        64,
+        64,
+        128,
+        128,
+        256,
+        256,
+        512,
+        512,
+        1024,
+        1024,  # contracting
+        512,
+        512,
+        256,
+        256,
+        128,
+        128,
+        64,
+        64,
+        1,  # expanding, and the head
+    ]
+    assert [c.in_channels for c in convolutions][10:18:2] == [
+        1024,
+        512,
+        256,
+        128,
+    ]  # skips are concatenated
     assert {c.kernel_size for c in convolutions[:-1]} == {(3, 3)}
     up = [m for m in net.modules() if isinstance(m, nn.ConvTranspose2d)]
     assert [(u.in_channels, u.out_channels, u.stride) for u in up] == [
-        (1024, 512, (2, 2)), (512, 256, (2, 2)), (256, 128, (2, 2)), (128, 64, (2, 2))
-    ]  # fmt: skip
+        (1024, 512, (2, 2)),
+        (512, 256, (2, 2)),
+        (256, 128, (2, 2)),
+        (128, 64, (2, 2)),
+    ]
 
 
-@pytest.mark.parametrize(("name", "original"), [("fcn", fcn_resnet50), ("deeplabv3", deeplabv3_resnet50)])
+@pytest.mark.parametrize(
+    ("name", "original"), [("fcn", fcn_resnet50), ("deeplabv3", deeplabv3_resnet50)]
+)
 def test_with_torchvisions_weights_the_answer_is_torchvisions(name: str, original: type) -> None:
     theirs = original(weights=None, weights_backbone=None, num_classes=1)
     ours = build(name)
@@ -70,7 +97,9 @@ def test_with_torchvisions_weights_the_answer_is_torchvisions(name: str, origina
 def test_two_blocks_a_stage_make_a_resnet_26_and_are_declared(name: str) -> None:
     resnet26 = timm.create_model("resnet26", num_classes=0, in_chans=1)
     assert parameters(build(f"{name}:blocks=2").net.backbone) == parameters(resnet26)
-    assert any("2 blocks a stage" in note for note in registry.method(f"{name}:blocks=2").deviations(8))
+    assert any(
+        "2 blocks a stage" in note for note in registry.method(f"{name}:blocks=2").deviations(8)
+    )
     assert not any("blocks" in note for note in registry.method(name).deviations(8))
 
 
@@ -96,7 +125,9 @@ def test_small_batches_get_group_norm_after_pooling_and_say_so(name: str) -> Non
 def test_only_norms_after_global_pooling_are_mended() -> None:
     net = nn.Sequential(
         nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)),
-        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))),
+        nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+        ),
         nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.BatchNorm2d(4)),
     )
     assert mend_pooled_norms(net, SMALL) == 0
@@ -104,15 +135,30 @@ def test_only_norms_after_global_pooling_are_mended() -> None:
     assert isinstance(net[1][1][1], nn.GroupNorm)
 
 
-ARCHITECTURES = ["Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus",
-                 "UPerNet", "Segformer"]  # fmt: skip
+ARCHITECTURES = [
+    "Unet",
+    "UnetPlusPlus",
+    "MAnet",
+    "Linknet",
+    "FPN",
+    "PSPNet",
+    "PAN",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "UPerNet",
+    "Segformer",
+]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_of_smp_trains_at_batch_1_on_the_papers_smallest_images(architecture: str) -> None:
+def test_every_architecture_of_smp_trains_at_batch_1_on_the_papers_smallest_images(
+    architecture: str,
+) -> None:
     method = registry.method(f"smp:arch={architecture}:encoder=resnet18")
     net = method.build(Task("ct-verse", ((369, 166),) * 3, 1, 10)).train()
-    loss = method.loss(net, torch.rand(1, 1, 369, 166), torch.zeros(1, 1, 369, 166), torch.Generator())
+    loss = method.loss(
+        net, torch.rand(1, 1, 369, 166), torch.zeros(1, 1, 369, 166), torch.Generator()
+    )
     loss.backward()
     assert torch.isfinite(loss)
 

@@ -61,7 +61,10 @@ def rng(seed: int = 1) -> torch.Generator:
         ("verdiff:start=0", "0 is out of range; expected 1 to 1000"),
         ("verdiff:start=1001", "1001 is out of range; expected 1 to 1000"),
         ("verdiff:steps=20:start=10", "steps=20 is more than start=10; add steps=10 or fewer"),
-        ("verdiff:sampler=paper_eq6:scheduler=ddim", "takes no scheduler and no start; leave them out"),
+        (
+            "verdiff:sampler=paper_eq6:scheduler=ddim",
+            "takes no scheduler and no start; leave them out",
+        ),
         ("verdiff:sampler=paper_alg2:start=300", "takes no scheduler and no start; leave them out"),
         ("verdiff:scheduler=euler", "ddim, ddpm, dpm"),
         ("verdiff:sampler=eq6", "exact, paper_alg2, paper_eq6"),
@@ -77,7 +80,10 @@ def rng(seed: int = 1) -> torch.Generator:
         ("medsegdiff:steps=1001", "1001 is out of range; expected 1 to 1000"),
         ("medsegdiff:samples=0", "0 is out of range; expected at least 1"),
         ("medsegdiff:scheduler=euler", "ddim, ddpm, dpm"),
-        ("medsegdiff:width=30", "expected a multiple of 4 up to 128, of 32 above, such as width=28"),
+        (
+            "medsegdiff:width=30",
+            "expected a multiple of 4 up to 128, of 32 above, such as width=28",
+        ),
         ("medsegdiff:dropout=0.95", "0.95 is out of range; expected 0 to 0.9"),
         ("medsegdiff:ema=1.5", "1.5 is out of range; expected 0 to 0.99999"),
     ],
@@ -92,7 +98,9 @@ def test_an_option_out_of_range_is_refused_with_what_is_allowed(spec: str, expec
 
 
 @pytest.mark.parametrize("name", BOTH)
-@pytest.mark.parametrize("options", ["width=4", "width=160", "prior_width=1", "prior_width=6", "levels=2", "patch=8"])
+@pytest.mark.parametrize(
+    "options", ["width=4", "width=160", "prior_width=1", "prior_width=6", "levels=2", "patch=8"]
+)
 def test_an_option_at_its_bound_builds_and_answers(name: str, options: str) -> None:
     method, net = build(f"{name}:samples=1:steps=1:{options}")
     assert method.predict(net, pair()[0], rng()).shape == (1, 1, *SIZE)
@@ -130,7 +138,9 @@ def test_samples_are_an_advantage_that_is_told_and_counted(name: str) -> None:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             method.predict(net, pair()[0], rng())
         counted.append(counter.get_total_flops())
-    assert 1.5 * counted[0] < counted[1] < 3 * counted[0]  # what depends on the image alone runs once
+    assert (
+        1.5 * counted[0] < counted[1] < 3 * counted[0]
+    )  # what depends on the image alone runs once
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -169,10 +179,19 @@ def test_the_stages_lead_from_the_prior_through_the_noise_to_the_mean(
 def test_verdiffs_options_reach_its_sampling() -> None:
     method, net = build("verdiff:steps=3:start=300:samples=1")
     assert [name for name in method.stages(net, pair()[0], rng()) if name.startswith("x")] == [
-        "x at t = 300", "x at t = 200", "x at t = 100"
-    ]  # fmt: skip
-    given = {"exact": "verdiff", "paper_alg2": "verdiff:sampler=paper_alg2", "ddpm": "verdiff:scheduler=ddpm"}
-    answers = [method.predict(net, pair()[0], rng()) for method in (registry.method(s, "tiny") for s in given.values())]
+        "x at t = 300",
+        "x at t = 200",
+        "x at t = 100",
+    ]
+    given = {
+        "exact": "verdiff",
+        "paper_alg2": "verdiff:sampler=paper_alg2",
+        "ddpm": "verdiff:scheduler=ddpm",
+    }
+    answers = [
+        method.predict(net, pair()[0], rng())
+        for method in (registry.method(s, "tiny") for s in given.values())
+    ]
     assert not torch.equal(answers[0], answers[1])
     assert not torch.equal(answers[0], answers[2])
 
@@ -183,7 +202,9 @@ def test_verdiffs_options_reach_its_sampling() -> None:
 def test_the_answer_is_the_mean_of_the_samples_and_not_its_square(
     name: str, to_mask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sample(self: Diffusion, denoise: Any, f: Tensor, rngs: Sequence[torch.Generator], **how: Any) -> Tensor:
+    def sample(
+        self: Diffusion, denoise: Any, f: Tensor, rngs: Sequence[torch.Generator], **how: Any
+    ) -> Tensor:
         assert len(f) == len(rngs) == 2
         return to_mask(torch.tensor([0.2, 0.6])).view(2, 1, 1, 1).expand(f.shape)
 
@@ -234,7 +255,9 @@ def smooth(size: tuple[int, int]) -> Tensor:
 @torch.no_grad()
 @pytest.mark.parametrize("own", [(8, 6), (9, 7), (1, 1), (16, 3)])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_parser_with_weights_of_one_is_the_identity_at_any_size(own: tuple[int, int], size: tuple[int, int]) -> None:
+def test_a_parser_with_weights_of_one_is_the_identity_at_any_size(
+    own: tuple[int, int], size: tuple[int, int]
+) -> None:
     x = torch.randn(2, 2, *size, generator=rng())
     made = parser(own, torch.ones(own[0], own[1] // 2 + 1))
     torch.testing.assert_close(made(x), x, atol=1e-5, rtol=1e-5)
@@ -255,7 +278,9 @@ def test_a_parser_has_a_weight_for_each_channel_and_frequency() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("own", [(32, 24), (33, 25)])
 @pytest.mark.parametrize("size", [(48, 40), (47, 39), (32, 40), (23, 60)])
-def test_a_parser_is_the_same_filter_at_another_size(own: tuple[int, int], size: tuple[int, int]) -> None:
+def test_a_parser_is_the_same_filter_at_another_size(
+    own: tuple[int, int], size: tuple[int, int]
+) -> None:
     x = smooth(size)
 
     def low_pass(of: tuple[int, int]) -> Tensor:
@@ -271,7 +296,9 @@ def test_a_parser_is_the_same_filter_at_another_size(own: tuple[int, int], size:
 @torch.no_grad()
 @pytest.mark.parametrize("own", [(64, 48), (65, 49)])
 @pytest.mark.parametrize("size", [(96, 80), (95, 79), (50, 70)])
-def test_a_parser_that_moves_by_a_pixel_does_so_at_another_size(own: tuple[int, int], size: tuple[int, int]) -> None:
+def test_a_parser_that_moves_by_a_pixel_does_so_at_another_size(
+    own: tuple[int, int], size: tuple[int, int]
+) -> None:
     for wave, rolled in (((1, 0), (1, 0)), ((0, 1), (0, 1)), ((-1, 0), (-1, 0))):
         down, across = frequencies(own)
         made = parser(own, torch.exp(-2j * torch.pi * (wave[0] * down + wave[1] * across)))
@@ -292,7 +319,11 @@ def test_a_parser_runs_in_full_precision_under_autocast() -> None:
 
 
 def reached(net: nn.Module) -> set[str]:
-    return {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    return {
+        name.split(".")[0]
+        for name, p in net.named_parameters()
+        if p.grad is not None and p.grad.any()
+    }
 
 
 def test_the_diffusion_does_not_train_the_conditioner() -> None:
@@ -321,7 +352,9 @@ def test_the_loss_is_the_noises_and_ten_times_the_conditioners() -> None:
     image, mask = pair(2)
     with torch.no_grad():
         of_prior = (torch.sigmoid(net.live.condition(image).logits) - mask).square().mean()
-        noises = [float(method.loss(net, image, mask, rng(seed)) - 10 * of_prior) for seed in range(5)]
+        noises = [
+            float(method.loss(net, image, mask, rng(seed)) - 10 * of_prior) for seed in range(5)
+        ]
     assert noises == pytest.approx([1] * 5, abs=0.15)  # the mean square of noise
     assert len(set(noises)) == 5
 
@@ -348,7 +381,9 @@ def test_the_average_follows_the_weights_that_are_trained(name: str) -> None:
     for count in range(1, 6):  # warmed up: a new average forgets faster
         method.stepped(net)
         left *= (1 + count) / (10 + count)
-        torch.testing.assert_close(weights(net.average.module), before + 1 - left, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            weights(net.average.module), before + 1 - left, atol=1e-4, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize(("rate", "left"), [(0, 0.0), (0.1, 0.1), (0.9999, 2 / 11)])

@@ -84,24 +84,34 @@ def test_plans_are_those_of_nnunets_command_line(tmp_path: Path) -> None:
     for number, cases in given.items():
         folder = tmp_path / "raw" / f"Dataset00{number}_cases"
         for case in cases:
-            for sub, name, pixels in (("imagesTr", f"{case.id}_0000", case.image), ("labelsTr", case.id, case.mask)):
+            for sub, name, pixels in (
+                ("imagesTr", f"{case.id}_0000", case.image),
+                ("labelsTr", case.id, case.mask),
+            ):
                 (folder / sub).mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(folder / sub / f"{name}.png"), pixels)
         (folder / "dataset.json").write_text(json.dumps({**LABELS, "numTraining": len(cases)}))
     names = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
     code = (
-        "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as e; e()"
+        "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import"
+        " plan_and_preprocess_entry as e; e()"
     )
     subprocess.run(
         [sys.executable, "-c", code, "-d", "1", "2", "-npfp", "1", "--no_pp"],
-        env={**os.environ, **names, "nnUNet_n_proc_DA": "1"}, check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
+        env={**os.environ, **names, "nnUNet_n_proc_DA": "1"},
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
     # nnU-Net crops what is zero around a case: its own recipe does, the shared stream does not
     with nnunet.folders(tmp_path / "ours"):
         method: Any = registry.method("nnunet")
         cropped = method.planned(tmp_path / "ours", fingerprint(iter(given[2])), len(given[2]))
     ours = {1: planned(scale="full", size=(96, 64), cases=len(given[1])).plans, 2: cropped}
-    other = {"foreground_intensity_properties_per_channel": 0, "dataset_name": 0}  # no z-score reads intensities
+    other = {
+        "foreground_intensity_properties_per_channel": 0,
+        "dataset_name": 0,
+    }  # no z-score reads intensities
     for number in given:
         path = tmp_path / "preprocessed" / f"Dataset00{number}_cases" / "nnUNetPlans.json"
         assert {**ours[number], **other} == {**json.loads(path.read_text()), **other}
@@ -121,7 +131,11 @@ def theirs(net: Planned, steps: int = 10) -> Any:
 
     class Trainer(nnUNetTrainer):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.configuration_manager, self.plans_manager, self.network = net.configuration, net.manager, net.net
+            self.configuration_manager, self.plans_manager, self.network = (
+                net.configuration,
+                net.manager,
+                net.net,
+            )
             self.label_manager = net.manager.get_label_manager(LABELS)
             self.is_ddp, self.enable_deep_supervision, self.device = False, True, CPU
             self.initial_lr, self.weight_decay, self.num_epochs = 1e-2, 3e-5, steps
@@ -130,7 +144,9 @@ def theirs(net: Planned, steps: int = 10) -> Any:
 
 
 def test_loss_is_the_trainers_over_all_outputs() -> None:
-    from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
+    from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import (
+        DownsampleSegForDSTransform,
+    )
 
     net = planned(size=(64, 96))
     trainer = theirs(net)
@@ -138,15 +154,22 @@ def test_loss_is_the_trainers_over_all_outputs() -> None:
     image = torch.rand(2, 1, *net.patch, generator=rng(2))
     outputs = net(Inputs().enter(image))
     down = DownsampleSegForDSTransform(trainer._get_deep_supervision_scales())
-    masks = [torch.stack(each) for each in zip(*(down._apply_to_segmentation(one) for one in mask), strict=True)]
+    masks = [
+        torch.stack(each)
+        for each in zip(*(down._apply_to_segmentation(one) for one in mask), strict=True)
+    ]
     assert len(outputs) == len(masks) > 1
     expected = trainer._build_loss()(outputs, masks)
-    torch.testing.assert_close(registry.method("nnunet", "tiny").loss(net, image, mask, rng()), expected)
+    torch.testing.assert_close(
+        registry.method("nnunet", "tiny").loss(net, image, mask, rng()), expected
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("size", [(369, 166), (750, 250), (768, 534)])
-def test_every_weight_but_the_coarsest_outputs_gets_a_gradient(size: tuple[int, int], batch: int) -> None:
+def test_every_weight_but_the_coarsest_outputs_gets_a_gradient(
+    size: tuple[int, int], batch: int
+) -> None:
     method = registry.method("nnunet:features=2:max_features=4", "tiny")
     net: Any = method.build(Task("mr", (size,) * 5, batch, 10))
     image = torch.rand(batch, 1, *size, generator=rng())
@@ -210,19 +233,25 @@ def test_prediction_is_nnunets_sliding_window(size: tuple[int, int]) -> None:
     if size == (48, 64):  # one tile: the network's own answer
         net.net.decoder.deep_supervision = False
         direct = net.net(method.inputs.enter(image)).softmax(1)[:, 1:]
-        torch.testing.assert_close(answer, direct, atol=2e-3, rtol=1e-2)  # nnU-Net keeps logits in half precision
+        torch.testing.assert_close(
+            answer, direct, atol=2e-3, rtol=1e-2
+        )  # nnU-Net keeps logits in half precision
     brighter = image.clone()
     brighter[..., -1, -1] += 0.2
     assert not torch.equal(method.predict(net, brighter, rng()), answer)
 
 
 def test_normalisation_is_the_planned_scheme() -> None:
-    from nnunetv2.preprocessing.normalization.default_normalization_schemes import ZScoreNormalization
+    from nnunetv2.preprocessing.normalization.default_normalization_schemes import (
+        ZScoreNormalization,
+    )
 
     net = planned()
     assert net.configuration.normalization_schemes == ["ZScoreNormalization"]
     image = torch.rand(1, 1, 48, 64, generator=rng())
-    theirs = ZScoreNormalization(use_mask_for_norm=False, intensityproperties={}).run(image[0, 0].numpy().copy(), None)
+    theirs = ZScoreNormalization(use_mask_for_norm=False, intensityproperties={}).run(
+        image[0, 0].numpy().copy(), None
+    )
     np.testing.assert_allclose(Inputs().enter(image)[0, 0].numpy(), theirs, atol=1e-3)
 
 
@@ -248,7 +277,12 @@ def test_patches_pad_small_images_and_cut_large_ones() -> None:
     image = 1 + torch.rand(3, 1, 20, 40, generator=rng())
     padded, at = patches(image, mask, (24, 40), rng())
     assert torch.equal(padded[..., 2:22, :], image)
-    assert padded[..., :2, :].abs().sum() == padded[..., 22:, :].abs().sum() == at[..., :2, :].sum() == 0
+    assert (
+        padded[..., :2, :].abs().sum()
+        == padded[..., 22:, :].abs().sum()
+        == at[..., :2, :].sum()
+        == 0
+    )
     found = []
     for seed in range(60):
         cut, at = patches(image, mask, (16, 16), rng(seed))
@@ -258,12 +292,20 @@ def test_patches_pad_small_images_and_cut_large_ones() -> None:
             assert (windows == piece[0]).all(-1).all(-1).any()
             found.append(bool(spot.any()))
     assert 0.33 < np.mean(found) < 0.75  # a third by rule, some of the others by chance
-    assert all(torch.equal(a, b) for a, b in zip(patches(image, mask, (16, 16), rng(9)),
-                                                 patches(image, mask, (16, 16), rng(9)), strict=True))  # fmt: skip
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            patches(image, mask, (16, 16), rng(9)),
+            patches(image, mask, (16, 16), rng(9)),
+            strict=True,
+        )
+    )
 
 
 def test_a_size_that_no_plan_serves_says_which_are_served() -> None:
-    with pytest.raises(UsageError, match=r"10x7 pixels .* the nearest size with two is 16x16 for min_edge=8"):
+    with pytest.raises(
+        UsageError, match=r"10x7 pixels .* the nearest size with two is 16x16 for min_edge=8"
+    ):
         planned(size=(10, 7))
 
 
@@ -274,7 +316,9 @@ def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
     assert best.keys() == net.state_dict().keys()
     assert all(torch.equal(best[key], value) for key, value in net.state_dict().items())
     kept = {value.data_ptr(): value.numel() for value in best.values()}
-    assert sum(kept.values()) == sum(p.numel() for p in net.parameters())  # nnU-Net names its layers several times
+    assert sum(kept.values()) == sum(
+        p.numel() for p in net.parameters()
+    )  # nnU-Net names its layers several times
 
 
 def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path) -> None:
@@ -298,10 +342,16 @@ def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path
     theirs = nnUNetPredictor(device=CPU, allow_tqdm=False)
     net = nets[0]
     weights = [net.net.state_dict()]
-    theirs.manual_initialization(net.net, net.manager, net.configuration, weights, LABELS, "nnUNetTrainer", (0, 1))
+    theirs.manual_initialization(
+        net.net, net.manager, net.configuration, weights, LABELS, "nnUNetTrainer", (0, 1)
+    )
     pixels = given[5].image[None, None].astype(np.float32)
-    expected = theirs.predict_single_npy_array(pixels, {"spacing": [999, 1, 1]}, None, None, True)[1][1, 0]
+    expected = theirs.predict_single_npy_array(pixels, {"spacing": [999, 1, 1]}, None, None, True)[
+        1
+    ][1, 0]
     np.testing.assert_allclose(answer[0, 0].numpy(), expected, atol=2e-3)
     assert method.about(nets[0])["configurations"]["2d"]["patch_size"]
-    assert nets[0].net.decoder.seg_layers[0].weight.grad is None  # the coarsest output has no share in the loss
+    assert (
+        nets[0].net.decoder.seg_layers[0].weight.grad is None
+    )  # the coarsest output has no share in the loss
     assert idle(nets[0]) == nets[0].net.decoder.seg_layers[0].weight.numel() + 2

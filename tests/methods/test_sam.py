@@ -42,7 +42,9 @@ def disc(height: int = 60, width: int = 40, left: int = 6) -> tuple[Tensor, Tens
     return image, mask
 
 
-@pytest.mark.parametrize(("spec", "expected"), [("sam", 90_737_200), ("sam:image=1024", 93_735_472)])
+@pytest.mark.parametrize(
+    ("spec", "expected"), [("sam", 90_737_200), ("sam:image=1024", 93_735_472)]
+)
 def test_full_sizes(spec: str, expected: int) -> None:
     method = registry.method(spec)
     with torch.device("meta"):
@@ -61,7 +63,9 @@ def test_at_1024_a_checkpoint_of_the_librarys_own_network_fits(size: str) -> Non
     for one, other in zip(theirs.image_encoder.blocks, ours.sam.image_encoder.blocks, strict=True):
         assert (one.window_size, one.attn.num_heads) == (other.window_size, other.attn.num_heads)
     one, other = theirs.mask_decoder.transformer, ours.sam.mask_decoder.transformer
-    assert [a.num_heads for a in (one.final_attn_token_to_image, other.final_attn_token_to_image)] == [8, 8]
+    assert [
+        a.num_heads for a in (one.final_attn_token_to_image, other.final_attn_token_to_image)
+    ] == [8, 8]
     assert one.layers[0].mlp.lin1.weight.shape == other.layers[0].mlp.lin1.weight.shape
 
 
@@ -130,12 +134,20 @@ def idle(net: nn.Module) -> int:
 
 
 def test_what_never_learns_without_a_prompt() -> None:
-    method, net = registry.method("sam"), Network(Size(32, 1, 1), 64)  # the parts that idle are of full size
+    method, net = (
+        registry.method("sam"),
+        Network(Size(32, 1, 1), 64),
+    )  # the parts that idle are of full size
     image, mask = torch.rand(2, 1, 64, 64), torch.ones(2, 1, 64, 64)
     method.loss(net, image, mask, RNG).backward()
     assert idle(net) == 138_576
     heads = net.sam.mask_decoder.output_hypernetworks_mlps
-    assert [any(bool(p.grad.any()) for p in head.parameters()) for head in heads] == [True, False, False, False]
+    assert [any(bool(p.grad.any()) for p in head.parameters()) for head in heads] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     lines = [line for line in method.deviations(1) if "never learn" in line]
     assert len(lines) == 1
     net.zero_grad()
@@ -164,7 +176,9 @@ def test_it_overfits_two_cases_in_ten_steps() -> None:
 def test_the_rate_warms_up_and_falls_and_is_taken_up_to_the_bit() -> None:
     method, plan, net = registry.method("sam", "tiny"), task(steps=20), build()
     optimiser, rates = method.optimiser(net, plan), []
-    optimiser.register_step_post_hook(lambda own, *_: rates.append([group["lr"] for group in own.param_groups]))
+    optimiser.register_step_post_hook(
+        lambda own, *_: rates.append([group["lr"] for group in own.param_groups])
+    )
     train(net, optimiser, 9)
     half = copy.deepcopy((net.state_dict(), optimiser.state_dict()))
     train(net, optimiser, 11)
@@ -206,7 +220,10 @@ def test_it_runs_under_bfloat16() -> None:
         ("sam:image=8", "8 is out of range; expected at least 32"),
         ("sam:size=x", "'x' is not allowed; .*Valid: b, h, l, s, t"),
         ("sam:prompt=points", "'points' is not allowed; .*Valid: box, none"),
-        ("sam:weights=nowhere.pth", "sam:weights: 'nowhere.pth' is no file; expected the path of one"),
+        (
+            "sam:weights=nowhere.pth",
+            "sam:weights: 'nowhere.pth' is no file; expected the path of one",
+        ),
     ],
 )
 def test_wrong_options_are_refused(spec: str, message: str) -> None:
@@ -220,7 +237,9 @@ def test_it_says_what_it_is_not() -> None:
     assert any("size=s" in line for line in small.deviations(1))
     for words in ("from scratch", "no prompt", "256 x 256", "focal", "IoU"):
         assert any(words in line for line in full.deviations(1)), words
-    assert not any("pixels (1024" in line for line in registry.method("sam:image=1024").deviations(1))
+    assert not any(
+        "pixels (1024" in line for line in registry.method("sam:image=1024").deviations(1)
+    )
     assert full.advantages().pretraining == full.advantages().prompt == "none"
 
 
@@ -248,7 +267,9 @@ def test_the_loss_of_the_oracle_uses_the_masks_own_box(monkeypatch: pytest.Monke
     image = torch.rand(3, 1, 60, 40)
     mask = torch.cat([disc()[1], disc(left=24)[1], torch.zeros(1, 1, 60, 40)])
     seen: list[Any] = []
-    monkeypatch.setattr(net.sam.prompt_encoder, "forward", recorded(net.sam.prompt_encoder.forward, seen))
+    monkeypatch.setattr(
+        net.sam.prompt_encoder, "forward", recorded(net.sam.prompt_encoder.forward, seen)
+    )
     scale = 64 / 60
     exact = torch.tensor([[6, 20, 16, 36], [24, 20, 34, 36]]) * scale
     net.eval()
@@ -260,7 +281,9 @@ def test_the_loss_of_the_oracle_uses_the_masks_own_box(monkeypatch: pytest.Monke
     torch.testing.assert_close(torch.cat(seen[:2]), exact, atol=0.5, rtol=0)  # of whole pixels
     seen.clear()
     net.train()
-    losses = [method.loss(net, image, mask, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    losses = [
+        method.loss(net, image, mask, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    ]
     assert losses[0] == losses[1] != losses[2]
     noise = torch.cat(seen[:2]) - exact
     assert 0 < abs(noise).max() <= 20 / 1024 * 64 + 0.5
@@ -325,7 +348,9 @@ def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]
         torch.save(theirs.state_dict(), paths[size])
         monkeypatch.setitem(SIZES, size, small)
         digest = sam.sha256(sam_digest(paths[size]))
-        monkeypatch.setitem(OFFICIAL, size, Checkpoint(paths[size].name, paths[size].stat().st_size, digest))
+        monkeypatch.setitem(
+            OFFICIAL, size, Checkpoint(paths[size].name, paths[size].stat().st_size, digest)
+        )
     return paths
 
 
@@ -337,10 +362,17 @@ def sam_digest(path: Path) -> str:
 
 def test_official_weights_arrive(official: dict[str, Path]) -> None:
     method = registry.method(f"sam:image=512:weights={official['b']}")
-    state, net = torch.load(official["b"], weights_only=True), build(f"sam:size=b:image=512:weights={official['b']}")
+    state, net = (
+        torch.load(official["b"], weights_only=True),
+        build(f"sam:size=b:image=512:weights={official['b']}"),
+    )
     assert all(torch.equal(state[name], value) for name, value in net.sam.state_dict().items())
     assert method.advantages().pretraining == "MAE and SA-1B (official checkpoint official_b.pth)"
-    assert not any("from scratch" in line or "interpolated" in line for line in method.deviations(1) if "MAE" in line)
+    assert not any(
+        "from scratch" in line or "interpolated" in line
+        for line in method.deviations(1)
+        if "MAE" in line
+    )
 
 
 def test_at_another_image_size_positions_are_interpolated(official: dict[str, Path]) -> None:
@@ -352,7 +384,9 @@ def test_at_another_image_size_positions_are_interpolated(official: dict[str, Pa
     assert {name.split(".")[-1] for name in other} == {"pos_embed", "rel_pos_h", "rel_pos_w"}
     assert all(torch.equal(own[name], state[name]) for name in own.keys() - other)
     ramp = dict(state)
-    ramp["image_encoder.pos_embed"] = torch.linspace(0, 1, 32)[None, :, None, None].expand(1, 32, 32, 32).clone()
+    ramp["image_encoder.pos_embed"] = (
+        torch.linspace(0, 1, 32)[None, :, None, None].expand(1, 32, 32, 32).clone()
+    )
     net.load(ramp)
     rows = net.sam.image_encoder.pos_embed[0, :, 0, 0]
     assert rows[0] < 0.05
@@ -369,17 +403,27 @@ def test_a_spec_holds_the_digest_and_not_the_path(official: dict[str, Path]) -> 
 
 
 def test_weights_of_another_model_are_named(official: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match=r"official_l\.pth, of size=l, and size=b was asked for; give size=l$"):
+    with pytest.raises(
+        UsageError, match=r"official_l\.pth, of size=l, and size=b was asked for; give size=l$"
+    ):
         registry.method(f"sam:weights={official['l']}")
     with pytest.raises(UsageError, match=r"of size=b, and size=s was asked for; give size=b$"):
         registry.method(f"sam:weights={official['b']}", "small")
 
 
-def test_truncated_and_foreign_weights_are_refused(official: dict[str, Path], tmp_path: Path) -> None:
+def test_truncated_and_foreign_weights_are_refused(
+    official: dict[str, Path], tmp_path: Path
+) -> None:
     short = tmp_path / "short.pth"
     short.write_bytes(official["b"].read_bytes()[:-100])
     for scale, message in (
-        ("full", r"short\.pth \(\d+ bytes, SHA-256 \w{8}\.\.\.\) is no official checkpoint; expected official_b\.pth"),
+        (
+            "full",
+            (
+                r"short\.pth \(\d+ bytes, SHA-256 \w{8}\.\.\.\) is no official checkpoint; expected"
+                r" official_b\.pth"
+            ),
+        ),
         ("small", "there are no weights for size=s; give size=b"),
     ):
         with pytest.raises(UsageError, match=message) as caught:

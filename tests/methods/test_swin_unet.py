@@ -47,21 +47,44 @@ def two_cases(height: int = 64, width: int = 48) -> tuple[Tensor, Tensor]:
     mask = torch.zeros(2, 1, height, width)
     mask[0, :, 10:30, 8:24] = 1
     mask[1, :, 30:60, 20:40] = 1
-    return (0.6 * mask + 0.3 * torch.rand(mask.shape, generator=torch.Generator().manual_seed(1))), mask
+    return (
+        0.6 * mask + 0.3 * torch.rand(mask.shape, generator=torch.Generator().manual_seed(1))
+    ), mask
 
 
-# Computed with the published code at its commit f48f623e226e: weights by `fill`, the image repeated to three channels.
-# The rectangle's network has 1, 2, 4 and 8 heads, and its last expansion was told both sides, as it knows only squares.
+# Computed with the published code at its commit f48f623e226e: weights by `fill`, the image repeated
+# to three channels. The rectangle's network has 1, 2, 4 and 8 heads, and its last expansion was
+# told both sides, as it knows only squares.
 GOLDEN = [
     (
-        (96, 7, 4), (224, 224), 27_168_132, 0.373073, 1.140562,
-        {(0, 0): 1.57301, (112, 74): -0.6295, (223, 223): 1.46792, (3, 219): 1.17633, (204, 17): 1.98422},
+        (96, 7, 4),
+        (224, 224),
+        27_168_132,
+        0.373073,
+        1.140562,
+        {
+            (0, 0): 1.57301,
+            (112, 74): -0.6295,
+            (223, 223): 1.46792,
+            (3, 219): 1.17633,
+            (204, 17): 1.98422,
+        },
     ),
     (
-        (12, 4, 4), (128, 256), 433_880, 1.739695, 1.175130,
-        {(0, 0): 2.13003, (64, 85): 3.47145, (127, 255): 2.82113, (3, 251): 3.15192, (108, 17): 2.98995},
+        (12, 4, 4),
+        (128, 256),
+        433_880,
+        1.739695,
+        1.175130,
+        {
+            (0, 0): 2.13003,
+            (64, 85): 3.47145,
+            (127, 255): 2.82113,
+            (3, 251): 3.15192,
+            (108, 17): 2.98995,
+        },
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("sizes", "shape", "count", "mean", "deviation", "pixels"), GOLDEN)
@@ -111,9 +134,12 @@ def test_images_are_padded_to_whole_windows_at_every_level(
     image = picture(*size)
     output = method.logits(Spy(), image)
     assert seen[0].shape[-2:] == expected
-    torch.testing.assert_close(output, (image - image.mean()) / image.std())  # padding does not change the z-scores
+    torch.testing.assert_close(
+        output, (image - image.mean()) / image.std()
+    )  # padding does not change the z-scores
     assert torch.equal(
-        seen[0][0, 0, size[0] - 1 :, 0], seen[0][0, 0, size[0] - 1 :, 0][:1].expand(expected[0] - size[0] + 1)
+        seen[0][0, 0, size[0] - 1 :, 0],
+        seen[0][0, 0, size[0] - 1 :, 0][:1].expand(expected[0] - size[0] + 1),
     )
 
 
@@ -153,7 +179,9 @@ def test_windows_are_shifted_in_every_second_block_but_where_one_spans_a_side() 
 
 def test_gradients_reach_every_parameter() -> None:
     method, net = build()
-    method.loss(net.eval(), *two_cases(), torch.Generator()).backward()  # eval: no branch is skipped by chance
+    method.loss(
+        net.eval(), *two_cases(), torch.Generator()
+    ).backward()  # eval: no branch is skipped by chance
     for name, weight in net.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name
@@ -162,7 +190,11 @@ def test_gradients_reach_every_parameter() -> None:
 def test_the_probability_of_skipping_grows_along_the_encoder_and_is_mirrored() -> None:
     net = registry.method("swin_unet").build(Task("mr", ((224, 224),), 1, 1))
     rates = [
-        [getattr(block.drop_path2, "drop_prob", 0.0) for level in path for block in getattr(level, "blocks", ())]
+        [
+            getattr(block.drop_path2, "drop_prob", 0.0)
+            for level in path
+            for block in getattr(level, "blocks", ())
+        ]
         for path in (net.down, net.up)
     ]
     steps = [0.2 * i / 7 for i in range(8)]
@@ -183,7 +215,9 @@ def test_the_loss_is_the_published_one() -> None:
     foreground = 1 - (2 * p * pixels + 1e-5) / ((0.25 + p**2 + 1) * pixels + 1e-5)
     background = 1 - (2 * 0.5 * pixels + 1e-5) / ((0.25 + (1 - p) ** 2 + 1) * pixels + 1e-5)
     loss = method.loss(Fixed(), torch.rand(2, 1, 64, 64), mask, torch.Generator())
-    assert loss.item() == pytest.approx(0.4 * entropy + 0.6 * (foreground + background) / 2, abs=1e-5)
+    assert loss.item() == pytest.approx(
+        0.4 * entropy + 0.6 * (foreground + background) / 2, abs=1e-5
+    )
 
 
 def test_ten_steps_learn_two_cases() -> None:

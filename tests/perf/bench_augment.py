@@ -1,8 +1,9 @@
 """The four operations on image and mask - rotation, shift, elastic deformation, contrast - by us and by the peers.
 
-Run from the repository's root: ``python tests/perf/bench_augment.py``. Every operation is applied every time. Ours
-counts in full: the generator of the step, the drawing, the resampling. Each peer is given the input that it handles
-fastest, made beforehand, and nearest-neighbour masks, which are cheaper than our linear ones.
+Run from the repository's root: ``python tests/perf/bench_augment.py``. Every operation is applied
+every time. Ours counts in full: the generator of the step, the drawing, the resampling. Each peer
+is given the input that it handles fastest, made beforehand, and nearest-neighbour masks, which are
+cheaper than our linear ones.
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ def ours(image: Image, mask: Mask) -> Pipeline:
 def albumentations(image: Image, mask: Mask) -> dict[str, Pipeline]:
     """Affine, then elastic deformation, then contrast, on 8-bit images, its fastest kind: two resamplings.
 
-    Up to 2.0 elastic deformation is either ElasticTransform, here with its fast blur of fixed size, or
-    GridElasticDeform with a mesh as wide as ours. The successor `albumentationsx` (2.1 and later, imported by the same
-    name) has an ElasticTransform of B-splines instead, which is given our displacement and as many control points as
-    we have along the shorter side.
+    Up to 2.0 elastic deformation is either ElasticTransform, here with its fast blur of fixed size,
+    or GridElasticDeform with a mesh as wide as ours. The successor `albumentationsx` (2.1 and
+    later, imported by the same name) has an ElasticTransform of B-splines instead, which is given
+    our displacement and as many control points as we have along the shorter side.
     """
     import albumentations as A
 
@@ -88,16 +89,20 @@ def albumentations(image: Image, mask: Mask) -> dict[str, Pipeline]:
             "grid": A.GridElasticDeform(num_grid_xy=(columns, rows), magnitude=far, p=1),
         }
         silent = {}
-    pipes = {name: A.Compose([affine, bend, change], seed=0, **silent) for name, bend in bends.items()}
+    pipes = {
+        name: A.Compose([affine, bend, change], seed=0, **silent) for name, bend in bends.items()
+    }
     return {
-        f"albumentations {A.__version__}, {name}": partial(pipe, image=small, mask=mask) for name, pipe in pipes.items()
+        f"albumentations {A.__version__}, {name}": partial(pipe, image=small, mask=mask)
+        for name, pipe in pipes.items()
     }
 
 
 def monai(image: Image, mask: Mask) -> dict[str, Pipeline]:
     """Rand2DElasticd, which fuses elastic deformation, rotation and shift, then contrast about the mean.
 
-    Control points as far apart as ours; float32 tensors without tracking of metadata, which costs it most.
+    Control points as far apart as ours; float32 tensors without tracking of metadata, which costs
+    it most.
     """
     import monai
     import torch
@@ -117,7 +122,9 @@ def monai(image: Image, mask: Mask) -> dict[str, Pipeline]:
                 mode=["bilinear", "nearest"],
                 padding_mode="zeros",
             ),
-            RandScaleIntensityFixedMeand(keys=["image"], prob=1, factors=(CONTRAST[0] - 1, CONTRAST[1] - 1)),
+            RandScaleIntensityFixedMeand(
+                keys=["image"], prob=1, factors=(CONTRAST[0] - 1, CONTRAST[1] - 1)
+            ),
         ]
     )
     pipe.set_random_state(0)
@@ -150,12 +157,18 @@ def batchgenerators(image: Image, mask: Mask) -> dict[str, Pipeline]:
                 rotation=(-np.radians(ROTATION), np.radians(ROTATION)),
                 mode_seg="nearest",
             ),
-            ContrastTransform(contrast_range=CONTRAST, preserve_range=True, synchronize_channels=True),
+            ContrastTransform(
+                contrast_range=CONTRAST, preserve_range=True, synchronize_channels=True
+            ),
         ]
     )
     pixels = torch.from_numpy(image.astype(np.float32) / 65535)[None]
     labels = torch.from_numpy(mask)[None]
-    return {f"batchgeneratorsv2 {version('batchgeneratorsv2')}": lambda: pipe(image=pixels, segmentation=labels)}
+    return {
+        f"batchgeneratorsv2 {version('batchgeneratorsv2')}": lambda: pipe(
+            image=pixels, segmentation=labels
+        )
+    }
 
 
 def measure() -> list[Row]:
@@ -172,8 +185,16 @@ def measure() -> list[Row]:
         for name in peers:
             ratio = paired(times[name], times["ours"])
             goal = {"goal": f"{GOAL:g}x", "met": ratio >= GOAL} if name == fastest else {}
-            rows.append(Row(f"augment {height}x{width}", milliseconds(times["ours"]), name,
-                            milliseconds(times[name]), f"{ratio:.1f}x", **goal))  # fmt: skip
+            rows.append(
+                Row(
+                    f"augment {height}x{width}",
+                    milliseconds(times["ours"]),
+                    name,
+                    milliseconds(times[name]),
+                    f"{ratio:.1f}x",
+                    **goal,
+                )
+            )
     return rows
 
 

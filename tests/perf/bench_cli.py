@@ -1,7 +1,8 @@
 """The command line: help, a second run of a finished matrix, and planning 10,000 cells, against fixed limits.
 
-Run from the repository's root: ``python tests/perf/bench_cli.py``. The commands are processes of their own; beside the
-time on the wall stands their processor time, which other work on the machine disturbs less.
+Run from the repository's root: ``python tests/perf/bench_cli.py``. The commands are processes of
+their own; beside the time on the wall stands their processor time, which other work on the machine
+disturbs less.
 """
 
 from __future__ import annotations
@@ -38,17 +39,25 @@ DATASETS = ("ct-verse", "ct-pri", "mr", "xray")
 METHODS, FOLDS, SEEDS = 25, 5, 20
 """10,000 cells with the four datasets."""
 HEADS = 36
-"""Certificate heads of a full training under the paper's protocol, which make most of a cell.json."""
+"""Certificate heads of a full training under the paper's protocol, which make most of a
+cell.json."""
 
 
 def command(words: Sequence[str]) -> tuple[float, float]:
     """Run `bench` with some words; return its seconds on the wall and of the processor."""
     start, before = time.perf_counter(), os.times()
-    done = subprocess.run([f"{sysconfig.get_path('scripts')}/bench", *words], capture_output=True, text=True)
+    done = subprocess.run(
+        [f"{sysconfig.get_path('scripts')}/bench", *words], capture_output=True, text=True
+    )
     wall, after = time.perf_counter() - start, os.times()
     if done.returncode:
-        raise RuntimeError(f"bench {' '.join(words)} ended with {done.returncode}: {done.stderr or done.stdout}")
-    return wall, after.children_user + after.children_system - before.children_user - before.children_system
+        raise RuntimeError(
+            f"bench {' '.join(words)} ended with {done.returncode}: {done.stderr or done.stdout}"
+        )
+    return (
+        wall,
+        after.children_user + after.children_system - before.children_user - before.children_system,
+    )
 
 
 def timed(what: str, words: Sequence[str], limit: float) -> Row:
@@ -61,12 +70,28 @@ def timed(what: str, words: Sequence[str], limit: float) -> Row:
 
 def row(what: str, seconds: float, limit: float) -> Row:
     """Return a row against a limit."""
-    return Row(what, f"{seconds:.2f} s", "limit", f"{limit:g} s", f"{seconds / limit:.2f}", "1.00", seconds <= limit)
+    return Row(
+        what,
+        f"{seconds:.2f} s",
+        "limit",
+        f"{limit:g} s",
+        f"{seconds / limit:.2f}",
+        "1.00",
+        seconds <= limit,
+    )
 
 
 def rerun(folder: Path) -> Row:
     """Return the row of a second run over all methods and datasets."""
-    words = ["run", "--profile", "smoke", "--out", str(folder / "results"), "--report", str(folder / "reports")]
+    words = [
+        "run",
+        "--profile",
+        "smoke",
+        "--out",
+        str(folder / "results"),
+        "--report",
+        str(folder / "reports"),
+    ]
     command(words)
     cells = len(list((folder / "results").glob("smoke/*/*/*/cell.json")))
     return timed(f"second `bench run` of {cells} finished cells", words, RERUN_LIMIT)
@@ -93,12 +118,20 @@ class Small(Adapter):
         """Return three cases of one patient."""
         pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
         for number in range(3):
-            yield Sample(f"{item.patient}_{number}", item.patient, pixels, (pixels > 32).astype(np.uint8), (1.0, 1.0))
+            yield Sample(
+                f"{item.patient}_{number}",
+                item.patient,
+                pixels,
+                (pixels > 32).astype(np.uint8),
+                (1.0, 1.0),
+            )
 
 
 def references(folder: Path) -> list[DatasetRef]:
     """Return prepared datasets of 100 patients."""
-    return [plan.reference(cache.prepare(Small(name=name, title=name), folder)) for name in DATASETS]
+    return [
+        plan.reference(cache.prepare(Small(name=name, title=name), folder)) for name in DATASETS
+    ]
 
 
 def planned(refs: Sequence[DatasetRef], store: Store) -> tuple[list[Cell], list[str], float]:
@@ -129,14 +162,25 @@ def plan_row(what: str, refs: Sequence[DatasetRef], store: Store) -> Row:
     expected = {"none finished": "waiting", "all finished": "done"}[what]
     if set(states) != {expected}:
         raise RuntimeError(f"states are {set(states)}, expected {expected} alone")
-    return row(f"planning {len(cells)} cells, {what}", statistics.median(seconds for *_, seconds in times), PLAN_LIMIT)
+    return row(
+        f"planning {len(cells)} cells, {what}",
+        statistics.median(seconds for *_, seconds in times),
+        PLAN_LIMIT,
+    )
 
 
 def record(cell: Cell) -> dict[str, Any]:
     """Return a cell.json of about the size of a real one."""
     head = {"steps": 250, "draws": "0" * 64, "pixels": "0" * 64}
-    versions = dict.fromkeys(("python", "torch", "numpy", "scipy", "pandas", "timm", "diffusers", "nnunetv2"), "1.0.0")
-    return {"spec": cell.spec(), "hash": cell.hash, "certificate": {"heads": [head] * HEADS}, "versions": versions}
+    versions = dict.fromkeys(
+        ("python", "torch", "numpy", "scipy", "pandas", "timm", "diffusers", "nnunetv2"), "1.0.0"
+    )
+    return {
+        "spec": cell.spec(),
+        "hash": cell.hash,
+        "certificate": {"heads": [head] * HEADS},
+        "versions": versions,
+    }
 
 
 def measure() -> list[Row]:

@@ -1,7 +1,7 @@
 """Starting a cell, two cells at once, and the state of 10,000 finished cells.
 
-Run from the repository's root: ``python tests/perf/bench_launch.py``. Cells run as `bench run` has them run, each a
-process forked from the warm server, on the phantom of the MR.
+Run from the repository's root: ``python tests/perf/bench_launch.py``. Cells run as `bench run` has
+them run, each a process forked from the warm server, on the phantom of the MR.
 """
 
 from __future__ import annotations
@@ -61,9 +61,16 @@ def start(folder: Path) -> Row:
     spent = []
     for cell in cells[1:]:
         seconds = launched(store, [cell], 1)
-        record = next(record for record, where in store.records("smoke") if where == store.folder(cell))
-        timings, cases = record["timings"], len((store.folder(cell) / "cases.csv").read_text().splitlines()) - 1
-        spent.append(seconds - timings["train_seconds"] - cases * timings["predict_seconds_per_case"])
+        record = next(
+            record for record, where in store.records("smoke") if where == store.folder(cell)
+        )
+        timings, cases = (
+            record["timings"],
+            len((store.folder(cell) / "cases.csv").read_text().splitlines()) - 1,
+        )
+        spent.append(
+            seconds - timings["train_seconds"] - cases * timings["predict_seconds_per_case"]
+        )
     return limited("starting a cell after the first", statistics.median(spent), START_LIMIT)
 
 
@@ -71,8 +78,15 @@ def throughput(folder: Path) -> Row:
     """Return the row of two cells at once against one after the other."""
     profile = replace(load_profile("cpu"), steps=STEPS, patience=STEPS)
     one, two = (launched(*matrix(folder / f"jobs{jobs}", profile, 4), jobs) for jobs in (1, 2))
-    return Row(f"4 cells of `cpu`, {STEPS} steps, --jobs 2 on {os.cpu_count()} cores", f"{two:.1f} s", "--jobs 1",
-               f"{one:.1f} s", f"{one / two:.2f}x", f"{JOBS_GOAL:g}x", one / two >= JOBS_GOAL)  # fmt: skip
+    return Row(
+        f"4 cells of `cpu`, {STEPS} steps, --jobs 2 on {os.cpu_count()} cores",
+        f"{two:.1f} s",
+        "--jobs 1",
+        f"{one:.1f} s",
+        f"{one / two:.2f}x",
+        f"{JOBS_GOAL:g}x",
+        one / two >= JOBS_GOAL,
+    )
 
 
 def status(folder: Path) -> Row:

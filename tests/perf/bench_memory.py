@@ -1,8 +1,8 @@
 """Peak memory of a whole cell as its steps grow: it must stay flat.
 
-Run from the repository's root: ``python tests/perf/bench_memory.py``. Each training is a fresh process that runs a cell
-as the launcher does: certificate, validations, checkpoints, prediction and scores included. The network is small, so
-that what a step leaves behind would show.
+Run from the repository's root: ``python tests/perf/bench_memory.py``. Each training is a fresh
+process that runs a cell as the launcher does: certificate, validations, checkpoints, prediction and
+scores included. The network is small, so that what a step leaves behind would show.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ FLAT = 1.02
 def peak() -> float:
     """Return the largest resident memory of this process so far, in MiB.
 
-    Read from the system where it tells: the usual call also counts the parent, until this program was started.
+    Read from the system where it tells: the usual call also counts the parent, until this program
+    was started.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -61,17 +62,31 @@ def measure() -> list[Row]:
     """Return a row for each number of steps, against the smallest."""
     peaks = {}
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "BENCH_CACHE": os.environ.get("BENCH_CACHE", f"{folder}/cache")}
+        environment = {
+            **os.environ,
+            "BENCH_CACHE": os.environ.get("BENCH_CACHE", f"{folder}/cache"),
+        }
         for steps in (STEPS[0], *STEPS):  # the first one may have to prepare the dataset
             words = [sys.executable, __file__, str(steps), f"{folder}/{len(peaks)}"]
-            done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+            done = subprocess.run(
+                words, capture_output=True, text=True, check=True, env=environment
+            )
             peaks[steps] = float(done.stdout.split()[-1])
     first = peaks[STEPS[0]]
     rows = [Row(f"peak memory, {STEPS[0]} steps", f"{first:.1f} MiB", "", "", "")]
     for steps in STEPS[1:]:
         ratio = peaks[steps] / first
-        rows.append(Row(f"peak memory, {steps} steps", f"{peaks[steps]:.1f} MiB", f"{STEPS[0]} steps",
-                        f"{first:.1f} MiB", f"{ratio:.3f}", f"{FLAT:g}", ratio <= FLAT))  # fmt: skip
+        rows.append(
+            Row(
+                f"peak memory, {steps} steps",
+                f"{peaks[steps]:.1f} MiB",
+                f"{STEPS[0]} steps",
+                f"{first:.1f} MiB",
+                f"{ratio:.3f}",
+                f"{FLAT:g}",
+                ratio <= FLAT,
+            )
+        )
     return rows
 
 

@@ -68,7 +68,9 @@ def by_monai(prediction: Mask, truth: Mask, spacing: Spacing) -> Callable[[], li
         return [
             float(metrics.compute_hausdorff_distance(*tensors, percentile=95, **common)),
             float(metrics.compute_average_surface_distance(*tensors, symmetric=True, **common)),
-            float(metrics.compute_surface_dice(*tensors, [TOLERANCE], use_subvoxels=False, **common)),
+            float(
+                metrics.compute_surface_dice(*tensors, [TOLERANCE], use_subvoxels=False, **common)
+            ),
         ]
 
     return compute
@@ -88,7 +90,9 @@ def race(ours: Callable[[], list[float]], peer: Callable[[], list[float]]) -> tu
     """Return the median milliseconds of both over interleaved repetitions, having compared them."""
     here, there = ours(), peer()
     if not np.allclose(here, there, rtol=0, atol=AGREEMENT):
-        raise RuntimeError(f"ours gives {here} and the peer {there}; expected equal within {AGREEMENT}")
+        raise RuntimeError(
+            f"ours gives {here} and the peer {there}; expected equal within {AGREEMENT}"
+        )
     times: dict[Callable[[], list[float]], list[float]] = {ours: [], peer: []}
     for _ in range(REPEATS):
         for compute, spent in times.items():

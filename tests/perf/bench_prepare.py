@@ -1,8 +1,8 @@
 """Preparation: its cost by the number of volumes and of processes, its memory, and the read of a prepared case.
 
-Run from the repository's root: ``python tests/perf/bench_prepare.py``. The volumes are simulated, in the format of
-VerSe: NIfTI, int16, 160 x 320 x 320 voxels with six vertebrae. Where `../shared/data/verse014` lies beside the
-repository, the real CT in it is prepared too.
+Run from the repository's root: ``python tests/perf/bench_prepare.py``. The volumes are simulated,
+in the format of VerSe: NIfTI, int16, 160 x 320 x 320 voxels with six vertebrae. Where
+`../shared/data/verse014` lies beside the repository, the real CT in it is prepared too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def volumes(root: Path, count: int) -> Path:
     rng = np.random.default_rng(35)
     voxels = (rng.normal(0, 60, SHAPE) + 400 * (labels > 0)).astype(np.int16)
     for number in range(count):
-        for name, what in ((f"verse{500 + number}.nii.gz", voxels), (f"verse{500 + number}_seg.nii.gz", labels)):
+        for name, what in (
+            (f"verse{500 + number}.nii.gz", voxels),
+            (f"verse{500 + number}_seg.nii.gz", labels),
+        ):
             nibabel.save(nibabel.Nifti1Image(what, np.eye(4)), root / name)  # type: ignore[attr-defined,no-untyped-call]
     return root
 
@@ -60,9 +63,17 @@ def growth(folder: Path) -> list[Row]:
     for jobs in (1, 2):
         each = {count: seconds(folder / str(count), jobs) / count for count in COUNTS}
         few, many = each[COUNTS[0]], each[COUNTS[-1]]
-        rows.append(Row(f"a volume of {COUNTS[-1]}, {jobs} process{'es' * (jobs > 1)}", f"{many:.2f} s",
-                        f"a volume of {COUNTS[0]}", f"{few:.2f} s", f"{many / few:.2f}", f"{LINEAR_LIMIT:g}",
-                        many / few <= LINEAR_LIMIT))  # fmt: skip
+        rows.append(
+            Row(
+                f"a volume of {COUNTS[-1]}, {jobs} process{'es' * (jobs > 1)}",
+                f"{many:.2f} s",
+                f"a volume of {COUNTS[0]}",
+                f"{few:.2f} s",
+                f"{many / few:.2f}",
+                f"{LINEAR_LIMIT:g}",
+                many / few <= LINEAR_LIMIT,
+            )
+        )
     return rows
 
 
@@ -71,8 +82,17 @@ def real() -> list[Row]:
     if not REAL.is_dir():
         return []
     spent = statistics.median(seconds(REAL, 1) for _ in range(REPEATS))
-    return [Row("the real CT verse014, whole preparation", f"{spent:.2f} s", "limit", f"{REAL_LIMIT:g} s",
-                f"{spent / REAL_LIMIT:.2f}", "1.00", spent <= REAL_LIMIT)]  # fmt: skip
+    return [
+        Row(
+            "the real CT verse014, whole preparation",
+            f"{spent:.2f} s",
+            "limit",
+            f"{REAL_LIMIT:g} s",
+            f"{spent / REAL_LIMIT:.2f}",
+            "1.00",
+            spent <= REAL_LIMIT,
+        )
+    ]
 
 
 def reading(folder: Path) -> list[Row]:
@@ -83,9 +103,16 @@ def reading(folder: Path) -> list[Row]:
         (folder / kind).mkdir(parents=True)
     rng = np.random.default_rng(35)
     for number in range(8):
-        cv2.imwrite(str(folder / "images" / f"{number}.png"), rng.integers(0, 65535, (768, 534), np.uint16))
-        cv2.imwrite(str(folder / "masks" / f"{number}.png"), 255 * (rng.random((768, 534)) > 0.9).astype(np.uint8))
-    (folder / "patients.csv").write_text("file,patient\n" + "".join(f"{n}.png,p{n}\n" for n in range(8)))
+        cv2.imwrite(
+            str(folder / "images" / f"{number}.png"), rng.integers(0, 65535, (768, 534), np.uint16)
+        )
+        cv2.imwrite(
+            str(folder / "masks" / f"{number}.png"),
+            255 * (rng.random((768, 534)) > 0.9).astype(np.uint8),
+        )
+    (folder / "patients.csv").write_text(
+        "file,patient\n" + "".join(f"{n}.png,p{n}\n" for n in range(8))
+    )
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["BENCH_CACHE"] = scratch
         dataset = cache.load(cache.prepare(registry.dataset("ct-pri"), folder))
@@ -95,8 +122,17 @@ def reading(folder: Path) -> list[Row]:
             np.array(dataset.image(repeat % 8)), np.array(dataset.mask(repeat % 8))
             times.append(time.perf_counter() - start)
     spent = statistics.median(times)
-    return [Row("image and mask of a prepared case, 534 x 768, copied", f"{1e3 * spent:.3f} ms", "limit",
-                f"{1e3 * READ_LIMIT:g} ms", f"{spent / READ_LIMIT:.2f}", "1.00", spent <= READ_LIMIT)]  # fmt: skip
+    return [
+        Row(
+            "image and mask of a prepared case, 534 x 768, copied",
+            f"{1e3 * spent:.3f} ms",
+            "limit",
+            f"{1e3 * READ_LIMIT:g} ms",
+            f"{spent / READ_LIMIT:.2f}",
+            "1.00",
+            spent <= READ_LIMIT,
+        )
+    ]
 
 
 def measure() -> list[Row]:

@@ -1,7 +1,8 @@
 """The report without its pictures from up to a million cases, its memory, and the audit of a table.
 
-Run from the repository's root: ``python tests/perf/bench_report.py``. The results are made up: 11 methods on 4 datasets
-under 5 seeds in 5 folds, 1,100 finished cells as the store lays them down, with the scores that a cell writes.
+Run from the repository's root: ``python tests/perf/bench_report.py``. The results are made up: 11
+methods on 4 datasets under 5 seeds in 5 folds, 1,100 finished cells as the store lays them down,
+with the scores that a cell writes.
 """
 
 from __future__ import annotations
@@ -34,28 +35,73 @@ def store(root: Path, rows: int) -> Path:
     rng = np.random.default_rng(35)
     cells = METHODS * DATASETS * SEEDS * FOLDS
     count = -(-rows // cells)
-    for dataset, method, seed, fold in product(range(DATASETS), range(METHODS), range(SEEDS), range(FOLDS)):
+    for dataset, method, seed, fold in product(
+        range(DATASETS), range(METHODS), range(SEEDS), range(FOLDS)
+    ):
         data = {"name": f"set{dataset}", "source": "real", "digest": f"{dataset}abcdef0123"}
-        folder = root / "cpu" / f"set{dataset}@real-{dataset}abcdef0" / f"m{method}" / f"f{fold}of{FOLDS}-s{35 + seed}"
+        folder = (
+            root
+            / "cpu"
+            / f"set{dataset}@real-{dataset}abcdef0"
+            / f"m{method}"
+            / f"f{fold}of{FOLDS}-s{35 + seed}"
+        )
         folder.mkdir(parents=True)
         record = {
-            "spec": {"dataset": data, "method": f"m{method}", "options": {}, "fold": fold, "folds": FOLDS,
-                     "seed": 35 + seed, "scheme": "", "profile": {"steps": 9}, "precision": "float32"},
-            "hash": "x", "source": "real", "title": f"M{method}", "summary": "made up", "extras": [], "deviations": [],
-            "device": "CPU", "versions": {"torch": "2.9"}, "revision": "0123456789",
-            "certificate": {"heads": [{"steps": 10, "draws": "h", "pixels": "h"}]}, "parameters": 1,
-            "idle_parameters": 0, "multiply_adds": 1, "training": {"steps": 9}, "peak_memory_bytes": 1,
-            "timings": {"train_seconds": 7.0, "predict_seconds_per_case": 0.25}, "left_out": 0, "official_test": False,
-            "peak_device_memory_bytes": None, "own_training": False, "oracle": False,
-            "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "none"),
-        }  # fmt: skip
+            "spec": {
+                "dataset": data,
+                "method": f"m{method}",
+                "options": {},
+                "fold": fold,
+                "folds": FOLDS,
+                "seed": 35 + seed,
+                "scheme": "",
+                "profile": {"steps": 9},
+                "precision": "float32",
+            },
+            "hash": "x",
+            "source": "real",
+            "title": f"M{method}",
+            "summary": "made up",
+            "extras": [],
+            "deviations": [],
+            "device": "CPU",
+            "versions": {"torch": "2.9"},
+            "revision": "0123456789",
+            "certificate": {"heads": [{"steps": 10, "draws": "h", "pixels": "h"}]},
+            "parameters": 1,
+            "idle_parameters": 0,
+            "multiply_adds": 1,
+            "training": {"steps": 9},
+            "peak_memory_bytes": 1,
+            "timings": {"train_seconds": 7.0, "predict_seconds_per_case": 0.25},
+            "left_out": 0,
+            "official_test": False,
+            "peak_device_memory_bytes": None,
+            "own_training": False,
+            "oracle": False,
+            "advantages": dict.fromkeys(
+                ("pretraining", "prompt", "ensembling", "augmentation"), "none"
+            ),
+        }
         (folder / "cell.json").write_text(json.dumps(record))
         dice = np.clip(rng.beta(30, 4, count) - 0.01 * method, 0, 1).round(6)
         names = [f"f{fold}-{number:05}" for number in range(count)]
-        pd.DataFrame({"case": names, "patient": [name[: -1] for name in names], "dice": dice,
-                      "iou": (dice / (2 - dice)).round(6), "precision": dice, "recall": dice,
-                      "hd95": (20 * (1 - dice)).round(4), "assd": (5 * (1 - dice)).round(4), "nsd": dice, "unit": "mm",
-                      "empty": "none"}).to_csv(folder / "cases.csv", index=False)  # fmt: skip
+        pd.DataFrame(
+            {
+                "case": names,
+                "patient": [name[:-1] for name in names],
+                "dice": dice,
+                "iou": (dice / (2 - dice)).round(6),
+                "precision": dice,
+                "recall": dice,
+                "hd95": (20 * (1 - dice)).round(4),
+                "assd": (5 * (1 - dice)).round(4),
+                "nsd": dice,
+                "unit": "mm",
+                "empty": "none",
+            }
+        ).to_csv(folder / "cases.csv", index=False)
     return root
 
 
@@ -63,9 +109,15 @@ def spent(code: str) -> tuple[float, int]:
     """Return the seconds of a fresh Python's code and the most memory that it held."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            f"{code}\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return time.perf_counter() - start, 1024 * int(done.stdout.splitlines()[-1])
 
 
@@ -75,26 +127,59 @@ def reports(folder: Path) -> list[Row]:
     for rows in SIZES:
         root = store(folder / str(rows), rows)
         code = (
-            "from pathlib import Path; from bench.report import write; from bench.store.store import Store\n"
-            f"write(Store(Path({str(root)!r})), Path({str(folder / 'out')!r}), extent='texts')"
+            "from pathlib import Path; from bench.report import write; from bench.store.store"
+            f" import Store\nwrite(Store(Path({str(root)!r})), Path({str(folder / 'out')!r}),"
+            " extent='texts')"
         )
         seconds[rows], memory = spent(code)
-    rows = [Row(f"report of {SIZES[-1]:,} cases, no pictures", f"{seconds[SIZES[-1]]:.1f} s", "limit", f"{SECONDS:g} s",
-                f"{seconds[SIZES[-1]] / SECONDS:.2f}", "1.00", seconds[SIZES[-1]] <= SECONDS),
-            Row("its memory", f"{memory / 2**20:.0f} MiB", "limit", f"{MEMORY / 2**20:.0f} MiB",
-                f"{memory / MEMORY:.2f}", "1.00", memory <= MEMORY)]  # fmt: skip
+    rows = [
+        Row(
+            f"report of {SIZES[-1]:,} cases, no pictures",
+            f"{seconds[SIZES[-1]]:.1f} s",
+            "limit",
+            f"{SECONDS:g} s",
+            f"{seconds[SIZES[-1]] / SECONDS:.2f}",
+            "1.00",
+            seconds[SIZES[-1]] <= SECONDS,
+        ),
+        Row(
+            "its memory",
+            f"{memory / 2**20:.0f} MiB",
+            "limit",
+            f"{MEMORY / 2**20:.0f} MiB",
+            f"{memory / MEMORY:.2f}",
+            "1.00",
+            memory <= MEMORY,
+        ),
+    ]
     for few, many in pairwise(SIZES):
         old, new = 1e6 * seconds[few] / few, 1e6 * seconds[many] / many
-        rows.append(Row(f"a case of {many:,}", f"{new:.0f} us", f"a case of {few:,}", f"{old:.0f} us",
-                        f"{new / old:.2f}", f"{GROWTH:g}", new / old <= GROWTH))  # fmt: skip
+        rows.append(
+            Row(
+                f"a case of {many:,}",
+                f"{new:.0f} us",
+                f"a case of {few:,}",
+                f"{old:.0f} us",
+                f"{new / old:.2f}",
+                f"{GROWTH:g}",
+                new / old <= GROWTH,
+            )
+        )
     return rows
 
 
 def audits() -> Row:
     """Return the row of the audit of both published tables."""
     seconds, _ = spent("from bench.commands.audit import audits; audits(None, True)")
-    return Row("audit of a paper's two tables, 36 cells", f"{seconds:.2f} s", "limit", f"{AUDIT:g} s",
-               f"{seconds / AUDIT:.2f}", "1.00", seconds <= AUDIT)  # fmt: skip
+    return Row(
+        "audit of a paper's two tables, 36 cells",
+        f"{seconds:.2f} s",
+        "limit",
+        f"{AUDIT:g} s",
+        f"{seconds / AUDIT:.2f}",
+        "1.00",
+        seconds <= AUDIT,
+    )
 
 
 def measure() -> list[Row]:

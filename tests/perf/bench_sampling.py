@@ -1,8 +1,8 @@
 """Verdiff-Net's samplers: the Dice that they reach against the network evaluations that they take.
 
-Run from the repository's root: ``python tests/perf/bench_sampling.py``. One network is trained as a cell of the cpu
-profile is, on the phantom of MR; then every sampler draws from it for the same test images, with the random numbers
-that the harness would give it. Draws sampling.png beside this file.
+Run from the repository's root: ``python tests/perf/bench_sampling.py``. One network is trained as a
+cell of the cpu profile is, on the phantom of MR; then every sampler draws from it for the same test
+images, with the random numbers that the harness would give it. Draws sampling.png beside this file.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Result:
     def text(self) -> str:
         """Return it for a table."""
         three = f"{FEW} samples {self.few:.2f} %"
-        return f"{self.dice:.2f} % ({three}) in {self.evaluations} evaluations, {self.seconds:.3g} s"
+        return (
+            f"{self.dice:.2f} % ({three}) in {self.evaluations} evaluations, {self.seconds:.3g} s"
+        )
 
 
 REFERENCE = Setting("ddpm", T)
@@ -119,7 +121,9 @@ class Subject:
     def seen(self) -> Tensor:
         """Return the images as the network takes them (B, 1, H, W)."""
         images = [self.geometry(i).image(self.data.dataset.image(i)) for i in self.images]
-        return self.trainee.method.inputs.enter(torch.cat([to_tensor(each, self.trainee.device) for each in images]))
+        return self.trainee.method.inputs.enter(
+            torch.cat([to_tensor(each, self.trainee.device) for each in images])
+        )
 
     def dice(self, probability: Tensor) -> float:
         """Return the mean Dice in percent of answers (B, 1, H, W) on the grid, at native resolution."""
@@ -143,9 +147,11 @@ class Subject:
             condition = net.condition(self.seen())
             many = condition.repeat(SAMPLES)
             x0 = net.diffusion.sample(
-                lambda x_t, t: net.denoise(x_t, t, many), many.f, [rng for rng in rngs for _ in range(SAMPLES)],
+                lambda x_t, t: net.denoise(x_t, t, many),
+                many.f,
+                [rng for rng in rngs for _ in range(SAMPLES)],
                 **method.how(),
-            )  # fmt: skip
+            )
         seconds = (time.perf_counter() - began) / len(self.images)
         hook.remove()
         each = ((x0 + 1) / 2).reshape(len(rngs), SAMPLES, *x0.shape[1:])
@@ -158,13 +164,20 @@ def trained(folder: Path) -> Subject:
     profile = load_profile("cpu")
     store = Store(folder / "store")
     store.open(profile)
-    refs = [plan.prepare(found, 1, lambda *_: None) for found in plan.find([DATASET], None, profile)]
+    refs = [
+        plan.prepare(found, 1, lambda *_: None) for found in plan.find([DATASET], None, profile)
+    ]
     cell = plan.cells(profile, refs, ["verdiff"], store, Scheme(), 1)[0]
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
     trainee = build(cell, data, torch.device("cpu"))
     stream = Stream(dataset, data.train, data.grid, cell.seed, profile.batch)
-    train(trainee, stream, lambda _: validation_loss(trainee, dataset, data.validation, data.grid), folder)
+    train(
+        trainee,
+        stream,
+        lambda _: validation_loss(trainee, dataset, data.validation, data.grid),
+        folder,
+    )
     trainee.net.eval()
     chosen = np.linspace(0, len(data.test) - 1, min(IMAGES, len(data.test))).round().astype(int)
     return Subject(trainee, data, [data.test[i] for i in chosen])
@@ -174,9 +187,18 @@ def row(setting: Setting, result: Result, reference: Result) -> Row:
     """Return a sampler's row against the reference."""
     fewer, points = reference.evaluations / result.evaluations, result.dice - reference.dice
     met = fewer >= FEWER and abs(points) <= POINTS
-    goal: dict[str, Any] = {"goal": f"{FEWER}x, {POINTS:g} points", "met": met} if setting.judged else {}
+    goal: dict[str, Any] = (
+        {"goal": f"{FEWER}x, {POINTS:g} points", "met": met} if setting.judged else {}
+    )
     theirs = f"{reference.dice:.2f} % in {reference.evaluations}"
-    return Row(setting.what, result.text(), REFERENCE.what, theirs, f"{fewer:.3g}x, {points:+.2f} points", **goal)
+    return Row(
+        setting.what,
+        result.text(),
+        REFERENCE.what,
+        theirs,
+        f"{fewer:.3g}x, {points:+.2f} points",
+        **goal,
+    )
 
 
 def draw(results: Results, prior: float, path: Path, subtitle: str) -> None:
@@ -190,8 +212,21 @@ def draw(results: Results, prior: float, path: Path, subtitle: str) -> None:
         figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
         _curves(axis, results)
         dice = results[REFERENCE].dice
-        axis.axhspan(dice - POINTS, dice + POINTS, color="0.9", zorder=0, label=f"ddpm {T} ± {POINTS:g} points")
-        axis.axhline(prior, color="0.3", linestyle="--", linewidth=1, zorder=1, label="prior alone, 0 evaluations")
+        axis.axhspan(
+            dice - POINTS,
+            dice + POINTS,
+            color="0.9",
+            zorder=0,
+            label=f"ddpm {T} ± {POINTS:g} points",
+        )
+        axis.axhline(
+            prior,
+            color="0.3",
+            linestyle="--",
+            linewidth=1,
+            zorder=1,
+            label="prior alone, 0 evaluations",
+        )
         ticks = sorted({each.evaluations for each in results.values()})
         axis.set_xscale("log")
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -206,17 +241,40 @@ def draw(results: Results, prior: float, path: Path, subtitle: str) -> None:
 def _curves(axis: Axes, results: Results) -> None:
     """Draw a line for each scheduler from T, and the shortened ones as points of their own."""
     titles = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral (ddpm)"}
-    style: dict[str, Any] = {"markersize": 6, "linewidth": 1.2, "markerfacecolor": "white", "zorder": 3}
+    style: dict[str, Any] = {
+        "markersize": 6,
+        "linewidth": 1.2,
+        "markerfacecolor": "white",
+        "zorder": 3,
+    }
     for (name, title), colour, marker in zip(titles.items(), COLOURS, MARKERS, strict=False):
-        line = {r.evaluations: r.dice for s, r in results.items() if (s.scheduler, s.start) == (name, T)}
-        axis.plot(*zip(*sorted(line.items()), strict=True), marker=marker, color=colour, label=title, **style)
+        line = {
+            r.evaluations: r.dice for s, r in results.items() if (s.scheduler, s.start) == (name, T)
+        }
+        axis.plot(
+            *zip(*sorted(line.items()), strict=True),
+            marker=marker,
+            color=colour,
+            label=title,
+            **style,
+        )
     late = {s.start: r for s, r in results.items() if s.start < T}
     for number, (start, result) in enumerate(late.items()):
         place = (result.evaluations, result.dice)
         label = "DPM-Solver++ from t < T" if start == max(late) else None
         axis.plot(*place, MARKERS[3], color=COLOURS[3], label=label, **style)
-        side, align = (7, "left") if number % 2 else (-7, "right")  # in turn, for they may lie close together
-        axis.annotate(f"t = {start}", place, (side, 0), textcoords="offset points", va="center", ha=align, fontsize=8)
+        side, align = (
+            (7, "left") if number % 2 else (-7, "right")
+        )  # in turn, for they may lie close together
+        axis.annotate(
+            f"t = {start}",
+            place,
+            (side, 0),
+            textcoords="offset points",
+            va="center",
+            ha=align,
+            fontsize=8,
+        )
 
 
 def measure() -> list[Row]:
@@ -229,10 +287,16 @@ def measure() -> list[Row]:
         results[setting], prior = subject.sample(setting)
     reference = results[REFERENCE]
     count = len(subject.images)
-    title = f"Verdiff-Net on the {DATASET.upper()} PHANTOM, profile 'cpu': {count} test images, {SAMPLES} samples each"
+    title = (
+        f"Verdiff-Net on the {DATASET.upper()} PHANTOM, profile 'cpu': {count} test images,"
+        f" {SAMPLES} samples each"
+    )
     draw(results, prior, PLOT, title)
     first = Row(REFERENCE.what, reference.text(), "", "", "")
-    theirs, points = f"{reference.dice:.2f} % in {reference.evaluations}", f"{prior - reference.dice:+.2f} points"
+    theirs, points = (
+        f"{reference.dice:.2f} % in {reference.evaluations}",
+        f"{prior - reference.dice:+.2f} points",
+    )
     last = Row("prior alone", f"{prior:.2f} % in 0 evaluations", REFERENCE.what, theirs, points)
     return [first, *(row(s, r, reference) for s, r in results.items() if s != REFERENCE), last]
 

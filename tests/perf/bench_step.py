@@ -1,10 +1,11 @@
 """A training step through the harness against a bare PyTorch loop: same network, batches, loss and optimiser.
 
-Run from the repository's root: ``python tests/perf/bench_step.py``. Three loops take turns, each from the same weights:
-the bare one over batches made beforehand; the harness over the same batches, so that only the loop itself is
-compared; and the harness over the shared stream, which augments in a thread while the network computes. Where as many
-cells run as there are cores, that thread has no core of its own, so the processor time of all threads is compared too.
-Validation and checkpoints are not in the step; they have a line of their own.
+Run from the repository's root: ``python tests/perf/bench_step.py``. Three loops take turns, each
+from the same weights: the bare one over batches made beforehand; the harness over the same batches,
+so that only the loop itself is compared; and the harness over the shared stream, which augments in
+a thread while the network computes. Where as many cells run as there are cores, that thread has no
+core of its own, so the processor time of all threads is compared too. Validation and checkpoints
+are not in the step; they have a line of their own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ SIZES = [
     ("fcn", "small", (112, 112), 2),
     ("unet", "tiny", (64, 64), 2),
 ]
-"""Method, scale, grid, batch: the networks and grids of the cpu profile, and the smallest step of the smoke profile."""
+"""Method, scale, grid, batch: the networks and grids of the cpu profile, and the smallest step of
+the smoke profile."""
 CASES = 12
 
 Ends = list[tuple[float, float]]
@@ -67,12 +69,16 @@ def dataset(height: int, width: int) -> Dataset:
     images = rng.integers(0, 65536, (CASES, height, width), dtype=np.uint16)
     cases = tuple(Case(f"c{i}", f"p{i}", height, width, None) for i in range(CASES))
     starts = tuple(i * height * width for i in range(CASES))
-    return Dataset("mr", "phantom", "0" * 64, cases, images.ravel(), np.tile(mask.ravel(), CASES), starts)
+    return Dataset(
+        "mr", "phantom", "0" * 64, cases, images.ravel(), np.tile(mask.ravel(), CASES), starts
+    )
 
 
 def trainee(name: str, scale: str, grid: tuple[int, int], batch: int, steps: int) -> Trainee:
     """Return what a cell would train, validated after its last step alone."""
-    profile = replace(load_profile("cpu"), scale=scale, batch=batch, steps=steps, validate_every=steps, threads=1)
+    profile = replace(
+        load_profile("cpu"), scale=scale, batch=batch, steps=steps, validate_every=steps, threads=1
+    )
     method = registry.method(name, scale)
     task = Task("mr", (grid,) * CASES, batch, steps)
     torch.manual_seed(0)
@@ -166,7 +172,14 @@ def checkpoint(what: str, subject: Trainee, batch: Batch, step: list[float], typ
     share = statistics.median(spent) / (every * statistics.median(step))
     theirs = milliseconds([every * seconds for seconds in step])
     goal = {"goal": f"{CHECKPOINT:.2f}", "met": share <= CHECKPOINT} if typical else {}
-    return Row(f"{what}, checkpoint", milliseconds(spent), f"{every} bare steps", theirs, f"{share:.3f}", **goal)
+    return Row(
+        f"{what}, checkpoint",
+        milliseconds(spent),
+        f"{every} bare steps",
+        theirs,
+        f"{share:.3f}",
+        **goal,
+    )
 
 
 def measure() -> list[Row]:

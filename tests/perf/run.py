@@ -1,7 +1,7 @@
 """Run every benchmark, print its table, and rewrite the generated part of README.md.
 
-Run from the repository's root: ``python tests/perf/run.py``; names of benchmarks as arguments run those alone and
-print without writing.
+Run from the repository's root: ``python tests/perf/run.py``; names of benchmarks as arguments run
+those alone and print without writing.
 """
 
 from __future__ import annotations
@@ -34,8 +34,16 @@ TITLES = {
     "cli": "Command line and planning",
     "sampling": "Sampling",
 }
-PACKAGES = ("torch", "numpy", "scipy", "opencv-python-headless", "monai", "albumentations", "albumentationsx",
-            "batchgeneratorsv2")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "monai",
+    "albumentations",
+    "albumentationsx",
+    "batchgeneratorsv2",
+)
 METRICS_GOAL = 10.0
 
 
@@ -48,8 +56,15 @@ def rows(name: str) -> Sequence[Row]:
 def distance(measured: dict[str, Any]) -> Row:
     """Return a row of the surface distances, whose benchmark returns plain figures."""
     ratio = float(measured["ratio"])
-    return Row(measured["what"], f"{measured['ours_ms']:.3g} ms", measured["peer"], f"{measured['peer_ms']:.3g} ms",
-               f"{ratio:.1f}x", f"{METRICS_GOAL:g}x", ratio >= METRICS_GOAL)  # fmt: skip
+    return Row(
+        measured["what"],
+        f"{measured['ours_ms']:.3g} ms",
+        measured["peer"],
+        f"{measured['peer_ms']:.3g} ms",
+        f"{ratio:.1f}x",
+        f"{METRICS_GOAL:g}x",
+        ratio >= METRICS_GOAL,
+    )
 
 
 def machine() -> str:

@@ -12,7 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-HEADER = "| what | ours | peer | peer's | ratio | goal | met |\n| --- | ---: | --- | ---: | ---: | ---: | --- |"
+HEADER = (
+    "| what | ours | peer | peer's | ratio | goal | met |\n| --- | ---: | --- | ---: | ---: | ---:"
+    " | --- |"
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class Row:
     def markdown(self) -> str:
         """Return the line as Markdown."""
         met = {None: "", True: "yes", False: "**no**"}[self.met]
-        return f"| {self.what} | {self.ours} | {self.peer} | {self.theirs} | {self.ratio} | {self.goal} | {met} |"
+        return (
+            f"| {self.what} | {self.ours} | {self.peer} | {self.theirs} | {self.ratio} |"
+            f" {self.goal} | {met} |"
+        )
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -47,13 +53,16 @@ def one_thread() -> None:
     limit_threads(1)
 
 
-def race(contestants: Mapping[str, Callable[[], object]], repeats: int, block: float = 0.0) -> dict[str, list[float]]:
+def race(
+    contestants: Mapping[str, Callable[[], object]], repeats: int, block: float = 0.0
+) -> dict[str, list[float]]:
     """Return each contestant's seconds a call, in turns of about `block` seconds, so that caches are as in real use.
 
     Two calls beforehand are not counted; the faster of them says how many calls fill a turn.
     """
     calls = {
-        name: max(1, round(block / min(_seconds(compute), _seconds(compute)))) for name, compute in contestants.items()
+        name: max(1, round(block / min(_seconds(compute), _seconds(compute))))
+        for name, compute in contestants.items()
     }
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):

@@ -35,13 +35,18 @@ def keep(path: Path, pixels: NDArray[Any]) -> None:
     assert cv2.imwrite(str(path), pixels.astype(np.uint8) * (255 if pixels.dtype == bool else 1))
 
 
-def trained(root: Path, method: str, dice: tuple[float, ...], label: str = "f0-s35", **more: Any) -> None:
+def trained(
+    root: Path, method: str, dice: tuple[float, ...], label: str = "f0-s35", **more: Any
+) -> None:
     """Write a finished cell with its answers and its training curve."""
     finished(root, method, dice, **more)
     folder = root / HERE / method.replace(":", ",") / label
     for row in ("", *more.get("extras", ())):
         for number in range(len(dice)):
-            keep(folder / ("predictions" + f"-{row}" * bool(row)) / f"c{number}.png", disc(28 + number))
+            keep(
+                folder / ("predictions" + f"-{row}" * bool(row)) / f"c{number}.png",
+                disc(28 + number),
+            )
         if row:
             (folder / f"cases-{row}.csv").write_bytes((folder / "cases.csv").read_bytes())
     rows = [(step, 1 / step, 1.2 / step, step) for step in (2, 4, 6)]
@@ -52,7 +57,10 @@ def trained(root: Path, method: str, dice: tuple[float, ...], label: str = "f0-s
 def references(root: Path, cases: int = 4) -> None:
     rng = np.random.default_rng(0)
     for number in range(cases):
-        keep(root / HERE / "references" / f"c{number}-image.png", rng.integers(0, 256, (60, 40), np.uint8))
+        keep(
+            root / HERE / "references" / f"c{number}-image.png",
+            rng.integers(0, 256, (60, 40), np.uint8),
+        )
         keep(root / HERE / "references" / f"c{number}-reference.png", disc(30))
 
 
@@ -73,7 +81,10 @@ def table_of(store: Store) -> tables.Table:
 def drawn(store: Store, folder: Path) -> tuple[dict[str, bytes], str]:
     """Draw all figures; return their bytes and the list."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {path.name: path.read_bytes() for path in gallery.write(store, table_of(store), folder, redraw=True)}
+    files = {
+        path.name: path.read_bytes()
+        for path in gallery.write(store, table_of(store), folder, redraw=True)
+    }
     return files, files.pop("figures-phantom.md").decode()
 
 
@@ -82,7 +93,9 @@ ALONE = (f"grid-{COLUMN}", f"curves-{COLUMN}", "patients-phantom", "differences-
 STEMS = (*ALONE, f"pairs-{COLUMN}", "critical-phantom", "ranks-phantom")
 
 
-def test_all_figures_are_drawn_and_are_the_same_bytes_each_time(store: Store, tmp_path: Path) -> None:
+def test_all_figures_are_drawn_and_are_the_same_bytes_each_time(
+    store: Store, tmp_path: Path
+) -> None:
     first, text = drawn(store, tmp_path / "one")
     assert set(first) == {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "pdf")}
     assert drawn(store, tmp_path / "two") == (first, text)
@@ -110,7 +123,9 @@ def test_figures_are_drawn_once_and_again_where_one_is_missing(
 
         return gallery.Drawing(stem, f"the {stem}.", draw)
 
-    monkeypatch.setattr(gallery, "drawings", lambda *_: [drawing("one"), drawing("two"), drawing("three")])
+    monkeypatch.setattr(
+        gallery, "drawings", lambda *_: [drawing("one"), drawing("two"), drawing("three")]
+    )
     table = table_of(store)
     made = gallery.write(store, table, tmp_path, redraw=False)
     names = ["one.png", "one.pdf", "two.png", "two.pdf", "figures-phantom.md"]
@@ -141,7 +156,9 @@ def grid_of(store: Store, folder: Path, column: str = COLUMN) -> tuple[list[str]
 def test_results_without_references_say_so_in_one_line(store: Store, tmp_path: Path) -> None:
     shutil.rmtree(store.root / HERE / "references")
     (line,), there = grid_of(store, tmp_path)
-    assert line.startswith("image and reference of c2, c0, c3 are not in the store, as in results from before")
+    assert line.startswith(
+        "image and reference of c2, c0, c3 are not in the store, as in results from before"
+    )
     assert not there
 
 
@@ -151,12 +168,18 @@ def test_an_answer_that_cannot_be_read_leaves_its_place_empty(store: Store, tmp_
 
 
 def scores(**methods: tuple[float, ...]) -> pd.DataFrame:
-    rows = [(method, f"c{number}", value) for method, values in methods.items() for number, value in enumerate(values)]
+    rows = [
+        (method, f"c{number}", value)
+        for method, values in methods.items()
+        for number, value in enumerate(values)
+    ]
     return pd.DataFrame(rows, columns=["method", "case", "dice"])
 
 
 def test_best_median_and_worst_are_by_the_mean_over_all_methods() -> None:
-    found = grids.choose(scores(a=(0.9, 0.1, 0.5, 0.6, 0.7), b=(0.1, 0.3, 0.9, 0.6, 0.7)))  # .5 .2 .7 .6 .7
+    found = grids.choose(
+        scores(a=(0.9, 0.1, 0.5, 0.6, 0.7), b=(0.1, 0.3, 0.9, 0.6, 0.7))
+    )  # .5 .2 .7 .6 .7
     assert found == ({"c1": "worst", "c3": "median", "c4": "best"}, 5)
     assert grids.choose(scores(a=(0.5,))) == ({"c0": "only"}, 1)
     assert grids.choose(scores(a=(0.5, 0.4))) == ({"c1": "worst", "c0": "best"}, 2)
@@ -173,7 +196,10 @@ def test_cases_that_some_methods_lack_are_not_chosen() -> None:
 def test_a_false_positive_is_lighter_than_a_false_negative_also_on_grey_paper() -> None:
     image = np.arange(256, dtype=np.uint8)[None]
     yes, no = np.ones((1, 256), bool), np.zeros((1, 256), bool)
-    grey = [cv2.cvtColor(overlay.tinted(image, *pair), cv2.COLOR_RGB2GRAY) for pair in ((yes, no), (no, yes))]
+    grey = [
+        cv2.cvtColor(overlay.tinted(image, *pair), cv2.COLOR_RGB2GRAY)
+        for pair in ((yes, no), (no, yes))
+    ]
     assert grey[0].min() > grey[1].max() + 10
     for hit in (yes, no):
         np.testing.assert_array_equal(overlay.tinted(image, hit, hit)[..., 0], image)
@@ -203,7 +229,11 @@ def test_empty_and_full_masks_have_no_contour_and_a_dice(
     grids.compose([case], "title", [tmp_path / "a.png", tmp_path / "a.pdf"])
     share = 2 * disc(30).sum() / (disc(30).sum() + full.sum())
     dice = {"empty": (1, 0, 0), "full": (0, 1, share), "disc": (0, share, 1)}[reference]
-    assert [words.rstrip("*") for words in said] == ["", *(f"Dice {100 * value:.1f}" for value in dice), "no answer"]
+    assert [words.rstrip("*") for words in said] == [
+        "",
+        *(f"Dice {100 * value:.1f}" for value in dice),
+        "no answer",
+    ]
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -217,7 +247,9 @@ def test_grids_fit_a_page(titles: int, ratio: float) -> None:
     assert height <= 8.5 + 1e-9 or side == grids.SMALLEST
 
 
-def test_of_a_cross_validation_each_case_is_shown_from_the_fold_that_tested_it(tmp_path: Path) -> None:
+def test_of_a_cross_validation_each_case_is_shown_from_the_fold_that_tested_it(
+    tmp_path: Path,
+) -> None:
     root = tmp_path / "results"
     trained(root, "unet", (0.5, 0.7), "f0of2-s35", folds=2)
     folder = root / HERE / "unet"
@@ -228,7 +260,9 @@ def test_of_a_cross_validation_each_case_is_shown_from_the_fold_that_tested_it(t
     for number in range(2):
         masks = folder / "f1of2-s35" / "predictions"
         (masks / f"c{number}.png").rename(masks / f"c{number + 2}.png")
-    cases = (folder / "f1of2-s35" / "cases.csv").read_text().replace("c1,", "c3,").replace("c0,", "c2,")
+    cases = (
+        (folder / "f1of2-s35" / "cases.csv").read_text().replace("c1,", "c3,").replace("c0,", "c2,")
+    )
     (folder / "f1of2-s35" / "cases.csv").write_text(cases)
     references(root)
     assert grid_of(Store(root), tmp_path, f"{COLUMN}/2fold") == ([], True)
@@ -249,7 +283,10 @@ def test_methods_that_failed_or_lack_cases_have_their_place(store: Store, tmp_pa
     trained(store.root, "short", (0.5, 0.6, 0.7))
     files, text = drawn(store, tmp_path)
     assert {f"{stem}.png" for stem in STEMS} <= set(files)
-    assert "- Failed: MR, sam: ValueError: too bad" in text or f"- Failed: {COLUMN}, sam: ValueError: too bad" in text
+    assert (
+        "- Failed: MR, sam: ValueError: too bad" in text
+        or f"- Failed: {COLUMN}, sam: ValueError: too bad" in text
+    )
 
 
 def test_patients_are_means_of_their_cases(store: Store) -> None:
@@ -259,7 +296,9 @@ def test_patients_are_means_of_their_cases(store: Store) -> None:
     assert patients.best(table, frame) in ("unet", "unet:prior")
 
 
-def test_the_reference_is_the_best_that_compares_with_others_or_the_one_named(store: Store, tmp_path: Path) -> None:
+def test_the_reference_is_the_best_that_compares_with_others_or_the_one_named(
+    store: Store, tmp_path: Path
+) -> None:
     finished(store.root, "told", (0.99,) * 4, oracle=True)
     table = table_of(store)
     assert patients.best(table, patients.means(table, COLUMN)) == "unet"
@@ -285,13 +324,18 @@ def test_curves_are_the_cells_own(store: Store) -> None:
     assert found["FCN"][0].best == 6
     assert without == [
         "LOST: no training curve; train.csv is missing",
-        "OWN [trained on data of its own making]: no training curve; trains itself, which leaves none",
+        (
+            "OWN [trained on data of its own making]: no training curve; trains itself, which"
+            " leaves none"
+        ),
     ]
 
 
 def test_a_curve_of_one_validation_is_drawn(tmp_path: Path) -> None:
     rows = pd.DataFrame({"step": [4], "training_loss": [0.5], "validation_loss": [0.4]})
-    curves.compose({"U-Net": [curves.Curve(rows, 4)]}, "title", [tmp_path / "a.png", tmp_path / "a.pdf"])
+    curves.compose(
+        {"U-Net": [curves.Curve(rows, 4)]}, "title", [tmp_path / "a.png", tmp_path / "a.pdf"]
+    )
     assert (tmp_path / "a.png").is_file()
 
 
@@ -302,12 +346,23 @@ def square(values: list[list[float]]) -> pd.DataFrame:
     return pd.DataFrame(values, NAMES, NAMES)
 
 
-P = square([[1, 0.01, 0.3, np.nan], [0.01, 1, 0.0, np.nan], [0.3, 0.0, 1, np.nan], [np.nan, np.nan, np.nan, 1]])
-DIFFERENCES = square([[0, 0.1, 0.01, -0.1], [-0.1, 0, -0.1, -0.2], [-0.01, 0.1, 0, -0.1], [0.1, 0.2, 0.1, 0]])
+P = square(
+    [
+        [1, 0.01, 0.3, np.nan],
+        [0.01, 1, 0.0, np.nan],
+        [0.3, 0.0, 1, np.nan],
+        [np.nan, np.nan, np.nan, 1],
+    ]
+)
+DIFFERENCES = square(
+    [[0, 0.1, 0.01, -0.1], [-0.1, 0, -0.1, -0.2], [-0.01, 0.1, 0, -0.1], [0.1, 0.2, 0.1, 0]]
+)
 
 
 @pytest.mark.parametrize(("count", "times"), [(1, 1), (4, 2)])
-def test_maps_and_diagrams_are_drawn_the_same_each_time(count: int, times: int, tmp_path: Path) -> None:
+def test_maps_and_diagrams_are_drawn_the_same_each_time(
+    count: int, times: int, tmp_path: Path
+) -> None:
     part = P.iloc[:count, :count]
     ranks = pd.Series(np.arange(1.0, count + 1), part.index)
     chances = pd.DataFrame(np.eye(count), part.index, range(1, count + 1))
@@ -315,10 +370,15 @@ def test_maps_and_diagrams_are_drawn_the_same_each_time(count: int, times: int, 
     for number in range(times):
         folder = tmp_path / str(number)
         folder.mkdir()
-        paths = {what: [folder / f"{what}.png", folder / f"{what}.pdf"] for what in ("pairs", "ranks", "diagram")}
+        paths = {
+            what: [folder / f"{what}.png", folder / f"{what}.pdf"]
+            for what in ("pairs", "ranks", "diagram")
+        }
         matrix.significance(part, DIFFERENCES.iloc[:count, :count], "MR, Dice", paths["pairs"])
         matrix.ranks(chances, "MR, Dice", paths["ranks"])
-        matrix.critical_difference({"MR": ranks, "CT": ranks}, {"MR": part, "CT": part}, "Dice", paths["diagram"])
+        matrix.critical_difference(
+            {"MR": ranks, "CT": ranks}, {"MR": part, "CT": part}, "Dice", paths["diagram"]
+        )
         made.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert made[0] == made[-1]
     assert len(made[0]) == 6
@@ -326,8 +386,14 @@ def test_maps_and_diagrams_are_drawn_the_same_each_time(count: int, times: int, 
 
 def test_p_values_are_short_and_never_zero() -> None:
     assert [matrix.shown(p) for p in (0.0, 0.0009, 0.0234, 0.4, 0.999, 1.0, np.nan)] == [
-        "p<.001", "p<.001", "p=.023", "p=.400", "p=1", "p=1", ""
-    ]  # fmt: skip
+        "p<.001",
+        "p<.001",
+        "p=.023",
+        "p=.400",
+        "p=1",
+        "p=1",
+        "",
+    ]
 
 
 def test_the_first_seed_is_shown(store: Store) -> None:

@@ -27,7 +27,9 @@ def disc(centre: int, size: int = 300) -> NDArray[np.bool_]:
     return (rows - centre) ** 2 + (columns - size // 4) ** 2 < (size // 6) ** 2
 
 
-def with_masks(root: Path, source: str = "phantom", references: bool = True, cases: int = 4) -> Store:
+def with_masks(
+    root: Path, source: str = "phantom", references: bool = True, cases: int = 4
+) -> Store:
     """Write a store with answers, a further row of one method, and the references."""
     rng = np.random.default_rng(0)
     for number, (method, dice) in enumerate(DICE.items()):
@@ -54,7 +56,9 @@ def with_masks(root: Path, source: str = "phantom", references: bool = True, cas
 
 def page_of(store: Store) -> str:
     found = tables.collect(store, "cpu")
-    return html.page(store, found, {t.source: [ledger.listing(ledger.collect(store, t), t)] for t in found})
+    return html.page(
+        store, found, {t.source: [ledger.listing(ledger.collect(store, t), t)] for t in found}
+    )
 
 
 def data_of(page: str, source: str = "phantom") -> dict[str, Any]:
@@ -120,7 +124,9 @@ def test_results_from_before_references_were_kept_show_the_answers_alone(tmp_pat
     (column,) = data_of(page_of(with_masks(tmp_path, references=False)))["columns"]
     assert column["pictures"]["0"]["image"] is None
     assert all(column["pictures"]["0"]["answers"])
-    assert column["about"].startswith("These results are from before images and references were kept")
+    assert column["about"].startswith(
+        "These results are from before images and references were kept"
+    )
 
 
 def test_without_masks_the_scores_stand_alone(tmp_path: Path) -> None:
@@ -137,7 +143,9 @@ def test_a_lost_mask_costs_its_tile_alone(tmp_path: Path) -> None:
     assert [answer is None for answer in column["pictures"]["0"]["answers"]] == [True, False, False]
 
 
-def test_too_many_pictures_are_chosen_evenly_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pictures_are_chosen_evenly_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = with_masks(tmp_path, cases=40)
     whole = len(page_of(store).encode())
     monkeypatch.setattr(html, "LIMIT", whole - 60_000)
@@ -150,7 +158,9 @@ def test_too_many_pictures_are_chosen_evenly_and_told(tmp_path: Path, monkeypatc
     assert column["about"].startswith(f"Pictures of {len(shown)} of 40 cases are in this page")
 
 
-def test_too_many_dots_are_thinned_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_dots_are_thinned_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = with_masks(tmp_path, cases=40)
     monkeypatch.setattr(html, "DOTS", 30)
     (column,) = data_of(page_of(store))["columns"]
@@ -178,9 +188,19 @@ def browser(tmp_path: Path) -> Iterator[Any]:
         pytest.skip("no chromium with chromedriver is installed")
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    for switch in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-dev-shm-usage",
-                   "disable-background-networking", "disable-component-update", "disable-sync",
-                   f"user-data-dir={tmp_path / 'browser'}", "window-size=1200,1600"):  # fmt: skip
+    for switch in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        f"user-data-dir={tmp_path / 'browser'}",
+        "window-size=1200,1600",
+    ):
         options.add_argument(f"--{switch}")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
@@ -192,7 +212,11 @@ def requests(browser: Any) -> set[str]:
     """Return the kinds of addresses that the page asked for; what the browser's own first tab asks is none of its."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    return {each["request"]["url"].partition(":")[0] for each in sent if each["documentURL"].startswith("file:")}
+    return {
+        each["request"]["url"].partition(":")[0]
+        for each in sent
+        if each["documentURL"].startswith("file:")
+    }
 
 
 def click_dot(browser: Any, dice: float) -> str:
@@ -212,7 +236,9 @@ def click_dot(browser: Any, dice: float) -> str:
     return tip
 
 
-def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(browser: Any, tmp_path: Path) -> None:
+def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(
+    browser: Any, tmp_path: Path
+) -> None:
     store = with_masks(tmp_path / "results")
     path = next(p for p in write(store, tmp_path / "reports") if p.name == "report.html")
     browser.get(path.as_uri())
@@ -235,11 +261,17 @@ def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(browser: Any
     assert click_dot(browser, 0.70) == "FCN, case c0, patient p0: Dice 70.00, IoU 53.85"
     assert "(PHANTOM), case c0, patient p0" in find(".shown").text
     tiles = [tile.text for tile in browser.find_elements("css selector", ".tile figcaption")]
-    assert tiles == ["Image", "Reference", "FCN\nDice 70.00, IoU 53.85", "UNET\nDice 80.00, IoU 66.67",
-                     "UNET, prior alone\nDice 80.00, IoU 66.67"]  # fmt: skip
+    assert tiles == [
+        "Image",
+        "Reference",
+        "FCN\nDice 70.00, IoU 53.85",
+        "UNET\nDice 80.00, IoU 66.67",
+        "UNET, prior alone\nDice 80.00, IoU 66.67",
+    ]
     assert find(".tile.picked b").text == "FCN"
     drawn = browser.execute_script(
-        "return [...document.querySelectorAll('.tile img')].map((image) => image.complete && image.naturalWidth)"
+        "return [...document.querySelectorAll('.tile img')].map((image) => image.complete &&"
+        " image.naturalWidth)"
     )
     assert drawn == [128] * 9  # the image five times, and its four overlays
 
@@ -257,8 +289,16 @@ def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(browser: Any
 def test_a_browser_takes_no_name_for_a_command(browser: Any, tmp_path: Path) -> None:
     finished(tmp_path / "results", "unet", (0.5,), title=EVIL, deviations=[EVIL])
     table = next((tmp_path / "results").rglob("cases.csv"))
-    table.write_text(table.read_text().replace("c0", EVIL).replace("p0", "<img src=x onerror=document.title='taken'>"))
-    path = next(p for p in write(Store(tmp_path / "results"), tmp_path / "reports") if p.name == "report.html")
+    table.write_text(
+        table.read_text()
+        .replace("c0", EVIL)
+        .replace("p0", "<img src=x onerror=document.title='taken'>")
+    )
+    path = next(
+        p
+        for p in write(Store(tmp_path / "results"), tmp_path / "reports")
+        if p.name == "report.html"
+    )
     browser.get(path.as_uri())
     browser.find_element("css selector", "button.step").click()
     assert EVIL in browser.find_element("css selector", ".shown").text

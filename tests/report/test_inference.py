@@ -38,13 +38,17 @@ def table_of(store: Store) -> tables.Table:
 
 
 def listing(store: Store, name: str) -> pd.DataFrame:
-    [found] = [each for each in inference.listings(table_of(store)) if each.name == f"{name}-phantom"]
+    [found] = [
+        each for each in inference.listings(table_of(store)) if each.name == f"{name}-phantom"
+    ]
     return found.frame
 
 
 def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> None:
     table = table_of(store)
-    best = max(("unet", "verdiff"), key=lambda method: table.scores.loc[(COLUMN, method), "dice_mean"])
+    best = max(
+        ("unet", "verdiff"), key=lambda method: table.scores.loc[(COLUMN, method), "dice_mean"]
+    )
     found = {method: tables.entry(table, COLUMN, method, "dice") for method in table.methods}
     assert {method for method, each in found.items() if each.best} == {best}
     assert {method for method, each in found.items() if each.like} == {"unet", "verdiff"} - {best}
@@ -75,10 +79,14 @@ def test_the_declared_family_is_what_is_compared(store: Store) -> None:
     frame = listing(store, "comparisons")
     expected = family.against(table_of(store).patients[COLUMN]["dice"], "unet", ["fcn", "verdiff"])
     dice = frame[frame.metric == "dice"]
-    np.testing.assert_allclose(dice.adjusted, [each.adjusted for each in expected.comparisons], atol=1e-12)
+    np.testing.assert_allclose(
+        dice.adjusted, [each.adjusted for each in expected.comparisons], atol=1e-12
+    )
     assert list(dice.star) == ["*", ""]
     assert next(iter(dice.verdict)) == "better"
-    [found] = [each for each in inference.listings(table_of(store)) if each.name == "comparisons-phantom"]
+    [found] = [
+        each for each in inference.listings(table_of(store)) if each.name == "comparisons-phantom"
+    ]
     assert "3 cells of the profile were FINISHED" in found.notes[0]
     assert "MR Dice: 2, MR IoU: 2; 8 p values computed" in found.notes[1]
 
@@ -98,10 +106,21 @@ def test_a_family_is_declared_once_and_holds_no_method_that_came_later(store: St
     store.declare(profile, "unet", "holm", ["fcn", "unet"])
     found = store.declared("cpu")
     assert found is not None
-    assert (found.reference, found.correction, found.finished, found.methods) == ("unet", "holm", 3, ("fcn", "unet"))
+    assert (found.reference, found.correction, found.finished, found.methods) == (
+        "unet",
+        "holm",
+        3,
+        ("fcn", "unet"),
+    )
     assert set(listing(store, "comparisons").method) == {"fcn"}
-    for changed in (("fcn", "holm", ["unet", "fcn"]), ("unet", "max-t", ["unet", "fcn"]), ("unet", "holm", ["unet"])):
-        with pytest.raises(UsageError, match="declares another family already: unet against fcn, unet"):
+    for changed in (
+        ("fcn", "holm", ["unet", "fcn"]),
+        ("unet", "max-t", ["unet", "fcn"]),
+        ("unet", "holm", ["unet"]),
+    ):
+        with pytest.raises(
+            UsageError, match="declares another family already: unet against fcn, unet"
+        ):
             store.declare(profile, changed[0], changed[1], changed[2])  # type: ignore[arg-type]
     (store.root / "cpu" / "family.json").write_text("{")
     with pytest.raises(UsageError, match=r"family\.json is damaged"):
@@ -125,7 +144,9 @@ def test_an_arms_prior_is_not_the_references_own_row(store: Store) -> None:
     assert table_of(store).others(COLUMN, "verdiff") == ["fcn", "sam", "unet", "verdiff:nsa=off"]
 
 
-def test_a_method_that_its_patients_show_ahead_of_the_best_mean_over_images_is_marked(tmp_path: Path) -> None:
+def test_a_method_that_its_patients_show_ahead_of_the_best_mean_over_images_is_marked(
+    tmp_path: Path,
+) -> None:
     finished(tmp_path, "a", (0.9, 0.9) * 8)
     finished(tmp_path, "b", (0.8, 0.8) * 8)
     pairs = table_of(Store(tmp_path)).pairs[COLUMN, "dice"]
@@ -186,14 +207,18 @@ def test_a_dataset_that_the_paper_has_not_has_nothing_beside_it(tmp_path: Path) 
     assert beside.listings(table_of(Store(tmp_path))) == []
 
 
-def test_listings_are_markdown_latex_and_csv_without_a_name_that_does_anything(store: Store) -> None:
+def test_listings_are_markdown_latex_and_csv_without_a_name_that_does_anything(
+    store: Store,
+) -> None:
     finished(store.root, "odd", scores_of("fcn"), title="a|b & <i>")
     store.declare(load_profile("cpu"), "odd", "holm", ["odd", "unet"])
     names = set()
     for each in inference.listings(table_of(store)):
         texts = each.texts()
         assert "| a|b" not in texts["md"]
-        names |= {each.name} if r"\textbar{}b \& \textless{}i\textgreater{}" in texts["tex"] else set()
+        names |= (
+            {each.name} if r"\textbar{}b \& \textless{}i\textgreater{}" in texts["tex"] else set()
+        )
         rows = [line for line in texts["md"].splitlines() if line.startswith("| ")]
         assert len({line.count(" | ") for line in rows}) == 1
     assert names == {"intervals-phantom", "comparisons-phantom", "ranks-phantom"}

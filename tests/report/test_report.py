@@ -44,23 +44,58 @@ def finished(
     folder.mkdir(parents=True)
     record = {
         "spec": {
-            "dataset": {"name": "mr", "source": source, "digest": digest}, "method": method, "options": {"width": 8},
-            "fold": 0, "folds": folds, "seed": seed, "profile": {"steps": steps}, "precision": "float32",
+            "dataset": {"name": "mr", "source": source, "digest": digest},
+            "method": method,
+            "options": {"width": 8},
+            "fold": 0,
+            "folds": folds,
+            "seed": seed,
+            "profile": {"steps": steps},
+            "precision": "float32",
         },
-        "hash": "x", "source": source, "title": method.split(":")[0].upper(), "summary": "small",
-        "extras": [], "deviations": ["something_new & 50 % more"], "device": device, "versions": {"torch": "2.9"},
+        "hash": "x",
+        "source": source,
+        "title": method.split(":")[0].upper(),
+        "summary": "small",
+        "extras": [],
+        "deviations": ["something_new & 50 % more"],
+        "device": device,
+        "versions": {"torch": "2.9"},
         "revision": "0123456789abcdef",
-        "certificate": {"heads": [{"steps": k, "draws": v, "pixels": v} for k, v in (heads or {10: "h"}).items()]},
-        "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "none"),
-        "parameters": 1_234_000, "idle_parameters": 0, "multiply_adds": 5_600_000_000, "training": {"steps": steps},
+        "certificate": {
+            "heads": [
+                {"steps": k, "draws": v, "pixels": v} for k, v in (heads or {10: "h"}).items()
+            ]
+        },
+        "advantages": dict.fromkeys(
+            ("pretraining", "prompt", "ensembling", "augmentation"), "none"
+        ),
+        "parameters": 1_234_000,
+        "idle_parameters": 0,
+        "multiply_adds": 5_600_000_000,
+        "training": {"steps": steps},
         "timings": {"train_seconds": 7.0, "predict_seconds_per_case": 0.25},
-        "peak_memory_bytes": 100 * 2**20, "peak_device_memory_bytes": None, **more,
-    }  # fmt: skip
+        "peak_memory_bytes": 100 * 2**20,
+        "peak_device_memory_bytes": None,
+        **more,
+    }
     (folder / "cell.json").write_text(json.dumps(record))
     d = np.array(dice)
-    pd.DataFrame({"case": [f"c{i}" for i in range(len(d))], "patient": [f"p{i // 2}" for i in range(len(d))],
-                  "dice": d, "iou": d / (2 - d), "precision": d, "recall": d, "hd95": np.nan, "assd": 1.0, "nsd": 1.0,
-                  "unit": "px", "empty": "none"}).to_csv(folder / "cases.csv", index=False)  # fmt: skip
+    pd.DataFrame(
+        {
+            "case": [f"c{i}" for i in range(len(d))],
+            "patient": [f"p{i // 2}" for i in range(len(d))],
+            "dice": d,
+            "iou": d / (2 - d),
+            "precision": d,
+            "recall": d,
+            "hd95": np.nan,
+            "assd": 1.0,
+            "nsd": 1.0,
+            "unit": "px",
+            "empty": "none",
+        }
+    ).to_csv(folder / "cases.csv", index=False)
 
 
 @pytest.fixture
@@ -95,12 +130,17 @@ def notes_of(store: Store) -> str:
 
 def test_a_method_that_saw_other_data_is_named(store: Store) -> None:
     finished(store.root, "other", DICE["fcn"], heads={10: "another"})
-    assert "Certificates DIFFER, these did not train on the same data: MR: other and fcn" in notes_of(store)
+    assert (
+        "Certificates DIFFER, these did not train on the same data: MR: other and fcn"
+        in notes_of(store)
+    )
     assert "certificates\n" in tables.csv(tables.collect(store, "cpu")[0]).splitlines(True)[0]
     assert ",differ\n" in tables.csv(tables.collect(store, "cpu")[0])
 
 
-def test_methods_that_went_on_after_the_first_stopped_are_compared_with_each_other(tmp_path: Path) -> None:
+def test_methods_that_went_on_after_the_first_stopped_are_compared_with_each_other(
+    tmp_path: Path,
+) -> None:
     finished(tmp_path, "a", (0.5,), heads={10: "h"})
     finished(tmp_path, "b", (0.5,), heads={10: "h", 20: "i"})
     finished(tmp_path, "c", (0.5,), heads={10: "h", 20: "j"})
@@ -130,9 +170,12 @@ def test_a_split_and_a_cross_validation_are_two_columns(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("change", "warning"),
-    [({"steps": 8}, "NOT the same protocol"), ({"device": "GPU"}, "NOT the same device, precision or PyTorch"),
-     ({"seed": 36}, "NOT the same folds and seeds")],
-)  # fmt: skip
+    [
+        ({"steps": 8}, "NOT the same protocol"),
+        ({"device": "GPU"}, "NOT the same device, precision or PyTorch"),
+        ({"seed": 36}, "NOT the same folds and seeds"),
+    ],
+)
 def test_what_was_not_alike_is_said(store: Store, change: dict, warning: str) -> None:
     assert "NOT" not in notes_of(store)
     finished(store.root, "third", DICE["fcn"], **change)
@@ -186,9 +229,19 @@ def test_the_report_regenerates_to_the_byte(store: Store, tmp_path: Path) -> Non
     second = {p.name: p.read_bytes() for p in write(store, tmp_path / "two")}
     assert first == second
     texts, drawings = ("md", "tex", "csv"), ("png", "pdf")
-    names = {"table1": texts, "figure8": drawings, "ledger": texts, "seconds": drawings, "patients": drawings,
-             "differences": drawings, "figures": ("md",), "intervals": texts, "ranks": (*texts, *drawings),
-             "published": texts, "critical": drawings}  # fmt: skip
+    names = {
+        "table1": texts,
+        "figure8": drawings,
+        "ledger": texts,
+        "seconds": drawings,
+        "patients": drawings,
+        "differences": drawings,
+        "figures": ("md",),
+        "intervals": texts,
+        "ranks": (*texts, *drawings),
+        "published": texts,
+        "critical": drawings,
+    }
     whole = {f"{name}-phantom.{suffix}" for name, kinds in names.items() for suffix in kinds}
     assert whole | {"report.html", "numbers.tex"} <= set(first)
 
@@ -202,13 +255,11 @@ def test_the_figure_is_large_enough_to_print(store: Store, tmp_path: Path) -> No
 
 def test_the_report_needs_no_torch(store: Store, tmp_path: Path) -> None:
     code = (
-        "import sys\n"
-        "class Refused:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name.partition('.')[0] == 'torch': raise ImportError('no torch here')\n"
-        "sys.meta_path.insert(0, Refused())\n"
-        "from pathlib import Path; from bench.report import write; from bench.store.store import Store\n"
-        f"print(*sorted(p.name for p in write(Store(Path({str(store.root)!r})), Path({str(tmp_path / 'r')!r}))))"
+        "import sys\nclass Refused:\n    def find_spec(self, name, *_):\n        if"
+        " name.partition('.')[0] == 'torch': raise ImportError('no torch"
+        " here')\nsys.meta_path.insert(0, Refused())\nfrom pathlib import Path; from bench.report"
+        " import write; from bench.store.store import Store\nprint(*sorted(p.name for p in"
+        f" write(Store(Path({str(store.root)!r})), Path({str(tmp_path / 'r')!r}))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "table1-phantom.md" in done.stdout.split(), done.stderr
@@ -226,13 +277,16 @@ def test_an_unknown_profile_names_what_there_is(store: Store, tmp_path: Path) ->
 
 
 def test_latex_escapes_what_users_name() -> None:
-    assert escape("a_b & 5% #1 {x} $y$ \\z ~^") == (
-        r"a\_b \& 5\% \#1 \{x\} \$y\$ \textbackslash{}z \textasciitilde{}\textasciicircum{}"
+    assert (
+        escape("a_b & 5% #1 {x} $y$ \\z ~^")
+        == r"a\_b \& 5\% \#1 \{x\} \$y\$ \textbackslash{}z \textasciitilde{}\textasciicircum{}"
     )
 
 
 @pytest.mark.parametrize("how", ["alone", "input"])
-def test_the_latex_compiles_as_it_is_and_inside_a_paper(store: Store, tmp_path: Path, how: str) -> None:
+def test_the_latex_compiles_as_it_is_and_inside_a_paper(
+    store: Store, tmp_path: Path, how: str
+) -> None:
     compiler = shutil.which("pdflatex")
     if not compiler:
         pytest.skip("no LaTeX compiler is installed")
@@ -245,8 +299,12 @@ def test_the_latex_compiles_as_it_is_and_inside_a_paper(store: Store, tmp_path: 
             "After.\\end{document}"
         )
         path = paper
-    done = subprocess.run([compiler, "-interaction=nonstopmode", "-halt-on-error", path.name], cwd=path.parent,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [compiler, "-interaction=nonstopmode", "-halt-on-error", path.name],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     assert path.with_suffix(".pdf").stat().st_size > 1000
 
@@ -259,17 +317,38 @@ def ledger_of(store: Store, folder: Path) -> pd.DataFrame:
 def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: Path) -> None:
     had = {"pretraining": "SA-1B", "prompt": "none", "ensembling": "none", "augmentation": "none"}
     memory = 300 * 2**20
-    finished(store.root, "sam", DICE["fcn"], idle_parameters=138_576, peak_device_memory_bytes=memory, advantages=had)
     finished(
-        store.root, "unet", DICE["unet"], seed=36, timings={"train_seconds": 9.0, "predict_seconds_per_case": 0.75}
+        store.root,
+        "sam",
+        DICE["fcn"],
+        idle_parameters=138_576,
+        peak_device_memory_bytes=memory,
+        advantages=had,
+    )
+    finished(
+        store.root,
+        "unet",
+        DICE["unet"],
+        seed=36,
+        timings={"train_seconds": 9.0, "predict_seconds_per_case": 0.75},
     )
     rows = ledger_of(store, tmp_path / "reports").set_index("title")
     assert list(rows.index) == ["FCN", "SAM", "UNET"]
-    assert tuple(rows.loc["UNET", ["train_seconds", "predict_seconds"]]) == (8.0, 0.5)  # means of both seeds
+    assert tuple(rows.loc["UNET", ["train_seconds", "predict_seconds"]]) == (
+        8.0,
+        0.5,
+    )  # means of both seeds
     assert tuple(rows.loc["FCN", ["parameters", "multiply_adds", "memory"]]) == (1.234, 5.6, 100)
-    assert tuple(rows.loc["SAM", ["idle_parameters", "memory", "pretraining"]]) == (138_576, 300, "SA-1B")
+    assert tuple(rows.loc["SAM", ["idle_parameters", "memory", "pretraining"]]) == (
+        138_576,
+        300,
+        "SA-1B",
+    )
     text = (tmp_path / "reports" / "cpu" / "ledger-phantom.md").read_text()
-    assert "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | SA-1B | none | none | none |" in text
+    assert (
+        "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | SA-1B | none | none | none |"
+        in text
+    )
     assert "FCN differs from its source: something_new & 50 % more." in text
     assert "It has what others lack (pretraining: SA-1B)." in notes_of(store)
 
@@ -284,18 +363,24 @@ def test_rows_that_compare_with_no_other_are_marked_and_never_the_best(store: St
     assert "| UNET | **81.25 ± 15.48** |" in text
     compares = pd.read_csv(io.StringIO(tables.csv(table))).set_index("method").compares
     assert dict(compares) == {"fcn": True, "own": False, "told": False, "unet": True}
-    assert "Certificates: all agree; every method but own was given the same augmented data" in "\n".join(table.notes)
+    assert (
+        "Certificates: all agree; every method but own was given the same augmented data"
+        in "\n".join(table.notes)
+    )
 
 
 def test_one_method_beside_its_own_training_is_told(tmp_path: Path) -> None:
     finished(tmp_path, "net", DICE["fcn"])
     finished(tmp_path, "net:own=on", DICE["fcn"], own_training=True, certificate={"heads": []})
-    assert "Certificates: one method only, beside net:own=on, which trained on data of its own making" in notes_of(
-        Store(tmp_path)
+    assert (
+        "Certificates: one method only, beside net:own=on, which trained on data of its own making"
+        in notes_of(Store(tmp_path))
     )
 
 
-def test_results_from_before_the_ledger_have_their_place_in_it(store: Store, tmp_path: Path) -> None:
+def test_results_from_before_the_ledger_have_their_place_in_it(
+    store: Store, tmp_path: Path
+) -> None:
     for path in store.root.rglob("cell.json"):
         record = json.loads(path.read_text())
         for name in ("advantages", "idle_parameters", "multiply_adds"):
@@ -310,7 +395,14 @@ def test_results_from_before_the_ledger_have_their_place_in_it(store: Store, tmp
 
 
 def test_a_gradient_that_nobody_saw_is_no_zero(store: Store, tmp_path: Path) -> None:
-    finished(store.root, "own", DICE["fcn"], own_training=True, certificate={"heads": []}, idle_parameters=None)
+    finished(
+        store.root,
+        "own",
+        DICE["fcn"],
+        own_training=True,
+        certificate={"heads": []},
+        idle_parameters=None,
+    )
     rows = ledger_of(store, tmp_path).set_index("title")
     assert rows.loc["OWN [trained on data of its own making]", "idle_parameters"] == ""
 

@@ -18,8 +18,14 @@ from bench.stats.calibrate import SPLIT, SWAPPED, WHOLE, Cases, Rate, _halves, r
 from bench.stats.scores import arrange
 
 
-def results(patients: int = 20, slices: int = 8, seeds: int = 4, between: float = 0.03, methods: int = 3,
-            checkpoints: float = 0.01) -> pd.DataFrame:  # fmt: skip
+def results(
+    patients: int = 20,
+    slices: int = 8,
+    seeds: int = 4,
+    between: float = 0.03,
+    methods: int = 3,
+    checkpoints: float = 0.01,
+) -> pd.DataFrame:
     """Return methods that differ by patient and by checkpoint, slices of a patient alike."""
     rng = np.random.default_rng(1)
     made = []
@@ -29,9 +35,22 @@ def results(patients: int = 20, slices: int = 8, seeds: int = 4, between: float 
             own = 0.8 + level + between * rng.normal()
             for case in range(slices):
                 dice = own + 0.01 * rng.normal()
-                made.append({"dataset": "mr", "source": "real", "digest": "abcdef0123", "method": f"m{method}",
-                             "scheme": "", "folds": 1, "fold": 0, "seed": 35 + seed, "case": f"c{patient}-{case}",
-                             "patient": f"p{patient:02}", "dice": dice, "column": "mr@real-abcdef01"})  # fmt: skip
+                made.append(
+                    {
+                        "dataset": "mr",
+                        "source": "real",
+                        "digest": "abcdef0123",
+                        "method": f"m{method}",
+                        "scheme": "",
+                        "folds": 1,
+                        "fold": 0,
+                        "seed": 35 + seed,
+                        "case": f"c{patient}-{case}",
+                        "patient": f"p{patient:02}",
+                        "dice": dice,
+                        "column": "mr@real-abcdef01",
+                    }
+                )
     return pd.DataFrame(made)
 
 
@@ -42,7 +61,9 @@ def cases_of(frame: pd.DataFrame) -> Cases:
 
 @pytest.fixture(scope="module")
 def found() -> dict[tuple[str, str, str], Rate]:
-    return {(rate.null, rate.test, rate.unit): rate for rate in rates(cases_of(results()), rounds=1_000)}
+    return {
+        (rate.null, rate.test, rate.unit): rate for rate in rates(cases_of(results()), rounds=1_000)
+    }
 
 
 @pytest.mark.parametrize("null", [SWAPPED, SPLIT])
@@ -120,8 +141,14 @@ def stored(root: Path, frame: pd.DataFrame) -> Path:
     for (method, seed), part in frame.groupby(["method", "seed"]):
         folder = root / "cpu" / "mr@real-abcdef01" / str(method) / f"f0-s{seed}"
         folder.mkdir(parents=True)
-        spec = {"dataset": {"name": "mr", "source": "real", "digest": "abcdef0123"}, "method": method, "fold": 0,
-                "folds": 1, "seed": int(str(seed)), "scheme": ""}  # fmt: skip
+        spec = {
+            "dataset": {"name": "mr", "source": "real", "digest": "abcdef0123"},
+            "method": method,
+            "fold": 0,
+            "folds": 1,
+            "seed": int(str(seed)),
+            "scheme": "",
+        }
         (folder / "cell.json").write_text(json.dumps({"spec": spec, "extras": []}))
         part[["case", "patient", "dice"]].to_csv(folder / "cases.csv", index=False)
     return root
@@ -133,8 +160,10 @@ def test_the_command_prints_rates_with_their_intervals(tmp_path: Path) -> None:
     rows = json.loads(done.stdout)
     assert done.exit_code == 0
     assert [(row["null"], row["test"], row["unit"]) for row in rows][:3] == [
-        (SWAPPED, "sign flip", "patient"), (SWAPPED, "wilcoxon", "patient"), (SWAPPED, "wilcoxon", "case"),
-    ]  # fmt: skip
+        (SWAPPED, "sign flip", "patient"),
+        (SWAPPED, "wilcoxon", "patient"),
+        (SWAPPED, "wilcoxon", "case"),
+    ]
     assert all(0 <= row["rate"] <= 1 for row in rows)
     assert rows[-1]["low"] is None
     shown = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200"]).stdout
@@ -152,7 +181,9 @@ def test_results_with_nothing_to_compare_say_so(tmp_path: Path) -> None:
 
 
 def plan(*words: str) -> list[dict[str, float]]:
-    done = CliRunner().invoke(app, ["plan", "--profile", "smoke", "--datasets", "mr", *words, "--json"])
+    done = CliRunner().invoke(
+        app, ["plan", "--profile", "smoke", "--datasets", "mr", *words, "--json"]
+    )
     assert done.exit_code == 0, done.output
     rows: list[dict[str, float]] = json.loads(done.stdout)
     return rows
@@ -167,12 +198,16 @@ def test_the_plan_says_what_its_patients_can_find(tmp_path: Path) -> None:
     assert (all_of_them["smallest_p"], all_of_them["measured"]) == (2 / 2**5, None)
     [more] = plan("--methods", "unet,verdiff", *out)
     assert more["tests"] == 2  # the diffusion's prior is a row
-    shown = CliRunner().invoke(app, ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn", *out])
+    shown = CliRunner().invoke(
+        app, ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn", *out]
+    )
     assert "no star is possible; --folds 5 tests every patient" in shown.stdout
     assert "2.00 assumed" in shown.stdout
 
 
 def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["plan", "--methods", "unet", "--datasets", "mr", "--out", str(tmp_path)])
+    done = CliRunner().invoke(
+        app, ["plan", "--methods", "unet", "--datasets", "mr", "--out", str(tmp_path)]
+    )
     assert isinstance(done.exception, UsageError)
     assert "no difference to plan for" in str(done.exception)

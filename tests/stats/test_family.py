@@ -15,11 +15,20 @@ def scores(values: NDArray[np.float64], metric: str = "dice") -> PatientScores:
     """Return the scores of (patient, method) or (seed, patient, method)."""
     values = values if values.ndim == 3 else values[None]
     seeds, patients, methods = values.shape
-    return PatientScores("mr@real-1", "real", metric, tuple("abcdefghij"[:methods]),
-                         tuple(f"p{i}" for i in range(patients)), tuple(range(35, 35 + seeds)), values)  # fmt: skip
+    return PatientScores(
+        "mr@real-1",
+        "real",
+        metric,
+        tuple("abcdefghij"[:methods]),
+        tuple(f"p{i}" for i in range(patients)),
+        tuple(range(35, 35 + seeds)),
+        values,
+    )
 
 
-def drawn(patients: int, methods: int = 4, step: float = 0.01, seed: int = 1) -> NDArray[np.float64]:
+def drawn(
+    patients: int, methods: int = 4, step: float = 0.01, seed: int = 1
+) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed)
     ease = rng.beta(20, 3, (patients, 1))
     return ease + step * np.arange(methods) + rng.normal(0, 0.02, (patients, methods))
@@ -39,8 +48,17 @@ def test_holm_is_statsmodels_and_the_textbooks(count: int) -> None:
 def test_a_family_is_the_reference_against_each_other() -> None:
     values = drawn(20)
     family = against(scores(values), "d")
-    assert (family.reference, family.tests, family.computed, family.correction) == ("d", 3, 6, "holm")
-    assert [(c.pair.first, c.pair.second) for c in family.comparisons] == [("d", "a"), ("d", "b"), ("d", "c")]
+    assert (family.reference, family.tests, family.computed, family.correction) == (
+        "d",
+        3,
+        6,
+        "holm",
+    )
+    assert [(c.pair.first, c.pair.second) for c in family.comparisons] == [
+        ("d", "a"),
+        ("d", "b"),
+        ("d", "c"),
+    ]
     raw = sign_flip(values[:, 3:] - values[:, :3])
     np.testing.assert_allclose([c.pair.p for c in family.comparisons], raw, atol=1e-12)
     np.testing.assert_allclose([c.adjusted for c in family.comparisons], holm(raw), atol=1e-12)
@@ -68,7 +86,9 @@ def test_max_t_shares_the_flips() -> None:
     ("patients", "methods", "possible"),
     [(5, 2, False), (6, 2, True), (6, 4, False), (7, 4, True), (8, 8, False), (9, 8, True)],
 )
-def test_no_star_where_the_patients_are_too_few(patients: int, methods: int, possible: bool) -> None:
+def test_no_star_where_the_patients_are_too_few(
+    patients: int, methods: int, possible: bool
+) -> None:
     """Even where the first method beats all others on every patient."""
     values = np.full((patients, methods), 0.5)
     values[:, 0] = np.linspace(0.8, 0.9, patients)
@@ -98,7 +118,12 @@ def test_a_method_without_a_common_patient_is_no_test() -> None:
     values[:10, 1] = values[10:, 3] = np.nan
     family = against(scores(values), "d")
     middle = family.comparisons[1]
-    assert (family.tests, middle.pair.patients, middle.possible, middle.star) == (2, 0, False, False)
+    assert (family.tests, middle.pair.patients, middle.possible, middle.star) == (
+        2,
+        0,
+        False,
+        False,
+    )
     assert (middle.verdict, np.isnan(middle.adjusted)) == ("undecided", True)
     pairs = matrix(scores(values))
     assert (pairs.tests, pairs.patients[1, 3]) == (5, 0)
@@ -127,7 +152,9 @@ def test_the_matrix_has_all_pairs() -> None:
     pairs = matrix(scores(values))
     upper = np.triu_indices(4, 1)
     np.testing.assert_allclose(
-        pairs.p[upper], max_t(values[:, upper[0]] - values[:, upper[1]], flips=MAP_FLIPS), atol=1e-12
+        pairs.p[upper],
+        max_t(values[:, upper[0]] - values[:, upper[1]], flips=MAP_FLIPS),
+        atol=1e-12,
     )
     assert (pairs.correction, pairs.possible) == ("max-t", True)
     np.testing.assert_array_equal(pairs.p, pairs.p.T)
@@ -143,7 +170,9 @@ def test_with_gaps_the_matrix_is_corrected_by_holm() -> None:
     pairs = matrix(scores(values))
     kept = [values[~np.isnan(values[:, [a, b]]).any(1)] for a in range(4) for b in range(a + 1, 4)]
     places = [(a, b) for a in range(4) for b in range(a + 1, 4)]
-    raw = [sign_flip(part[:, [a]] - part[:, [b]])[0] for part, (a, b) in zip(kept, places, strict=True)]
+    raw = [
+        sign_flip(part[:, [a]] - part[:, [b]])[0] for part, (a, b) in zip(kept, places, strict=True)
+    ]
     np.testing.assert_allclose(pairs.p[np.triu_indices(4, 1)], holm(raw), atol=1e-12)
     assert (pairs.correction, pairs.patients[0, 1], pairs.patients[0, 3]) == ("holm", 20, 19)
 

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.spec.config import SEED
-from bench.stats.intervals import RESAMPLES, bootstrap, drawn, interval, median_intervals, resampled_means, summarise
+from bench.stats.intervals import (
+    RESAMPLES,
+    bootstrap,
+    drawn,
+    interval,
+    median_intervals,
+    resampled_means,
+    summarise,
+)
 from bench.stats.scores import PatientScores
 
 
@@ -23,9 +31,16 @@ def skewed(patients: int, rows: int = 1, seed: int = 1) -> NDArray[np.float64]:
 
 def scores(values: NDArray[np.float64], metric: str = "dice") -> PatientScores:
     seeds, patients, methods = values.shape
-    return PatientScores("mr@real-1", "real", metric, tuple(f"m{i}" for i in range(methods)),
-                         tuple(f"p{i}" for i in range(patients)), tuple(range(35, 35 + seeds)), values,
-                         dict.fromkeys((f"m{i}" for i in range(methods)), 0))  # fmt: skip
+    return PatientScores(
+        "mr@real-1",
+        "real",
+        metric,
+        tuple(f"m{i}" for i in range(methods)),
+        tuple(f"p{i}" for i in range(patients)),
+        tuple(range(35, 35 + seeds)),
+        values,
+        dict.fromkeys((f"m{i}" for i in range(methods)), 0),
+    )
 
 
 def mean(sample: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
@@ -47,7 +62,9 @@ def test_the_medians_bootstrap_is_scipys_percentile_one(patients: int) -> None:
     values = skewed(patients, 3)
     for row, found in enumerate(median_intervals(values)):
         ordered = np.sort(values[:, row])
-        wanted = stats.bootstrap((ordered,), np.median, method="percentile", rng=generator()).confidence_interval
+        wanted = stats.bootstrap(
+            (ordered,), np.median, method="percentile", rng=generator()
+        ).confidence_interval
         np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
@@ -61,7 +78,9 @@ def test_the_t_interval_is_scipys(level: float) -> None:
 def test_two_ways_are_resampled_as_a_loop_would() -> None:
     values = np.random.default_rng(2).normal(size=(3, 7, 2))
     people, runs = drawn(7, SEED), drawn(3, SEED, of_seeds=True)
-    means = np.array([values[run][:, who].mean((0, 1)) for run, who in zip(runs, people, strict=True)])
+    means = np.array(
+        [values[run][:, who].mean((0, 1)) for run, who in zip(runs, people, strict=True)]
+    )
     np.testing.assert_allclose(resampled_means(values), means, atol=1e-12)
     for row, found in enumerate(bootstrap(values)[0]):
         np.testing.assert_allclose(found, np.percentile(means[:, row], [2.5, 97.5]), atol=1e-9)
@@ -70,12 +89,16 @@ def test_two_ways_are_resampled_as_a_loop_would() -> None:
 def test_several_seeds_widen_the_interval_by_what_they_differ() -> None:
     values = np.repeat(skewed(60)[None], 4, 0)
     [(low, high)] = bootstrap(values)[0]
-    [(wide_low, wide_high)] = bootstrap(values + np.array([0.0, 0.02, 0.04, 0.06])[:, None, None])[0]
+    [(wide_low, wide_high)] = bootstrap(values + np.array([0.0, 0.02, 0.04, 0.06])[:, None, None])[
+        0
+    ]
     assert wide_high - wide_low > 1.5 * (high - low)
 
 
 @pytest.mark.parametrize(("patients", "least"), [(20, 0.89), (60, 0.92), (126, 0.925)])
-def test_the_bootstrap_holds_the_mean_about_as_often_as_it_says(patients: int, least: float) -> None:
+def test_the_bootstrap_holds_the_mean_about_as_often_as_it_says(
+    patients: int, least: float
+) -> None:
     """BCa over normal values; it holds less with few of them, which is why the t interval stands beside it."""
     ends = np.array(bootstrap(np.random.default_rng(3).normal(size=(1, patients, 400)))[0])
     held = ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean()
@@ -100,8 +123,16 @@ def test_a_summary_says_all_of_a_method() -> None:
     values[1, 3, 1] = np.nan
     first, second = summarise(scores(values))
     mine = values[:, :, 0].mean(0)
-    assert (first.method, first.patients, first.seeds, first.left_out, first.few) == ("m0", 40, 2, (), True)
-    assert (first.mean, first.sd, first.median) == pytest.approx((mine.mean(), mine.std(ddof=1), np.median(mine)))
+    assert (first.method, first.patients, first.seeds, first.left_out, first.few) == (
+        "m0",
+        40,
+        2,
+        (),
+        True,
+    )
+    assert (first.mean, first.sd, first.median) == pytest.approx(
+        (mine.mean(), mine.std(ddof=1), np.median(mine))
+    )
     assert first.sd_seeds == pytest.approx(0.01 / math.sqrt(2))
     assert first.t == pytest.approx(interval(mine))
     assert first.bootstrap == bootstrap(values[:, :, :1])[0][0]

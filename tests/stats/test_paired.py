@@ -24,16 +24,29 @@ def scores(values: NDArray[np.float64], metric: str = "dice") -> PatientScores:
     """Return the scores of (patient, method) or (seed, patient, method)."""
     values = values if values.ndim == 3 else values[None]
     seeds, patients, methods = values.shape
-    return PatientScores("mr@real-1", "real", metric, tuple("abcdefgh"[:methods]),
-                         tuple(f"p{i}" for i in range(patients)), tuple(range(35, 35 + seeds)), values)  # fmt: skip
+    return PatientScores(
+        "mr@real-1",
+        "real",
+        metric,
+        tuple("abcdefgh"[:methods]),
+        tuple(f"p{i}" for i in range(patients)),
+        tuple(range(35, 35 + seeds)),
+        values,
+    )
 
 
 def all_flips(differences: NDArray[np.float64]) -> float:
     """Return the exact two-sided p by trying every assignment of signs, one by one."""
     observed = abs(sum(differences)) - 1e-12
     signs = itertools.product((1, -1), repeat=len(differences))
-    return float(np.mean([abs(sum(s * d for s, d in zip(each, differences, strict=True))) >= observed
-                          for each in signs]))  # fmt: skip
+    return float(
+        np.mean(
+            [
+                abs(sum(s * d for s, d in zip(each, differences, strict=True))) >= observed
+                for each in signs
+            ]
+        )
+    )
 
 
 @pytest.mark.parametrize("patients", range(1, 11))
@@ -53,22 +66,34 @@ def test_ties_and_zeros_are_exact_too() -> None:
 @pytest.mark.parametrize("patients", [4, 9, EXACT])
 def test_sign_flips_are_scipys(patients: int) -> None:
     differences = np.random.default_rng(patients).normal(0.4, 1, patients)
-    wanted = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=99_999)
+    wanted = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=99_999
+    )
     assert sign_flip(differences[:, None])[0] == pytest.approx(wanted.pvalue, abs=1e-9)
 
 
 def test_random_flips_are_scipys_but_for_chance() -> None:
     differences = np.random.default_rng(5).normal(0.25, 1, 43)
-    wanted = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=20_000,
-                                    vectorized=True, rng=1).pvalue  # fmt: skip
-    assert sign_flip(differences[:, None])[0] == pytest.approx(wanted, abs=5 * np.sqrt(wanted / 20_000))
+    wanted = stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=20_000,
+        vectorized=True,
+        rng=1,
+    ).pvalue
+    assert sign_flip(differences[:, None])[0] == pytest.approx(
+        wanted, abs=5 * np.sqrt(wanted / 20_000)
+    )
 
 
 def test_a_row_does_not_depend_on_those_beside_it() -> None:
     differences = np.random.default_rng(6).normal(0.2, 1, (43, 5))
     alone = [sign_flip(each[:, None])[0] for each in differences.T]
     np.testing.assert_array_equal(sign_flip(differences), alone)
-    np.testing.assert_array_equal(wilcoxon(differences), [wilcoxon(each[:, None])[0] for each in differences.T])
+    np.testing.assert_array_equal(
+        wilcoxon(differences), [wilcoxon(each[:, None])[0] for each in differences.T]
+    )
 
 
 @pytest.mark.parametrize(("patients", "rounds"), [(9, 10_000), (43, 2_000), (126, 2_000)])
@@ -88,7 +113,9 @@ def test_the_signed_rank_test_is_scipys_and_scikit_posthocs() -> None:
     wanted = [stats.wilcoxon(columns[a] - columns[b]).pvalue for a, b in pairs]
     np.testing.assert_allclose(found, wanted, atol=1e-9)
     long = pd.DataFrame(columns).melt()
-    table = scikit_posthocs.posthoc_wilcoxon(long, "value", "variable", sort=False)  # sort=True breaks the pairs
+    table = scikit_posthocs.posthoc_wilcoxon(
+        long, "value", "variable", sort=False
+    )  # sort=True breaks the pairs
     np.testing.assert_allclose(found, [table.loc[pair] for pair in pairs], atol=1e-9)
 
 
@@ -96,15 +123,21 @@ def test_zeros_and_ties_follow_pratt() -> None:
     few = np.array([0.0, 0.0, 0.1, 0.1, -0.1, 0.2, 0.3, 0.4, 0.5])
     ranks = stats.rankdata(np.abs(few))
     assert wilcoxon(few[:, None])[0] == pytest.approx(all_flips(np.sign(few) * ranks), abs=1e-9)
-    scipys = stats.wilcoxon(few, zero_method="pratt", method=stats.PermutationMethod(n_resamples=9_999))
+    scipys = stats.wilcoxon(
+        few, zero_method="pratt", method=stats.PermutationMethod(n_resamples=9_999)
+    )
     assert wilcoxon(few[:, None])[0] == pytest.approx(scipys.pvalue, abs=1e-9)
     many = np.concatenate([np.zeros(30), np.arange(1, 9) / 10])
     assert wilcoxon(many[:, None])[0] == pytest.approx(2 / 2**8, abs=0.001)
     crowd = np.concatenate([np.zeros(20), np.round(np.random.default_rng(1).normal(0.3, 1, 80), 1)])
-    assert wilcoxon(crowd[:, None])[0] == pytest.approx(stats.wilcoxon(crowd, zero_method="pratt").pvalue, abs=1e-9)
+    assert wilcoxon(crowd[:, None])[0] == pytest.approx(
+        stats.wilcoxon(crowd, zero_method="pratt").pvalue, abs=1e-9
+    )
     assert wilcoxon(np.zeros((80, 1)))[0] == 1
     assert wilcoxon(np.zeros((7, 1)))[0] == 1
-    assert wilcoxon(np.array([[0.3 - 0.2], [0.1], [0.2 - 0.1]]))[0] == 0.25  # equal but for rounding: ties
+    assert (
+        wilcoxon(np.array([[0.3 - 0.2], [0.1], [0.2 - 0.1]]))[0] == 0.25
+    )  # equal but for rounding: ties
 
 
 def test_the_shift_is_hollander_and_wolfes() -> None:
@@ -116,15 +149,23 @@ def test_the_shift_is_hollander_and_wolfes() -> None:
 @pytest.mark.parametrize("patients", [1, 2, 7, 12])
 def test_the_shift_is_the_median_of_all_means_of_two(patients: int) -> None:
     differences = np.random.default_rng(patients).normal(size=patients)
-    means = [(differences[i] + differences[j]) / 2 for i in range(patients) for j in range(i, patients)]
+    means = [
+        (differences[i] + differences[j]) / 2 for i in range(patients) for j in range(i, patients)
+    ]
     assert hodges_lehmann(differences)[0] == pytest.approx(np.median(means), abs=1e-12)
 
 
 @pytest.mark.parametrize("patients", [6, 9, 14])
 def test_the_shifts_interval_holds_what_the_test_does_not_reject(patients: int) -> None:
     differences = np.random.default_rng(patients).normal(0.5, 1, patients)
-    means = np.sort([(differences[i] + differences[j]) / 2 for i in range(patients) for j in range(i, patients)])
-    kept = [mid for mid in (means[1:] + means[:-1]) / 2 if stats.wilcoxon(differences - mid).pvalue > 0.05]
+    means = np.sort(
+        [(differences[i] + differences[j]) / 2 for i in range(patients) for j in range(i, patients)]
+    )
+    kept = [
+        mid
+        for mid in (means[1:] + means[:-1]) / 2
+        if stats.wilcoxon(differences - mid).pvalue > 0.05
+    ]
     low, high = hodges_lehmann(differences)[1]
     assert low == means[np.searchsorted(means, min(kept)) - 1]
     assert high == means[np.searchsorted(means, max(kept))]
@@ -154,8 +195,20 @@ PAIRS = st.lists(st.tuples(UNIT, UNIT), min_size=2, max_size=12).map(np.array)
 
 
 def numbers(pair: Pair) -> list[float]:
-    return [pair.mean, pair.sd, *pair.bootstrap, *pair.t, *pair.narrow[0], *pair.narrow[1], pair.p, pair.wilcoxon,
-            pair.zeros, pair.shift, *pair.shift_interval, pair.superiority]  # fmt: skip
+    return [
+        pair.mean,
+        pair.sd,
+        *pair.bootstrap,
+        *pair.t,
+        *pair.narrow[0],
+        *pair.narrow[1],
+        pair.p,
+        pair.wilcoxon,
+        pair.zeros,
+        pair.shift,
+        *pair.shift_interval,
+        pair.superiority,
+    ]
 
 
 @settings(max_examples=40, deadline=None)
@@ -163,7 +216,9 @@ def numbers(pair: Pair) -> list[float]:
 def test_swapping_two_methods_turns_differences_and_keeps_p(values: NDArray[np.float64]) -> None:
     one, other = compare(scores(values), [("a", "b"), ("b", "a")])
     assert (one.p, one.wilcoxon, one.zeros) == (other.p, other.wilcoxon, other.zeros)
-    assert (one.mean, one.shift, one.superiority) == pytest.approx((-other.mean, -other.shift, 1 - other.superiority))
+    assert (one.mean, one.shift, one.superiority) == pytest.approx(
+        (-other.mean, -other.shift, 1 - other.superiority)
+    )
     for name in ("bootstrap", "t", "shift_interval"):
         mine, turned = getattr(one, name), getattr(other, name)
         np.testing.assert_allclose(mine, [-turned[1], -turned[0]], atol=1e-9)
@@ -182,8 +237,10 @@ def test_the_order_of_patients_changes_nothing(values: NDArray[np.float64], rand
     order = list(range(len(values)))
     random.shuffle(order)  # type: ignore[attr-defined]
     one, other = (compare(scores(each), [("a", "b")])[0] for each in (values, values[order]))
-    exact = [(p.mean, p.sd, *p.t, p.p, p.wilcoxon, p.zeros, p.shift, *p.shift_interval, p.superiority)
-             for p in (one, other)]  # fmt: skip
+    exact = [
+        (p.mean, p.sd, *p.t, p.p, p.wilcoxon, p.zeros, p.shift, *p.shift_interval, p.superiority)
+        for p in (one, other)
+    ]
     np.testing.assert_allclose(*exact, atol=1e-9)
 
 
@@ -195,7 +252,9 @@ def test_a_pair_says_what_it_used() -> None:
     assert (one.patients, one.seeds, one.left_out, one.left_seeds) == (19, 3, ("p4",), ())
     assert (other.patients, other.seeds, other.left_out, other.left_seeds) == (20, 2, (), (37,))
     assert (last.patients, last.seeds, last.left_out, last.left_seeds) == (19, 2, ("p4",), (37,))
-    assert last.mean == pytest.approx(np.nanmean(values[:2, :, 1].mean(0) - values[:2, :, 2].mean(0)))
+    assert last.mean == pytest.approx(
+        np.nanmean(values[:2, :, 1].mean(0) - values[:2, :, 2].mean(0))
+    )
 
 
 def test_methods_without_a_patient_in_common_are_no_comparison() -> None:
@@ -217,7 +276,9 @@ def pair_of(mean: float, sd: float, patients: int = 40, metric: str = "dice") ->
     rng = np.random.default_rng(10)
     noise = rng.normal(size=patients)
     differences = mean + sd * (noise - noise.mean()) / noise.std(ddof=1)
-    return compare(scores(np.stack([0.5 + differences, np.full(patients, 0.5)], 1), metric), [("a", "b")])[0]
+    return compare(
+        scores(np.stack([0.5 + differences, np.full(patients, 0.5)], 1), metric), [("a", "b")]
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +294,9 @@ def pair_of(mean: float, sd: float, patients: int = 40, metric: str = "dice") ->
         (0.0, 0.05, 1.0, "undecided"),  # no difference found is not equivalence
     ],
 )
-def test_a_verdict_takes_size_and_certainty(mean: float, sd: float, adjusted: float, verdict: str) -> None:
+def test_a_verdict_takes_size_and_certainty(
+    mean: float, sd: float, adjusted: float, verdict: str
+) -> None:
     assert decide(pair_of(mean, sd), adjusted) == verdict
 
 

@@ -16,21 +16,44 @@ def rows(**changes: object) -> pd.DataFrame:
     for (m, method), seed, patient in product(enumerate(("fcn", "unet")), (35, 36), range(4)):
         for case in range(3 if patient == 0 else 1):
             dice = 0.5 + 0.1 * m + 0.01 * patient + 0.1 * case + 0.001 * (seed - 35)
-            made.append({"dataset": "mr", "source": "real", "digest": "abcdef0123", "method": method,
-                         "scheme": "2fold", "folds": 2, "fold": patient % 2, "seed": seed, "case": f"c{patient}{case}",
-                         "patient": f"p{patient}", "dice": dice, "iou": dice / (2 - dice), "hd95": 9 - dice,
-                         "nsd": dice, **changes})  # fmt: skip
+            made.append(
+                {
+                    "dataset": "mr",
+                    "source": "real",
+                    "digest": "abcdef0123",
+                    "method": method,
+                    "scheme": "2fold",
+                    "folds": 2,
+                    "fold": patient % 2,
+                    "seed": seed,
+                    "case": f"c{patient}{case}",
+                    "patient": f"p{patient}",
+                    "dice": dice,
+                    "iou": dice / (2 - dice),
+                    "hd95": 9 - dice,
+                    "nsd": dice,
+                    **changes,
+                }
+            )
     frame = pd.DataFrame(made)
     way = frame.scheme.map(lambda each: f"/{each}" if each else "")
-    return frame.assign(column=frame.dataset + "@" + frame.source + "-" + frame.digest.str[:8] + way)
+    return frame.assign(
+        column=frame.dataset + "@" + frame.source + "-" + frame.digest.str[:8] + way
+    )
 
 
 def test_a_patients_cases_are_averaged_first() -> None:
     [(column, found)] = arrange(rows()).items()
     dice = found["dice"]
     assert column == dice.column == "mr@real-abcdef01/2fold"
-    assert (dice.methods, dice.seeds, dice.patients) == (("fcn", "unet"), (35, 36), ("p0", "p1", "p2", "p3"))
-    np.testing.assert_allclose(dice.values[0, :, 0], [0.6, 0.51, 0.52, 0.53])  # p0: 0.5, 0.6 and 0.7
+    assert (dice.methods, dice.seeds, dice.patients) == (
+        ("fcn", "unet"),
+        (35, 36),
+        ("p0", "p1", "p2", "p3"),
+    )
+    np.testing.assert_allclose(
+        dice.values[0, :, 0], [0.6, 0.51, 0.52, 0.53]
+    )  # p0: 0.5, 0.6 and 0.7
     np.testing.assert_allclose(dice.means[:, 1], [0.7005, 0.6105, 0.6205, 0.6305])
     assert found["hd95"].sign == -found["dice"].sign == -1
 
@@ -39,7 +62,9 @@ def test_it_is_what_pandas_makes_of_it() -> None:
     cases = rows()
     found = arrange(cases)["mr@real-abcdef01/2fold"]
     for metric, scores in found.items():
-        wanted = cases.groupby(["seed", "patient", "method"])[metric].mean().to_numpy().reshape(2, 4, 2)
+        wanted = (
+            cases.groupby(["seed", "patient", "method"])[metric].mean().to_numpy().reshape(2, 4, 2)
+        )
         np.testing.assert_allclose(scores.values, wanted, atol=1e-12)
 
 
@@ -52,7 +77,11 @@ def test_a_patient_that_two_folds_test_counts_each_fold_alike() -> None:
 
 def test_real_and_phantom_and_ways_of_splitting_never_meet() -> None:
     cases = pd.concat([rows(), rows(source="phantom"), rows(scheme="")])
-    assert list(arrange(cases)) == ["mr@phantom-abcdef01/2fold", "mr@real-abcdef01", "mr@real-abcdef01/2fold"]
+    assert list(arrange(cases)) == [
+        "mr@phantom-abcdef01/2fold",
+        "mr@real-abcdef01",
+        "mr@real-abcdef01/2fold",
+    ]
 
 
 def test_a_distance_to_an_empty_mask_is_counted_and_the_patients_other_cases_count() -> None:
@@ -95,7 +124,9 @@ def test_methods_without_a_patient_in_common_leave_nothing() -> None:
 
 def test_an_unknown_method_is_told_what_there_is() -> None:
     scores = arrange(rows(), ["dice"])["mr@real-abcdef01/2fold"]["dice"]
-    with pytest.raises(UsageError, match=r"unett has no result on mr@real-abcdef01/2fold; did you mean 'unet'\?"):
+    with pytest.raises(
+        UsageError, match=r"unett has no result on mr@real-abcdef01/2fold; did you mean 'unet'\?"
+    ):
         scores.only(["unett"])
 
 

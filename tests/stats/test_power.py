@@ -14,9 +14,19 @@ from bench.stats.scores import PatientScores
 
 @pytest.mark.parametrize(
     ("patients", "tests", "points"),
-    [(8, 1, 2.3), (42, 1, 0.9), (42, 7, 1.1), (126, 1, 0.5), (126, 7, 0.6), (215, 1, 0.4), (215, 7, 0.5)],
+    [
+        (8, 1, 2.3),
+        (42, 1, 0.9),
+        (42, 7, 1.1),
+        (126, 1, 0.5),
+        (126, 7, 0.6),
+        (215, 1, 0.4),
+        (215, 7, 0.5),
+    ],
 )
-def test_two_points_between_patients_give_the_known_figures(patients: int, tests: int, points: float) -> None:
+def test_two_points_between_patients_give_the_known_figures(
+    patients: int, tests: int, points: float
+) -> None:
     assert 100 * detectable(patients, tests=tests) == pytest.approx(points, abs=0.05)
 
 
@@ -55,7 +65,11 @@ def test_seeds_help_as_far_as_seeds_differ() -> None:
 
 def test_the_spread_is_the_two_way_analysis_of_variance() -> None:
     rng = np.random.default_rng(2)
-    values = 0.03 * rng.normal(size=60) + 0.02 * rng.normal(size=(5, 1)) + 0.01 * rng.normal(size=(5, 60))
+    values = (
+        0.03 * rng.normal(size=60)
+        + 0.02 * rng.normal(size=(5, 1))
+        + 0.01 * rng.normal(size=(5, 60))
+    )
     seeds, patients = values.shape
     total = ((values - values.mean()) ** 2).sum()
     of_patients = seeds * ((values.mean(0) - values.mean()) ** 2).sum()
@@ -63,8 +77,12 @@ def test_the_spread_is_the_two_way_analysis_of_variance() -> None:
     noise = (total - of_patients - of_seeds) / ((seeds - 1) * (patients - 1))
     found = spread(values)
     assert found.rest == pytest.approx(math.sqrt(noise), abs=1e-12)
-    assert found.patients == pytest.approx(math.sqrt((of_patients / (patients - 1) - noise) / seeds), abs=1e-12)
-    assert found.seeds == pytest.approx(math.sqrt((of_seeds / (seeds - 1) - noise) / patients), abs=1e-12)
+    assert found.patients == pytest.approx(
+        math.sqrt((of_patients / (patients - 1) - noise) / seeds), abs=1e-12
+    )
+    assert found.seeds == pytest.approx(
+        math.sqrt((of_seeds / (seeds - 1) - noise) / patients), abs=1e-12
+    )
     assert (found.patients, found.rest) == pytest.approx((0.03, 0.01), rel=0.2)
     flat = spread(np.repeat(values[:1], 3, 0))
     assert (flat.seeds, flat.rest) == pytest.approx((0, 0), abs=1e-12)
@@ -74,8 +92,12 @@ def test_the_spread_is_the_two_way_analysis_of_variance() -> None:
 def test_what_results_say() -> None:
     rng = np.random.default_rng(3)
     ease = rng.beta(20, 3, 30)
-    values = np.stack([ease, ease + 0.02 * rng.normal(size=30), ease + 0.04 * rng.normal(size=30)], 1)[None]
-    scores = PatientScores("mr", "real", "dice", ("a", "b", "c"), tuple(map(str, range(30))), (35,), values)
+    values = np.stack(
+        [ease, ease + 0.02 * rng.normal(size=30), ease + 0.04 * rng.normal(size=30)], 1
+    )[None]
+    scores = PatientScores(
+        "mr", "real", "dice", ("a", "b", "c"), tuple(map(str, range(30))), (35,), values
+    )
     found = known(scores)
     assert found is not None
     assert (found.pairs, found.patients, found.seeds) == (3, 30, 1)

@@ -17,18 +17,36 @@ from bench.stats.scores import PatientScores
 matplotlib.use("Agg")
 
 
-def scores(values: NDArray[np.float64], column: str = "mr", metric: str = "dice", names: str = "abcdefgh",
-           source: str = "real") -> PatientScores:  # fmt: skip
+def scores(
+    values: NDArray[np.float64],
+    column: str = "mr",
+    metric: str = "dice",
+    names: str = "abcdefgh",
+    source: str = "real",
+) -> PatientScores:
     """Return the scores of (patient, method) or (seed, patient, method)."""
     values = values if values.ndim == 3 else values[None]
     seeds, patients, methods = values.shape
-    return PatientScores(column, source, metric, tuple(names[:methods]), tuple(f"p{i}" for i in range(patients)),
-                         tuple(range(35, 35 + seeds)), values)  # fmt: skip
+    return PatientScores(
+        column,
+        source,
+        metric,
+        tuple(names[:methods]),
+        tuple(f"p{i}" for i in range(patients)),
+        tuple(range(35, 35 + seeds)),
+        values,
+    )
 
 
-def drawn(patients: int, means: tuple[float, ...], spread: float = 0.02, seed: int = 1) -> NDArray[np.float64]:
+def drawn(
+    patients: int, means: tuple[float, ...], spread: float = 0.02, seed: int = 1
+) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed)
-    return rng.beta(20, 3, (patients, 1)) + np.array(means) + rng.normal(0, spread, (patients, len(means)))
+    return (
+        rng.beta(20, 3, (patients, 1))
+        + np.array(means)
+        + rng.normal(0, spread, (patients, len(means)))
+    )
 
 
 def test_ranks_are_of_means_over_patients_and_then_of_datasets() -> None:
@@ -40,12 +58,22 @@ def test_ranks_are_of_means_over_patients_and_then_of_datasets() -> None:
 
 
 def test_intervals_and_probabilities_are_those_of_the_resamples() -> None:
-    values = [drawn(15, (0.0, 0.004, 0.01, -0.02), seed=1), drawn(25, (0.0, 0.004, 0.01, -0.02), seed=2)]
+    values = [
+        drawn(15, (0.0, 0.004, 0.01, -0.02), seed=1),
+        drawn(25, (0.0, 0.004, 0.01, -0.02), seed=2),
+    ]
     found = rank([scores(each, f"d{i}") for i, each in enumerate(values)])
-    resampled = [stats.rankdata(-resampled_means(each[None], SEED, i), axis=1) for i, each in enumerate(values)]
+    resampled = [
+        stats.rankdata(-resampled_means(each[None], SEED, i), axis=1)
+        for i, each in enumerate(values)
+    ]
     means = np.mean(resampled, axis=0)
-    np.testing.assert_allclose(found.intervals, np.percentile(means, [2.5, 97.5], axis=0).T, atol=1e-9)
-    np.testing.assert_allclose(found.column_probabilities[0, :, 0], (resampled[0] == 1).mean(0), atol=1e-9)
+    np.testing.assert_allclose(
+        found.intervals, np.percentile(means, [2.5, 97.5], axis=0).T, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        found.column_probabilities[0, :, 0], (resampled[0] == 1).mean(0), atol=1e-9
+    )
     np.testing.assert_allclose(found.probabilities.sum(0), 1, atol=1e-9)
     np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-9)
     assert (found.column_probabilities >= 0).all()
@@ -81,7 +109,9 @@ def test_who_cannot_be_ranked_is_told() -> None:
     found = rank([scores(one), scores(drawn(9, (0.1, 0.2)), "xray")])
     assert (found.methods, found.left_methods) == (("a", "b"), ("c",))
     assert (found.left_out, found.patients) == ({"mr": ("p4",), "xray": ()}, {"mr": 19, "xray": 9})
-    with pytest.raises(UsageError, match="fewer than two methods to rank on the same patients of mr and xray"):
+    with pytest.raises(
+        UsageError, match="fewer than two methods to rank on the same patients of mr and xray"
+    ):
         rank([scores(one), scores(drawn(9, (0.1, 0.2)), "xray", names="xy")])
     with pytest.raises(UsageError, match="never ranked together"):
         rank([scores(one), scores(one, "xray", source="phantom")])
@@ -117,7 +147,12 @@ def column(values: NDArray[np.float64], name: str = "mr") -> dict[str, PatientSc
 def test_agreement_is_kendalls_tau_of_the_rankings() -> None:
     values = drawn(20, (0.1, 0.2, 0.3, 0.0))
     found = agreement([column(values)], ("dice", "hd95"))
-    assert found.ways == (("dice", "mean"), ("dice", "median"), ("hd95", "mean"), ("hd95", "median"))
+    assert found.ways == (
+        ("dice", "mean"),
+        ("dice", "median"),
+        ("hd95", "mean"),
+        ("hd95", "median"),
+    )
     np.testing.assert_array_equal(found.ranks[0], [3, 2, 1, 4])
     np.testing.assert_array_equal(found.ranks[2], [1, 3, 4, 2])
     wanted = stats.kendalltau(found.ranks[0], found.ranks[2]).statistic

@@ -13,8 +13,15 @@ from verdiff.blocks import BatchNorm, ZeroConv2d, fold, groups_of, initialise, u
 
 
 def network(middle: nn.Module) -> nn.ModuleDict:
-    return nn.ModuleDict({"first": nn.Conv2d(1, 4, 3), "middle": middle, "last": nn.Conv2d(4, 4, 3),
-                          "twin": nn.Conv2d(4, 4, 3), "zero": ZeroConv2d(4, 2, 1)})  # fmt: skip
+    return nn.ModuleDict(
+        {
+            "first": nn.Conv2d(1, 4, 3),
+            "middle": middle,
+            "last": nn.Conv2d(4, 4, 3),
+            "twin": nn.Conv2d(4, 4, 3),
+            "zero": ZeroConv2d(4, 2, 1),
+        }
+    )
 
 
 def weights(net: nn.Module, seed: int) -> dict[str, Tensor]:
@@ -26,7 +33,9 @@ def test_networks_that_differ_in_one_module_share_the_weights_of_the_others() ->
     torch.manual_seed(1)
     one = weights(network(nn.Conv2d(4, 4, 1)), 5)
     torch.manual_seed(2)
-    other = weights(network(nn.Sequential(nn.Conv2d(4, 8, 5), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 1))), 5)
+    other = weights(
+        network(nn.Sequential(nn.Conv2d(4, 8, 5), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 1))), 5
+    )
     shared = one.keys() & other.keys()
     assert {name.split(".")[0] for name in shared} == {"first", "last", "twin", "zero"}
     assert all(torch.equal(one[name], other[name]) for name in shared)
@@ -76,13 +85,17 @@ def test_any_size_folds_into_channels_and_back(size: tuple[int, int, int, int], 
     high, wide = -(-height // patch), -(-width // patch)
     assert folded.shape == (items, channels * patch**2, high, wide)
     assert torch.equal(unfold(folded, patch, x.shape[-2:]), x)
-    rows, columns = (np.minimum(np.arange(patch * n), end - 1) for n, end in ((high, height), (wide, width)))
+    rows, columns = (
+        np.minimum(np.arange(patch * n), end - 1) for n, end in ((high, height), (wide, width))
+    )
     repeated = x.numpy()[..., rows[:, None], columns]  # the edge, up to a multiple of the patch
     channel = 0
     for c in range(channels):
         for i in range(patch):
             for j in range(patch):
-                assert np.array_equal(folded[:, channel].numpy(), repeated[:, c, i::patch, j::patch])
+                assert np.array_equal(
+                    folded[:, channel].numpy(), repeated[:, c, i::patch, j::patch]
+                )
                 channel += 1
 
 
@@ -94,7 +107,9 @@ def test_group_norm_divides_multiples_of_4_up_to_128_and_of_32_above() -> None:
             nn.GroupNorm(groups, width)
             assert groups == (width // 4 if width <= 128 else 32)
         else:
-            with pytest.raises(ValueError, match=rf"width of {width} .*multiple of 4 up to 128, of 32 above"):
+            with pytest.raises(
+                ValueError, match=rf"width of {width} .*multiple of 4 up to 128, of 32 above"
+            ):
                 groups_of(width)
 
 

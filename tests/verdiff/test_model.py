@@ -20,15 +20,20 @@ from verdiff.diffusion import Diffusion
 from verdiff.model import Condition, VerdiffNet, prior_loss
 
 ROOT = Path(__file__).parents[2]
-READINGS = [(msfm, *nsa, predicts, patch) for msfm in (True, False)
-            for nsa in ((True, "soft"), (True, "hard"), (True, "5x5"), (False, "soft"))
-            for predicts, patch in (("velocity", 1), ("velocity", 2), ("noise", 2))]  # fmt: skip
+READINGS = [
+    (msfm, *nsa, predicts, patch)
+    for msfm in (True, False)
+    for nsa in ((True, "soft"), (True, "hard"), (True, "5x5"), (False, "soft"))
+    for predicts, patch in (("velocity", 1), ("velocity", 2), ("noise", 2))
+]
 
 
 def model(seed: int = 0, awake: bool = False, **options: Any) -> VerdiffNet:
     """Return a tiny model; `awake` gives what starts at zero some weights, as training does."""
     torch.manual_seed(seed)
-    net = VerdiffNet(**{"width": 8, "prior_width": 4, "levels": 3, "blocks": 1, "patch": 2, **options})
+    net = VerdiffNet(
+        **{"width": 8, "prior_width": 4, "levels": 3, "blocks": 1, "patch": 2, **options}
+    )
     for module in net.modules() if awake else ():
         if isinstance(module, ZeroConv2d):
             nn.init.normal_(module.weight, std=0.1)
@@ -55,19 +60,27 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_needs_torch_and_diffusers_alone() -> None:
     files = list((ROOT / "verdiff").rglob("*.py"))
     found = set()
-    for node in (node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+    for node in (
+        node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module if node.module and not node.level else "verdiff")
-    assert {name.split(".")[0] for name in found} - sys.stdlib_module_names == {"torch", "diffusers", "verdiff"}
+    assert {name.split(".")[0] for name in found} - sys.stdlib_module_names == {
+        "torch",
+        "diffusers",
+        "verdiff",
+    }
 
 
 @pytest.mark.parametrize(("msfm", "nsa", "nsa_gate", "predicts", "patch"), READINGS)
 def test_every_reading_trains_on_one_of_the_papers_smallest_images(
     msfm: bool, nsa: bool, nsa_gate: str, predicts: str, patch: int
 ) -> None:
-    net = model(width=4, levels=4, patch=patch, msfm=msfm, nsa=nsa, nsa_gate=nsa_gate, predicts=predicts).train()
+    net = model(
+        width=4, levels=4, patch=patch, msfm=msfm, nsa=nsa, nsa_gate=nsa_gate, predicts=predicts
+    ).train()
     image, mask = pair(1, 369, 166)
     loss = net.loss(image, mask, *rngs(1))
     assert loss.shape == ()
@@ -78,7 +91,9 @@ def test_every_reading_trains_on_one_of_the_papers_smallest_images(
     assert any(g.any() for name, g in gradients.items() if name.startswith("conditional"))
 
 
-@pytest.mark.parametrize(("msfm", "nsa"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    ("msfm", "nsa"), [(True, True), (True, False), (False, True), (False, False)]
+)
 def test_the_loss_falls_on_one_pair(msfm: bool, nsa: bool) -> None:
     net, (image, mask) = model(msfm=msfm, nsa=nsa), pair()
     adam = torch.optim.Adam(net.parameters(), lr=1e-2)
@@ -93,13 +108,17 @@ def test_the_loss_falls_on_one_pair(msfm: bool, nsa: bool) -> None:
 
 
 @pytest.mark.parametrize(("samples", "steps"), [(1, 3), (3, 2), (4, 5)])
-def test_what_depends_on_the_image_alone_runs_once(samples: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_depends_on_the_image_alone_runs_once(
+    samples: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net, calls, batches = model().eval(), Counter[str](), []
     for name in ("msfm", "conditional", "fuse"):
         getattr(net, name).register_forward_hook(lambda *_, name=name: calls.update([name]))
     net.denoiser.head.register_forward_hook(lambda module, args, out: batches.append(len(out)))
     real = verdiff.model.gate_of
-    monkeypatch.setattr(verdiff.model, "gate_of", lambda *args: (calls.update(["gate"]), real(*args))[1])
+    monkeypatch.setattr(
+        verdiff.model, "gate_of", lambda *args: (calls.update(["gate"]), real(*args))[1]
+    )
     net.sample(pair(2)[0], rngs(1, 2), samples=samples, steps=steps)
     assert calls == {"msfm": 1, "conditional": 1, "fuse": 1, "gate": 3}
     assert batches == [2 * samples] * steps
@@ -110,15 +129,22 @@ ARMS = [{"msfm": msfm, "nsa": nsa} for msfm in (True, False) for nsa in (True, F
 
 def modules(net: nn.Module) -> dict[str, dict[str, Tensor]]:
     """Return the weights of each module that has any of its own, by its name."""
-    found = {name: dict(module.named_parameters(recurse=False)) for name, module in net.named_modules()}
+    found = {
+        name: dict(module.named_parameters(recurse=False)) for name, module in net.named_modules()
+    }
     return {name: parameters for name, parameters in found.items() if parameters}
 
 
 @pytest.mark.parametrize("arm", ARMS[1:])
 def test_arms_of_an_ablation_start_from_the_same_weights(arm: dict[str, bool]) -> None:
     both, other = (modules(model(5, prior_width=8, **options)) for options in ({}, arm))
-    # without the MSFM other channels enter; without the NSA other convolutions close the encoder's blocks
-    switched = {name for name in both.keys() | other.keys() if "denoiser.encoder" in name and ".second" in name}
+    # without the MSFM other channels enter; without the NSA other convolutions close the encoder's
+    # blocks
+    switched = {
+        name
+        for name in both.keys() | other.keys()
+        if "denoiser.encoder" in name and ".second" in name
+    }
     entered = {name for name in both if name.startswith("msfm.")} | {"conditional.down.0.0", "fuse"}
     changed = (set() if arm["nsa"] else switched) | (set() if arm["msfm"] else entered)
     shared = (both.keys() | other.keys()) - changed
@@ -132,7 +158,9 @@ def test_arms_of_an_ablation_start_from_the_same_weights(arm: dict[str, bool]) -
 def test_gates_of_the_adapter_start_from_the_same_weights() -> None:
     soft, hard, large = (model(5, nsa_gate=gate).state_dict() for gate in ("soft", "hard", "5x5"))
     assert soft.keys() == hard.keys()
-    assert {name for name in soft.keys() - large.keys()} == {name for name in soft if ".small." in name}
+    assert {name for name in soft.keys() - large.keys()} == {
+        name for name in soft if ".small." in name
+    }
     assert all(torch.equal(soft[name], hard[name]) for name in soft)
     assert all(torch.equal(soft[name], large[name]) for name in large)
 
@@ -140,7 +168,12 @@ def test_gates_of_the_adapter_start_from_the_same_weights() -> None:
 def test_the_global_seed_decides_the_weights() -> None:
     one, again, other = (model(seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], again[name]) for name in one)
-    for name in ("conditional.down.0.0.weight", "msfm.stem.weight", "denoiser.stem.weight", "fuse.weight"):
+    for name in (
+        "conditional.down.0.0.weight",
+        "msfm.stem.weight",
+        "denoiser.stem.weight",
+        "fuse.weight",
+    ):
         assert not torch.equal(one[name], other[name])
 
 
@@ -152,14 +185,22 @@ def test_the_diffusion_does_not_train_the_prior(msfm: bool) -> None:
     assert not any(gate.requires_grad for gate in condition.gates)
     predicted = net.denoise(torch.randn_like(mask), torch.tensor([400]), condition)
     (predicted - mask).square().mean().backward()
-    reached = {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    reached = {
+        name.split(".")[0]
+        for name, p in net.named_parameters()
+        if p.grad is not None and p.grad.any()
+    }
     assert reached == {"fuse", "denoiser"} | ({"msfm"} if msfm else set())
 
 
 def test_the_prior_trains_by_its_own_loss() -> None:
     net, (image, mask) = model().train(), pair()
     prior_loss(net.condition(image).logits, mask).backward()
-    reached = {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    reached = {
+        name.split(".")[0]
+        for name, p in net.named_parameters()
+        if p.grad is not None and p.grad.any()
+    }
     assert reached == {"msfm", "conditional"}
 
 
@@ -181,12 +222,20 @@ def test_the_condition_is_of_the_right_sizes_and_ranges() -> None:
 def test_the_gates_follow_the_prior() -> None:
     net, (image, _) = model(awake=True).eval(), pair()
     condition = net.condition(image)
-    turned = Condition(condition.logits, condition.f, condition.added, tuple(1 - gate for gate in condition.gates))
+    turned = Condition(
+        condition.logits, condition.f, condition.added, tuple(1 - gate for gate in condition.gates)
+    )
     x_t, t = torch.randn_like(image), torch.tensor([400])
-    assert not torch.allclose(net.denoise(x_t, t, condition), net.denoise(x_t, t, turned), atol=1e-4)
+    assert not torch.allclose(
+        net.denoise(x_t, t, condition), net.denoise(x_t, t, turned), atol=1e-4
+    )
     large = model(awake=True, nsa_gate="5x5").eval()
-    large.load_state_dict({name: v for name, v in net.state_dict().items() if ".small." not in name})
-    closed = Condition(condition.logits, condition.f, condition.added, tuple(0 * gate for gate in condition.gates))
+    large.load_state_dict(
+        {name: v for name, v in net.state_dict().items() if ".small." not in name}
+    )
+    closed = Condition(
+        condition.logits, condition.f, condition.added, tuple(0 * gate for gate in condition.gates)
+    )
     without = Condition(condition.logits, condition.f, condition.added, (None, None, None))
     torch.testing.assert_close(net.denoise(x_t, t, closed), large.denoise(x_t, t, without))
 
@@ -216,13 +265,19 @@ def test_the_loss_is_the_noises_the_priors_and_the_implied_masks(predicts: str) 
     of_prior += 1 - (2 * (p * mask).sum() + 1) / (p.sum() + mask.sum() + 1)
     torch.testing.assert_close(right, of_prior, atol=1e-5, rtol=1e-5)
     net.off = 2.0
-    torch.testing.assert_close(net.loss(image, mask, *rngs(1), bce=False), of_prior + 4, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        net.loss(image, mask, *rngs(1), bce=False), of_prior + 4, atol=1e-4, rtol=1e-5
+    )
     A = net.diffusion.cumulative[t].float().view(-1, 1, 1, 1)
-    implied = (2 * mask - 1 - net.off * (1 - A).sqrt() / A.sqrt() + 1) / 2  # too much noise, too low a mask
+    implied = (
+        2 * mask - 1 - net.off * (1 - A).sqrt() / A.sqrt() + 1
+    ) / 2  # too much noise, too low a mask
     q = implied.clamp(0.01, 0.99)
     weight = A if predicts == "noise" else 1.0
     cross = -(weight * (mask * q.log() + (1 - mask) * (1 - q).log())).mean()
-    torch.testing.assert_close(net.loss(image, mask, *rngs(1)), of_prior + 4 + cross, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        net.loss(image, mask, *rngs(1)), of_prior + 4 + cross, atol=1e-4, rtol=1e-4
+    )
 
 
 @torch.no_grad()
@@ -275,7 +330,9 @@ def test_the_spread_is_that_of_the_samples() -> None:
 def test_the_answer_is_the_mean_of_each_images_own_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = torch.tensor([-1.0, -1, 1, 0.2, 0.6, 1])  # masks in [-1, 1], three of each image
 
-    def sample(self: Diffusion, denoise: Any, f: Tensor, rngs: list[torch.Generator], **how: Any) -> Tensor:
+    def sample(
+        self: Diffusion, denoise: Any, f: Tensor, rngs: list[torch.Generator], **how: Any
+    ) -> Tensor:
         assert how == {"steps": 7, "start": 9}
         assert [rng.initial_seed() for rng in rngs] == [1, 1, 1, 2, 2, 2]
         assert torch.equal(f[0], f[2])

@@ -42,7 +42,9 @@ def test_the_shares_of_the_branches_sum_to_1_in_every_channel() -> None:
 def test_the_image_decides_the_shares_channel_by_channel() -> None:
     net = module()
     flat, busy = torch.full((1, 1, 16, 16), 0.2), images(1, 1, 16, 16)
-    first, second = (net.weights(torch.stack(branches(net, image), dim=1))[0] for image in (flat, busy))
+    first, second = (
+        net.weights(torch.stack(branches(net, image), dim=1))[0] for image in (flat, busy)
+    )
     assert (first - second).abs().max() > 1e-3
     assert (first - 1 / 3).abs().max() > 1e-2
     assert first.std(dim=1).min() > 1e-3  # no branch has one share for all channels
@@ -55,7 +57,9 @@ def test_the_output_is_the_branches_sum_by_their_shares() -> None:
     pooled = (three[0] + three[1] + three[2]).mean(dim=(-2, -1))
     z = F.elu(net.squeeze[1](net.squeeze[0](pooled)))
     scores = [net.attend[i](z).exp() for i in range(3)]
-    expected = sum(score[:, :, None, None] * branch for score, branch in zip(scores, three, strict=True))
+    expected = sum(
+        score[:, :, None, None] * branch for score, branch in zip(scores, three, strict=True)
+    )
     torch.testing.assert_close(net(image), expected / sum(scores)[:, :, None, None])
 
 

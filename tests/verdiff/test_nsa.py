@@ -31,14 +31,23 @@ class LSKBlock(nn.Module):
         far = self.conv_spatial(near)
         near, far = self.conv1(near), self.conv2(far)
         attention = torch.cat([near, far], dim=1)
-        average, most = torch.mean(attention, dim=1, keepdim=True), torch.max(attention, dim=1, keepdim=True).values
+        average, most = (
+            torch.mean(attention, dim=1, keepdim=True),
+            torch.max(attention, dim=1, keepdim=True).values,
+        )
         shares = self.conv_squeeze(torch.cat([average, most], dim=1)).sigmoid()
         mixed = near * shares[:, 0].unsqueeze(1) + far * shares[:, 1].unsqueeze(1)
         return x * self.conv(mixed)
 
 
-NAMES = {"large": "conv0", "spatial": "conv_spatial", "halve_fine": "conv1", "halve_spatial": "conv2",
-         "select": "conv_squeeze", "expand": "conv"}  # fmt: skip
+NAMES = {
+    "large": "conv0",
+    "spatial": "conv_spatial",
+    "halve_fine": "conv1",
+    "halve_spatial": "conv2",
+    "select": "conv_squeeze",
+    "expand": "conv",
+}
 
 
 def adapter(gate: str, channels: int = 8, seed: int = 0) -> NSA:
@@ -58,7 +67,10 @@ def features(*size: int) -> Tensor:
 def test_with_the_5x5_kernel_it_is_the_large_selective_kernel_block(size: tuple[int, int]) -> None:
     ours, theirs = adapter("5x5"), LSKBlock(8).eval()
     theirs.load_state_dict(
-        {f"{NAMES[name.split('.')[0]]}.{name.split('.')[1]}": value for name, value in ours.state_dict().items()}
+        {
+            f"{NAMES[name.split('.')[0]]}.{name.split('.')[1]}": value
+            for name, value in ours.state_dict().items()
+        }
     )
     x = features(2, 8, *size)
     assert torch.equal(ours(x), theirs(x))
@@ -68,8 +80,13 @@ def test_with_the_5x5_kernel_it_is_the_large_selective_kernel_block(size: tuple[
 @torch.no_grad()
 def test_a_gate_of_1_everywhere_makes_the_first_kernel_3x3() -> None:
     soft, narrow, x = adapter("soft"), adapter("5x5"), features(2, 8, 20, 15)
-    state = {name: value for name, value in soft.state_dict().items() if not name.startswith("small")}
-    state["large.weight"], state["large.bias"] = F.pad(soft.small.weight, (1, 1, 1, 1)), soft.small.bias
+    state = {
+        name: value for name, value in soft.state_dict().items() if not name.startswith("small")
+    }
+    state["large.weight"], state["large.bias"] = (
+        F.pad(soft.small.weight, (1, 1, 1, 1)),
+        soft.small.bias,
+    )
     narrow.load_state_dict(state)
     torch.testing.assert_close(soft(x, torch.ones(2, 1, 20, 15)), narrow(x), atol=1e-5, rtol=1e-5)
 
@@ -77,7 +94,9 @@ def test_a_gate_of_1_everywhere_makes_the_first_kernel_3x3() -> None:
 @torch.no_grad()
 def test_a_gate_of_0_everywhere_makes_the_first_kernel_5x5() -> None:
     soft, large, x = adapter("soft"), adapter("5x5"), features(2, 8, 20, 15)
-    large.load_state_dict({name: v for name, v in soft.state_dict().items() if not name.startswith("small")})
+    large.load_state_dict(
+        {name: v for name, v in soft.state_dict().items() if not name.startswith("small")}
+    )
     assert torch.equal(soft(x, torch.zeros(2, 1, 20, 15)), large(x))
     assert not torch.allclose(soft(x, torch.ones(2, 1, 20, 15)), large(x), atol=1e-2)
 
@@ -98,7 +117,9 @@ def test_the_gate_chooses_the_first_kernel_pixel_by_pixel() -> None:
 @pytest.mark.parametrize("gate", GATES)
 def test_a_residual_block_with_a_fresh_adapter_is_the_identity(gate: str) -> None:
     block, x = ResBlock(8, 8, 16, 2, NSA(8, gate)), features(2, 8, 11, 12)
-    assert torch.equal(block(x, torch.ones(2, 16), None if gate == "5x5" else torch.ones(2, 1, 11, 12)), x)
+    assert torch.equal(
+        block(x, torch.ones(2, 16), None if gate == "5x5" else torch.ones(2, 1, 11, 12)), x
+    )
 
 
 def square(height: int = 48, width: int = 40) -> Tensor:
@@ -126,7 +147,9 @@ def test_the_soft_gate_is_1_inside_the_foreground_and_0_far_from_it() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), height=st.integers(1, 12), width=st.integers(1, 12))
-def test_gates_are_the_share_of_foreground_in_each_window(seed: int, height: int, width: int) -> None:
+def test_gates_are_the_share_of_foreground_in_each_window(
+    seed: int, height: int, width: int
+) -> None:
     prior = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(seed)) ** 3
     soft, hard = (gate_of(prior, (height, width), kind) for kind in ("soft", "hard"))
     share = counted(prior)
@@ -143,9 +166,13 @@ def test_without_a_choice_there_is_no_gate() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(height=st.integers(1, 60), width=st.integers(1, 60))
-def test_a_gate_has_the_size_of_the_features_and_the_place_of_the_prior(height: int, width: int) -> None:
+def test_a_gate_has_the_size_of_the_features_and_the_place_of_the_prior(
+    height: int, width: int
+) -> None:
     even = torch.full((1, 1, 47, 39), 0.3)
-    torch.testing.assert_close(gate_of(even, (height, width), "soft"), torch.full((1, 1, height, width), 0.3))
+    torch.testing.assert_close(
+        gate_of(even, (height, width), "soft"), torch.full((1, 1, height, width), 0.3)
+    )
     lower = torch.zeros(1, 1, 47, 39)
     lower[..., 24:, :] = 1
     gate = gate_of(lower, (height, width), "soft")

@@ -19,12 +19,16 @@ A_STEP = 1 - np.linspace(1e-4, 0.02, 1000)
 A = torch.from_numpy(np.cumprod(A_STEP))
 """A_t."""
 EVERY_T = torch.arange(1000)
-EXACT_AND_PRINTED = [(name, "exact") for name in SCHEDULERS] + [("ddpm", name) for name in SAMPLERS if name != "exact"]
+EXACT_AND_PRINTED = [(name, "exact") for name in SCHEDULERS] + [
+    ("ddpm", name) for name in SAMPLERS if name != "exact"
+]
 
 
 def cuts(most: int = 1000) -> st.SearchStrategy[tuple[int, int]]:
     """Draw allowed (steps, start)."""
-    return st.integers(1, 1000).flatmap(lambda start: st.tuples(st.integers(1, min(most, start)), st.just(start)))
+    return st.integers(1, 1000).flatmap(
+        lambda start: st.tuples(st.integers(1, min(most, start)), st.just(start))
+    )
 
 
 def rngs(*seeds: int) -> list[torch.Generator]:
@@ -63,9 +67,14 @@ def test_steps_of_the_process_compose_to_its_marginal() -> None:
         expected.append((of_x0, of_f, variance))
     zero, one = torch.zeros(1000, 1, 1, 1), torch.ones(1000, 1, 1, 1)
     add = Diffusion().add_noise
-    shift, spread = add(zero, one, zero, EVERY_T), add(one, one, one, EVERY_T) - add(one, one, zero, EVERY_T)
+    shift, spread = (
+        add(zero, one, zero, EVERY_T),
+        add(one, one, one, EVERY_T) - add(one, one, zero, EVERY_T),
+    )
     found = torch.stack([add(one, zero, zero, EVERY_T), shift, spread**2], dim=1)
-    torch.testing.assert_close(found.view(1000, 3), torch.tensor(expected, dtype=torch.float32), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        found.view(1000, 3), torch.tensor(expected, dtype=torch.float32), atol=2e-6, rtol=0
+    )
 
 
 def test_the_posterior_is_that_of_bayes_rule_on_the_shifted_steps() -> None:
@@ -73,11 +82,16 @@ def test_the_posterior_is_that_of_bayes_rule_on_the_shifted_steps() -> None:
     assert process.posterior(0) == pytest.approx((1, 0, 0), abs=1e-12)
     for t in range(1, 1000):
         a, before = A_STEP[t], float(A[t - 1])
-        prior, likelihood = 1 / (1 - before), a / (1 - a)  # precisions of x_{t-1}: from x0 and f, and from x_t
+        prior, likelihood = (
+            1 / (1 - before),
+            a / (1 - a),
+        )  # precisions of x_{t-1}: from x0 and f, and from x_t
         seen = 1 / math.sqrt(a)  # x_{t-1} that x_t points at is (x_t - (1 - sqrt(a)) f) / sqrt(a)
         of_x0 = prior * math.sqrt(before) / (prior + likelihood)
         of_x_t = likelihood * seen / (prior + likelihood)
-        of_f = (prior * (1 - math.sqrt(before)) - likelihood * seen * (1 - math.sqrt(a))) / (prior + likelihood)
+        of_f = (prior * (1 - math.sqrt(before)) - likelihood * seen * (1 - math.sqrt(a))) / (
+            prior + likelihood
+        )
         assert process.posterior(t) == pytest.approx((of_x0, of_x_t, of_f), abs=1e-6)
 
 
@@ -88,13 +102,17 @@ def test_the_posterior_is_that_of_the_residual_shifted_back() -> None:
         of_y_t = math.sqrt(A_STEP[t]) * (1 - A[t - 1]) / (1 - A[t])
         g0, g1, g2 = process.posterior(t)
         assert g0 + g1 + g2 == pytest.approx(1, abs=1e-12)
-        assert g0 * x0 + g1 * x_t + g2 * f == pytest.approx(float(of_y0 * (x0 - f) + of_y_t * (x_t - f) + f), abs=1e-6)
+        assert g0 * x0 + g1 * x_t + g2 * f == pytest.approx(
+            float(of_y0 * (x0 - f) + of_y_t * (x_t - f) + f), abs=1e-6
+        )
 
 
 def test_the_posteriors_share_of_the_prior_is_cards_gamma() -> None:
     process = Diffusion()
     for t in range(1, 1000):
-        card = 1 + (math.sqrt(A[t]) - 1) * (math.sqrt(A_STEP[t]) + math.sqrt(A[t - 1])) / (1 - float(A[t]))
+        card = 1 + (math.sqrt(A[t]) - 1) * (math.sqrt(A_STEP[t]) + math.sqrt(A[t - 1])) / (
+            1 - float(A[t])
+        )
         assert process.posterior(t)[2] == pytest.approx(card, abs=1e-6)
 
 
@@ -102,7 +120,12 @@ def test_ancestral_steps_are_draws_from_the_posterior() -> None:
     process, x0, f = problem(True, 1, 1, 96, 96)
     states: list[Tensor] = []
     process.sample(
-        knowing(x0, f), f, rngs(1), scheduler="ddpm", steps=1000, watch=lambda t, x_t: states.append(x_t.clone())
+        knowing(x0, f),
+        f,
+        rngs(1),
+        scheduler="ddpm",
+        steps=1000,
+        watch=lambda t, x_t: states.append(x_t.clone()),
     )
     for t in (999, 700, 300, 100, 30, 10, 1):
         g0, g1, g2 = process.posterior(t)
@@ -115,12 +138,23 @@ def test_ancestral_steps_are_draws_from_the_posterior() -> None:
 @pytest.mark.parametrize("shifted", [True, False])
 @pytest.mark.parametrize(
     ("scheduler", "steps", "start"),
-    [("ddpm", 1000, 1000), ("ddim", 50, 1000), ("dpm", 20, 1000), ("dpm", 5, 300), ("ddim", 5, 300), ("ddpm", 300, 300),
-     ("dpm", 1, 1)],
-)  # fmt: skip
-def test_a_perfect_network_recovers_the_mask(scheduler: str, steps: int, start: int, shifted: bool) -> None:
+    [
+        ("ddpm", 1000, 1000),
+        ("ddim", 50, 1000),
+        ("dpm", 20, 1000),
+        ("dpm", 5, 300),
+        ("ddim", 5, 300),
+        ("ddpm", 300, 300),
+        ("dpm", 1, 1),
+    ],
+)
+def test_a_perfect_network_recovers_the_mask(
+    scheduler: str, steps: int, start: int, shifted: bool
+) -> None:
     process, x0, f = problem(shifted, 2, 1, 12, 10)
-    found = process.sample(knowing(x0, f), f, rngs(1, 2), scheduler=scheduler, steps=steps, start=start)
+    found = process.sample(
+        knowing(x0, f), f, rngs(1, 2), scheduler=scheduler, steps=steps, start=start
+    )
     torch.testing.assert_close(found, x0, atol=1e-3, rtol=0)
 
 
@@ -131,7 +165,9 @@ def test_a_perfect_network_recovers_the_mask(scheduler: str, steps: int, start: 
 @example(cut=(7, 300))
 @example(cut=(13, 15))
 @example(cut=(1000, 1000))
-def test_a_schedule_visits_as_many_timesteps_as_asked_from_its_start_down(scheduler: str, cut: tuple[int, int]) -> None:
+def test_a_schedule_visits_as_many_timesteps_as_asked_from_its_start_down(
+    scheduler: str, cut: tuple[int, int]
+) -> None:
     steps, start = cut
     made = Diffusion().scheduler(scheduler, steps, start)
     times = made.timesteps.tolist()
@@ -157,9 +193,14 @@ def test_whatever_the_steps_the_states_of_a_perfect_network_keep_to_the_process(
     # where the prior is the mask itself, sampling from any start begins on the marginal
     seen: list[tuple[int, Tensor]] = []
     found = process.sample(
-        knowing(x0, x0), x0, rngs(1), scheduler=scheduler, steps=steps, start=start,
+        knowing(x0, x0),
+        x0,
+        rngs(1),
+        scheduler=scheduler,
+        steps=steps,
+        start=start,
         watch=lambda t, x_t: seen.append((t, x_t.clone())),
-    )  # fmt: skip
+    )
     torch.testing.assert_close(found, x0, atol=1e-3, rtol=0)
     noises = [(x_t - marginal(x0, x0, t)[0]) / marginal(x0, x0, t)[1] for t, x_t in seen]
     for noise in noises:
@@ -173,7 +214,14 @@ def test_whatever_the_steps_the_states_of_a_perfect_network_keep_to_the_process(
 def test_sampling_begins_at_the_prior_noised_up_to_the_start(start: int) -> None:
     process, x0, f = problem(True, 1, 1, 96, 96)
     seen: list[tuple[int, Tensor]] = []
-    process.sample(knowing(x0, f), f, rngs(3), steps=2, start=start, watch=lambda t, x_t: seen.append((t, x_t.clone())))
+    process.sample(
+        knowing(x0, f),
+        f,
+        rngs(3),
+        steps=2,
+        start=start,
+        watch=lambda t, x_t: seen.append((t, x_t.clone())),
+    )
     t, x_t = seen[0]
     assert t == start - 1
     noise = (x_t - f) / math.sqrt(1 - A[t])
@@ -186,9 +234,14 @@ def means(sampler: str, x0: float, f: float) -> dict[int, float]:
     """Return the mean state at each timestep, by a perfect network and as many steps as there are."""
     masks, priors, found = torch.full((1, 1, 64, 64), x0), torch.full((1, 1, 64, 64), f), {}
     Diffusion().sample(
-        knowing(masks, priors), priors, rngs(5), scheduler="ddpm", steps=TIMESTEPS, sampler=sampler,
+        knowing(masks, priors),
+        priors,
+        rngs(5),
+        scheduler="ddpm",
+        steps=TIMESTEPS,
+        sampler=sampler,
         watch=lambda t, x_t: found.update({t: float(x_t.mean())}),
-    )  # fmt: skip
+    )
     return found
 
 
@@ -213,17 +266,23 @@ def test_algorithm_2_as_printed_starts_without_the_prior_and_stays_off_the_proce
     exact, printed = means("exact", 0, 1), means("paper_alg2", 0, 1)
     assert printed[999] == pytest.approx(0, abs=0.05)
     assert exact[999] == pytest.approx(1, abs=0.05)
-    assert printed[999] - marginal(torch.tensor(0.0), torch.tensor(1.0), 999)[0] == pytest.approx(-0.994, abs=0.05)
+    assert printed[999] - marginal(torch.tensor(0.0), torch.tensor(1.0), 999)[0] == pytest.approx(
+        -0.994, abs=0.05
+    )
     assert printed[500] - exact[500] > 0.5
     expected = 0.0
-    for t in range(999, 0, -1):  # eq 7 of the mean: a perfect noise holds the distance to the marginal
+    for t in range(
+        999, 0, -1
+    ):  # eq 7 of the mean: a perfect noise holds the distance to the marginal
         assert printed[t] == pytest.approx(expected, abs=0.1), t
         away = (expected - (1 - math.sqrt(A[t]))) / math.sqrt(1 - A[t])
         expected = (expected - (1 - A_STEP[t]) / math.sqrt(1 - A[t]) * away) / math.sqrt(A_STEP[t])
 
 
 @pytest.mark.parametrize(("scheduler", "sampler"), EXACT_AND_PRINTED)
-def test_the_noise_of_an_item_comes_from_its_own_generator_alone(scheduler: str, sampler: str) -> None:
+def test_the_noise_of_an_item_comes_from_its_own_generator_alone(
+    scheduler: str, sampler: str
+) -> None:
     f = 2 * torch.rand(2, 1, 9, 7, generator=torch.Generator().manual_seed(0)) - 1
 
     def sample(f: Tensor, *seeds: int) -> Tensor:
@@ -232,7 +291,9 @@ def test_the_noise_of_an_item_comes_from_its_own_generator_alone(scheduler: str,
         )
 
     both = sample(f, 1, 2)
-    torch.testing.assert_close(both, torch.cat([sample(f[:1], 1), sample(f[1:], 2)]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        both, torch.cat([sample(f[:1], 1), sample(f[1:], 2)]), atol=1e-5, rtol=1e-5
+    )
     assert not torch.allclose(both[0], sample(f[:1], 2)[0])
 
 
@@ -248,7 +309,9 @@ def test_noise_and_velocity_say_the_same() -> None:
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(2))
     x_t = process.add_noise(x0, f, noise, EVERY_T)
     velocity = at(EVERY_T).sqrt() * noise - (1 - at(EVERY_T)).sqrt() * (x0 - f)
-    torch.testing.assert_close(process.noise_of(velocity, x_t, f, EVERY_T), noise, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        process.noise_of(velocity, x_t, f, EVERY_T), noise, atol=1e-4, rtol=0
+    )
 
 
 def test_at_the_start_a_velocity_of_nothing_implies_the_prior() -> None:
@@ -260,7 +323,11 @@ def test_at_the_start_a_velocity_of_nothing_implies_the_prior() -> None:
 
 
 NONSENSE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "noise": lambda x_t, t: 50 * torch.randn(x_t.shape, generator=torch.Generator().manual_seed(int(t[0]))),
+    "noise": (
+        lambda x_t, t: (
+            50 * torch.randn(x_t.shape, generator=torch.Generator().manual_seed(int(t[0])))
+        )
+    ),
     "much": lambda x_t, t: torch.full_like(x_t, 1e3),
     "little": lambda x_t, t: torch.full_like(x_t, -1e3),
 }
@@ -269,18 +336,29 @@ NONSENSE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("shifted", [True, False])
 @pytest.mark.parametrize("nonsense", NONSENSE)
 @pytest.mark.parametrize(("scheduler", "sampler"), EXACT_AND_PRINTED)
-def test_nonsense_stays_in_range(scheduler: str, sampler: str, nonsense: str, shifted: bool) -> None:
+def test_nonsense_stays_in_range(
+    scheduler: str, sampler: str, nonsense: str, shifted: bool
+) -> None:
     process, _, f = problem(shifted, 1, 1, 16, 16)
     states: list[Tensor] = []
     found = process.sample(
-        NONSENSE[nonsense], f, rngs(1), scheduler=scheduler, steps=20, sampler=sampler,
+        NONSENSE[nonsense],
+        f,
+        rngs(1),
+        scheduler=scheduler,
+        steps=20,
+        sampler=sampler,
         watch=lambda t, x_t: states.append(x_t.clone()),
-    )  # fmt: skip
+    )
     assert process.low <= found.min() <= found.max() <= process.high
-    if sampler == "exact":  # each implied mask is clipped, so that no state leaves what masks and noise explain
+    if (
+        sampler == "exact"
+    ):  # each implied mask is clipped, so that no state leaves what masks and noise explain
         assert max(float(x_t.abs().max()) for x_t in states) < 8
         if nonsense != "noise":  # a noise too high everywhere implies masks too low
             expected = torch.full_like(found, process.low if nonsense == "much" else process.high)
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-            last = marginal(expected, f, 49)[0]  # the last of 20 timesteps; clipped to this process's own range
+            last = marginal(expected, f, 49)[
+                0
+            ]  # the last of 20 timesteps; clipped to this process's own range
             assert states[-1].mean() == pytest.approx(float(last.mean()), abs=0.1)

@@ -141,4 +141,6 @@ def test_attention_reaches_every_position() -> None:
     assert ((net(moved) - net(x)).abs().amax(1) > 0).all()
     order = torch.randperm(132, generator=torch.Generator().manual_seed(0))
     shuffled = x.flatten(2)[..., order].view(x.shape)
-    torch.testing.assert_close(net(shuffled), net(x).flatten(2)[..., order].view(x.shape), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        net(shuffled), net(x).flatten(2)[..., order].view(x.shape), atol=1e-5, rtol=1e-4
+    )

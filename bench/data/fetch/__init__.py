@@ -12,7 +12,8 @@ from bench.data.fetch.sources import Offer, Progress, Source, inside, room
 from bench.spec.errors import UsageError
 
 RECORD = "fetched.json"
-"""Beside the data: what they are, on what terms, and their digests. It is there when everything else is."""
+"""Beside the data: what they are, on what terms, and their digests. It is there when everything
+else is."""
 
 
 def fetched(source: Source, to: Path) -> bool:
@@ -40,8 +41,8 @@ def fetch(source: Source, to: Path, progress: Progress) -> Path:
     """Fetch a source into the data directory, and return its folder, which appears when it is whole.
 
     Raises:
-        UsageError: The folder holds other data, the disk is too small or not writable, the transfer stopped (the
-            next call goes on), or the content is not what the server says.
+        UsageError: The folder holds other data, the disk is too small or not writable, the transfer
+            stopped (the next call goes on), or the content is not what the server says.
     """
     folder, work = to / source.folder, to / f".{source.name}.part"
     if fetched(source, to):
@@ -49,24 +50,33 @@ def fetch(source: Source, to: Path, progress: Progress) -> Path:
     try:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(
-                f"{folder} holds other data; expected no such folder, since two datasets in one would pass for one: "
-                "choose another --to"
+                f"{folder} holds other data; expected no such folder, since two datasets in one"
+                " would pass for one: choose another --to"
             )
         found = offer(source)
-        room(missing(found, work), to, f"{source.name} (zips are counted twice: they are unpacked beside)")
+        room(
+            missing(found, work),
+            to,
+            f"{source.name} (zips are counted twice: they are unpacked beside)",
+        )
         ready = work / "ready"
         ready.mkdir(parents=True, exist_ok=True)
         (zenodo if source.doi else hub).fetch(source, found, work, progress)
-        record = {"source": asdict(source), "revision": found.revision,
-                  "files": {file.name: file.digest for file in found.files}}  # fmt: skip
+        record = {
+            "source": asdict(source),
+            "revision": found.revision,
+            "files": {file.name: file.digest for file in found.files},
+        }
         (ready / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         ready.rename(folder)
         shutil.rmtree(work)
     except OSError as error:
-        raise UsageError(f"{to} cannot be written ({error.strerror or error}); mend that or choose another --to, and "
-                         "run the same command again") from error  # fmt: skip
+        raise UsageError(
+            f"{to} cannot be written ({error.strerror or error}); mend that or choose another --to,"
+            " and run the same command again"
+        ) from error
     return folder
 
 
@@ -76,6 +86,10 @@ def missing(found: Offer, work: Path) -> int:
     for file in found.files:
         is_zip = file.name.endswith(".zip")
         if not (work / "ready" / (Path(file.name).stem if is_zip else file.name)).exists():
-            there = [p.stat().st_size for p in (work / file.name, work / f"{file.name}.part") if p.is_file()]
+            there = [
+                p.stat().st_size
+                for p in (work / file.name, work / f"{file.name}.part")
+                if p.is_file()
+            ]
             needed += max(0, file.size - max(there, default=0)) + file.size * is_zip
     return needed

@@ -16,7 +16,8 @@ from bench.spec.errors import UsageError
 
 Tell = Callable[[int], None]
 READ = ("*.nii", "*.nii.gz", "metadata/*", "README*", "LICEN*")
-"""Of a repository: what the reader reads, and the terms. Exports of the same in other formats stay there."""
+"""Of a repository: what the reader reads, and the terms. Exports of the same in other formats stay
+there."""
 
 
 def offer(source: Source) -> Offer:
@@ -37,7 +38,10 @@ def offer(source: Source) -> Offer:
         if any(fnmatch(each.rfilename, pattern) for pattern in READ)
     )
     if not info.sha or not any(file.name.endswith((".nii", ".nii.gz")) for file in files):
-        raise UsageError(f"{source.home} offers no volumes any more; expected .nii.gz: look there what became of it")
+        raise UsageError(
+            f"{source.home} offers no volumes any more; expected .nii.gz: look there what became"
+            " of it"
+        )
     return Offer(info.sha, files)
 
 
@@ -50,7 +54,8 @@ def fetch(source: Source, found: Offer, work: Path, progress: Progress) -> None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import disable_progress_bars
 
-    disable_progress_bars()  # of its versions no two have the same bars; the bytes on the disk are shown
+    # Of its versions no two have the same bars; the bytes on the disk are shown
+    disable_progress_bars()
     ready = work / "ready"
 
     def tell(done: int) -> None:
@@ -58,13 +63,20 @@ def fetch(source: Source, found: Offer, work: Path, progress: Progress) -> None:
 
     try:
         with _watched(ready, tell):
-            snapshot_download(source.repository, repo_type="dataset", revision=found.revision, local_dir=ready,
-                              allow_patterns=list(READ))  # fmt: skip
+            snapshot_download(
+                source.repository,
+                repo_type="dataset",
+                revision=found.revision,
+                local_dir=ready,
+                allow_patterns=list(READ),
+            )
     except Exception as error:  # as above
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EDQUOT):
             raise
         raise _of_hub(error, source, _bytes(ready), found.size) from error
-    if not all((ready / file.name).is_file() for file in found.files):  # it takes what there is for all, if cut off
+    if not all(
+        (ready / file.name).is_file() for file in found.files
+    ):  # it takes what there is for all, if cut off
         raise _of_hub(ConnectionError(), source, _bytes(ready), found.size)
     _verify(source, found, ready, progress)
     shutil.rmtree(ready / ".cache", ignore_errors=True)
@@ -87,8 +99,10 @@ def _verify(source: Source, found: Offer, ready: Path, progress: Progress) -> No
         done += file.size
         progress(f"checking {source.name}", done, found.size)
     if wrong:
-        raise UsageError(f"{wrong[0]} ({len(wrong)} in all) is not what {source.home} says it is (other sha256), and "
-                         "was removed; run the same command again")  # fmt: skip
+        raise UsageError(
+            f"{wrong[0]} ({len(wrong)} in all) is not what {source.home} says it is (other sha256),"
+            " and was removed; run the same command again"
+        )
 
 
 @contextmanager
@@ -125,17 +139,26 @@ def _of_hub(error: Exception, source: Source, done: int = 0, total: int = 0) -> 
     from huggingface_hub.utils import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):
-        return UsageError(f"{source.home} asks for an agreement now; accept it there, put your token into HF_TOKEN, "
-                          "and run the same command again")  # fmt: skip
+        return UsageError(
+            f"{source.home} asks for an agreement now; accept it there, put your token into"
+            " HF_TOKEN, and run the same command again"
+        )
     if isinstance(error, RepositoryNotFoundError):
-        return UsageError(f"{source.home} is not there any more, or not for everyone; look there what became of it")
+        return UsageError(
+            f"{source.home} is not there any more, or not for everyone; look there what became"
+            " of it"
+        )
     status = getattr(getattr(error, "response", None), "status_code", None)
     why = f"the server answered {status}" if status else _first_line(error)
     if total:
-        return UsageError(f"{source.name} stopped at {min(done, total)} of {total} bytes ({why}); run the same command "
-                          "again, it goes on")  # fmt: skip
-    return UsageError(f"{source.home} does not list its files ({why}); expected sizes and SHA-256 of each: look "
-                      "whether this machine reaches it, and run again")  # fmt: skip
+        return UsageError(
+            f"{source.name} stopped at {min(done, total)} of {total} bytes ({why}); run the same"
+            " command again, it goes on"
+        )
+    return UsageError(
+        f"{source.home} does not list its files ({why}); expected sizes and SHA-256 of each: look "
+        "whether this machine reaches it, and run again"
+    )
 
 
 def _first_line(error: Exception) -> str:

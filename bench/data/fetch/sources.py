@@ -59,8 +59,11 @@ SOURCES = {
             folder="mr",
             licence="CC BY 4.0",
             licence_url="https://creativecommons.org/licenses/by/4.0/",
-            cite="van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a public benchmark, "
-            "Scientific Data 11 (2024), https://doi.org/10.1038/s41597-024-03090-w",
+            cite=(
+                "van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a"
+                " public benchmark, Scientific Data 11 (2024),"
+                " https://doi.org/10.1038/s41597-024-03090-w"
+            ),
             home="https://zenodo.org/records/10159290",
             doi="10.5281/zenodo.10159290",
         ),
@@ -69,9 +72,13 @@ SOURCES = {
             title="CTSpine1K, 1005 CT volumes of the spine, from a mirror on the Hugging Face hub",
             folder="ct-verse",
             licence="CC BY-NC-SA",
-            licence_url="https://huggingface.co/datasets/alexanderdann/CTSpine1K",  # which names no version of it
-            cite="Deng et al., CTSpine1K: a large-scale dataset for spinal vertebrae segmentation in computed "
-            "tomography, https://arxiv.org/abs/2105.14711, and the collections that the volumes are from",
+            # Which names no version of it
+            licence_url="https://huggingface.co/datasets/alexanderdann/CTSpine1K",
+            cite=(
+                "Deng et al., CTSpine1K: a large-scale dataset for spinal vertebrae segmentation in"
+                " computed tomography, https://arxiv.org/abs/2105.14711, and the collections that"
+                " the volumes are from"
+            ),
             home="https://huggingface.co/datasets/alexanderdann/CTSpine1K",
             repository="alexanderdann/CTSpine1K",
         ),
@@ -79,18 +86,27 @@ SOURCES = {
 }
 OWNED = {
     "mrspineseg": Owned(
-        "MRSpineSeg", "mr", "Southern Medical University", "which asks for a signed agreement",
+        "MRSpineSeg",
+        "mr",
+        "Southern Medical University",
+        "which asks for a signed agreement",
         "https://www.spinesegmentation-challenge.com",
     ),
     "spineweb16": Owned(
-        "SpineWeb's dataset 16", "xray", "SpineWeb", "which gives it for research on terms of its own",
+        "SpineWeb's dataset 16",
+        "xray",
+        "SpineWeb",
+        "which gives it for research on terms of its own",
         "http://spineweb.digitalimaginggroup.ca",
     ),
     "verse": Owned(
-        "VerSe", "ct-verse", "its authors", "who give it under CC BY-SA 4.0 from servers of their own",
+        "VerSe",
+        "ct-verse",
+        "its authors",
+        "who give it under CC BY-SA 4.0 from servers of their own",
         "https://github.com/anjany/verse",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -126,11 +142,14 @@ def source(name: str) -> Source:
     if name in OWNED:
         own = OWNED[name]
         raise UsageError(
-            f"{own.title} is never downloaded here: it belongs to {own.owner}, {own.terms}; get it at {own.where} and "
-            f"put it into {own.folder}/ of your data folder (README.md, 'Your data')"
+            f"{own.title} is never downloaded here: it belongs to {own.owner}, {own.terms}; get it"
+            f" at {own.where} and put it into {own.folder}/ of your data folder (README.md, 'Your"
+            " data')"
         )
     if name not in SOURCES:
-        raise UsageError(f"no dataset '{name}' can be fetched; {did_you_mean(name, [*SOURCES, *OWNED])}")
+        raise UsageError(
+            f"no dataset '{name}' can be fetched; {did_you_mean(name, [*SOURCES, *OWNED])}"
+        )
     return SOURCES[name]
 
 
@@ -143,14 +162,18 @@ def room(needed: int, to: Path, what: str) -> None:
     place = next(p for p in (to.absolute(), *to.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     if needed + MARGIN > free:
-        raise UsageError(f"{to}: {what} needs {decimal(needed + MARGIN)}, {decimal(free)} are free; make room or "
-                         "choose another --to")  # fmt: skip
+        raise UsageError(
+            f"{to}: {what} needs {decimal(needed + MARGIN)}, {decimal(free)} are free; make room or"
+            " choose another --to"
+        )
 
 
 def inside(name: str, home: str) -> PurePosixPath:
     """Return a name as a path below a folder, whichever that will be."""
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise UsageError(f"{home} holds '{name}', which leads out of its folder; nothing of it was written: tell its "
-                         "owners")  # fmt: skip
+        raise UsageError(
+            f"{home} holds '{name}', which leads out of its folder; nothing of it was written: tell"
+            " its owners"
+        )
     return path

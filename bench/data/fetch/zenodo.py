@@ -33,12 +33,19 @@ def offer(source: Source) -> Offer:
         record.populate_registry(pup)
         said = {each.get("key") or each["filename"]: each for each in record.api_response["files"]}
         files = tuple(
-            File(name, int(said[name].get("size") or said[name]["filesize"]), digest, record.download_url(name))
+            File(
+                name,
+                int(said[name].get("size") or said[name]["filesize"]),
+                digest,
+                record.download_url(name),
+            )
             for name, digest in pup.registry.items()
         )
     except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{source.home} does not list its files ({type(error).__name__}); expected sizes and MD5 of "
-                         "each: look whether this machine reaches it, and run again") from error  # fmt: skip
+        raise UsageError(
+            f"{source.home} does not list its files ({type(error).__name__}); expected sizes and"
+            " MD5 of each: look whether this machine reaches it, and run again"
+        ) from error
     return Offer(source.doi, files)
 
 
@@ -62,8 +69,8 @@ def fetch(source: Source, found: Offer, work: Path, progress: Progress) -> None:
             pup.fetch(file.name, downloader=Resuming(file, progress))
         except ValueError as error:
             raise UsageError(
-                f"{file.name} is not what {source.home} says it is (other {file.digest.partition(':')[0]}), and was "
-                "removed; run the same command again"
+                f"{file.name} is not what {source.home} says it is (other"
+                f" {file.digest.partition(':')[0]}), and was removed; run the same command again"
             ) from error
         if is_zip:
             unpack(work / file.name, target, source.home, progress)
@@ -94,12 +101,18 @@ class Resuming:
     def _transfer(self, url: str, part: Path, there: int) -> None:
         import requests
 
-        headers = {**AGENT, "Accept-Encoding": "identity", **({"Range": f"bytes={there}-"} if there else {})}
+        headers = {
+            **AGENT,
+            "Accept-Encoding": "identity",
+            **({"Range": f"bytes={there}-"} if there else {}),
+        }
         why = "the connection ended"
         try:
             with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
                 continues = answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-                if there and (answer.status_code == 416 or (answer.status_code == 206 and not continues)):
+                if there and (
+                    answer.status_code == 416 or (answer.status_code == 206 and not continues)
+                ):
                     part.unlink(missing_ok=True)
                     return self._transfer(url, part, 0)
                 answer.raise_for_status()
@@ -114,8 +127,10 @@ class Resuming:
         except requests.RequestException as error:
             why = type(error).__name__
         if there < self.file.size:
-            raise UsageError(f"{self.file.name} stopped at {there} of {self.file.size} bytes ({why}); run the same "
-                             "command again, it goes on")  # fmt: skip
+            raise UsageError(
+                f"{self.file.name} stopped at {there} of {self.file.size} bytes ({why}); run the"
+                " same command again, it goes on"
+            )
         return None
 
 
@@ -123,14 +138,17 @@ def unpack(archive: Path, folder: Path, home: str, progress: Progress) -> None:
     """Unpack a zip into a folder that appears when it is whole; a top folder of the same name is not repeated.
 
     Raises:
-        UsageError: A member leads out of the folder or is a link, the zip is damaged, or the disk is too small.
+        UsageError: A member leads out of the folder or is a link, the zip is damaged, or the disk
+            is too small.
     """
     half = archive.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = [member for member in zipped.infolist() if not member.is_dir()]
-            places = [_place(member, folder.name, f"{archive.name} of {home}") for member in members]
+            places = [
+                _place(member, folder.name, f"{archive.name} of {home}") for member in members
+            ]
             total, done = sum(member.file_size for member in members), 0
             room(total, archive.parent, f"what is in {archive.name}")
             progress(f"unpacking {archive.name}", 0, total)
@@ -142,12 +160,16 @@ def unpack(archive: Path, folder: Path, home: str, progress: Progress) -> None:
                 done += member.file_size
                 progress(f"unpacking {archive.name}", done, total)
     except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        raise UsageError(f"{archive} cannot be unpacked ({error}); remove it and run the same command again") from error
+        raise UsageError(
+            f"{archive} cannot be unpacked ({error}); remove it and run the same command again"
+        ) from error
     half.rename(folder)
 
 
 def _place(member: zipfile.ZipInfo, top: str, what: str) -> PurePosixPath:
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise UsageError(f"{what} holds the link '{member.filename}'; nothing of it was written: tell its owners")
+        raise UsageError(
+            f"{what} holds the link '{member.filename}'; nothing of it was written: tell its owners"
+        )
     path = inside(member.filename, what)
     return path.relative_to(top) if path.parts[0] == top and len(path.parts) > 1 else path

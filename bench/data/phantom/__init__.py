@@ -1,8 +1,9 @@
 """Phantoms: simulated spine anatomy for a dataset whose folder is absent, so that everything runs anywhere.
 
-The masks follow the real datasets. CT and MR: bodies and posterior elements, without discs, canal, ribs and the
-sacrum; a vertebra whose body the upper edge cuts is unlabelled in ct-verse (as in VerSe) and labelled in ct-pri and
-mr (as in SPIDER). X-ray: the quadrilaterals of the seventeen bodies T1 to L5.
+The masks follow the real datasets. CT and MR: bodies and posterior elements, without discs, canal,
+ribs and the sacrum; a vertebra whose body the upper edge cuts is unlabelled in ct-verse (as in
+VerSe) and labelled in ct-pri and mr (as in SPIDER). X-ray: the quadrilaterals of the seventeen
+bodies T1 to L5.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from numpy.typing import NDArray
 
 VERSION = 1  # raise whenever any pixel may change
 
-_MODULES = {"ct-verse": "ct", "ct-pri": "ct", "mr": "mr", "xray": "xray"}  # imported when first drawn
+_MODULES = {
+    "ct-verse": "ct",
+    "ct-pri": "ct",
+    "mr": "mr",
+    "xray": "xray",
+}  # imported when first drawn
 NAMES = tuple(_MODULES)
 
 
@@ -34,20 +40,24 @@ def render(name: str, patient: int, position: int, positions: int, seed: int = 0
     Args:
         name: ct-verse, ct-pri, mr or xray.
         patient: which patient; every number is another one.
-        position: which of the patient's slices, 0 to positions - 1; sagittal slices run from left to right and
-            the middle one is mid-sagittal, X-ray positions are films of slightly other pose and exposure.
+        position: which of the patient's slices, 0 to positions - 1; sagittal slices run from left
+            to right and the middle one is mid-sagittal, X-ray positions are films of slightly other
+            pose and exposure.
         positions: how many slices the patient has.
         seed: another seed is another population.
 
     Raises:
-        ValueError: on an unknown name, a position outside the patient's slices or a negative number.
+        ValueError: on an unknown name, a position outside the patient's slices or a negative
+            number.
     """
     if name not in _MODULES:
         raise ValueError(f"unknown phantom {name!r}: choose one of {', '.join(NAMES)}")
     if positions < 1:
         raise ValueError(f"positions is {positions}: a patient has at least 1 slice")
     if not 0 <= position < positions:
-        raise ValueError(f"position {position} of {positions} does not exist: choose 0 to {positions - 1}")
+        raise ValueError(
+            f"position {position} of {positions} does not exist: choose 0 to {positions - 1}"
+        )
     if patient < 0 or seed < 0:
         raise ValueError(f"patient {patient} and seed {seed} must be 0 or greater")
     module = import_module(f"{__name__}.{_MODULES[name]}")

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
-from bench.data.phantom.texture import Array, blur, enlarge, generator, inside, layered, paint, smooth, step
+from bench.data.phantom.texture import (
+    Array,
+    blur,
+    enlarge,
+    generator,
+    inside,
+    layered,
+    paint,
+    smooth,
+    step,
+)
 from bench.data.phantom.tissue import Palette, surroundings
 
 WINDOW = (-250.0, 1000.0)  # HU
@@ -25,13 +35,29 @@ class Kernel:
 
 
 VERSE = Protocol(
-    shape=(369, 166), factor=1, spacing=(0.92, 1.08), low=(20.0, 75.0), place=0.41, reach=15.0, disease=0.85,
-    cobb=8.0, cut_labelled=False, tracing=0.30,
-)  # fmt: skip
+    shape=(369, 166),
+    factor=1,
+    spacing=(0.92, 1.08),
+    low=(20.0, 75.0),
+    place=0.41,
+    reach=15.0,
+    disease=0.85,
+    cobb=8.0,
+    cut_labelled=False,
+    tracing=0.30,
+)
 PRIVATE = Protocol(
-    shape=(768, 534), factor=2, spacing=(0.42, 0.50), low=(40.0, 85.0), place=0.55, reach=12.0, disease=0.15,
-    cobb=3.0, cut_labelled=True, tracing=0.28,
-)  # fmt: skip
+    shape=(768, 534),
+    factor=2,
+    spacing=(0.42, 0.50),
+    low=(40.0, 85.0),
+    place=0.55,
+    reach=12.0,
+    disease=0.15,
+    cobb=3.0,
+    cut_labelled=True,
+    tracing=0.28,
+)
 KERNELS = {
     "ct-verse": (VERSE, Kernel((0.55, 0.9), (28.0, 75.0), 0.06)),
     "ct-pri": (PRIVATE, Kernel((0.45, 0.6), (16.0, 34.0), 0.0)),
@@ -51,11 +77,26 @@ def render(
     who, rng = plane.patient, generator(name, seed, patient, "scanner")
     contrast = float(rng.choice([45.0, 45.0, rng.uniform(120, 260)]))
     palette = Palette(
-        air=-1000, fat=-100, muscle=52, lung=-820, organ=62 + contrast * 0.12, vessel=contrast, wall=620, gas=-900,
-        bowel=float(rng.choice([25.0, 30.0, 180.0])), fluid=12, ligament=60, disc=88, sac=15, root=30, texture=9,
-    )  # fmt: skip
+        air=-1000,
+        fat=-100,
+        muscle=52,
+        lung=-820,
+        organ=62 + contrast * 0.12,
+        vessel=contrast,
+        wall=620,
+        gas=-900,
+        bowel=float(rng.choice([25.0, 30.0, 180.0])),
+        fluid=12,
+        ligament=60,
+        disc=88,
+        sac=15,
+        root=30,
+        texture=9,
+    )
     key = (name, seed, patient)
-    hu = surroundings(key, who.spine, who.habitus, plane.geometry, who.curves, (who.x, who.y), plane.z, palette)
+    hu = surroundings(
+        key, who.spine, who.habitus, plane.geometry, who.curves, (who.x, who.y), plane.z, palette
+    )
     hu = enlarge(hu, protocol.shape)
     _bone(hu, plane, protocol, rng)
     sharp = rng.uniform(*kernel.sharp) / who.spacing
@@ -70,17 +111,24 @@ def render(
 def _bone(hu: Array, plane: Plane, protocol: Protocol, rng: np.random.Generator) -> None:
     """Paint cortex and trabecular bone; thin shells and low HU where density is lost."""
     who, coarse = plane.patient, plane.geometry
-    distance, body, along, height = (enlarge(f, protocol.shape) for f in (coarse.bone, coarse.body, coarse.a, coarse.h))
+    distance, body, along, height = (
+        enlarge(f, protocol.shape) for f in (coarse.bone, coarse.body, coarse.a, coarse.h)
+    )
     table = np.array([v.density for v in who.spine.vertebrae] + [1.0], np.float32)
     density = enlarge(blur(table[coarse.owner], 0.8), protocol.shape)
     pitch = who.spacing
     mesh = smooth(plane.rng, protocol.shape, (1.3 / pitch, 0.9 / pitch))
     patches = layered(rng, protocol.shape, 6 / pitch, plane.z / 12.0)
     marrow = 185 * density + 60 * density * mesh + 26 * patches
-    # Trabeculae thicken towards the end plates; the basivertebral vein leaves a soft cleft at mid-height.
+    # Trabeculae thicken towards the end plates; the basivertebral vein leaves a soft cleft at
+    # mid-height.
     marrow += 60 * step(np.abs(height), 0.6, 1.0) * inside(body, 1.0)
     spots = [i for i, v in enumerate(who.spine.vertebrae) if v.lesion[3]]
-    vein = np.exp(-((height / 0.16) ** 2)) * step(along, 0.1, 0.9) * float(np.exp(-((plane.z / 7) ** 2)))
+    vein = (
+        np.exp(-((height / 0.16) ** 2))
+        * step(along, 0.1, 0.9)
+        * float(np.exp(-((plane.z / 7) ** 2)))
+    )
     marrow -= 150 * vein * inside(body, 2.0)
     for i in spots:
         _haemangioma(marrow, plane, protocol, i)
@@ -101,7 +149,9 @@ def _haemangioma(marrow: Array, plane: Plane, protocol: Protocol, index: int) ->
     x, y = (enlarge(f, protocol.shape) for f in (plane.patient.x, plane.patient.y))
     px, py, _ = v.point(a, h)
     ball = np.hypot(x - np.float32(px), y - np.float32(py)) - np.float32(np.sqrt(left))
-    dots = smooth(plane.rng, protocol.shape, (9 / plane.patient.spacing, 1.7 / plane.patient.spacing))
+    dots = smooth(
+        plane.rng, protocol.shape, (9 / plane.patient.spacing, 1.7 / plane.patient.spacing)
+    )
     paint(marrow, inside(ball, 2.5), -20 + 420 * step(dots, 0.6, 1.5))
 
 
@@ -123,7 +173,10 @@ def _metal(hu: Array, plane: Plane, rng: np.random.Generator) -> None:
         side = v.canal[1] / 2 + v.pedicle[1] * 0.45
         if abs(abs(plane.z - v.centre[2]) - side) > 5:
             continue
-        start, end = v.point(v.depth / 2 + v.canal[0] + 8, -v.height * 0.28), v.point(-v.depth * 0.15, -v.height * 0.2)
+        start, end = (
+            v.point(v.depth / 2 + v.canal[0] + 8, -v.height * 0.28),
+            v.point(-v.depth * 0.15, -v.height * 0.2),
+        )
         mask = np.zeros(hu.shape, np.uint8)
         ends = [
             (round((p[0] - float(who.x[0, 0])) / pitch), round((p[1] - float(who.y[0, 0])) / pitch))

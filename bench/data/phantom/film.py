@@ -18,7 +18,9 @@ class Film:
     """The pose and scale of one film: how patient millimetres become pixels; the patient's right is on the left."""
 
     spine: Spine
-    scale: tuple[float, float]  # mm per pixel, rows and columns: films are resized without regard to aspect
+    scale: tuple[
+        float, float
+    ]  # mm per pixel, rows and columns: films are resized without regard to aspect
     origin: tuple[float, float]  # y and z in mm of pixel (0, SHAPE[1] / 2)
     lean: float  # dz / dy of the patient against the film
 
@@ -32,18 +34,27 @@ class Film:
 def film_of(key: tuple[str, int, int], film_rng: np.random.Generator) -> Film:
     """Draw the patient's curve and this film's pose."""
     spine = build(
-        generator(*key), disease=0.25, cobb=(5.0, 60.0), bend=float(film_rng.normal(0, 1.5)), transitional=False
+        generator(*key),
+        disease=0.25,
+        cobb=(5.0, 60.0),
+        bend=float(film_rng.normal(0, 1.5)),
+        transitional=False,
     )
     rng = generator(*key, "film")
     vs = spine.mobile
     top, bottom = vs[0].point(0, -vs[0].height / 2)[1], vs[-1].point(0, vs[-1].height / 2)[1]
-    above, below = rng.uniform(25, 75) + film_rng.normal(0, 4), rng.uniform(40, 110) + film_rng.normal(0, 4)
+    above, below = (
+        rng.uniform(25, 75) + film_rng.normal(0, 4),
+        rng.uniform(40, 110) + film_rng.normal(0, 4),
+    )
     rows = (bottom - top) / (SHAPE[0] - above - below)
     middle = float(np.mean([v.centre[2] for v in vs])) + rng.normal(0, 6) + film_rng.normal(0, 2)
     return Film(
-        spine, (float(rows), float(rows) * rng.uniform(1.05, 1.4)), (float(top - above * rows), middle),
+        spine,
+        (float(rows), float(rows) * rng.uniform(1.05, 1.4)),
+        (float(top - above * rows), middle),
         float(rng.normal(0, 0.015) + film_rng.normal(0, 0.006)),
-    )  # fmt: skip
+    )
 
 
 def corners_of(film: Film, v: Vertebra) -> NDArray[np.float64]:

@@ -6,13 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
-from bench.data.phantom.texture import Array, blur, enlarge, generator, inside, layered, paint, smooth, step
+from bench.data.phantom.texture import (
+    Array,
+    blur,
+    enlarge,
+    generator,
+    inside,
+    layered,
+    paint,
+    smooth,
+    step,
+)
 from bench.data.phantom.tissue import Palette, sac_distance, surroundings
 
 MR = Protocol(
-    shape=(880, 880), factor=2, spacing=(0.32, 0.38), low=(45.0, 95.0), place=0.60, reach=15.0, disease=0.75,
-    cobb=5.0, cut_labelled=True, tracing=0.36,
-)  # fmt: skip
+    shape=(880, 880),
+    factor=2,
+    spacing=(0.32, 0.38),
+    low=(45.0, 95.0),
+    place=0.60,
+    reach=15.0,
+    disease=0.75,
+    cobb=5.0,
+    cut_labelled=True,
+    tracing=0.36,
+)
 
 
 def render(
@@ -23,17 +41,35 @@ def render(
     Returns:
         Image (H, W) in [0, 1], mask (H, W) of 0 and 1, spacing in mm.
     """
-    plane, *parts = (plane_of(name, seed, patient, place, MR, offset) for offset in (0.0, -1.3, 1.3))
+    plane, *parts = (
+        plane_of(name, seed, patient, place, MR, offset) for offset in (0.0, -1.3, 1.3)
+    )
     who, rng = plane.patient, generator(name, seed, patient, "scanner")
     fat = float(rng.uniform(0.62, 0.85))
     palette = Palette(
-        air=0.0, fat=fat, muscle=float(rng.uniform(0.14, 0.22)), lung=0.04, organ=0.22, vessel=0.05, wall=0.1,
-        gas=0.02, bowel=0.42, fluid=0.9, ligament=0.06, disc=0.14, sac=1.0, root=0.3, texture=0.07,
-    )  # fmt: skip
+        air=0.0,
+        fat=fat,
+        muscle=float(rng.uniform(0.14, 0.22)),
+        lung=0.04,
+        organ=0.22,
+        vessel=0.05,
+        wall=0.1,
+        gas=0.02,
+        bowel=0.42,
+        fluid=0.9,
+        ligament=0.06,
+        disc=0.14,
+        sac=1.0,
+        root=0.3,
+        texture=0.07,
+    )
     key = (name, seed, patient)
     level = float(rng.uniform(0.34, 0.55))
-    # A slice is four millimetres thick: the mean of two planes blurs what runs obliquely through it.
-    signal: Array = (_signal(key, parts[0], palette, level) + _signal(key, parts[1], palette, level)) / 2
+    # A slice is four millimetres thick: the mean of two planes blurs what runs obliquely through
+    # it.
+    signal: Array = (
+        _signal(key, parts[0], palette, level) + _signal(key, parts[1], palette, level)
+    ) / 2
     signal = blur(np.maximum(signal, 0), float(rng.uniform(0.45, 0.75)))
     signal *= _coil(plane, rng)
     signal = enlarge(_rician(signal, plane.rng, float(rng.uniform(0.018, 0.05))), MR.shape)
@@ -45,7 +81,9 @@ def _signal(key: tuple[str, int, int], plane: Plane, palette: Palette, level: fl
     """Give the T2 signal of one thin plane; `level` is the marrow's."""
     who = plane.patient
     grid = (who.x, who.y)
-    signal = surroundings(key, who.spine, who.habitus, plane.geometry, who.curves, grid, plane.z, palette)
+    signal = surroundings(
+        key, who.spine, who.habitus, plane.geometry, who.curves, grid, plane.z, palette
+    )
     _nuclei(signal, plane)
     _cord(signal, plane)
     _bone(signal, plane, level)
@@ -59,7 +97,12 @@ def _nuclei(signal: Array, plane: Plane) -> None:
     grain = smooth(plane.rng, signal.shape, 4.0)
     core = step(np.hypot(g.disc_a * 0.95 - 0.06, g.disc_h * 0.75) + 0.08 * grain, 1.0, 0.3)
     cleft = np.exp(-((g.disc_h / 0.13) ** 2)) * step(np.abs(g.disc_a), 0.75, 0.4)
-    bright = 0.09 + 0.60 * health * core * (1 - 0.4 * cleft) + 0.09 * (1 - health) * core + 0.03 * grain * core
+    bright = (
+        0.09
+        + 0.60 * health * core * (1 - 0.4 * cleft)
+        + 0.09 * (1 - health) * core
+        + 0.03 * grain * core
+    )
     paint(signal, inside(g.disc, 0.9), bright)
 
 
@@ -76,7 +119,8 @@ def _cord(signal: Array, plane: Plane) -> None:
     off = (x - c.canal[:, None] - step(y, end - 40, end) * 2.0) * c.slope[:, None]
     cord = np.abs(off) - wide
     paint(signal, inside(cord, 1.0) * inside(sac, 1.0) * (slim > 0.1), 0.42)
-    # Roots are threads along the canal: noise stretched in y, read in the coordinate across the sac.
+    # Roots are threads along the canal: noise stretched in y, read in the coordinate across the
+    # sac.
     threads = smooth(plane.rng, signal.shape, (60.0, 1.6))
     columns = np.clip((off * 2 + 40).astype(np.int32), 0, signal.shape[1] - 1)
     strand = np.take_along_axis(threads, columns, axis=1)
@@ -98,7 +142,11 @@ def _bone(signal: Array, plane: Plane, level: float) -> None:
     lower = np.array([v.modic[1] for v in vertebrae] + [0.0], np.float32)[g.owner]
     inner = inside(g.body, 1.0)
     spread = 0.25 * patches
-    marrow += 0.13 * inner * (upper * step(g.h + spread, -0.35, -0.95) + lower * step(g.h + spread, 0.35, 0.95))
+    marrow += (
+        0.13
+        * inner
+        * (upper * step(g.h + spread, -0.35, -0.95) + lower * step(g.h + spread, 0.35, 0.95))
+    )
     vein = np.exp(-((g.h / 0.13) ** 2)) * step(g.a, 0.25, 0.95) * np.exp(-((g.u / 6) ** 2))
     paint(marrow, vein * inner * 0.8, level + 0.3)
     for v in vertebrae:
@@ -106,7 +154,9 @@ def _bone(signal: Array, plane: Plane, level: float) -> None:
         left = radius**2 - (plane.z - v.centre[2] - u) ** 2
         if left > 1:
             px, py, _ = v.point(a, h)
-            ball = np.hypot(who.x - np.float32(px), who.y - np.float32(py)) - np.float32(np.sqrt(left))
+            ball = np.hypot(who.x - np.float32(px), who.y - np.float32(py)) - np.float32(
+                np.sqrt(left)
+            )
             paint(marrow, inside(ball + patches, 2.0), level + 0.3 + 0.1 * grain)
     posterior = step(g.body, 1.0, 4.0)
     marrow *= 1 - 0.15 * posterior

@@ -18,11 +18,12 @@ from bench.data.phantom.tissue import Curves, Habitus, curves, habitus
 class Protocol:
     """How a sagittal modality is acquired.
 
-    `shape` is (rows, columns) of the image; the anatomy is evaluated on a grid coarser by `factor`, which is
-    near what scanners acquire before they interpolate. `spacing` (mm) and `low` (mm of sacrum below S1's end
-    plate) are ranges over patients, `reach` is the z of the outermost slices in mm. `cut_labelled` says whether
-    a vertebra that the upper edge cuts is labelled. `tracing` is the annotators' edge noise in mm; it sets the
-    Dice that a perfect method reaches, about 0.96 in all three datasets.
+    `shape` is (rows, columns) of the image; the anatomy is evaluated on a grid coarser by `factor`,
+    which is near what scanners acquire before they interpolate. `spacing` (mm) and `low` (mm of
+    sacrum below S1's end plate) are ranges over patients, `reach` is the z of the outermost slices
+    in mm. `cut_labelled` says whether a vertebra that the upper edge cuts is labelled. `tracing` is
+    the annotators' edge noise in mm; it sets the Dice that a perfect method reaches, about 0.96 in
+    all three datasets.
     """
 
     shape: tuple[int, int]
@@ -74,16 +75,28 @@ def patient_of(name: str, seed: int, patient: int, protocol: Protocol) -> Patien
     y = (np.arange(rows, dtype=np.float32) - rows + 1) * np.float32(pitch) + np.float32(bottom)
     seen = np.array([v.centre for v in spine.mobile if float(y[0]) < v.centre[1] < float(y[-1])])
     middle = float((seen[:, 2].min() + seen[:, 2].max()) / 2 + rng.normal(0, 0.8))
-    left = (seen[:, 0].min() + seen[:, 0].max()) / 2 - (protocol.place + rng.uniform(-0.03, 0.03)) * cols * pitch
+    left = (seen[:, 0].min() + seen[:, 0].max()) / 2 - (
+        protocol.place + rng.uniform(-0.03, 0.03)
+    ) * cols * pitch
     x = np.arange(cols, dtype=np.float32) * np.float32(pitch) + np.float32(left)
     whole = [v.point(0, -v.height / 2)[1] > float(y[0]) + 2 for v in spine.vertebrae]
-    labelled = [not v.sacral and (protocol.cut_labelled or w) for v, w in zip(spine.vertebrae, whole, strict=True)]
+    labelled = [
+        not v.sacral and (protocol.cut_labelled or w)
+        for v, w in zip(spine.vertebrae, whole, strict=True)
+    ]
     gx, gy = np.meshgrid(x, y)
-    return Patient(spine, frame, spacing, gx, gy, curves(spine, frame, y), middle, np.array([*labelled, False]))
+    return Patient(
+        spine, frame, spacing, gx, gy, curves(spine, frame, y), middle, np.array([*labelled, False])
+    )
 
 
 def plane_of(
-    name: str, seed: int, patient: int, place: tuple[int, int], protocol: Protocol, offset: float = 0.0
+    name: str,
+    seed: int,
+    patient: int,
+    place: tuple[int, int],
+    protocol: Protocol,
+    offset: float = 0.0,
 ) -> Plane:
     """Cut one slice (`place` is position and positions) of a patient, `offset` mm beside its middle."""
     who = patient_of(name, seed, patient, protocol)
@@ -93,7 +106,10 @@ def plane_of(
     pitch = float(who.x[0, 1] - who.x[0, 0])
     warp = generator(name, seed, patient, "warp")
     # Bones are not algebra: bend the grid by a millimetre so that no outline is exact.
-    shift = [layered(warp, who.x.shape, cell / pitch, z / 22.0) * amount for cell, amount in ((17, 0.9), (17, 0.9))]
+    shift = [
+        layered(warp, who.x.shape, cell / pitch, z / 22.0) * amount
+        for cell, amount in ((17, 0.9), (17, 0.9))
+    ]
     fine = [layered(warp, who.x.shape, 5 / pitch, z / 9.0) * np.float32(0.28) for _ in range(2)]
     geometry = cut_plane(who.spine, who.x + shift[0] + fine[0], who.y + shift[1] + fine[1], z)
     return Plane(who, geometry, z, generator(name, seed, patient, position, positions))
@@ -103,5 +119,7 @@ def mask_of(plane: Plane, protocol: Protocol) -> NDArray[np.uint8]:
     """Label the vertebrae as an annotator would: along the edge, within a fraction of a pixel or so."""
     g = plane.geometry
     wanted = np.where(plane.patient.labelled[g.owner], g.bone, np.maximum(g.bone, np.float32(3)))
-    wobble = smooth(plane.rng, protocol.shape, 3.5 / plane.patient.spacing) * np.float32(protocol.tracing)
+    wobble = smooth(plane.rng, protocol.shape, 3.5 / plane.patient.spacing) * np.float32(
+        protocol.tracing
+    )
     return (enlarge(wanted, protocol.shape) + wobble < 0).astype(np.uint8)

@@ -47,8 +47,12 @@ def cut_plane(spine: Spine, x: Array, y: Array, z: float) -> Geometry:
         nearer = whole < g.bone[box]
         second[box] = np.where(nearer, g.bone[box], np.minimum(second[box], whole))
         for target, value in (
-            (g.bone, whole), (g.owner, index), (g.a, a / (v.depth / 2)), (g.h, h / (v.height / 2)), (g.u, u),
-        ):  # fmt: skip
+            (g.bone, whole),
+            (g.owner, index),
+            (g.a, a / (v.depth / 2)),
+            (g.h, h / (v.height / 2)),
+            (g.u, u),
+        ):
             target[box] = np.where(nearer, value, target[box])
         g.body[box] = np.minimum(g.body[box], body)
         if not v.sacral:
@@ -58,9 +62,12 @@ def cut_plane(spine: Spine, x: Array, y: Array, z: float) -> Geometry:
             nearer = rib < np.minimum(g.bone[box], g.rib[box])
             g.owner[box] = np.where(nearer & (rib < 3), -1, g.owner[box])
             g.rib[box] = np.minimum(g.rib[box], rib)
-    # Neighbours never touch: half a millimetre of cartilage on either side keeps the facet joints open.
+    # Neighbours never touch: half a millimetre of cartilage on either side keeps the facet joints
+    # open.
     g.bone = np.maximum(g.bone, (g.bone - second) / 2 + np.float32(0.45))
-    g.bone = np.minimum(np.where(g.owner == -1, np.maximum(g.bone, g.rib), g.bone), np.maximum(g.rib, 0.6 - g.bone))
+    g.bone = np.minimum(
+        np.where(g.owner == -1, np.maximum(g.bone, g.rib), g.bone), np.maximum(g.rib, 0.6 - g.bone)
+    )
     for index, (upper, lower) in enumerate(zip(spine.vertebrae, spine.vertebrae[1:], strict=False)):
         _add_disc(g, spine, index, upper, lower, x, y, z)
     g.disc = np.maximum(g.disc, np.float32(0.25) - g.bone)
@@ -70,11 +77,23 @@ def cut_plane(spine: Spine, x: Array, y: Array, z: float) -> Geometry:
 def _box(v: Vertebra, x: Array, y: Array) -> tuple[slice, slice] | None:
     """Find the rows and columns of the grid that a vertebra may touch; None where it lies outside."""
     back = v.depth / 2 + v.canal[0] + v.spinous[0] + 14
-    corners = np.array([[a, h, 0.0] for a in (-v.depth / 2 - 9, back) for h in (-v.height / 2 - 24, v.height / 2 + 40)])
+    corners = np.array(
+        [
+            [a, h, 0.0]
+            for a in (-v.depth / 2 - 9, back)
+            for h in (-v.height / 2 - 24, v.height / 2 + 40)
+        ]
+    )
     points = v.centre + corners @ v.axes
     pitch = float(y[1, 0] - y[0, 0]), float(x[0, 1] - x[0, 0])
-    first = (points[:, 1].min() - float(y[0, 0])) / pitch[0], (points[:, 0].min() - float(x[0, 0])) / pitch[1]
-    last = (points[:, 1].max() - float(y[0, 0])) / pitch[0], (points[:, 0].max() - float(x[0, 0])) / pitch[1]
+    first = (
+        (points[:, 1].min() - float(y[0, 0])) / pitch[0],
+        (points[:, 0].min() - float(x[0, 0])) / pitch[1],
+    )
+    last = (
+        (points[:, 1].max() - float(y[0, 0])) / pitch[0],
+        (points[:, 0].max() - float(x[0, 0])) / pitch[1],
+    )
     spans = []
     for low, high, count in zip(first, last, x.shape, strict=True):
         start, stop = max(0, int(low) - 2), min(count, int(high) + 4)
@@ -97,7 +116,9 @@ def vertebra(v: Vertebra, a: Array, h: Array, u: Array) -> tuple[Array, Array]:
     body = _body(v, a, h, u)
     side = np.abs(u)
     near = float(side.min())
-    canal = _ellipse(a - np.float32(v.depth / 2 + v.canal[0] / 2 - 0.8), u, v.canal[0] / 2, v.canal[1] / 2)
+    canal = _ellipse(
+        a - np.float32(v.depth / 2 + v.canal[0] / 2 - 0.8), u, v.canal[0] / 2, v.canal[1] / 2
+    )
     whole = union(body, _pedicle(v, a, h, side), 3.0)
     whole = union(whole, _lamina(v, a, h, side), 2.0)
     if near < 9:
@@ -126,8 +147,14 @@ def _body(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
     t = np.clip(h / np.float32(H), -1.15, 1.15)
     t2 = t * t
     lip = np.maximum(t2 - np.float32(0.55), 0)
-    scale = 1 - v.waist * (1 - t2) - v.taper * t + v.osteophyte * lip * (0.65 - np.clip(a / A, -1, 1) * 0.35)
-    # The ellipse is longer than the body and cut by the back wall, so the outline is a D seen from above.
+    scale = (
+        1
+        - v.waist * (1 - t2)
+        - v.taper * t
+        + v.osteophyte * lip * (0.65 - np.clip(a / A, -1, 1) * 0.35)
+    )
+    # The ellipse is longer than the body and cut by the back wall, so the outline is a D seen from
+    # above.
     shift = np.float32(0.16 * A)
     column = _radial(a - shift, u, A * 1.16 * scale, B * scale)
     column = cut(column, a - A * scale, 2.0)
@@ -148,10 +175,14 @@ def _body(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
     return cut(column, np.maximum(upper, lower), 2.2)
 
 
-def _bar(u: Array, w: Array, start: tuple[float, float], end: tuple[float, float]) -> tuple[Array, Array]:
+def _bar(
+    u: Array, w: Array, start: tuple[float, float], end: tuple[float, float]
+) -> tuple[Array, Array]:
     """Give the distance to a 2D segment and the position (0 to 1) of the nearest point on it."""
     du, dw = end[0] - start[0], end[1] - start[1]
-    s = np.clip(((u - start[0]) * du + (w - start[1]) * dw) * np.float32(1 / (du * du + dw * dw)), 0, 1)
+    s = np.clip(
+        ((u - start[0]) * du + (w - start[1]) * dw) * np.float32(1 / (du * du + dw * dw)), 0, 1
+    )
     return np.hypot(u - (start[0] + s * du), w - (start[1] + s * dw)), s
 
 
@@ -193,7 +224,11 @@ def _spinous(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
     width = root + (tip - root) * t
     plate: Array = np.abs(across - t * t * np.float32(tip * 0.35)) - width
     plate = cut(plate, np.abs(along - np.float32(length / 2)) - np.float32(length / 2), 5.0)
-    thick = np.float32(2.9 if v.level >= 12 else 2.2) + t * np.float32(1.7) + np.maximum(1 - t * 4, 0) * 3
+    thick = (
+        np.float32(2.9 if v.level >= 12 else 2.2)
+        + t * np.float32(1.7)
+        + np.maximum(1 - t * 4, 0) * 3
+    )
     return cut(plate, np.abs(u) - thick, 2.0)
 
 
@@ -205,9 +240,13 @@ def _facets(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
     down = v.height * (1.02 if lumbar else 0.86)
     deep = v.canal[0]
     plate, s = _bar(a, h, (pa + deep * 0.55, ph + 2), (pa + deep * 0.62, ph - up))
-    upper = np.sqrt((plate / 1.0) ** 2 + ((side - (pl + 1.5 + s * 0.5)) * 0.75) ** 2) - (4.6 - 1.6 * s)
+    upper = np.sqrt((plate / 1.0) ** 2 + ((side - (pl + 1.5 + s * 0.5)) * 0.75) ** 2) - (
+        4.6 - 1.6 * s
+    )
     inset = pl - (3.0 if lumbar else 1.0)
-    plate, s = _bar(a, h, (pa + deep * 0.72, ph + 4), (pa + deep * (1.08 if lumbar else 0.92), ph + down))
+    plate, s = _bar(
+        a, h, (pa + deep * 0.72, ph + 4), (pa + deep * (1.08 if lumbar else 0.92), ph + down)
+    )
     lower = np.sqrt((plate / 1.0) ** 2 + ((side - inset) * 0.7) ** 2) - (4.4 - 0.8 * s)
     out: Array = np.minimum(upper, lower)
     return out
@@ -235,12 +274,21 @@ def _root(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
     """Give the distance to the nerve root under the pedicle, which it leaves sideways and downwards."""
     pa, ph, _ = anchor(v)
     out = np.clip((np.abs(u) - np.float32(v.canal[1] / 2 - 5)) / 12, 0, 1)
-    spot = np.hypot(a - (pa + 5.5 - out * 3), h - (ph + v.pedicle[0] / 2 + 3.5 + out * 5)) - np.float32(2.6)
+    spot = np.hypot(
+        a - (pa + 5.5 - out * 3), h - (ph + v.pedicle[0] / 2 + 3.5 + out * 5)
+    ) - np.float32(2.6)
     return np.where(np.abs(u) > v.canal[1] / 2 - 5, spot, FAR)
 
 
 def _add_disc(
-    g: Geometry, spine: Spine, index: int, upper: Vertebra, lower: Vertebra, x: Array, y: Array, z: float
+    g: Geometry,
+    spine: Spine,
+    index: int,
+    upper: Vertebra,
+    lower: Vertebra,
+    x: Array,
+    y: Array,
+    z: float,
 ) -> None:
     """Add the disc between two bodies: a column between their end plates that may bulge to the back."""
     top, bottom = upper.point(0, upper.height / 2), lower.point(0, -lower.height / 2)
@@ -252,7 +300,9 @@ def _add_disc(
     reach = np.abs(axis[0, :2]) * (A + 8) + np.abs(axis[1, :2]) * (gap / 2 + 9)
     pitch = float(y[1, 0] - y[0, 0]), float(x[0, 1] - x[0, 0])
     spans = []
-    for k, (origin, count) in enumerate(zip((float(y[0, 0]), float(x[0, 0])), x.shape, strict=True)):
+    for k, (origin, count) in enumerate(
+        zip((float(y[0, 0]), float(x[0, 0])), x.shape, strict=True)
+    ):
         middle = centre[1 - k] - origin
         start = max(0, int((middle - reach[1 - k]) / pitch[k]))
         stop = min(count, int((middle + reach[1 - k]) / pitch[k]) + 2)
@@ -260,7 +310,11 @@ def _add_disc(
             return
         spans.append(slice(start, stop))
     box = spans[0], spans[1]
-    dx, dy, dz = x[box] - np.float32(centre[0]), y[box] - np.float32(centre[1]), np.float32(z - centre[2])
+    dx, dy, dz = (
+        x[box] - np.float32(centre[0]),
+        y[box] - np.float32(centre[1]),
+        np.float32(z - centre[2]),
+    )
     a, h, u = (dx * r[0] + dy * r[1] + dz * r[2] for r in axis.astype(np.float32))
     bulge = spine.disc_bulge[index]
     column = _radial(a - np.float32(0.16 * A), u, A * 1.16 + 0.5 + bulge * 0.35, B + 0.5)
@@ -268,7 +322,9 @@ def _add_disc(
     disc = cut(column, np.abs(h) - np.float32(gap / 2 + 4.5), 1.0)
     nearer = disc < g.disc[box]
     for target, value in (
-        (g.disc, disc), (g.disc_a, a / np.float32(A)), (g.disc_h, h / np.float32(gap / 2 + 1.5)),
+        (g.disc, disc),
+        (g.disc_a, a / np.float32(A)),
+        (g.disc_h, h / np.float32(gap / 2 + 1.5)),
         (g.disc_owner, index),
-    ):  # fmt: skip
+    ):
         target[box] = np.where(nearer, value, target[box])

@@ -1,7 +1,7 @@
 """One patient's spine: levels, sizes, sagittal and coronal curve, and disease, in millimetres.
 
-Patient axes: x grows to the back, y to the feet, z to the right of the patient. Vertebra axes: posterior (a),
-caudal (h), lateral (u), with the origin in the middle of the body.
+Patient axes: x grows to the back, y to the feet, z to the right of the patient. Vertebra axes:
+posterior (a), caudal (h), lateral (u), with the origin in the middle of the body.
 """
 
 from __future__ import annotations
@@ -11,19 +11,128 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-# Means of the thoracic and lumbar morphometry of Panjabi et al., Spine 16:888 (1991) and 17:299 (1992), in mm:
-# upper end-plate depth and width, posterior body height, canal depth and width, pedicle height and width.
-# Sacral rows (S1-S5) are typical adult values.
-_DEPTH = (18.5, 19.6, 22.7, 23.3, 24.3, 26.0, 27.4, 27.9, 29.3, 30.5, 31.9, 32.8, 34.1, 34.6, 35.2, 35.5, 34.7)
-_WIDTH = (24.5, 24.9, 24.6, 24.5, 24.9, 26.2, 27.8, 29.5, 30.6, 31.9, 34.9, 39.0, 41.2, 42.6, 44.1, 46.6, 47.3)
-_HEIGHT = (14.1, 15.6, 15.7, 16.2, 16.2, 17.4, 18.2, 18.7, 19.3, 20.2, 21.3, 22.7, 23.8, 24.3, 23.8, 24.1, 22.9)
-_CANAL_DEPTH = (16, 15.5, 15.6, 15.9, 16, 15.8, 15.9, 15.9, 15.7, 15.5, 16.1, 18.1, 19.0, 18.2, 17.5, 18.6, 19.7)
-_CANAL_WIDTH = (21, 19.3, 18.5, 17.3, 17.3, 17.4, 17.3, 17.7, 17.9, 18.2, 19.4, 22.2, 23.7, 23.8, 24.3, 25.4, 27)
-_PEDICLE_HEIGHT = (9.6, 11, 11.9, 12, 11.5, 12, 12, 12.5, 13.9, 14.9, 17.4, 16.7, 15.9, 15.0, 14.4, 15.5, 16)
+# Means of the thoracic and lumbar morphometry of Panjabi et al., Spine 16:888 (1991) and 17:299
+# (1992), in mm: upper end-plate depth and width, posterior body height, canal depth and width,
+# pedicle height and width. Sacral rows (S1-S5) are typical adult values.
+_DEPTH = (
+    18.5,
+    19.6,
+    22.7,
+    23.3,
+    24.3,
+    26.0,
+    27.4,
+    27.9,
+    29.3,
+    30.5,
+    31.9,
+    32.8,
+    34.1,
+    34.6,
+    35.2,
+    35.5,
+    34.7,
+)
+_WIDTH = (
+    24.5,
+    24.9,
+    24.6,
+    24.5,
+    24.9,
+    26.2,
+    27.8,
+    29.5,
+    30.6,
+    31.9,
+    34.9,
+    39.0,
+    41.2,
+    42.6,
+    44.1,
+    46.6,
+    47.3,
+)
+_HEIGHT = (
+    14.1,
+    15.6,
+    15.7,
+    16.2,
+    16.2,
+    17.4,
+    18.2,
+    18.7,
+    19.3,
+    20.2,
+    21.3,
+    22.7,
+    23.8,
+    24.3,
+    23.8,
+    24.1,
+    22.9,
+)
+_CANAL_DEPTH = (
+    16,
+    15.5,
+    15.6,
+    15.9,
+    16,
+    15.8,
+    15.9,
+    15.9,
+    15.7,
+    15.5,
+    16.1,
+    18.1,
+    19.0,
+    18.2,
+    17.5,
+    18.6,
+    19.7,
+)
+_CANAL_WIDTH = (
+    21,
+    19.3,
+    18.5,
+    17.3,
+    17.3,
+    17.4,
+    17.3,
+    17.7,
+    17.9,
+    18.2,
+    19.4,
+    22.2,
+    23.7,
+    23.8,
+    24.3,
+    25.4,
+    27,
+)
+_PEDICLE_HEIGHT = (
+    9.6,
+    11,
+    11.9,
+    12,
+    11.5,
+    12,
+    12,
+    12.5,
+    13.9,
+    14.9,
+    17.4,
+    16.7,
+    15.9,
+    15.0,
+    14.4,
+    15.5,
+    16,
+)
 _PEDICLE_WIDTH = (8, 7.8, 6, 5, 5, 5.4, 5.9, 6.2, 6.7, 7.6, 8.4, 8.6, 8.6, 8.3, 10.2, 12.5, 16)
 _DISC = (3.5, 3.2, 3.2, 3.3, 3.4, 3.6, 3.9, 4.2, 4.7, 5.3, 6.0, 6.8, 7.8, 9.0, 10.0, 10.8, 9.5)
-# Tilt of the body (degrees, front end down is positive) of an adult with 40 degrees of sacral slope, 60 of lumbar
-# lordosis and 45 of kyphosis (Roussouly & Nnadi, Eur Spine J 19:1824, 2010), and the wedge of the body itself.
+# Tilt of the body (degrees, front end down is positive) of an adult with 40 degrees of sacral
+# slope, 60 of lumbar lordosis and 45 of kyphosis (Roussouly & Nnadi, Eur Spine J 19:1824, 2010),
+# and the wedge of the body itself.
 _TILT = (25, 23, 20, 16, 11, 5, -1, -6, -11, -15, -18, -19, -17.5, -13, -6, 5, 21)
 _WEDGE = (3, 3, 3.5, 3.5, 4, 4, 4, 4, 3.5, 3, 3, 3, 2, 0.5, -1, -3, -8)
 _SPINOUS_DROP = (28, 32, 38, 45, 52, 56, 56, 52, 44, 34, 24, 16, 11, 9, 8, 9, 14)
@@ -56,9 +165,13 @@ class Vertebra:
     density: float  # trabecular bone relative to a healthy adult
     canal: tuple[float, float]
     pedicle: tuple[float, float]  # height, width
-    spinous: tuple[float, float, float, float]  # length, drop in radians, half height at root and at tip
+    spinous: tuple[
+        float, float, float, float
+    ]  # length, drop in radians, half height at root and at tip
     lesion: tuple[float, float, float, float]  # haemangioma: a, h, u, radius (0: none)
-    modic: tuple[float, float]  # fatty (positive) or sclerotic (negative) marrow under each end plate
+    modic: tuple[
+        float, float
+    ]  # fatty (positive) or sclerotic (negative) marrow under each end plate
     centre: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     axes: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))  # rows a, h, u
 
@@ -112,8 +225,12 @@ def build(
     rows = list(range(12)) + lumbar
     tilt, coronal, turn = _curves(rng, rows, cobb, bend)
     discs = _discs(rng, rows, age, size, disease)
-    shapes = [_shape(rng, row, size, age, disease) for row in rows] + [_sacral(rng, k, size) for k in range(5)]
-    vertebrae = _chain(shapes, tilt, coronal, turn, discs[0], _slips(rng, len(shapes), disease, len(rows)))
+    shapes = [_shape(rng, row, size, age, disease) for row in rows] + [
+        _sacral(rng, k, size) for k in range(5)
+    ]
+    vertebrae = _chain(
+        shapes, tilt, coronal, turn, discs[0], _slips(rng, len(shapes), disease, len(rows))
+    )
     height, health, bulge = discs
     return Spine(tuple(vertebrae), tuple(height), tuple(health), tuple(bulge), size)
 
@@ -127,10 +244,15 @@ def _curves(
     base = np.array([_TILT[r] for r in rows], float)
     lumbar = np.array([r >= 12 for r in rows])
     tilt = np.where(lumbar, (base + 18) * deep - 18, (base + 18) * kyphosis - 18)
-    tilt += lean + slope * np.clip((np.arange(len(rows)) - 11) / 6.0, 0, 1) + rng.normal(0, 0.8, len(rows))
+    tilt += (
+        lean
+        + slope * np.clip((np.arange(len(rows)) - 11) / 6.0, 0, 1)
+        + rng.normal(0, 0.8, len(rows))
+    )
     sacral = 40 + lean + slope + (deep - 1) * 40 + np.array(_SACRAL["tilt"]) * rng.uniform(0.6, 1.4)
     tilt = np.concatenate([tilt, sacral])
-    # A main curve of half a sine period between its end vertebrae, balanced by smaller ones above and below.
+    # A main curve of half a sine period between its end vertebrae, balanced by smaller ones above
+    # and below.
     angle = rng.uniform(*cobb) + bend
     apex, half = rng.uniform(5.0, 13.5), rng.uniform(3.0, 4.6)
     side = rng.choice([-1.0, 1.0])
@@ -138,7 +260,9 @@ def _curves(
     fall = np.exp(-((place / (half * 1.9)) ** 2))
     coronal = side * angle / 2 * 1.22 * np.sin(np.clip(place / half, -3.0, 3.0) * np.pi / 2) * fall
     coronal += rng.normal(0, 0.5, len(tilt)) + rng.normal(0, 0.6)
-    turn = side * angle * 0.35 * np.cos(np.clip(place / half, -2, 2) * np.pi / 2) * fall + rng.normal(0, 2.0)
+    turn = side * angle * 0.35 * np.cos(
+        np.clip(place / half, -2, 2) * np.pi / 2
+    ) * fall + rng.normal(0, 2.0)
     return np.deg2rad(tilt), np.deg2rad(coronal), np.deg2rad(turn)
 
 
@@ -157,11 +281,15 @@ def _discs(
     return [*heights, 1.8, 0.6, 0.3, 0.3, 0.3], [*health, *[0.3] * 5], [*bulge, *[0.0] * 5]
 
 
-def _slips(rng: np.random.Generator, count: int, disease: float, mobile: int) -> NDArray[np.float64]:
+def _slips(
+    rng: np.random.Generator, count: int, disease: float, mobile: int
+) -> NDArray[np.float64]:
     """Draw the forward slip (mm) of each vertebra on the one below: spondylolisthesis in a few patients."""
     slip = rng.normal(0, 0.35, count)
     if rng.random() < 0.18 * disease:
-        slip[mobile - 1 - int(rng.integers(0, 3))] += rng.choice([1.0, 1.0, -0.6]) * rng.uniform(3.0, 9.0)
+        slip[mobile - 1 - int(rng.integers(0, 3))] += rng.choice([1.0, 1.0, -0.6]) * rng.uniform(
+            3.0, 9.0
+        )
     slip[mobile:] = 0.0
     return slip
 
@@ -192,20 +320,35 @@ def _shape(rng: np.random.Generator, row: int, size: float, age: float, disease:
         schmorl = (float(sign * pit[0]), float(pit[1]), float(pit[2]))
     lesion = (0.0, 0.0, 0.0, 0.0)
     if rng.random() < 0.07:
-        spot = rng.uniform((-0.2 * depth, -0.2 * height, -10, 3), (0.2 * depth, 0.2 * height, 10, 8))
+        spot = rng.uniform(
+            (-0.2 * depth, -0.2 * height, -10, 3), (0.2 * depth, 0.2 * height, 10, 8)
+        )
         lesion = (float(spot[0]), float(spot[1]), float(spot[2]), float(spot[3]))
     modic = rng.normal(0, 1, 2) * (rng.random(2) < 0.3 * age * (1.3 if lumbar else 0.5))
     drop = np.deg2rad(_SPINOUS_DROP[row] + rng.normal(0, 4))
     blade = (5.5, 8.5) if lumbar else (4.5, 4.2)
-    length, root, tip = (size * mean * float(rng.normal(1, 0.09)) for mean in (_SPINOUS_LENGTH[row], *blade))
+    length, root, tip = (
+        size * mean * float(rng.normal(1, 0.09)) for mean in (_SPINOUS_LENGTH[row], *blade)
+    )
     return Vertebra(
-        level=row, sacral=False, depth=depth, width=_WIDTH[row] * size, height=height, wedge=wedge,
-        taper=float(rng.normal(-0.03, 0.015)), concave=(concave[0], concave[1]), waist=float(rng.uniform(0.05, 0.13)),
-        osteophyte=float(max(0.0, rng.normal(0.02 + 0.16 * age, 0.06))), schmorl=schmorl, density=density,
+        level=row,
+        sacral=False,
+        depth=depth,
+        width=_WIDTH[row] * size,
+        height=height,
+        wedge=wedge,
+        taper=float(rng.normal(-0.03, 0.015)),
+        concave=(concave[0], concave[1]),
+        waist=float(rng.uniform(0.05, 0.13)),
+        osteophyte=float(max(0.0, rng.normal(0.02 + 0.16 * age, 0.06))),
+        schmorl=schmorl,
+        density=density,
         canal=(_CANAL_DEPTH[row] * size * float(rng.uniform(0.88, 1.02)), _CANAL_WIDTH[row] * size),
         pedicle=(_PEDICLE_HEIGHT[row] * size, _PEDICLE_WIDTH[row] * size),
-        spinous=(length, float(drop), root, tip), lesion=lesion, modic=(float(modic[0]), float(modic[1])),
-    )  # fmt: skip
+        spinous=(length, float(drop), root, tip),
+        lesion=lesion,
+        modic=(float(modic[0]), float(modic[1])),
+    )
 
 
 def _sacral(rng: np.random.Generator, piece: int, size: float) -> Vertebra:
@@ -213,12 +356,24 @@ def _sacral(rng: np.random.Generator, piece: int, size: float) -> Vertebra:
     depth = _SACRAL["depth"][piece] * size
     canal = _SACRAL["canal"][piece] * size
     return Vertebra(
-        level=17 + piece, sacral=True, depth=depth, width=_SACRAL["width"][piece] * size,
-        height=_SACRAL["height"][piece] * size, wedge=-depth * 0.06, taper=0.12,
-        concave=(1.2 if piece == 0 else 0.3, 0.3), waist=0.03, osteophyte=0.0, schmorl=(0.0, 0.0, 0.0),
-        density=float(rng.normal(0.9, 0.08)), canal=(canal, canal * 1.7), pedicle=(17.0 * size, 20.0 * size),
-        spinous=(9.0 * size, 0.7, 7.0 * size, 5.0 * size), lesion=(0.0, 0.0, 0.0, 0.0), modic=(0.0, 0.0),
-    )  # fmt: skip
+        level=17 + piece,
+        sacral=True,
+        depth=depth,
+        width=_SACRAL["width"][piece] * size,
+        height=_SACRAL["height"][piece] * size,
+        wedge=-depth * 0.06,
+        taper=0.12,
+        concave=(1.2 if piece == 0 else 0.3, 0.3),
+        waist=0.03,
+        osteophyte=0.0,
+        schmorl=(0.0, 0.0, 0.0),
+        density=float(rng.normal(0.9, 0.08)),
+        canal=(canal, canal * 1.7),
+        pedicle=(17.0 * size, 20.0 * size),
+        spinous=(9.0 * size, 0.7, 7.0 * size, 5.0 * size),
+        lesion=(0.0, 0.0, 0.0, 0.0),
+        modic=(0.0, 0.0),
+    )
 
 
 def _chain(
@@ -240,7 +395,9 @@ def _chain(
         step = axes[i][1] * half[i] + mean * discs[i] + axes[i + 1][1] * half[i + 1]
         centres[i] = centres[i + 1] - step - axes[i + 1][0] * slip[i]
     for i in range(first + 1, len(shapes)):
-        centres[i] = centres[i - 1] + axes[i - 1][1] * half[i - 1] + axes[i][1] * (half[i] + discs[i - 1])
+        centres[i] = (
+            centres[i - 1] + axes[i - 1][1] * half[i - 1] + axes[i][1] * (half[i] + discs[i - 1])
+        )
     return [replace(s, centre=c, axes=x) for s, c, x in zip(shapes, centres, axes, strict=True)]
 
 

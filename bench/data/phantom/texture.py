@@ -18,23 +18,32 @@ def generator(*key: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
-def smooth(rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]) -> Array:
+def smooth(
+    rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]
+) -> Array:
     """Draw smooth noise of about unit variance whose bumps are `cell` (rows, columns) pixels wide."""
     return enlarge(_lattice(rng, shape, cell), shape)
 
 
-def _lattice(rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]) -> Array:
+def _lattice(
+    rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]
+) -> Array:
     """Draw the nodes of smooth noise; their deviation makes up for what the interpolation averages away."""
     rows, cols = cell if isinstance(cell, tuple) else (cell, cell)
     nodes = (int(shape[0] / rows) + 3, int(shape[1] / cols) + 3)
     return rng.standard_normal(nodes, dtype=np.float32) * np.float32(1.35)
 
 
-def layered(rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float], depth: float) -> Array:
+def layered(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    cell: float | tuple[float, float],
+    depth: float,
+) -> Array:
     """Draw smooth noise that also changes smoothly with `depth` (in cells): nearby slices look alike.
 
-    Draw from a patient's generator; two planes are mixed with weights whose squares sum to one, so the
-    variance does not depend on the depth.
+    Draw from a patient's generator; two planes are mixed with weights whose squares sum to one, so
+    the variance does not depend on the depth.
     """
     planes = [_lattice(rng, shape, cell) for _ in range(4)]
     place = float(np.clip(depth + 1.5, 0.0, 2.999))
@@ -55,7 +64,9 @@ def enlarge(field: Array, shape: tuple[int, int]) -> Array:
 def blur(field: Array, sigma: float | tuple[float, float]) -> Array:
     """Blur with a Gaussian of `sigma` (rows, columns) pixels."""
     rows, cols = sigma if isinstance(sigma, tuple) else (sigma, sigma)
-    out: Array = cv2.GaussianBlur(field, (0, 0), sigmaX=cols, sigmaY=rows, borderType=cv2.BORDER_REFLECT_101)
+    out: Array = cv2.GaussianBlur(
+        field, (0, 0), sigmaX=cols, sigmaY=rows, borderType=cv2.BORDER_REFLECT_101
+    )
     return out
 
 

@@ -11,7 +11,17 @@ from scipy.ndimage import gaussian_filter1d
 
 from bench.data.phantom.shape import Geometry
 from bench.data.phantom.spine import Spine
-from bench.data.phantom.texture import Array, blur, cut, generator, inside, layered, paint, smooth, step
+from bench.data.phantom.texture import (
+    Array,
+    blur,
+    cut,
+    generator,
+    inside,
+    layered,
+    paint,
+    smooth,
+    step,
+)
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,21 @@ def habitus(rng: np.random.Generator, spine: Spine, disease: float) -> Habitus:
         y = rng.uniform(-10, 90) if low else rng.uniform(top + 40, 0)
         fill = str(rng.choice(["bowel", "bowel", "bowel", "organ", "organ", "gas", "fluid"]))
         size = 4 + 13 * rng.beta(1.2, 2.2)
-        radii = (size * rng.uniform(0.8, 1.8), size * rng.uniform(0.7, 1.8), size * rng.uniform(0.8, 2.0))
-        loops.append(Loop(rng.uniform(24, 165), float(y), rng.uniform(-32, 32), radii, rng.uniform(-1, 1), fill))
+        radii = (
+            size * rng.uniform(0.8, 1.8),
+            size * rng.uniform(0.7, 1.8),
+            size * rng.uniform(0.8, 2.0),
+        )
+        loops.append(
+            Loop(
+                rng.uniform(24, 165),
+                float(y),
+                rng.uniform(-32, 32),
+                radii,
+                rng.uniform(-1, 1),
+                fill,
+            )
+        )
     return Habitus(
         fat=float(np.clip(rng.gamma(3.0, 5.5), 5, 42)),
         infiltration=float(np.clip(rng.beta(1.6, 4) * (0.5 + disease), 0, 0.8)),
@@ -111,13 +134,21 @@ def curves(spine: Spine, build: Habitus, y: Array) -> Curves:
 
     vs = spine.vertebrae
     front = along([v.point(-v.depth / 2, t * v.height / 2) for v in vs for t in (-1, 1)], 0, 2.0)
-    held = np.where(y > -15, np.interp(-15, y, front), front)  # the belly does not follow the sacrum
+    held = np.where(
+        y > -15, np.interp(-15, y, front), front
+    )  # the belly does not follow the sacrum
     trunk = gaussian_filter1d(0.35 * front + 0.65 * held, 16 / float(y[1] - y[0]), mode="nearest")
-    middle = [v.point(v.depth / 2 + v.canal[0] / 2, t * v.height / 2) for v in vs for t in (-0.8, 0.8)]
+    middle = [
+        v.point(v.depth / 2 + v.canal[0] / 2, t * v.height / 2) for v in vs for t in (-0.8, 0.8)
+    ]
     canal = along(middle, 0, 5.0)
     centre = along(middle, 2, 8.0)
     depth = np.interp(y, [v.centre[1] for v in vs], [v.canal[0] for v in vs])
-    tips = along([v.point(v.depth / 2 + v.canal[0] + v.spinous[0] * 0.95, v.height * 0.4) for v in vs], 0, 12.0)
+    tips = along(
+        [v.point(v.depth / 2 + v.canal[0] + v.spinous[0] * 0.95, v.height * 0.4) for v in vs],
+        0,
+        12.0,
+    )
     hull = gaussian_filter1d(np.maximum(tips, gaussian_filter1d(tips, 45 / float(y[1] - y[0]))), 15)
     slope = 1 / np.sqrt(1 + np.gradient(canal, y) ** 2)
     skin = hull + build.fat * (1 + 0.6 * step(y.astype(np.float32), -90, 40)) + 3
@@ -126,9 +157,15 @@ def curves(spine: Spine, build: Habitus, y: Array) -> Curves:
 
 
 def surroundings(
-    key: tuple[str, int, int], spine: Spine, build: Habitus, g: Geometry, c: Curves, grid: tuple[Array, Array],
-    z: float, palette: Palette,
-) -> Array:  # fmt: skip
+    key: tuple[str, int, int],
+    spine: Spine,
+    build: Habitus,
+    g: Geometry,
+    c: Curves,
+    grid: tuple[Array, Array],
+    z: float,
+    palette: Palette,
+) -> Array:
     """Paint everything but bone: fat, muscle, chest, belly, vessels, ligaments, discs, canal and nerve roots.
 
     Args:
@@ -166,9 +203,16 @@ def surroundings(
 
 
 def _belly(
-    image: Array, rng: np.random.Generator, build: Habitus, c: Curves, x: Array, y: Array, z: float,
-    palette: Palette, mottle: Array,
-) -> None:  # fmt: skip
+    image: Array,
+    rng: np.random.Generator,
+    build: Habitus,
+    c: Curves,
+    x: Array,
+    y: Array,
+    z: float,
+    palette: Palette,
+    mottle: Array,
+) -> None:
     """Paint abdominal wall, liver, chest, bowel loops and the psoas in front of the spine."""
     pitch = float(x[0, 1] - x[0, 0])
     before = c.trunk[:, None] - x
@@ -183,15 +227,31 @@ def _belly(
     paint(image, inside(wall, 2.0), palette.muscle)
     # Collapsed small bowel: patches with feathered folds.
     mass = step(layered(rng, x.shape, 17 / pitch, z / 20.0), 0.1, 0.5)
-    mass = mass * inside(np.maximum(22 - before, before - limit), 8) * inside(y - 40 * warp - 10, 20)
+    mass = (
+        mass * inside(np.maximum(22 - before, before - limit), 8) * inside(y - 40 * warp - 10, 20)
+    )
     folds = layered(rng, x.shape, (5 / pitch, 3 / pitch), z / 8.0)
     paint(image, mass * 0.8, 0.6 * palette.bowel + 0.4 * palette.muscle + palette.texture * folds)
-    values = {"gas": palette.gas, "bowel": palette.bowel, "fluid": palette.fluid, "organ": palette.organ}
+    values = {
+        "gas": palette.gas,
+        "bowel": palette.bowel,
+        "fluid": palette.fluid,
+        "organ": palette.organ,
+    }
     for loop in build.loops:
         left = 1 - ((z - loop.z) / loop.radii[2]) ** 2
         rows = np.abs(y[:, 0] - loop.y) < max(loop.radii) + 6
         if left > 0.05 and rows.any():
-            _loop(image, loop, left, rows, (before, y, warp, mottle), values[loop.fill], palette, limit)
+            _loop(
+                image,
+                loop,
+                left,
+                rows,
+                (before, y, warp, mottle),
+                values[loop.fill],
+                palette,
+                limit,
+            )
     lung = np.maximum(y - dome + 3, 14 - before + 6 * np.float32(np.exp(-((z / 14) ** 2))))
     paint(image, inside(lung + warp * 1.5, 2.0), palette.lung + palette.texture * 0.4 * mottle)
     # Psoas beside the lumbar bodies, crura of the diaphragm before the upper ones.
@@ -203,9 +263,15 @@ def _belly(
 
 
 def _loop(
-    image: Array, loop: Loop, left: float, rows: NDArray[np.bool_], fields: tuple[Array, ...], value: float,
-    palette: Palette, limit: float,
-) -> None:  # fmt: skip
+    image: Array,
+    loop: Loop,
+    left: float,
+    rows: NDArray[np.bool_],
+    fields: tuple[Array, ...],
+    value: float,
+    palette: Palette,
+    limit: float,
+) -> None:
     """Paint one bowel loop with its wall; `left` is the share of its cross section that this plane cuts."""
     part = image[rows]
     before, y, warp, mottle = (f[rows] for f in fields)
@@ -221,25 +287,45 @@ def _loop(
 
 
 def _back(
-    image: Array, rng: np.random.Generator, build: Habitus, c: Curves, x: Array, y: Array, z: float,
+    image: Array,
+    rng: np.random.Generator,
+    build: Habitus,
+    c: Curves,
+    x: Array,
+    y: Array,
+    z: float,
     palette: Palette,
-) -> None:  # fmt: skip
+) -> None:
     """Paint the back muscles with their fat streaks, the interspinous ligaments and the fascia."""
     pitch = float(x[0, 1] - x[0, 0])
     side = float(np.clip((abs(z - float(c.centre.mean())) - 3) / 6, 0, 1))
     fascia = c.tips[:, None] + np.float32(1.0 + 7.0 * side)
     start = (c.canal + c.depth * 0.3)[:, None]
-    # Fibres run along the back: noise stretched down the rows, read in the coordinate across the muscle.
-    place = (x - c.tips[:, None] + y * np.float32(0.12)) / np.float32(pitch) + np.float32(x.shape[1] * 0.7)
+    # Fibres run along the back: noise stretched down the rows, read in the coordinate across the
+    # muscle.
+    place = (x - c.tips[:, None] + y * np.float32(0.12)) / np.float32(pitch) + np.float32(
+        x.shape[1] * 0.7
+    )
     down = np.arange(x.shape[0], dtype=np.float32)[:, None] + np.zeros_like(x)
     fibres, coarse = (
-        cv2.remap(layered(rng, x.shape, cell, z / 14.0), place, down, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT_101)
+        cv2.remap(
+            layered(rng, x.shape, cell, z / 14.0),
+            place,
+            down,
+            cv2.INTER_LINEAR,
+            None,
+            cv2.BORDER_REFLECT_101,
+        )
         for cell in ((16 / pitch, 1.7 / pitch), (24 / pitch, 6 / pitch))
     )
     low = step(y, -140, 0)
-    streak = step(fibres * 0.6 + coarse * 0.7, 1.5 - 2.2 * build.infiltration, 2.4 - 1.4 * build.infiltration)
+    streak = step(
+        fibres * 0.6 + coarse * 0.7, 1.5 - 2.2 * build.infiltration, 2.4 - 1.4 * build.infiltration
+    )
     streak = np.clip(streak * (0.45 + low) + build.infiltration * 0.25 * low, 0, 1)
-    muscle = palette.muscle + (palette.fat - palette.muscle) * streak + palette.texture * 0.35 * fibres
+    muscle = (
+        palette.muscle + (palette.fat - palette.muscle) * streak + palette.texture * 0.35 * fibres
+    )
     between = step(coarse + fibres * 0.5, -0.6, 1.0)  # fat and fibres between the spinous processes
     ligament = palette.ligament * 0.4 + muscle * 0.6 + (palette.fat - muscle) * 0.75 * between
     region = np.maximum(start - x, x - fascia)
@@ -248,7 +334,14 @@ def _back(
 
 
 def _vessels(
-    image: Array, build: Habitus, c: Curves, x: Array, y: Array, z: float, palette: Palette, mottle: Array
+    image: Array,
+    build: Habitus,
+    c: Curves,
+    x: Array,
+    y: Array,
+    z: float,
+    palette: Palette,
+    mottle: Array,
 ) -> None:
     """Paint the aorta and the vena cava, which end at L4, with calcified plaques in old aortas."""
     before = np.minimum(c.trunk, c.front)[:, None] - x
@@ -265,11 +358,19 @@ def _vessels(
         paint(image, inside(tube - 1.2, 1.2), palette.fat * 0.4 + palette.muscle * 0.6)
         paint(image, inside(tube, 1.2), palette.vessel)
         if (z0, radius, gap) == build.aorta:
-            plaque = step(blur(mottle, 1.0), 1.1 - 1.3 * build.calcified, 1.5 - 1.3 * build.calcified)
-            paint(image, inside(np.abs(tube) - 0.9, 1.0) * plaque * float(build.calcified > 0.3), palette.wall)
+            plaque = step(
+                blur(mottle, 1.0), 1.1 - 1.3 * build.calcified, 1.5 - 1.3 * build.calcified
+            )
+            paint(
+                image,
+                inside(np.abs(tube) - 0.9, 1.0) * plaque * float(build.calcified > 0.3),
+                palette.wall,
+            )
 
 
-def _canal(image: Array, g: Geometry, c: Curves, x: Array, y: Array, z: float, palette: Palette) -> None:
+def _canal(
+    image: Array, g: Geometry, c: Curves, x: Array, y: Array, z: float, palette: Palette
+) -> None:
     """Paint the discs, the fat of the canal and foramina, and the dural sac inside it."""
     off = np.abs(x - c.canal[:, None]) * c.slope[:, None]
     half = c.depth[:, None] / 2
@@ -289,6 +390,10 @@ def sac_distance(g: Geometry, c: Curves, x: Array, y: Array, z: float) -> Array:
     rx, rz = c.depth[:, None] * 0.40 * taper, c.depth[:, None] * 0.56 * taper
     chord = 1 - (across / rz) ** 2
     off = (x - c.canal[:, None] + c.depth[:, None] * 0.04) * c.slope[:, None]
-    sac = np.abs(off) - rx * np.sqrt(np.maximum(chord, 0)) + np.where(chord <= 0, np.float32(8), np.float32(0))
+    sac = (
+        np.abs(off)
+        - rx * np.sqrt(np.maximum(chord, 0))
+        + np.where(chord <= 0, np.float32(8), np.float32(0))
+    )
     sac = cut(sac, y - np.float32(50), 3.0)
     return np.maximum(sac, np.float32(0.8) - np.minimum(g.disc, g.bone))

@@ -15,7 +15,9 @@ from bench.data.phantom.torso import girdles, ribs, soft_tissue
 INSTRUMENTED = 0.2  # share of patients with screws and rods
 
 
-def render(name: str, seed: int, patient: int, place: tuple[int, int]) -> tuple[Array, NDArray[np.uint8], None]:
+def render(
+    name: str, seed: int, patient: int, place: tuple[int, int]
+) -> tuple[Array, NDArray[np.uint8], None]:
     """Render one film.
 
     Returns:
@@ -69,14 +71,23 @@ def _vertebra(bone: Array, film: Film, v: Vertebra) -> None:
         ring = np.hypot((p - u) / (v.pedicle[1] / 2 + 0.6), (q - w) / (v.pedicle[0] / 2)) - 1
         out += 0.30 * np.exp(-((ring * v.pedicle[1] / 2 / 1.1) ** 2)) + 0.10 * inside(ring * 4, 2)
         u1, w1 = flat(pa + 12, ph + 1, sign * (pl + (25 if v.level >= 12 else 17)))
-        t = np.clip(((p - u) * (u1 - u) + (q - w) * (w1 - w)) / ((u1 - u) ** 2 + (w1 - w) ** 2), 0, 1)
+        t = np.clip(
+            ((p - u) * (u1 - u) + (q - w) * (w1 - w)) / ((u1 - u) ** 2 + (w1 - w) ** 2), 0, 1
+        )
         out += 0.26 * inside(np.hypot(p - u - t * (u1 - u), q - w - t * (w1 - w)) - 4.2 + t, 2.5)
         u2, w2 = flat(pa + v.canal[0], v.height * 0.62, sign * (pl - 2))
         t = np.clip((q - w) / (w2 - w), 0, 1)
         out += 0.22 * inside(
-            np.maximum(np.abs(p - u - t * (u2 - u)) - 5.0, np.abs(q - (w + w2) / 2) - abs(w2 - w) / 2), 3
+            np.maximum(
+                np.abs(p - u - t * (u2 - u)) - 5.0, np.abs(q - (w + w2) / 2) - abs(w2 - w) / 2
+            ),
+            3,
         )
-    u, w = flat(pa + v.canal[0] + v.spinous[0] * 0.7, v.height * 0.45 + v.spinous[0] * 0.5 * np.sin(v.spinous[1]), 0)
+    u, w = flat(
+        pa + v.canal[0] + v.spinous[0] * 0.7,
+        v.height * 0.45 + v.spinous[0] * 0.5 * np.sin(v.spinous[1]),
+        0,
+    )
     tip = (np.hypot((p - u) / 3.4, (q - w) / 8.0) - 1) * 3.4
     out += 0.30 * np.exp(-((tip / 1.2) ** 2)) + 0.14 * inside(tip, 2)
     bone[r0:r1, c0:c1] += out
@@ -128,17 +139,35 @@ def _metal(film: Film, rng: np.random.Generator) -> Array:
             rod.append(head)
             if rng.random() < 0.75 or k in (first, last):
                 ends = [np.round(e * 16).astype(int) for e in (head, tip)]
-                cv2.line(out, tuple(ends[0]), tuple(ends[1]), 215, round(4.2 / film.scale[0]), cv2.LINE_AA, 4)
-                cv2.circle(out, tuple(ends[0]), round(4.4 / film.scale[0] * 16), 255, -1, cv2.LINE_AA, 4)
+                cv2.line(
+                    out,
+                    tuple(ends[0]),
+                    tuple(ends[1]),
+                    215,
+                    round(4.2 / film.scale[0]),
+                    cv2.LINE_AA,
+                    4,
+                )
+                cv2.circle(
+                    out, tuple(ends[0]), round(4.4 / film.scale[0] * 16), 255, -1, cv2.LINE_AA, 4
+                )
         path = np.stack(rod)
         path[:, 0] = np.convolve(np.pad(path[:, 0], 2, mode="edge"), np.ones(5) / 5, "valid")
         cv2.polylines(
-            out, [np.round(path * 16).astype(np.int32)], False, 240, round(3.8 / film.scale[0]), cv2.LINE_AA, 4
+            out,
+            [np.round(path * 16).astype(np.int32)],
+            False,
+            240,
+            round(3.8 / film.scale[0]),
+            cv2.LINE_AA,
+            4,
         )
     return blur(out.astype(np.float32) * np.float32(1 / 255), 0.6)
 
 
-def _expose(image: Array, metal: Array | None, rng: np.random.Generator, film_rng: np.random.Generator) -> Array:
+def _expose(
+    image: Array, metal: Array | None, rng: np.random.Generator, film_rng: np.random.Generator
+) -> Array:
     """Turn absorption into a film: scatter, blur, quantum noise, exposure, collimator and marker."""
     scatter = rng.uniform(0.25, 0.5)
     image = image * np.float32(1 - scatter) + blur(image, 22.0) * np.float32(scatter)
@@ -146,7 +175,11 @@ def _expose(image: Array, metal: Array | None, rng: np.random.Generator, film_rn
     if metal is not None:
         image = image + metal * np.float32(0.55) - blur(metal, 9.0) * np.float32(0.06)
     rows = np.linspace(-1, 1, SHAPE[0], dtype=np.float32)[:, None]
-    image = image + np.float32(rng.normal(0, 0.09)) * rows + np.float32(rng.normal(0, 0.05) + film_rng.normal(0, 0.02))
+    image = (
+        image
+        + np.float32(rng.normal(0, 0.09)) * rows
+        + np.float32(rng.normal(0, 0.05) + film_rng.normal(0, 0.02))
+    )
     amount = float(rng.uniform(0.016, 0.036))
     grain = film_rng.standard_normal(SHAPE, dtype=np.float32) * 0.7
     grain += blur(film_rng.standard_normal(SHAPE, dtype=np.float32), 1.0) * 1.6

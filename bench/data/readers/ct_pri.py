@@ -19,7 +19,9 @@ class CTPri(Slices):
     """The `ct-pri/` folder of the data directory."""
 
     pattern: str = option("", PATTERN, free=True)
-    foreground: str = option("", "mask values that are foreground, joined by +; 1 or the brightest where not given")
+    foreground: str = option(
+        "", "mask values that are foreground, joined by +; 1 or the brightest where not given"
+    )
 
     name = "ct-pri"
     title = "CT-Pri"
@@ -38,4 +40,6 @@ class CTPri(Slices):
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one image and its mask."""
-        yield from super().read(item) if item.files[1].parent.name == "labels" else self._own.read(item)
+        yield from (
+            super().read(item) if item.files[1].parent.name == "labels" else self._own.read(item)
+        )

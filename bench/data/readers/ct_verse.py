@@ -39,7 +39,8 @@ class CTVerse(Slices):
     name = "ct-verse"
     title = "CT-Verse"
     layout = (
-        "VerSe (rawdata/, derivatives/, or verse*.nii.gz with verse*_seg.nii.gz), CTSpine1K, or slices in index.csv"
+        "VerSe (rawdata/, derivatives/, or verse*.nii.gz with verse*_seg.nii.gz), CTSpine1K, or"
+        " slices in index.csv"
     )
 
     def __post_init__(self) -> None:
@@ -49,7 +50,12 @@ class CTVerse(Slices):
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
-        cut = {"vertebrae": self.vertebrae, "share": self.share, "window": [self.low, self.high], "version": 1}
+        cut = {
+            "vertebrae": self.vertebrae,
+            "share": self.share,
+            "window": [self.low, self.high],
+            "version": 1,
+        }
         return {**super().rules(), "volumes": cut}
 
     def items(self, root: Path) -> list[Item]:
@@ -62,7 +68,9 @@ class CTVerse(Slices):
         items: list[Item] = []
         pairs: dict[Path, Path] = {}
         # CTSpine1K's labels alone complete VerSe's: they come last, and stay
-        for path, stem in sorted(masks.items(), key=lambda each: (COMPLETE in str(each[0]), each[0])):
+        for path, stem in sorted(
+            masks.items(), key=lambda each: (COMPLETE in str(each[0]), each[0])
+        ):
             image, why = _volume_of(path, stem, images)
             if image in pairs and COMPLETE not in str(path):
                 why = f"{image} has the mask {pairs[image]} already; remove one"
@@ -81,7 +89,9 @@ class CTVerse(Slices):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read a volume's slices, or one slice file."""
         if volume.is_volume(item.files[0]):
-            yield from volume.samples(item, LABELS, self.name, self.vertebrae, self.share, (self.low, self.high))
+            yield from volume.samples(
+                item, LABELS, self.name, self.vertebrae, self.share, (self.low, self.high)
+            )
         else:
             yield from super().read(item)
 
@@ -98,7 +108,8 @@ def _volume_of(mask: Path, stem: str, images: Sequence[Path]) -> tuple[Path | No
     found = VERSE.match(stem)
     if (
         not same and found
-    ):  # CTSpine1K's `verse090_seg` is VerSe's `sub-verse400_split-verse090_ct`, or `sub-verse090_ct`
+        # CTSpine1K's `verse090_seg` is VerSe's `sub-verse400_split-verse090_ct`, or `sub-verse090_ct`
+    ):
         part = [path for path in images if f"split-{found['subject']}" in path.name]
         same = part or [path for path in images if _patient(volume.stem(path)) == found["subject"]]
     near = [path for path in same if _source(path) == _source(mask)] if len(same) > 1 else same
@@ -108,7 +119,10 @@ def _volume_of(mask: Path, stem: str, images: Sequence[Path]) -> tuple[Path | No
         return None, "there is no volume for this mask"
     return (
         None,
-        f"{len(same)} volumes have its name ({same[0]}, ...); put each beside its mask, or in folders of one name",
+        (
+            f"{len(same)} volumes have its name ({same[0]}, ...); put each beside its mask, or in"
+            " folders of one name"
+        ),
     )
 
 

@@ -34,7 +34,9 @@ class Folder(Adapter):
     """`--datasets path/to/folder`: images and masks of one stem, and `patients.csv` (file, patient) or a pattern."""
 
     pattern: str = option("", PATTERN, free=True)
-    foreground: str = option("", "mask values that are foreground, joined by +; 1 or the brightest where not given")
+    foreground: str = option(
+        "", "mask values that are foreground, joined by +; 1 or the brightest where not given"
+    )
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
     place: Path | None = None
     """The folder."""
@@ -59,7 +61,12 @@ class Folder(Adapter):
 
     def rules(self) -> dict[str, Any]:
         """Return the options; grey is luminance."""
-        return {"layout": "folder-1", "pattern": self.pattern, "foreground": self.foreground, "largest": self.largest}
+        return {
+            "layout": "folder-1",
+            "pattern": self.pattern,
+            "foreground": self.foreground,
+            "largest": self.largest,
+        }
 
     def items(self, root: Path) -> list[Item]:
         """List the images; one without a mask, or without a patient, is left out and said so."""
@@ -67,36 +74,70 @@ class Folder(Adapter):
         images, masks = (_by_stem(root, name, items) for name in ("images", "masks"))
         who = self._patients(root, images, items)
         for stem in sorted(masks.keys() - images.keys()):
-            items.append(Item(stem, (masks[stem],), left_out="there is no image of this name in images/; add it"))
+            items.append(
+                Item(
+                    stem,
+                    (masks[stem],),
+                    left_out="there is no image of this name in images/; add it",
+                )
+            )
         for stem, path in images.items():
             patient = who(path)
             if stem not in masks:
-                items.append(Item(patient or stem, (path,), left_out="there is no mask of this name in masks/; add it"))
+                items.append(
+                    Item(
+                        patient or stem,
+                        (path,),
+                        left_out="there is no mask of this name in masks/; add it",
+                    )
+                )
             elif not patient:
-                items.append(Item(stem, (path,), left_out=f"no patient is known for it; {self._how(root)}"))
+                items.append(
+                    Item(stem, (path,), left_out=f"no patient is known for it; {self._how(root)}")
+                )
             else:
                 items.append(Item(patient, (path, masks[stem])))
         return items
 
-    def _patients(self, root: Path, images: dict[str, Path], items: list[Item]) -> Callable[[Path], str]:
+    def _patients(
+        self, root: Path, images: dict[str, Path], items: list[Item]
+    ) -> Callable[[Path], str]:
         """Return a function from an image's path to its patient, empty where unknown; names without image are noted."""
         table = root / "patients.csv"
         if table.is_file():
             known = _table(table)
-            names = {name for path in images.values() for name in (path.name.lower(), volume.stem(path).lower())}
+            names = {
+                name
+                for path in images.values()
+                for name in (path.name.lower(), volume.stem(path).lower())
+            }
             for name in sorted(known.keys() - names):
-                items.append(Item(known[name], left_out=f"{table} names {name}, which is not in images/; add it"))
-            return lambda path: known.get(path.name.lower()) or known.get(volume.stem(path).lower(), "")
+                items.append(
+                    Item(
+                        known[name],
+                        left_out=f"{table} names {name}, which is not in images/; add it",
+                    )
+                )
+            return lambda path: (
+                known.get(path.name.lower()) or known.get(volume.stem(path).lower(), "")
+            )
         if PATIENT not in self.pattern:
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
-        expression = re.escape(self.pattern).replace(re.escape(PATIENT), "(?P<patient>.+?)").replace(r"\*", ".*")
+        expression = (
+            re.escape(self.pattern)
+            .replace(re.escape(PATIENT), "(?P<patient>.+?)")
+            .replace(r"\*", ".*")
+        )
         found = re.compile(expression)
-        return lambda path: match["patient"] if (match := found.fullmatch(volume.stem(path))) else ""
+        return lambda path: (
+            match["patient"] if (match := found.fullmatch(volume.stem(path))) else ""
+        )
 
     def _how(self, root: Path) -> str:
         return (
-            f"write {root / 'patients.csv'} with the columns file and patient, or give a pattern: "
-            f"'{root}:pattern={{patient}}_*'; '{root}:pattern={{patient}}' where each image is a patient of its own"
+            f"write {root / 'patients.csv'} with the columns file and patient, or give a pattern:"
+            f" '{root}:pattern={{patient}}_*'; '{root}:pattern={{patient}}' where each image is a"
+            " patient of its own"
         )
 
     def read(self, item: Item) -> Iterator[Sample]:
@@ -107,8 +148,10 @@ class Folder(Adapter):
             labels = labels.max(2)
         grey = raw @ np.array(LUMINANCE) if raw.ndim == 3 else raw
         if grey.shape != labels.shape:
-            raise UsageError(f"{mask_file} is {labels.shape}, {image_file} is {grey.shape}; expected equal height and "
-                             "width: export the pair again")  # fmt: skip
+            raise UsageError(
+                f"{mask_file} is {labels.shape}, {image_file} is {grey.shape}; expected equal"
+                " height and width: export the pair again"
+            )
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]", "_", volume.stem(image_file)),
             patient=item.patient,
@@ -120,15 +163,22 @@ class Folder(Adapter):
     def _mask(self, labels: NDArray[Any], file: Path) -> NDArray[np.uint8]:
         values = np.unique(labels)
         if not np.isfinite(values).all() or (values != np.rint(values)).any():
-            raise UsageError(f"{file}: values are not whole numbers; expected labels, not probabilities")
+            raise UsageError(
+                f"{file}: values are not whole numbers; expected labels, not probabilities"
+            )
         beside = [int(value) for value in values if value != 0]
         if self.foreground:
             wanted = [int(value) for value in self.foreground.split("+") if value.isdigit()]
             if len(wanted) != len(self.foreground.split("+")):
-                raise UsageError(f"foreground={self.foreground}: expected whole numbers joined by +, such as 1+2")
+                raise UsageError(
+                    f"foreground={self.foreground}: expected whole numbers joined by +, such as 1+2"
+                )
         elif len(beside) > 1 or not set(beside) <= set(ONE):
             shown = f"value{'s' * (len(beside) > 1)} {', '.join(map(str, beside[:6]))}"
-            raise UsageError(f"{file}: holds the {shown} beside 0; say which are foreground: foreground={beside[0]}")
+            raise UsageError(
+                f"{file}: holds the {shown} beside 0; say which are foreground:"
+                f" foreground={beside[0]}"
+            )
         else:
             wanted = beside
         mask: NDArray[np.uint8] = np.isin(labels, wanted).astype(np.uint8)
@@ -145,15 +195,27 @@ def _table(path: Path) -> dict[str, str]:
         rows = pd.read_csv(path, dtype=str, encoding="utf-8-sig").rename(columns=str.strip)
         pairs = list(zip(rows.file, rows.patient, strict=True))
     except (ValueError, AttributeError, OSError) as error:
-        raise UsageError(f"{path} cannot be used ({error}); expected columns file and patient") from error
+        raise UsageError(
+            f"{path} cannot be used ({error}); expected columns file and patient"
+        ) from error
     known: dict[str, str] = {}
     for line, (file, patient) in enumerate(pairs, 2):
-        if not isinstance(file, str) or not isinstance(patient, str) or not file.strip() or not patient.strip():
-            raise UsageError(f"{path} line {line}: expected a file and its patient; fill it in or remove the line")
+        if (
+            not isinstance(file, str)
+            or not isinstance(patient, str)
+            or not file.strip()
+            or not patient.strip()
+        ):
+            raise UsageError(
+                f"{path} line {line}: expected a file and its patient; fill it in or remove the"
+                " line"
+            )
         name = Path(file.strip()).name.lower()
         if known.setdefault(name, patient.strip()) != patient.strip():
-            raise UsageError(f"{path} line {line}: {name} is of {known[name]} already, and of {patient.strip()} here; "
-                             "expected one patient: remove one line")  # fmt: skip
+            raise UsageError(
+                f"{path} line {line}: {name} is of {known[name]} already, and of {patient.strip()}"
+                " here; expected one patient: remove one line"
+            )
     return known
 
 
@@ -169,12 +231,23 @@ def _by_stem(root: Path, name: str, items: list[Item]) -> dict[str, Path]:
             continue
         stem = volume.stem(path).lower()
         if not path.name.lower().endswith(SUFFIXES):
-            items.append(Item(stem, (path,), left_out=f"no reader is known for it; expected {', '.join(SUFFIXES)}"))
+            items.append(
+                Item(
+                    stem,
+                    (path,),
+                    left_out=f"no reader is known for it; expected {', '.join(SUFFIXES)}",
+                )
+            )
         elif (other := found.setdefault(stem, path)) != path:
-            items.append(Item(stem, (path,), left_out=f"{other.name} has this name too; rename or remove one"))
+            items.append(
+                Item(
+                    stem, (path,), left_out=f"{other.name} has this name too; rename or remove one"
+                )
+            )
     if not found:
         raise UsageError(
-            f"{root} has no {name}/ with files in it; expected images/ and masks/ of {', '.join(SUFFIXES)}"
+            f"{root} has no {name}/ with files in it; expected images/ and masks/ of"
+            f" {', '.join(SUFFIXES)}"
         )
     return found
 
@@ -189,9 +262,17 @@ def _plane(path: Path, largest: int) -> tuple[NDArray[Any], tuple[float, float] 
     except UsageError:
         raise
     except Exception as error:  # the readers raise what they like
-        raise UsageError(f"{path} cannot be read ({error}); expected one whole 2D image: copy it again") from error
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or max(values.shape) > largest:
-        raise UsageError(f"{path}: shape {values.shape}, expected one 2D image of {largest} a side at most")
+        raise UsageError(
+            f"{path} cannot be read ({error}); expected one whole 2D image: copy it again"
+        ) from error
+    if (
+        values.ndim not in (2, 3)
+        or (values.ndim == 3 and values.shape[2] != 3)
+        or max(values.shape) > largest
+    ):
+        raise UsageError(
+            f"{path}: shape {values.shape}, expected one 2D image of {largest} a side at most"
+        )
     return values, spacing
 
 

@@ -21,7 +21,8 @@ SPIDER = {
     **dict.fromkeys((0, 100, *range(201, 226)), 0),
     **dict.fromkeys((*range(1, 26), *range(101, 126)), 1),
 }
-"""1 to 25 vertebrae from L5 upwards, 101 to 125 partly visible ones, 100 canal, 201 to 225 discs."""
+"""1 to 25 vertebrae from L5 upwards, 101 to 125 partly visible ones, 100 canal, 201 to 225
+discs."""
 CASE = re.compile(r"case(?P<number>\d+)$", re.IGNORECASE)
 SERIES = re.compile(r"(?P<patient>.+?)_(?P<sequence>t1|t2|t2_SPACE)$")
 FOLDERS = {"mr": "mask", "source": "label"}
@@ -32,7 +33,11 @@ FOLDERS = {"mr": "mask", "source": "label"}
 class MR(Slices):
     """The `mr/` folder of the data directory."""
 
-    labels: str = option("spider-t2", "how label values of slice files become vertebra or not", choices=tuple(MAPPINGS))
+    labels: str = option(
+        "spider-t2",
+        "how label values of slice files become vertebra or not",
+        choices=tuple(MAPPINGS),
+    )
     sequence: str = option("t2", "of SPIDER's volumes", choices=("t1", "t2", "t2_SPACE"))
     vertebrae: int = option(3, "different vertebrae that a slice of a volume must show", low=1)
     share: float = option(0.01, "share of its pixels that must be vertebra", low=0, high=1)
@@ -40,13 +45,18 @@ class MR(Slices):
     name = "mr"
     title = "MR"
     layout = (
-        "MRSpineSeg (train/MR/Case*.nii.gz with train/Mask/mask_case*.nii.gz), SPIDER (images/*.mha with masks/*.mha), "
-        "or slices in index.csv"
+        "MRSpineSeg (train/MR/Case*.nii.gz with train/Mask/mask_case*.nii.gz), SPIDER (images/*.mha"
+        " with masks/*.mha), or slices in index.csv"
     )
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of all layouts."""
-        cut = {"sequence": self.sequence, "vertebrae": self.vertebrae, "share": self.share, "version": 1}
+        cut = {
+            "sequence": self.sequence,
+            "vertebrae": self.vertebrae,
+            "share": self.share,
+            "version": 1,
+        }
         return {**super().rules(), "volumes": cut}
 
     def items(self, root: Path) -> list[Item]:
@@ -74,15 +84,20 @@ def _spider(root: Path, sequence: str) -> list[Item]:
         if path.parent.name != "images" or not found or found["sequence"] != sequence:
             continue
         mask = path.parent.parent / "masks" / path.name
-        files, why = ((path, mask), "") if mask.is_file() else ((path,), "there is no mask for this volume")
+        files, why = (
+            ((path, mask), "") if mask.is_file() else ((path,), "there is no mask for this volume")
+        )
         items.append(Item(found["patient"], files, left_out=why))
     return items
 
 
 def _mrspineseg(root: Path) -> list[Item]:
     files = volume.files(root, (".nii", ".nii.gz"))
-    masks = {(path.parent.parent, path.parent.name.lower(), found["number"]): path
-             for path in files if (found := CASE.search(volume.stem(path)))}  # fmt: skip
+    masks = {
+        (path.parent.parent, path.parent.name.lower(), found["number"]): path
+        for path in files
+        if (found := CASE.search(volume.stem(path)))
+    }
     items = []
     for path in files:
         found, folder = CASE.match(volume.stem(path)), FOLDERS.get(path.parent.name.lower())

@@ -35,4 +35,10 @@ class Simulated(Adapter):
         """Simulate one patient's cases."""
         for position in range(self.slices):
             drawn = phantom.render(self.name, int(item.patient[1:]), position, self.slices)
-            yield Sample(f"{item.patient}_{position:02d}", item.patient, drawn.image, drawn.mask, drawn.spacing)
+            yield Sample(
+                f"{item.patient}_{position:02d}",
+                item.patient,
+                drawn.image,
+                drawn.mask,
+                drawn.spacing,
+            )

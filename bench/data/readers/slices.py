@@ -20,8 +20,8 @@ from bench.spec.options import option
 
 MAPPINGS: dict[str, dict[int, int]] = {
     "binary": {0: 0, 1: 1, 255: 1},
-    # SPIDER's T2 slices as indexed PNG: 1-7 vertebrae L5 to above T12, 8 canal, 9 partly visible vertebra,
-    # 10-16 discs. The sacrum is not labelled.
+    # SPIDER's T2 slices as indexed PNG: 1-7 vertebrae L5 to above T12, 8 canal, 9 partly visible
+    # vertebra, 10-16 discs. The sacrum is not labelled.
     "spider-t2": {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
 }
 """Label values of each named mapping, with their value in the binary mask."""
@@ -31,12 +31,16 @@ MAPPINGS: dict[str, dict[int, int]] = {
 class Slices(Adapter):
     """Grey images with index masks of the same name, listed with their patients in `index.csv`.
 
-    Optional columns: `good_central` (1 marks the slices that the option keeps), `row_mm` and `column_mm`
-    (pixel spacing). Images may be PNG, TIFF, JPEG or BMP of any bit depth.
+    Optional columns: `good_central` (1 marks the slices that the option keeps), `row_mm` and
+    `column_mm` (pixel spacing). Images may be PNG, TIFF, JPEG or BMP of any bit depth.
     """
 
-    labels: str = option("binary", "how label values become vertebra or background", choices=tuple(MAPPINGS))
-    good_central: bool = option(False, "keep only the slices that index.csv marks with good_central = 1")
+    labels: str = option(
+        "binary", "how label values become vertebra or background", choices=tuple(MAPPINGS)
+    )
+    good_central: bool = option(
+        False, "keep only the slices that index.csv marks with good_central = 1"
+    )
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
 
     layout: ClassVar[str] = "images/, labels/ and index.csv with the columns file and volume"
@@ -44,8 +48,12 @@ class Slices(Adapter):
     def rules(self) -> dict[str, Any]:
         """Return the mapping and the filter."""
         mapping = {str(k): v for k, v in MAPPINGS[self.labels].items()}
-        return {"layout": "slices-1", "labels": mapping, "good_central": self.good_central,
-                "largest": self.largest}  # fmt: skip
+        return {
+            "layout": "slices-1",
+            "labels": mapping,
+            "good_central": self.good_central,
+            "largest": self.largest,
+        }
 
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, in its order."""
@@ -54,7 +62,10 @@ class Slices(Adapter):
             files = (root / "images" / row["file"], root / "labels" / row["file"])
             absent = next((path for path in files if not path.is_file()), None)
             if absent:
-                why = f"{absent} is not there, but {root / 'index.csv'} names it: add it or remove the row"
+                why = (
+                    f"{absent} is not there, but {root / 'index.csv'} names it: add it or remove"
+                    " the row"
+                )
                 items.append(Item(str(row["volume"]), left_out=why))
                 continue
             items.append(Item(str(row["volume"]), files, _spacing(row, root)))
@@ -72,37 +83,50 @@ class Slices(Adapter):
         needed = ["file", "volume", *(["good_central"] if self.good_central else [])]
         for column in needed:
             if column not in table:
-                raise UsageError(f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}")
+                raise UsageError(
+                    f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}"
+                )
         table["file"], table["volume"] = table.file.str.strip(), table.volume.str.strip()
         empty = (table[needed].isna() | (table[needed] == "")).any(axis=1)
         if empty.any():
-            raise UsageError(f"{path} line {int(empty.argmax()) + 2}: expected a value in each of {', '.join(needed)}")
+            raise UsageError(
+                f"{path} line {int(empty.argmax()) + 2}: expected a value in each of"
+                f" {', '.join(needed)}"
+            )
         if self.good_central:
             table = table[table.good_central == 1]
         if table.empty:
             raise UsageError(f"{path} lists no case; expected at least three patients")
         for name in table.file:
             if Path(name).name != name or len(name) > 200:
-                raise UsageError(f"{path}: file {name[:80]!r} leads out of the folder; expected a plain file name")
+                raise UsageError(
+                    f"{path}: file {name[:80]!r} leads out of the folder; expected a plain file"
+                    " name"
+                )
         for name in table.file[table.file.str.lower().duplicated()]:
-            raise UsageError(f"{path} names {name} twice, whatever its case; expected one row a file: remove one")
+            raise UsageError(
+                f"{path} names {name} twice, whatever its case; expected one row a file: remove one"
+            )
         for volume in table.volume:
             if not volume.isprintable():
-                raise UsageError(f"{path}: volume {volume!r} holds control characters; expected a plain name")
+                raise UsageError(
+                    f"{path}: volume {volume!r} holds control characters; expected a plain name"
+                )
         return table
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one slice."""
         image_file, label_file = item.files
         raw, labels = (
-            pixels(path, palette, self.largest) for path, palette in ((image_file, False), (label_file, True))
+            pixels(path, palette, self.largest)
+            for path, palette in ((image_file, False), (label_file, True))
         )
         image = unit_image(raw, image_file)
         mask = binary_mask(labels, MAPPINGS[self.labels], label_file, self.labels)
         if image.shape != mask.shape:
             raise UsageError(
-                f"{label_file} is {mask.shape}, {image_file} is {image.shape}; expected equal height and width: "
-                "export the pair again"
+                f"{label_file} is {mask.shape}, {image_file} is {image.shape}; expected equal"
+                " height and width: export the pair again"
             )
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]", "_", image_file.stem),
@@ -124,17 +148,20 @@ def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
         with Image.open(path) as image:
             if max(image.size) > largest:
                 raise UsageError(
-                    f"{path} has {image.width} x {image.height} pixels, expected {largest} a side at most: reduce it, "
-                    "or raise the limit by the option largest"
+                    f"{path} has {image.width} x {image.height} pixels, expected {largest} a side"
+                    " at most: reduce it, or raise the limit by the option largest"
                 )
             if getattr(image, "n_frames", 1) > 1:
-                raise UsageError(f"{path} holds {image.n_frames} pages, expected one image: export each as a file")  # type: ignore[attr-defined]
+                raise UsageError(
+                    f"{path} holds {image.n_frames} pages, expected one image: export each as a file"
+                )  # type: ignore[attr-defined]
             if image.mode == "P" and not palette:
                 raise UsageError(f"{path} has a palette, expected grey values: convert it to grey")
             return np.asarray(_opaque(image, path))
     except Image.DecompressionBombError:
         raise UsageError(
-            f"{path} has more than {largest} x {largest} pixels: reduce it, or raise the limit by the option largest"
+            f"{path} has more than {largest} x {largest} pixels: reduce it, or raise the limit by"
+            " the option largest"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UsageError(
@@ -148,7 +175,9 @@ def _opaque(image: Image.Image, path: Path) -> Image.Image:
     """Return an image without its alpha channel, which must say nothing, and with print colours turned into light."""
     if image.mode in ("RGBA", "LA"):
         if image.getchannel("A").getextrema() != (255, 255):
-            raise UsageError(f"{path} has transparent pixels, expected none: export it without an alpha channel")
+            raise UsageError(
+                f"{path} has transparent pixels, expected none: export it without an alpha channel"
+            )
         return image.convert(image.mode[:-1])
     return image.convert("RGB") if image.mode in ("CMYK", "YCbCr") else image
 

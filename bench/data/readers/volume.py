@@ -18,7 +18,8 @@ from bench.spec.errors import UsageError
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 SAGITTAL = "LIP"
-"""Where the axes of a volume point here: slices to the left, rows to the feet, columns to the back."""
+"""Where the axes of a volume point here: slices to the left, rows to the feet, columns to the
+back."""
 SAME = 1e-2
 """mm by which an image's and its mask's corners may differ."""
 
@@ -64,7 +65,10 @@ def files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
     found, inside = [], root.resolve()
     for path in sorted(root.rglob("*")):
         if path.is_symlink() and path.is_dir() and not path.resolve().is_relative_to(inside):
-            raise UsageError(f"{path} leads out of {root}; expected folders inside: copy it there or remove the link")
+            raise UsageError(
+                f"{path} leads out of {root}; expected folders inside: copy it there or remove the"
+                " link"
+            )
         if path.name.endswith(suffixes) and not path.name.startswith(".") and path.is_file():
             found.append(path)
     return found
@@ -83,12 +87,20 @@ def read(path: Path) -> Volume:
         raise
     except Exception as error:  # the readers raise what they like
         why = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise UsageError(f"{path} cannot be read ({why}); expected a whole volume: copy it again") from error
+        raise UsageError(
+            f"{path} cannot be read ({why}); expected a whole volume: copy it again"
+        ) from error
 
 
 def _nifti(path: Path) -> Volume:
     import nibabel
-    from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+    from nibabel.orientations import (
+        apply_orientation,
+        axcodes2ornt,
+        inv_ornt_aff,
+        io_orientation,
+        ornt_transform,
+    )
 
     loaded: Any = nibabel.load(path)
     voxels = np.asanyarray(loaded.dataobj)
@@ -126,27 +138,32 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
     """Read an image volume and its labels.
 
     Raises:
-        UsageError: One cannot be read, they do not lie in the same place, or the labels are no whole numbers.
+        UsageError: One cannot be read, they do not lie in the same place, or the labels are no
+            whole numbers.
     """
     image, labels = read(image_file), read(label_file)
     if image.voxels.shape != labels.voxels.shape:
         raise UsageError(
-            f"{label_file} is {labels.voxels.shape}, {image_file} is {image.voxels.shape} (slices, rows, columns); "
-            "expected one grid: export the mask again"
+            f"{label_file} is {labels.voxels.shape}, {image_file} is {image.voxels.shape} (slices,"
+            " rows, columns); expected one grid: export the mask again"
         )
     far = float(np.abs(image.corners - labels.corners).max())
     if far > SAME:
         raise UsageError(
-            f"{label_file} lies {far:.3g} mm from {image_file} by its header; expected the same place: export the mask "
-            "again"
+            f"{label_file} lies {far:.3g} mm from {image_file} by its header; expected the same"
+            " place: export the mask again"
         )
     if not np.isfinite(labels.voxels).all() or (labels.voxels != np.rint(labels.voxels)).any():
-        raise UsageError(f"{label_file}: labels are not whole numbers; expected a label map, not probabilities")
+        raise UsageError(
+            f"{label_file}: labels are not whole numbers; expected a label map, not probabilities"
+        )
     whole = labels.voxels.astype(np.int32)
     return image, Volume(whole, labels.spacing, labels.corners)
 
 
-def cuts(image: Volume, labels: Volume, foreground: NDArray[np.int32], at_least: int, share: float) -> Iterator[Cut]:
+def cuts(
+    image: Volume, labels: Volume, foreground: NDArray[np.int32], at_least: int, share: float
+) -> Iterator[Cut]:
     """Yield the sagittal slices that show enough, resampled to isotropic pixels of the finer in-plane spacing.
 
     Args:
@@ -158,15 +175,21 @@ def cuts(image: Volume, labels: Volume, foreground: NDArray[np.int32], at_least:
     """
     _, row, column = image.spacing
     pixel = min(row, column)
-    height, width = (max(1, round(size * mm / pixel)) for size, mm in
-                     zip(image.voxels.shape[1:], (row, column), strict=True))  # fmt: skip
+    height, width = (
+        max(1, round(size * mm / pixel))
+        for size, mm in zip(image.voxels.shape[1:], (row, column), strict=True)
+    )
     for position, (plane, mask) in enumerate(zip(image.voxels, labels.voxels, strict=True)):
         seen = mask[np.isin(mask, foreground)]
         if len(np.unique(seen)) < at_least or len(seen) < share * mask.size:
             continue
         size = (width, height)
-        scaled = cv2.resize(np.ascontiguousarray(plane, np.float32), size, interpolation=cv2.INTER_LINEAR)
-        whole = cv2.resize(np.ascontiguousarray(mask, np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
+        scaled = cv2.resize(
+            np.ascontiguousarray(plane, np.float32), size, interpolation=cv2.INTER_LINEAR
+        )
+        whole = cv2.resize(
+            np.ascontiguousarray(mask, np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT
+        )
         yield Cut(position, np.asarray(scaled, np.float32), whole.astype(np.int32), pixel)
 
 
@@ -186,19 +209,26 @@ def samples(
         dataset: Named in errors.
         at_least: Different vertebrae that a slice must show.
         share: Share of its pixels that must be vertebra.
-        window: Intensities that become 0 and 1; the volume's 0.5 and 99.5 percentiles where not given.
+        window: Intensities that become 0 and 1; the volume's 0.5 and 99.5 percentiles where not
+            given.
 
     Raises:
-        UsageError: The files cannot be read, do not fit, hold an unknown label, or no slice shows enough.
+        UsageError: The files cannot be read, do not fit, hold an unknown label, or no slice shows
+            enough.
     """
     image_file, label_file = item.files
     image, mask = pair(image_file, label_file)
     unknown = sorted(set(np.unique(mask.voxels).tolist()) - labels.keys())
     if unknown:
-        raise UsageError(f"{label_file}: label {unknown[0]} is none of {dataset}'s; expected one of "
-                         f"{', '.join(map(str, sorted(labels)))}: map it or remove the volume")  # fmt: skip
+        raise UsageError(
+            f"{label_file}: label {unknown[0]} is none of {dataset}'s; expected one of "
+            f"{', '.join(map(str, sorted(labels)))}: map it or remove the volume"
+        )
     if not np.isfinite(image.voxels).all():
-        raise UsageError(f"{image_file}: holds NaN or infinite voxels, expected numbers; repair or remove the volume")
+        raise UsageError(
+            f"{image_file}: holds NaN or infinite voxels, expected numbers; repair or remove the"
+            " volume"
+        )
     low, high = window or tuple(float(v) for v in np.percentile(image.voxels, (0.5, 99.5)))
     foreground = np.array([label for label, one in labels.items() if one], np.int32)
     count = 0
@@ -213,6 +243,6 @@ def samples(
         )
     if not count:
         raise UsageError(
-            f"{label_file}: no sagittal slice shows {at_least} vertebrae on {100 * share:g} % of its pixels; lower "
-            f"{dataset}:vertebrae or {dataset}:share, or remove the volume"
+            f"{label_file}: no sagittal slice shows {at_least} vertebrae on {100 * share:g} % of"
+            f" its pixels; lower {dataset}:vertebrae or {dataset}:share, or remove the volume"
         )

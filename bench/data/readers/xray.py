@@ -33,7 +33,9 @@ class XRay(Slices):
 
     name = "xray"
     title = "X-ray"
-    layout = "boostnet_labeldata (data/ and labels/ with training/ and test/), or slices in index.csv"
+    layout = (
+        "boostnet_labeldata (data/ and labels/ with training/ and test/), or slices in index.csv"
+    )
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
@@ -43,7 +45,9 @@ class XRay(Slices):
         """List the films of every side; a name without an image, or without landmarks, is left out and said so."""
         if (root / "index.csv").is_file():
             return super().items(root)
-        base = next((p for p in (root, root / "boostnet_labeldata") if (p / "labels").is_dir()), None)
+        base = next(
+            (p for p in (root, root / "boostnet_labeldata") if (p / "labels").is_dir()), None
+        )
         sides = sorted(p.parent for p in base.glob("labels/*/filenames.csv")) if base else []
         if not sides:
             raise UsageError(f"{root} holds no labels/*/filenames.csv; expected {self.layout}")
@@ -60,7 +64,9 @@ class XRay(Slices):
             raw.mean(2) if raw.ndim == 3 and np.ptp(raw, axis=2).max() == 0 else raw
         )  # some are grey in three channels
         size = (grey.shape[0], grey.shape[1])
-        points = _enclosing(_mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size), size, marks)
+        points = _enclosing(
+            _mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size), size, marks
+        )
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]+", "_", f"{film.parent.name}-{film.stem}"),
             patient=item.patient,
@@ -84,7 +90,10 @@ def _films(root: Path, side: Path) -> list[Item]:
     """List the films of one side: by its names, each with its `.mat`, or else its row of landmarks.csv."""
     data, table = side.parent.parent / "data" / side.name, side / "filenames.csv"
     files = sorted(data.glob("*"))
-    exact, images = {path.name: path for path in files}, {path.name.lower(): path for path in reversed(files)}
+    exact, images = (
+        {path.name: path for path in files},
+        {path.name.lower(): path for path in reversed(files)},
+    )
     mats = {path.name.lower(): path for path in side.glob("*.mat")}
     official = side.name.startswith(OFFICIAL)
     items: list[Item] = []
@@ -101,11 +110,24 @@ def _films(root: Path, side: Path) -> list[Item]:
             why = f"{table}: {name} is named twice, whatever its case; keep one"
         elif not marks.is_file():
             why = f"{image}: there is neither {name}.mat nor landmarks.csv; add one"
-        items.append(Item(_patient(name), (image, marks) if image and not why else (), left_out=why, official=official))
+        items.append(
+            Item(
+                _patient(name),
+                (image, marks) if image and not why else (),
+                left_out=why,
+                official=official,
+            )
+        )
         used |= {image: name} if image else {}
     for path in files:
         if path not in used and path.is_file():
-            items.append(Item(_patient(path.name), (path,), left_out=f"{table} does not name it; add or remove it"))
+            items.append(
+                Item(
+                    _patient(path.name),
+                    (path,),
+                    left_out=f"{table} does not name it; add or remove it",
+                )
+            )
     return items
 
 
@@ -122,7 +144,9 @@ def _mat(path: Path) -> NDArray[np.float64]:
         points = np.asarray(scipy.io.loadmat(path)["p2"], np.float64)
     except Exception as error:  # the reader raises what it likes
         what = "has no p2" if isinstance(error, KeyError) else f"cannot be read ({error})"
-        raise UsageError(f"{path} {what}; expected the corners of {VERTEBRAE} vertebrae: copy it again") from error
+        raise UsageError(
+            f"{path} {what}; expected the corners of {VERTEBRAE} vertebrae: copy it again"
+        ) from error
     return _checked(points, path)
 
 
@@ -140,23 +164,31 @@ def _csv(path: Path, film: Path, shape: tuple[int, int]) -> NDArray[np.float64]:
     if len(table) != len(
         names
     ):  # which one is missing, nobody knows: every other film could get its neighbour's corners
-        raise UsageError(f"{path} has {len(table)} rows, filenames.csv has {len(names)} names, so whose are those of "
-                         f"{film.name}? expected one row a name: copy both again")  # fmt: skip
+        raise UsageError(
+            f"{path} has {len(table)} rows, filenames.csv has {len(names)} names, so whose are"
+            f" those of {film.name}? expected one row a name: copy both again"
+        )
     if len(values) != 2 * POINTS:
-        raise UsageError(f"{path} row {row + 1} has {len(values)} numbers, expected {2 * POINTS}: x of all, then y")
+        raise UsageError(
+            f"{path} row {row + 1} has {len(values)} numbers, expected {2 * POINTS}: x of all,"
+            " then y"
+        )
     return _checked(values.reshape(2, POINTS).T * (shape[1], shape[0]), path)
 
 
 def _checked(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
     if points.shape != (POINTS, 2) or not np.isfinite(points).all():
-        raise UsageError(f"{path} has corners {points.shape}, expected ({POINTS}, 2) numbers: copy it again")
+        raise UsageError(
+            f"{path} has corners {points.shape}, expected ({POINTS}, 2) numbers: copy it again"
+        )
     return points
 
 
 def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return a mask (H, W) of each vertebra's four corners (68, 2), filled.
 
-    The published order of corners is wrong in some vertebrae: they are sorted by their angle about the centre.
+    The published order of corners is wrong in some vertebrae: they are sorted by their angle about
+    the centre.
     """
     mask = np.zeros(size, np.uint8)
     for four in points.reshape(VERTEBRAE, CORNERS, 2):
@@ -166,7 +198,9 @@ def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArra
     return mask
 
 
-def _enclosing(points: NDArray[np.float64], size: tuple[int, int], path: Path) -> NDArray[np.float64]:
+def _enclosing(
+    points: NDArray[np.float64], size: tuple[int, int], path: Path
+) -> NDArray[np.float64]:
     """Return the corners if those of every vertebra enclose some of the film.
 
     Raises:
@@ -175,6 +209,8 @@ def _enclosing(points: NDArray[np.float64], size: tuple[int, int], path: Path) -
     for number, four in enumerate(points.reshape(VERTEBRAE, CORNERS, 2), 1):
         inside = four.clip(0, (size[1] - 1, size[0] - 1))
         if np.ptp(inside, axis=0).min() < 1:
-            raise UsageError(f"{path}: the corners of vertebra {number} enclose nothing of a film of {size[1]} x "
-                             f"{size[0]} pixels; copy it again")  # fmt: skip
+            raise UsageError(
+                f"{path}: the corners of vertebra {number} enclose nothing of a film of {size[1]} x"
+                f" {size[0]} pixels; copy it again"
+            )
     return points

@@ -27,7 +27,9 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
     rows = chosen(cases[cases.method == arms[-1].spec].groupby("case").dice.mean())
     index = {case.id: number for number, case in enumerate(dataset.cases)}
     dice = cases.groupby(["method", "case"]).dice.mean()
-    ratio = max(dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows)
+    ratio = max(
+        dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows
+    )
     with plt.rc_context({"font.size": 8}):
         figure, axes = plt.subplots(
             len(rows),
@@ -42,8 +44,10 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
             for column, arm in enumerate(arms):
                 axis = axes[row][column]
                 axis.imshow(image[part], cmap="gray")
-                for mask, colour, style in ((_mask(store, table, arm, name), ANSWER, "solid"),
-                                            (truth, REFERENCE, "dashed")):  # fmt: skip
+                for mask, colour, style in (
+                    (_mask(store, table, arm, name), ANSWER, "solid"),
+                    (truth, REFERENCE, "dashed"),
+                ):
                     contour(axis, mask[part], colour, style)
                 axis.set_title(f"Dice {100 * dice[arm.spec, name]:.1f}", fontsize=8)
                 axis.set_xticks([])
@@ -57,8 +61,9 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
             axes[0][column].set_title(f"{heads}\n{axes[0][column].get_title()}", fontsize=8)
         source = "PHANTOM data (simulated)" if table.dataset.source == "phantom" else "real data"
         figure.suptitle(
-            f"{table.title}, {table.dataset.name} ({source}), profile '{table.profile}'\n"
-            "answer solid orange, reference dashed blue; first seed; cases chosen by the last arm's Dice",
+            f"{table.title}, {table.dataset.name} ({source}), profile '{table.profile}'\nanswer"
+            " solid orange, reference dashed blue; first seed; cases chosen by the last arm's"
+            " Dice",
             fontsize=8,
         )
         figure.savefig(path, dpi=200, metadata={"Software": None})

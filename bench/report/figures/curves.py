@@ -40,10 +40,16 @@ def collect(store: Store, table: Table, column: str) -> tuple[dict[str, list[Cur
         title, path = table.methods[record["spec"]["method"]], folder / "train.csv"
         if path.is_file():
             rows = pd.read_csv(path)
-            best = record["training"].get("best_step", rows.step[int(rows.validation_loss.to_numpy().argmin())])
+            best = record["training"].get(
+                "best_step", rows.step[int(rows.validation_loss.to_numpy().argmin())]
+            )
             found.setdefault(title, []).append(Curve(rows, int(best)))
         else:
-            why = "trains itself, which leaves none" if record["own_training"] else "train.csv is missing"
+            why = (
+                "trains itself, which leaves none"
+                if record["own_training"]
+                else "train.csv is missing"
+            )
             without[f"{title}: no training curve; {why}"] = None
     return found, list(without)
 
@@ -60,7 +66,9 @@ def compose(curves: Mapping[str, Sequence[Curve]], heading: str, paths: Sequence
     """Draw one small panel a method: training solid, validation dashed, the step that was kept marked."""
     across = min(ACROSS, len(curves))
     down = -(-len(curves) // across)
-    words = f"{heading}. Each panel has its own loss and axis: heights do not compare between methods"
+    words = (
+        f"{heading}. Each panel has its own loss and axis: heights do not compare between methods"
+    )
     width = max(PAGE[0] * across / ACROSS, PAGE[0] / 2)
     lines = wrapped(words, width, 7.5)
     with sheet(width, 1.45 * down + 0.15 * len(lines) + 0.35) as figure:
@@ -76,7 +84,9 @@ def compose(curves: Mapping[str, Sequence[Curve]], heading: str, paths: Sequence
         figure.supylabel("Loss", fontsize=7)
         figure.suptitle("\n".join(lines), fontsize=7.5)
         handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7
+        )
         save(figure, paths)
 
 
@@ -91,8 +101,15 @@ def _panel(axis: Axes, cells: Sequence[Curve]) -> None:
         axis.plot(rows.step, rows.training_loss, "-", color=COLOURS[0], label=said[0], **line)
         axis.plot(rows.step, rows.validation_loss, "--", color=COLOURS[1], label=said[1], **line)
         kept = rows[rows.step == cell.best]
-        axis.plot(kept.step, kept.validation_loss, "o", color="black", markersize=3.5, markerfacecolor="none",
-                  label=said[2])  # fmt: skip
+        axis.plot(
+            kept.step,
+            kept.validation_loss,
+            "o",
+            color="black",
+            markersize=3.5,
+            markerfacecolor="none",
+            label=said[2],
+        )
     axis.tick_params(labelsize=SMALL, length=2)
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axis.yaxis.set_major_locator(MaxNLocator(4))

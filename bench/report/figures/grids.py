@@ -65,8 +65,8 @@ class Shown:
 def choose(cases: pd.DataFrame) -> tuple[dict[str, str], int]:
     """Choose the worst, the median and the best case by the mean Dice over all methods.
 
-    Where methods were not tested on the same cases, those that most of them have are chosen from, for a mean over other
-    methods would be no measure of the case.
+    Where methods were not tested on the same cases, those that most of them have are chosen from,
+    for a mean over other methods would be no measure of the case.
 
     Args:
         cases: One row a method and case of one dataset.
@@ -79,10 +79,13 @@ def choose(cases: pd.DataFrame) -> tuple[dict[str, str], int]:
     return overlay.chosen(shared["mean"]), len(shared)
 
 
-def draw(store: Store, table: Table, column: str, places: Places, paths: Sequence[Path]) -> list[str]:
+def draw(
+    store: Store, table: Table, column: str, places: Places, paths: Sequence[Path]
+) -> list[str]:
     """Draw a dataset's grid into a PNG and a PDF; return a line for each thing that could not be drawn.
 
-    The answers are those of the first seed; of a cross-validation, those of the fold that tested the case.
+    The answers are those of the first seed; of a cross-validation, those of the fold that tested
+    the case.
 
     Args:
         store: Where references and answers are read.
@@ -98,31 +101,51 @@ def draw(store: Store, table: Table, column: str, places: Places, paths: Sequenc
     means = cases.groupby("case").dice.mean()
     shown, unknown, left_out = [], [], []
     for case, what in reversed(picked.items()):
-        found = {title: places.get((column, method), {}).get(case) for method, title in methods.items()}
+        found = {
+            title: places.get((column, method), {}).get(case) for method, title in methods.items()
+        }
         kept = next((store.case(place[0], case) for place in found.values() if place), None)
         if kept is None:
             unknown.append(case)
             continue
         image, reference = kept
-        answers = {title: _answer(store, place, case, reference.shape) for title, place in found.items()}
-        left_out += [f"{title} has no answer to case {case} that can be read"
-                     for title, answer in answers.items() if answer is None and found[title]]  # fmt: skip
+        answers = {
+            title: _answer(store, place, case, reference.shape) for title, place in found.items()
+        }
+        left_out += [
+            f"{title} has no answer to case {case} that can be read"
+            for title, answer in answers.items()
+            if answer is None and found[title]
+        ]
         heading = f"{what.capitalize()} case: {case}, mean Dice {100 * means[case]:.1f}"
         shown.append(Shown(heading, image, reference, answers))
     if unknown:
-        left_out.append(f"image and reference of {', '.join(unknown)} are not in the store, as in results from before "
-                        "they were kept; run again into another --out")  # fmt: skip
+        left_out.append(
+            f"image and reference of {', '.join(unknown)} are not in the store, as in results from"
+            " before they were kept; run again into another --out"
+        )
     if shown:
         whole = cases.case.nunique()
-        among = f"{count} test cases" if count == whole else f"the {count} of {whole} test cases that most rows have"
-        chosen = f" Chosen from {among} by the mean Dice over all {len(methods)} rows, seeds averaged." * (count > 1)
-        title = (f"{table.columns[column]}: {about(table)}.{chosen} Answers of the first seed, with their Dice; "
-                 f"{BEYOND} it marks more outside of what is shown.")  # fmt: skip
+        among = (
+            f"{count} test cases"
+            if count == whole
+            else f"the {count} of {whole} test cases that most rows have"
+        )
+        chosen = (
+            f" Chosen from {among} by the mean Dice over all {len(methods)} rows, seeds averaged."
+            * (count > 1)
+        )
+        title = (
+            f"{table.columns[column]}: {about(table)}.{chosen} Answers of the first seed, with"
+            f" their Dice; {BEYOND} it marks more outside of what is shown."
+        )
         compose(shown, title, paths)
     return left_out
 
 
-def _answer(store: Store, place: tuple[Path, str] | None, case: str, shape: tuple[int, ...]) -> Mask | None:
+def _answer(
+    store: Store, place: tuple[Path, str] | None, case: str, shape: tuple[int, ...]
+) -> Mask | None:
     if place is None:
         return None
     try:
@@ -146,24 +169,37 @@ def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:
         _legend(figure, 1 - (top - TOP + 0.02) / height)
         slot, y = PAGE[0] / across, height - top
         for case, ratio in zip(shown, ratios, strict=True):
-            figure.text(GAP / PAGE[0], (y - 0.05) / height, case.heading, va="top", fontsize=7, weight="bold")
+            figure.text(
+                GAP / PAGE[0],
+                (y - 0.05) / height,
+                case.heading,
+                va="top",
+                fontsize=7,
+                weight="bold",
+            )
             y -= CASE
             for number, name in enumerate(titles):
                 place = number % across
                 if number and not place:
                     y -= head + side * ratio + LINE + 2 * GAP
                 left, low = place * slot + (slot - side) / 2, y - head - side * ratio
-                axis = figure.add_axes((left / PAGE[0], low / height, side / PAGE[0], side * ratio / height))
+                axis = figure.add_axes(
+                    (left / PAGE[0], low / height, side / PAGE[0], side * ratio / height)
+                )
                 axis.set(xticks=[], yticks=[])
                 axis.spines[:].set_visible(False)
-                axis.set_title("\n".join(wrapped(name, slot)), fontsize=SMALL, pad=2, linespacing=1.1)
+                axis.set_title(
+                    "\n".join(wrapped(name, slot)), fontsize=SMALL, pad=2, linespacing=1.1
+                )
                 words = _panel(axis, case, name if number else None, side)
                 axis.set_xlabel(words, fontsize=SMALL, labelpad=2)
             y -= head + side * ratio + LINE + 2 * GAP
         save(figure, paths)
 
 
-def _arrange(ratios: Sequence[float], titles: Sequence[str], room: float) -> tuple[int, float, float]:
+def _arrange(
+    ratios: Sequence[float], titles: Sequence[str], room: float
+) -> tuple[int, float, float]:
     """Return how many pictures stand side by side, their width and the height of their titles, in inches."""
     found = []
     for lines in range(1, len(titles) + 1):
@@ -188,7 +224,9 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     longest, line = round(DPI * side * max(1, case.ratio)), max(0.35, 0.55 * side)
     image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
     mine, truth = (overlay.reduced(mask[case.part], longest) for mask in (answer, case.reference))
-    axis.imshow(overlay.tinted(image, mine >= 0.5, truth >= 0.5), interpolation="none", aspect="auto")
+    axis.imshow(
+        overlay.tinted(image, mine >= 0.5, truth >= 0.5), interpolation="none", aspect="auto"
+    )
     overlay.contour(axis, truth, REFERENCE, "dashed", line)
     if not name:
         return ""
@@ -205,8 +243,25 @@ def _legend(figure: Figure, top: float) -> None:
     handles = [
         Line2D([], [], color=REFERENCE, linestyle="dashed", label="reference"),
         Line2D([], [], color=ANSWER, label="answer"),
-        Patch(facecolor=overlay.FALSE_POSITIVE, edgecolor="0.4", linewidth=0.5, label="false positive (light)"),
-        Patch(facecolor=overlay.FALSE_NEGATIVE, edgecolor="0.4", linewidth=0.5, label="false negative (dark)"),
+        Patch(
+            facecolor=overlay.FALSE_POSITIVE,
+            edgecolor="0.4",
+            linewidth=0.5,
+            label="false positive (light)",
+        ),
+        Patch(
+            facecolor=overlay.FALSE_NEGATIVE,
+            edgecolor="0.4",
+            linewidth=0.5,
+            label="false negative (dark)",
+        ),
     ]
-    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, top), ncols=4, frameon=False, fontsize=7,
-                  borderaxespad=0)  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, top),
+        ncols=4,
+        frameon=False,
+        fontsize=7,
+        borderaxespad=0,
+    )

@@ -26,7 +26,11 @@ NAMES = 1.25
 
 
 def significance(
-    p: pd.DataFrame, differences: pd.DataFrame, heading: str, paths: Sequence[Path], alpha: float = ALPHA
+    p: pd.DataFrame,
+    differences: pd.DataFrame,
+    heading: str,
+    paths: Sequence[Path],
+    alpha: float = ALPHA,
 ) -> None:
     """Draw a square map of all pairs: the mean difference in points, row less column, and its p-value.
 
@@ -48,18 +52,39 @@ def significance(
     with sheet(width, side * many + 0.13 * len(lines) + 1.25) as figure:
         axis = figure.subplots()
         for row, column in np.ndindex(many, many):
-            _pair(axis, row, column, float(means[row, column]), float(corrected[row, column]), alpha)
+            _pair(
+                axis, row, column, float(means[row, column]), float(corrected[row, column]), alpha
+            )
         axis.set(xlim=(-0.52, many - 0.48), ylim=(many - 0.48, -0.52), aspect="equal")
         axis.spines[:].set_visible(False)
-        axis.set_xticks(range(many), ["\n".join(wrapped(name, 1.0, 6.5)) for name in names], fontsize=6.5, rotation=90)
-        axis.set_yticks(range(many), ["\n".join(wrapped(name, NAMES, 6.5)) for name in names], fontsize=6.5)
+        axis.set_xticks(
+            range(many),
+            ["\n".join(wrapped(name, 1.0, 6.5)) for name in names],
+            fontsize=6.5,
+            rotation=90,
+        )
+        axis.set_yticks(
+            range(many), ["\n".join(wrapped(name, NAMES, 6.5)) for name in names], fontsize=6.5
+        )
         axis.tick_params(length=0)
         figure.suptitle("\n".join(lines), fontsize=7.5)
-        words = {ABOVE: f"row above column, p ≤ {alpha:g}", BELOW: f"row below column, p ≤ {alpha:g}",
-                 ALIKE: "not told apart", NONE: "no test"}  # fmt: skip
-        handles = [Patch(facecolor=fill, edgecolor="0.4", linewidth=0.5, label=name) for fill, name in words.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2 if width == COLUMN else 4, frameon=False,
-                      fontsize=6.5)  # fmt: skip
+        words = {
+            ABOVE: f"row above column, p ≤ {alpha:g}",
+            BELOW: f"row below column, p ≤ {alpha:g}",
+            ALIKE: "not told apart",
+            NONE: "no test",
+        }
+        handles = [
+            Patch(facecolor=fill, edgecolor="0.4", linewidth=0.5, label=name)
+            for fill, name in words.items()
+        ]
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=2 if width == COLUMN else 4,
+            frameon=False,
+            fontsize=6.5,
+        )
         save(figure, paths)
 
 
@@ -67,23 +92,48 @@ def _pair(axis: Axes, row: int, column: int, difference: float, p: float, alpha:
     from matplotlib.patches import Rectangle
 
     told = p <= alpha and row != column
-    colour = NONE if row == column or np.isnan(p) else (ABOVE if difference > 0 else BELOW) if told else ALIKE
-    axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4))
+    colour = (
+        NONE
+        if row == column or np.isnan(p)
+        else (ABOVE if difference > 0 else BELOW)
+        if told
+        else ALIKE
+    )
+    axis.add_patch(
+        Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4)
+    )
     if row != column and not np.isnan(difference):
         words = f"{100 * difference:+.1f}\n{shown(p)}"
-        axis.text(column, row, words, ha="center", va="center", fontsize=SMALL, weight="bold" if told else "normal")
+        axis.text(
+            column,
+            row,
+            words,
+            ha="center",
+            va="center",
+            fontsize=SMALL,
+            weight="bold" if told else "normal",
+        )
 
 
 def shown(p: float) -> str:
     """Return a p-value in so many letters as a small cell holds."""
-    return "" if np.isnan(p) else "p<.001" if p < 0.001 else "p=1" if p > 0.995 else f"p={p:.3f}".replace("0.", ".")
+    return (
+        ""
+        if np.isnan(p)
+        else "p<.001"
+        if p < 0.001
+        else "p=1"
+        if p > 0.995
+        else f"p={p:.3f}".replace("0.", ".")
+    )
 
 
 def ranks(probabilities: pd.DataFrame, heading: str, paths: Sequence[Path]) -> None:
     """Draw the probability of each rank as a heat map with numbers, the best mean rank first.
 
     Args:
-        probabilities: Methods x ranks, fractions, a row adds up to 1; columns are the ranks, 1 the best.
+        probabilities: Methods x ranks, fractions, a row adds up to 1; columns are the ranks, 1 the
+            best.
         heading: What stands above: score, datasets, how it was resampled.
         paths: The PNG and the PDF.
     """
@@ -124,7 +174,8 @@ def critical_difference(
 
     Args:
         averages: By the dataset's title, the methods' average ranks over patients, 1 the best.
-        p: By the same title, methods x methods; NaN, where there is no test, counts as not told apart.
+        p: By the same title, methods x methods; NaN, where there is no test, counts as not told
+            apart.
         heading: What stands above: score, test, correction, patients as blocks and how many.
         paths: The PNG and the PDF.
         alpha: The level.
@@ -145,12 +196,19 @@ def critical_difference(
                 label_props={"fontsize": 7},
                 marker_props={"s": 12},
                 elbow_props={"color": "black", "linewidth": 0.8},
-                crossbar_props={"linewidth": 2, "color": "#0072B2", "marker": "o", "markersize": 3.5},
+                crossbar_props={
+                    "linewidth": 2,
+                    "color": "#0072B2",
+                    "marker": "o",
+                    "markersize": 3.5,
+                },
                 text_h_margin=0.05,
             )
             axis.set_title(title, fontsize=8, pad=14)
             axis.tick_params(labelsize=7)
-        heights = [0.45 + 0.16 * float(np.ptp(axis.get_ylim())) for axis in axes]  # known when the bars are
+        heights = [
+            0.45 + 0.16 * float(np.ptp(axis.get_ylim())) for axis in axes
+        ]  # known when the bars are
         axes[0].get_gridspec().set_height_ratios(heights)
         figure.set_size_inches(PAGE[0], sum(heights) + 0.13 * len(lines) + 0.1)
         figure.suptitle("\n".join(lines), fontsize=7.5)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 FALSE_POSITIVE, FALSE_NEGATIVE = "#F0E442", "#882255"
 """A light and a dark tint (Okabe and Ito's yellow, Tol's wine), apart for the colour-blind."""
 OPACITY = 0.7
-"""Of the tints: from here on every false positive is lighter than every false negative, whatever lies under it."""
+"""Of the tints: from here on every false positive is lighter than every false negative, whatever
+lies under it."""
 
 
 def chosen(dice: pd.Series[float]) -> dict[str, str]:
@@ -26,7 +27,9 @@ def chosen(dice: pd.Series[float]) -> dict[str, str]:
     """
     ordered = [str(case) for case in dice.sort_index().sort_values(kind="stable").index]
     if len(ordered) < 3:
-        return dict(zip(ordered, ("worst", "best") if len(ordered) == 2 else ("only",), strict=False))
+        return dict(
+            zip(ordered, ("worst", "best") if len(ordered) == 2 else ("only",), strict=False)
+        )
     return {ordered[0]: "worst", ordered[(len(ordered) - 1) // 2]: "median", ordered[-1]: "best"}
 
 
@@ -38,8 +41,10 @@ def window(masks: Sequence[NDArray[Any]], margin: float = 0.08) -> tuple[slice, 
         return slice(0, height), slice(0, width)
     rows, columns = np.flatnonzero(any_mask.any(1)), np.flatnonzero(any_mask.any(0))
     pad = int(margin * max(height, width))
-    return (slice(max(0, rows[0] - pad), min(height, rows[-1] + pad + 1)),
-            slice(max(0, columns[0] - pad), min(width, columns[-1] + pad + 1)))  # fmt: skip
+    return (
+        slice(max(0, rows[0] - pad), min(height, rows[-1] + pad + 1)),
+        slice(max(0, columns[0] - pad), min(width, columns[-1] + pad + 1)),
+    )
 
 
 def contour(axis: Axes, mask: NDArray[Any], colour: str, style: str, width: float = 0.9) -> None:
@@ -48,12 +53,17 @@ def contour(axis: Axes, mask: NDArray[Any], colour: str, style: str, width: floa
         axis.contour(mask, [0.5], colors=colour, linewidths=width, linestyles=style)
 
 
-def tinted(image: NDArray[np.uint8], answer: NDArray[np.bool_], reference: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def tinted(
+    image: NDArray[np.uint8], answer: NDArray[np.bool_], reference: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
     """Return the image (H, W) as colours (H, W, 3), with false positives and false negatives tinted."""
     from matplotlib.colors import to_rgb
 
     picture = np.repeat(image[..., None], 3, axis=2).astype(np.float32)
-    for where, colour in ((answer & ~reference, FALSE_POSITIVE), (reference & ~answer, FALSE_NEGATIVE)):
+    for where, colour in (
+        (answer & ~reference, FALSE_POSITIVE),
+        (reference & ~answer, FALSE_NEGATIVE),
+    ):
         picture[where] = (1 - OPACITY) * picture[where] + OPACITY * 255 * np.array(to_rgb(colour))
     return picture.astype(np.uint8)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDE = 20.0
-"""Points from which on differences are drawn on a logarithmic axis outside of ±`NEAR`, where ±0.5 would vanish else."""
+"""Points from which on differences are drawn on a logarithmic axis outside of ±`NEAR`, where ±0.5
+would vanish else."""
 NEAR = 2.0
 NAMES = 1.2
 """Inches for the methods' names."""
@@ -69,8 +70,14 @@ def differences(table: Table, paths: Sequence[Path], reference: str | None = Non
             axis.set_title(f"{title}: no result of {against}")
             return
         paired = frame.sub(frame[against], axis=0)
-        axis.axvspan(-100 * ROPE, 100 * ROPE, color="0.85", linewidth=0, zorder=0,
-                     label=f"±{100 * ROPE:g} points: equivalent in practice")  # fmt: skip
+        axis.axvspan(
+            -100 * ROPE,
+            100 * ROPE,
+            color="0.85",
+            linewidth=0,
+            zorder=0,
+            label=f"±{100 * ROPE:g} points: equivalent in practice",
+        )
         axis.axvline(0, color="black", linewidth=0.8, zorder=1)
         _rows(axis, paired, table, column, against)
         words = "Difference in Dice (points)"
@@ -101,13 +108,31 @@ def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference:
         heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
         said = "the reference" if method == reference else entry(table, column, method, "dice").text
         if not len(values) or method == reference:
-            axis.text(0.02, place, said, transform=axis.get_yaxis_transform(), va="center", fontsize=7, color="0.35")
+            axis.text(
+                0.02,
+                place,
+                said,
+                transform=axis.get_yaxis_transform(),
+                va="center",
+                fontsize=7,
+                color="0.35",
+            )
             continue
-        axis.boxplot(values, positions=[place], widths=0.7, orientation="horizontal", showfliers=False,
-                     manage_ticks=False, boxprops={"linewidth": 0.7, "color": "0.35"},
-                     whiskerprops={"linewidth": 0.7, "color": "0.35"}, capprops={"linewidth": 0.7, "color": "0.35"},
-                     medianprops={"color": "black", "linewidth": 1.2})  # fmt: skip
-        spread = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)  # no two neighbours on one height
+        axis.boxplot(
+            values,
+            positions=[place],
+            widths=0.7,
+            orientation="horizontal",
+            showfliers=False,
+            manage_ticks=False,
+            boxprops={"linewidth": 0.7, "color": "0.35"},
+            whiskerprops={"linewidth": 0.7, "color": "0.35"},
+            capprops={"linewidth": 0.7, "color": "0.35"},
+            medianprops={"color": "black", "linewidth": 1.2},
+        )
+        spread = place + 0.5 * (
+            (np.arange(len(values)) * 0.618034) % 1 - 0.5
+        )  # no two neighbours on one height
         style = point_style(place) | {"linewidths": 0.5}
         axis.scatter(values, spread, s=9, zorder=3, **style)
         axis.scatter(values.mean(), place, s=16, marker="d", color="black", zorder=4, label="mean")

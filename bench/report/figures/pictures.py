@@ -23,7 +23,8 @@ Places = dict[tuple[str, str], dict[str, tuple[Path, str]]]
 SIDE = 256
 """Pixels of a picture's longer side: enough for a tile, and some 30 kB a case under ten methods."""
 HIT, EXCESS, MISSED = "#009E73", "#D55E00", "#56B4E9"
-"""Okabe and Ito's green, orange and sky blue: apart for the colour-blind, and light against dark in grey print."""
+"""Okabe and Ito's green, orange and sky blue: apart for the colour-blind, and light against dark in
+grey print."""
 _OVER, _ALONE = bytes((0, 95, 215, 235)), bytes((0, 255, 255, 255))
 """How much each kind of pixel covers: over an image, and where there is none."""
 
@@ -32,13 +33,19 @@ def places(store: Store, table: Table) -> Places:
     """Return where each answer lies: of a case that several seeds answered, the first seed's."""
     found: Places = {}
     seen: set[tuple[str, str, int]] = set()
-    mine = [(record, folder) for record, folder in store.records(table.profile) if record["source"] == table.source]
+    mine = [
+        (record, folder)
+        for record, folder in store.records(table.profile)
+        if record["source"] == table.source
+    ]
     for record, folder in sorted(mine, key=lambda each: int(each[0]["spec"]["seed"])):
         column, method = column_of(record), record["spec"]["method"]
         if (column, method, record["spec"]["fold"]) in seen:
             continue  # all seeds of a fold answer the same cases
         seen.add((column, method, record["spec"]["fold"]))
-        names = pd.read_csv(folder / "cases.csv", usecols=["case"], dtype=str, keep_default_na=False)["case"]
+        names = pd.read_csv(
+            folder / "cases.csv", usecols=["case"], dtype=str, keep_default_na=False
+        )["case"]
         for row in ("", *record["extras"]):
             answered = found.setdefault((column, f"{method}:{row}" if row else method), {})
             for name in names:
@@ -46,12 +53,14 @@ def places(store: Store, table: Table) -> Places:
     return found
 
 
-def case(store: Store, found: Places, column: str, methods: Sequence[str], name: str) -> dict[str, Any] | None:
+def case(
+    store: Store, found: Places, column: str, methods: Sequence[str], name: str
+) -> dict[str, Any] | None:
     """Return the pictures of a case, None where the store has nothing to show.
 
     Returns:
-        `image`, None of results from before images were kept; `reference`, likewise; `answers`, one a method, None
-        where it has none.
+        `image`, None of results from before images were kept; `reference`, likewise; `answers`, one
+        a method, None where it has none.
     """
     lying = [found.get((column, method), {}).get(name) for method in methods]
     known = next((store.case(folder, name) for folder, _ in filter(None, lying)), None)
@@ -64,7 +73,8 @@ def case(store: Store, found: Places, column: str, methods: Sequence[str], name:
         "image": _webp(image),
         "reference": _overlay(reference, reference),
         "answers": [
-            None if mask is None or mask.shape != reference.shape else _overlay(mask, reference) for mask in masks
+            None if mask is None or mask.shape != reference.shape else _overlay(mask, reference)
+            for mask in masks
         ],
     }
 
@@ -81,7 +91,9 @@ def _overlay(answer: Mask, reference: Mask, covers: bytes = _OVER) -> str:
     mine, truth = _small(answer), _small(reference)
     kinds = np.select([mine & truth, mine & ~truth, truth & ~mine], [1, 2, 3]).astype(np.uint8)
     picture = Image.frombytes("P", kinds.shape[::-1], kinds.tobytes())
-    picture.putpalette(b"".join(bytes.fromhex(colour[1:]) for colour in ("#000000", HIT, EXCESS, MISSED)))
+    picture.putpalette(
+        b"".join(bytes.fromhex(colour[1:]) for colour in ("#000000", HIT, EXCESS, MISSED))
+    )
     return _uri(picture, "PNG", bits=2, transparency=covers)
 
 

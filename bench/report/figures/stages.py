@@ -18,8 +18,8 @@ def draw(maps: Mapping[str, Map], title: str, path: Path) -> None:
     """Draw one panel a map, the answer and the reference as contours over the image last.
 
     Args:
-        maps: Named maps (h, w): `image` first, `reference` last, `mean` and `spread` among them; probabilities and
-            images in [0, 1], states `x at t = ...` as they are.
+        maps: Named maps (h, w): `image` first, `reference` last, `mean` and `spread` among them;
+            probabilities and images in [0, 1], states `x at t = ...` as they are.
         title: What stands above.
         path: The PNG to write.
     """
@@ -28,7 +28,9 @@ def draw(maps: Mapping[str, Map], title: str, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    shown = {name: np.asarray(values, np.float32) for name, values in maps.items() if name != "reference"}
+    shown = {
+        name: np.asarray(values, np.float32) for name, values in maps.items() if name != "reference"
+    }
     reference = np.asarray(maps["reference"], np.float32)
     height, width = reference.shape
     panels = len(shown) + 1

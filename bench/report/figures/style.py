@@ -47,7 +47,9 @@ def sheet(width: float, height: float, constrained: bool = True) -> Iterator[Fig
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}):
+    with plt.rc_context(
+        {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}
+    ):
         figure = plt.figure(figsize=(width, height), layout="constrained" if constrained else None)
         try:
             yield figure
@@ -57,7 +59,10 @@ def sheet(width: float, height: float, constrained: bool = True) -> Iterator[Fig
 
 @contextmanager
 def panels(
-    columns: Mapping[str, str], heading: str, draw: Callable[[Axes, str, str], None], height: float = 2.7
+    columns: Mapping[str, str],
+    heading: str,
+    draw: Callable[[Axes, str, str], None],
+    height: float = 2.7,
 ) -> Iterator[Figure]:
     """Draw one panel a dataset with `draw(axis, column, title)`, and a legend of all that any panel shows.
 
@@ -76,19 +81,31 @@ def panels(
             draw(axis, column, title)
         for axis in axes.flat[len(columns) :]:
             axis.set_axis_off()
-        shown = {label: handle for axis in axes.flat
-                 for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}  # fmt: skip
-        beside = max(1, min(3, len(shown), int(72 * width / (4.8 * max(map(len, shown), default=1) + 36))))
+        shown = {
+            label: handle
+            for axis in axes.flat
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        beside = max(
+            1, min(3, len(shown), int(72 * width / (4.8 * max(map(len, shown), default=1) + 36)))
+        )
         lines = wrapped(heading, width, 9)
-        figure.set_size_inches(width, height * down + 0.16 * len(lines) + 0.18 * -(-len(shown) // beside))
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=beside, frameon=False)
+        figure.set_size_inches(
+            width, height * down + 0.16 * len(lines) + 0.18 * -(-len(shown) // beside)
+        )
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside lower center", ncols=beside, frameon=False
+        )
         figure.suptitle("\n".join(lines), fontsize=9)
         yield figure
 
 
 def about(table: Table) -> str:
     """Return on what data and under which profile a table's results were made, as headings say it."""
-    return f"{'PHANTOM data (simulated)' if table.source == 'phantom' else 'real data'}, profile '{table.profile}'"
+    return (
+        f"{'PHANTOM data (simulated)' if table.source == 'phantom' else 'real data'}, profile"
+        f" '{table.profile}'"
+    )
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:
@@ -106,7 +123,9 @@ def dice_against_iou(table: Table, paths: Sequence[Path]) -> None:
         part = table.cases[table.cases.column == column]
         low = max(0.0, float(np.floor(10 * part[["dice", "iou"]].min().min()) / 10))
         dice = np.linspace(low, 1, 200)
-        axis.plot(dice, dice / (2 - dice), color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)")
+        axis.plot(
+            dice, dice / (2 - dice), color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)"
+        )
         for number, (method, name) in enumerate(table.methods.items()):
             rows = part[part.method == method]
             if len(rows):
@@ -115,5 +134,7 @@ def dice_against_iou(table: Table, paths: Sequence[Path]) -> None:
         heading = f"{title} (n = {part.case.nunique()} cases)"
         axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
 
-    with panels(table.columns, f"Dice against IoU of each test case: {about(table)}", panel) as figure:
+    with panels(
+        table.columns, f"Dice against IoU of each test case: {about(table)}", panel
+    ) as figure:
         save(figure, paths)

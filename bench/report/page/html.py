@@ -1,8 +1,8 @@
 """`report.html`: one file that opens offline, with sortable tables, the scatter, and each case under every method.
 
-The scatter is 100 lines of page/report.js and no library: the one bundle that plotly ships for Python is some 4.6 MB of
-script, half of what the file may hold and better given to pictures; its dots cannot be reached by keyboard, and what a
-click shows would be own code with it too.
+The scatter is 100 lines of page/report.js and no library: the one bundle that plotly ships for
+Python is some 4.6 MB of script, half of what the file may hold and better given to pictures; its
+dots cannot be reached by keyboard, and what a click shows would be own code with it too.
 """
 
 from __future__ import annotations
@@ -53,18 +53,34 @@ def page(store: Store, found: Sequence[Table], listings: Mapping[str, Sequence[L
     return _render(found, listings, data)
 
 
-def _render(found: Sequence[Table], listings: Mapping[str, Sequence[Listing]], data: Sequence[dict[str, Any]]) -> str:
+def _render(
+    found: Sequence[Table],
+    listings: Mapping[str, Sequence[Listing]],
+    data: Sequence[dict[str, Any]],
+) -> str:
     folder = resources.files("bench.report") / "page"
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    # The browser itself refuses what is not ours: no script or style but these two, no request to anywhere.
-    policy = f"default-src 'none'; base-uri 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
+    style, script = (
+        (folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
+    )
+    # The browser itself refuses what is not ours: no script or style but these two, no request to
+    # anywhere.
+    policy = (
+        f"default-src 'none'; base-uri 'none'; img-src data:; style-src {_hash(style)}; script-src"
+        f" {_hash(script)}"
+    )
     environment = Environment(
-        loader=PackageLoader("bench.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("bench.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template("report.html.jinja").render(
         profile=found[0].profile,
         summary=found[0].summary,
-        sections=[_section(table, listings[table.source], each) for table, each in zip(found, data, strict=True)],
+        sections=[
+            _section(table, listings[table.source], each)
+            for table, each in zip(found, data, strict=True)
+        ],
         metrics=[tables.TITLES[metric] for metric in tables.METRICS],
         policy=Markup(policy),
         style=Markup(style),
@@ -86,7 +102,9 @@ def _section(table: Table, listings: Sequence[Listing], data: dict[str, Any]) ->
                 cell = tables.entry(table, column, method, metric)
                 there = (column, method) in table.scores.index
                 sort = f"{table.scores[f'{metric}_mean'][column, method]:.9f}" if there else ""
-                cells.append({"text": cell.text + tables.MARK * cell.like, "best": cell.best, "sort": sort})
+                cells.append(
+                    {"text": cell.text + tables.MARK * cell.like, "best": cell.best, "sort": sort}
+                )
         rows.append({"title": title, "cells": cells})
     notes = [note for note in table.notes if " differs from its source: " not in note]
     return {
@@ -102,7 +120,9 @@ def _section(table: Table, listings: Sequence[Listing], data: dict[str, Any]) ->
         ],
         "differences": [note for note in table.notes if note not in notes],
         "methods": data["methods"],
-        "data": htmlsafe_json_dumps(data, dumps=json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
+        "data": htmlsafe_json_dumps(
+            data, dumps=json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ),
         "listings": [_listing(each) for each in listings],
     }
 
@@ -114,8 +134,13 @@ def _listing(listing: Listing) -> dict[str, Any]:
     return {
         "heading": listing.heading.rpartition(" (")[0],
         "caption": listing.caption,
-        "heads": [{"text": head, "word": name not in listing.numbers} for name, head in listing.heads.items()],
-        "rows": [list(map(cell, *both)) for both in zip(listing.cells(), listing.keys(), strict=True)],
+        "heads": [
+            {"text": head, "word": name not in listing.numbers}
+            for name, head in listing.heads.items()
+        ],
+        "rows": [
+            list(map(cell, *both)) for both in zip(listing.cells(), listing.keys(), strict=True)
+        ],
         "notes": [note for note in listing.notes if " differs from its source: " not in note],
     }
 
@@ -127,12 +152,18 @@ def _data(table: Table) -> dict[str, Any]:
         {"title": title, "colour": style["edgecolors"], "shape": SHAPES[style["marker"]]}
         for title, style in zip(table.methods.values(), styles, strict=True)
     ]
-    return {"source": table.source, "methods": methods, "columns": [_column(table, column) for column in table.columns]}
+    return {
+        "source": table.source,
+        "methods": methods,
+        "columns": [_column(table, column) for column in table.columns],
+    }
 
 
 def _column(table: Table, column: str) -> dict[str, Any]:
     part = table.cases[table.cases.column == column]
-    wide = part.pivot_table(index=["case", "patient"], columns="method", values=list(tables.METRICS), sort=False)
+    wide = part.pivot_table(
+        index=["case", "patient"], columns="method", values=list(tables.METRICS), sort=False
+    )
     means = pd.DataFrame(wide["dice"]).mean(axis=1).sort_index().sort_values(kind="stable")
     cases, most = len(means), DOTS // (len(table.columns) * len(table.methods))
     if cases > most:
@@ -146,9 +177,15 @@ def _column(table: Table, column: str) -> dict[str, Any]:
         "low": max(0.0, float(np.floor(10 * part[list(tables.METRICS)].min().min()) / 10)),
         "scores": [_scores(wide, method) for method in table.methods],
         "pictures": {},
-        "about": "" if len(means) == cases else f"{len(means)} of {cases} cases are in this page, evenly from the "
-        "worst to the best by mean Dice; the tables have all.",
-    }  # fmt: skip
+        "about": (
+            ""
+            if len(means) == cases
+            else (
+                f"{len(means)} of {cases} cases are in this page, evenly from the "
+                "worst to the best by mean Dice; the tables have all."
+            )
+        ),
+    }
 
 
 def _scores(wide: pd.DataFrame, method: str) -> list[list[float | None]]:
@@ -187,17 +224,27 @@ def _about(column: dict[str, Any], without: int) -> str:
     """Return what is said beside a column's pictures."""
     cases, shown = len(column["cases"]), len(column["pictures"])
     if not shown:
-        return "The store holds no masks of this dataset's cases, so there is nothing to show but the scores."
-    parts = [] if shown == cases else [
-        f"Pictures of {shown} of {cases} cases are in this page, chosen evenly from the worst to the best by mean "
-        f"Dice, so that the file stays under {LIMIT / 1e6:g} MB."
-    ]  # fmt: skip
+        return (
+            "The store holds no masks of this dataset's cases, so there is nothing to show but the"
+            " scores."
+        )
+    parts = (
+        []
+        if shown == cases
+        else [
+            f"Pictures of {shown} of {cases} cases are in this page, chosen evenly from the worst"
+            f" to the best by mean Dice, so that the file stays under {LIMIT / 1e6:g} MB."
+        ]
+    )
     if without:
         parts.append(
-            "These results are from before images and references were kept with them, so the answers stand alone, in "
-            "green; a run of today into another --out keeps both."
+            "These results are from before images and references were kept with them, so the"
+            " answers stand alone, in green; a run of today into another --out keeps both."
         )
-    parts.append(f"At most {pictures.SIDE} pixels a side, compressed; the first seed's. Scores are of the originals.")
+    parts.append(
+        f"At most {pictures.SIDE} pixels a side, compressed; the first seed's. Scores are of the"
+        " originals."
+    )
     return " ".join(parts)
 
 

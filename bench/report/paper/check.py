@@ -47,7 +47,8 @@ def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
         A line for each number and each claim that does not hold, none where all hold.
 
     Raises:
-        UsageError: The paper cannot be read, takes no number, or no cell of the profile is finished.
+        UsageError: The paper cannot be read, takes no number, or no cell of the profile is
+            finished.
     """
     paper = read(path)
     found = collect(store, store.finished_profile(profile or paper.profile or None))
@@ -61,7 +62,9 @@ def read(path: Path) -> Paper:
         UsageError: It is not there, it inputs no `numbers.tex`, or takes no number from it.
     """
     if not path.is_file():
-        raise UsageError(f"paper {path} is not there; expected a LaTeX file: bench report --check paper.tex")
+        raise UsageError(
+            f"paper {path} is not there; expected a LaTeX file: bench report --check paper.tex"
+        )
     uses: list[Use] = []
     frozen: dict[Name, str] = {}
     profile = ""
@@ -75,10 +78,14 @@ def read(path: Path) -> Paper:
             uses += _uses(file, text)
     if not frozen:
         raise UsageError(
-            f"{path} inputs no numbers.tex; copy the one that bench report wrote beside it, and \\input{{numbers.tex}}"
+            f"{path} inputs no numbers.tex; copy the one that bench report wrote beside it, and"
+            " \\input{numbers.tex}"
         )
     if not uses:
-        raise UsageError(f"{path} takes no number from its numbers.tex; write \\benchDice{{dataset}}{{method}} for one")
+        raise UsageError(
+            f"{path} takes no number from its numbers.tex; write \\benchDice{{dataset}}{{method}}"
+            " for one"
+        )
     numbers = tuple(use for use in uses if use.name[0] not in CLAIMS)
     return Paper(numbers, tuple(use for use in uses if use.name[0] in CLAIMS), frozen, profile)
 
@@ -92,9 +99,14 @@ def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
             if was == today and was is not None:
                 continue
             if was is None:
-                what = f"is not in the paper's numbers.tex; the store {f'has {today}' if today else 'neither'}"
+                what = (
+                    "is not in the paper's numbers.tex; the store"
+                    f" {f'has {today}' if today else 'neither'}"
+                )
             else:
-                what = f"was {was}, " + (f"is {today}" if today is not None else "and the store has it no more")
+                what = f"was {was}, " + (
+                    f"is {today}" if today is not None else "and the store has it no more"
+                )
             lines.append(f"{use.file}:{use.line}: {Use(use.file, use.line, name)} {what}")
     return list(dict.fromkeys(lines))
 
@@ -102,8 +114,8 @@ def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
 def unproven(claims: Sequence[Use], found: Sequence[Table]) -> list[str]:
     """Return a line for each claim that one method is better than another which the patients do not bear out.
 
-    The method that is claimed to be better is the reference; p is corrected by Holm for its comparisons with all other
-    methods of the column that compete, and with its own prior.
+    The method that is claimed to be better is the reference; p is corrected by Holm for its
+    comparisons with all other methods of the column that compete, and with its own prior.
     """
     if not claims:
         return []
@@ -113,8 +125,13 @@ def unproven(claims: Sequence[Use], found: Sequence[Table]) -> list[str]:
     for use in claims:
         kind, dataset, first = use.name
         source, metric = CLAIMS[kind]
-        at = [(table, column) for table in found if table.source == source for column in table.columns
-              if dataset in keys(table, column)]  # fmt: skip
+        at = [
+            (table, column)
+            for table in found
+            if table.source == source
+            for column in table.columns
+            if dataset in keys(table, column)
+        ]
         try:
             if not at:
                 raise UsageError(f"the store has no {source} {dataset}")
@@ -124,19 +141,24 @@ def unproven(claims: Sequence[Use], found: Sequence[Table]) -> list[str]:
             if use.other in table.extras and use.other not in rivals:
                 rivals.append(use.other)
             if {first, use.other} & table.marked:
-                raise UsageError(f"{first} or {use.other} is in no comparison, as its row in table 1 says")
+                raise UsageError(
+                    f"{first} or {use.other} is in no comparison, as its row in table 1 says"
+                )
             if use.other not in rivals:
                 raise UsageError(f"{use.other} has no result on {dataset}")
             declared = table.family if table.family and table.family.reference == first else None
             correction = declared.correction if declared else "holm"
-            compared = family.against(tested, first, rivals, correction=correction).comparisons[rivals.index(use.other)]
+            compared = family.against(tested, first, rivals, correction=correction).comparisons[
+                rivals.index(use.other)
+            ]
         except UsageError as error:
             lines.append(f"{use.file}:{use.line}: {use} cannot be: {error}")
             continue
         if compared.verdict != "better":
             lines.append(
-                f"{use.file}:{use.line}: {use} does not hold: {first} is {_VERDICTS[compared.verdict]} {use.other}, "
-                f"p = {compared.adjusted:.3g} over {compared.pair.patients} patients, corrected as one of {len(rivals)}"
+                f"{use.file}:{use.line}: {use} does not hold: {first} is"
+                f" {_VERDICTS[compared.verdict]} {use.other}, p = {compared.adjusted:.3g} over"
+                f" {compared.pair.patients} patients, corrected as one of {len(rivals)}"
             )
     return lines
 
@@ -149,7 +171,11 @@ def _meant(name: Name, known: Sequence[Name]) -> list[Name]:
     if not any("#" in part for part in name):
         return [name]
     forms = [re.compile(re.sub(r"(\\#)+\d", ".*", re.escape(part))) for part in name]
-    fits = (each for each in known if all(form.fullmatch(part) for form, part in zip(forms, each, strict=True)))
+    fits = (
+        each
+        for each in known
+        if all(form.fullmatch(part) for form, part in zip(forms, each, strict=True))
+    )
     return list(dict.fromkeys(fits))
 
 
@@ -157,7 +183,9 @@ _SET = re.compile(r"^\\benchset\{(\w+)\}\{([^{}]*)\}\{([^{}]*)\}\{(.*)\}$", re.M
 _PROFILE = re.compile(r"\\def\\benchProfile\{([^{}]*)\}")
 _INPUT = re.compile(r"\\(?:input|include|subfile)\s*\{\s*([^{}]+?)\s*\}")
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
-_KIND = re.compile(rf"\\bench({'|'.join(sorted((*SCORES, *COUNTS, *CLAIMS), key=len, reverse=True))})(?![A-Za-z])")
+_KIND = re.compile(
+    rf"\\bench({'|'.join(sorted((*SCORES, *COUNTS, *CLAIMS), key=len, reverse=True))})(?![A-Za-z])"
+)
 _ARGUMENT = re.compile(r"\s*\{\s*([^{}]*?)\s*\}")
 
 
@@ -170,7 +198,9 @@ def _uses(file: Path, text: str) -> Iterator[Use]:
                 break  # the name alone, as in \let
             names[number], place = argument[1], argument.end()
         else:
-            yield Use(file, text.count("\n", 0, found.start()) + 1, (kind, names[0], names[1]), names[2])
+            yield Use(
+                file, text.count("\n", 0, found.start()) + 1, (kind, names[0], names[1]), names[2]
+            )
 
 
 def _files(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
@@ -178,7 +208,9 @@ def _files(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, str]
     if path in seen or not path.is_file():
         return
     seen.add(path)
-    text = "\n".join(_COMMENT.sub(r"\1", line) for line in path.read_text("utf-8", errors="replace").splitlines())
+    text = "\n".join(
+        _COMMENT.sub(r"\1", line) for line in path.read_text("utf-8", errors="replace").splitlines()
+    )
     yield path, text
     for name in _INPUT.findall(text):
         beside = root / name

@@ -1,6 +1,7 @@
 r"""A paper's numbers by name: `numbers.tex`, which a paper inputs as its own copy, frozen beside it.
 
-`\benchDice{mr}{verdiff}` typesets what the copy says; `bench.report.paper` compares the copy with the store of today.
+`\benchDice{mr}{verdiff}` typesets what the copy says; `bench.report.paper` compares the copy with
+the store of today.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ SCORES = tuple(
 )
 COUNTS = tuple(f"{phantom}N" for phantom in SOURCES.values())
 CLAIMS = {
-    f"{phantom}{TITLES[metric]}Better": (source, metric) for source, phantom in SOURCES.items() for metric in METRICS
+    f"{phantom}{TITLES[metric]}Better": (source, metric)
+    for source, phantom in SOURCES.items()
+    for metric in METRICS
 }
 """Macros that state a comparison, by the source and the metric that they speak of."""
 _HEAD = r"""% Numbers for a paper, written by bench report; do not edit. Copy this file beside the paper, \input it in
@@ -42,9 +45,18 @@ _TOOLS = r"""\def\benchset#1#2#3#4{\expandafter\gdef\csname bench #1 \detokenize
 
 def numbers(found: Sequence[Table]) -> str:
     """Return `numbers.tex`: definitions that TeX and `check` read, one a line."""
-    lines = [_HEAD + rf"\def\benchProfile{{{found[0].profile}}}", r"\makeatletter", _TOOLS + r"\makeatother"]
-    lines += [rf"\DeclareRobustCommand\bench{kind}[2]{{\benchget{{{kind}}}{{#1}}{{#2}}}}" for kind in SCORES]
-    lines += [rf"\DeclareRobustCommand\bench{kind}[1]{{\benchget{{{kind}}}{{#1}}{{}}}}" for kind in COUNTS]
+    lines = [
+        _HEAD + rf"\def\benchProfile{{{found[0].profile}}}",
+        r"\makeatletter",
+        _TOOLS + r"\makeatother",
+    ]
+    lines += [
+        rf"\DeclareRobustCommand\bench{kind}[2]{{\benchget{{{kind}}}{{#1}}{{#2}}}}"
+        for kind in SCORES
+    ]
+    lines += [
+        rf"\DeclareRobustCommand\bench{kind}[1]{{\benchget{{{kind}}}{{#1}}{{}}}}" for kind in COUNTS
+    ]
     lines += [rf"\DeclareRobustCommand\bench{kind}[4]{{#4}}" for kind in CLAIMS]
     lines += [
         rf"\benchset{{{kind}}}{{{dataset}}}{{{method}}}{{{value}}}"
@@ -56,8 +68,8 @@ def numbers(found: Sequence[Table]) -> str:
 def values(found: Sequence[Table]) -> dict[Name, str]:
     """Return every number as LaTeX, in a fixed order.
 
-    A dataset goes by its name where that means one column of the table; a column always goes by its whole key too,
-    which says its version and how it was split (`mr-56a60cd6`, `mr-56a60cd6/5fold`).
+    A dataset goes by its name where that means one column of the table; a column always goes by its
+    whole key too, which says its version and how it was split (`mr-56a60cd6`, `mr-56a60cd6/5fold`).
     """
     made: dict[Name, str] = {}
     for table in found:
@@ -66,16 +78,23 @@ def values(found: Sequence[Table]) -> dict[Name, str]:
         for column in table.columns:
             tested = sorted(set(scores["patients"].xs(column, level="column")))
             for key in keys(table, column):
-                made[f"{phantom}N", key, ""] = "--".join(str(n) for n in dict.fromkeys((tested[0], tested[-1])))
+                made[f"{phantom}N", key, ""] = "--".join(
+                    str(n) for n in dict.fromkeys((tested[0], tested[-1]))
+                )
                 for method in (m for m in table.methods if (column, m) in scores.index):
                     for metric in METRICS:
                         name = f"{phantom}{TITLES[metric]}"
-                        mean, std = (float(scores[f"{metric}_{what}"][column, method]) for what in ("mean", "std"))
+                        mean, std = (
+                            float(scores[f"{metric}_{what}"][column, method])
+                            for what in ("mean", "std")
+                        )
                         cell = tex(entry(table, column, method, metric))
                         made[name, key, method] = f"{100 * mean:.2f}"
                         if std == std:
                             made[f"{name}Std", key, method] = f"{100 * std:.2f}"
-                        made[f"{name}Cell", key, method] = cell.replace(r"$\pm$", r"\ensuremath{\pm}")
+                        made[f"{name}Cell", key, method] = cell.replace(
+                            r"$\pm$", r"\ensuremath{\pm}"
+                        )
     return made
 
 

@@ -49,12 +49,14 @@ NUMBERS = {
 WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
 """What is measured, and what methods declare."""
 CAPTION = (
-    "What each method had and cost, means over folds and seeds. Measured in the run: parameters and those that no "
-    "gradient reached, multiply-adds of one image's answer at the network's size (convolutions, matrix products and "
-    "attention, all samples and views), optimiser steps, seconds beside the cells that ran at the same time, peak "
-    "memory of the cell's process (of the device where there is one). Energy: by the counters of GPU and processor "
-    "while the cell ran, others beside it included; no column where no device counts. Trials: of bench tune, before "
-    "the cell. Declared by the method: pretraining, prompt, ensembling, augmentation beyond the shared stream."
+    "What each method had and cost, means over folds and seeds. Measured in the run: parameters and"
+    " those that no gradient reached, multiply-adds of one image's answer at the network's size"
+    " (convolutions, matrix products and attention, all samples and views), optimiser steps,"
+    " seconds beside the cells that ran at the same time, peak memory of the cell's process (of the"
+    " device where there is one). Energy: by the counters of GPU and processor while the cell ran,"
+    " others beside it included; no column where no device counts. Trials: of bench tune, before"
+    " the cell. Declared by the method: pretraining, prompt, ensembling, augmentation beyond the"
+    " shared stream."
 )
 
 
@@ -78,7 +80,9 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
         "dataset": table.columns[column],
         "title": table.methods[record["spec"]["method"]],
         "parameters": record["parameters"] / 1e6,
-        "idle_parameters": float("nan" if record["idle_parameters"] is None else record["idle_parameters"]),
+        "idle_parameters": float(
+            "nan" if record["idle_parameters"] is None else record["idle_parameters"]
+        ),
         "multiply_adds": record["multiply_adds"] / 1e9,
         "steps": float(record["training"]["steps"]),
         "train_seconds": times["train_seconds"],
@@ -100,7 +104,10 @@ def _kilojoules(counted: dict[str, float | None]) -> float:
 def differences(frame: pd.DataFrame) -> list[str]:
     """Return what each method declares to do unlike its source."""
     each = frame.drop_duplicates("method")
-    return [f"{title} differs from its source: {lines}." for title, lines in zip(each.title, each.differs, strict=True)]
+    return [
+        f"{title} differs from its source: {lines}."
+        for title, lines in zip(each.title, each.differs, strict=True)
+    ]
 
 
 def listing(frame: pd.DataFrame, table: Table) -> Listing:
@@ -109,7 +116,11 @@ def listing(frame: pd.DataFrame, table: Table) -> Listing:
         name=f"ledger-{table.source}",
         heading=f"Fairness ledger ({table.source})",
         caption=f"{data(table)}, profile '{table.profile}'. {CAPTION}",
-        heads={name: head for name, head in HEADS.items() if name != "energy" or frame.energy.notna().any()},
+        heads={
+            name: head
+            for name, head in HEADS.items()
+            if name != "energy" or frame.energy.notna().any()
+        },
         numbers=NUMBERS,
         frame=frame[["column", *HEADS, "differs"]],
         notes=tuple(differences(frame)),
@@ -127,13 +138,23 @@ def dice_against_seconds(frame: pd.DataFrame, table: Table, paths: Sequence[Path
         part = frame[frame.column == column]
         for row in part.to_dict("records"):
             place = row["predict_seconds"], 100 * means[column, row["method"]]
-            axis.scatter(*place, s=34, label=row["title"], zorder=3, **point_style(order[row["method"]]))
+            axis.scatter(
+                *place, s=34, label=row["title"], zorder=3, **point_style(order[row["method"]])
+            )
         limits = part.predict_seconds.min() / 1.5, part.predict_seconds.max() * 1.5
-        axis.set(xscale="log", xlabel="Seconds an image (log scale)", ylabel="Mean Dice (%)", title=title, xlim=limits)
+        axis.set(
+            xscale="log",
+            xlabel="Seconds an image (log scale)",
+            ylabel="Mean Dice (%)",
+            title=title,
+            xlim=limits,
+        )
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(True, color="0.9", linewidth=0.6)
 
-    with panels(table.columns, f"Dice against the time of an answer: {about(table)}", panel) as figure:
+    with panels(
+        table.columns, f"Dice against the time of an answer: {about(table)}", panel
+    ) as figure:
         save(figure, paths)

@@ -40,7 +40,8 @@ class Table:
     methods: dict[str, str]
     """Method specs in order, with their titles."""
     marked: frozenset[str]
-    """Methods that are in no comparison: oracles, and those that trained on data of their own making."""
+    """Methods that are in no comparison: oracles, and those that trained on data of their own
+    making."""
     extras: frozenset[str]
     """Further rows of a method, such as its prior alone."""
     failed: dict[tuple[str, str], str]
@@ -90,18 +91,33 @@ def collect(store: Store, profile: str) -> list[Table]:
     records = [record for record, _ in store.records(profile)]
     cases = store.cases(profile, ("case", "patient", *MEASURED, "unit"))
     return [
-        _table(store, profile, source, [r for r in records if r["source"] == source], cases[cases.source == source])
+        _table(
+            store,
+            profile,
+            source,
+            [r for r in records if r["source"] == source],
+            cases[cases.source == source],
+        )
         for source in ("real", "phantom")
         if (cases.source == source).any()
     ]
 
 
-def _table(store: Store, profile: str, source: str, records: list[Record], cases: pd.DataFrame) -> Table:
+def _table(
+    store: Store, profile: str, source: str, records: list[Record], cases: pd.DataFrame
+) -> Table:
     methods, columns = _methods(records), _columns(records)
-    mean = cases.groupby(["column", "method", "patient", "case"], sort=False, observed=True)[list(METRICS)].mean()
+    mean = cases.groupby(["column", "method", "patient", "case"], sort=False, observed=True)[
+        list(METRICS)
+    ].mean()
     mean = mean.reset_index().astype({"column": str, "method": str})
-    failed = {place: why for place, why in store.failures(profile).items() if f"@{source}-" in place[0]}
-    verdicts = {column: notes.certificates([r for r in records if column_of(r) == column]) for column in columns}
+    failed = {
+        place: why for place, why in store.failures(profile).items() if f"@{source}-" in place[0]
+    }
+    verdicts = {
+        column: notes.certificates([r for r in records if column_of(r) == column])
+        for column in columns
+    }
     units = cases.groupby("column", observed=True)["unit"].first()
     return Table(
         source=source,
@@ -114,9 +130,14 @@ def _table(store: Store, profile: str, source: str, records: list[Record], cases
             row
             for r in records
             if notes.mark(r)
-            for row in (r["spec"]["method"], *(f"{r['spec']['method']}:{extra}" for extra in r["extras"]))
+            for row in (
+                r["spec"]["method"],
+                *(f"{r['spec']['method']}:{extra}" for extra in r["extras"]),
+            )
         ),
-        extras=frozenset(f"{r['spec']['method']}:{extra}" for r in records for extra in r["extras"]),
+        extras=frozenset(
+            f"{r['spec']['method']}:{extra}" for r in records for extra in r["extras"]
+        ),
         failed=failed,
         certificates={column: verdict for column, (verdict, _) in verdicts.items()},
         notes=tuple(notes.collect(records, mean, columns, methods, verdicts)),
@@ -133,20 +154,29 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
         given = record["spec"]["method"].split(":")[1:]
         title = record["title"] + (f" ({', '.join(given)})" if given else "") + notes.mark(record)
         found[record["spec"]["method"]] = title
-        found |= {f"{record['spec']['method']}:{row}": f"{title}, {row} alone" for row in record["extras"]}
+        found |= {
+            f"{record['spec']['method']}:{row}": f"{title}, {row} alone" for row in record["extras"]
+        }
     titles = list(found.values())
-    return {method: f"{title} [{method}]" if titles.count(title) > 1 else title for method, title in found.items()}
+    return {
+        method: f"{title} [{method}]" if titles.count(title) > 1 else title
+        for method, title in found.items()
+    }
 
 
 def _columns(records: Sequence[Record]) -> dict[str, str]:
     """Return the columns; two versions of one dataset carry their digests, other ways of splitting their names."""
     found = {column_of(record): record["spec"] for record in records}
-    names = [(spec["dataset"]["name"], key(spec["folds"], spec["scheme"])) for spec in found.values()]
+    names = [
+        (spec["dataset"]["name"], key(spec["folds"], spec["scheme"])) for spec in found.values()
+    ]
     titles = {}
     for column, spec in sorted(found.items()):
         name, way = spec["dataset"]["name"], key(spec["folds"], spec["scheme"])
         version = f" {spec['dataset']['digest'][:8]}" if names.count((name, way)) > 1 else ""
-        titles[column] = f"{_title(name)}{version} {heading(spec['folds'], spec['scheme'])}".rstrip()
+        titles[column] = (
+            f"{_title(name)}{version} {heading(spec['folds'], spec['scheme'])}".rstrip()
+        )
     return titles
 
 
@@ -175,9 +205,13 @@ MARK = "†"
 def entry(table: Table, column: str, method: str, metric: str) -> Entry:
     """Return what the table says of a method on a column."""
     if (column, method) not in table.scores.index:
-        cell = method if "=" in method.rpartition(":")[2] else method.partition(":")[0]  # a further row's own cell
+        cell = (
+            method if "=" in method.rpartition(":")[2] else method.partition(":")[0]
+        )  # a further row's own cell
         return Entry(
-            "failed" if {(column.split("/")[0], name) for name in (method, cell)} & table.failed.keys() else "-"
+            "failed"
+            if {(column.split("/")[0], name) for name in (method, cell)} & table.failed.keys()
+            else "-"
         )
     means, stds = table.scores[f"{metric}_mean"], table.scores[f"{metric}_std"]
     mean, std = float(means[column, method]), float(stds[column, method])
@@ -198,10 +232,10 @@ def data(table: Table) -> str:
 def caption(table: Table) -> str:
     """Return the sentence above the table."""
     return (
-        f"{data(table)}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, mean ± std over test "
-        f"images (slice level, as papers print it; descriptive, not tested). Best mean of a column in bold; {MARK}: "
-        "not told from the best by its patients. A method's further rows, such as its prior alone, are from the same "
-        "weights and compete too."
+        f"{data(table)}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, mean"
+        " ± std over test images (slice level, as papers print it; descriptive, not tested). Best"
+        f" mean of a column in bold; {MARK}: not told from the best by its patients. A method's"
+        " further rows, such as its prior alone, are from the same weights and compete too."
     )
 
 
@@ -215,27 +249,41 @@ def footnotes(table: Table) -> list[str]:
     }
     places = []
     for column, title in table.columns.items():
-        here = [table.pairs[column, metric] for metric in METRICS if (column, metric) in table.pairs]
+        here = [
+            table.pairs[column, metric] for metric in METRICS if (column, metric) in table.pairs
+        ]
         if here:
             first = here[0]
             shared = first.patients[~np.eye(len(first.methods), dtype=bool)]
             n = "-".join(str(n) for n in dict.fromkeys((int(shared.min()), int(shared.max()))))
-            few = "" if first.possible else ", too few to tell any two apart at this level, so every method is marked"
-            places.append(f"{title}: {n} patients{few}, {first.tests} pairs by each metric, "
-                          f"{corrections[first.correction]}")  # fmt: skip
+            few = (
+                ""
+                if first.possible
+                else ", too few to tell any two apart at this level, so every method is marked"
+            )
+            places.append(
+                f"{title}: {n} patients{few}, {first.tests} pairs by each metric, "
+                f"{corrections[first.correction]}"
+            )
     computed = sum(each.tests for each in table.pairs.values())
     declared = (
-        "No family of comparisons was declared: bench run --reference METHOD declares one, before the results."
+        "No family of comparisons was declared: bench run --reference METHOD declares one, before"
+        " the results."
         if table.family is None
-        else f"Declared: {table.family.reference} against each other method; bench report writes the comparisons."
+        else (
+            f"Declared: {table.family.reference} against each other method; bench report writes the"
+            " comparisons."
+        )
     )
     return [
-        f"{MARK} Not told from the best mean of its column at {100 * ALPHA:g} %: two-sided sign-flip permutation test "
-        f"of the mean paired difference (exact up to {EXACT} patients, else "
-        f"{MAP_FLIPS:,} flips by max-T, {FLIPS:,} by Holm); the unit is "
-        "the patient, whose cases (and seeds) are averaged first; corrected "
-        f"for all pairs of methods that compete. {'; '.join(places)}. {computed} tests in all. No mark is no proof of "
-        "a difference that matters, and a mark no proof of equality.",
+        (
+            f"{MARK} Not told from the best mean of its column at {100 * ALPHA:g} %: two-sided"
+            f" sign-flip permutation test of the mean paired difference (exact up to {EXACT}"
+            f" patients, else {MAP_FLIPS:,} flips by max-T, {FLIPS:,} by Holm); the unit is the"
+            " patient, whose cases (and seeds) are averaged first; corrected for all pairs of"
+            f" methods that compete. {'; '.join(places)}. {computed} tests in all. No mark is no"
+            " proof of a difference that matters, and a mark no proof of equality."
+        ),
         declared,
     ]
 
@@ -250,7 +298,14 @@ def failures(table: Table) -> list[str]:
 
 def _rows(table: Table) -> list[tuple[str, list[Entry]]]:
     return [
-        (title, [entry(table, column, method, metric) for column in table.columns for metric in METRICS])
+        (
+            title,
+            [
+                entry(table, column, method, metric)
+                for column in table.columns
+                for metric in METRICS
+            ],
+        )
         for method, title in table.methods.items()
     ]
 
@@ -262,9 +317,18 @@ def below(table: Table) -> list[str]:
 
 def markdown(table: Table) -> str:
     """Return the table as Markdown, with its notes."""
-    heads = ["Method", *(f"{title} {TITLES[m]}" for title in table.columns.values() for m in METRICS)]
-    lines = [f"# Table 1 ({table.source})", "", caption(table), "", f"| {' | '.join(heads)} |",
-             f"|{'|'.join([' --- '] + [' ---: '] * (len(heads) - 1))}|"]  # fmt: skip
+    heads = [
+        "Method",
+        *(f"{title} {TITLES[m]}" for title in table.columns.values() for m in METRICS),
+    ]
+    lines = [
+        f"# Table 1 ({table.source})",
+        "",
+        caption(table),
+        "",
+        f"| {' | '.join(heads)} |",
+        f"|{'|'.join([' --- '] + [' ---: '] * (len(heads) - 1))}|",
+    ]
     for title, cells in _rows(table):
         lines.append(f"| {' | '.join([title.replace('|', '&#124;'), *map(_marked, cells)])} |")
     lines += ["", *(f"- {note}" for note in below(table))]
@@ -277,31 +341,39 @@ def _marked(cell: Entry) -> str:
 
 def tex(cell: Entry) -> str:
     """Return an entry as LaTeX, marks included."""
-    return rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text) + escape(MARK) * cell.like
+    return (
+        rf"\textbf{{{escape(cell.text)}}}"
+        if cell.best
+        else escape(cell.text) + escape(MARK) * cell.like
+    )
 
 
 def latex(table: Table) -> str:
     r"""Return the table as LaTeX that compiles as it is, and that a paper may \input as well."""
-    groups = " & ".join(rf"\multicolumn{{2}}{{c}}{{{escape(title)}}}" for title in table.columns.values())
+    groups = " & ".join(
+        rf"\multicolumn{{2}}{{c}}{{{escape(title)}}}" for title in table.columns.values()
+    )
     rules = "".join(rf"\cmidrule(lr){{{2 * i + 2}-{2 * i + 3}}}" for i in range(len(table.columns)))
     heads = " & ".join(TITLES[m] for _ in table.columns for m in METRICS)
     body = []
     for title, cells in _rows(table):
         body.append(rf"{escape(title)} & {' & '.join(map(tex, cells))} \\")
-    return standalone([
-        r"\begin{table}[t]\centering",
-        rf"\caption{{{escape(caption(table))}}}",
-        rf"\label{{tab:bench-{table.source}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{l{'rr' * len(table.columns)}}}",
-        rf"\toprule & {groups} \\",
-        rules,
-        rf"Method & {heads} \\ \midrule",
-        *body,
-        r"\bottomrule\end{tabular}}",
-        r"\end{table}",
-        *notes_under(below(table)),
-    ])  # fmt: skip
+    return standalone(
+        [
+            r"\begin{table}[t]\centering",
+            rf"\caption{{{escape(caption(table))}}}",
+            rf"\label{{tab:bench-{table.source}}}",
+            r"\resizebox{\linewidth}{!}{%",
+            rf"\begin{{tabular}}{{l{'rr' * len(table.columns)}}}",
+            rf"\toprule & {groups} \\",
+            rules,
+            rf"Method & {heads} \\ \midrule",
+            *body,
+            r"\bottomrule\end{tabular}}",
+            r"\end{table}",
+            *notes_under(below(table)),
+        ]
+    )
 
 
 def csv(table: Table) -> str:
@@ -312,11 +384,14 @@ def csv(table: Table) -> str:
     scores["compares"] = ~scores.method.isin(table.marked)
     for metric in METRICS:
         cells = [
-            entry(table, column, method, metric) for column, method in zip(scores.column, scores.method, strict=True)
+            entry(table, column, method, metric)
+            for column, method in zip(scores.column, scores.method, strict=True)
         ]
         scores[f"{metric}_best"] = [cell.best for cell in cells]
         scores[f"{metric}_like_best"] = [cell.best or cell.like for cell in cells]
     scores["certificates"] = scores.column.map(table.certificates)
     return str(
-        scores.rename(columns={"column": "dataset"}).to_csv(index=False, lineterminator="\n", float_format="%.9g")
+        scores.rename(columns={"column": "dataset"}).to_csv(
+            index=False, lineterminator="\n", float_format="%.9g"
+        )
     )
