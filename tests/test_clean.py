@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.spec.config import Cell, DatasetRef, load_profile
-from bench.store.lease import BusyError, Watch
+from bench.store.lease import BusyError, Leases
 from bench.store.store import Store
 from tests.user import Bench, digests
 
@@ -147,7 +147,7 @@ def test_a_running_cell_is_never_touched(bench: Bench, store: Store) -> None:
         before = digests(store.root, "*")
         assert "nothing to remove" in bench("clean", "stopped", "--yes")
         with pytest.raises(BusyError):  # it was listed before, and began since
-            store.remove(PROFILE.name, place, Watch())
+            store.remove(PROFILE.name, place, Leases())
         assert digests(store.root, "*") == before
 
 
@@ -156,14 +156,14 @@ def test_a_cell_whose_state_changed_since_it_was_listed_is_left(store: Store) ->
     shutil.rmtree(store.work(cell(place.method)))
     leave(store, cell(place.method), "done")
     before = digests(store.root, "*")
-    assert store.remove(PROFILE.name, place, Watch()) is False
+    assert store.remove(PROFILE.name, place, Leases()) is False
     assert digests(store.root, "*") == before
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bench.store.lease import Watch
+from bench.store.lease import Leases
 from bench.store.store import Store
 rename, left = Path.rename, int(sys.argv[1])
 def deadly(self, target):
@@ -174,7 +174,7 @@ def deadly(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
 Path.rename = deadly
 store = Store(Path("results"))
-store.remove("smoke", next(place for place in store.places("smoke") if place.state == "done"), Watch())
+store.remove("smoke", next(place for place in store.places("smoke") if place.state == "done"), Leases())
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.store import lease
-from bench.store.lease import BusyError, Watch, hold, looks_held
+from bench.store.lease import BusyError, Leases, hold, looks_held
 
 
 def nobody() -> None:
@@ -27,13 +27,13 @@ def foreign(folder: Path, number: int = 1, beat: int = 0) -> Path:
 
 
 def test_one_alone_holds_a_folder(tmp_path: Path) -> None:
-    assert Watch().free(tmp_path) == 0
+    assert Leases().free(tmp_path) == 0
     with hold(tmp_path, 0, nobody):
-        assert Watch().free(tmp_path) is None
+        assert Leases().free(tmp_path) is None
         assert looks_held(tmp_path)
         with pytest.raises(BusyError), hold(tmp_path, 0, nobody):
             pass
-    assert Watch().free(tmp_path) == 0
+    assert Leases().free(tmp_path) == 0
     assert not looks_held(tmp_path)
 
 
@@ -68,12 +68,12 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> No
     )
     assert holder.stdout
     assert holder.stdout.readline() == b"held\n"
-    assert Watch().free(tmp_path) is None
+    assert Leases().free(tmp_path) is None
     holder.kill()
     deadline = time.monotonic() + 10
-    while Watch().free(tmp_path) is None:  # also before anybody has waited for it
+    while Leases().free(tmp_path) is None:  # also before anybody has waited for it
         assert time.monotonic() < deadline
-    assert Watch().free(tmp_path) == 1
+    assert Leases().free(tmp_path) == 1
     with hold(tmp_path, 1, nobody):
         assert [path.name for path in tmp_path.iterdir()] == ["lease-000002"]
     holder.communicate()
@@ -84,7 +84,7 @@ def test_a_process_number_that_is_used_again_is_no_holder(tmp_path: Path) -> Non
         path = tmp_path / "lease-000001"
         first, second = path.read_text().splitlines()
         path.write_text(f"{first}\n{json.dumps({**json.loads(second), 'started': '12'})}\n")
-        assert Watch().free(tmp_path) == 1
+        assert Leases().free(tmp_path) == 1
 
 
 def test_another_machines_lease_is_dead_when_it_no_longer_changes(
@@ -92,7 +92,7 @@ def test_another_machines_lease_is_dead_when_it_no_longer_changes(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(lease.time, "monotonic", lambda: clock[0])
-    watch = Watch()
+    watch = Leases()
     foreign(tmp_path, 4)
     assert watch.free(tmp_path) is None
     clock[0] += lease.STALE_SECONDS - 1
@@ -102,14 +102,14 @@ def test_another_machines_lease_is_dead_when_it_no_longer_changes(
     assert watch.free(tmp_path) is None
     clock[0] += 2
     assert watch.free(tmp_path) == 4
-    assert Watch().free(tmp_path) is None  # who has only just looked knows nothing
+    assert Leases().free(tmp_path) is None  # who has only just looked knows nothing
 
 
 @pytest.mark.parametrize("when", [0, 4e9])
 def test_what_the_clock_says_decides_nothing(tmp_path: Path, when: float) -> None:
     path = foreign(tmp_path)
     os.utime(path, (when, when))
-    assert Watch().free(tmp_path) is None
+    assert Leases().free(tmp_path) is None
 
 
 def test_a_holder_that_was_taken_for_dead_is_told(
@@ -147,4 +147,4 @@ def test_a_folder_that_was_renamed_is_not_lost(
 
 def test_a_lease_that_was_only_half_written_is_somebodys(tmp_path: Path) -> None:
     (tmp_path / "lease-000001").touch()
-    assert Watch().free(tmp_path) is None
+    assert Leases().free(tmp_path) is None

@@ -2,67 +2,123 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.markdown import Markdown
+import typer
 
-from bench.cli.run import Done, Wish, execute
-from bench.data import cache
-from bench.spec.config import SEED, load_profile
+from bench.cli import options
+from bench.cli.run import Done, How, execute
+from bench.cli.selection import Selection
+from bench.spec.config import SEED
 from bench.spec.errors import UsageError
-from bench.stats import ablation as ablate
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.spec.arms import Arm
 
 
-def run(wish: Wish, names: str, console: Console) -> bool:
-    """Run the arms of a method; return whether every cell is finished.
+def ablate(
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Names with options, separated by commas, or all.")
+    ],
+    method: Annotated[str, typer.Option(help="A method with options.")] = "verdiff",
+    factors: Annotated[
+        str, typer.Option(help="Its on/off options to switch, at most 5; default: its modules.")
+    ] = "",
+    data: options.Data = None,
+    profile: options.ProfileName = None,
+    out: options.Out = Path("results"),
+    report: options.ReportTo = Path("reports"),
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Seeds, from 35 upwards; several give intervals over them."),
+    ] = 1,
+    folds: options.Folds = 1,
+    split: options.SplitFile = None,
+    fraction: options.Fraction = 1.0,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    real_only: options.RealOnly = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Switch a method's modules on and off in all combinations, and write table 2.
 
-    Args:
-        wish: As for `bench run`; its methods are the one method whose options are switched.
-        names: The options, separated by commas; empty for the method's own choice.
-        console: Where to print.
+    The arms are cells like those of `bench run`, and share them: same data, same seeds, same
+    weights to start from.
 
-    Raises:
-        UsageError: Something is wrong with the wish or the data; nothing was trained.
+    Examples:
+
+        bench ablate --dataset mr
+
+        bench ablate --dataset mr --method verdiff:steps=10 --factors msfm,nsa,bce --seeds 3
     """
-    factors, arms = ablate.arms(wish.methods, names, load_profile(wish.profile).scale)
-    done = execute(replace(wish, methods=",".join(arm.spec for arm in arms)), console)
+    from bench.data.splits import Splitting
+    from bench.spec.arms import arms
+    from bench.spec.config import load_profile
+
+    splitting = Splitting(folds, split, fraction)
+    device = options.choose_device(device)
+    name = options.choose_profile(profile, device)
+    switched, combinations = arms(method, factors, load_profile(name).scale)
+    selection = Selection(
+        methods=",".join(arm.spec.key for arm in combinations),
+        datasets=dataset,
+        data=data,
+        profile=name,
+        out=out,
+        report=report,
+        splitting=splitting,
+        device=device,
+        seeds=seeds,
+        real_only=real_only,
+    )
+    console = options.console()
+    done = execute(selection, How(jobs=jobs, dry_run=dry_run), console)
     if done is None:
-        return True
-    for path in _report(done, wish, arms, factors, console):
-        console.print(str(path), soft_wrap=True, highlight=False)
-    return not done.failed
+        return
+    for path in _report(done, combinations, switched, console):
+        options.say(str(path), to=console)
+    raise typer.Exit(1 if done.failed else 0)
 
 
 def _report(
-    done: Done, wish: Wish, arms: list[ablate.Arm], factors: tuple[str, ...], console: Console
+    done: Done, arms: Sequence[Arm], factors: tuple[str, ...], console: Console
 ) -> list[Path]:
     """Write table 2 and the picture of each dataset; return the files."""
+    from rich.markdown import Markdown
+
+    from bench.data import cache
+    from bench.report.document import markdown
     from bench.report.figures import arms as pictures
     from bench.report.sections import ablation
+    from bench.spec.names import Column
+    from bench.store.results import Results
 
-    folder, written = wish.report / done.profile.name, []
-    seeds = range(SEED, SEED + wish.seeds)
+    selection = done.selection
+    folder = selection.report / done.profile.name
+    seeds = range(SEED, SEED + selection.seeds)
+    written: list[Path] = []
     for dataset in done.datasets:
+        column = Column(dataset.id, selection.splitting.scheme)
         try:
-            table = ablation.collect(
-                done.store, done.profile.name, dataset, arms, factors, seeds, wish.scheme
-            )
+            results = Results.load(selection.store, done.profile.name)
+            table = ablation.collect(results, column, arms, factors, seeds)
         except UsageError as error:
             if not done.failed:
                 raise
-            console.print(
-                f"No table 2 for {dataset.name}: {error}", soft_wrap=True, highlight=False
-            )
+            options.say(f"No table 2 for {dataset.id.name}: {error}", to=console)
             continue
-        written += ablation.write(table, folder)
-        written.append(folder / f"ablation-{table.slug}.png")
-        cases = done.store.cases(done.profile.name)
-        here = cases[
-            (cases.digest == dataset.digest) & (cases.scheme == table.way) & (cases.seed == SEED)
-        ]
-        pictures.draw(table, done.store, cache.load(Path(dataset.cache)), here, written[-1])
-        text = ablation.markdown(table)
-        console.print(Markdown(text)) if console.is_terminal else print(text)
+        document = ablation.document(table)
+        written += document.write(folder)
+        picture = folder / f"ablation-{table.name}.png"
+        pictures.draw(table, cache.load(Path(dataset.cache)), picture)
+        written.append(picture)
+        text = markdown(document)
+        if console.is_terminal:
+            console.print(Markdown(text))
+        else:
+            print(text)
     return written

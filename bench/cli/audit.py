@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
-from rich.text import Text
+import typer
 
-from bench.audit import published
-from bench.audit.audit import CANNOT, FEWEST, Finding, audit, summary
-from bench.audit.printed import NUMBERS, PERCENT_ABOVE, Printed, Results, read
+from bench.cli import options
 from bench.spec.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.audit.audit import Finding
+    from bench.audit.printed import Printed, Results
 
 VERDICTS = {
     "ok": "ok",
@@ -26,103 +29,150 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Audit:
-    """A file, how it was read, and what was found in each cell."""
+    """A file, how it was read, and what was concluded of each of its cells."""
 
     source: str
     results: Results
     findings: tuple[Finding, ...]
 
 
-def audits(table: Path | None, paper: bool) -> list[Audit]:
+def audit(
+    table: Annotated[Path | None, typer.Argument(help="A csv of printed results.")] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Audit the published tables of Verdiff-Net.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Say which printed means and stds of Dice and IoU cannot be of the same predictions.
+
+    The csv has columns method, dataset, dice_mean, dice_std, iou_mean, iou_std and, if known, n
+    (the number of test images) and table; stds may be missing. Percent or fractions, with all
+    printed digits: rounding is allowed for. Exit code 1 where a cell cannot be.
+
+    Examples:
+
+        bench audit table.csv
+
+        bench audit --paper --json
+    """
+    audits = run_audits(table, paper)
+    if as_json:
+        options.print_json(rows(audits))
+    else:
+        _show(audits, options.console())
+    findings = [finding for one in audits for finding in one.findings]
+    impossible = any(finding.verdict != "ok" for finding in findings)
+    raise typer.Exit(1 if impossible else 0)
+
+
+def run_audits(table: Path | None, paper: bool) -> list[Audit]:
     """Audit a file, or the published tables.
 
     Raises:
         UsageError: Neither or both are asked for, or the file is no table of results.
     """
+    from bench.audit import published
+
     if (table is None) != paper:
         raise UsageError(
             "expected either a table or --paper: bench audit table.csv, or bench audit --paper"
         )
     if table is not None:
         return [_audit(table, str(table))]
-    titles = ((name, name.replace("table", "table ")) for name in published.FILES)
-    return [
-        _audit(published.FILES[name], f"{published.SOURCE}, {title}", name)
-        for name, title in titles
-    ]
+    audits = []
+    for name, path in published.FILES.items():
+        source = f"{published.SOURCE}, {name.replace('table', 'table ')}"
+        audits.append(_audit(path, source, name))
+    return audits
 
 
 def _audit(path: Path, source: str, name: str | None = None) -> Audit:
+    from bench.audit.audit import audit
+    from bench.audit.printed import read
+
     results = read(path, name)
     return Audit(source, results, tuple(audit(cell) for cell in results.cells))
 
 
-def rows(done: Sequence[Audit]) -> list[dict[str, Any]]:
-    """Return a row a cell: fractions, the gap in points of a percent."""
-    return [
-        {
-            "table": found.cell.table,
-            "method": found.cell.method,
-            "dataset": found.cell.dataset,
-            "n": found.cell.n,
-            **{name: _fraction(getattr(found.cell, name)) for name in NUMBERS},
-            "verdict": found.verdict,
-            "gap_points": found.gap_points,
-            "iou_low": found.iou_low,
-            "iou_high": found.iou_high,
-            "words": found.words + ("" if found.verdict == "ok" else f"; these {CANNOT}"),
-        }
-        for each in done
-        for found in each.findings
-    ]
+def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
+    """Return a row for each printed cell: fractions, the gap in points of a percent."""
+    return [_row(finding) for one in audits for finding in one.findings]
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    from bench.audit.audit import CANNOT
+    from bench.audit.printed import NUMBERS
+
+    words = finding.words
+    if finding.verdict != "ok":
+        words += f"; these {CANNOT}"
+    return {
+        "table": finding.cell.table,
+        "method": finding.cell.method,
+        "dataset": finding.cell.dataset,
+        "n": finding.cell.n,
+        **{name: _fraction(getattr(finding.cell, name)) for name in NUMBERS},
+        "verdict": finding.verdict,
+        "gap_points": finding.gap_points,
+        "iou_low": finding.iou_low,
+        "iou_high": finding.iou_high,
+        "words": words,
+    }
 
 
 def _fraction(number: Printed | None) -> float | None:
     return round(number.value, 12) if number else None
 
 
-def show(done: Sequence[Audit], console: Console) -> None:
+def _show(audits: Sequence[Audit], console: Console) -> None:
     """Print a line a cell, then what is claimed and what was allowed for."""
-    for each in done:
-        _say(console, Text(each.source, style="bold"))
-        for table, part in groupby(each.findings, key=lambda found: found.cell.table):
-            found = list(part)
-            if len({one.cell.table for one in each.findings}) > 1:
-                _say(console, Text(table, style="bold"))
-            for one in found:
-                style = "green" if one.verdict == "ok" else "bold red"
-                place = f"  {one.cell.method}, {one.cell.dataset}: "
-                _say(
-                    console, Text.assemble(place, (VERDICTS[one.verdict], style), f"; {one.words}")
-                )
-        _say(console, Text(f"{summary(each.findings)}.", style="bold"))
-        for line in _remarks(each):
-            _say(console, Text(line))
+    from rich.text import Text
+
+    from bench.audit.audit import summary
+
+    def say(*parts: str | tuple[str, str]) -> None:
+        console.print(Text.assemble(*parts), highlight=False, soft_wrap=True)
+
+    for one in audits:
+        say((one.source, "bold"))
+        tables = [(name, list(part)) for name, part in groupby(one.findings, _table)]
+        for name, findings in tables:
+            if len(tables) > 1:
+                say((name, "bold"))
+            for finding in findings:
+                style = "green" if finding.verdict == "ok" else "bold red"
+                place = f"  {finding.cell.method}, {finding.cell.dataset}: "
+                say(place, (VERDICTS[finding.verdict], style), f"; {finding.words}")
+        say((f"{summary(one.findings)}.", "bold"))
+        for line in _remarks(one):
+            say(line)
         console.print()
 
 
-def _remarks(done: Audit) -> Iterator[str]:
+def _table(finding: Finding) -> str:
+    return finding.cell.table
+
+
+def _remarks(one: Audit) -> Iterator[str]:
     """Yield how the numbers were read, and what the verdicts do and do not say."""
-    yield (
-        f"Read as percent, for a number is above {PERCENT_ABOVE}."
-        if done.results.percent
-        else f"Read as fractions, for no number is above {PERCENT_ABOVE}."
-    )
-    if done.results.absent:
-        yield f"Not checked, for lack of a column: {', '.join(done.results.absent)}."
+    from bench.audit.audit import CANNOT, FEWEST
+    from bench.audit.printed import PERCENT_ABOVE
+
+    if one.results.percent:
+        yield f"Read as percent, for a number is above {PERCENT_ABOVE}."
+    else:
+        yield f"Read as fractions, for no number is above {PERCENT_ABOVE}."
+    if one.results.absent:
+        yield f"Not checked, for lack of a column: {', '.join(one.results.absent)}."
     yield "Allowed for: the rounding of every printed digit, and stds by n or by n - 1."
-    if any(found.cell.n is None and found.cell.dice_std for found in done.findings):
+    if any(finding.cell.n is None and finding.cell.dice_std for finding in one.findings):
         yield (
-            f"Where the number of test images is not given (column n), at least {FEWEST} are taken"
-            " for granted; Jensen's floor needs no such number."
+            f"Where the number of test images is not given (column n), at least {FEWEST} are "
+            "assumed; Jensen's floor needs no such number."
         )
-    if any(found.verdict != "ok" for found in done.findings):
+    if any(finding.verdict != "ok" for finding in one.findings):
         yield (
-            f"That numbers {CANNOT} is all that is claimed: scores that were averaged over"
-            " patients, volumes or seeds first, pooled over pixels, or taken of different images"
-            " need not keep these bounds."
+            f"That numbers {CANNOT} is all that is claimed: scores that were averaged over "
+            "patients, volumes or seeds first, pooled over pixels, or taken of different images "
+            "need not keep these bounds."
         )
-
-
-def _say(console: Console, line: Text) -> None:
-    console.print(line, highlight=False, soft_wrap=True)

@@ -2,60 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from bench.cli import options
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
-from bench.stats import calibrate
-from bench.stats.flips import ALPHA
-from bench.stats.scores import arrange
-from bench.store.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 METRIC = "dice"
 
 
-def run(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]:
+def calibrate(
+    out: options.Out = Path("results"),
+    profile: options.ProfileOfResults = None,
+    rounds: Annotated[int, typer.Option(min=100, help="Trials of each kind.")] = 2000,
+    as_json: options.Json = False,
+) -> None:
+    """Check on finished results that the tests give 5 % false alarms, as they should.
+
+    Methods are swapped within patients, and the seeds of one method split into two, so that there
+    is no difference to find; a test over cases stands beside.
+
+    Examples:
+
+        bench calibrate
+
+        bench calibrate --out results --profile paper --json
+    """
+    rows = measure(out, profile, rounds)
+    if as_json:
+        options.print_json(rows)
+    else:
+        _show(rows, options.console())
+
+
+def measure(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each dataset, way of making a difference that is none, and test.
 
     Raises:
-        UsageError: No cell is finished, or no dataset has two methods or two seeds tested on two
-            patients.
+        UsageError: No cell is finished, or no dataset has two methods or two seeds to compare.
     """
-    store = Store(out)
-    profile = store.finished_profile(profile)
-    cases = store.cases(profile)
+    from bench.stats import calibrate
+    from bench.stats.scores import arrange
+    from bench.store.cells import Store
+    from bench.store.results import Results
+
+    results = Results.load(Store(out), profile)
+    cases = results.cases
     rows = []
     for number, (column, by_metric) in enumerate(arrange(cases, [METRIC]).items()):
         scores = by_metric[METRIC]
         here = calibrate.Cases.of(column, scores, cases[cases.column == column])
-        rows += [
-            {
-                **asdict(rate),
+        for rate in calibrate.rates(here, rounds, SEED + number):
+            low, high = rate.interval
+            row = asdict(rate)
+            del row["interval"]
+            row |= {
                 "rate": rate.rate,
                 "source": scores.source,
                 "seeds": len(here.seeds),
                 "left_out": len(scores.complete().left_out),
+                "low": None if low != low else low,  # JSON has no NaN
+                "high": None if high != high else high,
             }
-            for rate in calibrate.rates(here, rounds, SEED + number)
-        ]
+            rows.append(row)
     if not rows:
         raise UsageError(
-            f"{store.root} has no dataset under the profile '{profile}' with two methods or two"
-            " seeds on two patients, so there is nothing to compare; bench run --methods all"
+            f"{out} has no dataset under the profile '{results.profile}' with two methods or two "
+            "seeds on two patients, so there is nothing to compare; bench run --methods all"
         )
-    for row in rows:  # JSON has no NaN
-        low, high = row.pop("interval")
-        row |= {"low": None if low != low else low, "high": None if high != high else high}
     return rows
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
+def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the rates, a table a dataset."""
+    from rich.table import Table
+
     for column in dict.fromkeys(row["column"] for row in rows):
         mine = [row for row in rows if row["column"] == column]
         first = mine[0]
@@ -71,23 +100,27 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
         )
         for row in mine:
             unit = "patients" if row["unit"] == "patient" else "CASES (wrong)"
-            ends = (
-                "" if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %"
-            )
-            found = f"{100 * row['rate']:.1f} % of {row['rounds']}"
-            table.add_row(row["null"], f"{row['test']}, {row['units']} {unit}", found, ends)
+            ends = ""
+            if row["low"] is not None:
+                ends = f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %"
+            rate = f"{100 * row['rate']:.1f} % of {row['rounds']}"
+            table.add_row(row["null"], f"{row['test']}, {row['units']} {unit}", rate, ends)
         console.print(table)
         for line in _remarks(mine, patients):
-            console.print(line, highlight=False, soft_wrap=True)
+            options.say(line, to=console)
 
 
-def _remarks(rows: list[dict[str, Any]], patients: int) -> list[str]:
+def _remarks(rows: Sequence[dict[str, Any]], patients: int) -> list[str]:
+    """Return what a reader must know of one dataset's rates."""
+    from bench.stats.calibrate import WHOLE
+    from bench.stats.flips import ALPHA
+
     lines = []
     attainable = rows[0]["attainable"]
     if not attainable:
         lines.append(
-            f"{patients} patients can never give a p of 0.05: nothing can be found, and no star is"
-            " possible."
+            f"{patients} patients can never give a p of 0.05: nothing can be found, "
+            "and no star is possible."
         )
     elif attainable < 0.99 * ALPHA:
         lines.append(
@@ -100,9 +133,9 @@ def _remarks(rows: list[dict[str, Any]], patients: int) -> list[str]:
         lines.append(
             "One seed: two checkpoints of one method cannot be compared; bench run --seeds 3."
         )
-    elif any(row["null"] == calibrate.WHOLE for row in rows):
+    elif any(row["null"] == WHOLE for row in rows):
         lines.append(
-            "Seeds split alike for all patients compare checkpoints: what is above 5 % there is"
-            " training's own chance, which no test over patients covers; intervals over seeds do."
+            "Seeds split alike for all patients compare checkpoints: what is above 5 % there is "
+            "training's own chance, which no test over patients covers; intervals over seeds do."
         )
     return lines

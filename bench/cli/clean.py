@@ -6,130 +6,157 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.filesize import decimal
 
+from bench.cli import options
 from bench.spec.config import safe_name
 from bench.spec.errors import UsageError, did_you_mean
-from bench.store.lease import STALE_SECONDS, BusyError, Watch
-from bench.store.store import Place, Store
+from bench.store.cells import Store
+from bench.store.clean import remains, remove, size
+from bench.store.lease import STALE_SECONDS, BusyError, Leases
+from bench.store.plan import Place, Plan, planned
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STATES = ("failed", "stopped", "done")
-"""What can be removed: a running cell never is, and of a waiting one there is nothing."""
+"""What can be removed: never a running cell, and of a waiting one there is nothing."""
 LOOK_SECONDS = 1.0
 
 
-def run(
-    out: Path,
-    profile: str | None,
-    methods: str,
-    datasets: str,
-    states: Sequence[str],
-    yes: bool,
-    console: Console,
-) -> bool:
-    """List the cells in these states and remove them, once that is confirmed; return whether all of them are gone.
+def clean(
+    states: Annotated[
+        list[str],
+        typer.Argument(help="failed, stopped, done: cells in these states.", metavar="STATES"),
+    ],
+    out: options.Out = Path("results"),
+    profile: options.ProfileOfPlan = None,
+    methods: Annotated[
+        str, typer.Option(help="Methods as bench status names them, separated by commas.")
+    ] = "all",
+    datasets: Annotated[
+        str, typer.Option(help="Datasets likewise: mr, or mr@phantom-56a60cd6.")
+    ] = "all",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove cells, and nothing beside their folders: lists them and asks first.
 
-    Raises:
-        UsageError: Nothing was planned, a name or a state is unknown, or there is nobody to ask;
-            nothing was removed.
+    A running cell is never touched. Plans, splits, references and declared comparisons stay; a
+    removed cell waits to be run again. Exit code 1 where one was left because another run has begun
+    with it, or nothing was confirmed.
+
+    Examples:
+
+        bench clean failed stopped
+
+        bench clean done --methods unet:width=32 --datasets mr --profile cpu --yes
     """
     for state in states:
         if state not in STATES:
-            raise UsageError(
-                f"cells that are '{state}' cannot be removed; {did_you_mean(state, STATES)}"
-            )
+            hint = did_you_mean(state, STATES)
+            raise UsageError(f"cells that are '{state}' cannot be removed; {hint}")
     store = Store(out)
-    chosen = safe_name(profile, "profile") if profile else next(iter(store.planned()), "")
-    places = store.places(chosen) if chosen else []
+    chosen = safe_name(profile, "profile") if profile else next(iter(planned(store)), "")
+    places = Plan(store, chosen).places() if chosen else []
     if not places:
-        raise UsageError(
-            f"{out} has no planned cell{f' under the profile {profile!r}' if profile else ''};"
-            " bench status"
-        )
-    wanted = _wanted(places, methods, datasets)
-    named = [place for place in wanted if place.state in states]
+        under = f" under the profile {profile!r}" if profile else ""
+        raise UsageError(f"{out} has no planned cell{under}; bench status")
+    named = [place for place in _chosen(places, methods, datasets) if place.state in states]
+    console = options.console()
     if not named:
-        console.print(f"No cell is {' or '.join(states)}; nothing to remove.", highlight=False)
-        return True
+        options.say(f"No cell is {' or '.join(states)}; nothing to remove.", to=console)
+        return
     _list(store, chosen, named, console)
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError(
-                "nothing was removed, for this is no terminal to ask on; --yes removes what is"
-                " listed"
-            )
-        typer.confirm(f"Remove {'it' if len(named) == 1 else f'these {len(named)}'}?", abort=True)
+        _confirm(len(named))
     left = _remove(store, chosen, named, console)
     for place, why in left:
-        name = f"{place.dataset}/{place.method}/{place.label}"
-        console.print(f"left: {name}: {why}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Removed {len(named) - len(left)} of {len(named)}.", highlight=False)
-    return not left
+        options.say(f"left: {place.name}: {why}", to=console)
+    options.say(f"Removed {len(named) - len(left)} of {len(named)}.", to=console)
+    raise typer.Exit(1 if left else 0)
 
 
-def _wanted(places: Sequence[Place], methods: str, datasets: str) -> list[Place]:
-    """Return the places of the methods and datasets that are named as `bench status` calls them."""
-    slugs = {place.dataset: place.dataset.rpartition("@")[0] for place in places}
-    kept = _chosen(methods, {place.method for place in places}, "method")
-    inside = _chosen(datasets, {*slugs, *slugs.values()}, "dataset")
-    return [p for p in places if p.method in kept and {p.dataset, slugs[p.dataset]} & inside]
+def _chosen(places: Sequence[Place], methods: str, datasets: str) -> list[Place]:
+    """Return the places of the methods and datasets that are named as `bench status` does."""
+    known_methods = {place.method for place in places}
+    known_datasets = {place.dataset for place in places} | {p.dataset_name for p in places}
+    wanted_methods = _names(methods, known_methods, "method")
+    wanted_datasets = _names(datasets, known_datasets, "dataset")
+    return [
+        place
+        for place in places
+        if place.method in wanted_methods and wanted_datasets & {place.dataset, place.dataset_name}
+    ]
 
 
-def _chosen(text: str, there: set[str], what: str) -> set[str]:
-    """Return the names in a comma-separated list, `all` being every one that is there."""
+def _names(text: str, known: set[str], what: str) -> set[str]:
+    """Return the names in a comma-separated list; `all` is every known one."""
     if text == "all":
-        return there
+        return known
     names = {name.strip() for name in text.split(",")} - {""}
-    for name in sorted(names - there):
-        raise UsageError(f"no cell is of the {what} '{name}'; {did_you_mean(name, there)}")
+    for name in sorted(names - known):
+        raise UsageError(f"no cell is of the {what} '{name}'; {did_you_mean(name, known)}")
     return names
 
 
-def _list(store: Store, profile: str, named: Sequence[Place], console: Console) -> None:
+def _list(store: Store, profile: str, places: Sequence[Place], console: Console) -> None:
+    """Print each folder that would go, with its size."""
+    from rich.filesize import decimal
+
     total = 0
-    for place in named:
-        for folder in store.remains(profile, place):
-            size = sum(store.files(folder).values())
-            total += size
-            console.print(
-                f"{place.state:<8} {decimal(size):>9}  {folder}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-    console.print(f"{len(named)} cells, {decimal(total)}.", highlight=False)
+    for place in places:
+        for folder in remains(store, profile, place):
+            bytes_here = size(folder)
+            total += bytes_here
+            options.say(f"{place.state:<8} {decimal(bytes_here):>9}  {folder}", to=console)
+    options.say(f"{len(places)} cells, {decimal(total)}.", to=console)
+
+
+def _confirm(count: int) -> None:
+    """Ask whether to remove so many cells; leave if not.
+
+    Raises:
+        UsageError: There is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nothing was removed, for this is no terminal to ask on; --yes removes what is listed"
+        )
+    what = "it" if count == 1 else f"these {count}"
+    typer.confirm(f"Remove {what}?", abort=True)
 
 
 def _remove(
-    store: Store, profile: str, named: Sequence[Place], console: Console
+    store: Store, profile: str, places: Sequence[Place], console: Console
 ) -> list[tuple[Place, str]]:
     """Remove cells; return which were left, and why.
 
-    Whether the holder of another machine's lease is dead shows when the lease does not change for a
+    Whether the holder of another machine's lease is dead shows when its lease does not change for a
     while.
     """
-    watch, began, busy, told = Watch(), time.monotonic(), list(named), False
+    leases, began, asked_to_wait = Leases(), time.monotonic(), False
     left: list[tuple[Place, str]] = []
+    busy = list(places)
     while busy:
         again = []
         for place in busy:
             try:
-                if not store.remove(profile, place, watch):
+                if not remove(store, profile, place, leases):
                     left.append((place, "its state has just changed"))
             except BusyError:
                 again.append(place)
         if time.monotonic() - began > STALE_SECONDS + LOOK_SECONDS:
             return [*left, *((place, "another run is at work on it") for place in again)]
-        if again and not told:
-            told = True
-            console.print(
-                f"{len(again)} have a lease; it is watched for {STALE_SECONDS:g} s, whether it"
-                " changes.",
-                highlight=False,
+        if again and not asked_to_wait:
+            asked_to_wait = True
+            options.say(
+                f"{len(again)} have a lease; it is watched for {STALE_SECONDS:g} s, "
+                "whether it changes.",
+                to=console,
             )
-        time.sleep(LOOK_SECONDS if again else 0)
+        if again:
+            time.sleep(LOOK_SECONDS)
         busy = again
     return left

@@ -3,68 +3,88 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from bench.cli.show import preparing, print_left_out
-from bench.data import cache
-from bench.data.export import Export
-from bench.data.splits import Scheme
-from bench.launch import matrix as plan
-from bench.spec import machine, registry
+from bench.cli import options
+from bench.spec import registry
 from bench.spec.config import load_profile
 from bench.spec.errors import UsageError, did_you_mean
-from bench.store.store import make_folder
+from bench.store.layout import make_folder
+
+if TYPE_CHECKING:
+    from bench.data.splits import Splitting
 
 LAYOUTS = ("nnunet", "medsegbench")
 
 
-def write(
-    spec: str,
-    data: Path | None,
-    profile: str,
-    to: Path,
-    layout: str,
-    size: int | None,
-    scheme: Scheme,
-    console: Console,
-) -> Path:
-    """Write one dataset with its split in another tool's layout; return the folder.
+def export(
+    dataset: options.DatasetName,
+    to: Annotated[
+        Path, typer.Option("--to", help="Where it goes; for nnU-Net, what nnUNet_raw points to.")
+    ],
+    layout: Annotated[str, typer.Option("--as", help="nnunet or medsegbench.")] = "nnunet",
+    size: Annotated[
+        int | None, typer.Option(help="MedSegBench's 128, 256 (the default) or 512.")
+    ] = None,
+    data: options.Data = None,
+    split: options.SplitFile = None,
+    fraction: options.Fraction = 1.0,
+    profile: options.ProfileOfPhantoms = "cpu",
+) -> None:
+    """Write a dataset for other tools, on exactly the cases and the split of `bench run`.
 
-    Raises:
-        UsageError: There is no such dataset or layout, several are named, or it cannot be split or
-            written.
+    nnU-Net's raw layout keeps pixels, sizes and spacing; MedSegBench's npz is of 8 bit and one
+    size.
+
+    Examples:
+
+        bench data export mr --data ~/spine --to ~/nnUNet_raw
+
+        bench data export mr --data ~/spine --to exports --as medsegbench --size 512
     """
+    from bench.data import cache
+    from bench.data.export import Export
+    from bench.data.splits import Splitting
+    from bench.launch import matrix
+
+    splitting = Splitting(file=split, fraction=fraction)
+    _check(layout, size, splitting)
+    specs = registry.expand(registry.DATASETS, dataset)
+    if len(specs) > 1:
+        raise UsageError(
+            f"'{dataset}' names {len(specs)} datasets; expected one: "
+            f"bench data export {specs[0]} --to {to}"
+        )
+    found = matrix.find(specs, data, load_profile(profile))[0]
+    make_folder(to, "export", "--to")
+    with options.preparing_quietly() as told:
+        prepared = cache.load(Path(found.prepare(told).cache))
+    options.print_left_out(prepared.name, prepared.left_out)
+    try:
+        sides = splitting.split(prepared.patients, prepared.official)[0]
+    except UsageError as error:
+        raise UsageError(f"{prepared.name}: {error}") from error
+    writer = Export(prepared, sides, splitting.scheme.name)
+    if layout == "nnunet":
+        folder = writer.nnunet(to)
+    else:
+        folder = writer.medsegbench(to, 256 if size is None else size)
+    options.say(writer.summary)
+    print(folder)
+
+
+def _check(layout: str, size: int | None, splitting: Splitting) -> None:
+    """Refuse options that do not go together."""
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout '{layout}'; {did_you_mean(layout, LAYOUTS)}")
     if size is not None and layout == "nnunet":
         raise UsageError(
             f"--size {size}: nnU-Net's layout keeps native sizes; leave it out, or --as medsegbench"
         )
-    if scheme.count > 1:
+    if splitting.count > 1:
         raise UsageError(
-            f"--split {scheme.file} has {scheme.count} folds, these layouts one test side; give one"
+            f"--split {splitting.file} has {splitting.count} folds, "
+            "these layouts one test side; give one"
         )
-    specs = registry.expand(registry.DATASETS, spec)
-    if len(specs) > 1:
-        raise UsageError(
-            f"'{spec}' names {len(specs)} datasets; expected one: bench data export {specs[0]} --to"
-            f" {to}"
-        )
-    found = plan.find(specs, data, load_profile(profile))[0]
-    make_folder(to, "export", "--to")
-    with preparing(Console(stderr=True)) as progress:
-        dataset = cache.load(Path(plan.prepare(found, machine.cores(), progress).cache))
-    print_left_out(dataset.name, dataset.left_out, console)
-    try:
-        split = scheme.split(dataset.patients, dataset.official)[0]
-    except UsageError as error:
-        raise UsageError(f"{dataset.name}: {error}") from error
-    export = Export(dataset, split, scheme.name)
-    folder = (
-        export.nnunet(to)
-        if layout == "nnunet"
-        else export.medsegbench(to, 256 if size is None else size)
-    )
-    console.print(export.summary, highlight=False, soft_wrap=True)
-    return folder

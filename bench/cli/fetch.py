@@ -5,55 +5,61 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+import typer
 
-from bench.data import fetch
-from bench.data.fetch import sources
+from bench.cli import options
 from bench.spec.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def run(name: str, to: Path, accepted: bool, console: Console) -> bool:
-    """Show a dataset's terms and, where they are accepted, fetch it; return whether it is there.
+    from bench.data.fetch.sources import Progress, Source
 
-    Raises:
-        UsageError: The name is unknown or of a dataset that is never downloaded, or it cannot be
-            fetched.
+
+def fetch(
+    name: Annotated[str, typer.Argument(help="spider or ctspine1k.")],
+    to: options.DataFetched,
+    accept: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licence that is shown.")
+    ] = False,
+) -> None:
+    """Download a dataset that anyone may have; without --accept-licence, show its terms alone.
+
+    What is stopped continues when the same command is called again.
+
+    Examples:
+
+        bench data fetch spider --to ~/spine
+
+        bench data fetch spider --to ~/spine --accept-licence
     """
+    from bench.data import fetch
+    from bench.data.fetch import sources
+
     source = sources.source(name)
     folder = to / source.folder
     if fetch.fetched(source, to):
-        _say(console, f"{name}: all of it is in {folder}; nothing to fetch")
-        return True
+        options.say(f"{name}: all of it is in {folder}; nothing to fetch")
+        return
     for line in terms(source):
-        _say(console, line)
-    if not accepted:
-        _say(console, f"size: {_size(source)}")
+        options.say(line)
+    if not accept:
+        options.say(f"size: {_size(source)}")
         command = f"bench data fetch {name} --to {shlex.quote(str(to))} --accept-licence"
-        _say(console, f"Nothing was downloaded. If you accept the licence: {command}")
-        return False
-    with downloading(console) as progress:
+        options.say(f"Nothing was downloaded. If you accept the licence: {command}")
+        raise typer.Exit(2)
+    with downloading(options.console()) as progress:
         fetch.fetch(source, to, progress)
-    _say(
-        console,
-        f"{name}: all of it is in {folder}, its terms and digests in {folder / fetch.RECORD}",
+    options.say(
+        f"{name}: all of it is in {folder}, its terms and digests in {folder / fetch.RECORD}"
     )
-    _say(console, f"Next: bench data prepare {source.folder} --from {shlex.quote(str(folder))}")
-    return True
+    place = shlex.quote(str(folder))
+    options.say(f"Next: bench data prepare {source.folder} --from {place}")
 
 
-def terms(source: sources.Source) -> list[str]:
+def terms(source: Source) -> list[str]:
     """Return what a user must know before the first byte."""
     return [
         source.title,
@@ -63,41 +69,42 @@ def terms(source: sources.Source) -> list[str]:
     ]
 
 
-def _size(source: sources.Source) -> str:
+def _size(source: Source) -> str:
+    from rich.filesize import decimal
+
+    from bench.data import fetch
+
     try:
-        found = fetch.offer(source)
+        offer = fetch.offer(source)
     except UsageError:  # the terms are the point here, and need no network
         return f"not known, {source.home} does not answer"
-    return f"{decimal(found.size)} in {len(found.files)} files"
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return f"{decimal(offer.size)} in {len(offer.files)} files"
 
 
 @contextmanager
-def downloading(console: Console) -> Iterator[sources.Progress]:
+def downloading(console: Console) -> Iterator[Progress]:
     """Show bytes, speed and the time left of each file; a line each where there is no terminal."""
+    from rich import progress
+    from rich.filesize import decimal
+
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
+    quiet = not console.is_terminal
+    with progress.Progress(*columns, console=console, transient=True, disable=quiet) as bars:
         tasks: dict[str, Any] = {}
 
-        def progress(what: str, done: int, total: int) -> None:
+        def told(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(
-                    what, total=total, completed=done
-                )  # what was there has no speed
-                if not console.is_terminal:
+                # What was there before counts as done, but not for the speed.
+                tasks[what] = bars.add_task(what, total=total, completed=done)
+                if quiet:
                     before = f", {decimal(done)} of them from before" if done else ""
-                    _say(console, f"{what}: {decimal(total)}{before}")
+                    options.say(f"{what}: {decimal(total)}{before}", to=console)
             bars.update(tasks[what], completed=done)
 
-        yield progress
+        yield told

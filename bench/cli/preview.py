@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from rich.console import Console
+import typer
 
-from bench.cli.show import preparing
-from bench.data import cache
-from bench.launch import matrix as plan
-from bench.spec import machine, registry
-from bench.spec.case import Dataset
+from bench.cli import options
+from bench.spec import registry
 from bench.spec.config import load_profile
-from bench.spec.errors import UsageError
+from bench.store.layout import make_folder
+
+if TYPE_CHECKING:
+    from bench.spec.case import Dataset
 
 SHOWN = 8
 
 
-def write(
-    wanted: str, data: Path | None, profile: str, folder: Path, console: Console
-) -> list[Path]:
-    """Draw a sheet of each dataset; return the files."""
-    found = plan.find(registry.expand(registry.DATASETS, wanted), data, load_profile(profile))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"folder {folder} cannot be written ({error.strerror}); choose another with --to"
-        ) from error
-    paths = []
-    with preparing(console) as progress:
-        for each in found:
-            dataset = cache.load(Path(plan.prepare(each, machine.cores(), progress).cache))
-            paths.append(folder / f"{dataset.name}-{dataset.source}-{dataset.digest[:8]}.png")
-            sheet(dataset, paths[-1])
-    return paths
+def preview(
+    datasets: options.Datasets = "all",
+    data: options.Data = None,
+    profile: options.ProfileOfPhantoms = "cpu",
+    to: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("reports/preview"),
+) -> None:
+    """Draw a contact sheet of each dataset, with the masks' contours.
+
+    Examples:
+
+        bench data preview
+
+        bench data preview --datasets mr --data ~/spine
+    """
+    from bench.data import cache
+    from bench.launch import matrix
+
+    found = matrix.find(registry.expand(registry.DATASETS, datasets), data, load_profile(profile))
+    make_folder(to, "preview", "--to")
+    with options.preparing(options.console()) as told:
+        for one in found:
+            prepared = one.prepare(told)
+            path = to / f"{prepared.id.key.replace('@', '-')}.png"
+            sheet(cache.load(Path(prepared.cache)), path)
+            print(path)
 
 
 def sheet(dataset: Dataset, path: Path) -> None:
-    """Draw up to eight cases, of eight patients where there are so many; image above, with contour below."""
+    """Draw up to eight cases, of eight patients where there are so many.
+
+    The image is above, and the image with the contour of its mask below.
+    """
     import matplotlib
+    import numpy as np
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -2,88 +2,59 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from rich.console import Console
-from rich.markdown import Markdown
-from rich.table import Table
+import typer
 
-from bench.cli.show import preparing, print_left_out
-from bench.data import cache
-from bench.data.splits import Scheme
-from bench.launch import local
-from bench.launch import matrix as plan
-from bench.launch.board import Board
-from bench.launch.schedule import longest_first
-from bench.spec import machine, registry
-from bench.spec.config import Cell, DatasetRef, Profile, load_profile
+from bench.cli import options
+from bench.cli.options import console as new_console
+from bench.cli.selection import Selection, prepare
+from bench.spec import registry
+from bench.spec.config import Cell, DatasetRef, Profile
 from bench.spec.errors import UsageError
-from bench.store.store import Store, make_folder
-from bench.store.track import Wanted, tracked
-from bench.tuning.study import Study, default_storage
+from bench.spec.names import Row, Spec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.launch.base import Launcher
+    from bench.launch.matrix import Found
+    from bench.store.plan import Correction
+    from bench.store.track import Wanted
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What the user asked for."""
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How the cells of a selection are run."""
 
-    methods: str
-    datasets: str
-    data: Path | None
-    profile: str
-    out: Path
-    report: Path
-    seeds: int
-    scheme: Scheme
-    jobs: int | None
-    device: str
-    real_only: bool
-    dry_run: bool
-    reference: str | None = None
-    """The method that the family of comparisons is about; None declares none."""
-    correction: Literal["holm", "max-t"] = "holm"
+    jobs: int | None = None
+    dry_run: bool = False
+    baseline: str | None = None
+    """The method that the declared comparisons are about; None declares none."""
+    correction: Correction = "holm"
     timeout: float | None = None
     """Seconds without progress after which a cell is killed."""
     retry_failed: bool = False
-    launcher: Literal["local", "slurm", "ray"] = "local"
-    slurm: Mapping[str, str] = field(default_factory=dict)
-    """Options of sbatch, for the launcher slurm."""
-    address: str | None = None
-    """Of a Ray cluster that runs."""
-    gpus: float = 1.0
-    """GPUs of a cell, for the launcher ray."""
+    launcher: str = "local"
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Options of launchers, by their names on the command line."""
     tuned: bool = False
-    """Whether each method that can be tuned is to have the options that its studies found best."""
-    track: Wanted = field(default_factory=Wanted)
-    """Trackers that a run is sent to."""
+    """Whether methods get the options that their studies found best."""
     storage: str | None = None
     """Where the studies are; None is beside the results."""
-
-
-def run(wish: Wish, console: Console) -> bool:
-    """Run the matrix; return whether every cell is finished.
-
-    Raises:
-        UsageError: Something is wrong with the wish or the data; nothing was trained.
-    """
-    done = execute(wish, console)
-    if done is None:
-        return True
-    _report(done.store, done.profile, wish, console, done.fresh)
-    return not done.failed
+    trackers: Wanted | None = None
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a matrix."""
+    """What became of a matrix."""
 
+    selection: Selection
     profile: Profile
-    store: Store
     datasets: list[DatasetRef]
     fresh: bool
     """Whether anything was run."""
@@ -91,250 +62,363 @@ class Done:
     """Cells that failed."""
 
 
-def execute(wish: Wish, console: Console) -> Done | None:
-    """Run the matrix of a wish; None where it was only to be shown.
+def run(
+    methods: options.Methods = "all",
+    datasets: options.Datasets = "all",
+    data: options.Data = None,
+    profile: options.ProfileName = None,
+    out: options.Out = Path("results"),
+    report: options.ReportTo = Path("reports"),
+    seeds: options.Seeds = 1,
+    folds: options.Folds = 1,
+    split: options.SplitFile = None,
+    fraction: options.Fraction = 1.0,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    real_only: options.RealOnly = False,
+    dry_run: options.DryRun = False,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Declare before the results: this method is compared with each other."),
+    ] = None,
+    correction: Annotated[
+        Literal["holm", "max-t"], typer.Option(help="How the declared comparisons are corrected.")
+    ] = "holm",
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds without progress after which a cell is killed."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run cells again that failed before.")
+    ] = False,
+    launcher: Annotated[
+        str, typer.Option(help="Where cells run: local, slurm, ray or debug. Results are the same.")
+    ] = "local",
+    slurm: Annotated[
+        str | None,
+        typer.Option(help="Options of sbatch: partition=gpu,account=me,time=240 (minutes), ..."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of a Ray cluster, or auto; without, one starts here."),
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option(help="GPUs of a cell under Ray; a fraction shares one.")
+    ] = None,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="Give methods the options that bench tune found best.")
+    ] = False,
+    storage: options.Storage = None,
+    tensorboard: options.Tensorboard = False,
+    mlflow: options.Mlflow = None,
+) -> None:
+    """Train and test methods on datasets, and write the tables.
+
+    What is finished is never repeated; what was interrupted continues.
+
+    Examples:
+
+        bench run --methods all --datasets all
+
+        bench run --methods unet,smp:arch=UnetPlusPlus:encoder=resnet34 --datasets mr --data ~/spine
+
+        bench run --methods all --datasets mr --data ~/spine --folds 5 --reference verdiff
+
+        bench run --folds 5 --seeds 5 --launcher slurm --slurm partition=gpu,time=480
+
+        bench run --methods unet --datasets mr --profile smoke --launcher debug
+    """
+    from bench.data.splits import Splitting
+    from bench.store.track import Wanted
+
+    splitting = Splitting(folds, split, fraction)
+    device = options.choose_device(device, here=launcher in ("local", "debug"))
+    given = {"slurm": slurm, "address": address, "gpus": gpus}
+    selection = Selection(
+        methods=methods,
+        datasets=datasets,
+        data=data,
+        profile=options.choose_profile(profile, device),
+        out=out,
+        report=report,
+        splitting=splitting,
+        device=device,
+        seeds=seeds,
+        real_only=real_only,
+    )
+    how = How(
+        jobs=jobs,
+        dry_run=dry_run,
+        baseline=reference,
+        correction=correction,
+        timeout=timeout,
+        retry_failed=retry_failed,
+        launcher=launcher,
+        flags={name: value for name, value in given.items() if value is not None},
+        tuned=tuned,
+        storage=storage,
+        trackers=Wanted(tensorboard, mlflow),
+    )
+    console = new_console()
+    done = execute(selection, how, console)
+    if done is not None:
+        _report(done, console)
+    raise typer.Exit(1 if done and done.failed else 0)
+
+
+def execute(selection: Selection, how: How, console: Console) -> Done | None:
+    """Run the matrix of a selection; None where it was only to be shown.
 
     Raises:
-        UsageError: Something is wrong with the wish or the data; nothing was trained.
+        UsageError: Something is wrong with the selection or the data; nothing was trained.
     """
-    wish.track.check()
-    profile = load_profile(wish.profile)
-    methods = _methods(wish, wish.methods, profile)
-    built = [
-        registry.method(method, profile.scale) for method in methods
-    ]  # refuses what cannot be built
-    specs = registry.expand(registry.DATASETS, wish.datasets)
-    if wish.scheme.file and len(specs) > 1:
-        raise UsageError(
-            f"--split {wish.scheme.file} is of one dataset's patients, but --datasets names"
-            f" {len(specs)}; name one"
-        )
-    found = plan.find(specs, wish.data, profile, wish.real_only)
-    reference = _methods(wish, wish.reference, profile) if wish.reference else []
-    if len(reference) > 1 or not set(reference) <= set(methods):
-        raise UsageError(
-            f"--reference {wish.reference} is not one of the methods of this run"
-            f" ({', '.join(methods)}); name one of them"
-        )
-    if wish.correction != "holm" and not reference:
-        raise UsageError(
-            f"--correction {wish.correction} corrects declared comparisons; declare them by"
-            " --reference"
-        )
-    store = Store(wish.out)
-    jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
-    if wish.dry_run:
-        _print_plan(found, methods, profile, store, wish, jobs, console)
-        return None
-    store.open(profile)
-    make_folder(wish.report / profile.name, "report", "--report")
-    local.preload(sorted({module for method in built for module in method.needs}))
-    console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
-    with preparing(console) as progress:
-        datasets = [plan.prepare(each, machine.cores(), progress) for each in found]
-    for dataset in datasets:
-        if dataset.source == "phantom":
-            console.print(
-                f"{dataset.name}: PHANTOM data (simulated); give real files with --data.",
-                highlight=False,
-            )
-        print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
-    storage = wish.storage or default_storage(store, profile.name)
-    matrix = plan.cells(
-        profile,
-        datasets,
-        methods,
-        store,
-        wish.scheme,
-        wish.seeds,
-        wish.device,
-        lambda cell: Study(cell, storage).best(),
+    from bench.launch import matrix
+    from bench.launch.base import Request, launcher
+    from bench.store.plan import Plan
+    from bench.tuning.study import Study, default_storage
+
+    if how.trackers:
+        how.trackers.check()
+    profile = selection.load_profile()
+    methods = _methods(selection.methods, profile, how.tuned)
+    built = [registry.method(method, profile.scale) for method in methods]  # refuses wrong options
+    found = selection.find(profile)
+    baseline = _baseline(how, methods, profile)
+    modules = sorted({module for method in built for module in method.needs})
+    request = Request(
+        store=selection.store,
+        threads=profile.threads,
+        device=selection.device,
+        jobs=how.jobs,
+        timeout=how.timeout,
+        modules=tuple(modules),
+        flags=how.flags,
     )
-    _equal_trials(matrix)
-    if reference:
-        store.declare(profile, reference[0], wish.correction, methods)
-    store.remember(profile, matrix)
-    states = [store.status(cell) for cell in matrix]
-    failed = [cell for cell, state in zip(matrix, states, strict=True) if state == "failed"]
-    if wish.retry_failed:
-        for cell in failed:
-            store.forgive(cell)
-        failed = []
-    wanted = ("waiting", "failed") if wish.retry_failed else ("waiting",)
-    pending = [cell for cell, state in zip(matrix, states, strict=True) if state in wanted]
-    if failed:
-        console.print(
-            f"{len(failed)} cells failed before and are left so; --retry-failed runs them again,"
-            " bench status says why they failed.",
-            soft_wrap=True,
-            highlight=False,
-        )
-    failures = _launch(matrix, pending, len(failed), store, wish, jobs, console)
-    return Done(profile, store, datasets, bool(pending), failures)
+    where = launcher(how.launcher, request)
+    if how.dry_run:
+        _print_plan(found, methods, profile, selection, how.jobs, console)
+        return None
+    selection.open(profile)
+    place = where.check()
+    console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
+    datasets = prepare(found, console)
+    storage = how.storage or default_storage(selection.store, profile.name)
+    cells = matrix.cells(
+        profile=profile,
+        datasets=datasets,
+        methods=methods,
+        store=selection.store,
+        splitting=selection.splitting,
+        seeds=selection.seeds,
+        device=selection.device,
+        tuning=lambda cell: Study(cell, storage).best(),
+    )
+    _check_equal_trials(cells)
+    plan = Plan(selection.store, profile.name)
+    if baseline:
+        plan.declare(baseline, how.correction, methods)
+    plan.remember(cells)
+    pending, failed = _pending(cells, selection, how.retry_failed, console)
+    if pending:
+        console.print(f"{len(cells)} cells, {len(pending)} to run, {place}.", highlight=False)
+        failed = _launch(cells, pending, failed, where, selection, how, console)
+    else:
+        done = len(cells) - failed
+        console.print(f"All {done} cells are finished already; nothing to run.")
+    return Done(selection, profile, datasets, bool(pending), failed)
 
 
-def _methods(wish: Wish, names: str, profile: Profile) -> list[str]:
-    """Return the specs of methods, tuned where that is wished and there is anything to tune."""
+def _methods(names: str, profile: Profile, tuned: bool) -> list[Spec]:
+    """Return methods, tuned where that is wished and there is anything to tune."""
     specs = registry.expand(registry.METHODS, names)
-    if not wish.tuned:
+    if not tuned:
         return specs
     chosen = []
     for spec in specs:
         method = registry.method(spec, profile.scale)
-        chosen.append(f"{spec}:tuned=on" if method.tunable and not method.tuned else spec)
+        tunable = method.tunable and not method.tuned
+        chosen.append(f"{spec}:tuned=on" if tunable else spec.key)
     return registry.expand(registry.METHODS, ",".join(chosen))
 
 
-def _equal_trials(cells: Sequence[Cell]) -> None:
-    """Refuse tuned methods of which one had more trials than another."""
-    counts = {
-        (cell.dataset.name, cell.fold, cell.method): cell.tuning["trials"]
-        for cell in cells
-        if cell.tuning
-    }
-    if len(set(counts.values())) > 1:
-        most = max(counts.values())
-        told = ", ".join(
-            sorted(
-                {
-                    f"{method} on {name} {count}"
-                    for (name, _, method), count in counts.items()
-                    if count < most
-                }
+def _baseline(how: How, methods: Sequence[Spec], profile: Profile) -> Spec | None:
+    """Return the baseline of the comparisons that are to be declared.
+
+    Raises:
+        UsageError: It is not one of the run's methods, or it is a further row of one.
+    """
+    if how.baseline is None:
+        if how.correction != "holm":
+            raise UsageError(
+                f"--correction {how.correction} corrects declared comparisons; "
+                "declare them by --reference"
             )
-        )
+        return None
+    extra = Row.parse(how.baseline).extra
+    if extra:
         raise UsageError(
-            f"tuned methods must have had the same number of trials, but fewer than {most} had:"
-            f" {told}; bench tune --trials {most} gives all as many"
+            f"--reference {how.baseline} is the row '{extra}' of a method, not a method; "
+            f"name the method: --reference {Row.parse(how.baseline).spec}"
         )
+    named = _methods(how.baseline, profile, how.tuned)
+    if len(named) > 1 or named[0] not in methods:
+        known = ", ".join(method.key for method in methods)
+        raise UsageError(
+            f"--reference {how.baseline} is not one of the methods of this run ({known}); "
+            "name one of them"
+        )
+    return named[0]
+
+
+def _check_equal_trials(cells: Sequence[Cell]) -> None:
+    """Refuse tuned methods of which one had more trials than another.
+
+    Raises:
+        UsageError: One had fewer trials than the others.
+    """
+    trials: dict[str, int] = {}
+    for cell in cells:
+        if cell.tuning:
+            trials[f"{cell.method} on {cell.dataset.id.name}"] = cell.tuning["trials"]
+    if len(set(trials.values())) <= 1:
+        return
+    most = max(trials.values())
+    fewer = sorted(f"{name} {count}" for name, count in trials.items() if count < most)
+    raise UsageError(
+        f"tuned methods must have had the same number of trials, but fewer than {most} had: "
+        f"{', '.join(fewer)}; bench tune --trials {most} gives all as many"
+    )
+
+
+def _pending(
+    cells: Sequence[Cell], selection: Selection, retry_failed: bool, console: Console
+) -> tuple[list[Cell], int]:
+    """Return the cells to run, and how many failed before and stay so."""
+    pending, failed = [], 0
+    for cell in cells:
+        status = selection.store.status(cell)
+        if status == "failed" and retry_failed:
+            selection.store.forgive(cell)
+            status = "waiting"
+        if status == "waiting":
+            pending.append(cell)
+        elif status == "failed":
+            failed += 1
+    if failed:
+        options.say(
+            f"{failed} cells failed before and are left so; --retry-failed runs them again, "
+            "bench status says why they failed.",
+            to=console,
+        )
+    return pending, failed
 
 
 def _launch(
-    matrix: Sequence[Cell],
+    cells: Sequence[Cell],
     pending: Sequence[Cell],
     failed: int,
-    store: Store,
-    wish: Wish,
-    jobs: int,
+    where: Launcher,
+    selection: Selection,
+    how: How,
     console: Console,
 ) -> int:
-    """Run what is pending; return how many cells of the matrix have failed, those of earlier runs included."""
-    if not pending:
-        console.print(f"All {len(matrix) - failed} cells are finished already; nothing to run.")
-        return failed
-    where = {"local": f"{jobs} at a time", "slurm": "by Slurm", "ray": "by Ray"}[wish.launcher]
-    console.print(
-        f"{len(matrix)} cells, {len(pending)} to run, {where} on {wish.device}.", highlight=False
-    )
-    with Board(console, store, len(matrix), len(matrix) - len(pending) - failed, failed) as board:
+    """Run what is pending; return how many cells of the matrix have failed, earlier ones too."""
+    from bench.launch import matrix
+    from bench.launch.board import Board
+    from bench.launch.follow import follow
+    from bench.store.track import Wanted, tracked
+
+    store = selection.store
+    ordered = list(pending)
+    if where.grace_seconds:  # a cluster: it is given all cells at once
+        ordered = matrix.longest_first(pending, store)
+    finished = len(cells) - len(pending) - failed
+    with Board(console, store, len(cells), finished, failed) as board:
         try:
-            with tracked(store, pending[0].profile.name, wish.track, console):
-                _launcher(wish, pending, store, jobs, board)
+            with tracked(store, cells[0].profile.name, how.trackers or Wanted(), console):
+                follow(ordered, store, where, board.watch, board.ended)
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on where this one was.")
             raise
     return board.failed
 
 
-def _launcher(wish: Wish, cells: Sequence[Cell], store: Store, jobs: int, board: Board) -> None:
-    """Run cells where the wish says; on a cluster, those first that took longest before."""
-    if wish.launcher == "slurm":
-        from bench.launch import slurm
-
-        cells = longest_first(cells, _seconds(store, cells[0].profile.name))
-        slurm.run(
-            cells, store, wish.jobs, wish.device, board.watch, board.ended, wish.timeout, wish.slurm
-        )
-    elif wish.launcher == "ray":
-        from bench.launch import ray
-
-        cells = longest_first(cells, _seconds(store, cells[0].profile.name))
-        ray.run(
-            cells,
-            store,
-            wish.jobs,
-            wish.device,
-            board.watch,
-            board.ended,
-            wish.timeout,
-            wish.address,
-            wish.gpus,
-        )
-    else:
-        local.run(cells, store, jobs, wish.device, board.watch, board.ended, wish.timeout)
-
-
-def _seconds(store: Store, profile: str) -> Callable[[Cell], float]:
-    """Return a function that says how long finished cells of a cell's dataset and method took; infinite if none did."""
-    taken: dict[tuple[str, str], list[float]] = {}
-    for record, _ in store.records(profile):
-        pair = record["spec"]["dataset"]["digest"], record["spec"]["method"]
-        taken.setdefault(pair, []).append(record["timings"]["total_seconds_of_last_attempt"])
-    means = {pair: sum(each) / len(each) for pair, each in taken.items()}
-    return lambda cell: means.get((cell.dataset.digest, cell.method), math.inf)
-
-
-def _report(store: Store, profile: Profile, wish: Wish, console: Console, fresh: bool) -> None:
+def _report(done: Done, console: Console) -> None:
     """Write the report if anything is new, and print its tables."""
-    from bench.report import write
-    from bench.report.sections import tables
+    from rich.markdown import Markdown
 
-    target = wish.report / profile.name
-    if not store.has_finished(profile.name):
+    from bench.report import write
+    from bench.store.results import Results
+
+    store, profile = done.selection.store, done.profile
+    if not store.layout.profile(profile).finished():
         console.print("No cell is finished, so there is no report.")
         return
-    write(store, wish.report, profile.name, "run", redraw=fresh)
-    for table in tables.collect(store, profile.name):
-        text = tables.markdown(table)
-        console.print(Markdown(text)) if console.is_terminal else print(text)
-    console.print(f"Report: {target.resolve()}", soft_wrap=True, highlight=False)
-    console.print(
-        "All figures, report.html and a paper's numbers.tex: bench report", highlight=False
-    )
-    console.print(
-        f"Results: {(store.root / profile.name).resolve()}", soft_wrap=True, highlight=False
-    )
+    results = Results.load(store, profile.name)
+    written = write(results, done.selection.report, "run", redraw=done.fresh)
+    for text in written.tables:
+        if console.is_terminal:
+            console.print(Markdown(text))
+        else:
+            print(text)
+    folder = done.selection.report / profile.name
+    options.say(f"Report: {folder.resolve()}", to=console)
+    options.say("All figures, report.html and a paper's numbers.tex: bench report", to=console)
+    options.say(f"Results: {store.layout.profile(profile).path.resolve()}", to=console)
 
 
 def _print_plan(
-    found: Sequence[plan.Found],
-    methods: Sequence[str],
+    found: Sequence[Found],
+    methods: Sequence[Spec],
     profile: Profile,
-    store: Store,
-    wish: Wish,
-    jobs: int,
+    selection: Selection,
+    jobs: int | None,
     console: Console,
 ) -> None:
     """Print what a run would do; nothing is prepared or written."""
+    from rich.table import Table
+
+    from bench.launch.local import default_jobs
+
     table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
     total = 0
-    for each in found:
-        folder = each.prepared
+    cells = selection.splitting.count * selection.seeds
+    for dataset in found:
+        prepared = dataset.prepared()
+        source = dataset.adapter.source
+        if prepared is None:
+            source += " (to be prepared)"
         for method in methods:
-            cells = wish.scheme.count * wish.seeds
-            states: Counter[str] = Counter()
-            ref = plan.reference(folder) if folder else None
-            if ref and store.has_split(profile, ref, wish.scheme):
-                matrix = plan.cells(
-                    profile, [ref], [method], store, wish.scheme, wish.seeds, wish.device
-                )
-                states.update(store.status(cell) for cell in matrix)
+            states = _states(prepared, method, profile, selection)
             to_run = cells - states["done"]
             total += to_run
-            table.add_row(
-                each.adapter.name,
-                each.adapter.source + ("" if folder else " (to be prepared)"),
-                method,
-                str(cells),
-                str(states["done"]),
-                str(states["failed"]),
-                str(to_run),
-            )
+            counts = (cells, states["done"], states["failed"], to_run)
+            table.add_row(dataset.adapter.name, source, method.key, *map(str, counts))
     console.print(table)
-    console.print(
-        f"Profile '{profile.name}': {profile.summary}.\n{total} cells to run, {jobs} at a time on"
-        f" {wish.device}, at most {profile.steps} steps each; results under"
-        f" {store.root / profile.name}.",
-        soft_wrap=True,
-        highlight=False,
+    at_once = jobs or default_jobs(selection.device, profile.threads)
+    options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
+    options.say(
+        f"{total} cells to run, {at_once} at a time on {selection.device}, "
+        f"at most {profile.steps} steps each; "
+        f"results under {selection.store.layout.profile(profile).path}.",
+        to=console,
     )
+
+
+def _states(
+    dataset: DatasetRef | None, method: Spec, profile: Profile, selection: Selection
+) -> Counter[str]:
+    """Return how many cells of a method on a dataset are in each state."""
+    from bench.launch import matrix
+    from bench.store.plan import Plan
+
+    states: Counter[str] = Counter()
+    if dataset is None:
+        return states
+    store, splitting = selection.store, selection.splitting
+    if Plan(store, profile.name).has_split(dataset.id, splitting):
+        cells = matrix.cells(
+            profile, [dataset], [method], store, splitting, selection.seeds, selection.device
+        )
+        states.update(store.status(cell) for cell in cells)
+    return states

@@ -1,4 +1,4 @@
-"""`bench status`: the matrix as the files of the results folder tell it, whoever runs it and wherever."""
+"""`bench status`: the matrix as the files of the results folder tell it, whoever runs it."""
 
 from __future__ import annotations
 
@@ -7,97 +7,112 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from bench.launch.board import clock, share_done
+from bench.cli import options
+from bench.spec import plain
 from bench.spec.errors import UsageError
-from bench.store.store import Place, State, Store
+from bench.spec.note import Note
+from bench.store.cells import Store
+from bench.store.plan import STATES, Place, Plan, State, planned
 
-STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting")
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
 WATCH_SECONDS = 2.0
 SHOWN = 20
 """Failed cells that are listed; the rest are counted."""
 
 
-def rows(out: Path, profile: str | None) -> list[dict[str, Any]]:
-    """Return a row a cell.
+def status(
+    out: options.Out = Path("results"),
+    profile: options.ProfileOfPlan = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until nothing runs.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show what of the matrix is done, running, failed and why, stopped, and waiting.
+
+    Examples:
+
+        bench status
+
+        bench status --watch
+    """
+    places = read_places(out, profile)
+    if as_json:
+        options.print_json([plain.builtins(asdict(place)) for place in places])
+    elif watch:
+        _watch(out, profile, places, options.console())
+    else:
+        options.console().print(picture(places))
+
+
+def read_places(out: Path, profile: str | None) -> list[Place]:
+    """Return the places of a profile's matrix; of the latest that was planned if none is named.
 
     Raises:
         UsageError: Nothing was planned.
     """
-    return [asdict(place) for place in _places(out, profile)]
-
-
-def show(out: Path, profile: str | None, watch: bool, console: Console) -> None:
-    """Print the state of the matrix; with `watch` again and again, until nothing runs.
-
-    Raises:
-        UsageError: Nothing was planned.
-    """
-    places = _places(out, profile)
-    if not watch:
-        console.print(picture(places))
-        return
-    with Live(picture(places), console=console, auto_refresh=False) as live:
-        while any(place.state == "running" for place in places):
-            time.sleep(WATCH_SECONDS)
-            places = _places(out, profile)
-            live.update(picture(places), refresh=True)
-
-
-def _places(out: Path, profile: str | None) -> list[Place]:
     store = Store(out)
-    chosen = profile or next(iter(store.planned()), "")
-    places = store.places(chosen) if chosen else []
+    chosen = profile or next(iter(planned(store)), "")
+    places = Plan(store, chosen).places() if chosen else []
     if not places:
-        raise UsageError(
-            f"{out} has no planned cell{f' under the profile {profile!r}' if profile else ''};"
-            " bench run"
-        )
+        under = f" under the profile {profile!r}" if profile else ""
+        raise UsageError(f"{out} has no planned cell{under}; bench run")
     return places
 
 
+def _watch(out: Path, profile: str | None, places: list[Place], console: Console) -> None:
+    """Print the matrix again and again, until nothing runs."""
+    from rich.live import Live
+
+    with Live(picture(places), console=console, auto_refresh=False) as live:
+        while any(place.state == "running" for place in places):
+            time.sleep(WATCH_SECONDS)
+            places = read_places(out, profile)
+            live.update(picture(places), refresh=True)
+
+
 def picture(places: Sequence[Place]) -> RenderableType:
-    """Return a row a dataset and method with its cells by state, then who runs, and who failed and why."""
+    """Return a row a dataset and method with its cells by state, then who runs and who failed."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table("dataset", "method", *STATES, title=_summary(places), title_justify="left")
     groups: dict[tuple[str, str], Counter[State]] = {}
     for place in places:
         groups.setdefault((place.dataset, place.method), Counter())[place.state] += 1
     for (dataset, method), counts in groups.items():
         table.add_row(dataset, method, *(str(counts[state] or "") for state in STATES))
-    lines = [
-        Text(f"running  {_name(place)}  {_told(place.progress)}")
-        for place in places
-        if place.state == "running"
-    ]
+    running = [place for place in places if place.state == "running"]
     failed = [place for place in places if place.state == "failed"]
-    lines += [Text(f"failed   {_name(place)}: {place.why}") for place in failed[:SHOWN]]
+    lines = [f"running  {place.name}  {_progress(place.progress)}" for place in running]
+    lines += [f"failed   {place.name}: {place.why}" for place in failed[:SHOWN]]
     if len(failed) > SHOWN:
-        lines.append(Text(f"... and {len(failed) - SHOWN} more failed; --json lists all"))
-    return Group(table, *lines)
+        lines.append(f"... and {len(failed) - SHOWN} more failed; --json lists all")
+    return Group(table, *map(Text, lines))
 
 
 def _summary(places: Sequence[Place]) -> str:
     counts = Counter(place.state for place in places)
-    return f"{len(places)} cells: " + ", ".join(
-        f"{counts[state]} {state}" for state in STATES if counts[state]
-    )
+    parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
+    return f"{len(places)} cells: {', '.join(parts)}"
 
 
-def _name(place: Place) -> str:
-    return f"{place.dataset}/{place.method}/{place.label}"
+def _progress(note: Note | None) -> str:
+    from bench.launch.board import EARLY, clock, share_done
 
-
-def _told(progress: dict[str, Any]) -> str:
-    if not progress:
+    if note is None:
         return "starting"
-    loss = f", loss {progress['loss']:.4g}" if progress.get("loss") is not None else ""
-    share, left = share_done(progress), ""
-    if progress["phase"] == "train" and share > 0.02:
-        left = f", at most {clock(progress['seconds'] * (1 / share - 1))} left"
-    return f"{progress['phase']} {progress['step']}/{progress['steps']}{loss}{left}"
+    text = f"{note.phase} {note.step}/{note.steps}"
+    if note.loss is not None:
+        text += f", loss {note.loss:.4g}"
+    share = share_done(note)
+    if note.phase == "train" and share > EARLY:
+        text += f", at most {clock(note.seconds * (1 / share - 1))} left"
+    return text

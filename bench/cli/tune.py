@@ -4,65 +4,110 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
+import typer
 
-from bench.cli.run import Wish
-from bench.cli.show import preparing, print_left_out
-from bench.data import cache
-from bench.launch import local
-from bench.launch import matrix as plan
-from bench.spec import machine, registry
-from bench.spec.config import Profile, load_profile
+from bench.cli import options
+from bench.cli.selection import Selection, prepare
+from bench.spec import registry
+from bench.spec.config import Profile
 from bench.spec.errors import UsageError
-from bench.store.store import Store, make_folder
-from bench.tuning import workers as tuner
-from bench.tuning.plots import draw
-from bench.tuning.study import Study, counts, default_storage, is_default
-from bench.tuning.workers import Told
+from bench.spec.names import Spec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.tuning.study import Study
+    from bench.tuning.workers import Told
 
 
-def tune(wish: Wish, trials: int, console: Console) -> None:
-    """Give every study of a wish its trials, and draw them.
+def tune(
+    methods: options.Methods = "all",
+    datasets: options.Datasets = "all",
+    trials: Annotated[
+        int, typer.Option(min=1, help="Of each method on each dataset and fold.")
+    ] = 20,
+    data: options.Data = None,
+    profile: options.ProfileName = None,
+    out: options.Out = Path("results"),
+    report: options.ReportTo = Path("reports"),
+    folds: options.Folds = 1,
+    split: options.SplitFile = None,
+    fraction: options.Fraction = 1.0,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    real_only: options.RealOnly = False,
+    storage: options.Storage = None,
+) -> None:
+    """Find each method's best options by its validation patients, with as many trials for each.
+
+    Test cases cannot be read here. What is finished is not repeated; several commands on one
+    storage share the trials.
+
+    Examples:
+
+        bench tune --methods unet,verdiff --datasets mr --trials 20
+
+        bench tune --methods all --datasets mr --data ~/spine --folds 5
+
+        bench run --methods all --datasets mr --data ~/spine --folds 5 --tuned
+    """
+    from bench.data.splits import Splitting
+    from bench.launch.local import default_jobs
+
+    device = options.choose_device(device)
+    selection = Selection(
+        methods=methods,
+        datasets=datasets,
+        data=data,
+        profile=options.choose_profile(profile, device),
+        out=out,
+        report=report,
+        splitting=Splitting(folds, split, fraction),
+        device=device,
+        real_only=real_only,
+    )
+    console = options.console()
+    chosen = selection.load_profile()
+    studies = _studies(selection, chosen, storage, console)
+    at_once = jobs or default_jobs(device, chosen.threads)
+    _run(studies, trials, selection, chosen, at_once, console)
+    _draw(studies, selection.report / chosen.name / "tuning", console)
+
+
+def _studies(
+    selection: Selection, profile: Profile, storage: str | None, console: Console
+) -> list[Study]:
+    """Return the studies of a selection: one for each method, dataset and fold.
 
     Raises:
-        UsageError: Something is wrong with the wish, the data or the storage; nothing was trained.
+        UsageError: Something is wrong with the selection or the data; nothing was trained.
     """
-    profile, store = load_profile(wish.profile), Store(wish.out)
-    methods = _tunable(registry.expand(registry.METHODS, wish.methods), profile, console)
-    found = plan.find(
-        registry.expand(registry.DATASETS, wish.datasets), wish.data, profile, wish.real_only
-    )
-    store.open(profile)
-    make_folder(wish.report / profile.name, "report", "--report")
+    from bench.launch import local, matrix
+    from bench.tuning.study import Study, default_storage
+
+    specs = registry.expand(registry.METHODS, selection.methods)
+    methods = _tunable(specs, profile, console)
+    found = selection.find(profile)
+    selection.open(profile)
     modules = {module for spec in methods for module in registry.method(spec, profile.scale).needs}
     local.preload(["bench.tuning.trial", *sorted(modules)])
-    with preparing(console) as progress:
-        datasets = [plan.prepare(each, machine.cores(), progress) for each in found]
-    for dataset in datasets:
-        if dataset.source == "phantom":
-            console.print(
-                f"{dataset.name}: PHANTOM data (simulated); give real files with --data.",
-                highlight=False,
-            )
-        print_left_out(dataset.name, cache.load(Path(dataset.cache)).left_out, console)
-    cells = plan.cells(profile, datasets, methods, store, wish.scheme, 1, wish.device)
-    storage = wish.storage or default_storage(store, profile.name)
-    studies = [Study(cell, storage) for cell in cells]
-    counts = []
-    for study in studies:
-        opened = study.open()
-        opened.set_user_attr("trials", max(trials, opened.user_attrs.get("trials", 0)))
-        counts.append(study.finished(opened))
-    _launch(studies, counts, trials, store, wish, profile, console)
-    _summary(studies, console)
-    folder = wish.report / profile.name / "tuning"
-    for study in studies:
-        draw(study, folder)
-    console.print(f"Plots: {folder.resolve()}", soft_wrap=True, highlight=False)
+    datasets = prepare(found, console)
+    cells = matrix.cells(
+        profile=profile,
+        datasets=datasets,
+        methods=methods,
+        store=selection.store,
+        splitting=selection.splitting,
+        seeds=1,
+        device=selection.device,
+    )
+    place = storage or default_storage(selection.store, profile.name)
+    return [Study(cell, place) for cell in cells]
 
 
-def _tunable(methods: Sequence[str], profile: Profile, console: Console) -> list[str]:
+def _tunable(methods: Sequence[Spec], profile: Profile, console: Console) -> list[Spec]:
     """Return the methods that can be tuned, and say which cannot."""
     chosen = []
     for spec in methods:
@@ -73,38 +118,38 @@ def _tunable(methods: Sequence[str], profile: Profile, console: Console) -> list
             chosen.append(spec)
         else:
             console.print(
-                f"{spec} is not tuned: it trains itself, is told the answer, or has nothing to"
-                " choose."
+                f"{spec} is not tuned: it trains itself, is told the reference's box, "
+                "or has nothing to choose."
             )
     if not chosen:
         raise UsageError("none of these methods can be tuned")
     return chosen
 
 
-def _launch(
+def _run(
     studies: Sequence[Study],
-    counts: Sequence[int],
     trials: int,
-    store: Store,
-    wish: Wish,
+    selection: Selection,
     profile: Profile,
+    jobs: int,
     console: Console,
 ) -> None:
-    """Run what trials are missing."""
-    missing = sum(max(0, trials - count) for count in counts)
-    jobs = wish.jobs or (max(1, machine.cores() // profile.threads) if wish.device == "cpu" else 1)
-    console.print(
-        f"{len(studies)} studies of {trials} trials, at most {profile.steps} steps each, by the"
-        f" validation patients alone; {missing} trials to run, {jobs} at a time on {wish.device}.",
-        highlight=False,
-        soft_wrap=True,
+    """Run the trials that are missing."""
+    from bench.tuning import workers
+
+    missing = 0
+    for study in studies:
+        opened = study.open()
+        opened.set_user_attr("trials", max(trials, opened.user_attrs.get("trials", 0)))
+        missing += max(0, trials - study.finished(opened))
+    options.say(
+        f"{len(studies)} studies of {trials} trials, at most {profile.steps} steps each, "
+        f"by the validation patients alone; {missing} trials to run, "
+        f"{jobs} at a time on {selection.device}.",
+        to=console,
     )
     if not missing:
         return
-    splits = [
-        store.split_of(study.cell, cache.load(Path(study.cell.dataset.cache)).patients)
-        for study in studies
-    ]
 
     def told(trial: Told) -> None:
         how = {
@@ -112,52 +157,79 @@ def _launch(
             "PRUNED": "stopped early",
             "FAIL": trial.why,
         }
-        console.print(
-            f"{trial.study} {trial.finished}/{trials}: {how[trial.state]} with"
-            f" {shown(trial.values)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        count = f"{trial.finished}/{trials}"
+        values = shown(trial.values)
+        options.say(f"{trial.study} {count}: {how[trial.state]} with {values}", to=console)
 
     def died(code: int) -> None:
-        console.print(f"A worker died (exit code {code}); its trial is run again.", highlight=False)
+        options.say(f"A worker died (exit code {code}); its trial is run again.", to=console)
 
-    cells = [study.cell for study in studies]
+    splits = [_split(study, selection) for study in studies]
     try:
-        tuner.run(cells, splits, studies[0].storage, trials, jobs, wish.device, told, died)
+        workers.run(
+            cells=[study.cell for study in studies],
+            splits=splits,
+            storage=studies[0].storage,
+            trials=trials,
+            jobs=jobs,
+            device=selection.device,
+            told=told,
+            died=died,
+        )
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on where this one was.")
         raise
 
 
-def _summary(studies: Sequence[Study], console: Console) -> None:
-    """Print each study's best, beside what the method has by default."""
+def _split(study: Study, selection: Selection) -> Any:
+    """Return the split of a study's cell."""
+    from bench.data import cache
+    from bench.store.plan import split_of
+
+    dataset = cache.load(Path(study.cell.dataset.cache))
+    return split_of(selection.store, study.cell, dataset.patients)
+
+
+def _draw(studies: Sequence[Study], folder: Path, console: Console) -> None:
+    """Print each study's best options, and draw how the studies went."""
+    from bench.tuning.plots import draw
+
     for study in studies:
-        cell, opened = study.cell, study.open()
-        trials = [t for t in opened.get_trials(deepcopy=False) if counts(t)]
-        complete = [t for t in trials if t.state.name == "COMPLETE" and t.value is not None]
-        usual = next((f"{100 * (t.value or 0):.2f} %" for t in complete if is_default(t)), "none")
-        said = ", ".join(
-            f"{sum(t.state.name == state for t in trials)} {words}"
-            for state, words in (("PRUNED", "stopped early"), ("FAIL", "failed"))
-        )
-        best = max(complete, key=lambda t: t.value or 0.0, default=None)
-        found = (
-            f"best {100 * (best.value or 0):.2f} % with {shown(best.params)}"
-            if best
-            else "none was completed"
-        )
-        console.print(
-            f"{cell.dataset.name}/{cell.method}/f{cell.fold}: validation Dice {found}; by default"
-            f" {usual}; {len(trials)} trials, {said}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    console.print("bench run --tuned uses the best of each.", highlight=False)
+        options.say(_summary(study), to=console)
+    options.say("bench run --tuned uses the best of each.", to=console)
+    for study in studies:
+        draw(study, folder)
+    options.say(f"Plots: {folder.resolve()}", to=console)
+
+
+def _summary(study: Study) -> str:
+    """Return a study's best, beside what the method has by default."""
+    from bench.tuning.study import counts, is_default
+
+    cell, opened = study.cell, study.open()
+    trials = [trial for trial in opened.get_trials(deepcopy=False) if counts(trial)]
+    complete = [t for t in trials if t.state.name == "COMPLETE" and t.value is not None]
+    usual = "none"
+    for trial in complete:
+        if is_default(trial):
+            usual = f"{100 * (trial.value or 0):.2f} %"
+            break
+    best = "none was completed"
+    if complete:
+        trial = max(complete, key=lambda t: t.value or 0.0)
+        best = f"best {100 * (trial.value or 0):.2f} % with {shown(trial.params)}"
+    stopped = sum(trial.state.name == "PRUNED" for trial in trials)
+    failed = sum(trial.state.name == "FAIL" for trial in trials)
+    return (
+        f"{cell.dataset.id.name}/{cell.method}/f{cell.fold}: validation Dice {best}; "
+        f"by default {usual}; {len(trials)} trials, {stopped} stopped early, {failed} failed"
+    )
 
 
 def shown(values: Mapping[str, object]) -> str:
     """Return options as a line shows them."""
-    return ", ".join(
-        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()
-    )
+    parts = []
+    for name, value in values.items():
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        parts.append(f"{name}={text}")
+    return ", ".join(parts)

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from bench.spec import machine
 from bench.spec.case import Case, Dataset, Sample
-from bench.spec.config import content_hash, safe_name
+from bench.spec.config import safe_name
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
+from bench.spec.plain import content_hash
 
 FORMAT = 2
 LIGHT = 20_000_000

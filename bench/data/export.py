@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bench.data.geometry import Geometry
 from bench.spec import machine
 from bench.spec.case import SIDES, Dataset, Side, Split
-from bench.spec.config import content_hash
 from bench.spec.errors import UsageError
+from bench.spec.plain import content_hash
 
 FIRST = 901
 """The number of the first dataset in a folder; nnU-Net's last is 999."""

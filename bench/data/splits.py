@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from bench.spec.case import SIDES, UNUSED, Side, Split
-from bench.spec.config import SEED, content_hash
+from bench.spec.config import SEED
 from bench.spec.errors import UsageError
+from bench.spec.names import Scheme
+from bench.spec.plain import content_hash
 
-NAME = re.compile(r"(?:own-(\w{8}))?-?(?:fraction(.+))?")
-"""Of a scheme: the user's own split, and the share of training patients."""
 HEADER = "fold,patient,side"
 
 
 @dataclass(frozen=True)
-class Scheme:
+class Splitting:
     """How patients are split: once, into K folds or as a file says; and the share of training patients that is used."""
 
     folds: int = 1
@@ -59,11 +56,15 @@ class Scheme:
         return len(self.own) or self.folds
 
     @property
-    def name(self) -> str:
-        """What the scheme is beside its number of folds: `own-1f2e3d4c`, `fraction0.25`, or empty."""
-        own = f"own-{content_hash([split.sides for split in self.own])[:8]}" if self.file else ""
-        part = f"fraction{self.fraction:g}" if self.fraction < 1 else ""
-        return "-".join(filter(None, (own, part)))
+    def scheme(self) -> Scheme:
+        """What tables and files call this way to split."""
+        parts = []
+        if self.file:
+            digest = content_hash([split.sides for split in self.own])
+            parts.append(f"own-{digest[:8]}")
+        if self.fraction < 1:
+            parts.append(f"fraction{self.fraction:g}")
+        return Scheme(self.count, "-".join(parts))
 
     def split(self, patients: Sequence[str], official: Collection[str] = ()) -> list[Split]:
         """Split patients.
@@ -79,45 +80,10 @@ class Scheme:
         ]
 
 
-def key(folds: int, scheme: str) -> str:
-    """Return the short name of a way to split, as columns and files carry it; empty for the single 70/10/20 split."""
-    return "-".join(filter(None, (f"{folds}fold" if folds > 1 else "", scheme)))
-
-
-def heading(folds: int, scheme: str) -> str:
-    """Return a way to split as the heading of a column has it: `5-fold`, `own split 1f2e3d4c`, `25 % of train`."""
-    own, share = _parts(scheme)
-    parts = (
-        f"{folds}-fold" if folds > 1 else "",
-        f"own split {own}" if own else "",
-        f"{100 * float(share):g} % of train" if share else "",
-    )
-    return " ".join(filter(None, parts))
-
-
-def _parts(scheme: str) -> tuple[str, str]:
-    found = NAME.fullmatch(scheme)
-    return (found[1] or "", found[2] or "") if found else (scheme, "")
-
-
-def words(folds: int, scheme: str, official: bool) -> str:
-    """Return how patients were split, in words; `official` is whether the publisher chose the test side."""
-    own, share = _parts(scheme)
-    if own:
-        how = f"a split of the user's own ({own}) by patient" + (
-            f", {folds} folds" if folds > 1 else ""
-        )
-    elif folds > 1:
-        how = f"{folds} folds by patient"
-    elif official:
-        how = "the publisher's test side, the others 7 to 1 by patient"
-    else:
-        how = "one 70/10/20 split by patient"
-    return how + (f", {100 * float(share):g} % of the training patients used" if share else "")
-
-
 def _thinned(split: Split, fraction: float) -> Split:
     """Return the split with a share of its training patients, one at least; the others are unused."""
+    import numpy as np
+
     train = sorted(patient for patient, side in split.sides.items() if side == "train")
     order = np.random.Generator(np.random.Philox(SEED)).permutation(len(train))
     kept = {train[i] for i in order[: max(1, round(fraction * len(train)))]}
@@ -145,6 +111,8 @@ def make_splits(
     Raises:
         UsageError: Too few patients for every side to have one.
     """
+    import numpy as np
+
     names = sorted(set(patients))
     needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:

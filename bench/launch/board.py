@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,33 +13,36 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.spec.config import Cell
-from bench.store.store import Store
+from bench.spec.note import Note
+from bench.store.cells import Store
 
 LINE_SECONDS = 15.0
 """How often a running matrix prints a line where the output is no terminal."""
 SHOWN = 16
-"""Running cells that are told of one by one."""
+"""Running cells that are shown one by one."""
 TEST_SHARE = 0.1
-"""Share of a cell's time that prediction is taken to need before the first cell has shown it."""
+"""Share of a cell's time that prediction is assumed to need, until a cell has shown it."""
+EARLY = 0.02
+"""Share of a cell below which no time left is estimated."""
 
 
 def clock(seconds: float) -> str:
     """Return a duration as m:ss or h:mm:ss."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def share_done(status: dict[str, Any]) -> float:
-    """Return how much of a cell its last note says is done, in [0, 1]."""
-    if not status:
+def share_done(note: Note | None) -> float:
+    """Return the share of a cell that its last note says is done, in [0, 1]."""
+    if note is None:
         return 0.0
-    part = float(status["step"]) / float(status["steps"])
-    return (
-        part * (1 - TEST_SHARE)
-        if status["phase"] == "train"
-        else 1 - TEST_SHARE + part * TEST_SHARE
-    )
+    share = note.step / note.steps
+    if note.phase == "train":
+        return share * (1 - TEST_SHARE)
+    return 1 - TEST_SHARE + share * TEST_SHARE
 
 
 @dataclass
@@ -52,9 +54,9 @@ class Board:
     total: int
     """Cells of the matrix, finished ones included."""
     done: int
-    """Cells finished before this run began."""
+    """Cells that were finished before this run began."""
     failed: int = 0
-    """Cells that failed, those included that failed before and are left so."""
+    """Cells that failed, in earlier runs too."""
     _elsewhere: int = 0
     _began: float = field(default_factory=time.monotonic)
     _finished: int = 0
@@ -75,7 +77,7 @@ class Board:
             self._live.stop()
 
     def watch(self, running: Sequence[Cell], elsewhere: int = 0) -> None:
-        """Show the running cells, and how many others another run is at work on."""
+        """Show the running cells, and how many others another run works on."""
         self._elsewhere = elsewhere
         for cell in running:
             self._starts.setdefault(cell.hash, time.monotonic())
@@ -83,66 +85,68 @@ class Board:
             self._live.update(self._picture(running))
         elif time.monotonic() - self._spoke > LINE_SECONDS and (running or elsewhere):
             self._spoke = time.monotonic()
-            told = "; ".join(f"{cell.title} {self._told(cell)}" for cell in running[:SHOWN])
-            more = f" and {len(running) - SHOWN} more" if len(running) > SHOWN else ""
-            self.console.print(
-                f"{self._summary(running)}. Running: {told or 'none here'}{more}",
-                soft_wrap=True,
-                highlight=False,
-            )
+            self._print(f"{self._summary(running)}. Running: {self._listed(running)}")
+
+    def _listed(self, running: Sequence[Cell]) -> str:
+        if not running:
+            return "none here"
+        cells = "; ".join(f"{cell.title} {self._state(cell)}" for cell in running[:SHOWN])
+        if len(running) > SHOWN:
+            cells += f" and {len(running) - SHOWN} more"
+        return cells
 
     def ended(self, cell: Cell, reason: str) -> None:
-        """Tell that a cell is finished or has failed."""
+        """Say that a cell is finished or has failed."""
         self._finished += 1
-        took = time.monotonic() - self._starts.get(cell.hash, time.monotonic())
+        now = time.monotonic()
+        took = clock(now - self._starts.get(cell.hash, now))
         if reason:
             self.failed += 1
-            self.console.print(
-                f"[red]failed[/]  {cell.title} after {clock(took)}: ", Text(reason), soft_wrap=True
-            )
+            self._print(f"[red]failed[/]  {cell.title} after {took}: ", Text(reason))
         else:
             self.done += 1
-            self.console.print(
-                f"[green]done[/]    {cell.title} in {clock(took)}", highlight=False, soft_wrap=True
-            )
+            self._print(f"[green]done[/]    {cell.title} in {took}")
+
+    def _print(self, *words: object) -> None:
+        self.console.print(*words, soft_wrap=True, highlight=False)
 
     def _summary(self, running: Sequence[Cell]) -> str:
-        left = self._left(running)
-        return (
-            f"{self.done}/{self.total} cells done, {self.failed} failed, "
-            + (f"{self._elsewhere} in another run, " if self._elsewhere else "")
-            + f"{clock(time.monotonic() - self._began)} gone"
-            + (f", about {clock(left)} left" if left is not None else "")
-        )
+        parts = [f"{self.done}/{self.total} cells done", f"{self.failed} failed"]
+        if self._elsewhere:
+            parts.append(f"{self._elsewhere} in another run")
+        parts.append(f"{clock(time.monotonic() - self._began)} gone")
+        left = self._seconds_left(running)
+        if left is not None:
+            parts.append(f"about {clock(left)} left")
+        return ", ".join(parts)
 
-    def _left(self, running: Sequence[Cell]) -> float | None:
+    def _seconds_left(self, running: Sequence[Cell]) -> float | None:
         """Estimate the time left from the work done so far; None before there is any."""
         shares = sum(share_done(self.store.progress(cell)) for cell in running)
-        worked, gone = self._finished + shares, time.monotonic() - self._began
+        worked = self._finished + shares
+        if worked < 0.05:
+            return None
+        gone = time.monotonic() - self._began
         pending = self.total - self.done - self.failed
-        return None if worked < 0.05 else gone * (pending - shares) / worked
+        return gone * (pending - shares) / worked
 
-    def _told(self, cell: Cell) -> str:
-        status = self.store.progress(cell)
-        if not status:
+    def _state(self, cell: Cell) -> str:
+        note = self.store.progress(cell)
+        if note is None:
             return "starting"
-        left = ""
-        if share_done(status) > 0.02:
+        text = f"{note.phase} {note.step}/{note.steps}"
+        share = share_done(note)
+        if share > EARLY:
             gone = time.monotonic() - self._starts[cell.hash]
-            left = f", at most {clock(gone * (1 / share_done(status) - 1))} left"
-        return f"{status['phase']} {status['step']}/{status['steps']}{left}"
+            text += f", at most {clock(gone * (1 / share - 1))} left"
+        return text
 
     def _picture(self, running: Sequence[Cell]) -> Group:
         grid = Table.grid(padding=(0, 1))
-        grid.add_row(
-            "matrix",
-            ProgressBar(total=self.total, completed=self.done + self.failed, width=30),
-            self._summary(running),
-        )
+        bar = ProgressBar(total=self.total, completed=self.done + self.failed, width=30)
+        grid.add_row("matrix", bar, self._summary(running))
         for cell in running[:SHOWN]:
-            grid.add_row(
-                cell.title,
-                ProgressBar(total=1.0, completed=share_done(self.store.progress(cell)), width=30),
-                self._told(cell),
-            )
+            share = share_done(self.store.progress(cell))
+            bar = ProgressBar(total=1.0, completed=share, width=30)
+            grid.add_row(cell.title, bar, self._state(cell))
         return Group(grid)

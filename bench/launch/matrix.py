@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.data import cache
 from bench.data.readers.simulated import Simulated
-from bench.data.splits import Scheme
-from bench.spec import registry
-from bench.spec.config import SEED, Cell, DatasetRef, Profile, content_hash
+from bench.data.splits import Splitting
+from bench.spec import machine, registry
+from bench.spec.config import SEED, Cell, DatasetRef, Profile
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
-from bench.store.store import Store
+from bench.spec.method import Method
+from bench.spec.names import DatasetId, Spec
+from bench.spec.plain import content_hash
+from bench.store import record
+from bench.store.cells import Store
+from bench.store.plan import Plan
 
-Progress = Callable[[str, int, int], None]
+Told = Callable[[str, int, int], None]
+"""Is told how many of a dataset's items are prepared: name, done, total."""
 Tuning = Callable[[Cell], Cell]
 """Returns a tuned method's cell with the options that its study found best."""
+FOLDERS = "ct-verse/, ct-pri/, mr/ or xray/"
 
 
 @dataclass(frozen=True)
@@ -27,126 +35,171 @@ class Found:
     adapter: Adapter
     root: Path | None
 
-    @property
-    def prepared(self) -> Path | None:
-        """Return the prepared dataset's folder, None where it is still to do."""
-        return cache.find(self.adapter, self.root or Path())
+    def prepared(self) -> DatasetRef | None:
+        """Return the prepared dataset, None where it is still to do."""
+        folder = cache.find(self.adapter, self.root or Path())
+        return dataset_ref(folder) if folder else None
+
+    def prepare(self, told: Told = lambda name, done, total: None) -> DatasetRef:
+        """Prepare the dataset, or take it from the cache.
+
+        Raises:
+            UsageError: The layout is not there, no case can be used, or the cache is not writable.
+        """
+
+        def progress(done: int, total: int) -> None:
+            told(self.adapter.name, done, total)
+
+        root = self.root or Path()
+        return dataset_ref(cache.prepare(self.adapter, root, machine.cores(), progress))
+
+
+def dataset_ref(folder: Path) -> DatasetRef:
+    """Return a prepared dataset as cells know it; a damaged one is refused here."""
+    dataset = cache.load(folder)
+    identity = DatasetId(dataset.name, dataset.source, dataset.digest)
+    return DatasetRef(id=identity, cache=str(folder))
 
 
 def find(
-    specs: Sequence[str], data: Path | None, profile: Profile, real_only: bool = False
+    specs: Sequence[Spec], data: Path | None, profile: Profile, real_only: bool = False
 ) -> list[Found]:
     """Find each dataset under the data directory; what is not there is its phantom.
 
     Raises:
-        UsageError: The data directory is not there; a dataset's options do not fit; real_only meets
-            a phantom.
+        UsageError: The data directory is not there, a dataset's options do not fit, or `real_only`
+            meets a phantom.
     """
     if data is not None and not data.is_dir():
-        raise UsageError(
-            f"--data {data} is not there; expected a folder with ct-verse/, ct-pri/, mr/ or xray/"
-            " in it"
-        )
-    found = []
+        raise UsageError(f"--data {data} is not there; expected a folder with {FOLDERS} in it")
     adapters = [registry.dataset(spec) for spec in specs]
     for adapter in adapters:
         if adapter.folder is not None and not adapter.folder.is_dir():
             raise UsageError(
-                f"dataset {adapter.folder} is not there; expected a folder with images/ and masks/"
-                " in it"
+                f"dataset {adapter.folder} is not there; "
+                "expected a folder with images/ and masks/ in it"
             )
-    if data is not None and not any(a.folder or (data / a.name).is_dir() for a in adapters):
+    if data is not None and not any(_is_there(adapter, data) for adapter in adapters):
         wanted = ", ".join(f"{adapter.name}/" for adapter in adapters)
-        raise UsageError(
-            f"--data {data} has none of {wanted} in it; leave --data out to run on phantoms"
-        )
-    for spec, adapter in zip(specs, adapters, strict=True):
-        root = adapter.folder or (data / adapter.name if data else None)
-        if root and root.is_dir():
-            found.append(Found(adapter, root))
-            continue
-        where = f"{root} is not there" if root else "no --data folder is given"
-        if real_only:
-            raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
-        if ":" in spec:
-            raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
-        if adapter.name not in profile.phantom_patients:
-            raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
-        simulated = Simulated(
-            name=adapter.name,
-            title=adapter.title,
-            patients=profile.phantom_patients[adapter.name],
-            slices=profile.phantom_slices[adapter.name],
-        )
-        found.append(Found(simulated, None))
-    return found
+        raise UsageError(f"--data {data} has none of {wanted} in it; leave --data out for phantoms")
+    pairs = zip(specs, adapters, strict=True)
+    return [_find(spec, adapter, data, profile, real_only) for spec, adapter in pairs]
 
 
-def prepare(found: Found, jobs: int, progress: Progress) -> DatasetRef:
-    """Prepare a dataset, or take it from the cache."""
-    adapter = found.adapter
-    folder = cache.prepare(
-        adapter, found.root or Path(), jobs, lambda done, total: progress(adapter.name, done, total)
+def _is_there(adapter: Adapter, data: Path) -> bool:
+    return adapter.folder is not None or (data / adapter.name).is_dir()
+
+
+def _find(
+    spec: Spec, adapter: Adapter, data: Path | None, profile: Profile, real_only: bool
+) -> Found:
+    """Return a dataset with its folder, or its phantom."""
+    root = adapter.folder
+    if root is None and data is not None:
+        root = data / adapter.name
+    if root and root.is_dir():
+        return Found(adapter, root)
+    where = f"{root} is not there" if root else "no --data folder is given"
+    if real_only:
+        raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
+    if spec.options:
+        raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
+    if adapter.name not in profile.phantom_patients:
+        raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
+    simulated = Simulated(
+        name=adapter.name,
+        title=adapter.title,
+        patients=profile.phantom_patients[adapter.name],
+        slices=profile.phantom_slices[adapter.name],
     )
-    return reference(folder)
-
-
-def reference(folder: Path) -> DatasetRef:
-    """Return a prepared dataset as cells know it; a damaged one is refused here, before anything trains."""
-    dataset = cache.load(folder)
-    return DatasetRef(
-        name=dataset.name, source=dataset.source, digest=dataset.digest, cache=str(folder)
-    )
+    return Found(simulated, None)
 
 
 def cells(
     profile: Profile,
     datasets: Sequence[DatasetRef],
-    methods: Sequence[str],
+    methods: Sequence[Spec],
     store: Store,
-    scheme: Scheme,
+    splitting: Splitting,
     seeds: int,
     device: str = "cpu",
     tuning: Tuning | None = None,
 ) -> list[Cell]:
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
 
-    A tuned method's options are its study's best (`tuning`), for each dataset and fold its own.
+    A tuned method's options are its study's best, for each dataset and fold its own.
 
     Raises:
         UsageError: A method cannot be built or was not tuned, a split on disk does not fit, or
             there are too few patients.
     """
-    built = {method: registry.method(method, profile.scale) for method in methods}
-    options = {method: asdict(each) for method, each in built.items()}
-    autocast = {method for method, each in built.items() if each.bf16 and device.startswith("cuda")}
+    built = {spec: registry.method(spec, profile.scale) for spec in methods}
     matrix = []
     for dataset in dict.fromkeys(datasets):
-        prepared = cache.load(Path(dataset.cache))
-        splits = store.splits(profile, dataset, prepared.patients, scheme, prepared.official)
-        if len(splits) != scheme.count:
-            raise UsageError(
-                f"the split of {dataset.slug} has {len(splits)} folds, expected {scheme.count};"
-                " remove it"
-            )
-        hashes = [content_hash(split.sides) for split in splits]
-        matrix += [
-            Cell(
-                profile=profile,
-                dataset=dataset,
-                method=method,
-                options=options[method],
-                seed=SEED + seed,
-                fold=fold,
-                folds=scheme.count,
-                split=digest,
-                scheme=scheme.name,
-                precision="bfloat16" if method in autocast else "float32",
-            )
-            for seed in range(seeds)
-            for fold, digest in enumerate(hashes)
-            for method in methods
-        ]
-    if tuning:
-        return [tuning(cell) if built[cell.method].tuned else cell for cell in matrix]
+        splits = _splits(profile, dataset, store, splitting)
+        for seed in range(SEED, SEED + seeds):
+            for fold, split in enumerate(splits):
+                for spec, method in built.items():
+                    cell = Cell(
+                        profile=profile,
+                        dataset=dataset,
+                        method=spec,
+                        options=asdict(method),
+                        seed=seed,
+                        fold=fold,
+                        scheme=splitting.scheme,
+                        split=split,
+                        precision=_precision(method, device),
+                    )
+                    if tuning and method.tuned:
+                        cell = tuning(cell)
+                    matrix.append(cell)
     return matrix
+
+
+def _splits(profile: Profile, dataset: DatasetRef, store: Store, splitting: Splitting) -> list[str]:
+    """Return the content hash of each fold's split."""
+    prepared = cache.load(Path(dataset.cache))
+    plan = Plan(store, profile.name)
+    splits = plan.splits(dataset.id, prepared.patients, splitting, prepared.official)
+    if len(splits) != splitting.count:
+        raise UsageError(
+            f"the split of {dataset.id.key} has {len(splits)} folds, "
+            f"expected {splitting.count}; remove it"
+        )
+    return [content_hash(split.sides) for split in splits]
+
+
+def _precision(method: Method, device: str) -> str:
+    """Return the precision of a method on a device."""
+    if method.bf16 and device.startswith("cuda"):
+        return "bfloat16"
+    return "float32"
+
+
+def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
+    """Return cells in the order for a cluster: those first that took longest before.
+
+    Equals stay in their order. A cell that was never timed counts as infinitely long.
+    """
+    from bench.launch.schedule import longest_first
+
+    if not matrix:
+        return []
+    means = dict(_mean_seconds(store, matrix[0].profile.name))
+
+    def seconds(cell: Cell) -> float:
+        return means.get((cell.dataset.id.digest, cell.method.key), math.inf)
+
+    return longest_first(matrix, seconds)
+
+
+def _mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:
+    """Yield the mean seconds of the finished cells of each dataset's digest and method's key."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for folder in store.layout.profile(profile).finished():
+        done = record.read(folder)
+        pair = (done.spec.dataset.digest, done.spec.method)
+        seconds.setdefault(pair, []).append(done.timings.total_seconds_of_last_attempt)
+    for pair, values in seconds.items():
+        yield pair, sum(values) / len(values)

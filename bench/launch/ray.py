@@ -1,87 +1,107 @@
-"""Cells on a Ray cluster, or on one that starts here: a task a cell, each run as the local launcher would."""
+"""Cells on a Ray cluster, or on one that starts here: a task for each cell."""
 
 from __future__ import annotations
 
 import importlib
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.launch import remote
-from bench.launch.base import LEAVE_SECONDS, Ended, Watch
-from bench.launch.remote import stoppable
+from bench.launch.base import LEAVE_SECONDS, Gone, Request
+from bench.launch.remote import FOLLOW_SECONDS, attempt
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
-from bench.store.store import Store
 
 ANSWER_SECONDS = 5.0
 
 
-def run(
-    cells: Sequence[Cell],
-    store: Store,
-    jobs: int | None,
-    device: str,
-    watch: Watch,
-    ended: Ended,
-    timeout: float | None,
-    address: str | None,
-    gpus: float,
-) -> None:
-    """Run cells as tasks of Ray.
+class Ray:
+    """Runs cells as tasks of Ray, on a disk that all its nodes share."""
 
-    Args:
-        cells: What is still to do; they start in this order.
-        store: Where results go, on a disk that all nodes share.
-        jobs: Processors of a cluster that is started here, a cell's threads each; None takes all.
-        device: A PyTorch device.
-        watch: Shows the state.
-        ended: Is told of each cell.
-        timeout: Seconds without a sign of progress after which a cell is killed.
-        address: Of a cluster that runs; None starts one on this machine.
-        gpus: GPUs of a cell, where the device is one; a fraction lets several share one.
+    flags = ("address", "gpus")
+    attempts = 3
+    grace_seconds = 10.0
 
-    Raises:
-        UsageError: Ray is not installed, does not answer, or has no node that a cell fits.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the tasks were cancelled, and left checkpoints.
-    """
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError:
-        raise UsageError("--launcher ray needs Ray: pip install 'verdiff-bench[ray]'") from None
-    if address and jobs:
-        raise UsageError(
-            "--jobs is for a Ray that starts here: a cluster takes as many cells as fit; leave"
-            " it out"
-        )
-    threads = cells[0].profile.threads
-    _connect(ray, address, jobs * threads if jobs else None)
-    share = gpus if device.startswith("cuda") else 0
-    _fits(ray, {"CPU": threads, "GPU": share})
-    task = ray.remote(num_cpus=threads, num_gpus=share, max_retries=0)(remote.attempt)
-    tasks: dict[str, Any] = {}
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.elsewhere = 0
+        self._ray: Any = None
+        self._task: Any = None
+        self._tasks: dict[str, Any] = {}
+        """Ray's reference of each cell's task, by the cell's hash."""
 
-    def submit(some: Sequence[Cell]) -> None:
-        for cell in some:
-            tasks[cell.hash] = task.remote(
-                cell.to_json(), str(store.root.resolve()), device, timeout
+    def check(self) -> str:
+        """Join the cluster, or start one here.
+
+        Raises:
+            UsageError: Ray is not installed, does not answer, or has no node that a cell fits.
+        """
+        request = self.request
+        address = request.flags.get("address")
+        try:
+            self._ray = importlib.import_module("ray")
+        except ImportError:
+            raise UsageError("--launcher ray needs Ray: pip install 'verdiff-bench[ray]'") from None
+        if address and request.jobs:
+            raise UsageError(
+                "--jobs is for a Ray that starts here: a cluster takes as many cells as fit; "
+                "leave it out"
             )
+        processors = request.jobs * request.threads if request.jobs else None
+        _connect(self._ray, address, processors)
+        gpus = self._gpus()
+        try:
+            _check_fit(self._ray, {"CPU": request.threads, "GPU": gpus})
+        except UsageError:
+            self._ray.shutdown()
+            raise
+        remote = self._ray.remote(num_cpus=request.threads, num_gpus=gpus, max_retries=0)
+        self._task = remote(attempt)
+        return f"by Ray at {address or 'a cluster that starts here'} on {request.device}"
 
-    def gone() -> dict[str, str]:
-        ready, _ = ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=0)
-        return {name: _why(ray, ref) for name, ref in tasks.items() if ref in set(ready)}
+    def _gpus(self) -> float:
+        """Return the GPUs of a cell; a fraction lets several cells share one."""
+        if not self.request.device.startswith("cuda"):
+            return 0.0
+        text = self.request.flags.get("gpus", "1")
+        try:
+            gpus = float(text)
+        except ValueError:
+            gpus = -1.0
+        if not 0 <= gpus < float("inf"):
+            raise UsageError(f"--gpus {text}: expected a number of GPUs, such as 1 or 0.5")
+        return gpus
 
-    try:
-        with stoppable():
-            submit(cells)
-            remote.follow(cells, store, gone, submit, watch, ended)
-    except BaseException:
-        for ref in tasks.values():
-            ray.cancel(ref)  # KeyboardInterrupt in its worker: the cell writes its checkpoint
-        ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=LEAVE_SECONDS)
-        raise
-    finally:
-        ray.shutdown()
+    def submit(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Hand all cells to Ray, which starts them in this order."""
+        root = str(self.request.store.root.resolve())
+        for cell in cells:
+            words = (cell.to_json(), root, self.request.device, self.request.timeout)
+            self._tasks[cell.hash] = self._task.remote(*words)
+        return list(cells)
+
+    def gone(self) -> Mapping[str, Gone]:
+        """Return the cells whose tasks have ended, for whatever reason."""
+        time.sleep(FOLLOW_SECONDS)
+        references = list(self._tasks.values())
+        ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
+        ended = set(ready)
+        return {
+            name: Gone(_why(self._ray, reference))
+            for name, reference in self._tasks.items()
+            if reference in ended
+        }
+
+    def cancel(self) -> None:
+        """Cancel the tasks: their cells write checkpoints. Then leave the cluster."""
+        references = list(self._tasks.values())
+        pending = [] if not references else self._ray.wait(references, timeout=0)[1]
+        for reference in pending:
+            self._ray.cancel(reference)  # raises KeyboardInterrupt in its worker
+        if pending:
+            self._ray.wait(pending, num_returns=len(pending), timeout=LEAVE_SECONDS)
+        self._ray.shutdown()
 
 
 def _connect(ray: Any, address: str | None, processors: int | None) -> None:
@@ -94,36 +114,38 @@ def _connect(ray: Any, address: str | None, processors: int | None) -> None:
             raise UsageError(
                 f"no Ray answers at --address {address} ({error}); expected HOST:PORT of ray start"
             ) from error
+    words: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if address:
+        words["address"] = address
+    else:
+        words |= {"address": "local", "num_cpus": processors, "include_dashboard": False}
     try:
-        ray.init(
-            address=address or "local",
-            num_cpus=None if address else processors,
-            log_to_driver=False,
-            logging_level="error",
-            include_dashboard=None if address else False,
-        )
+        ray.init(**words)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray does not answer ({error}); see ray status") from error
 
 
-def _fits(ray: Any, asked: Mapping[str, float]) -> None:
-    """Refuse what no node has now, for Ray would wait for it without a word."""
+def _check_fit(ray: Any, asked: Mapping[str, float]) -> None:
+    """Refuse what no node has now, because Ray would wait for it without a word."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in nodes):
-        has = "; ".join(
-            ", ".join(f"{node.get(name, 0):g} {name}" for name in asked) for node in nodes
-        )
-        wants = ", ".join(f"{count:g} {name}" for name, count in asked.items())
-        ray.shutdown()
-        raise UsageError(
-            f"no node of this Ray has what a cell asks for ({wants}); its nodes have: {has}; "
-            "see --device, --gpus and the profile's threads"
-        )
+    for node in nodes:
+        if all(node.get(name, 0) >= count for name, count in asked.items()):
+            return
+    wants = ", ".join(f"{count:g} {name}" for name, count in asked.items())
+    has = "; ".join(_listed(node, asked) for node in nodes)
+    raise UsageError(
+        f"no node of this Ray has what a cell asks for ({wants}); its nodes have: {has}; "
+        "see --device, --gpus and the profile's threads"
+    )
 
 
-def _why(ray: Any, ref: Any) -> str:
+def _listed(node: Mapping[str, float], asked: Mapping[str, float]) -> str:
+    return ", ".join(f"{node.get(name, 0):g} {name}" for name in asked)
+
+
+def _why(ray: Any, reference: Any) -> str:
     try:
-        ray.get(ref)
+        ray.get(reference)
     except Exception as error:  # whatever class Ray gives it
         return str(error).strip().splitlines()[-1]
     return "it ended without a result"

@@ -1,22 +1,21 @@
-"""Cells on a Slurm cluster, through submitit: one array, a task a cell, each run as the local launcher would."""
+"""Cells on a Slurm cluster, through submitit: an array with a task for each cell."""
 
 from __future__ import annotations
 
 import multiprocessing
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.launch import remote
-from bench.launch.base import Ended, Watch
-from bench.launch.remote import stoppable
+from bench.launch import local, remote
+from bench.launch.base import Gone, Request
 from bench.spec import registry
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
-from bench.store.store import Store, last_line
+from bench.store.layout import last_line
 
 if TYPE_CHECKING:
     import submitit
@@ -24,15 +23,18 @@ if TYPE_CHECKING:
 ARRAY = 1000
 """Tasks of an array at most; Slurm's own limit is 1,001 where nobody changed it."""
 MINUTES = 240
-"""Time of a task where nothing is said; one that needs longer is queued again, and goes on.
+"""Time of a task where nothing is said; a longer one is queued again, and continues.
 
-Not so a method that trains itself: it has no checkpoints, and would begin anew for ever.
+A method that trains itself has no checkpoints and would start again for ever, so it is not queued
+again when its time is over.
 """
+ALWAYS = 10**6
+"""How often a task whose time is over is queued again."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What an array's task does."""
+    """What a task of an array does."""
 
     cell_json: str
     root: str
@@ -44,105 +46,97 @@ class Task:
         remote.attempt(self.cell_json, self.root, self.device, self.timeout)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """Have the cell write its checkpoint, before Slurm takes the node away; what is queued again goes on."""
+        """Have the cell write its checkpoint before Slurm takes the node away."""
         import submitit
-
-        from bench.launch import local
 
         local.stop(multiprocessing.active_children())
         return submitit.helpers.DelayedSubmission(self)
 
 
-def run(
-    cells: Sequence[Cell],
-    store: Store,
-    jobs: int | None,
-    device: str,
-    watch: Watch,
-    ended: Ended,
-    timeout: float | None,
-    options: Mapping[str, str],
-) -> None:
-    """Run cells as tasks of an array; siblings of a failed one go on, pre-empted ones are queued again.
+class Slurm:
+    """Runs cells as tasks of arrays, on a disk that all nodes share.
 
-    Args:
-        cells: What is still to do; they start in this order.
-        store: Where results go, on a disk that all nodes share.
-        jobs: Tasks at once; None leaves it to Slurm.
-        device: A PyTorch device; with cuda, a task asks for one GPU.
-        watch: Shows the state.
-        ended: Is told of each cell.
-        timeout: Seconds without a sign of progress after which a cell is killed.
-        options: Of sbatch, by their long names: `partition`, `account`, `time` (minutes).
-
-    Raises:
-        UsageError: submitit or Slurm is not there, or Slurm refuses the array.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the tasks were cancelled, and left checkpoints.
+    If one task fails, the others continue; a pre-empted one is queued again.
     """
-    folder = store.root / "slurm"
-    executors = {
-        own: _executor(
-            folder, cells[0].profile.threads, jobs, device, options, timeouts=0 if own else 10**6
-        )
-        for own in (False, True)
-    }
-    names: dict[str, str] = {}  # a cell's hash -> its task, as squeue calls it
 
-    def submit(some: Sequence[Cell]) -> None:
-        groups = {
-            own: [cell for cell in some if registry.of_cell(cell).own_training is own]
-            for own in executors
+    flags = ("slurm",)
+    attempts = 3
+    grace_seconds = 10.0
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.elsewhere = 0
+        self._executors: dict[bool, submitit.SlurmExecutor] = {}
+        """One for methods that train themselves, and one for the others."""
+        self._tasks: dict[str, str] = {}
+        """The task of each cell's hash, as squeue calls it."""
+
+    def check(self) -> str:
+        """Prepare the arrays' options.
+
+        Raises:
+            UsageError: submitit or Slurm is not there, or an option is wrong.
+        """
+        self._executors = {
+            False: _executor(self.request, timeouts=ALWAYS),
+            True: _executor(self.request, timeouts=0),
         }
-        arrays = [
-            (own, group[i : i + ARRAY])
-            for own, group in groups.items()
-            for i in range(0, len(group), ARRAY)
-        ]
-        for own, part in arrays:
-            executor = executors[own]
+        asked = self.request.flags.get("slurm", "")
+        return f"by Slurm ({asked or 'as it is set up'}) on {self.request.device}"
+
+    def submit(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Hand all cells to Slurm.
+
+        Raises:
+            UsageError: Slurm refuses the array.
+        """
+        root = str(self.request.store.root.resolve())
+        for own_training, part in _arrays(cells):
+            executor = self._executors[own_training]
             try:
                 with executor.batch():
-                    tasks = [
-                        executor.submit(
-                            Task(cell.to_json(), str(store.root.resolve()), device, timeout)
-                        )
-                        for cell in part
-                    ]
+                    jobs = [executor.submit(self._task(cell, root)) for cell in part]
             except Exception as error:  # submitit hands on sbatch's words in several classes
-                _cancel(names)
                 raise UsageError(
                     f"Slurm refused the cells: {_last(error)}; see sinfo, and --slurm"
                 ) from error
-            names.update({cell.hash: task.job_id for cell, task in zip(part, tasks, strict=True)})
+            for cell, job in zip(part, jobs, strict=True):
+                self._tasks[cell.hash] = job.job_id
+        return list(cells)
 
-    def gone() -> dict[str, str]:
-        queued = _queued(names)
-        return {
-            name: f"see {folder}"
-            for name, task in names.items()
-            if queued is not None and task not in queued
-        }
+    def _task(self, cell: Cell, root: str) -> Task:
+        return Task(cell.to_json(), root, self.request.device, self.request.timeout)
 
-    try:
-        with stoppable():
-            submit(cells)
-            remote.follow(cells, store, gone, submit, watch, ended)
-    except BaseException:
-        _cancel(names)  # their cells write checkpoints
-        raise
+    def gone(self) -> Mapping[str, Gone]:
+        """Return the cells whose tasks Slurm no longer has; none where it does not answer."""
+        time.sleep(remote.FOLLOW_SECONDS)
+        queued = _queued(self._tasks)
+        if queued is None:
+            return {}
+        why = f"see {self.request.store.layout.slurm}"
+        return {name: Gone(why) for name, task in self._tasks.items() if task not in queued}
+
+    def cancel(self) -> None:
+        """Cancel the tasks that Slurm still has; their cells write checkpoints."""
+        left = _queued(self._tasks) if self._tasks else None
+        if left:
+            arrays = sorted({task.split("_")[0] for task in left})
+            subprocess.run(["scancel", *arrays], capture_output=True, check=False)
 
 
-def _executor(
-    folder: Path,
-    threads: int,
-    jobs: int | None,
-    device: str,
-    options: Mapping[str, str],
-    timeouts: int,
-) -> submitit.SlurmExecutor:
-    """Return submitit's executor for tasks that each ask for a cell's threads, and for one GPU with cuda.
+def _arrays(cells: Sequence[Cell]) -> Iterator[tuple[bool, Sequence[Cell]]]:
+    """Yield parts of the cells that fit an array, and whether their methods train themselves."""
+    for own_training in (False, True):
+        group = [cell for cell in cells if registry.of_cell(cell).own_training is own_training]
+        for start in range(0, len(group), ARRAY):
+            yield own_training, group[start : start + ARRAY]
 
-    One that has used up its time is queued again so many times; one that Slurm takes back, always.
+
+def _executor(request: Request, timeouts: int) -> submitit.SlurmExecutor:
+    """Return submitit's executor for tasks that each ask for a cell's threads, and for one GPU.
+
+    A task that has used up its time is queued again `timeouts` times; one that Slurm takes back,
+    always.
     """
     try:
         import submitit
@@ -154,52 +148,55 @@ def _executor(
         raise UsageError(
             "--launcher slurm: there is no sbatch here; run it on a login node of the cluster"
         )
-    asked = {key.replace("_", "-"): value for key, value in options.items()}
-    minutes = asked.pop("time", str(MINUTES))
+    options = _pairs(request.flags.get("slurm", ""))
+    minutes = options.pop("time", str(MINUTES))
     if not minutes.isdecimal() or int(minutes) < 1:
         raise UsageError(
             f"--slurm time={minutes}: expected whole minutes, for example time={MINUTES}"
         )
-    executor = submitit.SlurmExecutor(folder=folder / "%j", max_num_timeout=timeouts)
+    more: dict[str, Any] = {"requeue": True}
+    if request.device.startswith("cuda"):
+        more["gpus-per-task"] = 1
+    executor = submitit.SlurmExecutor(
+        folder=request.store.layout.slurm / "%j", max_num_timeout=timeouts
+    )
     executor.update_parameters(
         job_name="bench",
         time=int(minutes),
-        cpus_per_task=threads,
-        array_parallelism=jobs or ARRAY,
+        cpus_per_task=request.threads,
+        array_parallelism=request.jobs or ARRAY,
         stderr_to_stdout=True,
-        additional_parameters={
-            "requeue": True,
-            **({"gpus-per-task": 1} if device.startswith("cuda") else {}),
-            **asked,
-        },
+        additional_parameters={**more, **options},
     )
     return executor
 
 
-def _queued(names: Mapping[str, str]) -> set[str] | None:
+def _pairs(text: str) -> dict[str, str]:
+    """Return sbatch's options: KEY=VALUE, separated by commas."""
+    options = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if not (key and value):
+            raise UsageError(
+                f"--slurm {text}: expected KEY=VALUE,KEY=VALUE, "
+                "for example --slurm partition=gpu,time=240"
+            )
+        options[key.replace("_", "-")] = value
+    return options
+
+
+def _queued(tasks: Mapping[str, str]) -> set[str] | None:
     """Return the tasks that Slurm still has, waiting or running; None where it does not answer."""
-    arrays = ",".join(sorted({task.split("_")[0] for task in names.values()}))
-    done = subprocess.run(
-        ["squeue", "-h", "-r", "-o", "%i", "-j", arrays],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arrays = ",".join(sorted({task.split("_")[0] for task in tasks.values()}))
+    command = ["squeue", "-h", "-r", "-o", "%i", "-j", arrays]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and "Invalid job id" not in done.stderr:
         return None
     return set(done.stdout.split())
 
 
-def _cancel(names: Mapping[str, str]) -> None:
-    if left := _queued(names) if names else None:
-        subprocess.run(
-            ["scancel", *sorted({task.split("_")[0] for task in left})],
-            capture_output=True,
-            check=False,
-        )
-
-
 def _last(error: Exception) -> str:
     """Return the last line that says something of what sbatch printed."""
     said = getattr(error, "stderr", None) or getattr(error, "output", None) or str(error)
-    return last_line(said.decode() if isinstance(said, bytes) else str(said))
+    text = said.decode() if isinstance(said, bytes) else str(said)
+    return last_line(text)

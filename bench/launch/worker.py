@@ -10,21 +10,47 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sized
 from pathlib import Path
 
 from bench.spec.config import Cell
+from bench.spec.note import Note
+from bench.store.cells import Store
 from bench.store.lease import BusyError
-from bench.store.store import Store
 
 NOTE_SECONDS = 1.0
 BUSY = 3
-"""Exit code of a cell that another run is at work on, or has finished."""
+"""Exit code of a cell that another run works on, or has finished."""
 STOPPED = 4
 """Exit code of a cell that was told to stop, and left a checkpoint where it was training."""
 
 
+class Reporter:
+    """Writes a cell's progress where launchers look, and stops the cell when asked to."""
+
+    def __init__(self, cell: Cell, store: Store, asked: Sized) -> None:
+        self.cell, self.store, self.asked = cell, store, asked
+        self._written = 0.0
+
+    def __call__(self, note: Note) -> None:
+        """Take note of the progress, once a second at most.
+
+        Raises:
+            Interrupted: The cell was told to stop.
+        """
+        from bench.engine.train import Interrupted
+
+        if self.asked:
+            raise Interrupted
+        if time.monotonic() - self._written > NOTE_SECONDS:
+            self._written = time.monotonic()
+            self.store.note(self.cell, note)
+
+
 def work(cell_json: str, root: str, device: str, after: int) -> None:
-    """Run one cell in this process, whose output goes to the cell's log; a failure leaves its traceback.
+    """Run one cell in this process, whose output goes to the cell's log.
+
+    A failure leaves its traceback in the cell's folder.
 
     Args:
         cell_json: The cell.
@@ -40,24 +66,14 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     cell, store = Cell.from_json(cell_json), Store(Path(root))
-    noted = 0.0
-
-    def report(status: dict[str, object]) -> None:
-        nonlocal noted
-        if asked:
-            raise Interrupted
-        if time.monotonic() - noted > NOTE_SECONDS:
-            noted = time.monotonic()
-            store.note(cell, status)
-
     try:
         with store.at_work(cell, after, lost=lambda: os._exit(BUSY)) as folder:
-            with (folder / "log.txt").open("a", buffering=1) as log:
+            with folder.log.open("a", buffering=1, encoding="utf-8") as log:
                 os.dup2(log.fileno(), sys.stdout.fileno())
                 os.dup2(log.fileno(), sys.stderr.fileno())
             faulthandler.enable(sys.stderr)
             try:
-                run_cell(cell, store, folder, device, report)
+                run_cell(cell, store, folder, device, Reporter(cell, store, asked))
             except Exception:
                 store.fail(cell, traceback.format_exc())
                 sys.exit(1)
@@ -65,13 +81,13 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
         sys.exit(STOPPED)
     except BusyError:
         sys.exit(BUSY)
-    except OSError as error:  # a disk that is full, or gone, leaves no place to say it but this
+    except OSError as error:  # a disk that is full, or gone, leaves no other place to say it
         print(f"{cell.title}: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 def _end_with_launcher() -> None:
-    """End this process when the launcher is gone: a cell that ran on could meet its own successor."""
+    """End this process when the launcher is gone, so that it cannot collide with a new attempt."""
     launcher = multiprocessing.parent_process()
     if launcher:
         launcher.join()

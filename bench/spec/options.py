@@ -8,6 +8,7 @@ import typing
 from typing import Any
 
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.names import Spec
 
 _WORD = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
 """A free text value: it becomes part of a path."""
@@ -46,33 +47,30 @@ def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     return {f.name: f for f in dataclasses.fields(cls) if f.metadata}
 
 
-def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
-    """Return the checked values of `key=value` pairs.
+def parse(spec: Spec, cls: type[Any]) -> dict[str, Any]:
+    """Return the checked values of a spec's options.
 
     Raises:
         UsageError: A key is unknown or twice, or a value has the wrong type or is out of bounds.
     """
-    known, kinds = options(cls), typing.get_type_hints(cls)
+    name, known, kinds = spec.name, options(cls), typing.get_type_hints(cls)
     given: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in spec.options:
         key, equals, text = pair.partition("=")
         if key not in known:
-            raise UsageError(
-                f"{name} has no option '{key}';"
-                f" {did_you_mean(key, [*known, *getattr(cls, 'extras', ())])}"
-            )
+            hint = did_you_mean(key, [*known, *getattr(cls, "extras", ())])
+            raise UsageError(f"{name} has no option '{key}'; {hint}")
         if not equals or key in given:
-            raise UsageError(
-                f"{name}: expected one '{key}=VALUE', for example"
-                f" {name}:{key}={shown(known[key].default)}"
-            )
+            example = f"{name}:{key}={shown(known[key].default)}"
+            raise UsageError(f"{name}: expected one '{key}=VALUE', for example {example}")
         given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
     return given
 
 
-def canonical(name: str, given: dict[str, Any], cls: type[Any]) -> str:
-    """Return `name:key=value...` with the keys in the order of their declaration."""
-    return ":".join([name, *(f"{key}={shown(given[key])}" for key in options(cls) if key in given)])
+def canonical(spec: Spec, given: dict[str, Any], cls: type[Any]) -> Spec:
+    """Return a spec with its options in the order of their declaration."""
+    pairs = [f"{key}={shown(given[key])}" for key in options(cls) if key in given]
+    return Spec(spec.name, tuple(pairs))
 
 
 def shown(value: Any) -> str:

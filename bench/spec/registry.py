@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.spec import options
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.names import Row, Spec
 
 if TYPE_CHECKING:
     from bench.spec.config import Cell
@@ -19,22 +21,26 @@ if TYPE_CHECKING:
 
 METHODS = "verdiff_bench.methods"
 DATASETS = "verdiff_bench.datasets"
+LAUNCHERS = "verdiff_bench.launchers"
+KINDS = {METHODS: "method", DATASETS: "dataset", LAUNCHERS: "launcher"}
+"""What the names of a group stand for, as errors say it."""
 FOLDER = "folder"
 """The dataset that a path stands for."""
+ALL = "all"
 
 
 @cache
 def _entries(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name; two packages that claim one name are an error."""
-    found: dict[str, EntryPoint] = {}
+    by_name: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
-        other = found.setdefault(entry.name, entry)
+        other = by_name.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise UsageError(
-                f"'{entry.name}' is claimed by {other.value} and by {entry.value}; uninstall one of"
-                " the packages"
+                f"'{entry.name}' is claimed by {other.value} and by {entry.value}; "
+                "uninstall one of the packages"
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(by_name.items()))
 
 
 def names(group: str) -> list[str]:
@@ -47,28 +53,28 @@ def load(group: str, name: str) -> type[Any]:
     """Import the class behind a name.
 
     Raises:
-        UsageError: The name is unknown; says the nearest one.
+        UsageError: The name is unknown, or its package cannot be imported.
     """
     entries = _entries(group)
     if name not in entries:
-        kind = {METHODS: "method", DATASETS: "dataset"}[group]
-        raise UsageError(f"unknown {kind} '{name}'; {did_you_mean(name, entries)}")
+        raise UsageError(f"unknown {KINDS[group]} '{name}'; {did_you_mean(name, entries)}")
     try:
         loaded: type[Any] = entries[name].load()
     except Exception as error:  # a package of somebody else may fail in any way
         raise UsageError(
-            f"'{name}' cannot be imported from {entries[name].value} ({type(error).__name__}:"
-            f" {error}); mend or uninstall the package"
+            f"'{name}' cannot be imported from {entries[name].value} "
+            f"({type(error).__name__}: {error}); repair or uninstall the package"
         ) from error
     return loaded
 
 
-def method(spec: str, scale: str = "full") -> Method:
-    """Return the method that a spec names; options not given take the defaults of the profile's scale."""
-    name, *pairs = spec.split(":")
-    cls = load(METHODS, name)
-    made: Method = cls(**{**cls.scales.get(scale, {}), **options.parse(name, pairs, cls)})
-    return made
+def method(spec: Spec, scale: str = "full") -> Method:
+    """Return the method that a spec names, with the defaults of a profile's scale."""
+    cls = load(METHODS, spec.name)
+    values = dict(cls.scales.get(scale, {}))
+    values.update(options.parse(spec, cls))
+    built: Method = cls(**values)
+    return built
 
 
 def of_cell(cell: Cell) -> Method:
@@ -76,42 +82,58 @@ def of_cell(cell: Cell) -> Method:
     return replace(method(cell.method, cell.profile.scale), **cell.options)
 
 
-def dataset(spec: str) -> Adapter:
-    """Return the adapter of the dataset that a spec names: a registered one, or a folder of the user's own."""
-    name, *pairs = spec.split(":")
-    if _is_folder(name):
+def dataset(spec: Spec) -> Adapter:
+    """Return the reader of a dataset: a registered one, or a folder of the user's own."""
+    values: dict[str, Any] = {}
+    if _is_folder(spec.name):
         cls = load(DATASETS, FOLDER)
-        own: Adapter = cls(place=Path(name), **options.parse(name, pairs, cls))
-        return own
-    cls = load(DATASETS, name)
-    made: Adapter = cls(**options.parse(name, pairs, cls))
-    return made
+        values["place"] = Path(spec.name)
+    else:
+        cls = load(DATASETS, spec.name)
+    values.update(options.parse(spec, cls))
+    adapter: Adapter = cls(**values)
+    return adapter
 
 
 def _is_folder(name: str) -> bool:
-    """Return whether a dataset is named by a path: with a separator, or a folder that is called as no dataset is."""
-    return "/" in name or os.sep in name or (name not in _entries(DATASETS) and Path(name).is_dir())
+    """Return whether a dataset is named by a path: with a separator, or an existing folder."""
+    if "/" in name or os.sep in name:
+        return True
+    return name not in _entries(DATASETS) and Path(name).is_dir()
 
 
-def expand(group: str, text: str) -> list[str]:
-    """Return the specs of a comma-separated list, checked, options in order; `all` takes every standard name.
+def expand(group: str, text: str) -> list[Spec]:
+    """Return the specs of a comma-separated list, checked, with options in order.
 
-    A further row of a method (`verdiff:prior`) comes with the method's own cell, and stands for it.
+    `all` takes every standard name. A further row of a method (`verdiff:prior`) stands for the
+    method, because one cell computes both.
 
     Raises:
         UsageError: A name, an option or a value is unknown, or nothing is named.
     """
-    specs: list[str] = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        specs += [n for n in names(group) if load(group, n).in_all] if part == "all" else [part]
-    canonical = []
-    for name, *pairs in (spec.split(":") for spec in specs):
-        cls = load(group, FOLDER if group == DATASETS and _is_folder(name) else name)
-        if pairs and pairs[-1] in getattr(cls, "extras", ()):
-            pairs.pop()  # a row of the same cell
-        canonical.append(options.canonical(name, options.parse(name, pairs, cls), cls))
-    if not canonical:
-        raise UsageError(
-            f"nothing is named in '{text}'; {did_you_mean(text, [*names(group), 'all'])}"
-        )
-    return list(dict.fromkeys(canonical))
+    specs = [_checked(group, part) for part in _parts(group, text)]
+    if not specs:
+        hint = did_you_mean(text, [*names(group), ALL])
+        raise UsageError(f"nothing is named in '{text}'; {hint}")
+    return list(dict.fromkeys(specs))
+
+
+def _parts(group: str, text: str) -> Iterator[str]:
+    """Yield the names in a comma-separated list, those that `all` stands for included."""
+    for part in text.split(","):
+        name = part.strip()
+        if name == ALL:
+            yield from (known for known in names(group) if load(group, known).in_all)
+        elif name:
+            yield name
+
+
+def _checked(group: str, text: str) -> Spec:
+    """Return a spec whose name, options and values exist."""
+    row = Row.parse(text)
+    name = row.spec.name
+    if group == DATASETS and _is_folder(name):
+        name = FOLDER
+    cls = load(group, name)
+    spec = row.spec if row.extra in getattr(cls, "extras", ()) else Spec.parse(text)
+    return options.canonical(spec, options.parse(spec, cls), cls)

@@ -4,88 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.spec import options, registry
-from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.arms import Arm
+from bench.spec.errors import UsageError
+from bench.spec.names import Row
 from bench.stats import Interval, interval
-
-MOST = 5
-"""Factors at most: 32 arms."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One combination of the factors."""
-
-    spec: str
-    """The method's spec, as `bench run` takes it."""
-    switches: tuple[bool, ...]
-    """Whether each factor is on."""
-
-
-def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]:
-    """Return the factors and their arms, all off first and all on last, as the paper's table 2 has them.
-
-    Args:
-        spec: A method with options; those that are switched may not be among them.
-        names: The options to switch, separated by commas; empty for the method's own choice.
-        scale: The profile's scale, which decides the options' defaults.
-
-    Raises:
-        UsageError: An option is no on/off option, is switched twice or given as well, or there is
-            none.
-    """
-    specs = registry.expand(registry.METHODS, spec)
-    if len(specs) > 1:
-        raise UsageError(
-            f"--method '{spec}' names {len(specs)} methods; an ablation switches one, such as"
-            f" {specs[0]}"
-        )
-    spec = specs[0]
-    name, *pairs = spec.split(":")
-    cls = registry.load(registry.METHODS, name)
-    known, given = options.options(cls), options.parse(name, pairs, cls)
-    switches = [
-        key for key, field in known.items() if isinstance(field.default, bool) and key != "tuned"
-    ]
-    factors = tuple(filter(None, (part.strip() for part in names.split(",")))) or cls.factors
-    if not factors:
-        raise UsageError(
-            f"{name} has no modules to switch; its on/off options: {', '.join(switches) or 'none'}"
-        )
-    for factor in factors:
-        if factor not in switches:
-            raise UsageError(
-                f"{name} has no on/off option '{factor}'; {did_you_mean(factor, switches)}"
-            )
-        if factor in given or factors.count(factor) > 1:
-            raise UsageError(
-                f"--factors switches '{factor}', so it cannot be given in '{spec}' or twice; leave"
-                " it out"
-            )
-    if len(factors) > MOST:
-        raise UsageError(
-            f"{len(factors)} factors make {2 ** len(factors)} arms; expected {MOST} factors at most"
-        )
-    defaults = {**{key: field.default for key, field in known.items()}, **cls.scales.get(scale, {})}
-    made = []
-    for reverse in product((False, True), repeat=len(factors)):
-        values = dict(
-            zip(factors, reversed(reverse), strict=True)
-        )  # the first factor changes fastest
-        changed = {key: value for key, value in values.items() if value != defaults[key]}
-        made.append(
-            Arm(
-                options.canonical(name, given | changed, cls),
-                tuple(values[factor] for factor in factors),
-            )
-        )
-    return factors, made
 
 
 @dataclass(frozen=True)
@@ -123,10 +51,9 @@ class Scores:
         Raises:
             UsageError: The arms were not tested on the same patients under the same seeds.
         """
-        suffix = f":{row}" if row else ""
         tables = []
         for arm in arms:
-            mine = cases[cases.method == arm.spec + suffix]
+            mine = cases[cases.method == Row(arm.spec, row).key]
             tables.append(
                 mine.pivot_table(index="seed", columns="patient", values=metric, aggfunc="mean")
             )

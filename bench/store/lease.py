@@ -29,7 +29,7 @@ class BusyError(Exception):
 
 
 @dataclass
-class Watch:
+class Leases:
     """What an observer has seen of leases, and since when they have not changed."""
 
     seen: dict[Path, tuple[str | None, float]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
 
     Args:
         folder: A folder that exists.
-        after: The lease that was found free (`Watch.free`); the next one is taken.
+        after: The lease that was found free (`Leases.free`); the next one is taken.
         lost: Called from another thread where the lease was taken over: this process was taken for
             dead. A folder that was renamed, its work being finished, is not lost.
 

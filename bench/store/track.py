@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.spec.errors import UsageError
-from bench.store.store import Log, Store, last_line
+from bench.store.cells import Store
+from bench.store.layout import CellFolder, last_line
+from bench.store.record import read_hash
+from bench.store.results import read_losses, read_scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +73,45 @@ class Wanted:
         return f"bench track --out {store.root} --profile {profile}{to}"
 
 
+@dataclass(frozen=True)
+class Log:
+    """What a cell that began has left so far."""
+
+    name: str
+    """Its place: dataset, method and label, with slashes between."""
+    hash: str
+    losses: list[dict[str, float]]
+    """Rows of the training log: step, training_loss, validation_loss, seconds."""
+    folder: CellFolder
+
+    @property
+    def done(self) -> bool:
+        """Whether the cell is finished."""
+        return not self.folder.at_work
+
+    @property
+    def steps(self) -> int:
+        """The last validated step."""
+        return int(self.losses[-1]["step"]) if self.losses else 0
+
+    def scores(self) -> dict[str, float]:
+        """Return the means over patients of a finished cell's Dice and IoU."""
+        frame = read_scores(self.folder.cases())
+        means = frame.groupby("patient")[["dice", "iou"]].mean().mean()
+        return {"dice": float(means["dice"]), "iou": float(means["iou"])}
+
+
+def logs(store: Store, profile: str) -> Iterator[Log]:
+    """Yield what each cell has left that began; one that ends meanwhile comes the next time."""
+    for folder in store.layout.profile(profile).begun():
+        try:
+            known = folder.spec_hash.read_text() if folder.at_work else read_hash(folder)
+            losses = read_losses(folder)
+        except (OSError, ValueError, UsageError):
+            continue
+        yield Log(folder.name, known, losses, folder)
+
+
 class Target(Protocol):
     """Who takes what cells leave."""
 
@@ -87,7 +129,7 @@ class TensorBoard:
     """Event files in `<out>/tensorboard/<profile>/<cell>/`, written anew by each process."""
 
     def __init__(self, store: Store, profile: str) -> None:
-        self.root = store.root / "tensorboard" / profile
+        self.root = store.layout.tensorboard(profile)
         self.writers: dict[str, Any] = {}
 
     def begin(self, log: Log) -> int:
@@ -174,7 +216,7 @@ def send(
     whole: set[tuple[int, str]] = set()
     while True:
         last = ended()  # asked first: what was left until then is sent once more
-        for log in store.logs(profile):
+        for log in logs(store, profile):
             for number, target in enumerate(targets):
                 place = number, log.name
                 if place in whole:
@@ -199,7 +241,7 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
         yield
         return
     words = json.dumps({"root": str(store.root), "profile": profile, **asdict(wanted)})
-    path = store.root / profile / "track.log"
+    path = store.layout.profile(profile).track_log
     with path.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.store.track", words],

@@ -48,9 +48,8 @@ def draw(study: Study, folder: Path) -> None:
             plots.plot_param_importances,
             {"title": "How much each option mattered"},
         )
-    place = (
-        folder / cell.dataset.slug / cell.method.replace(":", ",") / study.name.rpartition("/")[2]
-    )
+    fold = cell.label.of_any_seed
+    place = folder / cell.dataset.id.folder / cell.method.folder / fold
     place.mkdir(parents=True, exist_ok=True)
     for name, (plot, words) in kinds.items():
         axes = plot(opened)
@@ -62,7 +61,9 @@ def draw(study: Study, folder: Path) -> None:
             first.get_legend().remove()  # a line a trial: its number says little
         figure = first.figure
         figure.set_size_inches(7, 4.2)
-        what = f"{method.title} on {cell.dataset.name} ({cell.dataset.source}), fold {cell.fold}"
+        what = (
+            f"{method.title} on {cell.dataset.id.name} ({cell.dataset.id.source}), fold {cell.fold}"
+        )
         figure.suptitle(f"{what}, profile '{cell.profile.name}'", fontsize=10)
         figure.tight_layout()
         figure.savefig(place / f"{name}.png", dpi=150)

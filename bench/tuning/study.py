@@ -1,4 +1,4 @@
-"""Studies: what options suit a method on a dataset, by its validation patients alone. No torch here.
+"""Studies: what options suit a method on a dataset, by its validation patients alone.
 
 A study belongs to a cell: profile, dataset, method, fold and its split. So cross-validation tunes
 within each fold, and no test patient of one fold is a validation patient who chose the options of
@@ -16,25 +16,26 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.spec import registry
-from bench.spec.config import SEED, Cell, canonical, content_hash
+from bench.spec import plain, registry
+from bench.spec.config import SEED, Cell
 from bench.spec.errors import UsageError
-from bench.spec.method import Between
-from bench.store.store import Store
+from bench.spec.space import Between
+from bench.store.cells import Store
 
 if TYPE_CHECKING:
     import optuna
 
 BEAT_SECONDS, STALE_SECONDS = 20, 60
-"""How often a trial shows that it lives, and after how long one that does not is taken for dead."""
+"""How often a trial shows that it lives, and when one that does not is considered dead."""
 BEGUN = "begun"
 """A trial's attribute once it has shown that it lives."""
 STARTUP = 5
 """Finished trials before the median stops one early; and random ones before the sampler models."""
+TUNED = "tuned=on"
 
 
 class StoppedError(Exception):
-    """A trial that does not count: its worker was told to stop, or all trials were taken already."""
+    """A trial that does not count: its worker was told to stop, or all trials were taken."""
 
 
 class FailedError(Exception):
@@ -52,9 +53,10 @@ class Study:
 
     @property
     def name(self) -> str:
-        """What it is called in the storage, and where its plots lie."""
-        fold = self.cell.label.replace(f"-s{self.cell.seed}", "", 1)  # whatever the seed
-        return f"{self.cell.profile.name}/{self.cell.dataset.slug}/{self.cell.method.replace(':', ',')}/{fold}"
+        """The study's name in the storage; its last part is where its plots lie."""
+        cell = self.cell
+        place = (cell.dataset.id.folder, cell.method.folder, cell.label.of_any_seed)
+        return "/".join([cell.profile.name, *place])
 
     def open(self) -> optuna.Study:
         """Return Optuna's study, new or as it stands.
@@ -66,37 +68,43 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("optuna").setLevel(logging.ERROR)
-        storage = connect(self.storage)
         study = optuna.create_study(
-            storage=storage,
+            storage=connect(self.storage),
             study_name=self.name,
             load_if_exists=True,
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
         )
         here = self._identity()
-        found = study.user_attrs.get("identity")
-        if found is None:
+        known = study.user_attrs.get("identity")
+        if known is None:
             study.set_user_attr("identity", here)
-        elif differs := [key for key in here if found.get(key) != here[key]]:
-            where, what = hidden(self.storage), " and ".join(differs)
+            return study
+        differs = [key for key in here if known.get(key) != here[key]]
+        if differs:
             raise UsageError(
-                f"the study {self.name} in {where} was made with another {what}; choose another"
-                " --storage or another --out"
+                f"the study {self.name} in {hidden(self.storage)} was made with another "
+                f"{' and '.join(differs)}; choose another --storage or another --out"
             )
         return study
 
-    def _trials(self, storage: optuna.storages.BaseStorage) -> list[Any]:
+    def _exists(self) -> bool:
+        """Return whether the storage has any trial of the study."""
+        storage = connect(self.storage)
         try:
-            return storage.get_all_trials(storage.get_study_id_from_name(self.name), deepcopy=False)
+            number = storage.get_study_id_from_name(self.name)
         except KeyError:
-            return []
+            return False
+        return bool(storage.get_all_trials(number, deepcopy=False))
 
     def _identity(self) -> dict[str, Any]:
         """Return what must be the same for trials to be of one study."""
         spec = self.cell.spec()
+        ranges = {}
+        for name, values in space(self.cell).items():
+            ranges[name] = asdict(values) if isinstance(values, Between) else list(values)
         return {
-            "search space": json.loads(canonical(plain(self.cell))),
+            "search space": json.loads(plain.canonical(ranges)),
             "profile": spec["profile"],
             "split": spec["split"],
             "default options": spec["options"],
@@ -104,22 +112,50 @@ class Study:
         }
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Return what chooses a trial's options: by its number, so that no two workers draw the same."""
+        """Return what chooses a trial's options: by its number, so that no two draw the same."""
         import optuna
 
-        seed = int(content_hash([SEED, self.name, number])[:8], 16)
+        seed = int(plain.content_hash([SEED, self.name, number])[:8], 16)
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True)
 
     def begin(self, study: optuna.Study) -> None:
-        """Have the next trial be the method's defaults where none was or is: so tuning never does worse by chance."""
-        if not any(
-            is_default(trial) and (counts(trial) or trial.state.name in ("RUNNING", "WAITING"))
-            for trial in study.get_trials(deepcopy=False)
-        ):
-            study.enqueue_trial(defaults(self.cell))
+        """Have the next trial be the method's defaults, unless one was or is.
+
+        So tuning never does worse than the defaults by chance.
+        """
+        for trial in study.get_trials(deepcopy=False):
+            if is_default(trial) and (counts(trial) or trial.state.name in ("RUNNING", "WAITING")):
+                return
+        study.enqueue_trial(defaults(self.cell))
+
+    def claim(self, study: optuna.Study, trial: optuna.Trial, trials: int) -> None:
+        """Take a place among a study's trials by the trial's number, which the database gives.
+
+        Optuna's `MaxTrialsCallback` counts trials that have ended, so several workers together
+        would run too many.
+
+        Raises:
+            StoppedError: Those before it have taken all, or it has the method's defaults, and so
+                has one before it.
+        """
+        storage = connect(self.storage)
+        number = storage.get_study_id_from_name(self.name)
+        # Optuna's own heartbeat comes a moment later, when this worker could be dead already.
+        storage.record_heartbeat(
+            storage.get_trial_id_from_study_id_trial_number(number, trial.number)
+        )
+        trial.set_user_attr(BEGUN, True)
+        known = study.get_trials(deepcopy=False)
+        mine = next(other for other in known if other.number == trial.number)
+        before = []
+        for other in known:
+            if other.number < trial.number and (counts(other) or other.state.name == "RUNNING"):
+                before.append(other)
+        if len(before) >= trials or (is_default(mine) and any(map(is_default, before))):
+            raise StoppedError("others have taken all trials, or the defaults")
 
     def finished(self, study: optuna.Study) -> int:
-        """Return how many trials count: complete, stopped early, or failed for a reason of their own."""
+        """Return how many trials count."""
         return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
 
     def best(self) -> Cell:
@@ -130,40 +166,39 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        base = replace(
+        untuned = replace(
             self.cell,
-            method=untuned(self.cell.method),
+            method=self.cell.method.without(TUNED),
             options={**self.cell.options, "tuned": False},
         )
-        mine = Study(base, self.storage)
+        study = Study(untuned, self.storage)
+        method, dataset = untuned.method, untuned.dataset.id.name
         command = (
-            f"bench tune --methods {base.method} --datasets {base.dataset.name} (with the data,"
-            " profile, folds and --out of this run)"
+            f"bench tune --methods {method} --datasets {dataset} "
+            "(with the data, profile, folds and --out of this run)"
         )
-        if not mine._trials(connect(self.storage)):
-            raise UsageError(
-                f"{base.method} was not tuned on {base.dataset.name} ({mine.name}); {command}"
-            )
-        study = mine.open()
-        done, wanted = mine.finished(study), study.user_attrs.get("trials", 0)
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not study._exists():
+            raise UsageError(f"{method} was not tuned on {dataset} ({study.name}); {command}")
+        opened = study.open()
+        done, wanted = study.finished(opened), opened.user_attrs.get("trials", 0)
+        complete = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if done < wanted or not complete:
             raise UsageError(
-                f"the study {mine.name} has {done} of {wanted} trials, {len(complete)} complete;"
-                f" {command}"
+                f"the study {study.name} has {done} of {wanted} trials, "
+                f"{len(complete)} complete; {command}"
             )
-        values = study.best_trial.params
-        found = {
+        values = opened.best_trial.params
+        tuning = {
             "trials": done,
-            "steps": base.profile.steps,
+            "steps": untuned.profile.steps,
             "values": values,
-            "dice": study.best_value,
+            "dice": opened.best_value,
         }
-        return replace(self.cell, options={**self.cell.options, **values}, tuning=found)
+        return replace(self.cell, options={**self.cell.options, **values}, tuning=tuning)
 
 
 @cache
-def connect(storage: str) -> optuna.storages.BaseStorage:
+def connect(storage: str) -> optuna.storages.RDBStorage:
     """Return a storage by its address, the same whenever this process asks.
 
     Raises:
@@ -172,17 +207,15 @@ def connect(storage: str) -> optuna.storages.BaseStorage:
     import optuna
 
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats
-    arguments = (
-        {"connect_args": {"timeout": 60}}
-        if storage.startswith("sqlite")
-        else {"pool_pre_ping": True}
-    )
+    engine: dict[str, Any] = {"pool_pre_ping": True}
+    if storage.startswith("sqlite"):
+        engine = {"connect_args": {"timeout": 60}}
     try:
-        return _made(storage, arguments)
+        return _connect(storage, engine)
     except ImportError as error:
         raise UsageError(
-            f"--storage {hidden(storage)}: {error}; install the driver, for PostgreSQL: pip install"
-            " psycopg2-binary"
+            f"--storage {hidden(storage)}: {error}; install the driver, "
+            "for PostgreSQL: pip install psycopg2-binary"
         ) from error
     except Exception as error:  # SQLAlchemy's classes, of which each driver has its own
         said = str(error).strip().splitlines()[0]
@@ -192,77 +225,63 @@ def connect(storage: str) -> optuna.storages.BaseStorage:
         ) from error
 
 
-def _made(storage: str, arguments: dict[str, Any]) -> optuna.storages.BaseStorage:
-    """Return a storage; its tables are made by whoever comes first, and who comes second at that moment tries again."""
+def _connect(storage: str, engine: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Return a storage; a process that meets another one making the tables tries again."""
     import optuna
     from sqlalchemy.exc import IntegrityError
 
-    for _ in range(3):
+    tries = 4
+    while True:
+        tries -= 1
         try:
             return optuna.storages.RDBStorage(
                 storage,
-                engine_kwargs=arguments,
+                engine_kwargs=engine,
                 heartbeat_interval=BEAT_SECONDS,
                 grace_period=STALE_SECONDS,
             )
         except IntegrityError:
+            if not tries:
+                raise
             time.sleep(1)
-    return optuna.storages.RDBStorage(
-        storage,
-        engine_kwargs=arguments,
-        heartbeat_interval=BEAT_SECONDS,
-        grace_period=STALE_SECONDS,
-    )
 
 
 def default_storage(store: Store, profile: str) -> str:
     """Return the address of the SQLite file beside a profile's results."""
-    return f"sqlite:///{(store.root / profile / 'tuning.db').resolve()}"
+    return f"sqlite:///{store.layout.profile(profile).studies.resolve()}"
 
 
 def counts(trial: Any) -> bool:
-    """Return whether a trial counts: a worker that was killed, or stopped, leaves none that does."""
-    return trial.state.name in ("COMPLETE", "PRUNED") or (
-        trial.state.name == "FAIL" and "why" in trial.user_attrs
-    )
+    """Return whether a trial counts: complete, stopped early, or failed by its own options.
+
+    A worker that was killed, or told to stop, leaves no trial that counts.
+    """
+    if trial.state.name == "FAIL":
+        return "why" in trial.user_attrs
+    return trial.state.name in ("COMPLETE", "PRUNED")
 
 
 def space(cell: Cell) -> dict[str, Between | tuple[Any, ...]]:
-    """Return what may be chosen for a cell's method; ranges are widened to hold what it has by default."""
+    """Return what may be chosen for a cell's method; ranges are widened to hold its defaults."""
     usual = defaults(cell)
-    return {
-        name: (
-            replace(values, low=min(values.low, usual[name]), high=max(values.high, usual[name]))
-            if isinstance(values, Between)
-            else values
-        )
-        for name, values in registry.of_cell(cell).space.items()
-    }
+    widened: dict[str, Between | tuple[Any, ...]] = {}
+    for name, values in registry.of_cell(cell).space.items():
+        if isinstance(values, Between):
+            low, high = min(values.low, usual[name]), max(values.high, usual[name])
+            values = replace(values, low=low, high=high)
+        widened[name] = values
+    return widened
 
 
 def suggest(trial: optuna.Trial, cell: Cell) -> dict[str, Any]:
     """Return the options that a trial is to try."""
-    return {
-        name: (
-            trial.suggest_float(name, values.low, values.high, log=values.log)
-            if isinstance(values, Between)
-            else trial.suggest_categorical(name, values)
-        )
-        for name, values in space(cell).items()
-    }
-
-
-def plain(cell: Cell) -> dict[str, Any]:
-    """Return a search space as plain data."""
-    return {
-        name: asdict(values) if isinstance(values, Between) else list(values)
-        for name, values in space(cell).items()
-    }
-
-
-def untuned(spec: str) -> str:
-    """Return a method's spec without `tuned=on`."""
-    return ":".join(part for part in spec.split(":") if part != "tuned=on")
+    options: dict[str, Any] = {}
+    for name, values in space(cell).items():
+        if isinstance(values, Between):
+            options[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
+        else:
+            options[name] = trial.suggest_categorical(name, values)
+    return options
 
 
 def is_default(trial: Any) -> bool:
@@ -271,7 +290,7 @@ def is_default(trial: Any) -> bool:
 
 
 def bury(study: optuna.Study, since: dict[int, float]) -> None:
-    """Fail the trials of dead workers: those whose heartbeat stopped, and those that were taken but never begun.
+    """Fail the trials of dead workers: their heartbeat stopped, or they never began.
 
     Args:
         study: What they belong to.
@@ -284,40 +303,20 @@ def bury(study: optuna.Study, since: dict[int, float]) -> None:
     optuna.storages.fail_stale_trials(study)
     now = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if (
-            BEGUN not in trial.user_attrs
-            and now - since.setdefault(trial.number, now) > STALE_SECONDS
-        ):
-            with suppress(ValueError):  # somebody else was quicker
+        if BEGUN in trial.user_attrs:
+            continue
+        if now - since.setdefault(trial.number, now) > STALE_SECONDS:
+            with suppress(ValueError):  # another worker was quicker
                 study.tell(trial.number, state=TrialState.FAIL)
-
-
-def claim(study: optuna.Study, trial: optuna.Trial, trials: int) -> None:
-    """Take a place among a study's trials by the trial's number, which the database gives.
-
-    Raises:
-        StoppedError: Those before it have taken all, or it has the method's defaults, and so has
-            one before it.
-    """
-    number = trial.number
-    study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined] # Optuna's own comes a moment later
-    trial.set_user_attr(BEGUN, True)
-    all_of_them = study.get_trials(deepcopy=False)
-    mine = next(trial for trial in all_of_them if trial.number == number)
-    before = [
-        t for t in all_of_them if t.number < number and (counts(t) or t.state.name == "RUNNING")
-    ]
-    if len(before) >= trials or (is_default(mine) and any(map(is_default, before))):
-        raise StoppedError("others have taken all trials, or the defaults")
 
 
 def defaults(cell: Cell) -> dict[str, Any]:
     """Return the options that the method has without tuning, of those that may be chosen."""
     method = registry.of_cell(cell)
     usual = {name: getattr(method, name) for name in method.space}
-    return (
-        {**usual, "lr": method.lr or method.usual_lr or cell.profile.lr} if "lr" in usual else usual
-    )
+    if "lr" in usual:
+        usual["lr"] = method.lr or method.usual_lr or cell.profile.lr
+    return usual
 
 
 def hidden(storage: str) -> str:

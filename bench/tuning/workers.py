@@ -11,11 +11,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from bench.launch.base import LEAVE_SECONDS, POLL_SECONDS
-from bench.launch.local import asked_to_stop, stop
+from bench.launch.follow import asked_to_stop
+from bench.launch.local import stop
 from bench.spec.case import Split
 from bench.spec.config import Cell
-from bench.store.store import last_line
-from bench.tuning.study import FailedError, StoppedError, Study, bury, claim, counts
+from bench.store.layout import last_line
+from bench.tuning.study import FailedError, StoppedError, Study, bury, counts
 
 WAIT_SECONDS = 2.0
 """How often a worker looks at the trials that others are at work on."""
@@ -80,7 +81,7 @@ def _study(
     opened = study.open()
 
     def objective(trial: optuna.Trial) -> float:
-        claim(opened, trial, trials)
+        study.claim(opened, trial, trials)
         opened.sampler = study.sampler(trial.number)
         try:
             return one.run(study, trial, split, device, stopped)

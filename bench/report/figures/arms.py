@@ -1,32 +1,33 @@
-"""The arms of an ablation on the same cases: each answer's contour over the image, beside the reference's."""
+"""The arms of an ablation on the same cases: contours of predictions and reference."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.report.figures.overlay import chosen, contour, window
 from bench.report.figures.stages import ANSWER, REFERENCE
 from bench.report.sections.ablation import Ablation
+from bench.spec.arms import Arm
 from bench.spec.case import Dataset
-from bench.stats.ablation import Arm
-from bench.store.store import Store
+from bench.spec.config import SEED
 
 
-def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, path: Path) -> None:
+def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
     """Draw one row a case and one column an arm, into a PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    arms = list(table.folders)
-    rows = chosen(cases[cases.method == arms[-1].spec].groupby("case").dice.mean())
+    arms = list(table.cells)
+    cases = table.cases[table.cases.seed == SEED]
+    last = cases[cases.method == arms[-1].spec.key]
+    rows = chosen(last.groupby("case").dice.mean())
     index = {case.id: number for number, case in enumerate(dataset.cases)}
-    dice = cases.groupby(["method", "case"]).dice.mean()
+    dice = cases.groupby(["method", "case"], observed=True).dice.mean()
     ratio = max(
         dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows
     )
@@ -39,17 +40,17 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
             figsize=(1.8 * len(arms), (1.8 * min(ratio, 2.5) + 0.3) * len(rows) + 0.5),
         )
         for row, (name, place) in enumerate(rows.items()):
-            image, truth = dataset.image(index[name]), dataset.mask(index[name])
-            part = window([truth, *(_mask(store, table, arm, name) for arm in arms)])
+            image, reference = dataset.image(index[name]), dataset.mask(index[name])
+            part = window([reference, *(_mask(table, arm, name) for arm in arms)])
             for column, arm in enumerate(arms):
                 axis = axes[row][column]
                 axis.imshow(image[part], cmap="gray")
                 for mask, colour, style in (
-                    (_mask(store, table, arm, name), ANSWER, "solid"),
-                    (truth, REFERENCE, "dashed"),
+                    (_mask(table, arm, name), ANSWER, "solid"),
+                    (reference, REFERENCE, "dashed"),
                 ):
                     contour(axis, mask[part], colour, style)
-                axis.set_title(f"Dice {100 * dice[arm.spec, name]:.1f}", fontsize=8)
+                axis.set_title(f"Dice {100 * dice[arm.spec.key, name]:.1f}", fontsize=8)
                 axis.set_xticks([])
                 axis.set_yticks([])
             axes[row][0].set_ylabel(f"{place} case\n{name}")
@@ -59,9 +60,11 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
                 for factor, on in zip(table.factors, arm.switches, strict=True)
             )
             axes[0][column].set_title(f"{heads}\n{axes[0][column].get_title()}", fontsize=8)
-        source = "PHANTOM data (simulated)" if table.dataset.source == "phantom" else "real data"
+        source = (
+            "PHANTOM data (simulated)" if table.column.dataset.source == "phantom" else "real data"
+        )
         figure.suptitle(
-            f"{table.title}, {table.dataset.name} ({source}), profile '{table.profile}'\nanswer"
+            f"{table.title}, {table.column.dataset.name} ({source}), profile '{table.profile}'\nanswer"
             " solid orange, reference dashed blue; first seed; cases chosen by the last arm's"
             " Dice",
             fontsize=8,
@@ -70,5 +73,5 @@ def draw(table: Ablation, store: Store, dataset: Dataset, cases: pd.DataFrame, p
         plt.close(figure)
 
 
-def _mask(store: Store, table: Ablation, arm: Arm, case: str) -> NDArray[np.uint8]:
-    return np.asarray(store.answer(table.folders[arm], case), np.uint8)
+def _mask(table: Ablation, arm: Arm, case: str) -> NDArray[np.uint8]:
+    return np.asarray(table.cells[arm].prediction(case), np.uint8)

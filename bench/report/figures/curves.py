@@ -1,4 +1,4 @@
-"""Training curves: each method's own loss on its own axis, for losses of two methods are two functions."""
+"""Training curves: each method's own loss on its own axis, because losses do not compare."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.report.figures.style import COLOURS, PAGE, SMALL, about, save, sheet, wrapped
-from bench.report.sections.tables import Table
-from bench.store.store import Store, column_of
+from bench.report.sections.table1 import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,40 +29,45 @@ class Curve:
     """The step whose weights were kept."""
 
 
-def collect(store: Store, table: Table, column: str) -> tuple[dict[str, list[Curve]], list[str]]:
-    """Return the curves of a dataset by the method's title, a curve a cell, and a line for each that has none."""
-    found: dict[str, list[Curve]] = {}
+def collect(table: Table, column: str) -> tuple[dict[str, list[Curve]], list[str]]:
+    """Return the curves of a dataset by the method's title, one for each cell.
+
+    Returns:
+        The curves, and a line for each method that has none.
+    """
+    curves: dict[str, list[Curve]] = {}
     without: dict[str, None] = {}
-    for record, folder in store.records(table.profile):
-        if column_of(record) != column:
+    for cell in table.cells:
+        record = cell.record
+        if record.column.key != column:
             continue
-        title, path = table.methods[record["spec"]["method"]], folder / "train.csv"
-        if path.is_file():
-            rows = pd.read_csv(path)
-            best = record["training"].get(
-                "best_step", rows.step[int(rows.validation_loss.to_numpy().argmin())]
-            )
-            found.setdefault(title, []).append(Curve(rows, int(best)))
-        else:
-            why = (
-                "trains itself, which leaves none"
-                if record["own_training"]
-                else "train.csv is missing"
-            )
-            without[f"{title}: no training curve; {why}"] = None
-    return found, list(without)
+        title = table.methods[record.method.key]
+        losses = cell.losses()
+        if losses:
+            curve = Curve(pd.DataFrame(losses), record.training.best_step)
+            curves.setdefault(title, []).append(curve)
+            continue
+        why = "train.csv is missing"
+        if record.own_training:
+            why = "trains itself, which leaves none"
+        without[f"{title}: no training curve; {why}"] = None
+    return curves, list(without)
 
 
-def draw(store: Store, table: Table, column: str, paths: Sequence[Path]) -> list[str]:
-    """Draw a dataset's training curves into a PNG and a PDF; return a line for each thing that could not be drawn."""
-    curves, without = collect(store, table, column)
+def draw(table: Table, column: str, paths: Sequence[Path]) -> list[str]:
+    """Draw a dataset's training curves into a PNG and a PDF.
+
+    Returns:
+        A line for each thing that could not be drawn.
+    """
+    curves, without = collect(table, column)
     if curves:
         compose(curves, f"Training on {table.columns[column]} ({about(table)})", paths)
     return without
 
 
 def compose(curves: Mapping[str, Sequence[Curve]], heading: str, paths: Sequence[Path]) -> None:
-    """Draw one small panel a method: training solid, validation dashed, the step that was kept marked."""
+    """Draw one small panel a method: training solid, validation dashed, the kept step marked."""
     across = min(ACROSS, len(curves))
     down = -(-len(curves) // across)
     words = (

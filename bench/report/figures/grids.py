@@ -13,11 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.report.figures import overlay
-from bench.report.figures.pictures import Places
+from bench.report.figures.pictures import Places, first_kept, predicted
 from bench.report.figures.stages import ANSWER, REFERENCE
 from bench.report.figures.style import PAGE, SMALL, about, save, sheet, wrapped
-from bench.report.sections.tables import Table
-from bench.store.store import Store
+from bench.report.sections.table1 import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,20 +78,20 @@ def choose(cases: pd.DataFrame) -> tuple[dict[str, str], int]:
     return overlay.chosen(shared["mean"]), len(shared)
 
 
-def draw(
-    store: Store, table: Table, column: str, places: Places, paths: Sequence[Path]
-) -> list[str]:
-    """Draw a dataset's grid into a PNG and a PDF; return a line for each thing that could not be drawn.
+def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> list[str]:
+    """Draw a dataset's grid into a PNG and a PDF.
 
-    The answers are those of the first seed; of a cross-validation, those of the fold that tested
-    the case.
+    The predictions are those of the first seed; of a cross-validation, those of the fold that
+    tested the case.
 
     Args:
-        store: Where references and answers are read.
         table: Whose cases are chosen from, its methods in order.
         column: The dataset and its splitting.
-        places: Where each answer lies, the first seed's.
+        places: Where each prediction lies, the first seed's.
         paths: The PNG and the PDF; not written where references were not kept.
+
+    Returns:
+        A line for each thing that could not be drawn.
     """
     cases = table.cases[table.cases.column == column]
     tested = set(cases.method)
@@ -101,58 +100,45 @@ def draw(
     means = cases.groupby("case").dice.mean()
     shown, unknown, left_out = [], [], []
     for case, what in reversed(picked.items()):
-        found = {
-            title: places.get((column, method), {}).get(case) for method, title in methods.items()
-        }
-        kept = next((store.case(place[0], case) for place in found.values() if place), None)
+        lying = {}
+        for method, title in methods.items():
+            lying[title] = places.get((column, method), {}).get(case)
+        kept = first_kept(list(lying.values()), case)
         if kept is None:
             unknown.append(case)
             continue
         image, reference = kept
-        answers = {
-            title: _answer(store, place, case, reference.shape) for title, place in found.items()
-        }
-        left_out += [
-            f"{title} has no answer to case {case} that can be read"
-            for title, answer in answers.items()
-            if answer is None and found[title]
-        ]
+        answers = {}
+        for title, place in lying.items():
+            mask = predicted(place, case)
+            answers[title] = mask if mask is not None and mask.shape == reference.shape else None
+            if place and answers[title] is None:
+                left_out.append(f"{title} has no answer to case {case} that can be read")
         heading = f"{what.capitalize()} case: {case}, mean Dice {100 * means[case]:.1f}"
         shown.append(Shown(heading, image, reference, answers))
     if unknown:
         left_out.append(
-            f"image and reference of {', '.join(unknown)} are not in the store, as in results from"
-            " before they were kept; run again into another --out"
+            f"image and reference of {', '.join(unknown)} are not in the store, as in results from "
+            "before they were kept; run again into another --out"
         )
     if shown:
-        whole = cases.case.nunique()
-        among = (
-            f"{count} test cases"
-            if count == whole
-            else f"the {count} of {whole} test cases that most rows have"
-        )
-        chosen = (
-            f" Chosen from {among} by the mean Dice over all {len(methods)} rows, seeds averaged."
-            * (count > 1)
-        )
+        chosen = _chosen(count, cases.case.nunique(), len(methods))
         title = (
-            f"{table.columns[column]}: {about(table)}.{chosen} Answers of the first seed, with"
-            f" their Dice; {BEYOND} it marks more outside of what is shown."
+            f"{table.columns[column]}: {about(table)}.{chosen} Answers of the first seed, with "
+            f"their Dice; {BEYOND} it marks more outside of what is shown."
         )
         compose(shown, title, paths)
     return left_out
 
 
-def _answer(
-    store: Store, place: tuple[Path, str] | None, case: str, shape: tuple[int, ...]
-) -> Mask | None:
-    if place is None:
-        return None
-    try:
-        answer = store.answer(place[0], case, place[1])
-    except OSError:
-        return None  # one lost picture is no reason to lose the report; the list says so
-    return answer if answer.shape == shape else None
+def _chosen(count: int, whole: int, rows: int) -> str:
+    """Return from how many cases the shown ones were chosen; nothing where there was no choice."""
+    if count <= 1:
+        return ""
+    among = f"{count} test cases"
+    if count != whole:
+        among = f"the {count} of {whole} test cases that most rows have"
+    return f" Chosen from {among} by the mean Dice over all {rows} rows, seeds averaged."
 
 
 def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:

@@ -1,25 +1,25 @@
-"""A case under every method as data URIs: the image as a small WebP, each answer as a PNG of four colours over it."""
+"""A case under every method as data URIs: a small WebP, and a PNG of four colours over it."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.sections.tables import Table
-from bench.store.store import Store, column_of
+from bench.report.sections.table1 import Table
+from bench.store.results import Finished
 
 Mask = NDArray[np.bool_]
-Places = dict[tuple[str, str], dict[str, tuple[Path, str]]]
-"""By (column, method): the folder and the row that answered each case."""
+Place = tuple[Finished, str]
+"""The cell and the further row that hold a prediction."""
+Places = dict[tuple[str, str], dict[str, Place]]
+"""By column and row: where the prediction of each case lies."""
 SIDE = 256
 """Pixels of a picture's longer side: enough for a tile, and some 30 kB a case under ten methods."""
 HIT, EXCESS, MISSED = "#009E73", "#D55E00", "#56B4E9"
@@ -29,67 +29,73 @@ _OVER, _ALONE = bytes((0, 95, 215, 235)), bytes((0, 255, 255, 255))
 """How much each kind of pixel covers: over an image, and where there is none."""
 
 
-def places(store: Store, table: Table) -> Places:
-    """Return where each answer lies: of a case that several seeds answered, the first seed's."""
-    found: Places = {}
+def places(table: Table) -> Places:
+    """Return where each prediction lies: of a case that several seeds predict, the first seed's."""
+    lying: Places = {}
     seen: set[tuple[str, str, int]] = set()
-    mine = [
-        (record, folder)
-        for record, folder in store.records(table.profile)
-        if record["source"] == table.source
-    ]
-    for record, folder in sorted(mine, key=lambda each: int(each[0]["spec"]["seed"])):
-        column, method = column_of(record), record["spec"]["method"]
-        if (column, method, record["spec"]["fold"]) in seen:
-            continue  # all seeds of a fold answer the same cases
-        seen.add((column, method, record["spec"]["fold"]))
-        names = pd.read_csv(
-            folder / "cases.csv", usecols=["case"], dtype=str, keep_default_na=False
-        )["case"]
-        for row in ("", *record["extras"]):
-            answered = found.setdefault((column, f"{method}:{row}" if row else method), {})
+    for cell in sorted(table.cells, key=lambda cell: cell.record.spec.seed):
+        record = cell.record
+        column = record.column.key
+        fold = (column, record.method.key, record.spec.fold)
+        if fold in seen:
+            continue  # all seeds of a fold predict the same cases
+        seen.add(fold)
+        names = cell.scores()["case"]
+        for row in record.rows:
+            predicted = lying.setdefault((column, row.key), {})
             for name in names:
-                answered.setdefault(name, (folder, row))
-    return found
+                predicted.setdefault(name, (cell, row.extra))
+    return lying
 
 
-def case(
-    store: Store, found: Places, column: str, methods: Sequence[str], name: str
-) -> dict[str, Any] | None:
-    """Return the pictures of a case, None where the store has nothing to show.
+def case(lying: Places, column: str, methods: Sequence[str], name: str) -> dict[str, Any] | None:
+    """Return the pictures of a case, None where there is nothing to show.
 
     Returns:
         `image`, None of results from before images were kept; `reference`, likewise; `answers`, one
         a method, None where it has none.
     """
-    lying = [found.get((column, method), {}).get(name) for method in methods]
-    known = next((store.case(folder, name) for folder, _ in filter(None, lying)), None)
-    masks = [_answer(store, *place, name) if place else None for place in lying]
-    if known is None:
-        drawn = [None if mask is None else _overlay(mask, mask, _ALONE) for mask in masks]
-        return {"image": None, "reference": None, "answers": drawn} if any(drawn) else None
-    image, reference = known
+    mine = [lying.get((column, method), {}).get(name) for method in methods]
+    kept = first_kept(mine, name)
+    masks = [predicted(place, name) for place in mine]
+    if kept is None:
+        alone = [None if mask is None else _overlay(mask, mask, _ALONE) for mask in masks]
+        return {"image": None, "reference": None, "answers": alone} if any(alone) else None
+    image, reference = kept
+    answers = []
+    for mask in masks:
+        fits = mask is not None and mask.shape == reference.shape
+        answers.append(_overlay(mask, reference) if mask is not None and fits else None)
     return {
         "image": _webp(image),
         "reference": _overlay(reference, reference),
-        "answers": [
-            None if mask is None or mask.shape != reference.shape else _overlay(mask, reference)
-            for mask in masks
-        ],
+        "answers": answers,
     }
 
 
-def _answer(store: Store, folder: Path, row: str, name: str) -> Mask | None:
+def first_kept(lying: Sequence[Place | None], name: str) -> tuple[NDArray[np.uint8], Mask] | None:
+    """Return a case's image and reference, as the first cell that has a prediction keeps them."""
+    for place in lying:
+        if place is not None:
+            return place[0].case(name)
+    return None
+
+
+def predicted(place: Place | None, name: str) -> Mask | None:
+    """Return a predicted mask; None where there is none, or where its file cannot be read."""
+    if place is None:
+        return None
+    cell, extra = place
     try:
-        return store.answer(folder, name, row)
+        return cell.prediction(name, extra)
     except OSError:
-        return None  # one lost picture is no reason to lose the report; its tile says so
+        return None  # one lost picture is no reason to lose the report; the page says so
 
 
-def _overlay(answer: Mask, reference: Mask, covers: bytes = _OVER) -> str:
+def _overlay(prediction: Mask, reference: Mask, covers: bytes = _OVER) -> str:
     """Return what was hit, what is too much and what was missed as a PNG, clear elsewhere."""
-    mine, truth = _small(answer), _small(reference)
-    kinds = np.select([mine & truth, mine & ~truth, truth & ~mine], [1, 2, 3]).astype(np.uint8)
+    mine, real = _small(prediction), _small(reference)
+    kinds = np.select([mine & real, mine & ~real, real & ~mine], [1, 2, 3]).astype(np.uint8)
     picture = Image.frombytes("P", kinds.shape[::-1], kinds.tobytes())
     picture.putpalette(
         b"".join(bytes.fromhex(colour[1:]) for colour in ("#000000", HIT, EXCESS, MISSED))

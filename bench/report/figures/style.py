@@ -1,4 +1,4 @@
-"""What all figures share, and figure 8: every test case's Dice against its IoU.
+"""What all figures share.
 
 Legible in print and for the colour-blind: colours are Okabe and Ito's, and markers differ too.
 """
@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bench.report.sections.tables import Table
+from bench.report.sections.table1 import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,27 +112,3 @@ def save(figure: Figure, paths: Sequence[Path]) -> None:
     figure.set_layout_engine("none")  # laid out once for both, which is a third of the time
     figure.savefig(paths[0], dpi=200, metadata={"Software": None})
     figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
-
-
-def dice_against_iou(table: Table, paths: Sequence[Path]) -> None:
-    """Draw one panel a dataset with the curve IoU = D/(2 - D), into a PNG and a PDF."""
-
-    def panel(axis: Axes, column: str, title: str) -> None:
-        part = table.cases[table.cases.column == column]
-        low = max(0.0, float(np.floor(10 * part[["dice", "iou"]].min().min()) / 10))
-        dice = np.linspace(low, 1, 200)
-        axis.plot(
-            dice, dice / (2 - dice), color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)"
-        )
-        for number, (method, name) in enumerate(table.methods.items()):
-            rows = part[part.method == method]
-            if len(rows):
-                axis.scatter(rows.dice, rows.iou, s=16, label=name, zorder=2, **point_style(number))
-        limits = (low, 1.01)
-        heading = f"{title} (n = {part.case.nunique()} cases)"
-        axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
-
-    with panels(
-        table.columns, f"Dice against IoU of each test case: {about(table)}", panel
-    ) as figure:
-        save(figure, paths)

@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens offline, with sortable tables, the scatter, and each case under every method.
+"""`report.html`: one file that opens offline, with sortable tables, the scatter and the cases.
 
 The scatter is 100 lines of page/report.js and no library: the one bundle that plotly ships for
 Python is some 4.6 MB of script, half of what the file may hold and better given to pictures; its
@@ -20,12 +20,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from bench.report.document import DAGGER, Cell, Document, Note
 from bench.report.figures import pictures
 from bench.report.figures.style import point_style
-from bench.report.listing import Listing
-from bench.report.sections import tables
-from bench.report.sections.tables import Table
-from bench.store.store import Store
+from bench.report.sections import table1
+from bench.report.sections.table1 import METRICS, TITLES, Table
 
 LIMIT = 9_500_000
 """Bytes of the file at most; pictures take what the numbers leave."""
@@ -44,29 +43,30 @@ SHAPES = {
 """Figure 8's markers as paths around the point where they start."""
 
 
-def page(store: Store, found: Sequence[Table], listings: Mapping[str, Sequence[Listing]]) -> str:
-    """Return the page of a profile's tables with their listings, by source; the same store gives the same text."""
-    data = [_data(table) for table in found]
-    room = LIMIT - len(_render(found, listings, data).encode())
-    for number, (table, each) in enumerate(zip(found, data, strict=True)):
-        room -= _add_pictures(store, table, each, room // (len(found) - number))
-    return _render(found, listings, data)
+def page(tables: Sequence[Table], listings: Mapping[str, Sequence[Document]]) -> str:
+    """Return the page of a profile's tables with their listings, by source.
+
+    The same results give the same text.
+    """
+    data = [_data(table) for table in tables]
+    room = LIMIT - len(_render(tables, listings, data).encode())
+    for number, (table, part) in enumerate(zip(tables, data, strict=True)):
+        room -= _add_pictures(table, part, room // (len(tables) - number))
+    return _render(tables, listings, data)
 
 
 def _render(
-    found: Sequence[Table],
-    listings: Mapping[str, Sequence[Listing]],
+    tables: Sequence[Table],
+    listings: Mapping[str, Sequence[Document]],
     data: Sequence[dict[str, Any]],
 ) -> str:
-    folder = resources.files("bench.report") / "page"
-    style, script = (
-        (folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
-    )
-    # The browser itself refuses what is not ours: no script or style but these two, no request to
-    # anywhere.
+    folder = resources.files("bench.report.page")
+    style = (folder / "report.css").read_text(encoding="utf-8")
+    script = (folder / "report.js").read_text(encoding="utf-8")
+    # The browser itself refuses what is not ours: no script or style but these two, no request.
     policy = (
-        f"default-src 'none'; base-uri 'none'; img-src data:; style-src {_hash(style)}; script-src"
-        f" {_hash(script)}"
+        "default-src 'none'; base-uri 'none'; img-src data:; "
+        f"style-src {_hash(style)}; script-src {_hash(script)}"
     )
     environment = Environment(
         loader=PackageLoader("bench.report", "page"),
@@ -74,14 +74,14 @@ def _render(
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    sections = []
+    for table, part in zip(tables, data, strict=True):
+        sections.append(_section(table, listings[table.source], part))
     return environment.get_template("report.html.jinja").render(
-        profile=found[0].profile,
-        summary=found[0].summary,
-        sections=[
-            _section(table, listings[table.source], each)
-            for table, each in zip(found, data, strict=True)
-        ],
-        metrics=[tables.TITLES[metric] for metric in tables.METRICS],
+        profile=tables[0].profile,
+        summary=tables[0].summary,
+        sections=sections,
+        metrics=[TITLES[metric] for metric in METRICS],
         policy=Markup(policy),
         style=Markup(style),
         script=Markup(script),
@@ -92,132 +92,146 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _section(table: Table, listings: Sequence[Listing], data: dict[str, Any]) -> dict[str, Any]:
+def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -> dict[str, Any]:
     """Return what the template says of a table."""
-    rows = []
-    for method, title in table.methods.items():
-        cells = []
-        for column in table.columns:
-            for metric in tables.METRICS:
-                cell = tables.entry(table, column, method, metric)
-                there = (column, method) in table.scores.index
-                sort = f"{table.scores[f'{metric}_mean'][column, method]:.9f}" if there else ""
-                cells.append(
-                    {"text": cell.text + tables.MARK * cell.like, "best": cell.best, "sort": sort}
-                )
-        rows.append({"title": title, "cells": cells})
-    notes = [note for note in table.notes if " differs from its source: " not in note]
+    first = table1.document(table)
+    kinds: dict[str, list[Note]] = {}
+    for note in first.notes:
+        kinds.setdefault(note.kind, []).append(note)
+    differences, failures = kinds.pop("difference", []), kinds.pop("failure", [])
     return {
         "source": table.source,
         "heading": "Phantoms (simulated)" if table.source == "phantom" else "Real data",
-        "caption": tables.caption(table),
+        "caption": first.caption,
         "columns": list(table.columns.values()),
-        "rows": rows,
-        "failures": tables.failures(table),
-        "notes": [
-            {"text": note, "grave": "NOT the same" in note or "DIFFER" in note}
-            for note in [*tables.footnotes(table), *notes]
-        ],
-        "differences": [note for note in table.notes if note not in notes],
+        "rows": [_row(row) for row in first.blocks[0].rows],
+        "failures": [note.text for note in failures],
+        "notes": [note for notes in kinds.values() for note in notes],
+        "differences": [note.text for note in differences],
         "methods": data["methods"],
         "data": htmlsafe_json_dumps(
             data, dumps=json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ),
-        "listings": [_listing(each) for each in listings],
+        "listings": [_listing(listing) for listing in listings],
     }
 
 
-def _listing(listing: Listing) -> dict[str, Any]:
-    def cell(text: str, key: float | None) -> dict[str, Any]:
-        return {"text": text, "sort": None if key is None else "" if key != key else f"{key:.9g}"}
+def _row(row: Sequence[Cell]) -> dict[str, Any]:
+    title, *scores = row
+    return {"title": title.text, "cells": [_cell(cell) for cell in scores]}
 
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    """Return what the template says of a cell; `sort` is None for words."""
+    text = cell.text + DAGGER * (cell.mark == "like")
+    sort = None
+    if cell.number is not None:
+        sort = "" if cell.number != cell.number else f"{cell.number:.9g}"
+    return {"text": text, "best": cell.mark == "best", "sort": sort}
+
+
+def _listing(listing: Document) -> dict[str, Any]:
+    """Return what the template says of a document with one block."""
+    (block,) = listing.blocks
     return {
-        "heading": listing.heading.rpartition(" (")[0],
+        "heading": listing.heading.removesuffix(f" ({listing.name.rpartition('-')[2]})"),
         "caption": listing.caption,
-        "heads": [
-            {"text": head, "word": name not in listing.numbers}
-            for name, head in listing.heads.items()
-        ],
-        "rows": [
-            list(map(cell, *both)) for both in zip(listing.cells(), listing.keys(), strict=True)
-        ],
-        "notes": [note for note in listing.notes if " differs from its source: " not in note],
+        "heads": [{"text": head.text, "word": head.align == "left"} for head in block.heads],
+        "rows": [[_cell(cell) for cell in row] for row in block.rows],
+        "notes": [note.text for note in listing.notes if note.kind != "difference"],
     }
 
 
 def _data(table: Table) -> dict[str, Any]:
-    """Return what the page's script draws: the scores of every case under every method, worst mean Dice first."""
-    styles = [point_style(number) for number in range(len(table.methods))]
-    methods = [
-        {"title": title, "colour": style["edgecolors"], "shape": SHAPES[style["marker"]]}
-        for title, style in zip(table.methods.values(), styles, strict=True)
-    ]
-    return {
-        "source": table.source,
-        "methods": methods,
-        "columns": [_column(table, column) for column in table.columns],
-    }
+    """Return what the page's script draws: the scores of every case, worst mean Dice first."""
+    methods = []
+    for number, title in enumerate(table.methods.values()):
+        style = point_style(number)
+        shape = SHAPES[style["marker"]]
+        methods.append({"title": title, "colour": style["edgecolors"], "shape": shape})
+    columns = [_column(table, column) for column in table.columns]
+    return {"source": table.source, "methods": methods, "columns": columns}
 
 
 def _column(table: Table, column: str) -> dict[str, Any]:
     part = table.cases[table.cases.column == column]
     wide = part.pivot_table(
-        index=["case", "patient"], columns="method", values=list(tables.METRICS), sort=False
+        index=["case", "patient"], columns="method", values=list(METRICS), sort=False
     )
     means = pd.DataFrame(wide["dice"]).mean(axis=1).sort_index().sort_values(kind="stable")
     cases, most = len(means), DOTS // (len(table.columns) * len(table.methods))
+    about = ""
     if cases > most:
-        means = means.iloc[np.linspace(0, cases - 1, max(most, 2)).round().astype(int)]
+        spread = np.linspace(0, cases - 1, max(most, 2)).round().astype(int)
+        means = means.iloc[spread]
+        about = (
+            f"{len(means)} of {cases} cases are in this page, evenly from the worst to the best by "
+            "mean Dice; the tables have all."
+        )
     wide = wide.loc[means.index].astype(float).round(4)
+    lowest = float(part[list(METRICS)].min().min())
     return {
         "title": table.columns[column],
         "cases": [str(case) for case, _ in means.index],
         "patients": [str(patient) for _, patient in means.index],
         "means": [round(float(mean), 4) for mean in means],
-        "low": max(0.0, float(np.floor(10 * part[list(tables.METRICS)].min().min()) / 10)),
+        "low": max(0.0, float(np.floor(10 * lowest) / 10)),
         "scores": [_scores(wide, method) for method in table.methods],
         "pictures": {},
-        "about": (
-            ""
-            if len(means) == cases
-            else (
-                f"{len(means)} of {cases} cases are in this page, evenly from the "
-                "worst to the best by mean Dice; the tables have all."
-            )
-        ),
+        "about": about,
     }
 
 
 def _scores(wide: pd.DataFrame, method: str) -> list[list[float | None]]:
-    """Return Dice and IoU of each case, None where the method was not tested on it; nothing for one never tested."""
+    """Return Dice and IoU of each case, None where the method was not tested on it.
+
+    A method that was never tested has no list at all.
+    """
     if method not in wide["dice"]:
         return []
-    pairs = wide.xs(method, axis=1, level=1)[list(tables.METRICS)].to_numpy()
-    return [[None if value != value else float(value) for value in pair] for pair in pairs]
+    pairs = wide.xs(method, axis=1, level=1)[list(METRICS)].to_numpy()
+    return [[_known(value) for value in pair] for pair in pairs]
 
 
-def _add_pictures(store: Store, table: Table, data: dict[str, Any], room: int) -> int:
-    """Add pictures of cases, evenly from the worst to the best, as far as the room goes; return the bytes taken."""
-    lying = pictures.places(store, table)
+def _known(value: float) -> float | None:
+    return None if value != value else float(value)
+
+
+def _add_pictures(table: Table, data: dict[str, Any], room: int) -> int:
+    """Add pictures of cases, evenly from the worst to the best, as far as the room goes.
+
+    Returns:
+        The bytes that were taken.
+    """
+    lying = pictures.places(table)
     taken = 0
-    for number, (column, drawn) in enumerate(zip(table.columns, data["columns"], strict=True)):
+    for number, column in enumerate(table.columns):
+        drawn = data["columns"][number]
         share = (room - taken) // (len(table.columns) - number)
-        used, without = 0, 0
-        for place in evenly(len(drawn["cases"])):
-            shown = pictures.case(store, lying, column, list(table.methods), drawn["cases"][place])
-            if shown is None:
-                if not drawn["pictures"]:
-                    break  # the first has none, so none has: results whose masks were removed
-                continue
-            size = len(json.dumps(shown)) + 16
-            if used + size > share:
-                break
-            used += size
-            without += shown["image"] is None
-            drawn["pictures"][place] = shown
+        used, without = _fill(table, lying, column, drawn, share)
         taken += used
         drawn["about"] = " ".join(filter(None, (drawn["about"], _about(drawn, without))))
     return taken
+
+
+def _fill(
+    table: Table, lying: pictures.Places, column: str, drawn: dict[str, Any], share: int
+) -> tuple[int, int]:
+    """Add pictures to one column; return the bytes taken, and how many cases have no image."""
+    used, without = 0, 0
+    for place in evenly(len(drawn["cases"])):
+        shown = pictures.case(lying, column, list(table.methods), drawn["cases"][place])
+        if shown is None:
+            if not drawn["pictures"]:
+                break  # the first has none, so none has: results whose masks were removed
+            continue
+        size = len(json.dumps(shown)) + 16
+        if used + size > share:
+            break
+        used += size
+        without += shown["image"] is None
+        drawn["pictures"][place] = shown
+    return used, without
 
 
 def _about(column: dict[str, Any], without: int) -> str:

@@ -6,11 +6,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.report.paper.macros import CLAIMS, COUNTS, SCORES, Name, keys, values
-from bench.report.sections.tables import Table, collect
+from bench.report.sections.table1 import Table, collect
 from bench.spec.errors import UsageError
-from bench.store.store import Store
+from bench.store.cells import Store
+from bench.store.results import Results
+
+if TYPE_CHECKING:
+    from bench.stats.family import Comparison
+    from bench.store.plan import Correction
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Paper:
 
 
 def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
-    """Check a paper against the store: the results that its copy of `numbers.tex` was written from, unless told others.
+    """Check a paper against results: those that its `numbers.tex` was written from, by default.
 
     Returns:
         A line for each number and each claim that does not hold, none where all hold.
@@ -51,8 +57,9 @@ def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
             finished.
     """
     paper = read(path)
-    found = collect(store, store.finished_profile(profile or paper.profile or None))
-    return changed(paper, values(found)) + unproven(paper.claims, found)
+    results = Results.load(store, profile or paper.profile or None)
+    tables = collect(results)
+    return changed(paper, values(tables)) + unproven(paper.claims, tables)
 
 
 def read(path: Path) -> Paper:
@@ -111,56 +118,63 @@ def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def unproven(claims: Sequence[Use], found: Sequence[Table]) -> list[str]:
-    """Return a line for each claim that one method is better than another which the patients do not bear out.
+def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
+    """Return a line for each claim of a better method that the patients do not bear out.
 
-    The method that is claimed to be better is the reference; p is corrected by Holm for its
+    The method that is claimed to be better is the baseline; p is corrected by Holm for its
     comparisons with all other methods of the column that compete, and with its own prior.
     """
-    if not claims:
-        return []
-    from bench.stats import family
-
     lines = []
     for use in claims:
-        kind, dataset, first = use.name
-        source, metric = CLAIMS[kind]
-        at = [
-            (table, column)
-            for table in found
-            if table.source == source
-            for column in table.columns
-            if dataset in keys(table, column)
-        ]
+        place = f"{use.file}:{use.line}: {use}"
         try:
-            if not at:
-                raise UsageError(f"the store has no {source} {dataset}")
-            table, column = at[0]
-            tested = table.patients[column][metric]
-            rivals = table.others(column, first)
-            if use.other in table.extras and use.other not in rivals:
-                rivals.append(use.other)
-            if {first, use.other} & table.marked:
-                raise UsageError(
-                    f"{first} or {use.other} is in no comparison, as its row in table 1 says"
-                )
-            if use.other not in rivals:
-                raise UsageError(f"{use.other} has no result on {dataset}")
-            declared = table.family if table.family and table.family.reference == first else None
-            correction = declared.correction if declared else "holm"
-            compared = family.against(tested, first, rivals, correction=correction).comparisons[
-                rivals.index(use.other)
-            ]
+            comparison, tests = _compare(use, tables)
         except UsageError as error:
-            lines.append(f"{use.file}:{use.line}: {use} cannot be: {error}")
+            lines.append(f"{place} cannot be: {error}")
             continue
-        if compared.verdict != "better":
+        if comparison.verdict != "better":
+            first = use.name[2]
             lines.append(
-                f"{use.file}:{use.line}: {use} does not hold: {first} is"
-                f" {_VERDICTS[compared.verdict]} {use.other}, p = {compared.adjusted:.3g} over"
-                f" {compared.pair.patients} patients, corrected as one of {len(rivals)}"
+                f"{place} does not hold: {first} is {_VERDICTS[comparison.verdict]} {use.other}, "
+                f"p = {comparison.adjusted:.3g} over {comparison.pair.patients} patients, "
+                f"corrected as one of {tests}"
             )
     return lines
+
+
+def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int]:
+    """Return the comparison that a claim is about, and how many tests its p is corrected for.
+
+    Raises:
+        UsageError: There is no such comparison.
+    """
+    from bench.stats import family
+
+    kind, dataset, first = use.name
+    source, metric = CLAIMS[kind]
+    table, column = _column(tables, source, dataset)
+    rivals = table.others(column, first)
+    if use.other in table.extras and use.other not in rivals:
+        rivals.append(use.other)
+    if {first, use.other} & table.marked:
+        raise UsageError(f"{first} or {use.other} is in no comparison, as its row in table 1 says")
+    if use.other not in rivals:
+        raise UsageError(f"{use.other} has no result on {dataset}")
+    correction: Correction = "holm"
+    if table.family and table.family.baseline == first:
+        correction = table.family.correction
+    tested = table.patients[column][metric]
+    compared = family.against(tested, first, rivals, correction=correction)
+    return compared.comparisons[rivals.index(use.other)], len(rivals)
+
+
+def _column(tables: Sequence[Table], source: str, dataset: str) -> tuple[Table, str]:
+    """Return the table and the column that a paper's name of a dataset means."""
+    for table in tables:
+        for column in table.columns:
+            if table.source == source and dataset in keys(table, column):
+                return table, column
+    raise UsageError(f"the store has no {source} {dataset}")
 
 
 _VERDICTS = {"worse": "worse than", "equivalent": "equivalent to", "undecided": "not told from"}

@@ -1,6 +1,6 @@
 r"""A paper's numbers by name: `numbers.tex`, which a paper inputs as its own copy, frozen beside it.
 
-`\benchDice{mr}{verdiff}` typesets what the copy says; `bench.report.paper` compares the copy with
+`\benchDice{mr}{verdiff}` typesets what the copy says; `bench.report.paper.check` compares the copy with
 the store of today.
 """
 
@@ -8,23 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.sections.tables import METRICS, TITLES, Table, entry, tex
+from bench.report.document import tex
+from bench.report.sections.table1 import METRICS, TITLES, Table, entry
 
 Name = tuple[str, str, str]
 """Kind (`Dice`, `PhantomIoUStd`, `N`, ...), dataset and method; the method of `N` is empty."""
 SOURCES = {"real": "", "phantom": "Phantom"}
 """What a macro's name begins with, so that a phantom's number never passes for a patient's."""
-SCORES = tuple(
-    f"{phantom}{TITLES[metric]}{part}"
-    for phantom in SOURCES.values()
-    for metric in METRICS
-    for part in ("", "Std", "Cell")
-)
+PARTS = ("", "Std", "Cell")
+
+
+def _scores_of(phantom: str) -> list[str]:
+    names = []
+    for metric in METRICS:
+        names += [f"{phantom}{TITLES[metric]}{part}" for part in PARTS]
+    return names
+
+
+SCORES = (*_scores_of(SOURCES["real"]), *_scores_of(SOURCES["phantom"]))
 COUNTS = tuple(f"{phantom}N" for phantom in SOURCES.values())
 CLAIMS = {
-    f"{phantom}{TITLES[metric]}Better": (source, metric)
-    for source, phantom in SOURCES.items()
-    for metric in METRICS
+    "DiceBetter": ("real", "dice"),
+    "IoUBetter": ("real", "iou"),
+    "PhantomDiceBetter": ("phantom", "dice"),
+    "PhantomIoUBetter": ("phantom", "iou"),
 }
 """Macros that state a comparison, by the source and the metric that they speak of."""
 _HEAD = r"""% Numbers for a paper, written by bench report; do not edit. Copy this file beside the paper, \input it in
@@ -43,64 +50,63 @@ _TOOLS = r"""\def\benchset#1#2#3#4{\expandafter\gdef\csname bench #1 \detokenize
 """
 
 
-def numbers(found: Sequence[Table]) -> str:
+def numbers(tables: Sequence[Table]) -> str:
     """Return `numbers.tex`: definitions that TeX and `check` read, one a line."""
-    lines = [
-        _HEAD + rf"\def\benchProfile{{{found[0].profile}}}",
-        r"\makeatletter",
-        _TOOLS + r"\makeatother",
-    ]
-    lines += [
-        rf"\DeclareRobustCommand\bench{kind}[2]{{\benchget{{{kind}}}{{#1}}{{#2}}}}"
-        for kind in SCORES
-    ]
-    lines += [
-        rf"\DeclareRobustCommand\bench{kind}[1]{{\benchget{{{kind}}}{{#1}}{{}}}}" for kind in COUNTS
-    ]
-    lines += [rf"\DeclareRobustCommand\bench{kind}[4]{{#4}}" for kind in CLAIMS]
-    lines += [
-        rf"\benchset{{{kind}}}{{{dataset}}}{{{method}}}{{{value}}}"
-        for (kind, dataset, method), value in values(found).items()
-    ]
+    lines = [_HEAD + rf"\def\benchProfile{{{tables[0].profile}}}"]
+    lines += [r"\makeatletter", _TOOLS + r"\makeatother"]
+    for kind in SCORES:
+        get = rf"\benchget{{{kind}}}{{#1}}{{#2}}"
+        lines.append(rf"\DeclareRobustCommand\bench{kind}[2]{{{get}}}")
+    for kind in COUNTS:
+        get = rf"\benchget{{{kind}}}{{#1}}{{}}"
+        lines.append(rf"\DeclareRobustCommand\bench{kind}[1]{{{get}}}")
+    for kind in CLAIMS:
+        lines.append(rf"\DeclareRobustCommand\bench{kind}[4]{{#4}}")
+    for (kind, dataset, method), value in values(tables).items():
+        lines.append(rf"\benchset{{{kind}}}{{{dataset}}}{{{method}}}{{{value}}}")
     return "\n".join(lines) + "\n"
 
 
-def values(found: Sequence[Table]) -> dict[Name, str]:
+def values(tables: Sequence[Table]) -> dict[Name, str]:
     """Return every number as LaTeX, in a fixed order.
 
     A dataset goes by its name where that means one column of the table; a column always goes by its
     whole key too, which says its version and how it was split (`mr-56a60cd6`, `mr-56a60cd6/5fold`).
     """
-    made: dict[Name, str] = {}
-    for table in found:
+    numbers: dict[Name, str] = {}
+    for table in tables:
         phantom = SOURCES[table.source]
-        scores = table.scores
+        patients = table.scores["patients"]
         for column in table.columns:
-            tested = sorted(set(scores["patients"].xs(column, level="column")))
+            tested = sorted(set(patients.xs(column, level="column")))
+            count = "--".join(str(n) for n in dict.fromkeys((tested[0], tested[-1])))
             for key in keys(table, column):
-                made[f"{phantom}N", key, ""] = "--".join(
-                    str(n) for n in dict.fromkeys((tested[0], tested[-1]))
-                )
-                for method in (m for m in table.methods if (column, m) in scores.index):
-                    for metric in METRICS:
-                        name = f"{phantom}{TITLES[metric]}"
-                        mean, std = (
-                            float(scores[f"{metric}_{what}"][column, method])
-                            for what in ("mean", "std")
-                        )
-                        cell = tex(entry(table, column, method, metric))
-                        made[name, key, method] = f"{100 * mean:.2f}"
-                        if std == std:
-                            made[f"{name}Std", key, method] = f"{100 * std:.2f}"
-                        made[f"{name}Cell", key, method] = cell.replace(
-                            r"$\pm$", r"\ensuremath{\pm}"
-                        )
-    return made
+                numbers[f"{phantom}N", key, ""] = count
+                for method in table.methods:
+                    if table.was_tested(column, method):
+                        numbers |= _scores(table, column, method, key)
+    return numbers
+
+
+def _scores(table: Table, column: str, method: str, key: str) -> dict[Name, str]:
+    """Return the numbers of one place of table 1, under one name of its dataset."""
+    numbers: dict[Name, str] = {}
+    for metric in METRICS:
+        name = f"{SOURCES[table.source]}{TITLES[metric]}"
+        mean = float(table.scores[f"{metric}_mean"][column, method])
+        std = float(table.scores[f"{metric}_std"][column, method])
+        cell = tex(entry(table, column, method, metric))
+        numbers[name, key, method] = f"{100 * mean:.2f}"
+        if std == std:
+            numbers[f"{name}Std", key, method] = f"{100 * std:.2f}"
+        numbers[f"{name}Cell", key, method] = cell.replace(r"$\pm$", r"\ensuremath{\pm}")
+    return numbers
 
 
 def keys(table: Table, column: str) -> list[str]:
     """Return the names that a column goes by."""
-    of = f"@{table.source}-"
-    short = column.rpartition(of)[0]
-    alone = sum(other.rpartition(of)[0] == short for other in table.columns) == 1
-    return [*([short] if alone else []), "-".join(column.rsplit(of, 1))]
+    chosen = table.by_key[column]
+    name = chosen.dataset.name
+    whole = "/".join(filter(None, (f"{name}-{chosen.dataset.version}", chosen.scheme.key)))
+    same_name = [other for other in table.by_key.values() if other.dataset.name == name]
+    return [name, whole] if len(same_name) == 1 else [whole]

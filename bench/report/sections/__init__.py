@@ -1,1 +1,27 @@
-"""The parts of a report: each turns results into tables and notes."""
+"""The parts of a report: each turns the results of one source into documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.report.document import Document
+from bench.report.sections import inference, ledger, published
+from bench.report.sections.table1 import Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report beside table 1."""
+
+    documents: Callable[[Table], Sequence[Document]]
+    quick: bool = False
+    """Whether `bench run` writes it too; the others take a while."""
+
+
+SECTIONS = (
+    Section(inference.documents),
+    Section(published.documents),
+    Section(ledger.documents, quick=True),
+)
+"""In the order of the page. A new section is one file and one line here."""

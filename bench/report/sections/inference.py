@@ -1,4 +1,4 @@
-"""What the patients say, in numbers: intervals, the declared comparisons, ranks, and whether the metrics agree."""
+"""What the patients say: intervals, the declared comparisons, ranks, agreement of the metrics."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.listing import Listing, Number
-from bench.report.sections.tables import METRICS, TITLES, Table, data
+from bench.report.document import Document, Note, Number, block
+from bench.report.sections.table1 import METRICS, TITLES, Table, data
 from bench.spec.errors import UsageError
 from bench.stats import family, intervals, ranking
 from bench.stats.family import Family
@@ -20,374 +20,409 @@ from bench.stats.scores import LOWER, PatientScores
 
 NAMES = {**TITLES, "hd95": "HD95", "nsd": "NSD"}
 BOOTSTRAP = (
-    "95 % bootstrap interval: BCa over patients; with several seeds, percentiles over seeds and"
-    " patients"
+    "95 % bootstrap interval: BCa over patients; with several seeds, percentiles over seeds and "
+    "patients"
 )
 CORRECTIONS = {"holm": "Holm's correction", "max-t": "max-T by shared sign flips"}
+COUNT = Number(".0f")
 
 
-def listings(table: Table) -> list[Listing]:
+def documents(table: Table) -> list[Document]:
     """Return a table's inference, each part that its results allow."""
-    found = [
-        _intervals(table, "intervals", [name for name in NAMES if name not in LOWER]),
-        _intervals(table, "distances", [name for name in NAMES if name in LOWER]),
+    higher = [name for name in NAMES if name not in LOWER]
+    lower = [name for name in NAMES if name in LOWER]
+    parts = [
+        _intervals(
+            table,
+            "intervals",
+            higher,
+            "Means and medians over patients of Dice, IoU and NSD, in percent.",
+            Number(".2f", 100.0),
+        ),
+        _intervals(
+            table,
+            "distances",
+            lower,
+            "Means and medians over patients of distances; less is better.",
+            Number(".2f", 1.0),
+        ),
         _comparisons(table),
         _ranks(table),
         _agreement(table),
     ]
-    return [each for each in found if len(each.frame)]
+    return [part for part in parts if part is not None]
 
 
-def _listing(table: Table, name: str, heading: str, words: str, **parts: Any) -> Listing:
-    return Listing(
+def _document(
+    table: Table,
+    name: str,
+    heading: str,
+    words: str,
+    heads: dict[str, str],
+    numbers: dict[str, Number],
+    rows: Sequence[dict[str, Any]],
+    notes: Sequence[str],
+) -> Document | None:
+    """Return a document of rows; None where there are none."""
+    if not rows:
+        return None
+    frame = pd.DataFrame(rows)
+    return Document(
         name=f"{name}-{table.source}",
         heading=f"{heading} ({table.source})",
         caption=f"{data(table)}, profile '{table.profile}'. {words}",
-        **parts,
+        blocks=(block(frame, heads, numbers),),
+        notes=tuple(Note(text) for text in notes),
+        frames={"": frame},
+        wide=True,
     )
 
 
-def _span(name: str, form: str, factor: float) -> Number:
-    return Number(form, factor, (f"{name}_low", f"{name}_high"))
+def _span(name: str, like: Number) -> Number:
+    """Return how the interval whose ends are `<name>_low` and `<name>_high` is printed."""
+    return Number(like.form, like.factor, (f"{name}_low", f"{name}_high"))
 
 
-def _ends(**spans: Interval) -> dict[str, float]:
-    return {
-        f"{name}_{end}": value
-        for name, ends in spans.items()
-        for end, value in zip(("low", "high"), ends, strict=True)
-    }
+def _ends(name: str, interval: Interval) -> dict[str, float]:
+    low, high = interval
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _ordered(scores: PatientScores, table: Table) -> PatientScores:
-    return scores.only([method for method in table.methods if method in scores.methods])
+    return scores.only([key for key in table.methods if key in scores.methods])
 
 
-def _intervals(table: Table, name: str, metrics: Sequence[str]) -> Listing:
+def _intervals(
+    table: Table, name: str, metrics: Sequence[str], words: str, point: Number
+) -> Document | None:
     """Return mean and median over patients of every method, with their intervals."""
-    rows: list[dict[str, Any]] = [
-        {
-            "column": column,
-            "dataset": title,
-            "method": each.method,
-            "title": table.methods[each.method],
-            "metric": metric,
-            "score": NAMES[metric] + (f" ({table.units[column]})" if metric in LOWER else ""),
-            "patients": each.patients,
-            "seeds": each.seeds,
-            "mean": each.mean,
-            **_ends(bootstrap=each.bootstrap, t=each.t),
-            "sd": each.sd,
-            "sd_seeds": each.sd_seeds,
-            "median": each.median,
-            **_ends(of_median=each.median_interval),
-            "undefined": each.undefined,
-        }
-        for column, title in table.columns.items()
-        for metric in metrics
-        for each in intervals.summarise(_ordered(table.patients[column][metric], table))
-        if each.patients
-    ]
+    rows = []
+    for column in table.columns:
+        for metric in metrics:
+            scores = _ordered(table.patients[column][metric], table)
+            for summary in intervals.summarise(scores):
+                if summary.patients:
+                    rows.append(_interval_row(table, column, metric, summary))
     few = sorted({row["patients"] for row in rows if row["patients"] < intervals.FEW})
     notes = [
-        f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % t"
-        " interval over patients; of the median: percentile bootstrap. Undefined: cases without a"
-        " value, such as distances to an empty mask, which means leave out."
+        f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
+        "t interval over patients; of the median: percentile bootstrap. Undefined: cases without a "
+        "value, such as distances to an empty mask, which means leave out."
     ]
     if few:
         notes.append(
-            f"Fewer than {intervals.FEW} patients ({', '.join(map(str, few))}): on skewed scores,"
-            " intervals of so few hold the truth less often than the 95 % they are named after."
+            f"Fewer than {intervals.FEW} patients ({', '.join(map(str, few))}): on skewed scores, "
+            "intervals of so few hold the truth less often than the 95 % they are named after."
         )
     if {row["seeds"] for row in rows} == {1}:
         notes.append(
             "One seed: the intervals speak of these checkpoints, not of the methods trained again."
         )
-    factor, form = (1.0, ".2f") if name == "distances" else (100.0, ".2f")
-    words = {
-        "intervals": "Means and medians over patients of Dice, IoU and NSD, in percent.",
-        "distances": "Means and medians over patients of distances; less is better.",
-    }[name]
-    point = Number(form, factor)
-    return _listing(
-        table,
-        name,
-        name.capitalize(),
-        words,
-        heads={
-            "dataset": "Dataset",
-            "title": "Method",
-            "score": "Score",
-            "patients": "Patients",
-            "mean": "Mean",
-            "bootstrap": "bootstrap",
-            "t": "t",
-            "sd": "SD of patients",
-            "sd_seeds": "SD of seeds",
-            "median": "Median",
-            "of_median": "of the median",
-            "undefined": "Undefined",
-        },
-        numbers={
-            "patients": Number(".0f"),
-            "mean": point,
-            "bootstrap": _span("bootstrap", form, factor),
-            "t": _span("t", form, factor),
-            "sd": point,
-            "sd_seeds": point,
-            "median": point,
-            "of_median": _span("of_median", form, factor),
-            "undefined": Number(".0f"),
-        },
-        frame=pd.DataFrame(rows),
-        notes=tuple(notes),
-    )
+    heads = {
+        "dataset": "Dataset",
+        "title": "Method",
+        "score": "Score",
+        "patients": "Patients",
+        "mean": "Mean",
+        "bootstrap": "bootstrap",
+        "t": "t",
+        "sd": "SD of patients",
+        "sd_seeds": "SD of seeds",
+        "median": "Median",
+        "of_median": "of the median",
+        "undefined": "Undefined",
+    }
+    numbers = {
+        "patients": COUNT,
+        "mean": point,
+        "bootstrap": _span("bootstrap", point),
+        "t": _span("t", point),
+        "sd": point,
+        "sd_seeds": point,
+        "median": point,
+        "of_median": _span("of_median", point),
+        "undefined": COUNT,
+    }
+    return _document(table, name, name.capitalize(), words, heads, numbers, rows, notes)
+
+
+def _interval_row(
+    table: Table, column: str, metric: str, summary: intervals.Summary
+) -> dict[str, Any]:
+    score = NAMES[metric]
+    if metric in LOWER:
+        score += f" ({table.units[column]})"
+    return {
+        "column": column,
+        "dataset": table.columns[column],
+        "method": summary.method,
+        "title": table.methods[summary.method],
+        "metric": metric,
+        "score": score,
+        "patients": summary.patients,
+        "seeds": summary.seeds,
+        "mean": summary.mean,
+        **_ends("bootstrap", summary.bootstrap),
+        **_ends("t", summary.t),
+        "sd": summary.sd,
+        "sd_seeds": summary.sd_seeds,
+        "median": summary.median,
+        **_ends("of_median", summary.median_interval),
+        "undefined": summary.undefined,
+    }
 
 
 def families(table: Table) -> list[Family]:
-    """Return the declared family on each dataset by each metric; none where none was declared or its reference ran."""
-    if table.family is None:
+    """Return the declared family on each dataset by each metric; none where none was declared."""
+    declared = table.family
+    if declared is None:
         return []
-    reference, found = table.family.reference, []
+    families = []
     for column in table.columns:
-        asked = table.family.methods
-        others = [
-            m
-            for m in table.others(column, reference)
-            if not asked or m in asked or m in table.extras
-        ]
-        if reference in table.rivals(column) and others:
-            found += [
-                family.against(
-                    table.patients[column][metric],
-                    reference,
-                    others,
-                    correction=table.family.correction,
-                )
-                for metric in METRICS
-            ]
-    return found
+        others = []
+        for key in table.others(column, declared.baseline):
+            if table.rows[key].extra or declared.compares(table.rows[key]):
+                others.append(key)
+        if declared.baseline not in table.rivals(column) or not others:
+            continue
+        for metric in METRICS:
+            scores = table.patients[column][metric]
+            families.append(
+                family.against(scores, declared.baseline, others, correction=declared.correction)
+            )
+    return families
 
 
-def _comparisons(table: Table) -> Listing:
-    """Return the declared reference against each other method."""
-    declared, rows, found = table.family, [], families(table)
-    for each in found:
-        for one in each.comparisons:
-            pair = one.pair
-            rows.append(
-                {
-                    "column": each.column,
-                    "dataset": table.columns[each.column],
-                    "metric": each.metric,
-                    "score": NAMES[each.metric],
-                    "reference": each.reference,
-                    "method": pair.second,
-                    "title": table.methods[pair.second],
-                    "patients": pair.patients,
-                    "seeds": pair.seeds,
-                    "mean": pair.mean,
-                    **_ends(bootstrap=pair.bootstrap, t=pair.t),
-                    "shift": pair.shift,
-                    **_ends(of_shift=pair.shift_interval),
-                    "superiority": pair.superiority,
-                    "zeros": pair.zeros,
-                    "wilcoxon": pair.wilcoxon,
-                    "p": pair.p,
-                    "adjusted": one.adjusted,
-                    "star": "*" if one.star else "" if one.possible else "n too small",
-                    "verdict": one.verdict,
-                }
-            )
-    reference = declared.reference if declared else ""
-    when = (
-        ""
-        if declared is None
-        else (
-            "It was declared before any cell was finished."
-            if declared.finished == 0
-            else (
-                f"It was declared when {declared.finished} cells of the profile were FINISHED, so"
-                " their results may have been known."
-            )
-        )
-    )
-    rope = found[0].rope if found else 0.0
-    tests = ", ".join(
-        f"{table.columns[each.column]} {NAMES[each.metric]}: {each.tests}" for each in found
-    )
-    correction = CORRECTIONS[declared.correction] if declared else ""
-    lacking = [
-        title
-        for column, title in table.columns.items()
-        if column not in {each.column for each in found}
+def _comparisons(table: Table) -> Document | None:
+    """Return the declared baseline against each other method."""
+    declared = table.family
+    compared = families(table)
+    if declared is None or not compared:
+        return None
+    rows = [
+        _comparison_row(table, one, comparison)
+        for one in compared
+        for comparison in one.comparisons
     ]
-    notes = (
-        f"The family: {table.methods.get(reference, reference)} against each other method, and"
-        f" against its own further rows; per dataset and metric. {when}"
-        + (f" Not compared, for lack of a result of it: {', '.join(lacking)}." if lacking else ""),
-        (
-            "p: two-sided sign-flip permutation test of the mean difference over patients, exact"
-            f" up to {EXACT} of them, else {FLIPS:,} flips. Tests that a p is corrected for, by"
-            f" {correction}: {tests}; {sum(each.computed for each in found)} p values computed,"
-            " Wilcoxon's included."
-        ),
-        (
-            f"*: corrected p up to {ALPHA:g}; no star where so few patients cannot earn one."
-            " Better, worse: a star, both 95 % intervals (bootstrap and t) without 0, a mean"
-            f" beyond ±{100 * rope:g} points. Equivalent: both 90 % intervals within that region."
-            " Undecided: neither."
-        ),
-        (
-            f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the"
-            " signed ranks. Superiority: share of patients on whom the reference is ahead, ties"
-            f" half. Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by"
-            " Pratt's rule; a companion, not corrected."
-        ),
-    )
+    name = table.methods.get(declared.baseline, declared.baseline)
     points = Number("+.2f", 100)
-    return _listing(
+    heads = {
+        "dataset": "Dataset",
+        "score": "Score",
+        "title": "Against",
+        "patients": "Patients",
+        "mean": "Difference",
+        "bootstrap": "bootstrap",
+        "shift": "Shift",
+        "of_shift": "of the shift",
+        "superiority": "Superiority (%)",
+        "wilcoxon": "Wilcoxon",
+        "p": "p",
+        "adjusted": "p corrected",
+        "star": "",
+        "verdict": "Verdict",
+    }
+    p = Number(".3g")
+    numbers = {
+        "patients": COUNT,
+        "mean": points,
+        "bootstrap": _span("bootstrap", points),
+        "shift": points,
+        "of_shift": _span("of_shift", points),
+        "superiority": Number(".0f", 100),
+        "wilcoxon": p,
+        "p": p,
+        "adjusted": p,
+    }
+    return _document(
         table,
         "comparisons",
         "Comparisons",
-        f"{table.methods.get(reference, reference)} less each other method, in points, paired by"
-        " patient.",
-        heads={
-            "dataset": "Dataset",
-            "score": "Score",
-            "title": "Against",
-            "patients": "Patients",
-            "mean": "Difference",
-            "bootstrap": "bootstrap",
-            "shift": "Shift",
-            "of_shift": "of the shift",
-            "superiority": "Superiority (%)",
-            "wilcoxon": "Wilcoxon",
-            "p": "p",
-            "adjusted": "p corrected",
-            "star": "",
-            "verdict": "Verdict",
-        },
-        numbers={
-            "patients": Number(".0f"),
-            "mean": points,
-            "bootstrap": _span("bootstrap", "+.2f", 100),
-            "shift": points,
-            "of_shift": _span("of_shift", "+.2f", 100),
-            "superiority": Number(".0f", 100),
-            "wilcoxon": Number(".3g"),
-            "p": Number(".3g"),
-            "adjusted": Number(".3g"),
-        },
-        frame=pd.DataFrame(rows),
-        notes=notes,
+        f"{name} less each other method, in points, paired by patient.",
+        heads,
+        numbers,
+        rows,
+        _comparison_notes(table, name, compared),
     )
+
+
+def _comparison_row(table: Table, one: Family, comparison: family.Comparison) -> dict[str, Any]:
+    pair = comparison.pair
+    star = "*" if comparison.star else ""
+    if not comparison.possible:
+        star = "n too small"
+    return {
+        "column": one.column,
+        "dataset": table.columns[one.column],
+        "metric": one.metric,
+        "score": NAMES[one.metric],
+        "reference": one.baseline,
+        "method": pair.second,
+        "title": table.methods[pair.second],
+        "patients": pair.patients,
+        "seeds": pair.seeds,
+        "mean": pair.mean,
+        **_ends("bootstrap", pair.bootstrap),
+        **_ends("t", pair.t),
+        "shift": pair.shift,
+        **_ends("of_shift", pair.shift_interval),
+        "superiority": pair.superiority,
+        "zeros": pair.zeros,
+        "wilcoxon": pair.wilcoxon,
+        "p": pair.p,
+        "adjusted": comparison.adjusted,
+        "star": star,
+        "verdict": comparison.verdict,
+    }
+
+
+def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> list[str]:
+    """Return what the family is, when it was declared, and how it was tested."""
+    declared = table.family
+    assert declared is not None
+    when = "It was declared before any cell was finished."
+    if declared.finished:
+        when = (
+            f"It was declared when {declared.finished} cells of the profile were FINISHED, "
+            "so their results may have been known."
+        )
+    scope = (
+        f"The family: {name} against each other method, and against its own further rows; "
+        f"per dataset and metric. {when}"
+    )
+    with_result = {one.column for one in compared}
+    lacking = [title for column, title in table.columns.items() if column not in with_result]
+    if lacking:
+        scope += f" Not compared, for lack of a result of it: {', '.join(lacking)}."
+    counts = []
+    for one in compared:
+        counts.append(f"{table.columns[one.column]} {NAMES[one.metric]}: {one.tests}")
+    return [
+        scope,
+        "p: two-sided sign-flip permutation test of the mean difference over patients, exact up to "
+        f"{EXACT} of them, else {FLIPS:,} flips. Tests that a p is corrected for, by "
+        f"{CORRECTIONS[declared.correction]}: {', '.join(counts)}; "
+        f"{sum(one.computed for one in compared)} p values computed, Wilcoxon's included.",
+        f"*: corrected p up to {ALPHA:g}; no star where so few patients cannot earn one. Better, "
+        "worse: a star, both 95 % intervals (bootstrap and t) without 0, a mean beyond "
+        f"±{100 * compared[0].rope:g} points. Equivalent: both 90 % intervals within that region. "
+        "Undecided: neither.",
+        f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the signed "
+        "ranks. Superiority: share of patients on whom the reference is ahead, ties half. "
+        f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
+        "a companion, not corrected.",
+    ]
 
 
 def rank(table: Table, metric: str, columns: Sequence[str] = ()) -> Ranking | None:
-    """Rank the methods that compete over all datasets of a table, or some; None where there are not two everywhere."""
-    chosen = [table.patients[c][metric].only(table.rivals(c)) for c in columns or table.columns]
+    """Rank the methods that compete over a table's datasets, or some of them.
+
+    Returns:
+        None where no two methods share two patients on every dataset.
+    """
+    chosen = []
+    for column in columns or table.columns:
+        chosen.append(table.patients[column][metric].only(table.rivals(column)))
     try:
-        found = ranking.rank(chosen)
+        ranks = ranking.rank(chosen)
     except UsageError:
         return None
-    return (
-        found if min(found.patients.values()) > 1 else None
-    )  # one patient resampled is always the same one
+    if min(ranks.patients.values()) < 2:
+        return None  # one patient, resampled, is always the same one
+    return ranks
 
 
-def _ranks(table: Table) -> Listing:
+def _ranks(table: Table) -> Document | None:
     """Return mean ranks over the datasets, with intervals and the probability of being first."""
     rows: list[dict[str, Any]] = []
     left: list[str] = []
-    spans: dict[str, int] = {}
+    patients: dict[str, int] = {}
     for metric in METRICS:
-        found = rank(table, metric)
-        if found is None:
+        ranks = rank(table, metric)
+        if ranks is None:
             continue
-        left += [table.methods[method] for method in found.left_methods]
-        spans = found.patients
-        for place in found.mean_ranks.argsort(kind="stable"):
-            method = found.methods[place]
-            each = {f"on {column}": found.ranks[n, place] for n, column in enumerate(found.columns)}
-            rows.append(
-                {
-                    "metric": metric,
-                    "score": NAMES[metric],
-                    "method": method,
-                    "title": table.methods[method],
-                    "rank": found.mean_ranks[place],
-                    **_ends(interval=found.intervals[place]),
-                    "first": found.probabilities[place, 0],
-                    **each,
-                }
-            )
-    frame = pd.DataFrame(rows)
-    on = {
-        f"on {column}": title for column, title in table.columns.items() if f"on {column}" in frame
-    }
+        left += [table.methods[key] for key in ranks.left_methods]
+        patients = ranks.patients
+        rows += _rank_rows(table, metric, ranks)
+    if not rows:
+        return None
+    on = {}
+    for column, title in table.columns.items():
+        if f"on {column}" in rows[0]:
+            on[f"on {column}"] = title
+    spans = ", ".join(f"{table.columns[column]}: {count}" for column, count in patients.items())
     notes = [
-        "1 is the best; ranks of the means over patients, averaged over the columns. Intervals and"
-        " probabilities: patients (and seeds) are resampled within each dataset, the datasets stay,"
-        " so they speak of other patients of these datasets, never of other datasets."
+        "1 is the best; ranks of the means over patients, averaged over the columns. Intervals and "
+        "probabilities: patients (and seeds) are resampled within each dataset, the datasets stay, "
+        "so they speak of other patients of these datasets, never of other datasets.",
+        f"Patients that all ranked methods have: {spans}.",
     ]
-    notes.append(
-        "Patients that all ranked methods have: "
-        f"{', '.join(f'{table.columns[column]}: {n}' for column, n in spans.items())}."
-    )
     if left:
-        notes.append(f"Not ranked, for a dataset lacks them: {', '.join(dict.fromkeys(left))}.")
-    return _listing(
-        table,
-        "ranks",
-        "Ranks",
-        f"Mean rank over {len(on)} column{'s' * (len(on) != 1)} of table 1.",
-        heads={
-            "score": "Score",
-            "title": "Method",
-            "rank": "Mean rank",
-            "interval": "95 %",
-            "first": "First (%)",
-            **on,
-        },
-        numbers={
-            "rank": Number(".2f"),
-            "interval": _span("interval", ".2f", 1),
-            "first": Number(".0f", 100),
-            **dict.fromkeys(on, Number("g")),
-        },
-        frame=frame,
-        notes=tuple(notes),
-    )
+        names = ", ".join(dict.fromkeys(left))
+        notes.append(f"Not ranked, for a dataset lacks them: {names}.")
+    heads = {
+        "score": "Score",
+        "title": "Method",
+        "rank": "Mean rank",
+        "interval": "95 %",
+        "first": "First (%)",
+        **on,
+    }
+    place = Number(".2f")
+    numbers = {
+        "rank": place,
+        "interval": _span("interval", place),
+        "first": Number(".0f", 100),
+        **dict.fromkeys(on, Number("g")),
+    }
+    plural = "s" if len(on) != 1 else ""
+    words = f"Mean rank over {len(on)} column{plural} of table 1."
+    return _document(table, "ranks", "Ranks", words, heads, numbers, rows, notes)
 
 
-def _agreement(table: Table) -> Listing:
+def _rank_rows(table: Table, metric: str, ranks: Ranking) -> list[dict[str, Any]]:
+    """Return a row for each ranked method, the best first."""
+    rows = []
+    for place in ranks.mean_ranks.argsort(kind="stable"):
+        key = ranks.methods[place]
+        row = {
+            "metric": metric,
+            "score": NAMES[metric],
+            "method": key,
+            "title": table.methods[key],
+            "rank": ranks.mean_ranks[place],
+            **_ends("interval", ranks.intervals[place]),
+            "first": ranks.probabilities[place, 0],
+        }
+        for number, column in enumerate(ranks.columns):
+            row[f"on {column}"] = ranks.ranks[number, place]
+        rows.append(row)
+    return rows
+
+
+def _agreement(table: Table) -> Document | None:
     """Return Kendall's tau between the rankings by each metric's mean and median."""
-    columns = [
-        {name: scores.only(table.rivals(column)) for name, scores in table.patients[column].items()}
-        for column in table.columns
-    ]
-    found = ranking.agreement(columns)
-    ways = [f"{NAMES[metric]}, {how}" for metric, how in found.ways]
-    many = len(found.methods)
-    rows = [
-        {"way": way, **dict(zip(ways, line, strict=True))}
-        for way, line in zip(ways, found.tau.tolist(), strict=True)
-    ]
-    return _listing(
+    columns = []
+    for column in table.columns:
+        rivals = table.rivals(column)
+        by_metric = table.patients[column]
+        columns.append({name: scores.only(rivals) for name, scores in by_metric.items()})
+    agreement = ranking.agreement(columns)
+    ways = [f"{NAMES[metric]}, {how}" for metric, how in agreement.ways]
+    many = len(agreement.methods)
+    rows = []
+    if many > 2:
+        for way, line in zip(ways, agreement.tau.tolist(), strict=True):
+            rows.append({"way": way, **dict(zip(ways, line, strict=True))})
+    return _document(
         table,
         "agreement",
         "Agreement of rankings",
-        f"Kendall's tau-b between the rankings of {many} methods by each score's mean and median"
-        " over patients, ranks averaged over the datasets: 1 is the same order, 0 none in common,"
-        " -1 the reverse.",
-        heads={"way": "Ranked by", **{way: way for way in ways}},
-        numbers=dict.fromkeys(ways, Number(".2f")),
-        frame=pd.DataFrame(rows if many > 2 else []),
-        notes=(
-            (
-                "A dash: a score that not all methods have on a common patient, or that gives no"
-                " order."
-            ),
-        ),
+        f"Kendall's tau-b between the rankings of {many} methods by each score's mean and median "
+        "over patients, ranks averaged over the datasets: 1 is the same order, 0 none in common, "
+        "-1 the reverse.",
+        {"way": "Ranked by", **{way: way for way in ways}},
+        dict.fromkeys(ways, Number(".2f")),
+        rows,
+        ["A dash: a score that not all methods have on a common patient, or that gives no order."],
     )

@@ -1,22 +1,15 @@
-"""The fairness ledger: what each method had, cost and was given, as it was measured in the run."""
+"""The fairness ledger: what each method had, cost and was given, as measured in the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from bench.report.figures.style import about, panels, point_style, save
-from bench.report.listing import Listing, Number
-from bench.report.sections.tables import Table, data
-from bench.store.store import Store, column_of
+from bench.report.document import Document, Note, Number, block
+from bench.report.sections.table1 import Table, data
+from bench.store.record import Joules, Record
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-Record = dict[str, Any]
 HEADS = {
     "dataset": "Dataset",
     "title": "Method",
@@ -60,101 +53,72 @@ CAPTION = (
 )
 
 
-def collect(store: Store, table: Table) -> pd.DataFrame:
-    """Return a row for each dataset and method of a table, with `HEADS` and the keys `column` and `method`."""
-    rows = []
-    for record, _ in store.records(table.profile):
-        if record["source"] == table.source:
-            rows.append(_row(record, table))
+def documents(table: Table) -> list[Document]:
+    """Return the ledger, with what each method declares to do unlike its source."""
+    frame = collect(table)
+    heads = dict(HEADS)
+    if not frame.energy.notna().any():
+        del heads["energy"]
+    document = Document(
+        name=f"ledger-{table.source}",
+        heading=f"Fairness ledger ({table.source})",
+        caption=f"{data(table)}, profile '{table.profile}'. {CAPTION}",
+        blocks=(block(frame, heads, NUMBERS),),
+        notes=tuple(Note(text, "difference") for text in differences(frame)),
+        frames={"": frame[["column", *HEADS, "differs"]]},
+        wide=True,
+    )
+    return [document]
+
+
+def collect(table: Table) -> pd.DataFrame:
+    """Return a row for each dataset and method: `HEADS` and the keys `column` and `method`."""
+    rows = [_row(cell.record, table) for cell in table.cells]
     frame = pd.DataFrame(rows)
     how = {name: "mean" if name in NUMBERS else "first" for name in frame}
     return frame.groupby(["column", "method"], sort=False).agg(how).reset_index(drop=True)
 
 
+def cells(frame: pd.DataFrame) -> list[list[str]]:
+    """Return the ledger's rows as text, in the order of `HEADS`."""
+    return [[cell.text for cell in row] for row in block(frame, HEADS, NUMBERS).rows]
+
+
 def _row(record: Record, table: Table) -> dict[str, Any]:
-    times, had, column = record["timings"], record["advantages"], column_of(record)
-    memory = record["peak_device_memory_bytes"] or record["peak_memory_bytes"]
-    return {
+    column, method = record.column.key, record.method.key
+    memory = record.peak_device_memory_bytes or record.peak_memory_bytes
+    idle = record.idle_parameters
+    row = {
         "column": column,
-        "method": record["spec"]["method"],
+        "method": method,
         "dataset": table.columns[column],
-        "title": table.methods[record["spec"]["method"]],
-        "parameters": record["parameters"] / 1e6,
-        "idle_parameters": float(
-            "nan" if record["idle_parameters"] is None else record["idle_parameters"]
-        ),
-        "multiply_adds": record["multiply_adds"] / 1e9,
-        "steps": float(record["training"]["steps"]),
-        "train_seconds": times["train_seconds"],
-        "predict_seconds": times["predict_seconds_per_case"],
+        "title": table.methods[method],
+        "parameters": record.parameters / 1e6,
+        "idle_parameters": float("nan") if idle is None else float(idle),
+        "multiply_adds": record.multiply_adds / 1e9,
+        "steps": float(record.training.steps),
+        "train_seconds": record.timings.train_seconds,
+        "predict_seconds": record.timings.predict_seconds_per_case,
         "memory": memory / 2**20,
-        "energy": _kilojoules(record["energy_joules"]),
-        "trials": float(record["trials"]),
-        **{name: had[name] for name in WORDS},
-        "differs": "; ".join(record["deviations"]) or "nothing declared",
+        "energy": _kilojoules(record.energy_joules),
+        "trials": float(record.trials),
     }
+    for name in WORDS:
+        row[name] = record.advantages[name]
+    row["differs"] = "; ".join(record.deviations) or "nothing declared"
+    return row
 
 
-def _kilojoules(counted: dict[str, float | None]) -> float:
+def _kilojoules(joules: Joules) -> float:
     """Return the energy of the devices that count it; NaN where none does."""
-    known = [value for value in counted.values() if value is not None]
+    known = [value for value in (joules.gpu, joules.processor) if value is not None]
     return sum(known) / 1e3 if known else float("nan")
 
 
 def differences(frame: pd.DataFrame) -> list[str]:
     """Return what each method declares to do unlike its source."""
-    each = frame.drop_duplicates("method")
-    return [
-        f"{title} differs from its source: {lines}."
-        for title, lines in zip(each.title, each.differs, strict=True)
-    ]
-
-
-def listing(frame: pd.DataFrame, table: Table) -> Listing:
-    """Return the ledger with what each method declares to do unlike its source."""
-    return Listing(
-        name=f"ledger-{table.source}",
-        heading=f"Fairness ledger ({table.source})",
-        caption=f"{data(table)}, profile '{table.profile}'. {CAPTION}",
-        heads={
-            name: head
-            for name, head in HEADS.items()
-            if name != "energy" or frame.energy.notna().any()
-        },
-        numbers=NUMBERS,
-        frame=frame[["column", *HEADS, "differs"]],
-        notes=tuple(differences(frame)),
-    )
-
-
-def dice_against_seconds(frame: pd.DataFrame, table: Table, paths: Sequence[Path]) -> None:
-    """Draw each method's mean Dice against its seconds an image, one panel a dataset, into a PNG and a PDF."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    means = table.scores["dice_mean"]
-    order = {method: number for number, method in enumerate(table.methods)}
-
-    def panel(axis: Axes, column: str, title: str) -> None:
-        part = frame[frame.column == column]
-        for row in part.to_dict("records"):
-            place = row["predict_seconds"], 100 * means[column, row["method"]]
-            axis.scatter(
-                *place, s=34, label=row["title"], zorder=3, **point_style(order[row["method"]])
-            )
-        limits = part.predict_seconds.min() / 1.5, part.predict_seconds.max() * 1.5
-        axis.set(
-            xscale="log",
-            xlabel="Seconds an image (log scale)",
-            ylabel="Mean Dice (%)",
-            title=title,
-            xlim=limits,
-        )
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.grid(True, color="0.9", linewidth=0.6)
-
-    with panels(
-        table.columns, f"Dice against the time of an answer: {about(table)}", panel
-    ) as figure:
-        save(figure, paths)
+    rows = frame.drop_duplicates("method")
+    lines = []
+    for title, words in zip(rows.title, rows.differs, strict=True):
+        lines.append(f"{title} differs from its source: {words}.")
+    return lines

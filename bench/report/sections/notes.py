@@ -2,195 +2,215 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pandas as pd
 
-from bench.data.splits import words
-from bench.spec.config import SEED, canonical
-from bench.store.store import column_of
+from bench.report.document import Note
+from bench.spec.config import SEED
+from bench.spec.plain import canonical
+from bench.store.record import Head, Record
 
-Record = dict[str, Any]
-Verdict = tuple[str, list[str]]
-"""`agree`, `differ` or `single`, and the methods that differ from another."""
+Verdict = Literal["agree", "differ", "single"]
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Whether the cells of a column were given the same data."""
+
+    verdict: Verdict
+    """`single` where no two cells share a fold and a seed, so that there is nothing to compare."""
+    differ: tuple[str, ...] = ()
+    """The methods that differ from another, each with it."""
 
 
 def mark(record: Record) -> str:
     """Return what is said beside a method's name where its row compares with no other."""
-    if record["oracle"]:
+    if record.oracle:
         return " [oracle: told the reference's box]"
-    return " [trained on data of its own making]" if record["own_training"] else ""
+    return " [trained on data of its own making]" if record.own_training else ""
 
 
 def collect(
     records: Sequence[Record],
     cases: pd.DataFrame,
-    columns: dict[str, str],
-    methods: dict[str, str],
-    verdicts: dict[str, Verdict],
-) -> list[str]:
-    """Return the notes: what was tested, on which splits and seeds, certificates, machine, deviations."""
-    notes = []
-    for column, title in columns.items():
-        part = cases[cases.column == column]
-        mine = [record for record in records if column_of(record) == column]
-        counts = part.groupby("method")[["patient", "case"]].nunique()
-        span = "; ".join(
-            sorted({f"{c.patient} patients, {c.case} cases" for c in counts.itertuples()})
-        )
-        left_out = max(record["left_out"] for record in mine)
-        missing = (
-            f"; {left_out} files of the dataset could not be used and were left out"
-            if left_out
-            else ""
-        )
-        notes.append(
-            f"{title}: {span} tested{missing}{''.join(f'; {each}' for each in unlike(part, mine))}."
-        )
-    notes.append(_splits(records))
-    own = dict.fromkeys(r["spec"]["method"] for r in records if r["own_training"])
-    notes.append(_certificate_note(columns, verdicts, list(own)))
-    notes.append(made_on(records))
+    columns: Mapping[str, str],
+    methods: Mapping[str, str],
+    certificates: Mapping[str, Certificates],
+) -> list[Note]:
+    """Return the notes: what was tested, splits and seeds, certificates, machine, differences."""
+    notes = [
+        _coverage(records, cases[cases.column == column], column, title)
+        for column, title in columns.items()
+    ]
+    notes.append(Note(_splits(records), "data"))
+    own = dict.fromkeys(record.method.key for record in records if record.own_training)
+    notes.append(_certificate_note(columns, certificates, list(own)))
+    notes.append(Note(made_on(records), "machine"))
+    first: dict[str, Record] = {}
+    for record in records:
+        first.setdefault(record.method.key, record)
     for method, title in methods.items():
-        record = next((r for r in records if r["spec"]["method"] == method), None)
-        if record is None:  # a further row, told with its method
-            continue
-        chosen = {
-            key: value
-            for key, value in record["spec"]["options"].items()
-            if key not in ("lr", "tuned") or value
-        }
-        sizes = ", ".join(
-            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-            for key, value in chosen.items()
-        )
-        differs = "; ".join(record["deviations"]) or "nothing declared"
-        rows = "".join(
-            f" Its {row} comes from the same trained weights." for row in record["extras"]
-        )
-        had = "; ".join(
-            f"{name}: {what}"
-            for name, what in record["advantages"].items()
-            if what not in ("none", "unknown")
-        )
-        beyond = f" It has what others lack ({had})." if had else ""
-        notes.append(f"{title} ({sizes}) differs from its source: {differs}.{rows}{beyond}")
+        if method in first:  # a further row is told with its method
+            notes.append(Note(_difference(title, first[method]), "difference"))
     return notes
 
 
+def _coverage(records: Sequence[Record], cases: pd.DataFrame, column: str, title: str) -> Note:
+    """Return what was tested on a column, and in what its methods were not treated alike."""
+    mine = [record for record in records if record.column.key == column]
+    counts = cases.groupby("method")[["patient", "case"]].nunique()
+    spans = sorted({f"{row.patient} patients, {row.case} cases" for row in counts.itertuples()})
+    text = f"{title}: {'; '.join(spans)} tested"
+    left_out = max(record.left_out for record in mine)
+    if left_out:
+        text += f"; {left_out} files of the dataset could not be used and were left out"
+    warnings = unlike(cases, mine)
+    for warning in warnings:
+        text += f"; {warning}"
+    return Note(f"{text}.", "data", grave=bool(warnings))
+
+
 def _splits(records: Sequence[Record]) -> str:
-    seeds = sorted({r["spec"]["seed"] for r in records})
-    ways = sorted(
-        {words(r["spec"]["folds"], r["spec"]["scheme"], r["official_test"]) for r in records}
+    seeds = sorted({record.spec.seed for record in records})
+    ways = sorted({record.scheme.words(record.official_test) for record in records})
+    text = (
+        f"Seeds: {', '.join(map(str, seeds))} (augmentation seed {SEED} first); {'; '.join(ways)}."
     )
-    alone = " One seed speaks of these checkpoints, not of the methods." if len(seeds) == 1 else ""
-    return (
-        f"Seeds: {', '.join(map(str, seeds))} (augmentation seed {SEED} first);"
-        f" {'; '.join(ways)}.{alone}"
-    )
+    if len(seeds) == 1:
+        text += " One seed speaks of these checkpoints, not of the methods."
+    return text
 
 
-def unlike(part: pd.DataFrame, records: Sequence[Record]) -> list[str]:
+def _difference(title: str, record: Record) -> str:
+    """Return a method's options, and how it differs from its source."""
+    options = []
+    for key, value in record.spec.options.items():
+        if key not in ("lr", "tuned") or value:
+            options.append(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}")
+    differs = "; ".join(record.deviations) or "nothing declared"
+    text = f"{title} ({', '.join(options)}) differs from its source: {differs}."
+    for extra in record.extras:
+        text += f" Its {extra} comes from the same trained weights."
+    had = []
+    for name, what in record.advantages.items():
+        if what not in ("none", "unknown"):
+            had.append(f"{name}: {what}")
+    if had:
+        text += f" It has what others lack ({'; '.join(had)})."
+    return text
+
+
+def unlike(cases: pd.DataFrame, records: Sequence[Record]) -> list[str]:
     """Return warnings where the methods of a column were not treated alike."""
     by_method: dict[str, list[Record]] = {}
     for record in records:
-        by_method.setdefault(record["spec"]["method"], []).append(record)
+        by_method.setdefault(record.method.key, []).append(record)
 
-    def differ(what: Callable[[Record], object]) -> bool:
-        return (
-            len(
-                {
-                    canonical(sorted({canonical(what(r)) for r in each}))
-                    for each in by_method.values()
-                }
-            )
-            > 1
-        )
+    def differ(what: Callable[[Record], Any]) -> bool:
+        kinds = set()
+        for mine in by_method.values():
+            kinds.add(canonical(sorted({canonical(what(record)) for record in mine})))
+        return len(kinds) > 1
 
     warnings = []
-    if part.groupby("method")["case"].agg(frozenset).nunique() > 1:
+    if cases.groupby("method")["case"].agg(frozenset).nunique() > 1:
         warnings.append("NOT the same cases for every method, so its means do not compare")
-    if differ(lambda r: [r["spec"]["fold"], r["spec"]["seed"]]):
+    if differ(lambda record: [record.spec.fold, record.spec.seed]):
         warnings.append("NOT the same folds and seeds for every method")
-    if differ(lambda r: r["spec"]["profile"]):
+    if differ(lambda record: record.spec.profile):
         warnings.append(
             "NOT the same protocol for every method: the profile was edited between runs"
         )
-    if differ(lambda r: [r["device"], r["versions"]["torch"], r["spec"]["precision"]]):
+    if differ(lambda record: [record.device, record.versions["torch"], record.spec.precision]):
         warnings.append("NOT the same device, precision or PyTorch for every method")
     return warnings
 
 
 def made_on(records: Sequence[Record]) -> str:
     """Return devices, PyTorch and revisions, so that a mixture is seen."""
-    devices = sorted({f"{r['device']} ({r['spec']['precision']})" for r in records})
-    torch = sorted({r["versions"]["torch"] for r in records})
-    revisions = sorted(
-        {
-            (r["revision"] or "unknown")[:10] + "+dirty" * (r["revision"] or "").endswith("+dirty")
-            for r in records
-        }
-    )
+    devices = sorted({f"{record.device} ({record.spec.precision})" for record in records})
+    torch = sorted({record.versions["torch"] for record in records})
+    revisions = sorted({_short(record.revision or "unknown") for record in records})
     return (
-        f"Made on {', '.join(devices)}; PyTorch {', '.join(torch)}; revision"
-        f" {', '.join(revisions)}."
+        f"Made on {', '.join(devices)}; PyTorch {', '.join(torch)}; "
+        f"revision {', '.join(revisions)}."
     )
 
 
-def certificates(records: Sequence[Record]) -> Verdict:
-    """Compare the certificates of a column's cells, each with every other, at all steps that two have in common.
+def _short(revision: str) -> str:
+    """Return a revision's first ten characters, and whether files differed from it."""
+    dirty = "+dirty" if revision.endswith("+dirty") else ""
+    return revision[:10] + dirty
+
+
+def certificates(records: Sequence[Record]) -> Certificates:
+    """Compare the certificates of a column's cells at all steps that two have in common.
 
     A method that trained on data of its own making has none.
-
-    Returns:
-        `agree`, `differ`, or `single` where no two cells share a fold and a seed; and who differs
-            from whom.
     """
     differ: list[str] = []
     compared = False
     groups: dict[tuple[int, int], list[Record]] = {}
-    for record in (r for r in records if not r["own_training"]):
-        groups.setdefault((record["spec"]["fold"], record["spec"]["seed"]), []).append(record)
+    for record in records:
+        if not record.own_training:
+            groups.setdefault((record.spec.fold, record.spec.seed), []).append(record)
     for group in groups.values():
-        seen: dict[int, tuple[Any, str]] = {}
+        seen: dict[int, tuple[Head, str]] = {}
         for record in group:
-            method = record["spec"]["method"]
-            for head in record["certificate"]["heads"]:
-                first, by = seen.setdefault(head["steps"], (head, method))
+            method = record.method.key
+            for head in record.certificate.heads:
+                first, by = seen.setdefault(head.steps, (head, method))
                 compared |= by != method
                 if first != head and f"{method} and {by}" not in differ:
                     differ.append(f"{method} and {by}")
-        unmatched = [r for r in group if len(group) > 1 and not _shares_a_step(r, group)]
-        differ += [f"{r['spec']['method']} (no step in common)" for r in unmatched]
-    return ("differ" if differ else "agree" if compared else "single"), differ
+        if len(group) > 1:
+            alone = [record for record in group if not _shares_a_step(record, group)]
+            differ += [f"{record.method} (no step in common)" for record in alone]
+    if differ:
+        return Certificates("differ", tuple(differ))
+    return Certificates("agree" if compared else "single")
 
 
 def _shares_a_step(record: Record, group: Sequence[Record]) -> bool:
-    mine = {head["steps"] for head in record["certificate"]["heads"]}
-    return any(
-        mine & {head["steps"] for head in r["certificate"]["heads"]}
-        for r in group
-        if r is not record
-    )
+    mine = {head.steps for head in record.certificate.heads}
+    for other in group:
+        if other is not record and mine & {head.steps for head in other.certificate.heads}:
+            return True
+    return False
 
 
 def _certificate_note(
-    columns: dict[str, str], verdicts: dict[str, Verdict], own: Sequence[str]
-) -> str:
-    differ = [
-        f"{columns[column]}: {', '.join(who)}" for column, (verdict, who) in verdicts.items() if who
-    ]
-    single = [columns[column] for column, (verdict, _) in verdicts.items() if verdict == "single"]
+    columns: Mapping[str, str], certificates: Mapping[str, Certificates], own: Sequence[str]
+) -> Note:
+    """Return whether all methods were given the same data.
+
+    Args:
+        columns: Titles by key.
+        certificates: What was found, by key.
+        own: The methods that trained on data of their own making.
+    """
+    differ, single = [], []
+    for column, found in certificates.items():
+        if found.differ:
+            differ.append(f"{columns[column]}: {', '.join(found.differ)}")
+        if found.verdict == "single":
+            single.append(columns[column])
     if differ:
-        return f"Certificates DIFFER, these did not train on the same data: {'; '.join(differ)}."
-    if len(single) == len(verdicts):
-        beside = (
-            f", beside {', '.join(own)}, which trained on data of its own making" if own else ""
-        )
-        return f"Certificates: one method only{beside}, nothing to compare."
-    rest = f" ({', '.join(single)}: one method only, nothing to compare)" if single else ""
+        text = f"these did not train on the same data: {'; '.join(differ)}."
+        return Note(f"Certificates DIFFER, {text}", "data", grave=True)
+    if len(single) == len(certificates):
+        beside = ""
+        if own:
+            beside = f", beside {', '.join(own)}, which trained on data of its own making"
+        return Note(f"Certificates: one method only{beside}, nothing to compare.", "data")
     every = f"every method but {', '.join(own)}" if own else "every method"
-    return (
-        f"Certificates: all agree; {every} was given the same augmented data, step by step{rest}."
+    rest = ""
+    if single:
+        rest = f" ({', '.join(single)}: one method only, nothing to compare)"
+    return Note(
+        f"Certificates: all agree; {every} was given the same augmented data, step by step{rest}.",
+        "data",
     )

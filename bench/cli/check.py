@@ -1,0 +1,60 @@
+"""`bench data check`: what spoils a result before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bench.cli import options
+from bench.spec import registry
+from bench.spec.config import load_profile
+
+
+def check(
+    datasets: options.Datasets = "all",
+    data: options.Data = None,
+    profile: options.ProfileOfPhantoms = "cpu",
+    as_json: options.Json = False,
+) -> None:
+    """Look for what spoils a result: damage, twins of two patients, odd masks, flipped cases.
+
+    Exit code 1 where results cannot be believed before something is fixed.
+
+    Examples:
+
+        bench data check --data ~/spine
+
+        bench data check --datasets path/to/folder --json
+    """
+    from rich.text import Text
+
+    rows = run_checks(datasets, data, profile)
+    if as_json:
+        options.print_json(rows)
+    else:
+        console = options.console()
+        for row in rows:
+            style = "bold red" if row["grave"] else "bold"
+            heading = (f"{row['dataset']}: {row['kind']}", style)
+            line = Text.assemble(heading, f"  {row['text']}")
+            console.print(line, highlight=False, soft_wrap=True)
+    raise typer.Exit(1 if any(row["grave"] for row in rows) else 0)
+
+
+def run_checks(names: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
+    """Return what is found in each dataset; what is not prepared yet is."""
+    from bench.data.check import Finding, check
+    from bench.launch import matrix
+
+    specs = registry.expand(registry.DATASETS, names)
+    nothing = Finding("well", (), "nothing found")
+    rows = []
+    with options.preparing_quietly() as told:
+        for found in matrix.find(specs, data, load_profile(profile)):
+            folder = Path(found.prepare(told).cache)
+            for finding in check(folder) or [nothing]:
+                rows.append({"dataset": found.adapter.name, **asdict(finding)})
+    return rows

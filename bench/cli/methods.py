@@ -1,0 +1,139 @@
+"""`bench methods`: what methods there are; or what each one had and cost in finished runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli import options
+from bench.spec import registry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def methods(
+    table: Annotated[
+        bool, typer.Option("--table", help="What each one had and cost in finished runs.")
+    ] = False,
+    out: options.Out = Path("results"),
+    profile: options.ProfileOfResults = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the methods, their sources and options; or the fairness ledger of what ran.
+
+    Examples:
+
+        bench methods
+
+        bench methods --table
+
+        bench methods --json
+    """
+    rows = read_ledger(out, profile) if table else known_methods()
+    if as_json:
+        options.print_json(rows)
+    elif table:
+        _print_ledger(rows, options.console())
+    else:
+        _print_methods(rows, options.console())
+
+
+def known_methods() -> list[dict[str, Any]]:
+    """Return what is known of each method before it is built."""
+    return [_method(name) for name in registry.names(registry.METHODS)]
+
+
+def _method(name: str) -> dict[str, Any]:
+    from bench.spec.options import options as options_of
+
+    cls = registry.load(registry.METHODS, name)
+    known = {}
+    for key, field in options_of(cls).items():
+        known[key] = {"default": field.default, "help": field.metadata.get("help", "")}
+    return {
+        "name": name,
+        "title": cls.title,
+        "source": cls.source,
+        "in_all": cls.in_all,
+        "options": known,
+        "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
+        "deviations": list(cls().deviations(1)),
+    }
+
+
+def _print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print a paragraph a method."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from bench.spec.options import shown
+
+    for row in rows:
+        table = Table.grid(padding=(0, 2), pad_edge=True)
+        table.add_row("source", row["source"])
+        for key, option in row["options"].items():
+            table.add_row("option", f"{key}={shown(option['default'])}  {option['help']}")
+        for line in row["deviations"]:
+            table.add_row("differs", line)
+        left_out = "" if row["in_all"] else "  (not in 'all')"
+        title = Text.assemble((row["name"], "bold"), f"  {row['title']}{left_out}")
+        console.print(title, table, "")
+
+
+def read_ledger(out: Path, profile: str | None) -> list[dict[str, Any]]:
+    """Return the fairness ledger of finished cells, a row for each dataset and method.
+
+    Raises:
+        UsageError: No cell of the profile is finished.
+    """
+    import pandas as pd
+
+    from bench.report.sections import ledger, table1
+    from bench.store.cells import Store
+    from bench.store.results import Results
+
+    results = Results.load(Store(out), profile)
+    tables = table1.collect(results)
+    frames = [ledger.collect(table).assign(source=table.source) for table in tables]
+    rows: list[dict[str, Any]] = json.loads(pd.concat(frames).to_json(orient="records"))
+    return rows
+
+
+def _print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the ledger, a block a dataset, with what single methods had below it."""
+    import pandas as pd
+    from rich.table import Table
+
+    from bench.report.sections import ledger
+
+    frame = pd.DataFrame(rows)
+    for (source, dataset), part in frame.groupby(["source", "dataset"], sort=False):
+        table = Table(
+            "method",
+            "params M",
+            "idle",
+            "MACs G",
+            "steps",
+            "train s",
+            "s/image",
+            "MiB",
+            "trials",
+            title=f"{dataset}, {source} data",
+            title_justify="left",
+        )
+        cells = ledger.cells(part)
+        for method, line in zip(part.method, cells, strict=True):
+            table.add_row(method, *line[2:10])
+        console.print(table)
+    for row in frame.drop_duplicates("method").to_dict("records"):
+        special = [name for name in ledger.WORDS if row[name] not in ("none", "unknown")]
+        had = "; ".join(f"{name}: {row[name]}" for name in special)
+        if had:
+            options.say(f"{row['method']} had {had}", to=console)
+    for line in ledger.differences(frame):
+        options.say(line, to=console)

@@ -1,0 +1,189 @@
+"""Options that several commands share, and how they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.spec.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.launch.matrix import Told
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="BENCH_DATA", help="Folder with ct-verse/, ct-pri/, mr/ or xray/ in it."
+    ),
+]
+DataFetched = Annotated[
+    Path, typer.Option("--to", help="The data folder, which --data takes afterwards.")
+]
+Methods = Annotated[str, typer.Option(help="Names with options, separated by commas, or all.")]
+Datasets = Annotated[
+    str, typer.Option("--datasets", help="Names with options, separated by commas, or all.")
+]
+DatasetName = Annotated[str, typer.Argument(help="A name with options, or a folder.")]
+Out = Annotated[Path, typer.Option("--out", help="Results folder.")]
+ReportTo = Annotated[Path, typer.Option(help="Where the report goes.")]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", help="smoke, cpu, paper or a .toml file; paper with a GPU, else cpu."
+    ),
+]
+ProfileOfResults = Annotated[
+    str | None, typer.Option("--profile", help="Which results; default: the latest.")
+]
+ProfileOfPlan = Annotated[
+    str | None, typer.Option("--profile", help="Which results; default: the latest planned.")
+]
+ProfileOfPhantoms = Annotated[
+    str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")
+]
+Seeds = Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")]
+Folds = Annotated[
+    int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option("--split", help="Your own split of one dataset: lines of fold,patient,side."),
+]
+Fraction = Annotated[float, typer.Option(help="Share of the training patients to train on.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+RealOnly = Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="Where studies are, as Optuna takes it: postgresql://...; "
+        "default: SQLite beside the results."
+    ),
+]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Send losses and scores to OUT/tensorboard.")
+]
+Mlflow = Annotated[
+    str | None, typer.Option("--mlflow", help="Send them to this MLflow: http://HOST:PORT, ...")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
+
+
+def console() -> Console:
+    """Return the console that commands print to."""
+    from rich.console import Console
+
+    return Console()
+
+
+def say(line: str, *, to: Console | None = None) -> None:
+    """Print one line as it is: not wrapped, not coloured, no markup."""
+    target = to or console()
+    target.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as JSON."""
+    print(json.dumps(value, indent=1))
+
+
+def print_left_out(name: str, lines: Sequence[str], most: int = 5) -> None:
+    """Say what of a dataset could not be used; the rest is used."""
+    if not lines:
+        return
+    console().print(f"{name}: {len(lines)} left out:", style="bold", highlight=False)
+    for line in lines[:most]:
+        say(f"  {line}")
+    if len(lines) > most:
+        say(f"  ... and {len(lines) - most} more: bench data check {name}")
+
+
+def choose_device(wanted: str, *, here: bool = True) -> str:
+    """Return the PyTorch device that a name stands for.
+
+    Args:
+        wanted: `auto`, or a PyTorch device.
+        here: Whether the cells run on this machine; a device of other machines is not tried.
+
+    Raises:
+        UsageError: The device cannot be used.
+    """
+    import torch
+
+    there = torch.cuda.is_available()
+    if wanted == "auto":
+        if not there and not here:
+            hint = "this machine has no GPU, so cells ask for none; --device cuda asks for them"
+            print(f"bench: {hint}", file=sys.stderr)
+        return "cuda" if there else "cpu"
+    if not here and wanted in ("cpu", "cuda"):
+        return wanted
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"device '{wanted}' cannot be used ({reason}); try --device cpu"
+        ) from error
+    return wanted
+
+
+def choose_profile(wanted: str | None, device: str) -> str:
+    """Return the profile's name: the wanted one, or the device's usual one."""
+    if wanted:
+        return wanted
+    return "cpu" if device == "cpu" else "paper"
+
+
+@contextmanager
+def preparing(to: Console) -> Iterator[Told]:
+    """Show how far the preparation of datasets is, with the time left.
+
+    Where there is no terminal, one line is printed for each dataset.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("preparing {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    quiet = not to.is_terminal
+    with Progress(*columns, console=to, transient=True, disable=quiet) as bars:
+        tasks: dict[str, Any] = {}
+
+        def told(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+                if quiet:
+                    to.print(f"preparing {name}: {total} items", highlight=False)
+            bars.update(tasks[name], completed=done)
+
+        yield told
+
+
+@contextmanager
+def preparing_quietly() -> Iterator[Told]:
+    """Show the preparation on standard error, for commands whose output is data."""
+    from rich.console import Console
+
+    with preparing(Console(stderr=True)) as told:
+        yield told

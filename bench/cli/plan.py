@@ -1,0 +1,284 @@
+"""`bench plan`: what the planned patients and seeds can find, or how long it would take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli import options
+from bench.spec import registry
+from bench.spec.config import Profile, load_profile
+from bench.spec.errors import UsageError
+from bench.spec.names import Row
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.data.splits import Splitting
+    from bench.stats.power import Known
+    from bench.stats.scores import PatientScores
+
+METRIC = "dice"
+
+
+def plan(
+    methods: options.Methods = "all",
+    datasets: options.Datasets = "all",
+    data: options.Data = None,
+    profile: Annotated[
+        str, typer.Option(help="Whose phantoms stand in, and whose results tell the spread.")
+    ] = "cpu",
+    out: options.Out = Path("results"),
+    seeds: options.Seeds = 1,
+    folds: options.Folds = 1,
+    split: options.SplitFile = None,
+    simulate: Annotated[
+        str | None,
+        typer.Option(help="gpus=64, or gpus=64:jobs=2 for two cells at once on each: the time."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print the smallest difference that the planned patients and seeds can find.
+
+    With --simulate: the wall time on many GPUs, their idle share, and what the shared disk sees,
+    from the times of the finished cells under --out.
+
+    Examples:
+
+        bench plan --datasets mr --data ~/spine
+
+        bench plan --methods unet,verdiff --datasets mr --folds 5 --seeds 3 --json
+
+        bench plan --folds 5 --seeds 5 --simulate gpus=64
+    """
+    from bench.data.splits import Splitting
+
+    splitting = Splitting(folds, split)
+    if simulate is not None:
+        from bench.cli import simulate as simulation
+
+        cells = splitting.count * seeds
+        estimate = simulation.simulate(
+            methods=methods,
+            datasets=datasets,
+            profile=profile,
+            out=out,
+            machines=simulate,
+            folds=splitting.count,
+            seeds=seeds,
+            cells_of_a_pair=cells,
+        )
+        if as_json:
+            options.print_json(estimate)
+        else:
+            simulation.show(estimate, options.console())
+        return
+    rows = detectable(methods, datasets, data, profile, out, seeds, splitting)
+    if as_json:
+        options.print_json(rows)
+    else:
+        _show(rows, options.console())
+
+
+def detectable(
+    methods: str,
+    datasets: str,
+    data: Path | None,
+    profile: str,
+    out: Path,
+    seeds: int,
+    splitting: Splitting,
+) -> list[dict[str, Any]]:
+    """Return, for each dataset, what its tested patients can find.
+
+    Differences are fractions, None where none can be found. Datasets that are not prepared yet are.
+
+    Raises:
+        UsageError: Something is wrong with the names or the data, or fewer than two methods would
+            be compared.
+    """
+    from bench.data import cache
+    from bench.launch import matrix
+    from bench.stats import power
+
+    chosen = load_profile(profile)
+    rows = _rivals(methods, chosen)
+    tests = len(rows) - 1
+    if not tests:
+        raise UsageError(
+            f"--methods '{methods}' is one row that compares, so there is no difference to plan "
+            "for; name two, such as --methods unet,verdiff"
+        )
+    found = matrix.find(registry.expand(registry.DATASETS, datasets), data, chosen)
+    results = _results(out, chosen)
+    answers = []
+    with options.preparing_quietly() as told:
+        for dataset in found:
+            prepared = dataset.prepare(told)
+            patients = _tested(cache.load(Path(prepared.cache)), splitting)
+            known = None
+            for scores in results:
+                if known is None and scores.column.split("/")[0] == prepared.id.key:
+                    known = power.known(scores, rows)
+            answers.append(
+                {
+                    "folds": splitting.count,
+                    **_answer(prepared.id.name, prepared.id.source, patients, seeds, tests, known),
+                }
+            )
+    return answers
+
+
+def _rivals(methods: str, profile: Profile) -> list[str]:
+    """Return the keys of the rows that compare: methods and their further rows."""
+    keys = []
+    for spec in registry.expand(registry.METHODS, methods):
+        method = registry.method(spec, profile.scale)
+        if method.competes:
+            keys += [Row(spec, extra).key for extra in ("", *method.extras)]
+    return keys
+
+
+def _results(out: Path, profile: Profile) -> list[PatientScores]:
+    """Return the finished results of each column, those of most patients and seeds first."""
+    from bench.stats.scores import arrange
+    from bench.store.cells import Store
+    from bench.store.results import Results
+
+    store = Store(out)
+    if not store.layout.profile(profile).finished():
+        return []
+    cases = Results.load(store, profile.name).cases
+    scores = [by_metric[METRIC] for by_metric in arrange(cases, [METRIC]).values()]
+    return sorted(scores, key=lambda one: (len(one.patients), len(one.seeds)), reverse=True)
+
+
+def _tested(dataset: Any, splitting: Splitting) -> int:
+    """Return how many patients are tested in any fold."""
+    try:
+        splits = splitting.split(dataset.patients, dataset.official)
+    except UsageError as error:
+        raise UsageError(f"{dataset.name}: {error}") from error
+    tested = set()
+    for split in splits:
+        tested |= {patient for patient, side in split.sides.items() if side == "test"}
+    return len(tested)
+
+
+def _answer(
+    name: str, source: str, patients: int, seeds: int, tests: int, known: Known | None
+) -> dict[str, Any]:
+    """Return what so many patients and seeds can find."""
+    from bench.stats import power
+    from bench.stats.flips import ALPHA, smallest_p
+
+    spread = known.spread if known else power.Spread(power.ASSUMED)
+    one = power.detectable(patients, seeds, 1, spread)
+    family = power.detectable(patients, seeds, tests, spread)
+    measured = None
+    if known:
+        measured = {
+            "pairs": known.pairs,
+            "patients": known.patients,
+            "seeds": known.seeds,
+            "lowest_sd": known.lowest,
+            "highest_sd": known.highest,
+        }
+    return {
+        "dataset": name,
+        "source": source,
+        "patients": patients,
+        "seeds": seeds,
+        "tests": tests,
+        "power": power.POWER,
+        "alpha": ALPHA,
+        "sd": math.hypot(spread.patients, spread.rest / seeds**0.5),
+        "sd_seeds": spread.seeds if known and known.seeds > 1 else None,
+        "measured": measured,
+        "one": _finite(one),
+        "family": _finite(family),
+        "smallest_p": smallest_p(patients),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print what can be found, in points of Dice."""
+    from rich.table import Table
+
+    tests = rows[0]["tests"]
+    heads = ["dataset", "source", "patients", "seeds", "sd", "one test"]
+    if tests > 1:
+        heads.append(f"each of {tests} (Holm)")
+    title = "Smallest difference found, in points of Dice"
+    table = Table(*heads, title=title, title_justify="left")
+    for row in rows:
+        sd = _points(row["sd"])
+        if not row["measured"]:
+            sd += " assumed"
+        values = [_points(row["one"])]
+        if tests > 1:
+            values.append(_points(row["family"]))
+        counts = (str(row["patients"]), str(row["seeds"]))
+        table.add_row(row["dataset"], row["source"], *counts, sd, *values)
+    console.print(table)
+    for line in _remarks(rows):
+        options.say(line, to=console)
+
+
+def _points(value: float | None) -> str:
+    return "none" if value is None else f"{100 * value:.2f}"
+
+
+def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what a reader must know of the numbers."""
+    from bench.stats import power
+    from bench.stats.flips import ALPHA
+
+    lines = [
+        f"Found with {100 * power.POWER:.0f} % chance at {100 * ALPHA:.0f} %, two-sided, paired by "
+        "patient; Holm counted as its first and strictest step; sd: of paired differences."
+    ]
+    for row in rows:
+        lines += _remarks_on(row)
+    if any(row["measured"] is None for row in rows):
+        lines.append(
+            f"Assumed: differences vary by {100 * power.ASSUMED:g} points between patients, and "
+            "not between seeds; finished results take the assumption's place."
+        )
+    measured = [row for row in rows if row["measured"]]
+    if any(row["sd_seeds"] is None for row in measured):
+        lines.append(
+            "Results of one seed say nothing of how methods vary from seed to seed: this holds for "
+            "their checkpoints alone; bench run --seeds 3."
+        )
+    if any(row["source"] == "phantom" for row in measured):
+        lines.append("Differences on phantoms say nothing of patients.")
+    return lines
+
+
+def _remarks_on(row: dict[str, Any]) -> list[str]:
+    """Return what a reader must know of one dataset's numbers."""
+    lines = []
+    name, known = row["dataset"], row["measured"]
+    if known:
+        lines.append(
+            f"{name}: sd from finished results of {known['patients']} patients, "
+            f"{known['pairs']} pairs of methods ({_points(known['lowest_sd'])} to "
+            f"{_points(known['highest_sd'])}), seeds: {known['seeds']}."
+        )
+    if row["family"] is None:
+        many = "one test" if row["one"] is None else f"{row['tests']} tests"
+        remedy = "; --folds 5 tests every patient" if row["folds"] == 1 else ""
+        lines.append(
+            f"{name}: {row['patients']} patients give a p of {row['smallest_p']:.3g} at best, "
+            f"too much for {many}: no star is possible{remedy}."
+        )
+    return lines

@@ -1,0 +1,47 @@
+"""`bench report`: tables, figures, the page and a paper's numbers; or the check of a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli import options
+
+
+def report(
+    out: options.Out = Path("results"),
+    profile: options.ProfileOfResults = None,
+    to: options.ReportTo = Path("reports"),
+    check: Annotated[
+        Path | None, typer.Option(help="Say which of a paper's numbers and claims hold no more.")
+    ] = None,
+    pictures: Annotated[bool, typer.Option(help="Draw figures and write report.html too.")] = True,
+) -> None:
+    """Write tables, figures, report.html and a paper's numbers.tex; or check a paper.
+
+    With --check nothing is written; exit code 1 where a number or a claim of the paper no longer
+    holds.
+
+    Examples:
+
+        bench report
+
+        bench report --out results --profile paper --to reports
+
+        bench report --check paper.tex
+    """
+    from bench.report import write
+    from bench.report.paper.check import against
+    from bench.store.cells import Store
+    from bench.store.results import Results
+
+    store = Store(out)
+    if check:
+        lines = against(store, check, profile)
+        print(*(lines or [f"{check}: everything holds"]), sep="\n")
+        raise typer.Exit(1 if lines else 0)
+    results = Results.load(store, profile)
+    for path in write(results, to, "whole" if pictures else "texts").files:
+        print(path)

@@ -1,0 +1,95 @@
+"""What `run`, `ablate` and `tune` share: which cells they are about, and the data behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.options import preparing, print_left_out
+from bench.spec import registry
+from bench.spec.config import DatasetRef, Profile, load_profile
+from bench.spec.errors import UsageError
+from bench.store.cells import Store
+from bench.store.layout import make_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.data.splits import Splitting
+    from bench.launch.matrix import Found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The cells that a command is about, as the user named them."""
+
+    methods: str
+    datasets: str
+    data: Path | None
+    profile: str
+    out: Path
+    report: Path
+    splitting: Splitting
+    device: str
+    seeds: int = 1
+    real_only: bool = False
+
+    @property
+    def store(self) -> Store:
+        """The results folder."""
+        return Store(self.out)
+
+    def load_profile(self) -> Profile:
+        """Read the profile.
+
+        Raises:
+            UsageError: It is unknown or wrong.
+        """
+        return load_profile(self.profile)
+
+    def find(self, profile: Profile) -> list[Found]:
+        """Find the datasets.
+
+        Raises:
+            UsageError: One is unknown or not there, or a split of one dataset is given for several.
+        """
+        from bench.launch import matrix
+
+        specs = registry.expand(registry.DATASETS, self.datasets)
+        if self.splitting.file and len(specs) > 1:
+            raise UsageError(
+                f"--split {self.splitting.file} is of one dataset's patients, "
+                f"but --datasets names {len(specs)}; name one"
+            )
+        return matrix.find(specs, self.data, profile, self.real_only)
+
+    def open(self, profile: Profile) -> None:
+        """Make the folders of results and report.
+
+        Raises:
+            UsageError: One cannot be written, or holds results of another format or profile.
+        """
+        self.store.open(profile)
+        make_folder(self.report / profile.name, "report", "--report")
+
+
+def prepare(found: Sequence[Found], console: Console) -> list[DatasetRef]:
+    """Prepare datasets; say which are simulated, and what was left out of them.
+
+    Raises:
+        UsageError: A dataset cannot be used.
+    """
+    from bench.data import cache
+
+    with preparing(console) as told:
+        datasets = [dataset.prepare(told) for dataset in found]
+    for dataset in datasets:
+        name = dataset.id.name
+        if dataset.id.source == "phantom":
+            console.print(
+                f"{name}: PHANTOM data (simulated); give real files with --data.", highlight=False
+            )
+        print_left_out(name, cache.load(Path(dataset.cache)).left_out)
+    return datasets

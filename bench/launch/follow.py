@@ -1,0 +1,140 @@
+"""The loop that all launchers share: it starts cells and reads from the disk what became of them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from bench.launch.base import Ended, Gone, Launcher, Watch
+from bench.spec.config import Cell
+from bench.store.cells import Store
+
+
+def follow(
+    cells: Sequence[Cell],
+    store: Store,
+    launcher: Launcher,
+    watch: Watch = lambda running, elsewhere: None,
+    ended: Ended = lambda cell, reason: None,
+) -> None:
+    """Run cells until each is finished or has failed.
+
+    What is done or failed is read from the results folder alone, so a launcher holds no state that
+    a crash could lose.
+
+    Args:
+        cells: What is still to do, in the order in which they should start.
+        store: Where results go.
+        launcher: Where the cells run.
+        watch: Shows the state.
+        ended: Is told of each cell.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the cells left checkpoints and continue next time.
+    """
+    matrix = _Matrix(cells, store, launcher, ended)
+    with asked_to_stop() as asked:
+        try:
+            while matrix.unfinished:
+                if asked:
+                    raise KeyboardInterrupt
+                matrix.start()
+                matrix.collect()
+                watch(list(matrix.running.values()), launcher.elsewhere)
+        finally:
+            launcher.cancel()
+
+
+class _Matrix:
+    """The cells of a run that are neither finished nor failed."""
+
+    def __init__(
+        self, cells: Sequence[Cell], store: Store, launcher: Launcher, ended: Ended
+    ) -> None:
+        self.waiting = list(cells)
+        self.running: dict[str, Cell] = {}
+        """Cells that the launcher has, by hash."""
+        self.store = store
+        self.launcher = launcher
+        self.ended = ended
+        self._attempts: Counter[str] = Counter()
+        self._gone_since: dict[str, float] = {}
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.waiting or self.running)
+
+    def start(self) -> None:
+        """Hand waiting cells to the launcher, as many as it takes."""
+        for cell in self.launcher.submit(self.waiting):
+            self.waiting.remove(cell)
+            self.running[cell.hash] = cell
+            self._attempts[cell.hash] += 1
+
+    def collect(self) -> None:
+        """Take back what has ended, and what the launcher has lost."""
+        gone = self.launcher.gone()
+        for name, cell in list(self.running.items()):
+            status = self.store.status(cell)
+            if status != "waiting":
+                self._end(name, self.store.reason(cell) if status == "failed" else "")
+            elif name not in gone:
+                self._gone_since.pop(name, None)
+            elif gone[name].busy:
+                self._attempts[name] -= 1
+                self._wait_again(name)
+            elif self._for_good(name):
+                self._lost(name, gone[name])
+
+    def _for_good(self, name: str) -> bool:
+        """Return whether a cell has been gone for so long that the disk would show its end."""
+        now = time.monotonic()
+        since = self._gone_since.setdefault(name, now)
+        return now - since >= self.launcher.grace_seconds
+
+    def _lost(self, name: str, gone: Gone) -> None:
+        """Start a cell again whose process vanished, or give it up."""
+        self._gone_since.pop(name)
+        if self._attempts[name] < self.launcher.attempts:
+            self._wait_again(name)
+            return
+        reason = gone.why
+        if self._attempts[name] > 1:
+            reason = f"its process vanished {self._attempts[name]} times: {gone.why}"
+        try:
+            self.store.fail(self.running[name], f"{reason}\n")
+        except OSError as error:  # a full disk
+            reason = f"{reason} ({error})"
+        self._end(name, reason)
+
+    def _wait_again(self, name: str) -> None:
+        self.waiting.append(self.running.pop(name))
+
+    def _end(self, name: str, reason: str) -> None:
+        self._gone_since.pop(name, None)
+        self.ended(self.running.pop(name), reason)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """Yield a list that is no longer empty once SIGINT or SIGTERM has come.
+
+    An exception that a signal raises can be swallowed where it strikes, in a finaliser for example;
+    a note cannot. A signal that the run was started to ignore (shells do so for SIGINT in the
+    background) stays ignored.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, lambda *_: asked.append(1)) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,38 @@
+"""Figure 8: every test case's Dice against its IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.figures.style import about, panels, point_style, save
+from bench.report.sections.table1 import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw(table: Table, paths: Sequence[Path]) -> None:
+    """Draw one panel a dataset with the curve IoU = D/(2 - D), into a PNG and a PDF."""
+
+    def panel(axis: Axes, column: str, title: str) -> None:
+        part = table.cases[table.cases.column == column]
+        low = max(0.0, float(np.floor(10 * part[["dice", "iou"]].min().min()) / 10))
+        dice = np.linspace(low, 1, 200)
+        curve = dice / (2 - dice)
+        axis.plot(dice, curve, color="0.6", linewidth=1, zorder=1, label="IoU = D/(2 - D)")
+        for number, (method, name) in enumerate(table.methods.items()):
+            rows = part[part.method == method]
+            if len(rows):
+                style = point_style(number)
+                axis.scatter(rows.dice, rows.iou, s=16, label=name, zorder=2, **style)
+        limits = (low, 1.01)
+        heading = f"{title} (n = {part.case.nunique()} cases)"
+        axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
+
+    heading = f"Dice against IoU of each test case: {about(table)}"
+    with panels(table.columns, heading, panel) as figure:
+        save(figure, paths)

@@ -1,0 +1,46 @@
+"""Mean Dice of each method against the seconds that a prediction takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report.figures.style import about, panels, point_style, save
+from bench.report.sections import ledger
+from bench.report.sections.table1 import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw(table: Table, paths: Sequence[Path]) -> None:
+    """Draw one panel a dataset, into a PNG and a PDF."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    frame = ledger.collect(table)
+    means = table.scores["dice_mean"]
+    order = {method: number for number, method in enumerate(table.methods)}
+
+    def panel(axis: Axes, column: str, title: str) -> None:
+        part = frame[frame.column == column]
+        for row in part.to_dict("records"):
+            place = row["predict_seconds"], 100 * means[column, row["method"]]
+            style = point_style(order[row["method"]])
+            axis.scatter(*place, s=34, label=row["title"], zorder=3, **style)
+        limits = part.predict_seconds.min() / 1.5, part.predict_seconds.max() * 1.5
+        axis.set(
+            xscale="log",
+            xlabel="Seconds an image (log scale)",
+            ylabel="Mean Dice (%)",
+            title=title,
+            xlim=limits,
+        )
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.grid(True, color="0.9", linewidth=0.6)
+
+    heading = f"Dice against the time of an answer: {about(table)}"
+    with panels(table.columns, heading, panel) as figure:
+        save(figure, paths)

@@ -1,0 +1,335 @@
+"""Table 1: mean ± std of Dice and IoU, methods x datasets, and all that a reader must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from bench.report.document import DAGGER, Block, Cell, Document, Head, Note
+from bench.report.sections import notes
+from bench.spec.errors import UsageError
+from bench.spec.names import Column, Row, SourceName
+from bench.spec.registry import DATASETS, load
+from bench.stats.family import MAP_FLIPS, Matrix, matrix
+from bench.stats.flips import ALPHA, EXACT, FLIPS
+from bench.stats.scores import METRICS as MEASURED
+from bench.stats.scores import PatientScores, arrange
+from bench.store.plan import Family
+from bench.store.record import Record
+from bench.store.results import Failure, Finished, Results
+
+METRICS = ("dice", "iou")
+TITLES = {"dice": "Dice", "iou": "IoU"}
+SOURCES: tuple[SourceName, ...] = ("real", "phantom")
+
+
+@dataclass(frozen=True)
+class Table:
+    """All results of one source (real or phantom) under one profile."""
+
+    source: SourceName
+    profile: str
+    summary: str
+    cells: tuple[Finished, ...]
+    cases: pd.DataFrame
+    """One row a case: column, method, patient, case, dice, iou; seeds averaged."""
+    columns: dict[str, str]
+    """Keys of the columns in order, with their titles."""
+    by_key: dict[str, Column]
+    """The columns by key."""
+    methods: dict[str, str]
+    """Keys of the rows in order, with their titles."""
+    rows: dict[str, Row]
+    """The rows by key."""
+    marked: frozenset[str]
+    """Rows that are in no comparison: oracles, and methods that made their own training data."""
+    failures: tuple[Failure, ...]
+    """Cells that have no result, one for each method on a column."""
+    certificates: dict[str, notes.Certificates]
+    """For each column, whether its cells were given the same data."""
+    notes: tuple[Note, ...]
+    patients: dict[str, dict[str, PatientScores]]
+    """Each column's scores of patients by metric, distances included: what is tested."""
+    units: dict[str, str]
+    """The unit of each column's distances."""
+    family: Family | None
+    """The comparisons that were declared in the run."""
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], Matrix]:
+        """All pairs of rows that compete, by (column, metric); none where there are not two."""
+        pairs = {}
+        for column, by_metric in self.patients.items():
+            for metric in METRICS:
+                rivals = self.rivals(column)
+                if len(rivals) > 1:
+                    pairs[column, metric] = matrix(by_metric[metric].only(rivals))
+        return pairs
+
+    def rivals(self, column: str) -> list[str]:
+        """Return the rows that were tested on a column and compete, in the table's order."""
+        tested = self.patients[column][METRICS[0]].methods
+        return [key for key in self.methods if key in tested and key not in self.marked]
+
+    def others(self, column: str, baseline: str) -> list[str]:
+        """Return what a family compares a baseline with: the other methods, and its own rows."""
+        method = Row.parse(baseline).spec
+        others = []
+        for key in self.rivals(column):
+            row = self.rows[key]
+            if key != baseline and (not row.extra or row.spec == method):
+                others.append(key)
+        return others
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """Further rows of a method, such as its prior alone."""
+        return frozenset(key for key, row in self.rows.items() if row.extra)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Mean, std (n - 1) and n over the test cases, by (column, method), fractions."""
+        grouped = self.cases.groupby(["column", "method"], sort=False)
+        out = grouped[list(METRICS)].agg(["mean", "std"])
+        out.columns = pd.Index(["_".join(column) for column in out.columns.to_list()])
+        return out.assign(patients=grouped["patient"].nunique(), cases=grouped["case"].nunique())
+
+    def was_tested(self, column: str, key: str) -> bool:
+        """Return whether a row has scores on a column."""
+        return (column, key) in self.scores.index
+
+
+def collect(results: Results) -> list[Table]:
+    """Return the tables of a profile's results, real data first."""
+    tables = []
+    for source in SOURCES:
+        cells = tuple(cell for cell in results.cells if cell.record.source == source)
+        if cells:
+            tables.append(_table(results, source, cells))
+    return tables
+
+
+def _table(results: Results, source: SourceName, cells: tuple[Finished, ...]) -> Table:
+    records = [cell.record for cell in cells]
+    cases = results.cases[results.cases.source == source]
+    failures = _latest([failure for failure in results.failures if failure.source == source])
+    rows = {row.key: row for record in records for row in record.rows}
+    columns = {record.column.key: record.column for record in records}
+    titles = _column_titles(columns)
+    methods = _row_titles(records, failures)
+    keys = ["column", "method", "patient", "case"]
+    mean = cases.groupby(keys, sort=False, observed=True)[list(METRICS)].mean()
+    mean = mean.reset_index().astype({"column": str, "method": str})
+    certificates = {}
+    for column in titles:
+        mine = [record for record in records if record.column.key == column]
+        certificates[column] = notes.certificates(mine)
+    units = cases.groupby("column", observed=True)["unit"].first()
+    return Table(
+        source=source,
+        profile=results.profile,
+        summary=records[-1].summary,
+        cells=cells,
+        cases=mean,
+        columns=titles,
+        by_key=columns,
+        methods=methods,
+        rows=rows,
+        marked=frozenset(
+            row.key for record in records if not record.competes for row in record.rows
+        ),
+        failures=tuple(failures),
+        certificates=certificates,
+        notes=tuple(notes.collect(records, mean, titles, methods, certificates)),
+        patients=arrange(cases, MEASURED),
+        units={column: str(units[column]) for column in titles},
+        family=results.family,
+    )
+
+
+def _latest(failures: Sequence[Failure]) -> list[Failure]:
+    """Return one failure for each method on a column, in order of columns and methods."""
+    latest = {(failure.column, failure.method.key): failure for failure in failures}
+    return [latest[place] for place in sorted(latest)]
+
+
+def _row_titles(records: Sequence[Record], failures: Sequence[Failure]) -> dict[str, str]:
+    """Return the rows in the order of their methods' keys, with titles that are all different.
+
+    A method that failed everywhere has its place too, so no other row moves or changes colour.
+    """
+    by_method = {record.method.key: record for record in records}
+    failed = {failure.method.key for failure in failures}
+    titles: dict[str, str] = {}
+    for method in sorted({*by_method, *failed}):
+        record = by_method.get(method)
+        if record is None:
+            titles[method] = method
+            continue
+        name = record.method.title(record.title) + notes.mark(record)
+        for row in record.rows:
+            titles[row.key] = f"{name}, {row.extra} alone" if row.extra else name
+    shown = list(titles.values())
+    for key, title in titles.items():
+        if shown.count(title) > 1:
+            titles[key] = f"{title} [{key}]"
+    return titles
+
+
+def _column_titles(columns: dict[str, Column]) -> dict[str, str]:
+    """Return the columns in order with their titles; two versions of a dataset carry digests."""
+    names = [(column.dataset.name, column.scheme) for column in columns.values()]
+    titles = {}
+    for key, column in sorted(columns.items()):
+        several = names.count((column.dataset.name, column.scheme)) > 1
+        titles[key] = column.title(_printed_name(column.dataset.name), version=several)
+    return titles
+
+
+def _printed_name(dataset: str) -> str:
+    try:
+        return str(load(DATASETS, dataset).title)
+    except UsageError:
+        return dataset
+
+
+def entry(table: Table, column: str, key: str, metric: str) -> Cell:
+    """Return what the table says of a row on a column: `mean ± std` in percent, `failed` or `-`."""
+    if not table.was_tested(column, key):
+        return Cell("failed" if _failed(table, column, key) else "-", number=float("nan"))
+    means, stds = table.scores[f"{metric}_mean"], table.scores[f"{metric}_std"]
+    mean, std = float(means[column, key]), float(stds[column, key])
+    text = f"{100 * mean:.2f}"
+    if std == std:
+        text += f" ± {100 * std:.2f}"
+    if key in table.marked:
+        return Cell(text, number=mean)
+    best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
+    if mean == float(means[column, best]):
+        return Cell(text, "best", mean)
+    like = key in table.pairs[column, metric].not_below(best)
+    return Cell(text, "like" if like else "", mean)
+
+
+def _failed(table: Table, column: str, key: str) -> bool:
+    """Return whether the cell that a row comes from has failed on a column."""
+    method = table.rows[key].spec if key in table.rows else Row.parse(key).spec
+    return any(one.column == column and one.method == method for one in table.failures)
+
+
+def data(table: Table) -> str:
+    """Return what a table's data are, as captions begin."""
+    return "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
+
+
+def caption(table: Table) -> str:
+    """Return the sentence above the table."""
+    return (
+        f"{data(table)}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, "
+        "mean ± std over test images (slice level, as papers print it; descriptive, not tested). "
+        f"Best mean of a column in bold; {DAGGER}: not told from the best by its patients. A "
+        "method's further rows, such as its prior alone, are from the same weights and compete too."
+    )
+
+
+def footnotes(table: Table) -> list[Note]:
+    """Return how the marks were found: test, unit, n, correction; and what so few cannot show."""
+    if not table.pairs:
+        return []
+    places = []
+    for column, title in table.columns.items():
+        here = [
+            table.pairs[column, metric] for metric in METRICS if (column, metric) in table.pairs
+        ]
+        if here:
+            places.append(f"{title}: {_tested(here[0])}")
+    computed = sum(pairs.tests for pairs in table.pairs.values())
+    declared = (
+        "No family of comparisons was declared: bench run --reference METHOD declares one, "
+        "before the results."
+    )
+    if table.family is not None:
+        declared = (
+            f"Declared: {table.family.baseline} against each other method; "
+            "bench report writes the comparisons."
+        )
+    marks = (
+        f"{DAGGER} Not told from the best mean of its column at {100 * ALPHA:g} %: two-sided "
+        f"sign-flip permutation test of the mean paired difference (exact up to {EXACT} patients, "
+        f"else {MAP_FLIPS:,} flips by max-T, {FLIPS:,} by Holm); the unit is the patient, whose "
+        "cases (and seeds) are averaged first; corrected for all pairs of methods that compete. "
+        f"{'; '.join(places)}. {computed} tests in all. No mark is no proof of a difference that "
+        "matters, and a mark no proof of equality."
+    )
+    return [Note(marks, "marks"), Note(declared, "marks")]
+
+
+def _tested(pairs: Matrix) -> str:
+    """Return over how many patients a column's pairs were tested, and how p was corrected."""
+    corrections = {
+        "max-t": "by max-T (shared sign flips)",
+        "holm": "by Holm (methods differ in patients or seeds)",
+    }
+    shared = pairs.patients[~np.eye(len(pairs.methods), dtype=bool)]
+    counts = dict.fromkeys((int(shared.min()), int(shared.max())))
+    patients = "-".join(str(count) for count in counts)
+    few = ""
+    if not pairs.possible:
+        few = ", too few to tell any two apart at this level, so every method is marked"
+    return (
+        f"{patients} patients{few}, {pairs.tests} pairs by each metric, "
+        f"{corrections[pairs.correction]}"
+    )
+
+
+def failure_notes(table: Table) -> list[Note]:
+    """Return a note for each failed cell."""
+    lines = []
+    for failure in table.failures:
+        column = table.columns.get(failure.column, failure.column)
+        text = f"Failed: {column}, {failure.method}: {failure.why}"
+        lines.append(Note(text, "failure", grave=True))
+    return lines
+
+
+def document(table: Table) -> Document:
+    """Return table 1 with all that stands under it."""
+    heads = [Head("Method", "left")]
+    for title in table.columns.values():
+        heads += [Head(TITLES[metric], group=title) for metric in METRICS]
+    rows = []
+    for key, title in table.methods.items():
+        cells = [Cell(title)]
+        for column in table.columns:
+            cells += [entry(table, column, key, metric) for metric in METRICS]
+        rows.append(tuple(cells))
+    return Document(
+        name=f"table1-{table.source}",
+        heading=f"Table 1 ({table.source})",
+        caption=caption(table),
+        blocks=(Block(tuple(heads), tuple(rows)),),
+        notes=(*footnotes(table), *table.notes, *failure_notes(table)),
+        frames={"": _numbers(table)},
+        label=table.source,
+    )
+
+
+def _numbers(table: Table) -> pd.DataFrame:
+    """Return the table's numbers: fractions, one row a method and dataset."""
+    scores = table.scores.reset_index()
+    scores.insert(0, "source", table.source)
+    scores.insert(1, "profile", table.profile)
+    scores["compares"] = ~scores.method.isin(table.marked)
+    for metric in METRICS:
+        marks = []
+        for column, key in zip(scores.column, scores.method, strict=True):
+            marks.append(entry(table, column, key, metric).mark)
+        scores[f"{metric}_best"] = [mark == "best" for mark in marks]
+        scores[f"{metric}_like_best"] = [mark != "" for mark in marks]
+    verdicts = {column: found.verdict for column, found in table.certificates.items()}
+    scores["certificates"] = scores.column.map(verdicts)
+    return scores.rename(columns={"column": "dataset"})

@@ -1,0 +1,24 @@
+"""What a cell says of its progress."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Phase = Literal["train", "test"]
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a cell is."""
+
+    phase: Phase
+    step: int
+    """Training steps, or tested cases, that are done."""
+    steps: int
+    seconds: float = 0.0
+    """Of this phase, earlier attempts included."""
+    loss: float | None = None
+    """Mean training loss of the last steps."""
+    validated: int = 0
+    """Cases that are done of the validation under way."""

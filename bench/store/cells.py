@@ -1,0 +1,241 @@
+"""Cells on disk: a cell's folder appears whole, by one rename, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from bench.spec import plain
+from bench.spec.config import Cell, Profile
+from bench.spec.errors import UsageError
+from bench.spec.note import Note
+from bench.store.layout import (
+    LEASES,
+    CellFolder,
+    Layout,
+    last_line,
+    make_folder,
+    read_or_empty,
+    references,
+    write,
+)
+from bench.store.lease import BusyError, Leases, hold, looks_held
+from bench.store.record import Record, read_hash
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FORMAT = 2
+"""Of a results folder; raised when an older one can no longer be continued."""
+RESERVE = 16384
+"""Bytes that a cell at work keeps on the disk, so that a full disk has room for its error."""
+
+Status = Literal["done", "failed", "waiting"]
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What `profile.json` says: the format of the results, and the profile behind them."""
+
+    format: int
+    profile: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A results folder, and what happens to the cells in it."""
+
+    root: Path
+
+    @property
+    def layout(self) -> Layout:
+        """The names of its files."""
+        return Layout(self.root)
+
+    def open(self, profile: Profile) -> None:
+        """Make the profile's folder, or check that it is of this format and this protocol.
+
+        Raises:
+            UsageError: It cannot be written, or holds results of another format or profile.
+        """
+        make_folder(self.root, "results", "--out")
+        folder = self.layout.profile(profile)
+        remedy = "choose another --out, or remove it (bench report still reads it)"
+        if not folder.settings.is_file():
+            if folder.finished():
+                raise UsageError(
+                    f"{folder.path} was written by an older verdiff-bench, before format {FORMAT}; "
+                    f"{remedy}"
+                )
+            settings = {"format": FORMAT, "profile": profile.protocol()}
+            write(folder.settings, json.dumps(settings, indent=1) + "\n")
+            return
+        try:
+            known = plain.decode(folder.settings.read_bytes(), Settings)
+        except plain.PlainError as error:
+            raise UsageError(f"{folder.settings} is damaged ({error}); {remedy}") from error
+        if known.format != FORMAT:
+            age = "a newer" if known.format > FORMAT else "an older"
+            raise UsageError(
+                f"{folder.path} was written by {age} verdiff-bench: format {known.format}, "
+                f"here {FORMAT}; {remedy}"
+            )
+        self._check_protocol(known.profile, profile.protocol(), folder.path)
+
+    def _check_protocol(self, known: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
+        """Refuse a profile of the same name with other values."""
+        keys = sorted({*known, *here})
+        differs = [key for key in keys if known.get(key) != here.get(key)]
+        if differs:
+            raise UsageError(
+                f"{folder} was made under another profile of the same name "
+                f"(its {', '.join(differs)} differ); give the profile another name, "
+                "or choose another --out"
+            )
+
+    # What is known of a cell
+
+    def folder(self, cell: Cell) -> CellFolder:
+        """Return where a finished cell lies."""
+        return self.layout.cell(cell)
+
+    def working(self, cell: Cell) -> CellFolder:
+        """Return where an unfinished cell lies."""
+        return self.layout.cell(cell).working
+
+    def status(self, cell: Cell) -> Status:
+        """Return what is known of a cell.
+
+        Raises:
+            UsageError: The place is taken by a cell of another spec, or its record is damaged.
+        """
+        folder = self.folder(cell)
+        try:
+            known = read_hash(folder)
+        except FileNotFoundError:
+            return "failed" if self.error(cell) else "waiting"
+        if known != cell.hash:
+            raise UsageError(
+                f"{folder.path} was made under another protocol, split, tuning or default option "
+                "of the same name; choose another --out, or remove the folder"
+            )
+        return "done"
+
+    def error(self, cell: Cell) -> str:
+        """Return why a cell failed, empty if it did not."""
+        return read_or_empty(self.working(cell).error)
+
+    def reason(self, cell: Cell) -> str:
+        """Return the last line of a cell's error, empty if it did not fail."""
+        error = self.error(cell)
+        return last_line(error) if error else ""
+
+    def progress(self, cell: Cell) -> Note | None:
+        """Return a running cell's progress, None before its first note."""
+        return read_note(self.working(cell))
+
+    def free(self, cell: Cell, leases: Leases) -> int | None:
+        """Return the number of the last lease of a cell; None while another process holds it."""
+        return leases.free(self.working(cell).path)
+
+    def looks_held(self, cell: Cell) -> bool:
+        """Return whether another process seems to work on a cell, at a glance."""
+        return looks_held(self.working(cell).path)
+
+    # What a cell at work does
+
+    @contextmanager
+    def at_work(
+        self, cell: Cell, after: int | None = None, lost: Callable[[], None] = lambda: None
+    ) -> Iterator[CellFolder]:
+        """Hold a cell's working folder, new or as an interrupted attempt left it.
+
+        An earlier error is forgotten. What an attempt under another spec left is removed.
+
+        Args:
+            cell: The cell.
+            after: The number of the lease that was found free; looked up where not given.
+            lost: Called from another thread where another process took the folder over.
+
+        Raises:
+            BusyError: Another process holds it, or has finished the cell.
+        """
+        work = self.working(cell)
+        free = self.free(cell, Leases()) if after is None else after
+        if free is None:
+            raise BusyError(f"another run is at work on {cell.title}")
+        work.path.mkdir(parents=True, exist_ok=True)
+        with hold(work.path, free, lost):
+            if self.folder(cell).finished:
+                shutil.rmtree(work.path)
+                raise BusyError(f"another run has just finished {cell.title}")
+            if read_or_empty(work.spec_hash) != cell.hash:
+                _empty(work)
+            write(work.spec_hash, cell.hash)
+            work.error.unlink(missing_ok=True)
+            work.reserve.write_bytes(os.urandom(RESERVE))
+            yield work
+
+    def note(self, cell: Cell, note: Note) -> None:
+        """Leave a running cell's progress where the launcher looks."""
+        write(self.working(cell).status, json.dumps(plain.builtins(note)))
+
+    def keep_case(
+        self, cell: Cell, case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]
+    ) -> None:
+        """Keep a test case's image (8 bit) and reference, once a dataset, for reports."""
+        import cv2
+
+        pictures = ((image >> 8).astype("uint8"), reference * 255)
+        paths = references(self.layout.dataset(cell), case)
+        for path, pixels in zip(paths, pictures, strict=True):
+            if not path.is_file():
+                write(path, cv2.imencode(".png", pixels)[1].tobytes())
+
+    def finish(self, cell: Cell, record: Record) -> None:
+        """Write the record and turn the working folder into the cell's folder, by one rename."""
+        work, folder = self.working(cell), self.folder(cell)
+        work.reserve.unlink(missing_ok=True)
+        write(work.record, record.to_json())
+        work.path.rename(folder.path)
+        # Not before the rename: a kill would cost the training.
+        for path in folder.passing():
+            path.unlink(missing_ok=True)
+
+    def fail(self, cell: Cell, reason: str) -> None:
+        """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
+        work = self.working(cell)
+        work.reserve.unlink(missing_ok=True)
+        write(work.error, reason)
+
+    def forgive(self, cell: Cell) -> None:
+        """Forget that a cell failed, so that it is run again."""
+        self.working(cell).error.unlink(missing_ok=True)
+
+
+def _empty(work: CellFolder) -> None:
+    """Remove what an attempt under another spec left; the lease stays."""
+    leases = set(work.path.glob(LEASES))
+    for path in work.path.iterdir():
+        if path in leases:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def read_note(folder: CellFolder) -> Note | None:
+    """Return the last note of an unfinished cell; None where there is none that can be read."""
+    try:
+        return plain.decode(folder.status.read_bytes(), Note)
+    except (OSError, plain.PlainError):
+        return None

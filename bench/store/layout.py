@@ -1,0 +1,306 @@
+"""The names of all files and folders of results: `results/<profile>/<dataset>/<method>/<label>/`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.spec.config import Cell, Profile
+from bench.spec.errors import UsageError
+from bench.spec.names import Column, Spec
+
+PART = ".part"
+"""Ends the name of a cell's folder while the cell is not finished."""
+CHECKPOINTS = "checkpoint-*.pt"
+LEASES = "lease-*"
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """The files of one cell, finished or not."""
+
+    path: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the cell is finished: its record is written last."""
+        return self.record.is_file()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether this is a folder of an unfinished cell."""
+        return self.path.name.endswith(PART)
+
+    @property
+    def working(self) -> CellFolder:
+        """The folder in which the cell is computed."""
+        return CellFolder(self.path.with_name(f"{self.path.name.removesuffix(PART)}{PART}"))
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """The dataset's key, the method's key and the label."""
+        dataset, method, label = self.path.parts[-3:]
+        return dataset, Spec.of_folder(method).key, label.removesuffix(PART)
+
+    @property
+    def name(self) -> str:
+        """The place as progress and trackers print it, with slashes between."""
+        return "/".join(self.path.parts[-3:]).removesuffix(PART)
+
+    # What a finished cell holds
+
+    @property
+    def record(self) -> Path:
+        """What was computed, how, with what, and how long it took."""
+        return self.path / "cell.json"
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def initial(self) -> Path:
+        """Shape and digest of each tensor before training."""
+        return self.path / "initial.json"
+
+    @property
+    def losses(self) -> Path:
+        """Training and validation losses."""
+        return self.path / "train.csv"
+
+    @property
+    def stages(self) -> Path:
+        """Maps that show how a method comes to its prediction."""
+        return self.path / "stages.npz"
+
+    @property
+    def spread(self) -> Path:
+        """The folder of the uncertainty maps."""
+        return self.path / "spread"
+
+    @property
+    def log(self) -> Path:
+        """What the cell's process printed."""
+        return self.path / "log.txt"
+
+    def cases(self, extra: str = "") -> Path:
+        """Return the scores of each test case; `extra` names a further row."""
+        return self.path / f"{_with('cases', extra)}.csv"
+
+    def predictions(self, extra: str = "") -> Path:
+        """Return the folder of the predicted masks."""
+        return self.path / _with("predictions", extra)
+
+    def reference(self, case: str) -> Path:
+        """Return the reference of a test case, which the cells of a dataset share."""
+        return references(self.path.parents[1], case)[1]
+
+    def image(self, case: str) -> Path:
+        """Return the image of a test case, which the cells of a dataset share."""
+        return references(self.path.parents[1], case)[0]
+
+    # What an unfinished cell holds beside
+
+    @property
+    def spec_hash(self) -> Path:
+        """The hash of the cell that the folder belongs to."""
+        return self.path / "spec.hash"
+
+    @property
+    def status(self) -> Path:
+        """How far the cell is."""
+        return self.path / "status.json"
+
+    @property
+    def energy(self) -> Path:
+        """The joules of all attempts so far."""
+        return self.path / "energy.json"
+
+    @property
+    def error(self) -> Path:
+        """The traceback of a failed cell."""
+        return self.path / "error.txt"
+
+    @property
+    def reserve(self) -> Path:
+        """Bytes that are given up when a full disk has no room for the error."""
+        return self.path / "reserve"
+
+    @property
+    def own(self) -> Path:
+        """The folder of a method that trains itself."""
+        return self.path / "own"
+
+    def passing(self) -> Iterator[Path]:
+        """Yield the files that a finished cell does not keep."""
+        yield from (self.spec_hash, self.status, self.energy)
+        yield from self.path.glob(CHECKPOINTS)
+        yield from self.path.glob(LEASES)
+
+
+def _with(name: str, extra: str) -> str:
+    return f"{name}-{extra}" if extra else name
+
+
+def references(dataset: Path, case: str) -> tuple[Path, Path]:
+    """Return the files of a test case's image and reference in a dataset's folder."""
+    folder = dataset / "references"
+    return folder / f"{case}-image.png", folder / f"{case}-reference.png"
+
+
+@dataclass(frozen=True)
+class ProfileFolder:
+    """The files of one profile's results."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The format of the results and the profile that they were made under."""
+        return self.path / "profile.json"
+
+    @property
+    def plan(self) -> Path:
+        """The cells that were ever asked for, a line each."""
+        return self.path / "plan.txt"
+
+    @property
+    def family(self) -> Path:
+        """The comparisons that were declared."""
+        return self.path / "family.json"
+
+    @property
+    def studies(self) -> Path:
+        """The database of `bench tune`."""
+        return self.path / "tuning.db"
+
+    @property
+    def track_log(self) -> Path:
+        """What the process that feeds a tracker printed."""
+        return self.path / "track.log"
+
+    def split(self, column: Column) -> Path:
+        """Return the split of a column."""
+        name = "-".join(filter(None, ("split", column.scheme.key)))
+        return self.path / column.dataset.folder / f"{name}.csv"
+
+    def cell(self, dataset: str, method: str, label: str) -> CellFolder:
+        """Return the folder of a cell by the dataset's key, the method's key and the label."""
+        return CellFolder(self.path / dataset / Spec.parse(method).folder / label)
+
+    def finished(self) -> list[CellFolder]:
+        """Return the folders of all finished cells, in a fixed order."""
+        records = sorted(self.path.glob("*/*/*/cell.json"))
+        folders = (CellFolder(record.parent) for record in records)
+        return [folder for folder in folders if not folder.at_work]
+
+    def begun(self) -> list[CellFolder]:
+        """Return the folders of all cells that have left anything, in a fixed order."""
+        paths = sorted(self.path.glob("*/*/f*-s*"))
+        return [CellFolder(path) for path in paths if path.is_dir()]
+
+    def failed(self) -> list[CellFolder]:
+        """Return the folders of all cells that left an error, in a fixed order."""
+        errors = sorted(self.path.glob(f"*/*/*{PART}/error.txt"))
+        return [CellFolder(error.parent) for error in errors]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A results folder."""
+
+    root: Path
+
+    def profile(self, profile: Profile | str) -> ProfileFolder:
+        """Return the folder of a profile."""
+        name = profile if isinstance(profile, str) else profile.name
+        return ProfileFolder(self.root / name)
+
+    def cell(self, cell: Cell) -> CellFolder:
+        """Return where a finished cell lies."""
+        dataset = cell.dataset.id.folder
+        return self.profile(cell.profile).cell(dataset, cell.method.key, cell.label.key)
+
+    def dataset(self, cell: Cell) -> Path:
+        """Return the folder of a cell's dataset."""
+        return self.profile(cell.profile).path / cell.dataset.id.folder
+
+    def records(self) -> list[Path]:
+        """Return the records of all finished cells of all profiles."""
+        return list(self.root.glob("*/*/*/*/cell.json"))
+
+    def profile_of(self, record: Path) -> str:
+        """Return the name of the profile that a record belongs to."""
+        return record.parents[3].name
+
+    def plans(self) -> list[Path]:
+        """Return the plans of all profiles."""
+        return list(self.root.glob("*/plan.txt"))
+
+    def profile_of_plan(self, plan: Path) -> str:
+        """Return the name of the profile that a plan belongs to."""
+        return plan.parent.name
+
+    @property
+    def slurm(self) -> Path:
+        """The folder of Slurm's own files."""
+        return self.root / "slurm"
+
+    def tensorboard(self, profile: str) -> Path:
+        """Return the folder of TensorBoard's event files."""
+        return self.root / "tensorboard" / profile
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file so that readers see the old or the new content, never a part.
+
+    Raises:
+        OSError: The disk is full, or cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(folder: Path, what: str, option: str) -> None:
+    """Make a folder and try to write in it.
+
+    Raises:
+        UsageError: It cannot be written; names the option that chooses another.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{what} folder {folder} cannot be written ({error.strerror}); "
+            f"choose another with {option}"
+        ) from error
+
+
+def read_or_empty(path: Path) -> str:
+    """Return the text of a file, empty where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something."""
+    for line in reversed(text.splitlines()):
+        if line.strip():
+            return line
+    return "no reason is known"

@@ -1,0 +1,211 @@
+"""What was asked for under a profile: splits, cells and comparisons, written down once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bench.data.splits import Splitting, read_splits, write_splits
+from bench.spec import plain
+from bench.spec.case import Split
+from bench.spec.config import Cell
+from bench.spec.errors import UsageError
+from bench.spec.names import Column, DatasetId, Row, Spec
+from bench.spec.note import Note
+from bench.store.cells import Store, read_note
+from bench.store.layout import CellFolder, ProfileFolder, last_line, read_or_empty, write
+from bench.store.lease import looks_held
+
+Correction = Literal["holm", "max-t"]
+State = Literal["done", "running", "failed", "stopped", "waiting"]
+STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell's place in the matrix and what its files say of it."""
+
+    dataset: str
+    """The dataset's key."""
+    method: str
+    """The method's key."""
+    label: str
+    state: State
+    progress: Note | None
+    """The last note of a cell that is at work or was stopped; None before the first."""
+    why: str
+    """The last line of a failed cell's error."""
+
+    @property
+    def name(self) -> str:
+        """The place as it is printed."""
+        return f"{self.dataset}/{self.method}/{self.label}"
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset's name without its version."""
+        return DatasetId.name_in(self.dataset)
+
+
+class Family(msgspec.Struct, frozen=True):
+    """The comparisons that a run declared: one baseline against each other method, per dataset."""
+
+    baseline: str = msgspec.field(name="reference")
+    """The baseline's key; files call it `reference`."""
+    correction: Correction
+    finished: int
+    """Cells that were finished when it was declared; 0 means that no result was known."""
+    methods: tuple[str, ...] = ()
+    """The methods' keys, the baseline's too; empty in older files, which meant every method."""
+
+    def compares(self, row: Row) -> bool:
+        """Return whether a row's method is one of those that were declared."""
+        return not self.methods or row.spec.key in self.methods
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of one profile in a results folder."""
+
+    store: Store
+    profile: str
+
+    @property
+    def _folder(self) -> ProfileFolder:
+        return self.store.layout.profile(self.profile)
+
+    # Splits: written once for each column, reused ever after.
+
+    def splits(
+        self,
+        dataset: DatasetId,
+        patients: Sequence[str],
+        splitting: Splitting,
+        official: Collection[str] = (),
+    ) -> list[Split]:
+        """Return a column's splits; the first call writes them, later calls read them back.
+
+        Raises:
+            UsageError: There are too few patients, or the split on disk does not fit them.
+        """
+        path = self._folder.split(Column(dataset, splitting.scheme))
+        if not path.is_file():
+            try:
+                splits = splitting.split(patients, official)
+            except UsageError as error:
+                raise UsageError(f"{dataset.name}: {error}") from error
+            write(path, write_splits(splits))
+        return read_splits(path, patients)
+
+    def has_split(self, dataset: DatasetId, splitting: Splitting) -> bool:
+        """Return whether a column was split already, which every run does first."""
+        return self._folder.split(Column(dataset, splitting.scheme)).is_file()
+
+    # Cells: so that waiting cells are known without the run that asked for them.
+
+    def remember(self, cells: Sequence[Cell]) -> None:
+        """Add cells to the plan on disk; two runs may do so at once."""
+        path = self._folder.plan
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = set(read_or_empty(path).splitlines())
+        with path.open("a", encoding="utf-8") as file:
+            for cell in cells:
+                folder = self.store.folder(cell).path
+                name = str(folder.relative_to(self._folder.path))
+                if name not in known:
+                    file.write(f"{name}\n")
+        path.touch()  # this profile is the latest that was asked for, though nothing may be new
+
+    def places(self) -> list[Place]:
+        """Return the state of every cell that was planned or has left anything, plan's order."""
+        root = self._folder.path
+        planned = read_or_empty(self._folder.plan).splitlines()
+        begun = sorted(folder.name for folder in self._folder.begun())
+        names = dict.fromkeys([*planned, *begun])
+        return [place_of(CellFolder(root / name)) for name in names]
+
+    # Comparisons: declared once, before the results at best; when they were is kept.
+
+    def declare(self, baseline: Spec, correction: Correction, methods: Sequence[Spec]) -> None:
+        """Declare what is compared; while no cell is finished, it may be declared anew.
+
+        Raises:
+            UsageError: Another family was declared before.
+        """
+        finished = len(self._folder.finished())
+        keys = tuple(sorted(method.key for method in methods))
+        family = Family(baseline.key, correction, finished, keys)
+        known = self.family()
+        if known is None or finished == 0:
+            text = json.dumps(plain.builtins(family), indent=1)
+            write(self._folder.family, f"{text}\n")
+            return
+        same = known.baseline == family.baseline and known.correction == correction
+        if not same or (known.methods or keys) != keys:
+            others = ", ".join(known.methods) or "each other method"
+            raise UsageError(
+                f"{self._folder.family} declares another family already: {known.baseline} against "
+                f"{others}, corrected by {known.correction}; leave out --reference to keep it, or "
+                "choose another --out. A family that changes after results were seen is none"
+            )
+
+    def family(self) -> Family | None:
+        """Return the family that was declared, if any was.
+
+        Raises:
+            UsageError: Its file is damaged.
+        """
+        path = self._folder.family
+        if not path.is_file():
+            return None
+        try:
+            return plain.decode(path.read_bytes(), Family)
+        except plain.PlainError as error:
+            raise UsageError(
+                f"{path} is damaged ({error}); remove it and declare the family again"
+            ) from error
+
+
+def split_of(store: Store, cell: Cell, patients: Sequence[str]) -> Split:
+    """Return the split of a cell.
+
+    Raises:
+        UsageError: It is no longer the split that the cell was planned with.
+    """
+    path = store.layout.profile(cell.profile).split(cell.column)
+    split = read_splits(path, patients)[cell.fold]
+    if plain.content_hash(split.sides) != cell.split:
+        raise UsageError(f"the split of {cell.title} changed since it was planned; run again")
+    return split
+
+
+def planned(store: Store) -> list[str]:
+    """Return the profiles that have a plan, the latest first."""
+
+    def age(path: Path) -> tuple[float, Path]:
+        return -path.stat().st_mtime, path
+
+    plans = sorted(store.layout.plans(), key=age)
+    return [store.layout.profile_of_plan(path) for path in plans]
+
+
+def place_of(folder: CellFolder, *, held_by_me: bool = False) -> Place:
+    """Return what a cell's files say of it; a lease of the caller's own does not count."""
+    work = folder.working
+    place = folder.place
+    if folder.finished:
+        return Place(*place, "done", None, "")
+    if not work.path.is_dir():
+        return Place(*place, "waiting", None, "")
+    note = read_note(work)
+    if not held_by_me and looks_held(work.path):
+        return Place(*place, "running", note, "")
+    error = read_or_empty(work.error)
+    if error:
+        return Place(*place, "failed", note, last_line(error))
+    return Place(*place, "stopped", note, "")

@@ -1,0 +1,181 @@
+"""The record of a finished cell, `cell.json`, as a type: read once, older formats included.
+
+Fields that a newer version added are ignored; those that an older one lacks take their defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgspec
+
+from bench.spec import plain
+from bench.spec.errors import UsageError
+from bench.spec.names import Column, DatasetId, Row, Scheme, SourceName, Spec
+from bench.store.layout import CellFolder
+
+
+def _unknown() -> dict[str, str]:
+    """Return what older records say of a method's advantages."""
+    return dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown")
+
+
+class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides the result, as `Cell.spec` returns it."""
+
+    profile: dict[str, Any]
+    dataset: DatasetId
+    method: str
+    options: dict[str, Any]
+    seed: int
+    fold: int
+    folds: int
+    split: str
+    scheme: str = ""
+    tuning: dict[str, Any] = {}
+    precision: str
+    protocol: int
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The certificate's two chains after some steps."""
+
+    steps: int
+    draws: str
+    pixels: str
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """Proof of the data that a cell was trained on."""
+
+    seed: int
+    heads: tuple[Head, ...]
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """How the training went."""
+
+    steps: int
+    best_step: int
+    best_loss: float | None
+    parts: tuple[tuple[int, int], ...] = ()
+    """From which step a batch went in how many parts, where memory was too small."""
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds, beside whatever else ran on the machine."""
+
+    train_seconds: float
+    train_seconds_per_step: float
+    predict_seconds_per_case: float
+    total_seconds_of_last_attempt: float
+
+
+class Joules(msgspec.Struct, frozen=True, kw_only=True):
+    """Energy of all attempts; None where a counter is missing."""
+
+    gpu: float | None = None
+    processor: float | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a finished cell beside its scores, predictions and weights."""
+
+    spec: CellSpec
+    hash: str
+    source: SourceName
+    title: str
+    summary: str
+    deviations: tuple[str, ...]
+    advantages: dict[str, str] = msgspec.field(default_factory=_unknown)
+    own_training: bool = False
+    oracle: bool = False
+    network: dict[str, Any] = {}
+    grid: tuple[int, int] | str
+    """(height, width) of the network grid, or `native`."""
+    certificate: Certificate
+    training: Training
+    parameters: int
+    idle_parameters: int | float | None = math.nan
+    extras: tuple[str, ...] = ()
+    trials: int = 0
+    cases: dict[str, int]
+    """Cases of each side."""
+    patients: dict[str, int]
+    left_out: int = 0
+    official_test: bool = False
+    versions: dict[str, str]
+    revision: str | None
+    device: str
+    peak_memory_bytes: int
+    peak_device_memory_bytes: int | None
+    multiply_adds: int | float = math.nan
+    energy_joules: Joules = Joules()
+    timings: Timings
+
+    @property
+    def method(self) -> Spec:
+        """The method with its options."""
+        return Spec.parse(self.spec.method)
+
+    @property
+    def scheme(self) -> Scheme:
+        """How the patients were split."""
+        return Scheme(self.spec.folds, self.spec.scheme)
+
+    @property
+    def column(self) -> Column:
+        """The column of the tables that the cell belongs to."""
+        return Column(self.spec.dataset, self.scheme)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the tables that the cell fills: its prediction's, then the further ones."""
+        return tuple(Row(self.method, extra) for extra in ("", *self.extras))
+
+    @property
+    def competes(self) -> bool:
+        """Whether the cell is compared with others: it saw no reference and no data of its own."""
+        return not (self.oracle or self.own_training)
+
+    def to_json(self) -> str:
+        """Return the text of `cell.json`."""
+        data = plain.builtins(self)
+        return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read(folder: CellFolder) -> Record:
+    """Read the record of a finished cell.
+
+    Raises:
+        UsageError: It is damaged.
+    """
+    try:
+        return plain.decode(folder.record.read_bytes(), Record)
+    except (OSError, plain.PlainError) as error:
+        raise UsageError(
+            f"{folder.record} is damaged ({error}); remove its folder and run again"
+        ) from error
+
+
+def read_hash(folder: CellFolder) -> str:
+    """Read the hash of a finished cell, and nothing else of it.
+
+    Raises:
+        FileNotFoundError: The cell is not finished.
+        UsageError: Its record is damaged.
+    """
+
+    class Hashed(msgspec.Struct):
+        hash: str
+
+    try:
+        return plain.decode(folder.record.read_bytes(), Hashed).hash
+    except FileNotFoundError:
+        raise
+    except (OSError, plain.PlainError) as error:
+        raise UsageError(
+            f"{folder.record} is damaged ({error}); remove its folder and run again"
+        ) from error
