@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from bench.data.grid import Grid, OnGrid
 from bench.data.stream import Stream
 from bench.engine import trainee as trainees
 from bench.engine.energy import Meter
-from bench.engine.metrics import Score, score
+from bench.engine.metrics import score
 from bench.engine.predict import Prediction, multiply_adds, predict, stages
 from bench.engine.train import Beat, TrainingState, train, validation_loss
 from bench.engine.trainee import Trainee, derive, idle, save_weights
@@ -214,7 +214,7 @@ def _digests(net: torch.nn.Module) -> dict[str, str]:
 def _test(trainee: Trainee, data: Data, work: Path, tell: Tell, keep: Keep) -> float:
     """Predict and score every test case and write the results; return seconds a prediction."""
     spent = 0.0
-    rows: dict[str, list[list[str]]] = {}
+    rows: dict[str, list[dict[str, str]]] = {}
     for done, index in enumerate(data.test, 1):
         case = data.cases.case(index)
         reference = data.dataset.mask(index)
@@ -222,19 +222,21 @@ def _test(trainee: Trainee, data: Data, work: Path, tell: Tell, keep: Keep) -> f
         prediction = predict(trainee, data.cases, index)
         spent += time.monotonic() - began
         for name, mask in prediction.masks.items():
-            scores = asdict(score(mask, reference, case.spacing))
-            row = [case.id, case.patient, *(_text(value) for value in scores.values())]
+            row = {"case": case.id, "patient": case.patient}
+            for column, value in score(mask, reference, case.spacing).row().items():
+                row[column] = _text(value)
             if prediction.spread is not None and not name:
-                row.append(_text(float(prediction.spread.mean())))
+                row["spread"] = _text(float(prediction.spread.mean()))
             rows.setdefault(name, []).append(row)
         _keep(prediction, case.id, work)
         keep(case.id, data.dataset.image(index), reference)
         tell({"phase": "test", "step": done, "steps": len(data.test), "seconds": spent})
-    heads = ["case", "patient", *(f.name for f in fields(Score)), "spread"]
     for name, lines in rows.items():
         path = work / (f"cases-{name}.csv" if name else "cases.csv")
         with path.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([heads[: len(lines[0])], *lines])
+            writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
     shown = stages(trainee, data.cases, data.test[0])
     if shown:
         halves: dict[str, Any] = {name: values.astype(np.float16) for name, values in shown.items()}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.data.splits import Scheme, key, read_splits, write_splits
 from bench.spec.config import Cell, DatasetRef, Profile, content_hash
 from bench.spec.errors import UsageError
+from bench.spec.metrics import METRICS
 from bench.store.lease import BusyError, Watch, hold, looks_held
 
 if TYPE_CHECKING:
@@ -649,15 +650,22 @@ def _progress(work: Path) -> dict[str, Any]:
 def _scores(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
+    measured = [metric.name for metric in METRICS]
     try:
-        missing = {name: [""] for name in _MEASURED if columns is None or name in columns}
-        return pd.read_csv(
+        frame = pd.read_csv(
             path,
-            usecols=list(columns) if columns else None,
+            usecols=None if columns is None else lambda name: name in columns,
             dtype={"case": str, "patient": str},
             keep_default_na=False,
-            na_values=missing,
+            na_values={name: [""] for name in (*measured, "spread")},
         )
+        for name in measured if columns is None else columns:
+            if name in frame:
+                continue
+            if name not in measured:
+                raise ValueError(f"it has no column '{name}'")
+            frame[name] = float("nan")  # the metric is newer than the result
+        return frame
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
 
@@ -688,7 +696,6 @@ _ADDED: dict[str, Any] = {
     "advantages": dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown"),
 }
 """What records did not have from the beginning."""
-_MEASURED = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd", "spread")
 
 
 def make_folder(folder: Path, what: str, option: str) -> None:

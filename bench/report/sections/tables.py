@@ -14,6 +14,7 @@ from bench.data.splits import heading, key
 from bench.report.latex import escape, notes_under, standalone
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
+from bench.spec.metrics import titles
 from bench.spec.registry import DATASETS, load
 from bench.stats.family import MAP_FLIPS, Matrix, matrix
 from bench.stats.flips import ALPHA, EXACT, FLIPS
@@ -23,7 +24,7 @@ from bench.store.store import Declared, Store, column_of
 
 Record = dict[str, Any]
 METRICS = ("dice", "iou")
-TITLES = {"dice": "Dice", "iou": "IoU"}
+TITLES = titles(METRICS)
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,8 @@ def entry(table: Table, column: str, method: str, metric: str) -> Entry:
         )
     means, stds = table.scores[f"{metric}_mean"], table.scores[f"{metric}_std"]
     mean, std = float(means[column, method]), float(stds[column, method])
+    if np.isnan(mean):  # the metric is newer than the result
+        return Entry("-")
     text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std == std else "")
     if method in table.marked:
         return Entry(text)
