@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.spec.method import Advantages, Between, Cases, Inputs, Method, Report, Task
+from bench.spec.method import Advantages, Between, Cases, Inputs, Method, Task, Tell
 from bench.spec.options import option
 from methods import nnunet_native
 from methods.nnunet_plan import Planned, Plans, folders, patches, plan, uncropped
@@ -176,9 +176,8 @@ class NNUNet(Method):
         return torch.stack(logits).softmax(1)[:, 1:]
 
     def fit(
-        self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report
+        self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, tell: Tell
     ) -> nn.Module:
         """Return the network that nnU-Net's own trainer trained."""
-        return nnunet_native.fit(
-            self.planned, self.min_edge, cases, task, work, device, seed, report
-        )
+        plan, edge = self.planned, self.min_edge
+        return nnunet_native.fit(plan, edge, cases, task, work, device, seed, tell)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.spec.method import Cases, Example, Report, Task
+from bench.spec.method import Cases, Example, Task, Tell
 from methods.nnunet_plan import DATASET, LABELS, SPACING, Planned, Plans, folders
 
 Plan = Callable[[Path, Mapping[str, Any], int], Plans]
@@ -47,7 +47,7 @@ def fit(
     work: Path,
     device: torch.device,
     seed: int,
-    report: Report,
+    tell: Tell,
 ) -> nn.Module:
     """Plan, preprocess and train as nnU-Net does; see `bench.spec.method.Method.fit`."""
     silent = contextlib.redirect_stdout(io.StringIO())
@@ -66,7 +66,7 @@ def fit(
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
-        trainer = _trainer(planned, task, device, report)
+        trainer = _trainer(planned, task, device, tell)
         trainer.run_training()
     planned.net = trainer.network
     return planned.to(device)
@@ -103,7 +103,7 @@ def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, di
     return found
 
 
-def _trainer(planned: Planned, task: Task, device: torch.device, report: Report) -> Any:
+def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> Any:
     """Return nnU-Net's trainer with the budget of the profile; it says how far it is."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -118,7 +118,7 @@ def _trainer(planned: Planned, task: Task, device: torch.device, report: Report)
                 raise FloatingPointError(
                     f"nnU-Net's loss is {out['loss']} at step {self.done}, learning rate {rate:g}"
                 )
-            report(
+            tell(
                 {
                     "phase": "train",
                     "step": self.done,

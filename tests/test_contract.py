@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_model, save_model
 
-from bench.engine.train import Trainee, derive, generator
+from bench.engine.trainee import Trainee, derive, generator
 from bench.spec import registry
 from bench.spec.config import load_profile
 from bench.spec.method import Method, Task

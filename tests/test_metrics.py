@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import cv2
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from bench.engine import metrics
-from bench.engine.metrics import EMPTY_POLICY, TOLERANCE, Score, score
+from bench.engine.metrics import EMPTY_POLICY, TOLERANCE, score
 
 Mask = NDArray[np.uint8]
 Spacing = tuple[float, float] | None
@@ -292,9 +291,9 @@ def test_the_policy_invents_no_number() -> None:
 
 
 def test_columns_and_types_of_a_row() -> None:
-    assert [field.name for field in dataclasses.fields(Score)] == COLUMNS
-    row = dataclasses.astuple(score(*PAIRS["several components"], None))
-    assert [type(value) for value in row] == [int] * 4 + [float] * 7 + [str] * 2
+    row = score(*PAIRS["several components"], None).row()
+    assert list(row) == COLUMNS
+    assert [type(value) for value in row.values()] == [int] * 4 + [float] * 7 + [str] * 2
 
 
 def test_bool_views_and_read_only_masks_score_alike() -> None:
@@ -314,7 +313,7 @@ def test_bool_views_and_read_only_masks_score_alike() -> None:
 @pytest.mark.parametrize(
     ("prediction", "truth", "spacing", "message"),
     [
-        (zeros(4, 5), zeros(5, 4), None, r"prediction has shape \(4, 5\) and truth \(5, 4\)"),
+        (zeros(4, 5), zeros(5, 4), None, r"prediction has shape \(4, 5\) and reference \(5, 4\)"),
         (
             zeros(4, 5)[None],
             zeros(4, 5),
@@ -323,14 +322,14 @@ def test_bool_views_and_read_only_masks_score_alike() -> None:
         ),
         (zeros(0, 5), zeros(0, 5), None, r"prediction has shape \(0, 5\)"),
         (zeros() + 255, zeros(), None, "prediction holds the value 255; expected only 0 and 1"),
-        (zeros(), zeros() + 2, None, "truth holds the value 2"),
+        (zeros(), zeros() + 2, None, "reference holds the value 2"),
         (
             zeros().astype(np.float32),
             zeros(),
             None,
             "prediction is float32; expected bool or uint8",
         ),
-        (zeros(), zeros().astype(np.int64), None, "truth is int64"),
+        (zeros(), zeros().astype(np.int64), None, "reference is int64"),
         (zeros(), zeros(), (0.0, 1.0), r"spacing is \(0.0, 1.0\); expected"),
         (zeros(), zeros(), (1.0, -1.0), "both positive"),
         (zeros(), zeros(), (math.nan, 1.0), "spacing is"),

@@ -1,32 +1,28 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from bench.data.grid import OnGrid
 from bench.data.stream import Stream
 from bench.engine import checkpoint
-from bench.engine.train import (
-    Beat,
-    Interrupted,
-    Progress,
-    Trainee,
-    derive,
-    generator,
-    train,
-    validation_loss,
-)
+from bench.engine.train import Beat, Interrupted, TrainingState, train, validation_loss
+from bench.engine.trainee import Trainee, derive, generator
 from bench.spec import registry
 from bench.spec.config import Profile, load_profile
-from bench.spec.method import Method, Report, Task
+from bench.spec.method import Method, Task, Tell
 from tests.data.test_stream import dataset
 
-DATA = dataset()
 GRID = (64, 48)
+DATA = OnGrid(dataset(), GRID)
 
 
 @dataclass(frozen=True)
@@ -63,16 +59,16 @@ def trainee(method: Method | None = None, **changes: object) -> Trainee:
 
 
 def fit(
-    work: Path, subject: Trainee, report: Report = lambda status: None
-) -> tuple[Progress, dict[str, torch.Tensor]]:
+    work: Path, subject: Trainee, tell: Tell = lambda status: None
+) -> tuple[TrainingState, dict[str, torch.Tensor]]:
     work.mkdir(exist_ok=True)
-    stream = Stream(DATA, range(5), GRID, 35, 2)
+    stream = Stream(DATA, range(5), 35, 2)
     progress = train(
         subject,
         stream,
-        lambda beat: validation_loss(subject, DATA, [5, 6], GRID, beat),
+        lambda beat: validation_loss(subject, DATA, [5, 6], beat),
         work,
-        report,
+        tell,
     )
     return progress, {k: v.clone() for k, v in subject.net.state_dict().items()}
 
@@ -234,7 +230,7 @@ def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_bes
 ) -> None:
     subject = trainee(steps=100, validate_every=5, patience=3)
     losses = iter([5.0, 3.0, 4.0, 3.5, 3.0, 1.0])
-    stream = Stream(DATA, range(5), GRID, 35, 2)
+    stream = Stream(DATA, range(5), 35, 2)
     at_best: dict[str, Tensor] = {}
 
     def validate(_: Beat) -> float:
@@ -253,7 +249,7 @@ def test_a_training_that_had_stopped_is_not_continued(tmp_path: Path) -> None:
     for _ in range(2):
         subject = trainee(steps=100, validate_every=4, patience=2)
         progress = train(
-            subject, Stream(DATA, range(5), GRID, 35, 2), lambda _: float(next(rising)), tmp_path
+            subject, Stream(DATA, range(5), 35, 2), lambda _: float(next(rising)), tmp_path
         )
         assert (progress.step, progress.best_step) == (12, 4)
     assert next(rising) == 4
@@ -289,9 +285,9 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path)
 
 def test_validation_is_comparable_between_steps() -> None:
     subject = trainee()
-    first = validation_loss(subject, DATA, [5, 6], GRID)
+    first = validation_loss(subject, DATA, [5, 6])
     torch.manual_seed(4)
-    assert validation_loss(subject, DATA, [5, 6], GRID) == first
+    assert validation_loss(subject, DATA, [5, 6]) == first
     assert subject.net.training
 
 
@@ -302,3 +298,56 @@ def test_addresses_give_unrelated_generators() -> None:
     }
     assert len(draws) == 100
     assert derive(35, "step", 1) != derive(351, "step", "")
+
+
+def test_weights_are_written_to_the_same_bytes_by_any_process(tmp_path: Path) -> None:
+    """Safetensors lists the further names of a tensor in an order that each process draws anew."""
+    code = (
+        "import sys, torch; from pathlib import Path; from torch import nn\n"
+        "from bench.engine.trainee import save_weights\n"
+        "torch.manual_seed(1)\n"
+        "net = nn.Module()\n"
+        "net.one = nn.Linear(2, 2)\n"
+        "for number in range(20): setattr(net, f'other{number}', net.one)\n"
+        "save_weights(net, Path(sys.argv[1]))\n"
+    )
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(tmp_path / "a", "pt") as file:
+        assert list(file.keys()) == ["one.bias", "one.weight"]
+        assert len(file.metadata()) == 40
+
+
+def test_a_restart_behind_damaged_checkpoints_keeps_its_own(tmp_path: Path) -> None:
+    """The damaged ones are of later steps, and must not take the places of whole ones."""
+    before = None
+    for step in (100, 200):
+        before = checkpoint.write(tmp_path, step, {"step": step}, before)
+    for path in tmp_path.glob("checkpoint-*.pt"):
+        path.write_bytes(b"")
+    before = None
+    for step in (50, 60):
+        assert not list(checkpoint.newest(tmp_path)) or before
+        before = checkpoint.write(tmp_path, step, {"step": step}, before)
+        assert next(checkpoint.newest(tmp_path)) == before
+    assert [checkpoint.step_of(path) for path in checkpoint.newest(tmp_path)] == [60, 50]
+
+
+def test_a_damaged_checkpoint_is_never_the_one_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
+    stop = {"step": 4}
+
+    def kill(status: dict) -> None:
+        if status["step"] == stop["step"]:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(tmp_path, trainee(), kill)
+    next(checkpoint.newest(tmp_path)).write_bytes(b"")  # of step 4; that of step 3 is continued
+    stop["step"] = 4
+    with pytest.raises(KilledError):
+        fit(tmp_path, trainee(), kill)
+    assert [checkpoint.step_of(path) for path in checkpoint.newest(tmp_path)] == [4, 3]

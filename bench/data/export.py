@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.geometry import Geometry
+from bench.data.grid import OnGrid
 from bench.spec import machine
 from bench.spec.case import SIDES, Dataset, Side, Split
 from bench.spec.errors import UsageError
@@ -166,17 +166,14 @@ class Export:
             )
         with _whole(folder / f"{self.name}_{size}") as work:
             arrays: dict[str, Any] = {}
+            cases = OnGrid(self.dataset, (size, size))
             for side, prefix in PREFIXES.items():
                 shape = (len(self.sides[side]), size, size)
                 images = arrays[f"{prefix}_images"] = np.zeros(shape, np.uint8)
                 labels = arrays[f"{prefix}_label"] = np.zeros(shape, np.uint8)
                 for place, index in enumerate(self.sides[side]):
-                    case = self.dataset.cases[index]
-                    geometry = Geometry((case.height, case.width), (size, size))
-                    images[place] = np.rint(
-                        geometry.image(self.dataset.image(index)) / 257
-                    )  # 65535 is 255 * 257
-                    labels[place] = geometry.mask(self.dataset.mask(index))
+                    images[place] = np.rint(cases.image(index) / 257)  # 65535 is 255 * 257
+                    labels[place] = cases.mask(index)
             np.savez_compressed(work / f"{work.name}.npz", **arrays)
             self._describe(work, "medsegbench", f"{work.name}.csv", MEDSEGBENCH, size=size)
         return folder / work.name

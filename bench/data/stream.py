@@ -1,8 +1,8 @@
-"""The shared augmentation stream: a pure function (seed, dataset, step, slot) -> (case, parameters, pixels).
+"""The shared augmentation stream, on which every method trains and on nothing else.
 
-Every method trains on this and nothing else, so all see the same data; the certificate proves it
-afterwards. Nothing here depends on the method, the process, the number of workers, the order of
-calls or the point of resumption.
+It is a pure function: (seed, dataset, step, slot) -> (case, parameters, pixels). So all methods see
+the same data, and the certificate proves it afterwards. Nothing here depends on the method, the
+process, the number of workers, the order of calls or the point of resumption.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.augment import Parameters, augment, draw
-from bench.data.geometry import Geometry
-from bench.spec.case import Dataset
+from bench.data.grid import OnGrid
 
 PIXEL_INTERVAL = 25
 """Every how many steps the certificate hashes the pixels themselves, step 0 first."""
@@ -44,41 +43,27 @@ class Stream:
     """The training data of one dataset's split under one seed.
 
     Args:
-        dataset: The prepared dataset.
+        cases: The prepared dataset on the network grid; native sizes need batch 1.
         indexes: Its training cases.
-        grid: Shared (height, width) of the network grid; None keeps native sizes (batch 1).
         seed: The shared augmentation seed.
         batch: Slots of a step.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        indexes: Sequence[int],
-        grid: tuple[int, int] | None,
-        seed: int,
-        batch: int,
-    ) -> None:
+    def __init__(self, cases: OnGrid, indexes: Sequence[int], seed: int, batch: int) -> None:
         self.batch = batch
-        self._ids = [dataset.cases[i].id.encode() for i in indexes]
-        digest = hashlib.sha256(f"{dataset.digest}/{seed}/{grid}".encode())
+        self._ids = [cases.case(index).id.encode() for index in indexes]
+        digest = hashlib.sha256(f"{cases.dataset.digest}/{seed}/{cases.grid}".encode())
         for name in self._ids:
             digest.update(b"/" + name)
         self._key = np.frombuffer(digest.digest()[:16], dtype=np.uint64)
-        self._pixels = [self._on_grid(dataset, i, grid) for i in indexes]
+        self._pixels = [(cases.image(index), cases.mask(index)) for index in indexes]
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
-    @staticmethod
-    def _on_grid(
-        dataset: Dataset, index: int, grid: tuple[int, int] | None
-    ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-        case = dataset.cases[index]
-        native = (case.height, case.width)
-        geometry = Geometry(native, grid or native)
-        return geometry.image(dataset.image(index)), geometry.mask(dataset.mask(index))
-
     def _generator(self, domain: int, first: int, second: int = 0) -> np.random.Generator:
-        """Return the counter-based generator of one address; domains never overlap (256-bit Philox counter)."""
+        """Return the generator of one address, by Philox's 256-bit counter.
+
+        Addresses of different domains never overlap.
+        """
         return np.random.Generator(
             np.random.Philox(key=self._key, counter=[0, second, first, domain])
         )
@@ -87,7 +72,10 @@ class Stream:
         return self._generator(0, epoch).permutation(len(self._ids))
 
     def drawn(self, step: int, slot: int) -> tuple[int, Parameters]:
-        """Return the case (as a place in `indexes`) and the parameters of one slot; every epoch is a new order."""
+        """Return the case and the parameters of one slot; the order is new in every epoch.
+
+        The case is its place in `indexes`.
+        """
         epoch, place = divmod(step * self.batch + slot, len(self._ids))
         case = int(self._order(epoch)[place])
         height, width = self._pixels[case][0].shape
@@ -109,7 +97,10 @@ class Stream:
         return Batch(step, stacked, targets.astype(np.float32), draws.digest(), seen)
 
     def batches(self, start: int, stop: int, workers: int = 1, ahead: int = 4) -> Iterator[Batch]:
-        """Yield the batches of steps [start, stop) in order, prepared ahead by threads while the model computes."""
+        """Yield the batches of steps [start, stop) in order.
+
+        Threads prepare them ahead while the model computes.
+        """
         with ThreadPoolExecutor(workers, thread_name_prefix="stream") as pool:
             waiting: deque[Future[Batch]] = deque()
             try:
@@ -126,10 +117,10 @@ class Stream:
 
 @dataclass
 class Certificate:
-    """Proof of what a run trained on: two SHA-256 chains, of the draws and of the pixels, with heads along the way.
+    """Proof of what a run trained on: two SHA-256 chains, of the draws and of the pixels.
 
-    Two runs saw the same data as far as both went if their heads agree at every step that both
-    have.
+    Two runs saw the same data as far as both went if the chains' heads agree at every step
+    that both have.
     """
 
     draws: str = ""

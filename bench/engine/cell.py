@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,21 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_model
 
 from bench.data import cache
-from bench.data.geometry import Geometry, shared_grid
+from bench.data.geometry import shared_grid
+from bench.data.grid import Grid, OnGrid
 from bench.data.stream import Stream
+from bench.engine import trainee as trainees
 from bench.engine.energy import Meter
-from bench.engine.metrics import Score, score
-from bench.engine.predict import Grid, Prediction, multiply_adds, predict, stages
-from bench.engine.train import Beat, Progress, Trainee, derive, idle, train, validation_loss
+from bench.engine.metrics import score
+from bench.engine.predict import Prediction, multiply_adds, predict, stages
+from bench.engine.train import Beat, TrainingState, train, validation_loss
+from bench.engine.trainee import Trainee, derive, idle, save_weights
 from bench.spec import machine, registry
 from bench.spec.case import Dataset, Split
-from bench.spec.config import Cell
-from bench.spec.method import Cases, Example, Report, Task
+from bench.spec.config import Cell, Profile
+from bench.spec.method import Cases, Example, Task, Tell
 from bench.store.store import Store
 
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
@@ -39,64 +41,74 @@ Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
 
 @dataclass(frozen=True)
 class Data:
-    """A cell's data: the dataset, its sides, and the grid that all methods share."""
+    """A cell's data: the cases on the grid that all methods share, and the sides of its split."""
 
-    dataset: Dataset
+    cases: OnGrid
     train: list[int]
     validation: list[int]
     test: list[int]
-    grid: Grid
 
     @classmethod
     def of(cls, cell: Cell, dataset: Dataset, split: Split) -> Data:
         """Arrange a dataset by a split; the grid comes from training cases alone."""
-        indexes, profile = split.indexes(dataset, "train"), cell.profile
-        sizes = [(dataset.cases[i].height, dataset.cases[i].width) for i in indexes]
-        native = profile.pixels == 0 and (profile.batch == 1 or len(set(sizes)) == 1)
-        grid = (
-            None
-            if native
-            else shared_grid(sizes, profile.pixels or int(np.median([h * w for h, w in sizes])))
-        )
+        training = split.indexes(dataset, "train")
+        grid = _grid(dataset, training, cell.profile)
         validation = split.indexes(dataset, "validation")
-        if profile.validation_cases and len(validation) > profile.validation_cases:
-            chosen = (
-                np.linspace(0, len(validation) - 1, profile.validation_cases).round().astype(int)
-            )
-            validation = [validation[i] for i in chosen]
-        return cls(dataset, indexes, validation, split.indexes(dataset, "test"), grid)
+        most = cell.profile.validation_cases
+        if most and len(validation) > most:
+            chosen = np.linspace(0, len(validation) - 1, most).round().astype(int)
+            validation = [validation[place] for place in chosen]
+        test = split.indexes(dataset, "test")
+        return cls(OnGrid(dataset, grid), training, validation, test)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset at native resolution."""
+        return self.cases.dataset
 
     def task(self, cell: Cell) -> Task:
         """Return what a method may know before it is built."""
-        sizes = [(self.dataset.cases[i].height, self.dataset.cases[i].width) for i in self.train]
-        shown = tuple(sizes) if self.grid is None else (self.grid,) * len(sizes)
-        return Task(self.dataset.name, shown, cell.profile.batch, cell.profile.steps)
+        sizes = tuple(self.cases.size(index) for index in self.train)
+        return Task(self.dataset.name, sizes, cell.profile.batch, cell.profile.steps)
 
-    def cases(self) -> Cases:
+    def given(self) -> Cases:
         """Return what a method that trains itself is given."""
         return Cases(lambda: self._examples(self.train), lambda: self._examples(self.validation))
 
     def _examples(self, indexes: Sequence[int]) -> Iterator[Example]:
         for index in indexes:
-            case = self.dataset.cases[index]
-            native = (case.height, case.width)
-            geometry = Geometry(native, self.grid or native)
-            image, mask = (
-                geometry.image(self.dataset.image(index)),
-                geometry.mask(self.dataset.mask(index)),
-            )
-            yield Example(case.id, np.asarray(image), np.asarray(mask))
+            image = np.asarray(self.cases.image(index))
+            mask = np.asarray(self.cases.mask(index))
+            yield Example(self.cases.case(index).id, image, mask)
+
+
+def _grid(dataset: Dataset, training: Sequence[int], profile: Profile) -> Grid:
+    """Return the grid that a profile asks for; None keeps native sizes."""
+    native = OnGrid(dataset, None)
+    sizes = [native.native_size(index) for index in training]
+    pixels = profile.pixels
+    if pixels == 0:
+        if profile.batch == 1 or len(set(sizes)) == 1:
+            return None
+        pixels = int(np.median([height * width for height, width in sizes]))
+    return shared_grid(sizes, pixels)
 
 
 def run_cell(
-    cell: Cell, store: Store, work: Path, device: str = "cpu", report: Report = lambda status: None
+    cell: Cell, store: Store, work: Path, device: str = "cpu", tell: Tell = lambda status: None
 ) -> None:
-    """Run a cell to its end in the folder that the store holds for it, or take it up where it was interrupted."""
+    """Run a cell to its end in the folder that the store holds for it.
+
+    A cell that was interrupted is continued.
+    """
     began, meter = time.monotonic(), Meter(device, work / "energy.json")
 
-    def noted(status: dict[str, Any]) -> None:
+    def metered(status: dict[str, Any]) -> None:
         meter.look()
-        report(status)
+        tell(status)
+
+    def keep(case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]) -> None:
+        store.keep_case(cell, case, image, reference)
 
     machine.limit_threads(cell.profile.threads)
     dataset = cache.load(Path(cell.dataset.cache))
@@ -104,33 +116,21 @@ def run_cell(
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
     if trainee.method.own_training:
-        trainee, progress = _train_itself(trainee, data, work / "own", noted)
+        trainee, state = _train_itself(trainee, data, work / "own", metered)
     # of a training case: test cases are not opened before training has ended
-    counted = multiply_adds(trainee, dataset, data.train[0], data.grid)
+    counted = multiply_adds(trainee, data.cases, data.train[0])
     if not trainee.method.own_training:
-        (work / "initial.json").write_text(
-            json.dumps(_digests(trainee.net), indent=0) + "\n", encoding="utf-8"
-        )
-        trainee, progress = _train(cell, trainee, data, work, noted)
-    seconds = _test(
-        trainee,
-        data,
-        work,
-        noted,
-        lambda case, image, mask: store.keep_case(cell, case, image, mask),
-    )
-    plain = trainee.net.to(
-        memory_format=torch.contiguous_format
-    )  # what safetensors needs of tensors with two names
-    save_model(plain, str(work / "model.safetensors"))
-    record = {
-        **_record(cell, trainee, data, progress),
-        "multiply_adds": counted,
-        "energy_joules": meter.joules(),
-    }
+        initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
+        (work / "initial.json").write_text(initial, encoding="utf-8")
+        trainee, state = _train(cell, trainee, data, work, metered)
+    seconds = _test(trainee, data, work, metered, keep)
+    save_weights(trainee.net, work / "model.safetensors")
+    record = _record(cell, trainee, data, state)
+    record["multiply_adds"] = counted
+    record["energy_joules"] = meter.joules()
     record["timings"] = {
-        "train_seconds": round(progress.seconds, 3),
-        "train_seconds_per_step": progress.seconds / progress.step,
+        "train_seconds": round(state.seconds, 3),
+        "train_seconds_per_step": state.seconds / state.step,
         "predict_seconds_per_case": seconds,
         "total_seconds_of_last_attempt": round(time.monotonic() - began, 3),
     }
@@ -138,30 +138,27 @@ def run_cell(
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
-    """Build the network; its weights depend on the seed alone."""
+    """Build the network of a cell; its weights depend on the seed alone."""
     method, task = registry.of_cell(cell), data.task(cell)
-    torch.manual_seed(derive(cell.seed, "weights"))
-    net = (
-        method.build(task).to(device).to(memory_format=torch.channels_last)
-    )  # faster for convolutions
-    return Trainee(method, net, task, cell.profile, cell.seed, device, cell.precision)
+    return trainees.build(method, task, cell.profile, cell.seed, device, cell.precision)
 
 
 def _train(
-    cell: Cell, trainee: Trainee, data: Data, work: Path, report: Report
-) -> tuple[Trainee, Progress]:
-    """Train on the shared stream; where the device's memory is too small, with a batch in twice as many parts.
+    cell: Cell, trainee: Trainee, data: Data, work: Path, tell: Tell
+) -> tuple[Trainee, TrainingState]:
+    """Train on the shared stream.
 
-    Such an attempt goes on from the last checkpoint, or from the beginning: no step is half done.
+    Where the device's memory is too small, a batch goes in twice as many parts. Such an attempt
+    continues from the last checkpoint, or starts again: no step is half done.
     """
-    stream = Stream(data.dataset, data.train, data.grid, cell.seed, cell.profile.batch)
+    stream = Stream(data.cases, data.train, cell.seed, cell.profile.batch)
     while True:
 
         def validate(beat: Beat, trainee: Trainee = trainee) -> float:
-            return validation_loss(trainee, data.dataset, data.validation, data.grid, beat)
+            return validation_loss(trainee, data.cases, data.validation, beat)
 
         try:
-            return trainee, train(trainee, stream, validate, work, report)
+            return trainee, train(trainee, stream, validate, work, tell)
         except torch.cuda.OutOfMemoryError:
             if trainee.parts >= cell.profile.batch:
                 raise
@@ -172,7 +169,7 @@ def _train(
         )
         device = trainee.device
         trainee.net.zero_grad(set_to_none=True)
-        trainee.net.cpu()  # whoever called still holds it
+        trainee.net.cpu()  # the caller still holds the network
         del trainee, validate
         gc.collect()
         torch.cuda.empty_cache()
@@ -180,62 +177,67 @@ def _train(
 
 
 def _train_itself(
-    trainee: Trainee, data: Data, folder: Path, report: Report
-) -> tuple[Trainee, Progress]:
+    trainee: Trainee, data: Data, folder: Path, tell: Tell
+) -> tuple[Trainee, TrainingState]:
     """Have the method train itself in an empty folder, which is removed afterwards."""
     steps = 0
 
-    def noted(status: dict[str, Any]) -> None:
+    def timed(status: dict[str, Any]) -> None:
         nonlocal steps
         steps = status["step"]
-        report({**status, "seconds": time.monotonic() - began})
+        tell({**status, "seconds": time.monotonic() - began})
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     began, seed = time.monotonic(), derive(trainee.seed, "own")
-    net = trainee.method.fit(data.cases(), trainee.task, folder, trainee.device, seed, noted)
+    net = trainee.method.fit(data.given(), trainee.task, folder, trainee.device, seed, timed)
     shutil.rmtree(folder)
     seconds = time.monotonic() - began
-    return replace(trainee, net=net), Progress(
-        step=steps, best_step=steps, seconds=seconds, idle=idle(net)
-    )
+    state = TrainingState(step=steps, best_step=steps, seconds=seconds, idle=idle(net))
+    return replace(trainee, net=net), state
 
 
 def _digests(net: torch.nn.Module) -> dict[str, str]:
-    """Return shape and digest of each tensor that training will change, so that arms of an ablation can be compared."""
-    trained = {name: weight for name, weight in net.named_parameters() if weight.requires_grad}
-    tensors = {name: weight.detach().cpu().contiguous() for name, weight in trained.items()}
-    return {
-        name: (
-            f"{'x'.join(map(str, value.shape))}:{hashlib.sha256(value.numpy().tobytes()).hexdigest()[:16]}"
-        )
-        for name, value in tensors.items()
-    }
+    """Return the shape and digest of each tensor that training will change.
+
+    By these the arms of an ablation are compared.
+    """
+    digests = {}
+    for name, weight in net.named_parameters():
+        if weight.requires_grad:
+            pixels = weight.detach().cpu().contiguous().numpy()
+            shape = "x".join(map(str, pixels.shape))
+            digests[name] = f"{shape}:{hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}"
+    return digests
 
 
-def _test(trainee: Trainee, data: Data, work: Path, report: Report, keep: Keep) -> float:
-    """Predict and score every test case, write what comes of it, and return the seconds per prediction."""
+def _test(trainee: Trainee, data: Data, work: Path, tell: Tell, keep: Keep) -> float:
+    """Predict and score every test case and write the results; return seconds a prediction."""
     spent = 0.0
-    rows: dict[str, list[list[str]]] = {}
-    for done, index in enumerate(data.test):
-        case = data.dataset.cases[index]
+    rows: dict[str, list[dict[str, str]]] = {}
+    for done, index in enumerate(data.test, 1):
+        case = data.cases.case(index)
+        reference = data.dataset.mask(index)
         began = time.monotonic()
-        prediction = predict(trainee, data.dataset, index, data.grid)
+        prediction = predict(trainee, data.cases, index)
         spent += time.monotonic() - began
         for name, mask in prediction.masks.items():
-            result = score(mask, data.dataset.mask(index), case.spacing)
-            row = [case.id, case.patient, *(_text(value) for value in asdict(result).values())]
+            row = {"case": case.id, "patient": case.patient}
+            for column, value in score(mask, reference, case.spacing).row().items():
+                row[column] = _text(value)
             if prediction.spread is not None and not name:
-                row.append(_text(float(prediction.spread.mean())))
+                row["spread"] = _text(float(prediction.spread.mean()))
             rows.setdefault(name, []).append(row)
         _keep(prediction, case.id, work)
-        keep(case.id, data.dataset.image(index), data.dataset.mask(index))
-        report({"phase": "test", "step": done + 1, "steps": len(data.test), "seconds": spent})
+        keep(case.id, data.dataset.image(index), reference)
+        tell({"phase": "test", "step": done, "steps": len(data.test), "seconds": spent})
     for name, lines in rows.items():
-        heads = ["case", "patient", *(f.name for f in fields(Score)), "spread"]
-        with (work / (f"cases-{name}.csv" if name else "cases.csv")).open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([heads[: len(lines[0])], *lines])
-    shown = stages(trainee, data.dataset, data.test[0], data.grid)
+        path = work / (f"cases-{name}.csv" if name else "cases.csv")
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
+    shown = stages(trainee, data.cases, data.test[0])
     if shown:
         halves: dict[str, Any] = {name: values.astype(np.float16) for name, values in shown.items()}
         np.savez_compressed(work / "stages.npz", **halves)
@@ -244,10 +246,10 @@ def _test(trainee: Trainee, data: Data, work: Path, report: Report, keep: Keep) 
 
 def _keep(prediction: Prediction, case: str, work: Path) -> None:
     """Write a case's masks, and its uncertainty map in 65535 steps of the unit interval."""
-    images = {
-        f"predictions-{name}" if name else "predictions": m.astype(np.uint8) * 255
-        for name, m in prediction.masks.items()
-    }
+    images: dict[str, NDArray[Any]] = {}
+    for name, mask in prediction.masks.items():
+        folder = f"predictions-{name}" if name else "predictions"
+        images[folder] = mask.astype(np.uint8) * 255
     if prediction.spread is not None:
         images["spread"] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
     for folder, pixels in images.items():
@@ -258,57 +260,83 @@ def _keep(prediction: Prediction, case: str, work: Path) -> None:
 
 def _text(value: float | int | str) -> str:
     """Return a value for cases.csv: floats to nine digits, undefined ones empty."""
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.9g}"
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:.9g}"
 
 
-def _record(cell: Cell, trainee: Trainee, data: Data, progress: Progress) -> dict[str, Any]:
-    """Return what cell.json says beside the timings."""
+def _record(cell: Cell, trainee: Trainee, data: Data, state: TrainingState) -> dict[str, Any]:
+    """Return what cell.json says beside costs and timings."""
     method = trainee.method
-    sides = {"train": data.train, "validation": data.validation, "test": data.test}
-    cases = data.dataset.cases
-    cuda = trainee.device.type == "cuda"
+    deviations = [
+        *method.deviations(cell.profile.batch),
+        *_tuned(cell),
+        *_parted(cell, state),
+    ]
     return {
         "spec": cell.spec(),
         "hash": cell.hash,
         "source": cell.dataset.source,
         "title": method.title,
         "summary": cell.profile.summary,
-        "deviations": [
-            *method.deviations(cell.profile.batch),
-            *_tuned(cell),
-            *_parted(cell, progress),
-        ],
+        "deviations": deviations,
         "advantages": asdict(method.advantages()),
         "own_training": method.own_training,
         "oracle": method.oracle,
         "network": method.about(trainee.net),
-        "grid": list(data.grid) if data.grid else "native",
-        "certificate": {"seed": cell.seed, "heads": progress.heads},
+        "grid": list(data.cases.grid) if data.cases.grid else "native",
+        "certificate": {"seed": cell.seed, "heads": state.heads},
         "training": {
-            "steps": progress.step,
-            "best_step": progress.best_step,
-            "best_loss": progress.best_loss if math.isfinite(progress.best_loss) else None,
-            "parts": progress.parts,
+            "steps": state.step,
+            "best_step": state.best_step,
+            "best_loss": _finite(state.best_loss),
+            "parts": state.parts,
         },
         "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
-        "idle_parameters": progress.idle,
+        "idle_parameters": state.idle,
         "extras": list(method.extras),
         "trials": cell.tuning.get("trials", 0),
-        "cases": {side: len(indexes) for side, indexes in sides.items()},
-        "patients": {
-            side: len({cases[i].patient for i in indexes}) for side, indexes in sides.items()
-        },
+        **_sides(cell, data),
+        **_machine(trainee.device),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """Return a number, or None if it is infinite: JSON has no infinity."""
+    if math.isfinite(value):
+        return value
+    return None
+
+
+def _sides(cell: Cell, data: Data) -> dict[str, Any]:
+    """Return how many cases and patients each side of the split has, and what it leaves out."""
+    cases, patients = {}, {}
+    for side in ("train", "validation", "test"):
+        indexes: list[int] = getattr(data, side)
+        cases[side] = len(indexes)
+        patients[side] = len({data.cases.case(index).patient for index in indexes})
+    return {
+        "cases": cases,
+        "patients": patients,
         "left_out": len(data.dataset.left_out),
         "official_test": bool(data.dataset.official) and cell.folds == 1,
+    }
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    """Return what the cell was computed with, and the memory that it took."""
+    name, device_memory = machine.processor(), None
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        device_memory = torch.cuda.max_memory_allocated(device)
+    return {
         "versions": machine.versions(),
         "revision": machine.revision(),
-        "device": torch.cuda.get_device_name(trainee.device) if cuda else machine.processor(),
+        "device": name,
         "peak_memory_bytes": machine.peak_memory(),
-        "peak_device_memory_bytes": (
-            torch.cuda.max_memory_allocated(trainee.device) if cuda else None
-        ),
+        "peak_device_memory_bytes": device_memory,
     }
 
 
@@ -316,20 +344,20 @@ def _tuned(cell: Cell) -> list[str]:
     """Return what was chosen for a tuned method, and by what."""
     if not cell.tuning:
         return []
-    values = ", ".join(
-        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in cell.tuning["values"].items()
-    )
+    values = []
+    for key, value in cell.tuning["values"].items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        values.append(f"{key}={text}")
     return [
-        f"{values}: the best of {cell.tuning['trials']} trials of at most {cell.tuning['steps']}"
-        " steps, by the validation patients' Dice"
+        f"{', '.join(values)}: the best of {cell.tuning['trials']} trials of at most"
+        f" {cell.tuning['steps']} steps, by the validation patients' Dice"
     ]
 
 
-def _parted(cell: Cell, progress: Progress) -> list[str]:
+def _parted(cell: Cell, state: TrainingState) -> list[str]:
     """Return what the device's memory made differ from the other cells."""
     return [
         f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients"
         " were added up, for lack of the device's memory; batch norm and Dice saw a part at a time"
-        for step, parts in progress.parts
+        for step, parts in state.parts
     ]

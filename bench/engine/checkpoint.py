@@ -1,4 +1,7 @@
-"""Checkpoints: each has the digest of its bytes in its name; the last two are kept, a damaged one is passed over."""
+"""Checkpoints: the digest of its bytes is in each one's name, so a damaged one is noticed.
+
+Two are kept, so that a training whose last one is damaged continues from the one before it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,19 @@ from typing import Any
 
 import torch
 
-KEPT = 2
 FULL = 1 << 20
-"""Bytes under which a disk on which a write has failed is taken to be full."""
+"""A disk on which a write has failed counts as full if it has fewer free bytes than this."""
 
 
-def write(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write a checkpoint whole or not at all; return its file.
+def write(folder: Path, step: int, state: dict[str, Any], before: Path | None = None) -> Path:
+    """Write a checkpoint whole or not at all; return its file, and remove older ones.
+
+    Args:
+        folder: Where the checkpoints are.
+        step: Steps that are done.
+        state: What it holds.
+        before: The one to keep beside it: the last that was written, or that the training continued
+            from. All others are removed, among them damaged ones, whatever their step.
 
     Raises:
         OSError: The disk is full, or cannot be written.
@@ -32,18 +41,19 @@ def write(folder: Path, step: int, state: dict[str, Any]) -> Path:
     except (OSError, RuntimeError) as error:
         full = shutil.disk_usage(folder).free < FULL  # PyTorch hides why a write failed
         beside.unlink(missing_ok=True)
-        raise (
-            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside)) if full else error
-        ) from None
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside)) from None
+        raise error from None
     path = folder / f"checkpoint-{step:08}-{_digest(beside)}.pt"
     beside.replace(path)
-    for old in _files(folder)[KEPT:]:
-        old.unlink()
+    for old in _files(folder):
+        if old not in (path, before):
+            old.unlink()
     return path
 
 
 def newest(folder: Path) -> Iterator[Path]:
-    """Yield the checkpoints whose bytes are those that were written, the latest first; name the others."""
+    """Yield the checkpoints whose bytes are intact, the latest first; name the damaged ones."""
     for path in _files(folder):
         if path.stem.rpartition("-")[2] == _digest(path):
             yield path
@@ -57,7 +67,13 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint, from its name."""
+    return int(path.name.split("-")[1])
+
+
 def _files(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, the latest step first."""
     return sorted(folder.glob("checkpoint-*.pt"), reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""Scores of one predicted mask against its truth, at native resolution.
+"""Scores of one predicted mask against the reference mask, at native resolution.
 
 Every definition is MONAI's (``monai.metrics``: ``compute_hausdorff_distance`` with
 ``percentile=95``, ``compute_average_surface_distance`` with ``symmetric=True``,
@@ -19,13 +19,16 @@ a rank rounded to single precision; here the rank is exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from bench.spec.metrics import METRICS, Metric
 
 Mask = NDArray[np.bool_] | NDArray[np.uint8]
 _Binary = NDArray[np.bool_]
@@ -34,61 +37,148 @@ _Floats = NDArray[np.float64]
 
 TOLERANCE = 1.0  # NSD's, in the unit of the distances
 IDENTITY_ERROR = 1e-12  # how far IoU may be from D / (2 - D): rounding, nothing else
-_ROUND_LIMIT = (
-    4  # bisections a point that a round may cost; a k-d tree costs about as much (measured)
-)
+# bisections a point that a round may cost; a k-d tree costs about as much (measured)
+_ROUND_LIMIT = 4
 _BEYOND = 2**61  # a key farther from any pixel's than a row is long
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
-_NAN = math.nan
-# Scores where a mask is empty. Precision of an empty prediction and recall of an empty truth are 0
-# / 0, and a distance to an empty mask does not exist: these are NaN, never an invented number.
+COUNTS = ("tp", "fp", "fn", "tn")
+
+
+def _empty(row: Metric, which: str) -> float:
+    """Return what a metric is where a mask is empty; `cases.csv` calls the reference truth."""
+    return {"both": row.both, "truth": row.reference, "prediction": row.prediction}[which]
+
+
 EMPTY_POLICY: Mapping[str, Mapping[str, float]] = {
-    "both": dict(dice=1.0, iou=1.0, precision=1.0, recall=1.0, hd95=0.0, assd=0.0, nsd=1.0),
-    "truth": dict(dice=0.0, iou=0.0, precision=0.0, recall=_NAN, hd95=_NAN, assd=_NAN, nsd=0.0),
-    "prediction": dict(
-        dice=0.0, iou=0.0, precision=_NAN, recall=0.0, hd95=_NAN, assd=_NAN, nsd=0.0
-    ),
+    which: {row.name: _empty(row, which) for row in METRICS}
+    for which in ("both", "truth", "prediction")
 }
+"""Scores where a mask is empty, by the value of the column `empty` in cases.csv."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """The scores of one case, in the order of the columns of ``cases.csv``.
-
-    Attributes:
-        tp, fp, fn, tn: pixels that are foreground in both masks, the prediction, the truth,
-            neither.
-        dice, iou: 2 tp / (2 tp + fp + fn) and tp / (tp + fp + fn), fractions.
-        precision, recall: tp / (tp + fp) and tp / (tp + fn), fractions; NaN where that is 0 / 0.
-        hd95, assd: Hausdorff (95 %) and average surface distance in ``unit``; NaN where one mask is
-            empty.
-        nsd: normalised surface Dice at ``TOLERANCE``, a fraction.
-        unit: unit of the distances, "mm" where the spacing is known, else "px".
-        empty: which mask was empty: "none", "truth", "prediction" or "both" (see ``EMPTY_POLICY``).
-    """
+    """The scores of one case; each metric is also an attribute (`score(...).dice`)."""
 
     tp: int
+    """Pixels that are foreground in both masks."""
     fp: int
+    """Pixels that are foreground in the prediction alone."""
     fn: int
+    """Pixels that are foreground in the reference alone."""
     tn: int
-    dice: float
-    iou: float
-    precision: float
-    recall: float
-    hd95: float
-    assd: float
-    nsd: float
+    """Pixels that are background in both masks."""
+    values: Mapping[str, float]
+    """Each metric of `bench.spec.metrics.METRICS`, in its order; NaN where it does not exist."""
     unit: str
+    """Unit of the distances: "mm" where the spacing is known, else "px"."""
     empty: str
+    """Which mask was empty: "none", "truth" (the reference), "prediction" or "both"."""
+
+    def __getattr__(self, name: str) -> float:
+        """Return a metric by its name."""
+        values = self.__dict__.get("values", {})
+        if name not in values:
+            raise AttributeError(f"a score has no '{name}'; it has {', '.join(values)}")
+        value: float = values[name]
+        return value
+
+    def row(self) -> dict[str, int | float | str]:
+        """Return the columns of cases.csv in their order."""
+        counts = {name: getattr(self, name) for name in COUNTS}
+        return {**counts, **self.values, "unit": self.unit, "empty": self.empty}
 
 
-def score(prediction: Mask, truth: Mask, spacing: tuple[float, float] | None) -> Score:
-    """Score a predicted mask against the true one.
+@dataclass(frozen=True)
+class Pair:
+    """Two masks that are not empty, cropped to their union, and what several metrics share."""
+
+    prediction: _Binary
+    """(H, W)."""
+    reference: _Binary
+    """(H, W)."""
+    pixel: tuple[float, float]
+    """Height and width of a pixel."""
+
+    @cached_property
+    def tp(self) -> int:
+        """Pixels that are foreground in both masks."""
+        return int(np.count_nonzero(self.prediction & self.reference))
+
+    @cached_property
+    def fp(self) -> int:
+        """Pixels that are foreground in the prediction alone."""
+        return int(np.count_nonzero(self.prediction)) - self.tp
+
+    @cached_property
+    def fn(self) -> int:
+        """Pixels that are foreground in the reference alone."""
+        return int(np.count_nonzero(self.reference)) - self.tp
+
+    @cached_property
+    def distances(self) -> tuple[_Floats, _Floats]:
+        """Distances of each mask's boundary to the other's, the prediction's first."""
+        width = self.prediction.shape[1]
+        ours, theirs = _boundary(self.prediction), _boundary(self.reference)
+        there = _distances(ours, theirs, width, self.pixel)
+        back = _distances(theirs, ours, width, self.pixel)
+        return there, back
+
+
+def dice(pair: Pair) -> float:
+    """Return 2 tp / (2 tp + fp + fn)."""
+    return 2 * pair.tp / (2 * pair.tp + pair.fp + pair.fn)
+
+
+def iou(pair: Pair) -> float:
+    """Return tp / (tp + fp + fn)."""
+    return pair.tp / (pair.tp + pair.fp + pair.fn)
+
+
+def precision(pair: Pair) -> float:
+    """Return tp / (tp + fp)."""
+    return pair.tp / (pair.tp + pair.fp)
+
+
+def recall(pair: Pair) -> float:
+    """Return tp / (tp + fn)."""
+    return pair.tp / (pair.tp + pair.fn)
+
+
+def hd95(pair: Pair) -> float:
+    """Return the larger of the two 95th percentiles of boundary distances."""
+    there, back = pair.distances
+    return float(max(np.percentile(there, 95), np.percentile(back, 95)))
+
+
+def assd(pair: Pair) -> float:
+    """Return the mean of the boundary distances of both sides, pooled."""
+    there, back = pair.distances
+    return float(there.sum() + back.sum()) / (there.size + back.size)
+
+
+def nsd(pair: Pair) -> float:
+    """Return the share of all boundary pixels within `TOLERANCE` of the other side.
+
+    Distances are compared in single precision, as in MONAI: 10 pixels of 0.1 mm are within 1 mm,
+    however their distance is rounded.
+    """
+    there, back = pair.distances
+    within = sum(np.count_nonzero(side.astype(np.float32) <= TOLERANCE) for side in (there, back))
+    return int(within) / (there.size + back.size)
+
+
+FORMULAS: Mapping[str, Callable[[Pair], float]] = {row.name: globals()[row.name] for row in METRICS}
+"""The function of each metric."""
+
+
+def score(prediction: Mask, reference: Mask, spacing: tuple[float, float] | None) -> Score:
+    """Score a predicted mask against the reference mask.
 
     Args:
         prediction: mask of shape (H, W), bool or uint8 of 0 and 1, on the native grid.
-        truth: mask of the same shape, on the native grid.
+        reference: mask of the same shape, on the native grid.
         spacing: height and width of a pixel in mm, or None where unknown; distances are then in
             pixels.
 
@@ -99,32 +189,31 @@ def score(prediction: Mask, truth: Mask, spacing: tuple[float, float] | None) ->
 
     Source: MONAI, as in the module's docstring.
     """
-    guess, real = _binary(prediction, "prediction"), _binary(truth, "truth")
+    guess, real = _binary(prediction, "prediction"), _binary(reference, "reference")
     if guess.shape != real.shape:
-        shapes = f"prediction has shape {guess.shape} and truth {real.shape}"
         raise ValueError(
-            f"{shapes}; expected one shape: map the prediction back to the native grid first"
+            f"prediction has shape {guess.shape} and reference {real.shape}; expected one shape:"
+            " map the prediction back to the native grid first"
         )
     pixel = _pixel(spacing)
     box = _box(guess | real)
-    guess_in, real_in = guess[box], real[box]
-    tp = int(np.count_nonzero(guess_in & real_in))
-    fp, fn = int(np.count_nonzero(guess_in)) - tp, int(np.count_nonzero(real_in)) - tp
-    empty = _which_empty(tp + fp, tp + fn)
-    values = EMPTY_POLICY.get(empty) or dict(
-        dice=2 * tp / (2 * tp + fp + fn),
-        iou=tp / (tp + fp + fn),
-        precision=tp / (tp + fp),
-        recall=tp / (tp + fn),
-        **_surface_scores(guess_in, real_in, pixel),
-    )
+    pair = Pair(guess[box], real[box], pixel)
+    empty = _which_empty(pair.tp + pair.fp, pair.tp + pair.fn)
+    values = EMPTY_POLICY.get(empty)
+    if values is None:
+        values = {name: formula(pair) for name, formula in FORMULAS.items()}
     _check_identity(values["dice"], values["iou"])
+    tn = guess.size - pair.tp - pair.fp - pair.fn
     unit = "px" if spacing is None else "mm"
-    return Score(tp, fp, fn, guess.size - tp - fp - fn, **values, unit=unit, empty=empty)
+    return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty)
 
 
 def _binary(mask: Mask, name: str) -> _Binary:
-    """Return the mask as a contiguous bool array, or raise a ValueError that says what is wrong with it."""
+    """Return the mask as a contiguous bool array.
+
+    Raises:
+        ValueError: It is not a binary (H, W) array; the message says why.
+    """
     if mask.ndim != 2 or mask.size == 0:
         raise ValueError(f"{name} has shape {mask.shape}; expected (H, W) with at least one pixel")
     if mask.dtype not in (np.bool_, np.uint8):
@@ -152,13 +241,22 @@ def _pixel(spacing: tuple[float, float] | None) -> tuple[float, float]:
 def _box(mask: _Binary) -> tuple[slice, slice]:
     """Return the bounding box of a mask (H, W), nothing where it is empty."""
     # Not cv2.boundingRect: some of its releases take two columns for a list of points.
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return tuple(slice(int(i[0]), int(i[-1]) + 1) if i.size else slice(0) for i in (rows, columns))  # type: ignore[return-value]
+    rows = np.flatnonzero(mask.any(axis=1))
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(0), slice(0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _which_empty(predicted: int, true: int) -> str:
-    """Return which mask has no foreground pixels: "none", "truth", "prediction" or "both"."""
-    return ("none" if true else "truth") if predicted else ("prediction" if true else "both")
+    """Return which mask has no foreground pixels, in the words of cases.csv."""
+    if predicted and true:
+        return "none"
+    if predicted:
+        return "truth"
+    if true:
+        return "prediction"
+    return "both"
 
 
 def _check_identity(dice: float, iou: float) -> None:
@@ -170,26 +268,8 @@ def _check_identity(dice: float, iou: float) -> None:
         )
 
 
-def _surface_scores(guess: _Binary, real: _Binary, pixel: tuple[float, float]) -> dict[str, float]:
-    """Return HD95, ASSD and NSD of two masks (H, W) that are not empty, cropped to their union."""
-    width = guess.shape[1]
-    ours, theirs = _boundary(guess), _boundary(real)
-    there, back = _distances(ours, theirs, width, pixel), _distances(theirs, ours, width, pixel)
-    # Single precision, as in MONAI: 10 pixels of 0.1 mm are within 1 mm whatever their distance
-    # rounds to.
-    within = sum(
-        int(np.count_nonzero(side.astype(np.float32) <= TOLERANCE)) for side in (there, back)
-    )
-    count = there.size + back.size
-    return dict(
-        hd95=float(max(np.percentile(there, 95), np.percentile(back, 95))),
-        assd=float(there.sum() + back.sum()) / count,
-        nsd=within / count,
-    )
-
-
 def _boundary(mask: _Binary) -> _Keys:
-    """Return the keys of a mask's boundary pixels, 2 * W * row + column, ascending: of shape (N,)."""
+    """Return the keys (N,) of a mask's boundary pixels, 2 * W * row + column, ascending."""
     # Erosion sees background beyond the crop; it is background or the image's border, boundary
     # either way.
     bits = np.ascontiguousarray(mask).view(np.uint8)
@@ -218,9 +298,8 @@ def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, flo
         moved = keys + rows * stride
         after = fenced.searchsorted(moved)
         gap = np.minimum(fenced.take(after) - moved, moved - fenced.take(after - 1))
-        along = np.where(
-            gap < width, gap * wide, np.inf
-        )  # the stride puts other rows a width away or more
+        # the stride puts other rows a width away or more
+        along = np.where(gap < width, gap * wide, np.inf)
         best = np.minimum(best, (along**2 + (rows * high) ** 2).min(axis=0))
         squared[left] = best
         open_ = np.flatnonzero(best > (last * high) ** 2)
@@ -228,9 +307,8 @@ def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, flo
         first, last = last, 2 * last
     distances: _Floats = np.sqrt(squared)
     if keys.size:  # an unbalanced tree answers the same and is built faster
-        there, here = (
-            np.stack(np.divmod(end, stride), axis=1) * np.array(pixel) for end in (sites, keys)
-        )
+        there = np.stack(np.divmod(sites, stride), axis=1) * np.array(pixel)
+        here = np.stack(np.divmod(keys, stride), axis=1) * np.array(pixel)
         tree = cKDTree(there, leafsize=32, balanced_tree=False, compact_nodes=False)
         distances[left] = tree.query(here)[0]
     return distances

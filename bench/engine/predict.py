@@ -1,4 +1,4 @@
-"""A trained network's answer for one case, at native resolution."""
+"""A trained network's prediction for one case, at native resolution."""
 
 from __future__ import annotations
 
@@ -7,60 +7,60 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.data.geometry import Geometry
-from bench.engine.train import Trainee, generator, to_tensor
-from bench.spec.case import Dataset
+from bench.data.grid import OnGrid
+from bench.engine.trainee import Trainee, generator, to_tensor
 from bench.spec.method import Answer
 
 THRESHOLD = 0.5
-Grid = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A method's answer for one case on its native pixels; each map is (H, W)."""
+    """A method's prediction for one case on its native pixels; each map is (H, W)."""
 
     masks: dict[str, NDArray[np.bool_]]
-    """The answer's mask under the name "", and those of further rows from the same weights under
-    theirs."""
+    """The method's mask under the name "", and those of further rows from the same weights under
+    their names."""
     spread: NDArray[np.float32] | None
     """Standard deviation of the probability over samples, where the method draws samples."""
 
 
-def predict(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> Prediction:
-    """Return the answer for a case: foreground where the probability is at least one half.
+def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
+    """Return the prediction for a case: foreground where the probability is at least one half.
 
-    Random numbers come from the case's id and the seed alone.
+    The random numbers depend on the case's id and the seed alone.
 
     Raises:
         ValueError: The method's answer has another shape, or is no probability.
     """
-    geometry, image, rng = _question(trainee, dataset, index, grid)
+    image, rng = _question(trainee, cases, index)
     with torch.inference_mode(), trainee.autocast():
-        answer = _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
-    if tuple(answer.extras) != trainee.method.extras or "spread" in answer.extras:
+        answer = _answer(trainee, image, rng, cases.mask(index))
+    declared = trainee.method.extras
+    if tuple(answer.extras) != declared or "spread" in answer.extras:
         raise ValueError(
-            f"predict gave the rows {list(answer.extras)}, declared are"
-            f" {list(trainee.method.extras)}; they must agree, and none may be called spread"
+            f"predict gave the rows {list(answer.extras)}, declared are {list(declared)}; they must"
+            " agree, and none may be called spread"
         )
-    spread = None if answer.spread is None else {"spread": answer.spread}
-    maps = {
-        name: _native(value, name, image, geometry, dataset.cases[index].id)
-        for name, value in {"": answer.probability, **answer.extras, **(spread or {})}.items()
-    }
-    uncertainty = maps.pop("spread") if spread else None
-    return Prediction({name: value >= THRESHOLD for name, value in maps.items()}, uncertainty)
+    masks = {}
+    for name, value in {"": answer.probability, **answer.extras}.items():
+        masks[name] = _native(value, name, image, cases, index) >= THRESHOLD
+    if answer.spread is None:
+        return Prediction(masks, None)
+    return Prediction(masks, _native(answer.spread, "spread", image, cases, index))
 
 
 def _answer(
-    trainee: Trainee, image: torch.Tensor, rng: torch.Generator, reference: NDArray[np.uint8]
+    trainee: Trainee, image: Tensor, rng: torch.Generator, reference: NDArray[np.uint8]
 ) -> Answer:
     """Return the method's answer; an oracle alone is told the reference's bounding box."""
     if not trainee.method.oracle:
         return trainee.method.answer(trainee.net, image, rng)
-    rows, columns = (np.flatnonzero(reference.any(axis)) for axis in (1, 0))
+    rows = np.flatnonzero(reference.any(1))
+    columns = np.flatnonzero(reference.any(0))
     box = None
     if len(rows):
         edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
@@ -68,62 +68,57 @@ def _answer(
     return trainee.method.told(trainee.net, image, rng, box)
 
 
-def multiply_adds(trainee: Trainee, dataset: Dataset, index: int, grid: Grid) -> int:
-    """Return the multiply-adds of all matrix products, convolutions and attentions that a case's answer takes."""
-    geometry, image, rng = _question(trainee, dataset, index, grid)
+def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
+    """Return the multiply-adds of a case's answer in matrix products, convolutions, attentions."""
+    image, rng = _question(trainee, cases, index)
     trained = [weight for weight in trainee.net.parameters() if weight.requires_grad]
     try:
-        for weight in (
-            trained
-        ):  # the counter follows gradients into modules that are given a weight, which fails
+        # the counter follows gradients into modules that are given a weight, which fails
+        for weight in trained:
             weight.requires_grad_(False)
         with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
-            _answer(trainee, image, rng, geometry.mask(dataset.mask(index)))
+            _answer(trainee, image, rng, cases.mask(index))
     finally:
         for weight in trained:
             weight.requires_grad_(True)
     return int(counter.get_total_flops()) // 2
 
 
-def stages(
-    trainee: Trainee, dataset: Dataset, index: int, grid: Grid
-) -> dict[str, NDArray[np.float32]]:
-    """Return maps (h, w) on the network grid that show how a method comes to its answer for a case, if it has any.
+def stages(trainee: Trainee, cases: OnGrid, index: int) -> dict[str, NDArray[np.float32]]:
+    """Return maps (h, w) on the network grid that show how a method comes to its answer.
 
-    The image comes first and the reference mask last.
+    The image comes first and the reference mask last; there are none if the method shows none.
     """
-    geometry, image, rng = _question(trainee, dataset, index, grid)
+    image, rng = _question(trainee, cases, index)
     with torch.inference_mode(), trainee.autocast():
-        found = trainee.method.stages(trainee.net, image, rng)
-    if not found:
+        shown = trainee.method.stages(trainee.net, image, rng)
+    if not shown:
         return {}
-    maps = {"image": image, **found}
-    reference = geometry.mask(dataset.mask(index)).astype(np.float32)
-    return {name: value[0, 0].float().cpu().numpy() for name, value in maps.items()} | {
-        "reference": reference
-    }
+    maps = {"image": image, **shown}
+    pixels = {name: value[0, 0].float().cpu().numpy() for name, value in maps.items()}
+    return {**pixels, "reference": cases.mask(index).astype(np.float32)}
 
 
-def _question(
-    trainee: Trainee, dataset: Dataset, index: int, grid: Grid
-) -> tuple[Geometry, torch.Tensor, torch.Generator]:
-    """Return a case's geometry, its image (1, 1, h, w) and the generator of its random numbers."""
-    case = dataset.cases[index]
-    native = (case.height, case.width)
-    geometry = Geometry(native, grid or native)
+def _question(trainee: Trainee, cases: OnGrid, index: int) -> tuple[Tensor, torch.Generator]:
+    """Return a case's image (1, 1, h, w) and the generator of its random numbers."""
     trainee.net.eval()
-    rng = generator(trainee.device, trainee.seed, "predict", case.id)
-    return geometry, to_tensor(geometry.image(dataset.image(index)), trainee.device), rng
+    rng = generator(trainee.device, trainee.seed, "predict", cases.case(index).id)
+    return to_tensor(cases.image(index), trainee.device), rng
 
 
 def _native(
-    value: torch.Tensor, name: str, image: torch.Tensor, geometry: Geometry, case: str
+    value: Tensor, name: str, image: Tensor, cases: OnGrid, index: int
 ) -> NDArray[np.float32]:
-    """Return a map in [0, 1] on native pixels; refuse one that is none."""
+    """Return a map in [0, 1] on native pixels.
+
+    Raises:
+        ValueError: It has another shape than the image, or values outside [0, 1].
+    """
     if value.shape != image.shape or not bool(((value >= 0) & (value <= 1)).all()):
+        of = f"{name} of " if name else ""
         raise ValueError(
-            f"predict gave {f'{name} of ' if name else ''}shape {tuple(value.shape)} in"
-            f" [{value.min():.3g}, {value.max():.3g}] for {case}, expected values in [0, 1] of"
-            f" shape {tuple(image.shape)}"
+            f"predict gave {of}shape {tuple(value.shape)} in [{value.min():.3g},"
+            f" {value.max():.3g}] for {cases.case(index).id}, expected values in [0, 1] of shape"
+            f" {tuple(image.shape)}"
         )
-    return geometry.back(value[0, 0].float().cpu().numpy())
+    return cases.back(index, value[0, 0].float().cpu().numpy())

@@ -1,27 +1,27 @@
-"""The one training loop: every method, the same stream, the same stopping rule, resumable to the bit."""
+"""The training loop: one for every method, with the same stream and the same stopping rule.
+
+An interrupted training continues from its checkpoint to the bit-identical result.
+"""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.data.geometry import Geometry
+from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint
-from bench.spec.case import Dataset
-from bench.spec.config import Profile
-from bench.spec.method import Method, Report, Task
+from bench.engine.trainee import Trainee, idle, to_tensor
+from bench.spec.method import Tell
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time of training that a kill may cost."""
@@ -29,63 +29,17 @@ Beat = Callable[[int], None]
 """Called with the number of validation cases that are done; may raise Interrupted."""
 LOSS_INTERVAL = 10
 """Steps between looks at the loss: each look waits for the device."""
-
-
-def derive(*parts: object) -> int:
-    """Return a 63-bit seed of an address such as (35, "step", 12); near addresses give unrelated seeds."""
-    return (
-        int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
-    )
-
-
-def generator(device: torch.device, *parts: object) -> torch.Generator:
-    """Return the random generator of an address."""
-    return torch.Generator(device).manual_seed(derive(*parts))
+HEADS = ("step", "training_loss", "validation_loss", "seconds")
+"""The columns of train.csv."""
 
 
 class Interrupted(BaseException):
-    """The cell was told to stop: whoever holds something worth keeping writes it down and lets this pass."""
-
-
-@dataclass(frozen=True)
-class Trainee:
-    """What is trained: a method, its network on a device, under a profile and a seed."""
-
-    method: Method
-    net: nn.Module
-    task: Task
-    profile: Profile
-    seed: int
-    device: torch.device
-    precision: str = "float32"
-    parts: int = 1
-    """Parts of a batch whose gradients are added up, where a whole one does not fit into memory."""
-
-    def autocast(self) -> torch.autocast:
-        """Return the autocast of the trainee's precision."""
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
-        )
-
-    def optimiser(self) -> torch.optim.Optimizer:
-        """Return the method's own optimiser, or the profile's Adam."""
-        own = self.method.optimiser(self.net, self.task)
-        return own or torch.optim.Adam(
-            self.net.parameters(), lr=self.method.lr or self.profile.lr, fused=True
-        )
-
-    def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
-        """Return the loss of a batch, with the random numbers of an address."""
-        torch.manual_seed(derive(self.seed, "global", *address))
-        with self.autocast():
-            return self.method.loss(
-                self.net, image, mask, generator(self.device, self.seed, *address)
-            )
+    """The cell was told to stop: code that holds unsaved work saves it and lets this pass."""
 
 
 @dataclass
-class Progress:
-    """How far a training is; with the weights and the optimiser, all that a checkpoint needs."""
+class TrainingState:
+    """How far a training is; a checkpoint needs this, the weights and the optimiser's state."""
 
     step: int = 0
     best_loss: float = math.inf
@@ -99,8 +53,7 @@ class Progress:
     """Where the device's memory was too small: from which step (counted from 0) a batch went in how
     many parts."""
     idle: int | None = None
-    """Parameters that no gradient reached at the last validated step; None where that was not
-    seen."""
+    """Parameters that no gradient reached at the last validated step; None if unknown."""
     certificate: dict[str, str | int] = field(default_factory=dict)
     heads: list[dict[str, str | int]] = field(default_factory=list)
     """The certificate's heads at each validation."""
@@ -109,42 +62,24 @@ class Progress:
 
 
 def validation_loss(
-    trainee: Trainee,
-    dataset: Dataset,
-    indexes: Sequence[int],
-    grid: tuple[int, int] | None,
-    beat: Beat = lambda done: None,
+    trainee: Trainee, cases: OnGrid, indexes: Sequence[int], beat: Beat = lambda done: None
 ) -> float:
-    """Return the mean loss over validation cases, unaugmented, with random numbers fixed by the case's id."""
+    """Return the mean loss over validation cases, which are not augmented.
+
+    The random numbers of a case depend on the seed and its id alone.
+    """
     trainee.net.eval()
     losses = []
     with torch.no_grad():
         for done, index in enumerate(indexes):
             beat(done)
-            case = dataset.cases[index]
-            native = (case.height, case.width)
-            geometry = Geometry(native, grid or native)
-            image = to_tensor(geometry.image(dataset.image(index)), trainee.device)
-            mask = torch.from_numpy(np.array(geometry.mask(dataset.mask(index)), np.float32))[
-                None, None
-            ]
-            losses.append(
-                float(trainee.loss(image, mask.to(trainee.device), "validation", case.id))
-            )
+            image = to_tensor(cases.image(index), trainee.device)
+            pixels = np.array(cases.mask(index), np.float32)
+            mask = torch.from_numpy(pixels)[None, None].to(trainee.device)
+            loss = trainee.loss(image, mask, "validation", cases.case(index).id)
+            losses.append(float(loss))
     trainee.net.train()
     return math.fsum(losses) / len(losses)
-
-
-def to_tensor(image: np.ndarray[Any, np.dtype[np.uint16]], device: torch.device) -> Tensor:
-    """Return an image (H, W) in 65535 steps as a tensor (1, 1, H, W) in [0, 1]."""
-    return torch.from_numpy(image.astype(np.float32) / 65535)[None, None].to(device)
-
-
-def idle(net: nn.Module) -> int | None:
-    """Return how many parameters the last gradient did not reach; None where there was no gradient at all."""
-    trained = [weight for weight in net.parameters() if weight.requires_grad]
-    without = sum(weight.numel() for weight in trained if weight.grad is None)
-    return None if without == sum(weight.numel() for weight in trained) else without
 
 
 class Training:
@@ -152,7 +87,7 @@ class Training:
 
     def __init__(self, trainee: Trainee, work: Path) -> None:
         self.trainee, self.work = trainee, work
-        self.progress = Progress()
+        self.state = TrainingState()
         self.optimiser = trainee.optimiser()
         self.best = self._weights()
         self._losses: list[Tensor] = []
@@ -160,41 +95,54 @@ class Training:
         """Mean loss of the last steps that were looked at."""
         self.saved: Path | None = None
         """The checkpoint on disk."""
-        for path in checkpoint.newest(work):
+        self._continue()
+        self.parts = self._parts()
+        self.certificate = Certificate(**self.state.certificate)  # type: ignore[arg-type]
+
+    def _continue(self) -> None:
+        """Continue from the latest checkpoint, if there is one."""
+        for path in checkpoint.newest(self.work):
             try:
                 self._resume(path)
             except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
                 raise RuntimeError(
                     f"{path} is of another training ({error}); remove it and run again"
                 ) from error
-            break
-        self.parts = max(trainee.parts, self.progress.parts[-1][1] if self.progress.parts else 1)
-        if self.parts > 1 and (not self.progress.parts or self.parts > self.progress.parts[-1][1]):
-            self.progress.parts.append([self.progress.step, self.parts])
-        self.certificate = Certificate(**self.progress.certificate)  # type: ignore[arg-type]
+            return
+
+    def _parts(self) -> int:
+        """Return in how many parts a batch is trained; note it if the number has grown."""
+        before = 1
+        if self.state.parts:
+            before = self.state.parts[-1][1]
+        if self.trainee.parts > before:
+            self.state.parts.append([self.state.step, self.trainee.parts])
+        return max(self.trainee.parts, before)
 
     def _weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights; a tensor with several names (nnU-Net's) is copied once."""
         copies: dict[tuple[int, torch.Size], Tensor] = {}
-        for value in (state := self.trainee.net.state_dict()).values():
-            if (key := (value.data_ptr(), value.shape)) not in copies:
+        state = self.trainee.net.state_dict()
+        for value in state.values():
+            key = (value.data_ptr(), value.shape)
+            if key not in copies:
                 copies[key] = value.detach().to("cpu", copy=True)
         return {name: copies[value.data_ptr(), value.shape] for name, value in state.items()}
 
     @property
     def due(self) -> bool:
         """Whether a validation is to follow on the last step."""
-        step, profile = self.progress.step, self.trainee.profile
-        seen = self.progress.rows[-1][0] if self.progress.rows else 0
-        return step != seen and (step % profile.validate_every == 0 or step == profile.steps)
+        step, profile = self.state.step, self.trainee.profile
+        validated = 0.0
+        if self.state.rows:
+            validated = float(self.state.rows[-1][0])
+        return step != validated and (step % profile.validate_every == 0 or step == profile.steps)
 
     @property
     def finished(self) -> bool:
         """Whether the steps are used up or the validation loss has stopped falling."""
-        return (
-            self.progress.step >= self.trainee.profile.steps
-            or self.progress.stale >= self.trainee.profile.patience
-        )
+        profile = self.trainee.profile
+        return self.state.step >= profile.steps or self.state.stale >= profile.patience
 
     def step(self, batch: Batch) -> None:
         """Train on one batch."""
@@ -203,9 +151,8 @@ class Training:
         masks = torch.from_numpy(batch.masks).to(device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
-        for part, (image, mask) in enumerate(
-            zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)
-        ):
+        pairs = zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)
+        for part, (image, mask) in enumerate(pairs):
             address = ("step", batch.step, part) if part else ("step", batch.step)
             loss = self.trainee.loss(image, mask, *address) * (len(image) / len(images))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -214,81 +161,78 @@ class Training:
         self.trainee.method.stepped(self.trainee.net)
         self._losses.append(total)
         self.certificate.add(batch)
-        self.progress.step += 1
+        self.state.step += 1
         if self.due:
-            self.progress.idle = idle(self.trainee.net)
+            self.state.idle = idle(self.trainee.net)
         if len(self._losses) >= LOSS_INTERVAL:
             self._flush()
 
     def _flush(self) -> None:
-        """Bring the losses of the last steps over from the device; stop if one is no number."""
-        values = torch.stack(self._losses).tolist() if self._losses else []
+        """Copy the losses of the last steps from the device; stop if one is not a finite number."""
+        if not self._losses:
+            return
+        values = torch.stack(self._losses).tolist()
         self._losses.clear()
-        if not all(map(math.isfinite, values)):
-            bad = next(i for i, value in enumerate(values) if not math.isfinite(value))
-            step = self.progress.step - len(values) + 1 + bad
-            raise FloatingPointError(
-                f"the training loss is {values[bad]} at step {step}; {self._last_good()}"
-            )
-        if values:
-            self.recent = math.fsum(values) / len(values)
-        self.progress.losses += values
+        first = self.state.step - len(values) + 1
+        for step, value in enumerate(values, first):
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the training loss is {value} at step {step}; {self._last_good()}"
+                )
+        self.recent = math.fsum(values) / len(values)
+        self.state.losses += values
 
     def _last_good(self) -> str:
+        """Return what a person needs to know when a loss is not a finite number."""
         rate = self.optimiser.param_groups[0]["lr"]
-        kept = (
-            f"step {int(self.saved.name.split('-')[1])} in {self.saved}"
-            if self.saved
-            else "none yet"
-        )
+        kept = "none yet"
+        if self.saved:
+            kept = f"step {checkpoint.step_of(self.saved)} in {self.saved}"
         return (
-            f"learning rate {rate:g}, best validation at step {self.progress.best_step}, last good"
+            f"learning rate {rate:g}, best validation at step {self.state.best_step}, last good"
             f" checkpoint: {kept}; try a profile with a lower learning rate"
         )
 
-    def validated(self, lost: float) -> None:
-        """Take note of a validation loss: keep the weights if it is the best, write a row of train.csv."""
+    def validated(self, loss: float) -> None:
+        """Note a validation loss: keep the weights if it is the best, add a row to train.csv."""
         self._flush()
-        progress = self.progress
-        if not math.isfinite(lost):
+        state = self.state
+        if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the validation loss is {lost} after step {progress.step}; {self._last_good()}"
+                f"the validation loss is {loss} after step {state.step}; {self._last_good()}"
             )
-        progress.stale += 1
-        if lost < progress.best_loss:
-            progress.best_loss, progress.best_step, progress.stale = lost, progress.step, 0
+        state.stale += 1
+        if loss < state.best_loss:
+            state.best_loss, state.best_step, state.stale = loss, state.step, 0
             self.best = self._weights()
-        mean = math.fsum(progress.losses) / len(progress.losses)
-        progress.losses.clear()
-        progress.heads.append(self.certificate.head())
-        progress.rows.append(
-            [progress.step, f"{mean:.6g}", f"{lost:.6g}", f"{progress.seconds:.2f}"]
-        )
-        beside = self.work / ".train.csv"  # who reads along sees whole lines
+        mean = math.fsum(state.losses) / len(state.losses)
+        state.losses.clear()
+        state.heads.append(self.certificate.head())
+        state.rows.append([state.step, f"{mean:.6g}", f"{loss:.6g}", f"{state.seconds:.2f}"])
+        # the file is replaced atomically, so readers never see a partial line
+        beside = self.work / ".train.csv"
         with beside.open("w", newline="") as file:
-            csv.writer(file).writerows(
-                [["step", "training_loss", "validation_loss", "seconds"], *progress.rows]
-            )
+            csv.writer(file).writerows([HEADS, *state.rows])
         beside.replace(self.work / "train.csv")
 
     def save(self) -> None:
         """Write a checkpoint; the one before it stays."""
         self._flush()
-        self.progress.certificate = self.certificate.head()
-        state = {
-            "progress": asdict(self.progress),
+        self.state.certificate = self.certificate.head()
+        content = {
+            "progress": asdict(self.state),
             "weights": self.trainee.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "best": self.best,
         }
-        self.saved = checkpoint.write(self.work, self.progress.step, state)
+        self.saved = checkpoint.write(self.work, self.state.step, content, self.saved)
 
     def _resume(self, path: Path) -> None:
-        state = checkpoint.read(path)
-        self.progress = Progress(**state["progress"])
-        self.trainee.net.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.best = state["best"]
+        content = checkpoint.read(path)
+        self.state = TrainingState(**content["progress"])
+        self.trainee.net.load_state_dict(content["weights"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.best = content["best"]
         self.saved = path
 
 
@@ -297,53 +241,54 @@ def train(
     stream: Stream,
     validate: Callable[[Beat], float],
     work: Path,
-    report: Report = lambda status: None,
-) -> Progress:
-    """Train until the steps are used up or the validation loss stops falling; leave the best weights in the network.
+    tell: Tell = lambda status: None,
+) -> TrainingState:
+    """Train until the steps are used up or the validation loss stops falling.
 
-    A checkpoint in `work` is taken up, and the result is the same to the bit as without the
-    interruption, on the same kind of processor.
+    The network ends with the weights of the lowest validation loss. A training whose checkpoint is
+    in `work` is continued, and on the same kind of processor the result is the same to the bit as
+    without the interruption.
 
     Raises:
-        FloatingPointError: The loss is no longer a number.
-        Interrupted: `report` or `validate` raised it; a checkpoint of the last step was written.
+        FloatingPointError: A loss is not a finite number.
+        Interrupted: `tell` or `validate` raised it; a checkpoint of the last step was written.
     """
     training = Training(trainee, work)
-    profile, progress = trainee.profile, training.progress
-    began, before = time.monotonic(), progress.seconds
+    profile, state = trainee.profile, training.state
+    began, before = time.monotonic(), state.seconds
     saved = began
     trainee.net.train()
 
-    def tell(validated: int = 0) -> None:
-        report(
+    def beat(validated: int = 0) -> None:
+        tell(
             {
                 "phase": "train",
-                "step": progress.step,
+                "step": state.step,
                 "steps": profile.steps,
-                "seconds": progress.seconds,
+                "seconds": state.seconds,
                 "loss": training.recent,
                 "validated": validated,
             }
         )
 
     try:
-        if training.due:  # stopped in the middle of a validation
-            training.validated(validate(tell))
-        for batch in stream.batches(
-            progress.step, progress.step if training.finished else profile.steps
-        ):
+        if training.due:  # it was stopped in the middle of a validation
+            training.validated(validate(beat))
+        last = state.step if training.finished else profile.steps
+        for batch in stream.batches(state.step, last):
             training.step(batch)
-            if looked := training.due:
-                training.validated(validate(tell))
-            progress.seconds = before + time.monotonic() - began
-            if looked or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            validated = training.due
+            if validated:
+                training.validated(validate(beat))
+            state.seconds = before + time.monotonic() - began
+            if validated or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 training.save()
                 saved = time.monotonic()
-            tell()
+            beat()
             if training.finished:
                 break
     except Interrupted:
         training.save()
         raise
     trainee.net.load_state_dict(training.best)
-    return progress
+    return state

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from bench.spec.options import option
 
-Report = Callable[[dict[str, Any]], None]
-"""Takes what a cell is at: phase, step, steps, seconds."""
+Tell = Callable[[dict[str, Any]], None]
+"""Takes how far a cell is: its phase, step, steps and seconds."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class Method(ABC):
         return False
 
     def fit(
-        self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, report: Report
+        self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, tell: Tell
     ) -> nn.Module:
         """Return the network trained by the method's own code; it begins anew where it was interrupted.
 
@@ -208,7 +208,7 @@ class Method(ABC):
             work: An empty folder of its own.
             device: Where it trains.
             seed: Of all its random numbers.
-            report: Is told of progress.
+            tell: Takes how far it is.
         """
         raise NotImplementedError(f"{type(self).__name__} is trained by the harness")
 

@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.metrics import METRICS as ROWS
 
-METRICS = ("dice", "iou", "hd95", "nsd")
-LOWER = frozenset({"hd95", "assd"})
-"""Distances: less is better."""
+METRICS = tuple(row.name for row in ROWS if row.inferred)
+LOWER = frozenset(row.name for row in ROWS if row.better == "lower")
+"""Metrics of which less is better."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.spec.errors import UsageError
+from bench.spec.metrics import METRICS
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
 from bench.store import record
 from bench.store.cells import Store
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-SCORES = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd")
+SCORES = tuple(metric.name for metric in METRICS)
 """The scores of a case that results are asked for; one that older results lack is missing."""
 KEYS = ("case", "patient")
 """The columns that every file of scores has, as text."""

@@ -16,7 +16,8 @@ from bench.data.stream import Stream
 from bench.engine.cell import Data, build
 from bench.engine.metrics import score
 from bench.engine.predict import predict
-from bench.engine.train import Beat, Interrupted, Trainee, train, validation_loss
+from bench.engine.train import Beat, Interrupted, train, validation_loss
+from bench.engine.trainee import Trainee
 from bench.spec import machine
 from bench.spec.case import Dataset, Split
 from bench.tuning.study import StoppedError, Study, suggest
@@ -59,12 +60,12 @@ def run(
     dataset = sealed(cache.load(Path(cell.dataset.cache)), split)
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
-    stream = Stream(dataset, data.train, data.grid, cell.seed, cell.profile.batch)
+    stream = Stream(data.cases, data.train, cell.seed, cell.profile.batch)
     looks = 0
 
     def validate(beat: Beat) -> float:
         nonlocal looks
-        lost = validation_loss(trainee, dataset, data.validation, data.grid, beat)
+        lost = validation_loss(trainee, data.cases, data.validation, beat)
         if math.isfinite(lost):
             looks += 1
             trial.report(-lost, looks)
@@ -72,13 +73,13 @@ def run(
                 raise optuna.TrialPruned
         return lost
 
-    def report(_: object) -> None:
+    def tell(_: object) -> None:
         if stopped():
             raise Interrupted
 
     with tempfile.TemporaryDirectory(prefix="bench-trial-") as work:
         try:
-            train(trainee, stream, validate, Path(work), report)
+            train(trainee, stream, validate, Path(work), tell)
         except Interrupted:
             raise StoppedError("told to stop") from None
     return _dice(trainee, data)
@@ -89,7 +90,7 @@ def _dice(trainee: Trainee, data: Data) -> float:
     patients: dict[str, list[float]] = {}
     for index in data.validation:
         case = data.dataset.cases[index]
-        answer = predict(trainee, data.dataset, index, data.grid)
+        answer = predict(trainee, data.cases, index)
         dice = score(answer.masks[""], data.dataset.mask(index), case.spacing).dice
         patients.setdefault(case.patient, []).append(dice)
     return math.fsum(math.fsum(each) / len(each) for each in patients.values()) / len(patients)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.data.grid import OnGrid
 from bench.data.stream import PIXEL_INTERVAL, Certificate, Stream
 from bench.spec.case import Case, Dataset
 from tests.conftest import picture
@@ -33,7 +34,7 @@ def dataset(digest: str = "d") -> Dataset:
 def stream(
     seed: int = 35, batch: int = 2, digest: str = "d", grid: tuple[int, int] | None = None
 ) -> Stream:
-    return Stream(dataset(digest), range(CASES), grid, seed, batch)
+    return Stream(OnGrid(dataset(digest), grid), range(CASES), seed, batch)
 
 
 def fingerprint(batches: list) -> str:

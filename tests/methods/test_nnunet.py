@@ -16,7 +16,8 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.engine.train import Trainee, Training, idle
+from bench.engine.train import Training
+from bench.engine.trainee import Trainee, idle
 from bench.spec import registry
 from bench.spec.config import load_profile
 from bench.spec.errors import UsageError

@@ -22,13 +22,13 @@ from timing import Row, one_thread, table
 from torch import Tensor
 
 from bench.data import cache
-from bench.data.geometry import Geometry
 from bench.data.splits import Scheme
 from bench.data.stream import Stream
 from bench.engine.cell import Data, build
 from bench.engine.metrics import score
 from bench.engine.predict import THRESHOLD
-from bench.engine.train import Trainee, generator, to_tensor, train, validation_loss
+from bench.engine.train import train, validation_loss
+from bench.engine.trainee import Trainee, generator, to_tensor
 from bench.launch import matrix as plan
 from bench.report.figures.style import COLOURS, MARKERS
 from bench.spec.config import load_profile
@@ -113,14 +113,9 @@ class Subject:
     data: Data
     images: list[int]
 
-    def geometry(self, index: int) -> Geometry:
-        """Return an image's way to the grid."""
-        case = self.data.dataset.cases[index]
-        return Geometry((case.height, case.width), self.data.grid or (case.height, case.width))
-
     def seen(self) -> Tensor:
         """Return the images as the network takes them (B, 1, H, W)."""
-        images = [self.geometry(i).image(self.data.dataset.image(i)) for i in self.images]
+        images = [self.data.cases.image(i) for i in self.images]
         return self.trainee.method.inputs.enter(
             torch.cat([to_tensor(each, self.trainee.device) for each in images])
         )
@@ -129,7 +124,7 @@ class Subject:
         """Return the mean Dice in percent of answers (B, 1, H, W) on the grid, at native resolution."""
         dataset, scores = self.data.dataset, []
         for index, answer in zip(self.images, probability[:, 0].numpy(), strict=True):
-            mask = self.geometry(index).back(answer) >= THRESHOLD
+            mask = self.data.cases.back(index, answer) >= THRESHOLD
             scores.append(score(mask, dataset.mask(index), dataset.cases[index].spacing).dice)
         return 100 * float(np.mean(scores))
 
@@ -171,11 +166,11 @@ def trained(folder: Path) -> Subject:
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
     trainee = build(cell, data, torch.device("cpu"))
-    stream = Stream(dataset, data.train, data.grid, cell.seed, profile.batch)
+    stream = Stream(data.cases, data.train, cell.seed, profile.batch)
     train(
         trainee,
         stream,
-        lambda _: validation_loss(trainee, dataset, data.validation, data.grid),
+        lambda _: validation_loss(trainee, data.cases, data.validation),
         folder,
     )
     trainee.net.eval()

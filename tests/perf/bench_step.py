@@ -28,8 +28,10 @@ import torch
 from timing import Row, milliseconds, one_thread, paired, table
 from torch import Tensor
 
+from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Stream
-from bench.engine.train import Trainee, Training, train
+from bench.engine.train import Training, train
+from bench.engine.trainee import Trainee
 from bench.spec import registry
 from bench.spec.case import Case, Dataset
 from bench.spec.config import load_profile
@@ -125,7 +127,7 @@ def compare(name: str, scale: str, grid: tuple[int, int], batch: int) -> list[Ro
     """Return the rows of one size."""
     subject = trainee(name, scale, grid, batch, WARM + STEPS + 1)
     weights = copy.deepcopy(subject.net.state_dict())
-    stream = Stream(dataset(*grid), range(CASES), grid, 35, batch)
+    stream = Stream(OnGrid(dataset(*grid), grid), range(CASES), 35, batch)
     made = [stream.at(step) for step in range(subject.profile.steps)]
     pairs = [(torch.from_numpy(b.images), torch.from_numpy(b.masks)) for b in made]
     loops: dict[str, Loop] = {
@@ -163,7 +165,7 @@ def checkpoint(what: str, subject: Trainee, batch: Batch, step: list[float], typ
         training = Training(subject, Path(work))
         training.step(batch)
         for attempt in range(REPEATS):
-            training.progress.losses.append(0.0)
+            training.state.losses.append(0.0)
             start = time.perf_counter()
             training.validated(-float(attempt))
             training.save()

@@ -413,3 +413,17 @@ def test_seconds_against_dice_is_drawn(store: Store, tmp_path: Path) -> None:
         assert min(picture.size) > 500
         assert len(picture.convert("RGB").getcolors(2**20)) > 20
     assert (tmp_path / "cpu" / "seconds-phantom.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("whose", ["all", "one"])
+@pytest.mark.parametrize("lost", ["iou", "hd95", "nsd"])
+def test_a_metric_that_older_results_lack_is_missing_and_the_others_are_shown(
+    store: Store, tmp_path: Path, lost: str, whose: str
+) -> None:
+    files = sorted(store.root.glob("cpu/*/*/*/cases.csv"))
+    for path in files[: 1 if whose == "one" else None]:
+        pd.read_csv(path).drop(columns=lost).to_csv(path, index=False)
+    write(store, tmp_path / "reports")
+    text = (tmp_path / "reports" / "cpu" / "table1-phantom.md").read_text()
+    assert "UNET" in text
+    assert "81.25" in text  # the Dice

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from bench.report.document import Document, Note, Number, block
-from bench.report.sections.table1 import METRICS, TITLES, Table, data
+from bench.report.sections.table1 import METRICS, Table, data
 from bench.spec.errors import UsageError
+from bench.spec.metrics import titles
 from bench.stats import family, intervals, ranking
 from bench.stats.family import Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
@@ -17,8 +18,9 @@ from bench.stats.intervals import Interval
 from bench.stats.paired import DECIMALS
 from bench.stats.ranking import Ranking
 from bench.stats.scores import LOWER, PatientScores
+from bench.stats.scores import METRICS as MEASURED
 
-NAMES = {**TITLES, "hd95": "HD95", "nsd": "NSD"}
+NAMES = titles(MEASURED)
 BOOTSTRAP = (
     "95 % bootstrap interval: BCa over patients; with several seeds, percentiles over seeds and "
     "patients"

@@ -12,6 +12,7 @@ import pandas as pd
 from bench.report.document import DAGGER, Block, Cell, Document, Head, Note
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
+from bench.spec.metrics import titles
 from bench.spec.names import Column, Row, SourceName
 from bench.spec.registry import DATASETS, load
 from bench.stats.family import MAP_FLIPS, Matrix, matrix
@@ -23,7 +24,7 @@ from bench.store.record import Record
 from bench.store.results import Failure, Finished, Results
 
 METRICS = ("dice", "iou")
-TITLES = {"dice": "Dice", "iou": "IoU"}
+TITLES = titles(METRICS)
 SOURCES: tuple[SourceName, ...] = ("real", "phantom")
 
 
@@ -203,6 +204,8 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
         return Cell("failed" if _failed(table, column, key) else "-", number=float("nan"))
     means, stds = table.scores[f"{metric}_mean"], table.scores[f"{metric}_std"]
     mean, std = float(means[column, key]), float(stds[column, key])
+    if np.isnan(mean):  # the metric is newer than the result
+        return Cell("-", number=mean)
     text = f"{100 * mean:.2f}"
     if std == std:
         text += f" ± {100 * std:.2f}"

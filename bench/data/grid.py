@@ -1,0 +1,50 @@
+"""Cases on the network grid: the one place where native pixels become a network's, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.geometry import Geometry
+from bench.spec.case import Case, Dataset
+
+Grid = tuple[int, int] | None
+"""(height, width) that all cases share; None keeps each case's native size."""
+
+
+@dataclass(frozen=True)
+class OnGrid:
+    """The cases of a dataset as networks see them, by their index in the dataset."""
+
+    dataset: Dataset
+    grid: Grid
+
+    def case(self, index: int) -> Case:
+        """Return who the case is of, and its native size and spacing."""
+        return self.dataset.cases[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the (height, width) of a case on the grid."""
+        return self.grid or self.native_size(index)
+
+    def native_size(self, index: int) -> tuple[int, int]:
+        """Return the (height, width) of a case as it was read."""
+        case = self.case(index)
+        return case.height, case.width
+
+    def image(self, index: int) -> NDArray[np.uint16]:
+        """Return the image (h, w) of a case on the grid, in 65535 steps."""
+        return self._geometry(index).image(self.dataset.image(index))
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Return the reference mask (h, w) of a case on the grid, 0 or 1."""
+        return self._geometry(index).mask(self.dataset.mask(index))
+
+    def back(self, index: int, probability: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a map (h, w) on the grid as one (H, W) on the native pixels of a case."""
+        return self._geometry(index).back(probability)
+
+    def _geometry(self, index: int) -> Geometry:
+        return Geometry(self.native_size(index), self.size(index))

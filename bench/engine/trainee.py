@@ -1,0 +1,112 @@
+"""What is trained and asked: a method's network on a device, and the seeds of its random numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_model
+from torch import Tensor, nn
+
+from bench.spec.config import Profile
+from bench.spec.method import Method, Task
+
+
+def derive(*parts: object) -> int:
+    """Return the 63-bit seed of an address such as (35, "step", 12).
+
+    Seeds of similar addresses are unrelated.
+    """
+    address = "/".join(map(str, parts))
+    digest = hashlib.sha256(address.encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(device: torch.device, *parts: object) -> torch.Generator:
+    """Return the random generator of an address."""
+    return torch.Generator(device).manual_seed(derive(*parts))
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What is trained: a method, its network on a device, under a profile and a seed."""
+
+    method: Method
+    net: nn.Module
+    task: Task
+    profile: Profile
+    seed: int
+    device: torch.device
+    precision: str = "float32"
+    parts: int = 1
+    """Parts of a batch whose gradients are added up, where a whole one does not fit into memory."""
+
+    def autocast(self) -> torch.autocast:
+        """Return the autocast of the trainee's precision."""
+        half = self.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Return the method's own optimiser, or the profile's Adam."""
+        own = self.method.optimiser(self.net, self.task)
+        if own is not None:
+            return own
+        rate = self.method.lr or self.profile.lr
+        return torch.optim.Adam(self.net.parameters(), lr=rate, fused=True)
+
+    def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
+        """Return the loss of a batch, with the random numbers of an address."""
+        torch.manual_seed(derive(self.seed, "global", *address))
+        rng = generator(self.device, self.seed, *address)
+        with self.autocast():
+            return self.method.loss(self.net, image, mask, rng)
+
+
+def build(
+    method: Method, task: Task, profile: Profile, seed: int, device: torch.device, precision: str
+) -> Trainee:
+    """Build a method's network; its weights depend on the seed alone."""
+    torch.manual_seed(derive(seed, "weights"))
+    # convolutions are faster with channels last
+    net = method.build(task).to(device).to(memory_format=torch.channels_last)
+    return Trainee(method, net, task, profile, seed, device, precision)
+
+
+def to_tensor(image: NDArray[np.uint16], device: torch.device) -> Tensor:
+    """Return an image (H, W) in 65535 steps as a tensor (1, 1, H, W) in [0, 1]."""
+    return torch.from_numpy(image.astype(np.float32) / 65535)[None, None].to(device)
+
+
+def idle(net: nn.Module) -> int | None:
+    """Return how many parameters the last gradient did not reach; None if there was no gradient."""
+    trained = [weight for weight in net.parameters() if weight.requires_grad]
+    without = sum(weight.numel() for weight in trained if weight.grad is None)
+    if without == sum(weight.numel() for weight in trained):
+        return None
+    return without
+
+
+def save_weights(net: nn.Module, path: Path) -> None:
+    """Write the weights of a network; the same weights always give the same bytes.
+
+    A tensor with several names is written under one of them, and the file's metadata list the
+    others. safetensors writes this list in a random order, so it is sorted here.
+    """
+    # safetensors requires contiguous memory of tensors with two names
+    save_model(net.to(memory_format=torch.contiguous_format), str(path))
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        if "__metadata__" not in header:
+            return
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ValueError(f"{path}: the sorted header has {len(text)} bytes, not {length}")
+        file.seek(8)
+        file.write(text.ljust(length))

@@ -1,0 +1,54 @@
+"""The metrics, one row each: what they are called, which way is better, what empty masks score.
+
+To add one, add a row here and a function of the same name in `bench.engine.metrics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+_NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of one case.
+
+    Where a mask is empty, precision or recall can be 0 / 0, and a distance does not exist. Such a
+    score is NaN: no number is invented.
+    """
+
+    name: str
+    """The column in cases.csv."""
+    title: str
+    better: Literal["higher", "lower"]
+    unit: Literal["fraction", "distance"]
+    """A distance is in mm where the spacing is known, else in pixels."""
+    both: float
+    """The score where both masks are empty."""
+    reference: float
+    """The score where the reference alone is empty."""
+    prediction: float
+    """The score where the prediction alone is empty."""
+    inferred: bool = True
+    """Whether the report gives its intervals and tests."""
+
+
+METRICS = (
+    Metric("dice", "Dice", "higher", "fraction", 1.0, 0.0, 0.0),
+    Metric("iou", "IoU", "higher", "fraction", 1.0, 0.0, 0.0),
+    Metric("precision", "Precision", "higher", "fraction", 1.0, 0.0, _NAN, inferred=False),
+    Metric("recall", "Recall", "higher", "fraction", 1.0, _NAN, 0.0, inferred=False),
+    Metric("hd95", "HD95", "lower", "distance", 0.0, _NAN, _NAN),
+    Metric("assd", "ASSD", "lower", "distance", 0.0, _NAN, _NAN, inferred=False),
+    Metric("nsd", "NSD", "higher", "fraction", 1.0, 0.0, 0.0),
+)
+
+
+def titles(names: Iterable[str]) -> dict[str, str]:
+    """Return the titles of some metrics by name, in the order of the table."""
+    wanted = set(names)
+    return {metric.name: metric.title for metric in METRICS if metric.name in wanted}
