@@ -1,4 +1,7 @@
-"""The ablation: a method's on/off options in all combinations, and what each of them does, paired by patient."""
+"""The ablation: a method's on/off options in all combinations, and the effect of each option.
+
+Effects are paired by patient.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class Arm:
 
 
 def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]:
-    """Return the factors and their arms, all off first and all on last, as the paper's table 2 has them.
+    """Return the factors and their arms, all off first and all on last, as in the paper's table 2.
 
     Args:
         spec: A method with options; those that are switched may not be among them.
@@ -43,17 +46,19 @@ def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]
     specs = registry.expand(registry.METHODS, spec)
     if len(specs) > 1:
         raise UsageError(
-            f"--method '{spec}' names {len(specs)} methods; an ablation switches one, such as"
-            f" {specs[0]}"
+            f"--method '{spec}' names {len(specs)} methods; "
+            f"an ablation switches one, such as {specs[0]}"
         )
     spec = specs[0]
     name, *pairs = spec.split(":")
     cls = registry.load(registry.METHODS, name)
-    known, given = options.options(cls), options.parse(name, pairs, cls)
+    known = options.options(cls)
+    given = options.parse(name, pairs, cls)
     switches = [
         key for key, field in known.items() if isinstance(field.default, bool) and key != "tuned"
     ]
-    factors = tuple(filter(None, (part.strip() for part in names.split(",")))) or cls.factors
+    wanted = [part.strip() for part in names.split(",")]
+    factors = tuple(part for part in wanted if part) or cls.factors
     if not factors:
         raise UsageError(
             f"{name} has no modules to switch; its on/off options: {', '.join(switches) or 'none'}"
@@ -65,32 +70,26 @@ def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]
             )
         if factor in given or factors.count(factor) > 1:
             raise UsageError(
-                f"--factors switches '{factor}', so it cannot be given in '{spec}' or twice; leave"
-                " it out"
+                f"--factors switches '{factor}', so it cannot be given in '{spec}' or twice; "
+                "leave it out"
             )
     if len(factors) > MOST:
         raise UsageError(
             f"{len(factors)} factors make {2 ** len(factors)} arms; expected {MOST} factors at most"
         )
-    defaults = {**{key: field.default for key, field in known.items()}, **cls.scales.get(scale, {})}
-    made = []
-    for reverse in product((False, True), repeat=len(factors)):
-        values = dict(
-            zip(factors, reversed(reverse), strict=True)
-        )  # the first factor changes fastest
+    defaults = {key: field.default for key, field in known.items()} | cls.scales.get(scale, {})
+    combined = []
+    for slowest_first in product((False, True), repeat=len(factors)):
+        switched = slowest_first[::-1]  # the paper's table changes the first factor fastest
+        values = dict(zip(factors, switched, strict=True))
         changed = {key: value for key, value in values.items() if value != defaults[key]}
-        made.append(
-            Arm(
-                options.canonical(name, given | changed, cls),
-                tuple(values[factor] for factor in factors),
-            )
-        )
-    return factors, made
+        combined.append(Arm(options.canonical(name, given | changed, cls), switched))
+    return factors, combined
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a factor does, or what several do together beyond the sum of each; in fractions of a score."""
+    """The effect of a factor, or the interaction of several, as a fraction of a score."""
 
     name: str
     mean: float
@@ -118,7 +117,7 @@ class Scores:
         metric: str,
         row: str,
     ) -> Scores:
-        """Arrange the cases of a dataset; `row` is empty for the answers, `prior` for that row.
+        """Arrange the cases of a dataset; `row` is empty for predictions and `prior` for priors.
 
         Raises:
             UsageError: The arms were not tested on the same patients under the same seeds.
@@ -143,18 +142,18 @@ class Scores:
     def effects(self) -> list[Effect]:
         """Return the main effects and all interactions.
 
-        A main effect is the mean of the arms with the factor on, less that of those with it off. An
-        interaction is the difference of differences: what a second factor adds to the effect of the
-        first.
+        A main effect is the mean of the arms with the factor on minus the mean of the arms with it
+        off. An interaction is the difference of two such differences: how much the effect of one
+        factor changes when the other is on.
         """
         signs = np.where([arm.switches for arm in self.arms], 1.0, -1.0)
-        found = []
+        effects = []
         for size in range(1, len(self.factors) + 1):
             for chosen in combinations(range(len(self.factors)), size):
                 weights = signs[:, list(chosen)].prod(1) * 2**size / len(self.arms)
                 name = " x ".join(self.factors[i] for i in chosen)
-                found.append(effect(name, np.tensordot(weights, self.values, 1)))
-        return found
+                effects.append(effect(name, np.tensordot(weights, self.values, 1)))
+        return effects
 
 
 def effect(name: str, values: NDArray[np.float64]) -> Effect:
@@ -165,26 +164,30 @@ def effect(name: str, values: NDArray[np.float64]) -> Effect:
 def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int]:
     """Compare the arms' weights before training.
 
-    A module is shared where two arms or more have one of that name whose tensors have the same
-    names and shapes.
+    A module is shared when at least two arms have a module of that name, and its tensors have the
+    same names and shapes.
 
     Args:
         initial: `shape:digest` of each tensor, by name, of each arm under one seed.
 
     Returns:
-        How many tensors the shared modules have, and how many of those start the same in all arms
-            that share them.
+        How many tensors the shared modules have, and how many of them have the same initial values
+            in all arms that share them.
     """
-    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    holders: dict[tuple[str, str], list[dict[str, str]]] = {}
     for digests in initial:
         modules: dict[str, dict[str, str]] = {}
         for name, digest in digests.items():
             modules.setdefault(name.rpartition(".")[0], {})[name] = digest
         for module, tensors in modules.items():
-            shapes = " ".join(
-                f"{name} {digest.split(':')[0]}" for name, digest in sorted(tensors.items())
-            )
-            found.setdefault((module, shapes), []).append(tensors)
-    shared = [each for each in found.values() if len(each) > 1]
-    same = sum(len({tensors[name] for tensors in each}) == 1 for each in shared for name in each[0])
-    return sum(len(each[0]) for each in shared), same
+            named = sorted(tensors.items())
+            shapes = " ".join(f"{name} {digest.split(':')[0]}" for name, digest in named)
+            holders.setdefault((module, shapes), []).append(tensors)
+    shared = same = 0
+    for arms_tensors in holders.values():
+        if len(arms_tensors) < 2:
+            continue
+        for name in arms_tensors[0]:
+            shared += 1
+            same += len({tensors[name] for tensors in arms_tensors}) == 1
+    return shared, same

@@ -181,7 +181,7 @@ def _comparisons(table: Table) -> Listing:
                     "dataset": table.columns[each.column],
                     "metric": each.metric,
                     "score": NAMES[each.metric],
-                    "reference": each.reference,
+                    "reference": each.baseline,
                     "method": pair.second,
                     "title": table.methods[pair.second],
                     "patients": pair.patients,
