@@ -59,7 +59,7 @@ def cell(dice: Floats, ddof: int, n: int | None, decimals: int = 2) -> PrintedCe
 
 
 def scores(rng: np.random.Generator, n: int) -> Floats:
-    """Return Dice of n images: a mixture of two betas, often with images that are missed or hit exactly."""
+    """Return Dice of n images: a mixture of two betas, often with some 0 or 1."""
     first, second = (rng.beta(*10 ** rng.uniform(-0.7, 2.5, 2), n) for _ in range(2))
     dice = np.where(rng.random(n) < rng.random(), first, second)
     dice[rng.random(n) < rng.choice([0, 0.02, 0.3])] = 0
@@ -115,12 +115,12 @@ def test_table_2_has_no_std_and_keeps_the_floor() -> None:
     ("mean", "std"), [(0.8036, 0.0344), (0.5, 0.49), (0.06, 0.1), (0.97, 0.09), (0.3, 0.02)]
 )
 def test_the_interval_is_sharp(mean: float, std: float) -> None:
-    """Compare with all two-point distributions, searched: none is outside, and one comes to each end."""
+    """Search all two-point distributions: none is outside, and one comes to each end."""
     found = interval((mean, mean), (std**2, std**2))
     assert found is not None
 
     def value(left: float) -> float:
-        """Return the mean IoU of atoms `left` below the mean and as far above as mean and std make it."""
+        """Return the mean IoU of two atoms with this mean and std; one is `left` below the mean."""
         weight = std**2 / (std**2 + left**2)
         return weight * g(mean - left) + (1 - weight) * g(mean + std**2 / left)
 

@@ -95,7 +95,7 @@ class Plain(ZeroConv2d):
 
 
 class ResBlock(nn.Module):
-    """The residual block of guided diffusion (Dhariwal and Nichol 2021), which MedSegDiff builds on.
+    """The residual block of guided diffusion (Dhariwal and Nichol 2021), as in MedSegDiff.
 
     Args:
         inputs, outputs: Channels.

@@ -17,7 +17,7 @@ from bench.data import cache
 from bench.spec.case import Dataset
 
 NEAR = 4
-"""Images whose perceptual hashes differ in at most so many of 64 bits are called nearly identical."""
+"""Images are nearly identical if their perceptual hashes differ in at most so many of 64 bits."""
 SMALL = (32, 32)
 """(height, width) at which orientations are compared."""
 TOLD = 0.15
@@ -143,9 +143,7 @@ def _features(dataset: Dataset, index: int) -> NDArray[np.float64]:
 
 def _small(values: NDArray[np.float32]) -> NDArray[Any]:
     height, width = SMALL
-    return cv2.resize(
-        np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_AREA
-    )
+    return cv2.resize(np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _unit(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -42,8 +42,8 @@ DATASET, T = "mr", 1000
 IMAGES = 12
 """Test images, evenly spaced among all; one network call takes them all."""
 FEW, SAMPLES = 3, 10
-"""Samples of an image: the first three, as the profile draws, and all. The goal is judged with all: the mean of three
-samples is a vote of three noisy masks, which says less of a sampler than of the votes."""
+"""Samples of an image: the first three, as in the profile, and all. The goal is judged with all,
+because the mean of three noisy masks depends more on their number than on the sampler."""
 FEWER, POINTS, STEPS = 50, 0.5, 20
 """The goal: evaluations saved, Dice points lost or won at most, and up to which number of steps."""
 
@@ -126,10 +126,10 @@ class Subject:
         )
 
     def dice(self, probability: Tensor) -> float:
-        """Return the mean Dice in percent of answers (B, 1, H, W) on the grid, at native resolution."""
+        """Return the mean Dice in percent of predictions (B, 1, H, W), at native resolution."""
         dataset, scores = self.data.dataset, []
-        for index, answer in zip(self.images, probability[:, 0].numpy(), strict=True):
-            mask = self.geometry(index).back(answer) >= THRESHOLD
+        for index, predicted in zip(self.images, probability[:, 0].numpy(), strict=True):
+            mask = self.geometry(index).back(predicted) >= THRESHOLD
             scores.append(score(mask, dataset.mask(index), dataset.cases[index].spacing).dice)
         return 100 * float(np.mean(scores))
 

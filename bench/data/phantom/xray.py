@@ -144,7 +144,7 @@ def _metal(film: Film, rng: np.random.Generator) -> Array:
 def _expose(
     image: Array, metal: Array | None, rng: np.random.Generator, film_rng: np.random.Generator
 ) -> Array:
-    """Draw pedicle screws and two rods along a part of the curve; absorption of 1 is opaque."""
+    """Turn absorption into a film: scatter, blur, noise, exposure, collimator and marker."""
     scatter = rng.uniform(0.25, 0.5)
     image = image * np.float32(1 - scatter) + blur(image, 22.0) * np.float32(scatter)
     image = blur(image, float(rng.uniform(0.6, 1.1)))
