@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 
 from bench.audit import published
 from bench.audit.audit import CANNOT, Finding, audit, g, interval, summary
-from bench.audit.printed import Cell, Printed, read
+from bench.audit.printed import Printed, PrintedCell, read
 
 JENSEN = {
     ("DeepLabv3", "CT-Pri"),
@@ -49,15 +49,17 @@ def printed(value: float, decimals: int = 2) -> Printed:
     return Printed(float(f"{100 * value:.{decimals}f}") / 100, decimals)
 
 
-def cell(dice: Floats, ddof: int, n: int | None, decimals: int = 2) -> Cell:
+def cell(dice: Floats, ddof: int, n: int | None, decimals: int = 2) -> PrintedCell:
     """Return what a table prints for these scores of images."""
     iou = dice / (2 - dice)
     values = (dice.mean(), dice.std(ddof=ddof), iou.mean(), iou.std(ddof=ddof))
-    return Cell("table", "net", "mr", *(printed(float(value), decimals) for value in values), n=n)
+    return PrintedCell(
+        "table", "net", "mr", *(printed(float(value), decimals) for value in values), n=n
+    )
 
 
 def scores(rng: np.random.Generator, n: int) -> Floats:
-    """Return Dice of n images: a mixture of two betas, often with images that are missed or hit exactly."""
+    """Return Dice of n images: a mixture of two betas, often with some 0 or 1."""
     first, second = (rng.beta(*10 ** rng.uniform(-0.7, 2.5, 2), n) for _ in range(2))
     dice = np.where(rng.random(n) < rng.random(), first, second)
     dice[rng.random(n) < rng.choice([0, 0.02, 0.3])] = 0
@@ -113,12 +115,12 @@ def test_table_2_has_no_std_and_keeps_the_floor() -> None:
     ("mean", "std"), [(0.8036, 0.0344), (0.5, 0.49), (0.06, 0.1), (0.97, 0.09), (0.3, 0.02)]
 )
 def test_the_interval_is_sharp(mean: float, std: float) -> None:
-    """Compare with all two-point distributions, searched: none is outside, and one comes to each end."""
+    """Search all two-point distributions: none is outside, and one comes to each end."""
     found = interval((mean, mean), (std**2, std**2))
     assert found is not None
 
     def value(left: float) -> float:
-        """Return the mean IoU of atoms `left` below the mean and as far above as mean and std make it."""
+        """Return the mean IoU of two atoms with this mean and std; one is `left` below the mean."""
         weight = std**2 / (std**2 + left**2)
         return weight * g(mean - left) + (1 - weight) * g(mean + std**2 / left)
 
@@ -214,14 +216,17 @@ def test_a_std_that_is_made_up_is_found(factor: float, where: str) -> None:
 
 
 def test_a_std_of_dice_that_no_scores_have_is_found() -> None:
-    found = audit(Cell("t", "m", "d", Printed(0.9, 2), Printed(0.4, 2), Printed(0.85, 2)))
+    found = audit(PrintedCell("t", "m", "d", Printed(0.9, 2), Printed(0.4, 2), Printed(0.85, 2)))
     assert (found.verdict, found.iou_low, found.iou_high) == ("std", None, None)
     assert "the most that its mean 90.00 allows" in found.words
 
 
 def test_the_number_of_images_sharpens_the_std() -> None:
     one = {"dice_mean": Printed(0.8, 2), "dice_std": Printed(0.1, 2), "iou_mean": Printed(0.678, 2)}
-    unknown, known = audit(Cell("t", "m", "d", **one)), audit(Cell("t", "m", "d", **one, n=100_000))
+    unknown, known = (
+        audit(PrintedCell("t", "m", "d", **one)),
+        audit(PrintedCell("t", "m", "d", **one, n=100_000)),
+    )
     assert unknown.iou_low is not None
     assert known.iou_low is not None
     assert unknown.iou_low < known.iou_low
@@ -294,7 +299,7 @@ def test_wrong_use_ends_in_one_line(tmp_path: Path) -> None:
 
 def test_an_audit_imports_no_torch() -> None:
     code = (
-        "import sys, bench.commands.audit; print(*sorted({'torch', 'matplotlib', 'pandas'} &"
+        "import sys, bench.cli.audit; print(*sorted({'torch', 'matplotlib', 'pandas'} &"
         " set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,7 @@
-"""Verdiff-Net, usable without the harness: torch and diffusers are all it needs. `verdiff.model` has an example."""
+"""Verdiff-Net without the harness: it needs only torch and diffusers.
+
+`verdiff.model` has an example.
+"""
 
 from verdiff.diffusion import Diffusion
 from verdiff.model import VerdiffNet

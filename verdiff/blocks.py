@@ -1,4 +1,4 @@
-"""The blocks that both networks are made of, and weights that depend on a module's name alone."""
+"""The building blocks of both networks, and weights that depend only on a module's name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 def initialise(net: nn.Module, seed: int) -> None:
     """Draw every module's weights again, from the seed and the module's own name.
 
-    Two networks that differ in one module then start from the same weights in all the others, as an
-    ablation needs.
+    Two networks that differ in one module then start from the same weights in all the others. An
+    ablation needs that.
     """
     with torch.random.fork_rng(devices=[]):
         for name, module in net.named_modules():
@@ -24,22 +24,27 @@ def initialise(net: nn.Module, seed: int) -> None:
 
 
 def groups_of(width: int) -> int:
-    """Return the groups of group norm: four channels each, 32 groups at most, as in guided diffusion from 128 upwards.
+    """Return the number of groups of the group norms: four channels each, at most 32 groups.
+
+    From 128 channels on, these are the groups of guided diffusion.
 
     Raises:
-        ValueError: The width is no multiple of 4, or above 128 none of 32.
+        ValueError: The width is not a multiple of 4 (of 32 above 128).
     """
     groups = min(32, width // 4)
     if width < 4 or width % 4 or width % groups:
         raise ValueError(
-            f"a width of {width} cannot be divided by the group norm; expected a multiple of 4 up"
-            " to 128, of 32 above"
+            f"a width of {width} cannot be divided by the group norm; "
+            "expected a multiple of 4 up to 128, of 32 above"
         )
     return groups
 
 
 def fold(x: Tensor, patch: int) -> Tensor:
-    """Return (B, C patch^2, H', W'): each block of patch x patch pixels of (B, C, H, W) as channels, edges repeated."""
+    """Turn each block of patch x patch pixels of (B, C, H, W) into channels.
+
+    The result is (B, C patch^2, H', W'), with H and W rounded up: pixels at the edges are repeated.
+    """
     if patch == 1:
         return x
     bottom, right = -x.shape[-2] % patch, -x.shape[-1] % patch
@@ -47,12 +52,14 @@ def fold(x: Tensor, patch: int) -> Tensor:
 
 
 def unfold(x: Tensor, patch: int, size: torch.Size) -> Tensor:
-    """Return what `fold` made of maps (B, C, *size)."""
-    return x if patch == 1 else F.pixel_shuffle(x, patch)[..., : size[0], : size[1]]
+    """Undo `fold`: return maps (B, C, *size)."""
+    if patch == 1:
+        return x
+    return F.pixel_shuffle(x, patch)[..., : size[0], : size[1]]
 
 
 class ZeroConv2d(nn.Conv2d):
-    """A convolution that starts at zero, so that the residual block around it starts as the identity."""
+    """A convolution that starts at zero, so that a residual block starts as the identity."""
 
     def reset_parameters(self) -> None:
         """Set weights and bias to zero."""
@@ -62,7 +69,10 @@ class ZeroConv2d(nn.Conv2d):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that also trains where a channel has a single value: there its running statistics serve."""
+    """Batch norm that can also train when a channel has a single value.
+
+    Then it uses its running statistics.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, C, H, W) to features of the same shape."""
@@ -74,36 +84,35 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Plain(ZeroConv2d):
-    """The 3x3 convolution that closes a residual block where no adapter does."""
+    """The 3x3 convolution that closes a residual block without an adapter."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        """Map features (B, C, H, W) to features of the same shape; the gate of an adapter is not used."""
+        """Map features (B, C, H, W) to features of the same shape, without the gate."""
         return super().forward(x)
 
 
 class ResBlock(nn.Module):
-    """The residual block of guided diffusion (Dhariwal and Nichol 2021), which MedSegDiff builds on.
+    """The residual block of guided diffusion (Dhariwal and Nichol 2021), as in MedSegDiff.
 
     Args:
         inputs, outputs: Channels.
         time: Size of the time embedding.
         groups: Groups of the group norms.
-        second: What closes the block: `Plain`, or an adapter with the same call.
+        second: The module that closes the block: `Plain`, or an adapter with the same call.
     """
 
     def __init__(
         self, inputs: int, outputs: int, time: int, groups: int, second: nn.Module
     ) -> None:
         super().__init__()
-        self.norm1, self.first = (
-            nn.GroupNorm(groups, inputs),
-            nn.Conv2d(inputs, outputs, 3, padding=1),
-        )
+        self.norm1 = nn.GroupNorm(groups, inputs)
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.time = nn.Linear(time, outputs)
-        self.norm2, self.second = nn.GroupNorm(groups, outputs), second
+        self.norm2 = nn.GroupNorm(groups, outputs)
+        self.second = second
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor, gate: Tensor | None = None) -> Tensor:
@@ -119,7 +128,8 @@ class Attention(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(groups, channels)
-        self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), ZeroConv2d(channels, channels, 1)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = ZeroConv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, C, H, W) to features of the same shape."""
@@ -130,7 +140,10 @@ class Attention(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest neighbours to the size of the skip connection, then a convolution: no size needs padding."""
+    """Nearest-neighbour scaling to the size of the skip connection, then a convolution.
+
+    So no image size needs padding.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,9 +1,11 @@
 """The prior-shifted diffusion (section 2.2) as ordinary DDPM on the residual y = x - f.
 
-With A_t the product of a_1..a_t, the paper's process is q(x_t | x0, f) = N(sqrt(A_t) x0 + (1 -
-sqrt(A_t)) f, 1 - A_t) (eq 3 and 5). Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. So
-every published scheduler works unchanged on y, and x = y + f. With f = 0 it is the ordinary,
-unshifted process.
+With A_t the product of a_1..a_t, the paper's process is
+
+    q(x_t | x0, f) = N(sqrt(A_t) x0 + (1 - sqrt(A_t)) f, 1 - A_t)    (eq 3 and 5).
+
+Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. So every published scheduler works
+unchanged on y, and x = y + f. With f = 0 it is the ordinary, unshifted process.
 """
 
 from __future__ import annotations
@@ -22,11 +24,10 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddim": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 1}),
     "dpm": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
 }
-"""Ancestral sampling, DDIM, and DPM-Solver++ of second order: diffusers' classes and what they are given.
+"""Ancestral sampling, DDIM, and DPM-Solver++ of second order: classes of diffusers, their settings.
 
-DPM-Solver++ of first order is DDIM (Lu et al. 2022), and takes any timesteps; `DDIMScheduler` steps
-to t - T // steps whatever the next timestep is, which is another one wherever the steps do not
-divide T.
+DPM-Solver++ of first order is DDIM (Lu et al. 2022) and takes any timesteps. `DDIMScheduler` always
+steps to t - T // steps, which is not the next timestep when the steps do not divide T.
 """
 SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
 """The exact process, and the paper's equations as printed: 6, and algorithm 2 with equation 7."""
@@ -34,7 +35,7 @@ SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Predicts the noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,)."""
 Watch = Callable[[int, Tensor], None]
-"""Is shown each timestep t, from 0, and the state x_t (B, 1, H, W) before it is denoised."""
+"""Receives each timestep t, from 0, and the state x_t (B, 1, H, W) before it is denoised."""
 
 
 class Diffusion:
@@ -53,40 +54,49 @@ class Diffusion:
         self.alphas = 1 - self.betas
         self.cumulative = self.alphas.cumprod(0)
         self._tables: dict[torch.device, Tensor] = {}
-        self._forward: Any = SCHEDULERS["ddpm"][0](
+        self._forward = DDPMScheduler(
             TIMESTEPS, trained_betas=self.betas.numpy(), clip_sample=False
         )
 
     def add_noise(self, x0: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Return x_t (B, 1, H, W), eq 3, of masks x0, priors f and noise of that shape at timesteps (B,)."""
+        """Return x_t (eq 3) of masks x0, priors f and noise, all (B, 1, H, W), at times t (B,)."""
         noised: Tensor = self._forward.add_noise(x0 - f, noise, t)
         return noised + f
 
     def implied_mask(self, x_t: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Return the mask (B, 1, H, W) that a predicted noise implies: eq 3 solved for x0, not clipped."""
+        """Return the mask (B, 1, H, W) that a predicted noise implies: eq 3 solved for x0.
+
+        It is not clipped.
+        """
         A = self.at(t, x_t)
         return (x_t - f - (1 - A).sqrt() * noise) / A.sqrt() + f
 
     def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
-        """Return the noise (B, 1, H, W) that follows from a velocity sqrt(A_t) eps - sqrt(1 - A_t) y0 of y."""
+        """Return the noise (B, 1, H, W) of a velocity.
+
+        The velocity of y is sqrt(A_t) eps - sqrt(1 - A_t) y0.
+        """
         A = self.at(t, x_t)
         return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
 
     def posterior(self, t: int) -> tuple[float, float, float]:
-        """Return the coefficients of x0, x_t and f in the mean of q(x_{t-1} | x_t, x0, f); they sum to 1.
+        """Return the coefficients of x0, x_t and f in the mean of q(x_{t-1} | x_t, x0, f).
 
-        The exact ones (CARD, Han et al. 2022); eq 6 as printed has 1 - sqrt(A_t) for f.
+        They are the exact ones (CARD, Han et al. 2022) and sum to 1. Eq 6 as printed has
+        1 - sqrt(A_t) for f.
         """
-        A, a = float(self.cumulative[t]), float(self.alphas[t])
+        A = float(self.cumulative[t])
+        a = float(self.alphas[t])
         before = float(self.cumulative[t - 1]) if t else 1.0
-        g0, g1 = before**0.5 * (1 - a) / (1 - A), a**0.5 * (1 - before) / (1 - A)
-        return g0, g1, 1 - g0 - g1
+        of_mask = before**0.5 * (1 - a) / (1 - A)
+        of_state = a**0.5 * (1 - before) / (1 - A)
+        return of_mask, of_state, 1 - of_mask - of_state
 
     def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
         """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 downwards.
 
-        Cut at `start`, the noise schedule below it is what it was, so that sampling may begin at
-        any timestep.
+        The noise schedule is cut at `start` and unchanged below, so that sampling may begin at any
+        timestep.
 
         Raises:
             ValueError: The name is unknown, or there are not that many timesteps.
@@ -97,16 +107,15 @@ class Diffusion:
             )
         if not 1 <= steps <= start <= TIMESTEPS:
             raise ValueError(
-                f"{steps} steps from {start} cannot be taken; expected 1 <= steps <= start <="
-                f" {TIMESTEPS}"
+                f"{steps} steps from {start} cannot be taken; "
+                f"expected 1 <= steps <= start <= {TIMESTEPS}"
             )
         cls, settings = SCHEDULERS[name]
-        made = cls(start, trained_betas=self.betas[:start].numpy(), **settings)
-        # diffusers' own trailing spacing may round to one timestep too many, -1
-        made.set_timesteps(
-            timesteps=[round(start * left / steps) - 1 for left in range(steps, 0, -1)]
-        )
-        return made
+        scheduler = cls(start, trained_betas=self.betas[:start].numpy(), **settings)
+        # Given explicitly: diffusers' trailing spacing may round to one timestep too many, -1.
+        timesteps = [round(start * left / steps) - 1 for left in range(steps, 0, -1)]
+        scheduler.set_timesteps(timesteps=timesteps)
+        return scheduler
 
     def sample(
         self,
@@ -125,21 +134,21 @@ class Diffusion:
         Args:
             denoise: The network.
             f: Prior masks (B, 1, H, W) in [low, high]; zeros for the unshifted process.
-            rngs: The generator of each item's noise: what is drawn for one depends on no other.
+            rngs: The generator of each item's noise, so that no item depends on another.
             scheduler: One of `SCHEDULERS`; the paper's samplers have none.
-            steps: Timesteps that are visited.
-            start: Where the reverse process begins: at T from N(f, I), below T from the prior
-                noised up to there (pre-segmentation diffusion, Guo et al. 2023).
-            sampler: One of `SAMPLERS`; the printed ones begin at T alone.
-            watch: Is shown every state.
+            steps: Number of timesteps that are visited.
+            start: Where the reverse process begins: at T from N(f, I), below T from the prior with
+                the noise of that timestep (pre-segmentation diffusion, Guo et al. 2023).
+            sampler: One of `SAMPLERS`; those as printed can only begin at T.
+            watch: Receives every state.
 
         Raises:
             ValueError: A name is unknown, or steps and start do not fit.
         """
         if sampler not in SAMPLERS or (sampler != "exact" and start != TIMESTEPS):
             raise ValueError(
-                f"sampler '{sampler}' from {start}: expected exact, or {' or '.join(SAMPLERS[1:])}"
-                " from T"
+                f"sampler '{sampler}' from {start}: "
+                f"expected exact, or {' or '.join(SAMPLERS[1:])} from T"
             )
         if sampler != "exact":
             return self._as_printed(denoise, f, rngs, steps, sampler, watch)
@@ -154,7 +163,10 @@ class Diffusion:
         return masks
 
     def _clipped(self, y: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Return the noise whose implied mask is clipped; a scheduler's own clipping would clip y, which reaches 2."""
+        """Return the noise whose implied mask is clipped.
+
+        A scheduler's own clipping cannot be used: it would clip y, which may reach 2.
+        """
         A = self.at(t, y)
         x0 = self.implied_mask(y + f, f, noise, t).clamp(self.low, self.high)
         return (y - A.sqrt() * (x0 - f)) / (1 - A).sqrt()
@@ -168,19 +180,17 @@ class Diffusion:
         sampler: str,
         watch: Watch,
     ) -> Tensor:
-        """Sample by the equations that the paper prints, to show what they do."""
+        """Sample by the equations as the paper prints them, to show their effect."""
         times = self.scheduler("ddpm", steps).timesteps.tolist()
-        x = self._noise(f, rngs) + (
-            f if sampler == "paper_eq6" else 0
-        )  # algorithm 2 starts at N(0, I)
+        x = self._noise(f, rngs)
+        if sampler == "paper_eq6":
+            x = x + f  # algorithm 2 starts at N(0, I)
         for t, before in zip(times, [*times[1:], None], strict=True):
             watch(t, x)
             at = torch.full((len(f),), t, device=f.device)
             noise = denoise(x, at).float()
-            A, B = (
-                float(self.cumulative[t]),
-                (1.0 if before is None else float(self.cumulative[before])),
-            )
+            A = float(self.cumulative[t])
+            B = 1.0 if before is None else float(self.cumulative[before])
             a = A / B
             if sampler == "paper_eq6":
                 x0 = self.implied_mask(x, f, noise, at).clamp(self.low, self.high)

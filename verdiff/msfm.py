@@ -1,4 +1,4 @@
-"""The multi-scale fusion module (MSFM, section 2.3): a selective-kernel unit with three branches."""
+"""The multi-scale fusion module (MSFM, section 2.3): a selective-kernel unit of three branches."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from verdiff.blocks import BatchNorm
 
 
 class MSFM(nn.Module):
-    """Three kernel sizes whose shares the image decides, channel by channel (SKNet, Li et al. 2019, with M = 3).
+    """Three kernel sizes that the image weights channel by channel (SKNet, Li et al. 2019, M = 3).
 
-    The image is lifted to `channels` first, for attention over one channel has nothing to choose.
-    In the squeeze, layer norm stands where the paper has batch norm, which cannot train on the
-    single vector of one image.
+    First, a convolution maps the image to `channels` channels, because attention over one channel
+    has nothing to choose from. The squeeze uses layer norm instead of the paper's batch norm, which
+    cannot train on the single vector of one image.
 
     Args:
         inputs: Channels of the image.
         channels: Channels C of the branches and of the output.
-        squeezed: Length d of the compressed feature z (eq 13); SKNet's max(C / 16, 32) where not
-            given.
+        squeezed: Length d of the compressed feature z (eq 13); by default SKNet's max(C / 16, 32).
     """
 
     def __init__(self, inputs: int, channels: int, squeezed: int | None = None) -> None:
@@ -43,7 +42,7 @@ class MSFM(nn.Module):
         )
 
     def weights(self, branches: Tensor) -> Tensor:
-        """Return the branches' shares (B, 3, C), which sum to 1 over the branches, of branches (B, 3, C, H, W)."""
+        """Return the weights (B, 3, C) of branches (B, 3, C, H, W); they sum to 1 over branches."""
         pooled = branches.sum(1).mean((2, 3))  # eq 11 and 12
         z = self.squeeze(pooled)  # eq 13
         return torch.softmax(torch.stack([attend(z) for attend in self.attend], dim=1), dim=1)

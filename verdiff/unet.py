@@ -1,4 +1,4 @@
-"""The two U-Nets: one that denoises at a timestep, and the conditional one that answers from the image alone."""
+"""The two U-Nets: one denoises at a timestep, the conditional one predicts from the image alone."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch import Tensor, nn
 from verdiff.blocks import Attention, BatchNorm, Plain, ResBlock, Upsample, ZeroConv2d, groups_of
 
 MULTIPLIERS = (1, 1, 2, 2, 4, 4)
-"""Widths of the levels, as guided diffusion has them for 256 x 256."""
+"""Widths of the levels, as in guided diffusion for 256 x 256 pixels."""
 ATTENTION_LEVEL = 4
-"""Level with self-attention: downsampling 16, as in MedSegDiff's recipe. The middle has it at any
-depth."""
+"""The level with self-attention: downsampling by 16, as in MedSegDiff's recipe. The middle always
+has it."""
 
 
 class DiffusionUNet(nn.Module):
-    """A time-conditioned U-Net with the residual blocks of guided diffusion, which is MedSegDiff's backbone.
+    """A time-conditioned U-Net with guided diffusion's residual blocks, MedSegDiff's backbone.
 
-    Any height and width: levels halve with rounding up, and upsampling meets the skip connection's
-    size.
+    Height and width are free: each level halves them, rounded up, and upsampling returns to the
+    size of the skip connection.
 
     Args:
         inputs, outputs: Channels of the noisy input and of the predicted noise.
         width: Channels of the first level.
         levels: Depth; 6 is the whole network.
         blocks: Residual blocks a level in the encoder; the decoder has one more.
-        second: Makes what closes a residual block of the encoder, of the given channels.
+        second: Builds the module that closes a residual block of the encoder, from its channels.
     """
 
     def __init__(
@@ -43,16 +43,17 @@ class DiffusionUNet(nn.Module):
         second: Callable[[int], nn.Module] = Plain,
     ) -> None:
         super().__init__()
-        groups, self.width, time = groups_of(width), width, 4 * width
+        groups = groups_of(width)
+        time = 4 * width
         widths = [width * multiplier for multiplier in MULTIPLIERS[:levels]]
+        self.width = width
         self.time = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
         self.stem = nn.Conv2d(inputs, width, 3, padding=1)
-        self.encoder, self.encoder_attention, self.shrink = (
-            nn.ModuleList(),
-            nn.ModuleList(),
-            nn.ModuleList(),
-        )
-        skips, channels = [width], width
+        self.encoder = nn.ModuleList()
+        self.encoder_attention = nn.ModuleList()
+        self.shrink = nn.ModuleList()
+        skips = [width]
+        channels = width
         for level, out in enumerate(widths):
             ins = [channels] + [out] * (blocks - 1)
             self.encoder.append(
@@ -68,11 +69,9 @@ class DiffusionUNet(nn.Module):
             ResBlock(channels, channels, time, groups, Plain(channels)) for _ in range(2)
         )
         self.middle_attention = Attention(channels, groups)
-        self.decoder, self.decoder_attention, self.grow = (
-            nn.ModuleList(),
-            nn.ModuleList(),
-            nn.ModuleList(),
-        )
+        self.decoder = nn.ModuleList()
+        self.decoder_attention = nn.ModuleList()
+        self.grow = nn.ModuleList()
         for level, out in reversed(list(enumerate(widths))):
             ins = [channels + skips.pop(), *(out + skips.pop() for _ in range(blocks))]
             self.decoder.append(
@@ -82,14 +81,14 @@ class DiffusionUNet(nn.Module):
             channels = out
             if level:
                 self.grow.append(Upsample(out))
-        self.norm, self.head = nn.GroupNorm(groups, width), ZeroConv2d(width, outputs, 3, padding=1)
+        self.norm = nn.GroupNorm(groups, width)
+        self.head = ZeroConv2d(width, outputs, 3, padding=1)
         self.channels = widths
 
     def embed(self, t: Tensor) -> Tensor:
         """Return the embedding (B, 4 width) of timesteps (B,)."""
-        out: Tensor = self.time(
-            get_timestep_embedding(t, self.width, flip_sin_to_cos=True, downscale_freq_shift=0)
-        )
+        sines = get_timestep_embedding(t, self.width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        out: Tensor = self.time(sines)
         return out
 
     def encode(
@@ -104,14 +103,15 @@ class DiffusionUNet(nn.Module):
         Args:
             x: Noisy input (B, inputs, H, W).
             time: Its embedding (B, 4 width).
-            added: What joins the stem's output (B, width, H, W).
-            gates: What each level's adapters get.
+            added: Added to the stem's output (B, width, H, W).
+            gates: The gate of each level's adapters.
         """
-        h = self.stem(x) if added is None else self.stem(x) + added
+        h = self.stem(x)
+        if added is not None:
+            h = h + added
         skips, ends = [h], []
-        for level, (rows, attentions) in enumerate(
-            zip(self.encoder, self.encoder_attention, strict=True)
-        ):
+        stages = zip(self.encoder, self.encoder_attention, strict=True)
+        for level, (rows, attentions) in enumerate(stages):
             if level:
                 h = self.shrink[level - 1](h)
                 skips.append(h)
@@ -122,12 +122,11 @@ class DiffusionUNet(nn.Module):
         return skips, ends
 
     def decode(self, h: Tensor, skips: list[Tensor], time: Tensor) -> Tensor:
-        """Return the predicted noise (B, outputs, H, W) from the encoder's end (B, C, h, w) and its skips."""
+        """Return the predicted noise (B, outputs, H, W) from the last features and the skips."""
         h = self.middle[1](self.middle_attention(self.middle[0](h, time)), time)
         left = list(skips)
-        for level, (rows, attentions) in enumerate(
-            zip(self.decoder, self.decoder_attention, strict=True)
-        ):
+        stages = zip(self.decoder, self.decoder_attention, strict=True)
+        for level, (rows, attentions) in enumerate(stages):
             if level:
                 h = self.grow[level - 1](h, left[-1].shape[-2:])
             for block, attend in zip(rows, attentions, strict=True):  # type: ignore[call-overload]
@@ -138,7 +137,7 @@ class DiffusionUNet(nn.Module):
     def forward(
         self, x: Tensor, t: Tensor, added: Tensor | None = None, gates: Sequence[Tensor | None] = ()
     ) -> Tensor:
-        """Return the predicted noise (B, outputs, H, W) of inputs (B, inputs, H, W) at timesteps (B,)."""
+        """Return the predicted noise (B, outputs, H, W) of (B, inputs, H, W) at timesteps (B,)."""
         time = self.embed(t)
         skips, ends = self.encode(x, time, added, gates)
         return self.decode(ends[-1], skips, time)
@@ -152,10 +151,10 @@ def _attention(level: int, count: int, channels: int, groups: int) -> nn.ModuleL
 
 
 class ConditionalUNet(nn.Module):
-    """A plain U-Net in the manner of nnU-Net's first version, which is MedSegDiff's conditioner.
+    """A plain U-Net like nnU-Net's first version, which is MedSegDiff's conditioner.
 
-    Two convolutions a level with batch norm and leaky ReLU, max pooling, bilinear upsampling. In a
-    batch of one, batch norm is over the pixels of that image.
+    Each level has two convolutions with batch norm and leaky ReLU; between levels there is max
+    pooling and bilinear upsampling. In a batch of one, batch norm is over the pixels of that image.
 
     Args:
         inputs, outputs: Channels of the input and of the logits.
@@ -177,10 +176,15 @@ class ConditionalUNet(nn.Module):
         self.head = nn.Conv2d(width, outputs, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Return logits (B, outputs, H, W) of inputs, and the encoder's and the decoder's features, finest first."""
+        """Return logits (B, outputs, H, W), and the features of encoder and decoder.
+
+        The features are listed from the finest level to the coarsest.
+        """
         encoded: list[Tensor] = []
         for block in self.down:
-            x = block(F.max_pool2d(x, 2, ceil_mode=True) if encoded else x)
+            if encoded:
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+            x = block(x)
             encoded.append(x)
         decoded: list[Tensor] = []
         for block, skip in zip(self.up, reversed(encoded[:-1]), strict=True):

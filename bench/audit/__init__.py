@@ -1,1 +1,1 @@
-"""What printed tables cannot be, and the tables of the paper."""
+"""Checks whether printed tables are possible, and the tables of the paper."""

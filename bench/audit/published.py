@@ -1,4 +1,4 @@
-"""What papers print: the numbers of Verdiff-Net's tables 1 and 2, and where they are from."""
+"""The printed numbers of Verdiff-Net's tables 1 and 2, and their source."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOURCE = (
-    "Zhang et al., Verdiff-Net: A Conditional Diffusion Framework for Spinal Medical Image"
-    " Segmentation, Bioengineering 2024, 11(10), 1031, doi:10.3390/bioengineering11101031 (CC BY)"
+    "Zhang et al., Verdiff-Net: A Conditional Diffusion Framework for Spinal Medical Image "
+    "Segmentation, Bioengineering 2024, 11(10), 1031, doi:10.3390/bioengineering11101031 (CC BY)"
 )
 METHODS = {
     "U-Net": "unet",
@@ -23,12 +23,15 @@ METHODS = {
     "MedSegDiff": "medsegdiff",
     "Verdiff-Net": "verdiff",
 }
-"""The paper's names of the methods, and what they are called here."""
+"""The names of the methods in the paper, and here."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the paper says of a dataset (section 3.1); it says nothing of the split, so test sets have no size."""
+    """What the paper says about a dataset (section 3.1).
+
+    The paper does not describe the split, so the sizes of the test sets are unknown.
+    """
 
     title: str
     images: int | None
@@ -44,7 +47,7 @@ DATASETS = {
     "mr": Dataset("MR", images=None, subjects=215, width=880, height=880, private=True),
     "xray": Dataset("X-ray", images=609, subjects=None, width=250, height=750, private=False),
 }
-"""The paper's datasets, by what they are called here."""
+"""The datasets of the paper by their names here."""
 FOLDER = Path(__file__).parent
 FILES = {"table1": FOLDER / "verdiff2024-table1.csv", "table2": FOLDER / "verdiff2024-table2.csv"}
 """The tables as they are printed: percent in table 1, fractions in table 2."""
@@ -52,11 +55,11 @@ SCORES = ["dice_mean", "dice_std", "iou_mean", "iou_std"]
 
 
 def table1() -> pd.DataFrame:
-    """Return table 1, a row each method and dataset.
+    """Return table 1, one row for each method and dataset.
 
-    Columns are method, dataset (both as they are called here), title (the method as printed), and
-    dice_mean, dice_std, iou_mean, iou_std as fractions. It is a reference to show beside one's own
-    numbers, no target: `bench audit --paper` says which of its cells cannot be.
+    Columns are method, dataset (both by their names here), title (the method as printed), and
+    dice_mean, dice_std, iou_mean, iou_std as fractions. The numbers are shown beside the user's
+    own; they are no target: `bench audit --paper` names those that are impossible.
     """
     import pandas as pd
 
@@ -67,7 +70,7 @@ def table1() -> pd.DataFrame:
 
 
 def table2() -> pd.DataFrame:
-    """Return table 2, the ablation on MR, a row each arm.
+    """Return table 2, the ablation on MR, one row for each arm.
 
     Columns are method (a spec such as `verdiff:msfm=off:nsa=on`), dataset, title (the arm in
     words), msfm, nsa (bool), and dice_mean, iou_mean as fractions; the paper prints no std.
@@ -75,9 +78,8 @@ def table2() -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.read_csv(FILES["table2"])
-    specs = [
-        f"verdiff:msfm={msfm}:nsa={nsa}" for msfm, nsa in zip(frame.msfm, frame.nsa, strict=True)
-    ]
+    switched = zip(frame.msfm, frame.nsa, strict=True)
+    specs = [f"verdiff:msfm={msfm}:nsa={nsa}" for msfm, nsa in switched]
     return frame.assign(
         method=specs,
         dataset=_names(frame),

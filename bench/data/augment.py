@@ -1,9 +1,9 @@
 """Rotation, shift, elastic deformation and contrast, fused into one resampling of image and mask.
 
-The four operations of the paper (section 3). Geometry is one cubic B-spline deformation (Rueckert
-et al. 1999): its control points carry the rotation and the shift exactly, because B-splines
-reproduce affine maps, and random displacements on top. Two small matrix products give the whole
-sampling map.
+These are the four operations of the paper (section 3). Geometry is one cubic B-spline deformation
+(Rueckert et al. 1999). Its control points carry rotation and shift, which B-splines reproduce
+exactly because they are affine, and random displacements. Two small matrix products give the
+sampling map of all pixels.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ none)."""
 CONTRAST = (0.75, 1.25)
 """Factor on the distance from the image's mean (ours: the paper gives none)."""
 KNOTS = 4
-"""Intervals between control points along the shorter side: below 0.48 of one, maps cannot fold."""
+"""Intervals between control points along the shorter side. Displacements below 0.48 of an interval
+cannot fold the map."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What one augmentation draws, in full."""
+    """The random parameters of one augmentation."""
 
     angle: float
     """Degrees, anticlockwise as seen."""
@@ -54,7 +55,10 @@ def lattice(height: int, width: int) -> tuple[int, int]:
 
 
 def draw(rng: np.random.Generator, height: int, width: int) -> Parameters:
-    """Draw parameters for an image of a size; the same generator state gives the same parameters."""
+    """Draw parameters for an image of height x width pixels.
+
+    The same state of the generator gives the same parameters.
+    """
     rows, columns = lattice(height, width)
     values = rng.random(6 + 2 * rows * columns)
     sign = np.where(values[1:3] < 0.5, -1.0, 1.0)
@@ -105,8 +109,8 @@ def augment(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Apply the parameters to an image (H, W) in 65535 steps and its mask (H, W) in {0, 1}.
 
-    Both are resampled linearly through the same map; the mask is foreground where at least half is.
-    What comes from outside the image is 0.
+    Both are resampled linearly through the same map. The mask is foreground where the resampled
+    value is at least half. Pixels from outside the image are 0.
 
     Returns:
         The image (H, W) in [0, 1] and the mask (H, W) in {0, 1}.

@@ -1,4 +1,4 @@
-"""Preparation, once: every sample is read, checked and written into a memory-mapped cache."""
+"""Prepare a dataset once: read and check every sample, and write a memory-mapped cache."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ from bench.spec.plain import content_hash
 
 FORMAT = 2
 LIGHT = 20_000_000
-"""Bytes of a few files that are read sooner than processes start."""
+"""Up to so many bytes, reading a few files takes less time than starting processes."""
 TABLES = ("index.csv", "patients.csv")
-"""Beside the images: they decide who the patients are."""
+"""Tables beside the images that say who the patients are."""
 Progress = Callable[[int, int], None]
 
 
 def find(adapter: Adapter, root: Path) -> Path | None:
-    """Return the prepared dataset's folder, None where the source was not prepared or has changed since."""
+    """Return the prepared dataset's folder; None if the source is not prepared or has changed."""
     folder = _folder(adapter, root, _items(adapter, root))
     return folder if (folder / "manifest.json").is_file() else None
 
@@ -42,26 +43,23 @@ def find(adapter: Adapter, root: Path) -> Path | None:
 def _items(adapter: Adapter, root: Path) -> list[Item]:
     inside = root.resolve()
     items = [_refused(item, root, inside) for item in adapter.items(root)]
+    if not items:
+        raise UsageError(f"{root}: nothing is in it; expected images with masks")
     if all(item.left_out for item in items):
-        raise UsageError(
-            _reason(items[0]) if items else f"{root}: nothing is in it; expected images with masks"
-        )
+        raise UsageError(_reason(items[0]))
     return items
 
 
 def _refused(item: Item, root: Path, inside: Path) -> Item:
-    """Return an item, left out if one of its files leads out of the folder or is none."""
-    out = next((path for path in item.files if not path.resolve().is_relative_to(inside)), None)
-    gone = next((path for path in item.files if not path.is_file()), None)
-    if out:
-        return replace(
-            item, files=(), left_out=f"{out} leads out of {root}; copy it there or remove the link"
-        )
-    return (
-        replace(item, files=(), left_out=f"{gone} is no file; remove it or its row")
-        if gone
-        else item
-    )
+    """Return an item, left out if one of its files is not there or leads out of the folder."""
+    for path in item.files:
+        if not path.resolve().is_relative_to(inside):
+            why = f"{path} leads out of {root}; copy it there or remove the link"
+            return replace(item, files=(), left_out=why)
+    for path in item.files:
+        if not path.is_file():
+            return replace(item, files=(), left_out=f"{path} is no file; remove it or its row")
+    return item
 
 
 def _reason(item: Item) -> str:
@@ -70,22 +68,26 @@ def _reason(item: Item) -> str:
 
 
 def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
-    """Name the cache by the rules and the files' names, sizes and times: asking again costs no reading."""
-    files = [(str(f.relative_to(root)), f.stat()) for item in items for f in item.files]
-    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
-    key = content_hash(
-        [FORMAT, adapter.name, adapter.rules(), [(i.patient, i.spacing) for i in items], stats]
-    )
+    """Return the folder of the cache, without reading any file.
+
+    Its name depends on the rules and on the names, sizes and times of the files.
+    """
+    stats = []
+    for path in chain.from_iterable(item.files for item in items):
+        stat = path.stat()
+        stats.append((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns))
+    patients = [(item.patient, item.spacing) for item in items]
+    key = content_hash([FORMAT, adapter.name, adapter.rules(), patients, stats])
     return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
 
 
 def prepare(
     adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = lambda done, total: None
 ) -> Path:
-    """Return the folder of the prepared dataset, reading the source only if it changed since last time.
+    """Return the folder of the prepared dataset; the source is read only if it has changed.
 
     Raises:
-        UsageError: The layout is not there, no case can be used, or the cache is not writable.
+        UsageError: The layout is missing, no case can be used, or the cache is not writable.
     """
     items = _items(adapter, root)
     folder = _folder(adapter, root, items)
@@ -101,8 +103,8 @@ def prepare(
     except OSError as error:
         if folder.is_dir() and not (folder / "manifest.json").is_file():
             raise UsageError(
-                f"prepared dataset {folder} is damaged (no manifest); remove the folder and run"
-                " again"
+                f"prepared dataset {folder} is damaged (no manifest); "
+                "remove the folder and run again"
             ) from error
         if not folder.is_dir():  # else another process was faster
             raise UsageError(
@@ -113,7 +115,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class _Read:
-    """What came of an item: its samples, or why there are none; and its files' SHA-256."""
+    """The result of reading an item: its samples, or why there are none; and its files' SHA-256."""
 
     samples: list[Sample]
     why: str
@@ -128,39 +130,31 @@ def _read(work: tuple[Adapter, Item, Path]) -> _Read:
             samples = list(adapter.read(item))
         except UsageError as error:
             samples, why = [], str(error)
-        except (
-            Exception
-        ) as error:  # what a library makes of a strange file must not stop the others
+        except Exception as error:  # a library may raise anything; the other files must continue
             if adapter.source != "real" or not item.files:
                 raise
-            reason = (
-                str(error).strip().splitlines()[0] if str(error).strip() else "no reason is given"
+            reason = (str(error).strip() or "no reason is given").splitlines()[0]
+            samples = []
+            why = (
+                f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); "
+                "look at the file"
             )
-            samples, why = (
-                [],
-                (
-                    f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); look at"
-                    " the file"
-                ),
-            )
-    return _Read(
-        samples, why, {str(path.relative_to(root)): pooch.file_hash(path) for path in item.files}
-    )
+    files = {str(path.relative_to(root)): pooch.file_hash(path) for path in item.files}
+    return _Read(samples, why, files)
 
 
 def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> bytes:
-    """Return what a dataset's digest is made of, case after case: all that a method could see."""
+    """Return a case's bytes for the digest of its dataset: everything that a method can see."""
     return repr(asdict(case)).encode() + image.tobytes() + mask.tobytes()
 
 
 def _all(
     adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress
 ) -> Iterator[_Read]:
-    """Yield what came of each item, in their order, read by `jobs` processes."""
+    """Yield the result of each item, in their order, read by `jobs` processes."""
     tasks = [(adapter, item, root) for item in items]
-    light = (
-        len(items) < 8 and sum(path.stat().st_size for item in items for path in item.files) < LIGHT
-    )
+    files = chain.from_iterable(item.files for item in items)
+    light = len(items) < 8 and sum(path.stat().st_size for path in files) < LIGHT
     if jobs == 1 or len(items) == 1 or light:
         for done, task in enumerate(tasks, 1):
             yield _read(task)
@@ -173,8 +167,8 @@ def _all(
             progress(done, len(items))
     except BrokenProcessPool as error:
         raise UsageError(
-            f"{root}: a reading process was killed, as happens when memory runs out (each of {jobs}"
-            " holds a volume); free some and run again"
+            f"{root}: a reading process was killed, as happens when memory runs out "
+            f"(each of {jobs} holds a volume); free some and run again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -183,7 +177,7 @@ def _all(
 def _write(
     adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: int, progress: Progress
 ) -> None:
-    """Write pixels, case table and manifest; the digest covers all that a method could see."""
+    """Write pixels, case table and manifest; the digest covers everything that a method can see."""
     digest = hashlib.sha256()
     cases: list[Case] = []
     seen: set[str] = set()
@@ -193,7 +187,8 @@ def _write(
     with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
         for read in _all(adapter, root, items, jobs, progress):
             files |= read.files
-            left_out += [read.why] if read.why else []
+            if read.why:
+                left_out.append(read.why)
             for sample in read.samples:
                 height, width = sample.image.shape
                 if why := _unusable(sample.id, seen):
@@ -207,20 +202,19 @@ def _write(
                 masks.write(sample.mask.tobytes())
                 foreground += int(sample.mask.sum())
     if not cases:
-        raise UsageError(left_out[0] + (f" ({len(left_out)} in all)" if len(left_out) > 1 else ""))
+        more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
+        raise UsageError(left_out[0] + more)
     with (work / "cases.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
         for case in cases:
-            table.writerow(
-                [case.id, case.patient, case.height, case.width, *(case.spacing or ("", ""))]
-            )
-    tables = [
-        root / name for name in TABLES if adapter.source == "real" and (root / name).is_file()
-    ]
-    sides = [
-        {item.patient for item in items if item.official == official} for official in (True, False)
-    ]
+            spacing = case.spacing or ("", "")
+            table.writerow([case.id, case.patient, case.height, case.width, *spacing])
+    tables = []
+    if adapter.source == "real":
+        tables = [root / name for name in TABLES if (root / name).is_file()]
+    official = {item.patient for item in items if item.official}
+    others = {item.patient for item in items if not item.official}
     pixels_in_all = sum(case.height * case.width for case in cases)
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -233,8 +227,8 @@ def _write(
         "sizes": sorted({(case.width, case.height) for case in cases}),
         "spacing": sorted({case.spacing for case in cases if case.spacing}),
         "foreground_share": foreground / pixels_in_all,
-        "official_test": sorted({item.patient for item in items if item.official}),
-        "on_both_official_sides": sorted(sides[0] & sides[1]),
+        "official_test": sorted(official),
+        "on_both_official_sides": sorted(official & others),
         "left_out": left_out,
         "files": files | {path.name: pooch.file_hash(path) for path in tables},
     }
@@ -242,17 +236,18 @@ def _write(
 
 
 def _unusable(name: str, seen: set[str]) -> str:
-    """Return why a case cannot have a name, empty where it can."""
+    """Return why a case cannot have a name; empty if it can."""
     try:
         safe_name(name, "case")
     except UsageError as error:
         return str(error)
-    taken = f"another case is named {name} already, whatever its case; rename one of them"
-    return taken if name.lower() in seen else ""
+    if name.lower() in seen:
+        return f"another case is named {name} already, whatever its case; rename one of them"
+    return ""
 
 
 def load(folder: Path) -> Dataset:
-    """Open a prepared dataset; pixels are mapped, not read.
+    """Open a prepared dataset; pixels are memory-mapped, not read.
 
     Raises:
         UsageError: A file of the cache is missing or has another size than its manifest says.
@@ -263,7 +258,8 @@ def load(folder: Path) -> Dataset:
             cases = tuple(_case(row) for row in csv.DictReader(file))
         images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
         masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
-        starts = np.cumsum([0, *(case.height * case.width for case in cases)]).tolist()
+        sizes = [case.height * case.width for case in cases]
+        starts = np.cumsum([0, *sizes]).tolist()
         if not starts[-1] == len(images) == len(masks) or len(cases) != manifest["cases"]:
             raise UsageError(
                 f"prepared dataset {folder} is incomplete; remove the folder and run again"

@@ -1,4 +1,4 @@
-"""A prepared dataset with its split in the layouts of other tools: nnU-Net's raw folder, MedSegBench's npz."""
+"""Export a prepared dataset with its split for other tools: nnU-Net's raw folder, MedSegBench."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ from bench.spec.plain import content_hash
 FIRST = 901
 """The number of the first dataset in a folder; nnU-Net's last is 999."""
 THICKNESS = 999.0
-"""Spacing across a slice that nnU-Net gives a 2D image, so that it plans along the two others."""
+"""The spacing across the slice that nnU-Net gives a 2D image, so that it plans in the plane."""
 LABELS = {"background": 0, "foreground": 1}
 SUFFIX = ".nii.gz"
 SQUARES = (128, 256, 512)
-"""Sizes that MedSegBench comes in."""
+"""The image sizes of MedSegBench."""
 PREFIXES: dict[Side, str] = {"train": "train", "validation": "val", "test": "test"}
-"""What MedSegBench calls the sides."""
+"""MedSegBench's names of the sides."""
 
 NNUNET = """# {folder}
 
 {summary}
 
-A slice a file: grey values of 16 bit, labels 0 and 1; {spacing}. The test side is `imagesTs` and `labelsTs`;
-`splits_final.json` holds training and validation as fold 0, and nnU-Net 2.8 takes it over when it plans (an older one:
-copy it to `nnUNet_preprocessed/{folder}/`). There is no other fold: asked for one, nnU-Net splits by case, and a
-patient may be on both sides. `cases.csv` says whose case is which.
+A slice a file: grey values of 16 bit, labels 0 and 1; {spacing}. The test side is `imagesTs` and
+`labelsTs`; `splits_final.json` holds training and validation as fold 0, and nnU-Net 2.8 takes it
+over when it plans (an older one: copy it to `nnUNet_preprocessed/{folder}/`). There is no other
+fold: asked for one, nnU-Net splits by case, and a patient may be on both sides. `cases.csv` says
+whose case is which.
 
     export nnUNet_raw=THE_FOLDER_THAT_THIS_ONE_LIES_IN
     nnUNetv2_plan_and_preprocess -d {number} -c 2d --verify_dataset_integrity
@@ -50,20 +51,21 @@ MEDSEGBENCH = """# {folder}
 
 {summary}
 
-`{folder}.npz` has MedSegBench's keys: `train_images` and `train_label`, `val_`, `test_`, each (N, {size}, {size}) of 8
-bit, labels 0 and 1. The format loses: grey values had 16 bit, and cases their own sizes. Each was scaled to fit with
-its aspect ratio kept, centred, and padded with zeros. `{folder}.csv` says which case of which patient an index is.
+`{folder}.npz` has MedSegBench's keys: `train_images` and `train_label`, `val_`, `test_`, each
+(N, {size}, {size}) of 8 bit, labels 0 and 1. The format loses: grey values had 16 bit, and cases
+their own sizes. Each was scaled to fit with its aspect ratio kept, centred, and padded with zeros.
+`{folder}.csv` says which case of which patient an index is.
 """
 
 
 @dataclass(frozen=True)
 class Export:
-    """A prepared dataset, and who is on which side; cases of patients on no side are not written."""
+    """A prepared dataset and its split; cases of patients on no side are not written."""
 
     dataset: Dataset
     split: Split
     scheme: str = ""
-    """How it was split, if not 70/10/20; part of the name."""
+    """How it was split, if not 70/10/20. It is part of the name."""
 
     @cached_property
     def sides(self) -> dict[Side, list[int]]:
@@ -72,7 +74,7 @@ class Export:
 
     @property
     def name(self) -> str:
-        """Name of all that is written: real and phantom, two versions of one dataset, or two splits never share it."""
+        """The name of the export: it differs by source, version of the dataset and split."""
         parts = (self.dataset.name, self.dataset.source, self.dataset.digest[:8], self.scheme)
         return "-".join(filter(None, parts))
 
@@ -81,38 +83,37 @@ class Export:
         """One line on what the cases are."""
         source = "PHANTOM data (simulated)" if self.dataset.source == "phantom" else "real data"
         train, validation, test = (len(self.sides[side]) for side in SIDES)
-        patients = len(
-            {self.dataset.cases[i].patient for indexes in self.sides.values() for i in indexes}
-        )
-        counts = (
-            f"{train} train, {validation} validation and {test} test cases of {patients} patients"
-        )
-        return f"{self.dataset.name}, {source}, split by patient: {counts}"
+        patients = sum(len(self._patients(side)) for side in SIDES)
+        counts = f"{train} train, {validation} validation and {test} test cases"
+        return f"{self.dataset.name}, {source}, split by patient: {counts} of {patients} patients"
+
+    def _patients(self, side: Side) -> set[str]:
+        return {self.dataset.cases[index].patient for index in self.sides[side]}
 
     def nnunet(self, folder: Path) -> Path:
-        """Write `DatasetNNN_<name>` in nnU-Net v2's raw layout, the pixels as they are, and return it.
+        """Write `DatasetNNN_<name>` in nnU-Net v2's raw layout and return its folder.
 
-        Each case is a volume of one slice, for NIfTI keeps both 16 bits and the spacing, and
-        nnU-Net's reader of PNG knows no spacing. Where the spacing of any case is unknown all have
-        1: resampled to a common spacing, mm and pixels must not meet.
+        The pixels are not changed. Each case is a volume of one slice, because NIfTI keeps both 16
+        bits and the spacing, and nnU-Net's reader of PNG knows no spacing. If the spacing of any
+        case is unknown, all have 1: nnU-Net resamples to a common spacing, and some in mm and some
+        in pixels would be mixed.
 
         Args:
-            folder: What `nnUNet_raw` points to; the dataset takes the first number that is free in
-                it.
+            folder: The folder that `nnUNet_raw` names; the dataset takes its first free number.
 
         Raises:
-            UsageError: The dataset is there already, a case's name means something to nnU-Net, or
-                nothing can be written.
+            UsageError: The dataset exists already, a case's name is reserved by nnU-Net, or nothing
+                can be written.
         """
-        cases, number = self.dataset.cases, self._number(folder)
+        cases = self.dataset.cases
+        number = self._number(folder)
         training = sorted([*self.sides["train"], *self.sides["validation"]])
-        odd = next(
-            (cases[index].id for index in training if cases[index].id.endswith("_seg")), None
-        )
-        if odd:  # so nnU-Net calls its preprocessed labels
-            raise UsageError(
-                f"case {odd}: nnU-Net expects names that do not end in _seg; rename its files"
-            )
+        for index in training:
+            if cases[index].id.endswith("_seg"):  # nnU-Net's name of its preprocessed labels
+                raise UsageError(
+                    f"case {cases[index].id}: nnU-Net expects names that do not end in _seg; "
+                    "rename its files"
+                )
         spaced = all(case.spacing for case in cases)
         with _whole(folder / f"Dataset{number}_{self.name}") as work:
             for part, indexes in (("Tr", training), ("Ts", self.sides["test"])):
@@ -127,36 +128,31 @@ class Export:
             about = {
                 "name": self.name,
                 "description": self.summary,
-                "channel_names": {
-                    "0": "grey"
-                },  # z-score; "CT" is for Hounsfield units, which no longer are
+                # Grey is normalised by z-score; "CT" would need Hounsfield units.
+                "channel_names": {"0": "grey"},
                 "labels": LABELS,
                 "numTraining": len(training),
                 "file_ending": SUFFIX,
             }
             _json(work / "dataset.json", about)
-            names = {
-                side: [cases[index].id for index in indexes] for side, indexes in self.sides.items()
-            }
-            _json(
-                work / "splits_final.json", [{"train": names["train"], "val": names["validation"]}]
-            )
-            how = (
-                "spacing in mm, 999 across"
-                if spaced
-                else "the spacing is unknown, 1 stands for it, 999 across"
-            )
+            train = [cases[index].id for index in self.sides["train"]]
+            validation = [cases[index].id for index in self.sides["validation"]]
+            _json(work / "splits_final.json", [{"train": train, "val": validation}])
+            how = "the spacing is unknown, 1 stands for it, 999 across"
+            if spaced:
+                how = "spacing in mm, 999 across"
             self._describe(work, "nnunet", "cases.csv", NNUNET, number=number, spacing=how)
         return folder / work.name
 
     def medsegbench(self, folder: Path, size: int = 256) -> Path:
-        """Write `<name>_<size>.npz` as MedSegBench's are, with a table of who is who, and return their folder.
+        """Write `<name>_<size>.npz` in MedSegBench's format with a table of cases.
 
-        The format loses: images become 8 bit, (N, size, size), scaled with their aspect ratio kept
-        and padded with zeros by `bench.data.geometry.Geometry`; so do the labels, 0 or 1.
+        Returns their folder. The format loses information: images become 8 bit, (N, size, size),
+        scaled with their aspect ratio kept and padded with zeros by
+        `bench.data.geometry.Geometry`; so do the labels, 0 or 1.
 
         Raises:
-            UsageError: It is there already, MedSegBench has no such size, or nothing can be
+            UsageError: The export exists already, MedSegBench has no such size, or nothing can be
                 written.
         """
         if size not in SQUARES:
@@ -179,23 +175,23 @@ class Export:
         return folder / work.name
 
     def _number(self, folder: Path) -> int:
-        """Return the first number that no dataset of the folder has."""
-        found = [path.name for path in folder.glob("Dataset???_*")]
-        for name in found:
+        """Return the first number that no dataset in the folder has."""
+        names = [path.name for path in folder.glob("Dataset???_*")]
+        for name in names:
             if name[len("DatasetNNN_") :] == self.name:
                 raise _taken(folder / name)
-        taken = {name[len("Dataset") : len("DatasetNNN")] for name in found}
+        taken = {name[len("Dataset") : len("DatasetNNN")] for name in names}
         for number in range(FIRST, 1000):
             if str(number) not in taken:
                 return number
         raise UsageError(
-            f"{folder} has datasets of all numbers from {FIRST} to 999; choose another folder with"
-            " --to"
+            f"{folder} has datasets of all numbers from {FIRST} to 999; "
+            "choose another folder with --to"
         )
 
     def _describe(self, work: Path, layout: str, table: str, text: str, **how: str | int) -> None:
-        """Write what the layouts have no place for: whose case is which, and where all of it is from."""
-        cases, version = self.dataset.cases, machine.versions().get("verdiff-bench", "unknown")
+        """Write what the layouts have no place for: the table of cases, a README, the origin."""
+        version = machine.versions().get("verdiff-bench", "unknown")
         with (work / table).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(
@@ -203,35 +199,25 @@ class Export:
             )
             for side, indexes in self.sides.items():
                 for place, index in enumerate(indexes):
-                    case = cases[index]
+                    case = self.dataset.cases[index]
+                    spacing = case.spacing or ("", "")
                     rows.writerow(
-                        [
-                            side,
-                            place,
-                            case.id,
-                            case.patient,
-                            case.height,
-                            case.width,
-                            *(case.spacing or ("", "")),
-                        ]
+                        [side, place, case.id, case.patient, case.height, case.width, *spacing]
                     )
-        by = (
-            f"The split is that of `bench run`; written by verdiff-bench {version}, from what:"
-            " `bench-export.json`."
+        summary = (
+            f"{self.summary}. The split is that of `bench run`; "
+            f"written by verdiff-bench {version}, from what: `bench-export.json`."
         )
-        (work / "README.md").write_text(
-            text.format(folder=work.name, summary=f"{self.summary}. {by}", **how), encoding="utf-8"
-        )
+        readme = text.format(folder=work.name, summary=summary, **how)
+        (work / "README.md").write_text(readme, encoding="utf-8")
         record = {
             "layout": layout,
             "dataset": self.dataset.name,
             "source": self.dataset.source,
             "digest": self.dataset.digest,
-            "split": content_hash(self.split.sides),  # as cell.json has it
+            "split": content_hash(self.split.sides),  # the same as in cell.json
             "cases": {side: len(indexes) for side, indexes in self.sides.items()},
-            "patients": {
-                side: len({cases[i].patient for i in each}) for side, each in self.sides.items()
-            },
+            "patients": {side: len(self._patients(side)) for side in self.sides},
             "left_out": len(self.dataset.left_out),
             "verdiff-bench": version,
         }
@@ -240,7 +226,10 @@ class Export:
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """Yield a folder to write in; it takes the target's place by one rename, so that nothing half written has it."""
+    """Yield a folder to write in, and rename it to the target at the end.
+
+    So the target never holds an incomplete export.
+    """
     if target.exists():
         raise _taken(target)
     try:
@@ -260,7 +249,7 @@ def _taken(target: Path) -> UsageError:
 
 
 def _slice(path: Path, pixels: NDArray[Any], spacing: tuple[float, float]) -> None:
-    """Write pixels (H, W) as a NIfTI volume of one slice, in the orientation that ITK gives a picture."""
+    """Write pixels (H, W) as a NIfTI volume of one slice, in ITK's orientation of a 2D image."""
     import nibabel
 
     row, column = spacing

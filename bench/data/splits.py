@@ -1,4 +1,4 @@
-"""Patient splits: 70/10/20, K folds or the user's own, from a fixed seed, written down as plain text."""
+"""Patient splits: 70/10/20, K folds or the user's own, from a fixed seed, stored as plain text."""
 
 from __future__ import annotations
 
@@ -18,36 +18,34 @@ HEADER = "fold,patient,side"
 
 @dataclass(frozen=True)
 class Splitting:
-    """How patients are split: once, into K folds or as a file says; and the share of training patients that is used."""
+    """How patients are split: once, into K folds or by a file; and the used share of training."""
 
     folds: int = 1
     file: Path | None = None
-    """The user's own split, of one fold or several, in the form that `write_splits` writes."""
+    """The user's own split, of one fold or several, in the form of `write_splits`."""
     fraction: float = 1.0
-    """Share of each fold's training patients; those of a smaller share are among those of a larger
-    one."""
+    """Share of each fold's training patients that is used; a larger share contains a smaller."""
 
     def __post_init__(self) -> None:
-        """Refuse a wish that contradicts itself.
+        """Refuse options that contradict each other.
 
         Raises:
-            UsageError: The fraction is none, the file is no split, or both a file and folds are
-                given.
+            UsageError: The fraction is not in (0, 1], or both a file and folds are given.
         """
         if not 0 < self.fraction <= 1:
             raise UsageError(
-                f"--fraction {self.fraction:g} is no share of patients; expected more than 0, 1 at"
-                " most"
+                f"--fraction {self.fraction:g} is no share of patients; "
+                "expected more than 0, 1 at most"
             )
         if self.file and self.folds > 1:
             raise UsageError(
-                f"--folds {self.folds} and --split {self.file}: the file says how many folds;"
-                " give one"
+                f"--folds {self.folds} and --split {self.file}: the file says how many folds; "
+                "give one"
             )
 
     @cached_property
     def own(self) -> list[Split]:
-        """The splits of the file, none where there is no file."""
+        """The splits of the file; none if there is no file."""
         return parse_splits(self.file) if self.file else []
 
     @property
@@ -72,27 +70,24 @@ class Splitting:
         Raises:
             UsageError: There are too few, or the file does not fit them.
         """
+        splits = self.own or make_splits(patients, self.folds, official)
         if self.file:
-            check_splits(self.own, self.file, patients)
-        return [
-            _thinned(split, self.fraction)
-            for split in self.own or make_splits(patients, self.folds, official)
-        ]
+            check_splits(splits, self.file, patients)
+        return [_thinned(split, self.fraction) for split in splits]
 
 
 def _thinned(split: Split, fraction: float) -> Split:
-    """Return the split with a share of its training patients, one at least; the others are unused."""
+    """Return the split with a share of its training patients, at least one; others are unused."""
     import numpy as np
 
     train = sorted(patient for patient, side in split.sides.items() if side == "train")
     order = np.random.Generator(np.random.Philox(SEED)).permutation(len(train))
     kept = {train[i] for i in order[: max(1, round(fraction * len(train)))]}
-    return Split(
-        {
-            patient: "unused" if side == "train" and patient not in kept else side
-            for patient, side in split.sides.items()
-        }
-    )
+    sides = dict(split.sides)
+    for patient in train:
+        if patient not in kept:
+            sides[patient] = "unused"
+    return Split(sides)
 
 
 def make_splits(
@@ -100,16 +95,16 @@ def make_splits(
 ) -> list[Split]:
     """Split patients once (70 % train, 10 % validation, 20 % test), or into K folds.
 
-    In a cross-validation each patient is tested once, and an eighth of the others validate. The
-    order of `patients` does not matter.
+    In a cross-validation each patient is tested once, and an eighth of the others are used for
+    validation. The order of `patients` does not matter.
 
     Args:
-        patients: All of them.
-        folds: 1 for a single split.
-        official: The test side of a single split, where whoever published the dataset chose one.
+        patients: All patients.
+        folds: Number of folds; 1 for a single split.
+        official: The test side of a single split, if the publisher of the dataset chose one.
 
     Raises:
-        UsageError: Too few patients for every side to have one.
+        UsageError: There are too few patients to have one on every side.
     """
     import numpy as np
 
@@ -117,8 +112,8 @@ def make_splits(
     needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:
         raise UsageError(
-            f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds}),"
-            " for none may be on two sides; add patients or leave the dataset out"
+            f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds}), "
+            "for none may be on two sides; add patients or leave the dataset out"
         )
     generator = np.random.Generator(np.random.Philox(SEED))
     order = [names[i] for i in generator.permutation(len(names))]
@@ -140,12 +135,10 @@ def _assign(order: list[str], test: list[str]) -> Split:
 
 def write_splits(splits: Sequence[Split]) -> str:
     """Return splits as CSV text: fold, patient, side."""
-    rows = [
-        f"{fold},{patient},{side}"
-        for fold, split in enumerate(splits)
-        for patient, side in split.sides.items()
-    ]
-    return "\n".join([HEADER, *rows, ""])
+    lines = [HEADER]
+    for fold, split in enumerate(splits):
+        lines += [f"{fold},{patient},{side}" for patient, side in split.sides.items()]
+    return "\n".join([*lines, ""])
 
 
 def read_splits(path: Path, patients: Sequence[str]) -> list[Split]:
@@ -163,7 +156,7 @@ def parse_splits(path: Path) -> list[Split]:
     """Read a split file.
 
     Raises:
-        UsageError: The file is not there, is damaged, or puts a patient on two sides.
+        UsageError: The file is missing or damaged, or puts a patient on two sides.
     """
     try:
         lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -180,16 +173,16 @@ def parse_splits(path: Path) -> list[Split]:
             sides = folds.setdefault(int(fold), {})
         except ValueError:
             raise UsageError(f"{path} line {number}: {line!r}, expected {HEADER}") from None
-        side = next((each for each in (*SIDES, UNUSED) if each == name.strip()), None)
+        known = (*SIDES, UNUSED)
+        side = next((side for side in known if side == name.strip()), None)
         if side is None:
             raise UsageError(
-                f"{path} line {number}: side '{name}', expected one of"
-                f" {', '.join((*SIDES, UNUSED))}"
+                f"{path} line {number}: side '{name}', expected one of {', '.join(known)}"
             )
         if patient in sides:
             raise UsageError(
-                f"{path} line {number}: patient {patient} is on two sides of fold {fold}, or named"
-                " twice; remove one line"
+                f"{path} line {number}: patient {patient} is on two sides of fold {fold}, "
+                "or named twice; remove one line"
             )
         sides[patient] = side
     if lines[:1] != [HEADER] or list(folds) != list(range(len(folds))) or not folds:

@@ -1,8 +1,8 @@
-"""Statistics that a paper can stand on: numbers only, the patient as the unit, no torch.
+"""The statistics of the report: numpy and scipy, no torch; the unit of inference is the patient.
 
-`scores` makes one value a patient of cases; `intervals`, `flips` and `paired` say how sure a mean
-and a difference are; `family` corrects for how many were asked; `ranking` ranks over datasets;
-`power` plans and `calibrate` checks all of it on one's own results.
+`scores` averages the cases of each patient; `intervals`, `flips` and `paired` give intervals and
+tests of means and differences; `family` corrects for the number of tests; `ranking` ranks methods
+over datasets; `power` plans a study and `calibrate` checks the tests on the user's own results.
 """
 
 from bench.stats.intervals import LEVEL, Interval, interval

@@ -1,4 +1,7 @@
-"""The ablation: a method's on/off options in all combinations, and what each of them does, paired by patient."""
+"""The ablation: a method's on/off options in all combinations, and the effect of each option.
+
+Effects are paired by patient.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from bench.stats import Interval, interval
 
 @dataclass(frozen=True)
 class Effect:
-    """What a factor does, or what several do together beyond the sum of each; in fractions of a score."""
+    """The effect of a factor, or the interaction of several, as a fraction of a score."""
 
     name: str
     mean: float
@@ -46,7 +49,7 @@ class Scores:
         metric: str,
         row: str,
     ) -> Scores:
-        """Arrange the cases of a dataset; `row` is empty for the answers, `prior` for that row.
+        """Arrange the cases of a dataset; `row` is empty for predictions and `prior` for priors.
 
         Raises:
             UsageError: The arms were not tested on the same patients under the same seeds.
@@ -70,18 +73,18 @@ class Scores:
     def effects(self) -> list[Effect]:
         """Return the main effects and all interactions.
 
-        A main effect is the mean of the arms with the factor on, less that of those with it off. An
-        interaction is the difference of differences: what a second factor adds to the effect of the
-        first.
+        A main effect is the mean of the arms with the factor on minus the mean of the arms with it
+        off. An interaction is the difference of two such differences: how much the effect of one
+        factor changes when the other is on.
         """
         signs = np.where([arm.switches for arm in self.arms], 1.0, -1.0)
-        found = []
+        effects = []
         for size in range(1, len(self.factors) + 1):
             for chosen in combinations(range(len(self.factors)), size):
                 weights = signs[:, list(chosen)].prod(1) * 2**size / len(self.arms)
                 name = " x ".join(self.factors[i] for i in chosen)
-                found.append(effect(name, np.tensordot(weights, self.values, 1)))
-        return found
+                effects.append(effect(name, np.tensordot(weights, self.values, 1)))
+        return effects
 
 
 def effect(name: str, values: NDArray[np.float64]) -> Effect:
@@ -92,26 +95,30 @@ def effect(name: str, values: NDArray[np.float64]) -> Effect:
 def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int]:
     """Compare the arms' weights before training.
 
-    A module is shared where two arms or more have one of that name whose tensors have the same
-    names and shapes.
+    A module is shared when at least two arms have a module of that name, and its tensors have the
+    same names and shapes.
 
     Args:
         initial: `shape:digest` of each tensor, by name, of each arm under one seed.
 
     Returns:
-        How many tensors the shared modules have, and how many of those start the same in all arms
-            that share them.
+        How many tensors the shared modules have, and how many of them have the same initial values
+            in all arms that share them.
     """
-    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    holders: dict[tuple[str, str], list[dict[str, str]]] = {}
     for digests in initial:
         modules: dict[str, dict[str, str]] = {}
         for name, digest in digests.items():
             modules.setdefault(name.rpartition(".")[0], {})[name] = digest
         for module, tensors in modules.items():
-            shapes = " ".join(
-                f"{name} {digest.split(':')[0]}" for name, digest in sorted(tensors.items())
-            )
-            found.setdefault((module, shapes), []).append(tensors)
-    shared = [each for each in found.values() if len(each) > 1]
-    same = sum(len({tensors[name] for tensors in each}) == 1 for each in shared for name in each[0])
-    return sum(len(each[0]) for each in shared), same
+            named = sorted(tensors.items())
+            shapes = " ".join(f"{name} {digest.split(':')[0]}" for name, digest in named)
+            holders.setdefault((module, shapes), []).append(tensors)
+    shared = same = 0
+    for arms_tensors in holders.values():
+        if len(arms_tensors) < 2:
+            continue
+        for name in arms_tensors[0]:
+            shared += 1
+            same += len({tensors[name] for tensors in arms_tensors}) == 1
+    return shared, same

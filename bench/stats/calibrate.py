@@ -1,4 +1,7 @@
-"""Whether 5 % is 5 %: tests on one's own results where, by construction, there is nothing to find."""
+"""Check that the tests give 5 % false alarms, on the user's own results.
+
+The tests are applied to data in which, by construction, there is no difference to find.
+"""
 
 from __future__ import annotations
 
@@ -22,30 +25,32 @@ FLIPS = 9_999
 SWAPPED = "methods swapped"
 SPLIT = "seeds split"
 WHOLE = "seeds split alike"
-"""Within each patient; of one method, in two, anew for each patient; and the same two for all
-patients."""
+"""Three kinds of rounds without a difference between methods. SWAPPED: two methods are swapped in
+random patients. SPLIT: the seeds of one method are split in two halves, other halves for each
+patient. WHOLE: the seeds are split in two halves, the same for all patients."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How often a test finds at 5 % what is not there."""
+    """How often a test at 5 % reports a difference that does not exist."""
 
     column: str
     null: str
-    """SWAPPED and SPLIT hold nothing to find; WHOLE may: checkpoints of one method differ, and
-    patients do not tell."""
+    """SWAPPED, SPLIT or WHOLE. In WHOLE there may be a true difference: two checkpoints of one
+    method differ, and the patients cannot show whether that comes from the seed or the method."""
     test: str
     """`sign flip` or `wilcoxon`."""
     unit: str
-    """`patient`, or `case`: the wrong one, shown beside."""
+    """`patient`, or `case`, which is the wrong unit and is shown for comparison."""
     units: int
-    """How many of them."""
+    """Number of patients or cases."""
     rejected: int
     rounds: int
     interval: Interval
     """Clopper and Pearson's 95 %; NaN for WHOLE, whose rounds share patients and runs."""
     attainable: float
-    """The highest rate up to 5 % that so many patients can give; exact tests have steps."""
+    """The highest rate up to 5 % that is possible with so many patients: exact p values are
+    discrete."""
 
     @property
     def rate(self) -> float:
@@ -72,8 +77,8 @@ class Cases:
 
         Args:
             column: Name of the dataset.
-            scores: Of its patients.
-            cases: Its rows of `Store.cases`.
+            scores: The scores of its patients.
+            cases: The rows of the dataset in `Store.cases`.
         """
         whole = scores.complete()
         kept = cases[cases.patient.isin(whole.patients) & cases.seed.isin(whole.seeds)]
@@ -83,11 +88,8 @@ class Cases:
         wanted = pd.MultiIndex.from_product([whole.seeds, whole.methods])
         table = table.reindex(columns=wanted).dropna()
         codes, names = pd.factorize(table.index.get_level_values("patient"), sort=True)
-        values = (
-            table.to_numpy(float)
-            .reshape(len(table), len(whole.seeds), len(whole.methods))
-            .swapaxes(0, 1)
-        )
+        shape = (len(table), len(whole.seeds), len(whole.methods))
+        values = table.to_numpy(float).reshape(shape).swapaxes(0, 1)
         return cls(column, whole.methods, whole.seeds, values, codes, len(names))
 
     def averaged(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -101,37 +103,36 @@ class Cases:
 def rates(cases: Cases, rounds: int = ROUNDS, seed: int = SEED) -> list[Rate]:
     """Return how often the tests reject at 5 % without a difference.
 
-    Every round takes two methods and swaps them in half of the patients at random, or takes one
-    method and splits its seeds, half against half, anew for each patient: the halves differ by
-    nothing but chance. Tests over cases, as papers have them, take each slice for a patient. Splits
-    that are alike for all patients compare checkpoints of one method: how often those differ is
-    what one seed cannot tell from a method's worth.
+    A SWAPPED round takes two methods and swaps them in a random half of the patients. A SPLIT round
+    takes one method and splits its seeds in two halves, anew for each patient, so that the halves
+    differ only by chance. A WHOLE round uses the same halves for all patients: it compares
+    checkpoints of one method, and its rate shows how often one seed alone would suggest a
+    difference between methods. Tests over cases treat each slice as a patient, as many papers do.
 
     Args:
-        cases: Of one dataset.
-        rounds: Of each kind.
-        seed: Of all that is drawn.
+        cases: The cases of one dataset.
+        rounds: Number of rounds of each kind.
+        seed: Seed of all random draws.
     """
     if cases.patients < 2:
         return []
     generator = np.random.Generator(np.random.Philox(seed))
-    found = []
+    measured = []
     pairs = _pairs(cases)
     if pairs:
-        found += _tested(cases, SWAPPED, _swapped(cases, pairs, rounds, generator), seed)
+        measured += _tested(cases, SWAPPED, _swapped(cases, pairs, rounds, generator), seed)
     if len(cases.seeds) > 1:
-        found += _tested(cases, SPLIT, _split(cases, rounds, generator), seed)
+        measured += _tested(cases, SPLIT, _split(cases, rounds, generator), seed)
         halves = list(islice(_halves(len(cases.seeds)), max(1, rounds // len(cases.methods))))
         weights = np.array([_weights(half, len(cases.seeds)) for half in halves])
         runs = np.tensordot(weights, cases.values, 1)  # (split, case, method)
-        found += _tested(
-            cases, WHOLE, np.moveaxis(runs, 1, 0).reshape(len(cases.patient), -1), seed
-        )
-    return found
+        differences = np.moveaxis(runs, 1, 0).reshape(len(cases.patient), -1)
+        measured += _tested(cases, WHOLE, differences, seed)
+    return measured
 
 
 def _pairs(cases: Cases) -> list[tuple[int, int]]:
-    """Return the pairs of methods that differ on any patient; with two that never do, nothing could be rejected."""
+    """Return the pairs of methods that differ on some patient; no test could reject the others."""
     means = cases.averaged(cases.values.mean(0))
     return [
         (a, b)
@@ -143,7 +144,7 @@ def _pairs(cases: Cases) -> list[tuple[int, int]]:
 def _swapped(
     cases: Cases, pairs: list[tuple[int, int]], rounds: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return (case, round): differences of a pair of methods, with both swapped in a random half of the patients."""
+    """Return (case, round): differences of two methods, swapped in a random half of patients."""
     means = cases.values.mean(0)
     first, second = np.array(pairs)[generator.integers(0, len(pairs), rounds)].T
     signs = 1.0 - 2.0 * generator.integers(0, 2, (cases.patients, rounds))
@@ -151,19 +152,25 @@ def _swapped(
 
 
 def _split(cases: Cases, rounds: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return (case, round): differences between two halves of a method's seeds, other halves for each patient."""
+    """Return (case, round): differences between two halves of a method's seeds.
+
+    Each patient has its own halves.
+    """
     seeds = len(cases.seeds)
     methods = generator.integers(0, len(cases.methods), rounds)
     weights = np.tile(_weights(tuple(range(2 * (seeds // 2))), seeds), (cases.patients, rounds, 1))
     weights = generator.permuted(weights, axis=2)
-    found = np.zeros((len(cases.patient), rounds))
+    differences = np.zeros((len(cases.patient), rounds))
     for run in range(seeds):
-        found += cases.values[run][:, methods] * weights[cases.patient, :, run]
-    return found
+        differences += cases.values[run][:, methods] * weights[cases.patient, :, run]
+    return differences
 
 
 def _halves(seeds: int) -> Iterator[tuple[int, ...]]:
-    """Yield every choice of two halves of the seeds, the first half first; one seed is left out of an odd number."""
+    """Yield every choice of two halves of the seeds, the first half first.
+
+    If the number of seeds is odd, each choice leaves one out.
+    """
     size = seeds // 2
     for chosen in combinations(range(seeds), 2 * size):
         for rest in combinations(chosen[1:], size - 1):
@@ -172,14 +179,16 @@ def _halves(seeds: int) -> Iterator[tuple[int, ...]]:
 
 
 def _weights(halves: tuple[int, ...], seeds: int) -> NDArray[np.float64]:
-    """Return (seed): what makes the difference of the two halves' means."""
-    weights, size = np.zeros(seeds), len(halves) // 2
-    weights[list(halves[:size])], weights[list(halves[size:])] = 1 / size, -1 / size
+    """Return (seed): the weights whose weighted sum is the difference of the two halves' means."""
+    size = len(halves) // 2
+    weights = np.zeros(seeds)
+    weights[list(halves[:size])] = 1 / size
+    weights[list(halves[size:])] = -1 / size
     return weights
 
 
 def _tested(cases: Cases, null: str, differences: NDArray[np.float64], seed: int) -> list[Rate]:
-    """Return the rates of the tests over patients and of the one over cases; differences are (case, round)."""
+    """Return the rates of the tests over patients and over cases; differences are (case, round)."""
     patients = cases.averaged(differences)
     return [
         _rate(cases, null, "sign flip", "patient", sign_flip(patients, seed, FLIPS)),
@@ -191,9 +200,15 @@ def _tested(cases: Cases, null: str, differences: NDArray[np.float64], seed: int
 def _rate(cases: Cases, null: str, test: str, unit: str, p: NDArray[np.float64]) -> Rate:
     from scipy.stats import binomtest
 
-    rejected, rounds = int((p <= ALPHA).sum()), len(p)
-    ends = binomtest(rejected, rounds).proportion_ci(LEVEL, method="exact")
-    steps = smallest_p(cases.patients)
+    rejected = int((p <= ALPHA).sum())
+    interval = (float("nan"), float("nan"))
+    if null != WHOLE:
+        ends = binomtest(rejected, len(p)).proportion_ci(LEVEL, method="exact")
+        interval = (float(ends.low), float(ends.high))
+    attainable = ALPHA
+    if cases.patients <= EXACT:
+        step = smallest_p(cases.patients)
+        attainable = step * int(ALPHA / step)
     return Rate(
         column=cases.column,
         null=null,
@@ -201,9 +216,7 @@ def _rate(cases: Cases, null: str, test: str, unit: str, p: NDArray[np.float64])
         unit=unit,
         units=cases.patients if unit == "patient" else len(cases.patient),
         rejected=rejected,
-        rounds=rounds,
-        interval=(
-            (float("nan"), float("nan")) if null == WHOLE else (float(ends.low), float(ends.high))
-        ),
-        attainable=steps * int(ALPHA / steps) if cases.patients <= EXACT else ALPHA,
+        rounds=len(p),
+        interval=interval,
+        attainable=attainable,
     )

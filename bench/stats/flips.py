@@ -1,8 +1,8 @@
-"""The sign-flip permutation test: under no difference, each patient's difference might as well have the other sign.
+"""The sign-flip permutation test: without a true difference, both signs are equally likely.
 
-All differences of the same patients share every flip: one matrix product does for all of them what
-`scipy.stats.permutation_test(permutation_type="samples")` does for one in about the same time, and
-the largest of them all (max-T) comes from the same flips.
+All rows of differences of the same patients share every flip. One matrix product tests all rows in
+about the time that `scipy.stats.permutation_test(permutation_type="samples")` needs for one, and
+the largest of all (max-T) comes from the same flips.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from bench.spec.config import SEED
 ALPHA = 0.05
 FLIPS = 99_999
 EXACT = 16
-"""Patients up to which all 2^n assignments of signs are tried: the most that FLIPS random ones
-would not exceed."""
+"""Up to so many patients all 2^n assignments of signs are tried; there are no more than FLIPS."""
 _BLOCK = 2**17
-"""Signs drawn at once; a function of nothing but n, so that one n always gets the same flips."""
+"""Signs drawn at once. A block depends only on n, so that the same n always has the same flips."""
 
 
 def smallest_p(patients: int) -> float:
-    """Return the smallest p that so many patients can give: all differences of one sign, and their mirror image."""
-    return min(1.0, 2.0 ** (1 - patients)) if patients <= EXACT else 1 / (FLIPS + 1)
+    """Return the smallest p that so many patients can give: all their differences have one sign."""
+    if patients <= EXACT:
+        return min(1.0, 2.0 ** (1 - patients))
+    return 1 / (FLIPS + 1)
 
 
 def sign_flip(
@@ -33,8 +34,8 @@ def sign_flip(
 ) -> NDArray[np.float64]:
     """Return the two-sided p of the mean of each row of differences (patient, row).
 
-    Exact up to 16 patients; beyond, of random flips with the observed one among them, so that p is
-    never 0.
+    Exact up to 16 patients. With more patients the flips are random and the observed signs are
+    counted as one of them, so that p is never 0.
     """
     observed = np.abs(differences.sum(0)) - _slack(differences)
     reached = np.zeros(differences.shape[1])
@@ -46,11 +47,11 @@ def sign_flip(
 def max_t(
     differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> NDArray[np.float64]:
-    """Return p of each row of (patient, row), corrected for all rows by the largest statistic of shared flips.
+    """Return p of each row of (patient, row), corrected for all rows by max-T of shared flips.
 
-    Westfall and Young, step down: the largest is compared with the largest of all under each flip,
-    the next with the largest of the rest. Rows are scaled by their root mean square, which no flip
-    changes, so that all count alike.
+    Westfall and Young's step-down procedure: the largest statistic is compared with the largest of
+    all under each flip, the next one with the largest of the rest. Rows are scaled by their root
+    mean square, which no flip changes, so that all rows count alike.
     """
     scale = np.sqrt((differences**2).mean(0))
     rows = np.divide(differences, scale, out=np.zeros_like(differences), where=scale > 0)
@@ -67,7 +68,7 @@ def max_t(
 
 
 def _slack(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what rounding may take from a sum, so that an assignment equal to the observed one always reaches it."""
+    """Return the tolerance for rounding, so that the observed signs always reach their own sum."""
     return np.asarray(1e-12 * np.abs(rows).sum(0))
 
 
@@ -78,17 +79,20 @@ def _share(reached: NDArray[np.float64], patients: int, flips: int) -> NDArray[n
 
 
 def _signs(patients: int, seed: int, flips: int) -> Iterator[NDArray[np.float64]]:
-    """Yield blocks (flip, patient) of 1 and -1: every assignment up to its mirror image, or random ones."""
+    """Yield blocks (flip, patient) of 1 and -1.
+
+    Up to EXACT patients they are all assignments, one of each mirrored two: the last patient's sign
+    is always 1. With more patients they are random.
+    """
     if patients <= EXACT:
         numbers = np.arange(2 ** max(0, patients - 1))[:, None]
-        yield np.where(
-            numbers >> np.arange(patients) & 1, -1.0, 1.0
-        )  # the last patient's bit is never set
+        yield np.where(numbers >> np.arange(patients) & 1, -1.0, 1.0)
         return
     generator = np.random.Generator(np.random.Philox(seed))
     step = _BLOCK // patients + 1
     for start in range(0, flips, step):
-        rows, width = min(step, flips - start), -(-patients // 8)
+        rows = min(step, flips - start)
+        width = -(-patients // 8)
         drawn = np.frombuffer(generator.bytes(rows * width), np.uint8).reshape(rows, width)
         signs = np.unpackbits(drawn, axis=1, count=patients).astype(float)
         signs *= -2

@@ -1,4 +1,7 @@
-"""Intervals: t and bootstrap over patients, and over seeds and patients; in the units of the scores."""
+"""Intervals of means and medians, in the units of the scores.
+
+They are t and bootstrap intervals over patients, or over seeds and patients.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,15 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 RESAMPLES = 9_999
 FEW = 50
-"""Below so many patients no interval of a mean holds its level on skewed scores: 85 % instead of 95
-% at 42."""
+"""With fewer patients no interval of a mean reaches its level on skewed scores: it covers the true
+mean in 85 % instead of 95 % with 42 patients."""
 
 
 def interval(values: NDArray[np.float64], level: float = LEVEL) -> Interval:
-    """Return the t interval of the mean of one value a patient, or one a seed; NaN for a single one.
+    """Return the t interval of the mean of one value a patient or a seed; NaN for a single value.
 
-    Bootstrap intervals (BCa) hold their 95 % from about 20 values on; with 5 they hold the truth in
-    85 %.
+    Bootstrap intervals (BCa) reach 95 % coverage from about 20 values on; with 5 values they cover
+    the true mean in 85 %.
     """
     from scipy.stats import sem, t
 
@@ -42,36 +45,39 @@ def bootstrap(
 ) -> list[list[Interval]]:
     """Return bootstrap intervals of means of (seed, patient, row): for each level, one a row.
 
-    One seed: patients are resampled, BCa. Several: seeds are resampled, then patients, both with
-    all rows at once, and the interval is the percentile one, for BCa has no jackknife of two ways.
-    NaN for a single patient.
+    With one seed, patients are resampled and the interval is BCa. With several, seeds are resampled
+    and then patients, the same for all rows, and the interval is the percentile one, because BCa
+    has no jackknife for two factors. NaN for a single patient.
     """
     if values.shape[1] < 2:
         return [[(float("nan"), float("nan"))] * values.shape[2] for _ in levels]
     means = resampled_means(values, seed)
     if len(values) == 1:
         return [_bca(values[0], means, level) for level in levels]
-    return [
-        _pairs(np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)) for level in levels
-    ]
+    return [_percentiles(means, level) for level in levels]
+
+
+def _percentiles(values: NDArray[np.float64], level: float = LEVEL) -> list[Interval]:
+    """Return the middle `level` of each row of (resample, row)."""
+    return _pairs(np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0))
 
 
 def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) -> list[Interval]:
-    """Return scipy's BCa intervals of the means of (patient, row), from means of resamples (resample, row)."""
+    """Return scipy's BCa intervals of the means of (patient, row).
+
+    `means` are the means of the resamples (resample, row).
+    """
     from scipy import stats
 
     def mean(sample: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        # Resamples of all patients have the mean itself; rounding must not put them on either side
-        # of it.
+        # Rounding: a resample that draws every patient once must have exactly the mean itself.
         return np.asarray(np.round(sample.mean(axis), 12))
 
-    earlier: Any = SimpleNamespace(
-        bootstrap_distribution=np.round(means.T, 12)
-    )  # all that scipy reads of a result
+    # scipy reads only this attribute of an earlier result.
+    earlier: Any = SimpleNamespace(bootstrap_distribution=np.round(means.T, 12))
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # rows of one value, but for rounding, have no BCa interval; set below
+        # Rows that are constant (up to rounding) have no BCa interval; they are set below.
+        warnings.simplefilter("ignore")
         ends = stats.bootstrap(
             values.T[None],
             mean,
@@ -87,20 +93,20 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
 def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Interval]:
     """Return the percentile bootstrap interval of the median of each row of (patient, row).
 
-    Never the basic one: it holds the median of bounded scores in 82 to 86 % instead of 95 %. A
-    resample of sorted values has its median at the median of what was drawn, so that one draw of
-    places serves all rows.
+    The basic bootstrap interval would cover the median of bounded scores in 82 to 86 % instead of
+    95 %. Values are sorted first: then the median of a resample lies at the median of the drawn
+    places, and one draw serves all rows.
     """
     patients = len(values)
     if patients < 2:
         return [(float("nan"), float("nan"))] * values.shape[1]
     medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)
-    return _pairs(np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0))
+    return _percentiles(medians)
 
 
 @lru_cache(maxsize=8)
 def _middles(count: int, seed: int) -> NDArray[np.int64]:
-    """Return (resample, 2): the places of the two middle ones of sorted values in each resample."""
+    """Return (resample, 2): the places of the two middle values of each resample."""
     middle = [(count - 1) // 2, count // 2]
     return np.asarray(np.partition(drawn(count, seed), middle, axis=1)[:, middle])
 
@@ -108,10 +114,10 @@ def _middles(count: int, seed: int) -> NDArray[np.int64]:
 def resampled_means(
     values: NDArray[np.float64], seed: int = SEED, stream: int = 0
 ) -> NDArray[np.float64]:
-    """Return (resample, row): means of (seed, patient, row) over resampled seeds and resampled patients.
+    """Return (resample, row): means of (seed, patient, row) over resampled seeds and patients.
 
-    Rows share every resample, so that their differences are paired by seed and patient; one matrix
-    product does all. Datasets that are resampled together have streams of their own.
+    All rows share the resamples, so that their differences are paired by seed and patient. Datasets
+    that are resampled together must have different `stream` numbers.
     """
     seeds, patients, rows = values.shape
     weights = _weights(patients, seed, stream)
@@ -124,19 +130,18 @@ def resampled_means(
 
 
 def drawn(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDArray[np.int64]:
-    """Return (resample, draw): numbers of the patients, or seeds, that each resample draws; as scipy draws them."""
+    """Return (resample, draw): the numbers of the patients or seeds drawn, as scipy draws them."""
     address = np.random.SeedSequence((seed, stream, of_seeds))
     return np.random.Generator(np.random.Philox(address)).integers(0, count, (RESAMPLES, count))
 
 
 @lru_cache(maxsize=4)
 def _weights(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDArray[np.float64]:
-    """Return (resample, patient): how often each is drawn, as a share; the metrics of a dataset share them."""
+    """Return (resample, patient): each patient's share of the draws of a resample."""
     numbers = drawn(count, seed, stream, of_seeds)
     places = numbers + count * np.arange(len(numbers))[:, None]
-    return np.asarray(
-        np.bincount(places.ravel(), minlength=numbers.size).reshape(numbers.shape) / count
-    )
+    counts = np.bincount(places.ravel(), minlength=numbers.size)
+    return np.asarray(counts.reshape(numbers.shape) / count)
 
 
 def _pairs(ends: NDArray[np.float64]) -> list[Interval]:
@@ -171,23 +176,27 @@ class Summary:
 
     @property
     def few(self) -> bool:
-        """Whether the intervals may hold less than they say."""
+        """Whether the intervals may cover the true mean less often than stated."""
         return self.patients < FEW
 
 
 def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
-    """Return each method's mean and median over its patients with their intervals, in the order of the methods."""
+    """Return each method's mean and median over its patients with their intervals.
+
+    They are in the order of the methods.
+    """
     parts = [scores.only([method]).complete() for method in scores.methods]
-    found: dict[int, Summary] = {}
+    summaries: dict[int, Summary] = {}
     for group in alike(parts):
         values = np.concatenate([parts[number].values for number in group], axis=2)
         if not values.size:
             values = np.full((1, 1, len(group)), np.nan)
         means = values.mean(0)
-        [wide], medians = bootstrap(values, seed=seed), median_intervals(means, seed)
+        [wide] = bootstrap(values, seed=seed)
+        medians = median_intervals(means, seed)
         for row, number in enumerate(group):
             part = parts[number]
-            found[number] = Summary(
+            summaries[number] = Summary(
                 method=part.methods[0],
                 patients=len(part.patients),
                 seeds=len(part.seeds),
@@ -202,7 +211,7 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
                 median=float(np.median(means[:, row])),
                 median_interval=medians[row],
             )
-    return [found[number] for number in range(len(parts))]
+    return [summaries[number] for number in range(len(parts))]
 
 
 def deviation(values: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Two methods on the same patients: how large the difference is, how sure, and whether it matters."""
+"""Compare two methods on the same patients: size of the difference, its interval, and a verdict."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.stats.scores import PatientScores, alike
 ROPE = 0.005
 """Differences up to half a point are equivalent in practice."""
 DECIMALS = 6
-"""Of differences where they are ranked or tied; rounding noise would break ties."""
+"""Differences are rounded to so many decimals before they are ranked, so that rounding noise breaks
+no ties."""
 ZEROS: Literal["pratt"] = "pratt"
-"""Pratt's rule: differences of zero take part in the ranking, then count for neither side; never
-dropped before it."""
+"""Pratt's rule: differences of zero take part in the ranking, but count for neither side."""
 TOST = 1 - 2 * ALPHA
-"""Level of the interval that two one-sided tests at ALPHA amount to."""
+"""Level of the interval that is equivalent to two one-sided tests at ALPHA."""
 
 _NORMAL = 50
 """Patients up to which scipy's signed-rank test is exact."""
@@ -35,7 +35,7 @@ Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 @dataclass(frozen=True)
 class Pair:
-    """The first method less the second, over the patients that both have under the seeds that both have."""
+    """The first method minus the second, over the patients and seeds that both have."""
 
     first: str
     second: str
@@ -63,8 +63,7 @@ class Pair:
     shift: float
     """Hodges and Lehmann's estimate."""
     shift_interval: Interval
-    """Its 95 % interval from the signed-rank distribution; NaN under 6 patients, who cannot give
-    one."""
+    """Its 95 % interval from the signed-rank distribution; NaN with fewer than 6 patients."""
     superiority: float
     """Share of patients on whom the first method is better, ties counting half."""
 
@@ -76,18 +75,18 @@ def compare(
 
     Args:
         scores: One metric of one dataset.
-        pairs: Of methods; each pair uses the patients and seeds that both have.
-        seed: Of flips and resamples.
+        pairs: Pairs of methods; each pair uses the patients and seeds that both have.
+        seed: Seed of flips and resamples.
 
     Raises:
         UsageError: A method was not tested on the dataset.
     """
     parts = [scores.only(pair).complete() for pair in pairs]
-    found: dict[int, Pair] = {}
+    compared: dict[int, Pair] = {}
     for group in alike(parts):
         members = [parts[number] for number in group]
-        found |= zip(group, _compare(members, seed), strict=True)
-    return [found[number] for number in range(len(parts))]
+        compared |= zip(group, _compare(members, seed), strict=True)
+    return [compared[number] for number in range(len(parts))]
 
 
 def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
@@ -99,13 +98,14 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
     runs = np.stack([part.values[:, :, 0] - part.values[:, :, 1] for part in parts], axis=2)
     differences = runs.mean(0)
     wide, narrow = bootstrap(runs, (LEVEL, TOST), seed)
-    tested, ranked = sign_flip(differences, seed), wilcoxon(differences, seed)
-    found = []
+    tested = sign_flip(differences, seed)
+    ranked = wilcoxon(differences, seed)
+    pairs = []
     for row, part in enumerate(parts):
         mine = differences[:, row]
         shift, shift_interval = hodges_lehmann(mine)
         signs = np.sign(np.round(mine, DECIMALS)) * part.sign
-        found.append(
+        pairs.append(
             Pair(
                 first=part.methods[0],
                 second=part.methods[1],
@@ -126,21 +126,21 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
                 superiority=float((signs + 1).mean() / 2),
             )
         )
-    return found
+    return pairs
 
 
 def _nothing(part: PatientScores) -> Pair:
-    """Return the comparison of two methods that share no patient under one seed."""
+    """Return the comparison of two methods that have no patient in common under any seed."""
     first, second = part.methods
     nan = float("nan")
     none = (nan, nan)
     return Pair(
-        first,
-        second,
-        0,
-        0,
-        part.left_out,
-        part.left_seeds,
+        first=first,
+        second=second,
+        patients=0,
+        seeds=0,
+        left_out=part.left_out,
+        left_seeds=part.left_seeds,
         mean=nan,
         sd=nan,
         bootstrap=none,
@@ -158,10 +158,10 @@ def _nothing(part: PatientScores) -> Pair:
 def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.float64]:
     """Return the two-sided p of Wilcoxon's signed-rank test of each row of (patient, row).
 
-    Differences are rounded to 1e-6 and zeros handled by Pratt's rule. By scipy: exact up to 50
-    patients, the normal approximation beyond. Up to 50 with ties or zeros, signs of ranks are
-    flipped, as scipy's `PermutationMethod` does: the approximation gives 0.005 instead of 0.008 for
-    30 zeros and 8 positive differences.
+    Differences are rounded to 1e-6 and zeros are handled by Pratt's rule. scipy computes it: exact
+    up to 50 patients, by the normal approximation for more. Rows of up to 50 patients with ties or
+    zeros are tested by flipping the signs of the ranks, as scipy's `PermutationMethod` does; the
+    approximation would give 0.005 instead of 0.008 for 30 zeros and 8 positive differences.
     """
     from scipy.stats import rankdata
     from scipy.stats import wilcoxon as test
@@ -169,37 +169,37 @@ def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.f
     rounded = np.round(differences, DECIMALS)
     sizes = np.sort(np.abs(rounded), axis=0)
     tied = (sizes[:1] == 0).any(0) | (np.diff(sizes, axis=0) == 0).any(0)
-    found = np.ones(rounded.shape[1])
+    p = np.ones(rounded.shape[1])
     if len(rounded) > _NORMAL:
         tied &= ~rounded.any(0)
     elif tied.any():
         ranks = np.sign(rounded[:, tied]) * rankdata(np.abs(rounded[:, tied]), axis=0)
-        found[tied] = sign_flip(ranks, seed)
+        p[tied] = sign_flip(ranks, seed)
     clear = np.flatnonzero(~tied)
     for start in range(0, len(clear), _ROWS):
         part = clear[start : start + _ROWS]
-        found[part] = test(rounded[:, part], zero_method=ZEROS, axis=0).pvalue
-    return found
+        p[part] = test(rounded[:, part], zero_method=ZEROS, axis=0).pvalue
+    return p
 
 
 def hodges_lehmann(differences: NDArray[np.float64]) -> tuple[float, Interval]:
-    """Return the median of all means of two differences, and its 95 % interval by the signed-rank distribution.
+    """Return the median of all means of two differences, and its 95 % interval.
 
-    The interval holds 95 % or more. Source: Hollander and Wolfe, Nonparametric Statistical Methods,
-    3.2 and 3.3.
+    The interval comes from the signed-rank distribution and covers 95 % or more. Source: Hollander
+    and Wolfe, Nonparametric Statistical Methods, 3.2 and 3.3.
     """
     first, second = np.triu_indices(len(differences))
     means = np.sort((differences[first] + differences[second]) / 2)
     below = int(np.searchsorted(_ranks(len(differences)), (1 - LEVEL) / 2, side="right"))
-    ends = (
-        (float(means[below - 1]), float(means[-below])) if below else (float("nan"), float("nan"))
-    )
+    ends = (float("nan"), float("nan"))
+    if below:
+        ends = (float(means[below - 1]), float(means[-below]))
     return float(np.median(means)), ends
 
 
 @lru_cache(maxsize=64)
 def _ranks(patients: int) -> NDArray[np.float64]:
-    """Return the distribution function of the signed-rank statistic of so many patients without ties."""
+    """Return the distribution function of the signed-rank statistic without ties."""
     chances = np.zeros(patients * (patients + 1) // 2 + 1)
     chances[0] = 1.0
     for rank in range(1, patients + 1):
@@ -209,18 +209,18 @@ def _ranks(patients: int) -> NDArray[np.float64]:
 
 
 def decide(pair: Pair, adjusted: float, sign: float = 1.0, rope: float = ROPE) -> Verdict:
-    """Return what may be said of the first method beside the second.
+    """Return the verdict on the first method of a pair.
 
     `better` or `worse` where the corrected p is at most 0.05, both 95 % intervals exclude 0 and the
-    mean difference is beyond the region of practical equivalence; `equivalent` where both 90 %
-    intervals lie within that region, which is two one-sided tests at 5 %; else `undecided`.
-    Bootstrap and t interval must agree, for neither holds its level with few patients; with several
-    seeds the bootstrap covers the seeds.
+    mean difference is outside the region of practical equivalence; `equivalent` where both 90 %
+    intervals lie within that region, which is two one-sided tests at 5 %; else `undecided`. The
+    bootstrap and the t interval must agree, because neither reaches its level with few patients.
+    With several seeds the bootstrap covers the seeds too.
 
     Args:
         pair: The comparison.
         adjusted: Its p, corrected for the family.
-        sign: 1 where more is better, -1 where less is.
+        sign: 1 where more is better, -1 where less is better.
         rope: Half the width of the region, in the metric's own unit; with 0 nothing is equivalent.
     """
     apart = all(low > 0 or high < 0 for low, high in (pair.bootstrap, pair.t))

@@ -1,4 +1,4 @@
-"""What a planned comparison can find: the smallest difference that so many patients and seeds detect."""
+"""Power: the smallest difference that a planned comparison can detect."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bench.stats.scores import PatientScores
 
 POWER = 0.8
 ASSUMED = 0.02
-"""Standard deviation of paired differences where nothing is known of it: 2 points."""
+"""Standard deviation of paired differences where it is unknown: 2 points."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Where the differences of two methods vary, as standard deviations."""
+    """The standard deviations of the differences of two methods, split by their sources."""
 
     patients: float
-    """Between patients; with one seed, what a seed adds for each patient is in it."""
+    """Between patients; with one seed it includes what the seed adds for each patient."""
     seeds: float = 0.0
     """Between seeds, for all patients alike; 0 where it is unknown."""
     rest: float = 0.0
@@ -30,20 +30,17 @@ class Spread:
 
     def of_mean(self, patients: int, seeds: int) -> float:
         """Return the standard error of the mean difference of so many patients and seeds."""
-        return float(
-            np.sqrt(
-                self.patients**2 / patients
-                + self.seeds**2 / seeds
-                + self.rest**2 / (patients * seeds)
-            )
-        )
+        of_patients = self.patients**2 / patients
+        of_seeds = self.seeds**2 / seeds
+        of_rest = self.rest**2 / (patients * seeds)
+        return float(np.sqrt(of_patients + of_seeds + of_rest))
 
 
 def spread(differences: NDArray[np.float64]) -> Spread:
-    """Return where differences (seed, patient) vary: the balanced two-way analysis of variance, in closed form.
+    """Return the sources of variation of differences (seed, patient).
 
-    A part that comes out negative is none. No mixed model is fitted: near 0 it prints parts where
-    it did not converge.
+    It is the balanced two-way analysis of variance in closed form. Negative variances become 0. No
+    mixed model is fitted, because near 0 it may not converge and still give numbers.
     """
     seeds, patients = differences.shape
     between = float(differences.mean(0).var(ddof=1))
@@ -61,7 +58,7 @@ def spread(differences: NDArray[np.float64]) -> Spread:
 
 @dataclass(frozen=True)
 class Known:
-    """What finished results say of the differences between methods on a dataset."""
+    """How the differences between methods on a dataset vary in finished results."""
 
     spread: Spread
     """Root mean squares over the pairs of methods."""
@@ -74,34 +71,37 @@ class Known:
 
 
 def known(scores: PatientScores, methods: Sequence[str] = ()) -> Known | None:
-    """Return how paired differences vary in finished results; None where no pair has two patients or all are equal.
+    """Return how paired differences vary in finished results.
+
+    None if no pair of methods has two patients, or if all differences are equal.
 
     Args:
         scores: One metric of one dataset.
-        methods: Between which of them; all where none is named.
+        methods: The methods to compare; all where none is named.
     """
-    found, deviations, counts = [], [], []
-    for pair in combinations([m for m in scores.methods if not methods or m in methods], 2):
+    spreads, deviations, counts = [], [], []
+    wanted = [method for method in scores.methods if not methods or method in methods]
+    for pair in combinations(wanted, 2):
         part = scores.only(pair).complete()
         if len(part.patients) < 2:
             continue
         differences = part.values[:, :, 0] - part.values[:, :, 1]
         deviation = float(differences.mean(0).std(ddof=1))
         if deviation > 0:
-            found.append(spread(differences))
+            spreads.append(spread(differences))
             deviations.append(deviation)
             counts.append(differences.shape)
-    if not found:
+    if not spreads:
         return None
-    parts = np.array([[each.patients, each.seeds, each.rest] for each in found])
+    parts = np.array([[pair.patients, pair.seeds, pair.rest] for pair in spreads])
     seeds, patients = (int(least) for least in np.min(counts, axis=0))
     return Known(
-        Spread(*np.sqrt((parts**2).mean(0)).tolist()),
-        min(deviations),
-        max(deviations),
-        len(found),
-        patients,
-        seeds,
+        spread=Spread(*np.sqrt((parts**2).mean(0)).tolist()),
+        lowest=min(deviations),
+        highest=max(deviations),
+        pairs=len(spreads),
+        patients=patients,
+        seeds=seeds,
     )
 
 
@@ -113,21 +113,20 @@ def detectable(
     power: float = POWER,
     alpha: float = ALPHA,
 ) -> float:
-    """Return the smallest true difference that is found with the given power; infinite where none can be.
+    """Return the smallest true difference that is found with the given power.
 
-    The power is that of the two-sided paired t test at alpha / tests, Holm's first step; the
-    sign-flip test comes close to it. None can be found where so many patients cannot give a p as
-    small. The standard error counts the seeds' share, while the degrees of freedom are those of the
-    patients.
+    Infinite if so few patients cannot give a p that is small enough. The power is that of the
+    two-sided paired t test at alpha / tests, Holm's first step; the sign-flip test comes close to
+    it. The standard error includes the seeds; the degrees of freedom are those of the patients.
 
     Args:
-        patients: Tested patients.
-        seeds: Seeds under which all of them are tested.
-        tests: Comparisons of the family.
-        parts: Where differences vary; two points between patients and nothing between seeds where
-            it is unknown.
-        power: Chance of finding it.
-        alpha: Of the family.
+        patients: Number of tested patients.
+        seeds: Number of seeds under which all of them are tested.
+        tests: Number of comparisons in the family.
+        parts: How the differences vary; where it is unknown, 2 points between patients and nothing
+            between seeds.
+        power: Probability of finding the difference.
+        alpha: Level of the family.
     """
     from scipy.optimize import brentq
     from statsmodels.stats.power import TTestPower
@@ -135,17 +134,17 @@ def detectable(
     if patients < 2 or smallest_p(patients) * tests > alpha:
         return float("inf")
 
-    level = (
-        alpha / tests / 2
-    )  # the right side alone: the wrong side's chance is none, and statsmodels may make it NaN
+    # One-sided: the other side adds almost nothing to the power, and statsmodels may give NaN for
+    # it.
+    level = alpha / tests / 2
 
     def lacking(effect: float) -> float:
         return float(TTestPower().power(effect, patients, level, alternative="larger")) - power
 
-    # statsmodels' solve_power stops where the power is off by 1e-5, or astray; doubling finds a
-    # bracket for any size.
+    # statsmodels' solve_power may be off by 1e-5 or fail; doubling finds a bracket for any size.
     high = 1 / float(np.sqrt(patients))
     while lacking(high) < 0:
         high *= 2
     effect = float(brentq(lacking, 0.0, high, xtol=1e-12))
-    return effect * float(np.sqrt(patients)) * (parts or Spread(ASSUMED)).of_mean(patients, seeds)
+    error = (parts or Spread(ASSUMED)).of_mean(patients, seeds)
+    return effect * float(np.sqrt(patients)) * error

@@ -1,9 +1,10 @@
-"""Ranks: over datasets with intervals and probabilities, per dataset over patients; and whether metrics agree."""
+"""Ranks of the methods over datasets and over the patients of one, and whether metrics agree."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,10 @@ from bench.stats.scores import METRICS, PatientScores
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods ranked by their mean over patients, 1 the best; over the datasets on which all of them were tested."""
+    """Methods ranked by their mean over patients; 1 is the best.
+
+    The datasets are those on which all of the methods were tested.
+    """
 
     metric: str
     methods: tuple[str, ...]
@@ -31,8 +35,8 @@ class Ranking:
     """95 % of each mean rank: percentiles over resampled patients, and seeds where there are
     several."""
     probabilities: NDArray[np.float64]
-    """(method, place): share of resamples in which a method takes a place by its mean rank; ties
-    share places."""
+    """(method, place): share of resamples in which a method takes a place by its mean rank. Tied
+    methods share the places."""
     column_probabilities: NDArray[np.float64]
     """(column, method, place): the same within each dataset."""
     patients: dict[str, int]
@@ -46,33 +50,34 @@ class Ranking:
 def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     """Rank methods over datasets.
 
-    The bootstrap is hierarchical: the datasets stay, patients are resampled within each, and seeds;
-    so the intervals speak of other patients and runs of these datasets, never of other datasets.
+    The bootstrap is hierarchical: the datasets are fixed; patients and seeds are resampled within
+    each. So the intervals are about other patients and runs of these datasets, not about other
+    datasets.
 
     Args:
-        scores: One metric, one for each dataset; of one source.
-        seed: Of the resamples.
+        scores: One metric; one for each dataset, all of the same source.
+        seed: Seed of the resamples.
 
     Raises:
         UsageError: No two methods share all datasets and a patient in each, or real data and
             phantoms are mixed.
     """
-    if len({each.source for each in scores}) > 1:
+    if len({dataset.source for dataset in scores}) > 1:
         raise UsageError("real data and phantoms are never ranked together; rank each source alone")
-    named = list(dict.fromkeys(method for each in scores for method in each.methods))
-    methods = [m for m in named if all(m in each.methods for each in scores)]
-    whole = [each.only(methods).complete() for each in scores]
-    empty = [each.column for each in whole if not each.patients]
+    named = list(dict.fromkeys(chain.from_iterable(dataset.methods for dataset in scores)))
+    methods = [m for m in named if all(m in dataset.methods for dataset in scores)]
+    whole = [dataset.only(methods).complete() for dataset in scores]
+    empty = [dataset.column for dataset in whole if not dataset.patients]
     if len(methods) < 2 or empty:
-        where = empty[0] if empty else " and ".join(each.column for each in scores)
+        where = empty[0] if empty else " and ".join(dataset.column for dataset in scores)
         raise UsageError(
-            f"fewer than two methods to rank on the same patients of {where or 'no dataset'}; bench"
-            " run --methods all on all of them"
+            f"fewer than two methods to rank on the same patients of {where or 'no dataset'}; "
+            "bench run --methods all on all of them"
         )
-    ranks = np.stack([_ranked(each.sign * each.means.mean(0)) for each in whole])
+    ranks = np.stack([_ranked(dataset.sign * dataset.means.mean(0)) for dataset in whole])
     places, resampled = [], []
-    for number, each in enumerate(whole):
-        means = each.sign * resampled_means(each.values, seed, number)
+    for number, dataset in enumerate(whole):
+        means = dataset.sign * resampled_means(dataset.values, seed, number)
         places.append(_places(-means))
         resampled.append(_ranked(means))
     drawn = np.mean(resampled, axis=0)
@@ -80,15 +85,15 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     return Ranking(
         metric=whole[0].metric,
         methods=tuple(methods),
-        columns=tuple(each.column for each in whole),
+        columns=tuple(dataset.column for dataset in whole),
         ranks=ranks,
         mean_ranks=ranks.mean(0),
         intervals=tuple((float(low), float(high)) for low, high in ends.T),
         probabilities=_places(drawn),
         column_probabilities=np.stack(places),
-        patients={each.column: len(each.patients) for each in whole},
-        left_out={each.column: each.left_out for each in whole},
-        seeds={each.column: each.seeds for each in whole},
+        patients={dataset.column: len(dataset.patients) for dataset in whole},
+        left_out={dataset.column: dataset.left_out for dataset in whole},
+        seeds={dataset.column: dataset.seeds for dataset in whole},
         left_methods=tuple(m for m in named if m not in methods),
     )
 
@@ -101,18 +106,23 @@ def _ranked(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (method, place): the share of rows of (row, method) in which the lowest value takes place 1, and so on."""
+    """Return (method, place): the share of rows of (row, method) in which a method takes a place.
+
+    The lowest value takes place 1; tied methods share their places.
+    """
     from scipy.stats import rankdata
 
-    values = np.round(values, 9)  # mean ranks that are equal but for rounding are ties
-    low, high = (rankdata(values, method=method, axis=1)[:, :, None] for method in ("min", "max"))
+    values = np.round(values, 9)  # so that rounding does not break ties
+    low = rankdata(values, method="min", axis=1)[:, :, None]
+    high = rankdata(values, method="max", axis=1)[:, :, None]
     place = np.arange(1, values.shape[1] + 1)
-    return np.asarray((((low <= place) & (place <= high)) / (high - low + 1)).mean(0))
+    taken = (low <= place) & (place <= high)
+    return np.asarray((taken / (high - low + 1)).mean(0))
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Patients as blocks within one dataset: what a critical-difference diagram is drawn from."""
+    """Ranks within each patient of one dataset: the data of a critical-difference diagram."""
 
     column: str
     metric: str
@@ -128,7 +138,7 @@ class Blocks:
     tests: int
 
     def diagram(self) -> tuple[dict[str, float], pd.DataFrame]:
-        """Return what `scikit_posthocs.critical_difference_diagram` takes: ranks, and the matrix of p values."""
+        """Return the ranks and p values for `scikit_posthocs.critical_difference_diagram`."""
         ranks = dict(zip(self.methods, self.ranks.tolist(), strict=True))
         return ranks, pd.DataFrame(self.p, index=list(self.methods), columns=list(self.methods))
 
@@ -137,7 +147,7 @@ def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
     """Rank the methods within each patient that all of them have.
 
     Raises:
-        UsageError: There are not two methods with a patient in common.
+        UsageError: Fewer than two methods share a patient.
     """
     from scipy.stats import friedmanchisquare
 
@@ -147,7 +157,7 @@ def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
             f"fewer than two methods share a patient of {scores.column}; bench run --methods all"
         )
     pairs = matrix(whole, seed)
-    means = np.round(whole.means, 9)  # seeds are averaged: equal scores may differ by rounding
+    means = np.round(whole.means, 9)  # averaging over seeds may make equal scores differ slightly
     friedman = float("nan")
     if len(whole.methods) > 2 and len(means) > 1 and np.ptp(means, axis=1).any():
         friedman = float(friedmanchisquare(*means.T).pvalue)
@@ -166,7 +176,7 @@ def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether the choice of metric and of mean or median changes who is ahead."""
+    """Whether the choice of the metric, and of mean or median, changes the ranking."""
 
     methods: tuple[str, ...]
     ways: tuple[tuple[str, str], ...]
@@ -181,31 +191,35 @@ class Agreement:
 def agreement(
     columns: Sequence[Mapping[str, PatientScores]], metrics: Sequence[str] = METRICS
 ) -> Agreement:
-    """Rank methods by each metric's mean and median over patients, and compare the rankings by Kendall's tau.
+    """Rank methods by each metric's mean and median, and compare the rankings by Kendall's tau.
 
     Args:
         columns: The scores by metric of each dataset, as `arrange` returns them; one dataset alone,
             or several.
-        metrics: Which of them.
+        metrics: The metrics to compare.
     """
     from scipy.stats import kendalltau
 
-    first = columns[0][metrics[0]]
-    methods = [m for m in first.methods if all(m in each[metrics[0]].methods for each in columns)]
-    ways = [(metric, how) for metric in metrics for how in ("mean", "median")]
+    by_first_metric = [column[metrics[0]] for column in columns]
+    methods = [
+        method
+        for method in by_first_metric[0].methods
+        if all(method in scores.methods for scores in by_first_metric)
+    ]
+    ways = list(product(metrics, ("mean", "median")))
     ranks = np.full((len(ways), len(methods)), np.nan)
     for row, (metric, how) in enumerate(ways):
-        found = []
-        for each in columns:
-            whole = each[metric].only(methods).complete()
+        middle = np.mean if how == "mean" else np.median
+        column_ranks = []
+        for column in columns:
+            whole = column[metric].only(methods).complete()
             if whole.patients:
-                middle = np.mean if how == "mean" else np.median
-                found.append(_ranked(np.round(whole.sign * middle(whole.means, axis=0), 12)))
-        if len(found) == len(columns):
-            ranks[row] = np.mean(found, axis=0)
+                middles = middle(whole.means, axis=0)
+                column_ranks.append(_ranked(np.round(whole.sign * middles, 12)))
+        if len(column_ranks) == len(columns):
+            ranks[row] = np.mean(column_ranks, axis=0)
     tau = np.full((len(ways), len(ways)), np.nan)
     if len(methods) > 1:
-        tau = np.array(
-            [[float(kendalltau(one, other).statistic) for other in ranks] for one in ranks]
-        )
+        for one, other in product(range(len(ways)), repeat=2):
+            tau[one, other] = kendalltau(ranks[one], ranks[other]).statistic
     return Agreement(tuple(methods), tuple(ways), ranks, tau)

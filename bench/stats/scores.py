@@ -1,9 +1,13 @@
-"""From cases to one value a patient, the unit of all inference; who is missing is counted, never dropped in silence."""
+"""Average cases to one value for each patient, the unit of all inference.
+
+Patients that are left out are recorded, so that the report can name them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -19,11 +23,13 @@ LOWER = frozenset(row.name for row in ROWS if row.better == "lower")
 
 @dataclass(frozen=True)
 class PatientScores:
-    """One metric of one dataset: a patient's cases are averaged first, then folds, if several tested that patient."""
+    """One metric of one dataset, averaged over the cases of each patient.
+
+    If several folds tested a patient, the folds are averaged after the cases.
+    """
 
     column: str
-    """The dataset and how it was split, as the columns of table 1 are called:
-    `mr@real-1a2b3c4d/5fold`."""
+    """The dataset and its split, named like a column of table 1: `mr@real-1a2b3c4d/5fold`."""
     source: str
     """`real` or `phantom`."""
     metric: str
@@ -37,13 +43,13 @@ class PatientScores:
     """Cases without a value, such as distances to an empty mask, by method; the patient's other
     cases count."""
     left_out: tuple[str, ...] = ()
-    """Patients that `complete` left out, for one of the methods lacks them."""
+    """Patients that `complete` left out because a method lacks them."""
     left_seeds: tuple[int, ...] = ()
     """Seeds that `complete` left out."""
 
     @property
     def sign(self) -> float:
-        """1 where more is better, -1 where less is."""
+        """1 where more is better, -1 where less is better."""
         return -1.0 if self.metric in LOWER else 1.0
 
     @property
@@ -70,10 +76,10 @@ class PatientScores:
         )
 
     def complete(self) -> PatientScores:
-        """Return the seeds and patients that all methods have, without a gap; the others are named in it.
+        """Return the scores of the seeds and patients that all methods have.
 
-        A seed under which fewer patients have all methods than under another one (a run that is not
-        finished) is left out before any patient is.
+        The others are named in `left_out` and `left_seeds`. Unfinished seeds, under which fewer
+        patients have all methods than under another seed, are left out first, then patients.
         """
         present = ~np.isnan(self.values)
         whole = np.logical_and.reduce(present, axis=2)
@@ -83,29 +89,22 @@ class PatientScores:
         anywhere = np.logical_or.reduce(present, axis=(0, 2))
         return replace(
             self,
-            patients=tuple(
-                name for name, kept in zip(self.patients, patients, strict=True) if kept
-            ),
-            seeds=tuple(seed for seed, kept in zip(self.seeds, seeds, strict=True) if kept),
+            patients=tuple(compress(self.patients, patients)),
+            seeds=tuple(compress(self.seeds, seeds)),
             values=self.values[seeds][:, patients],
-            left_out=tuple(
-                p
-                for p, kept, has in zip(self.patients, patients, anywhere, strict=True)
-                if has > kept
-            ),
-            left_seeds=tuple(
-                seed for seed, kept in zip(self.seeds, seeds, strict=True) if not kept
-            ),
+            left_out=tuple(compress(self.patients, anywhere & ~patients)),
+            left_seeds=tuple(compress(self.seeds, ~seeds)),
         )
 
     def missing(self) -> dict[str, tuple[str, ...]]:
-        """Return, by method, the patients that another method has under a seed under which this one has none."""
+        """Return by method the patients that another method has and it lacks, under any seed."""
         present = ~np.isnan(self.values)
         tested = np.logical_or.reduce(present, axis=2, keepdims=True)
         lacks = np.logical_or.reduce(tested & ~present, axis=0)
-        names = np.array(self.patients, dtype=object)
         return {
-            m: tuple(names[lacks[:, i]]) for i, m in enumerate(self.methods) if lacks[:, i].any()
+            method: tuple(compress(self.patients, lacks[:, number]))
+            for number, method in enumerate(self.methods)
+            if lacks[:, number].any()
         }
 
 
@@ -116,7 +115,7 @@ def arrange(
 
     Args:
         cases: One row a case: column, source, method, fold, seed, patient and the metrics.
-        metrics: Which of them.
+        metrics: The metrics to arrange.
     """
     return {
         str(column): _column(str(column), str(part.source.iloc[0]), part, metrics)
@@ -127,12 +126,11 @@ def arrange(
 def _column(
     column: str, source: str, cases: pd.DataFrame, metrics: Sequence[str]
 ) -> dict[str, PatientScores]:
-    codes, names = zip(
-        *(pd.factorize(cases[axis], sort=True) for axis in ("fold", "seed", "patient", "method")),
-        strict=True,
-    )
-    shape = tuple(len(each) for each in names)
-    places, size = np.asarray(np.ravel_multi_index(codes, shape)), int(np.prod(shape))
+    axes = [pd.factorize(cases[axis], sort=True) for axis in ("fold", "seed", "patient", "method")]
+    codes, names = zip(*axes, strict=True)
+    shape = tuple(len(values) for values in names)
+    size = int(np.prod(shape))
+    places = np.asarray(np.ravel_multi_index(codes, shape))
     methods = tuple(str(name) for name in names[3])
     scores = {}
     for metric in metrics:
@@ -141,9 +139,10 @@ def _column(
         counts = np.bincount(places[defined], minlength=size).reshape(shape)
         sums = np.bincount(places[defined], values[defined], size).reshape(shape)
         tested = counts > 0
-        each = np.divide(sums, counts, out=np.zeros(shape), where=tested)
+        by_fold = np.divide(sums, counts, out=np.zeros(shape), where=tested)
         folds = tested.sum(0)
-        undefined = np.bincount(codes[3][~defined], minlength=len(methods))
+        means = np.divide(by_fold.sum(0), folds, out=np.full(shape[1:], np.nan), where=folds > 0)
+        undefined = np.bincount(codes[3][~defined], minlength=len(methods)).tolist()
         scores[metric] = PatientScores(
             column=column,
             source=source,
@@ -151,16 +150,14 @@ def _column(
             methods=methods,
             patients=tuple(str(name) for name in names[2]),
             seeds=tuple(int(seed) for seed in names[1]),
-            values=np.divide(each.sum(0), folds, out=np.full(shape[1:], np.nan), where=folds > 0),
-            undefined={
-                method: int(count) for method, count in zip(methods, undefined, strict=True)
-            },
+            values=means,
+            undefined=dict(zip(methods, undefined, strict=True)),
         )
     return scores
 
 
 def alike(parts: Sequence[PatientScores]) -> list[list[int]]:
-    """Return the numbers of parts that have the same seeds and patients together, so that they share one pass."""
+    """Return groups of the numbers of those parts that have the same seeds and patients."""
     groups: dict[Hashable, list[int]] = {}
     for number, part in enumerate(parts):
         groups.setdefault((part.seeds, part.patients), []).append(number)
@@ -168,5 +165,5 @@ def alike(parts: Sequence[PatientScores]) -> list[list[int]]:
 
 
 def subject(seeds: int) -> str:
-    """Return what results of so many seeds speak of."""
+    """Return what the results of so many seeds are about."""
     return "this checkpoint" if seeds == 1 else "the method"

@@ -69,7 +69,7 @@ def test_a_damaged_cache_is_never_trusted(slices: Make, name: str) -> None:
 def test_a_reader_that_is_killed_ends_the_preparation_in_one_line(
     slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As the system does where memory runs out: the preparation must neither hang nor leave half a cache."""
+    """The system kills a process when memory runs out: nothing may hang or leave half a cache."""
     (tmp_path / "killer.py").write_text(KILLER)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""What `bench data export` writes is what other tools read: the same cases, pixels, labels and sides."""
+"""Other tools read from an export the same cases, pixels, labels and sides."""
 
 from __future__ import annotations
 

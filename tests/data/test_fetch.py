@@ -1,4 +1,4 @@
-"""Fetching, against servers of this machine that play Zenodo and the hub: whole, stopped, damaged, refused."""
+"""Fetching from local servers that imitate Zenodo and the hub: whole, stopped, damaged, refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMMIT = "5" * 40
 
 
 class Server(ThreadingHTTPServer):
-    """Serves files and answers of JSON; counts the bytes of files that it sent, and misbehaves as told."""
+    """A server of files and JSON that counts the bytes it sent and can be made to fail."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -263,7 +263,7 @@ def test_a_part_that_does_not_fit_is_fetched_anew(
 
 
 def test_a_refused_range_is_asked_for_without(zenodo: Server, tmp_path: Path) -> None:
-    """The record says that the file is longer than the server has it: 416, then all of it, then the hash speaks."""
+    """The record's size is too large: 416 comes, then the whole file, then the hash decides."""
     path = content("images.zip")
     zenodo.answers[RECORD]["files"][0]["size"] += 100
     size = len(zenodo.files[path])

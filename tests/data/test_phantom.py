@@ -1,4 +1,4 @@
-"""The phantoms: pure functions that give anatomy of the sizes, shares and likeness the datasets have."""
+"""The phantoms are pure functions; sizes, shares and likeness are those of the datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the slice reader takes and refuses; each refusal is one line with the file, the expectation and the remedy."""
+"""What the slice reader accepts and refuses.
+
+Each refusal is one line with the file, the expectation and the remedy.
+"""
 
 from __future__ import annotations
 

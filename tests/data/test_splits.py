@@ -97,7 +97,10 @@ def own(tmp_path: Path, text: str, **wish: float) -> Scheme:
     return Scheme(file=path, **wish)  # type: ignore[arg-type]
 
 
-FIVE = "fold,patient,side\r\n0,a,train\r\n0,b,validation\r\n0,c,test\r\n\r\n0,d,unused\r\n0,e,train\r\n"
+FIVE = (
+    "fold,patient,side\r\n0,a,train\r\n0,b,validation\r\n"
+    "0,c,test\r\n\r\n0,d,unused\r\n0,e,train\r\n"
+)
 
 
 def test_ones_own_split_is_used_as_it_is(tmp_path: Path) -> None:

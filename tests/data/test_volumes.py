@@ -1,4 +1,4 @@
-"""Volumes in the layouts of their publishers: pairs are found, oriented by their headers, and cut into slices."""
+"""Volumes in the publishers' layouts are paired, oriented by their headers and cut into slices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ VERSE14 = Path(__file__).resolve().parents[3] / "shared" / "data" / "verse014"
 
 
 def spine(seed: int, values: tuple[int, ...] = (22, 21, 20)) -> tuple[np.ndarray, np.ndarray]:
-    """Return (slices, rows, columns) to the left, the feet and the back: a bright column at the front, a dark back."""
+    """Return (slices, rows, columns): to the left, the feet and the back.
+
+    The front has a bright column, the back is dark.
+    """
     rng = np.random.default_rng(seed)
     labels = np.zeros(SHAPE, np.int16)
     for number, value in enumerate(reversed(values)):

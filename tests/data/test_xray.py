@@ -1,4 +1,4 @@
-"""AASCE's films and landmarks as they are distributed: odd names, corners in disorder, and what is left out."""
+"""AASCE's films and landmarks as distributed: odd names, unordered corners, and left-out films."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four operations on image and mask - rotation, shift, elastic deformation, contrast - by us and by the peers.
+"""Augmentation of image and mask compared with peers: rotation, shift, elastic and contrast.
 
 Run from the repository's root: ``python tests/perf/bench_augment.py``. Every operation is applied
 every time. Ours counts in full: the generator of the step, the drawing, the resampling. Each peer
@@ -46,7 +46,7 @@ def picture(height: int, width: int) -> tuple[Image, Mask]:
 
 
 def ours(image: Image, mask: Mask) -> Pipeline:
-    """Draw as the stream does, with a counter-based generator for each call, and resample once, linearly."""
+    """Draw as the stream does, from a new counter-based generator, and resample once, linearly."""
     step = 0
 
     def run() -> tuple[NDArray[np.float32], Mask]:
@@ -59,7 +59,9 @@ def ours(image: Image, mask: Mask) -> Pipeline:
 
 
 def albumentations(image: Image, mask: Mask) -> dict[str, Pipeline]:
-    """Affine, then elastic deformation, then contrast, on 8-bit images, its fastest kind: two resamplings.
+    """Affine, then elastic deformation, then contrast: two resamplings of 8-bit images.
+
+    8 bit is its fastest kind of image.
 
     Up to 2.0 elastic deformation is either ElasticTransform, here with its fast blur of fixed size,
     or GridElasticDeform with a mesh as wide as ours. The successor `albumentationsx` (2.1 and
@@ -99,7 +101,7 @@ def albumentations(image: Image, mask: Mask) -> dict[str, Pipeline]:
 
 
 def monai(image: Image, mask: Mask) -> dict[str, Pipeline]:
-    """Rand2DElasticd, which fuses elastic deformation, rotation and shift, then contrast about the mean.
+    """Rand2DElasticd (elastic deformation, rotation and shift in one), then contrast.
 
     Control points as far apart as ours; float32 tensors without tracking of metadata, which costs
     it most.
@@ -136,7 +138,10 @@ def monai(image: Image, mask: Mask) -> dict[str, Pipeline]:
 
 
 def batchgenerators(image: Image, mask: Mask) -> dict[str, Pipeline]:
-    """SpatialTransform, which fuses the three; its shift is a random centre of the crop. Then ContrastTransform."""
+    """SpatialTransform, which fuses the three, then ContrastTransform.
+
+    The shift is a random centre of the crop.
+    """
     from importlib.metadata import version
 
     import torch

@@ -1,4 +1,4 @@
-"""The command line: help, a second run of a finished matrix, and planning 10,000 cells, against fixed limits.
+"""The command line: help, a second run of a finished matrix, and planning 10,000 cells.
 
 Run from the repository's root: ``python tests/perf/bench_cli.py``. The commands are processes of
 their own; beside the time on the wall stands their processor time, which other work on the machine

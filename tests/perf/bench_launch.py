@@ -55,7 +55,10 @@ def launched(store: Store, cells: Sequence[Cell], jobs: int) -> float:
 
 
 def start(folder: Path) -> Row:
-    """Return the row of what a cell costs beside its training and predictions, from fork to end, after the first."""
+    """Return the row of a cell's cost beside its training and predictions, from fork to end.
+
+    The first cell is not counted.
+    """
     store, cells = matrix(folder / "start", load_profile("smoke"), CELLS + 1)
     launched(store, cells[:1], 1)  # loads PyTorch once
     spent = []

@@ -1,4 +1,4 @@
-"""HD95 + ASSD + NSD of one case, by ``bench.engine.metrics.score`` and by MONAI, side by side on one thread.
+"""HD95 + ASSD + NSD of one case on one thread: ``bench.engine.metrics.score`` against MONAI.
 
 Run from the repository's root: ``python tests/perf/bench_metrics.py``.
 """
@@ -30,7 +30,7 @@ AGREEMENT = 1e-4  # the two must give the same numbers, or their times mean noth
 
 
 def spine(height: int, width: int, seed: int = 0) -> tuple[Mask, Mask]:
-    """Return a prediction and a truth (H, W): a column of vertebrae, each predicted a few pixels off."""
+    """Return a prediction and a truth (H, W): a column of vertebrae, predicted a few pixels off."""
     rng = np.random.default_rng(seed)
     prediction, truth = np.zeros((2, height, width), np.uint8)
     half_width, half_height = width * 0.12, height / VERTEBRAE * 0.36
@@ -50,7 +50,7 @@ def spine(height: int, width: int, seed: int = 0) -> tuple[Mask, Mask]:
 
 
 def misplaced(height: int, width: int) -> tuple[Mask, Mask]:
-    """Return a spine and a prediction that lost all but a far corner: the slow case of any local search."""
+    """Return a spine and a prediction of only a far corner: the slow case of any local search."""
     prediction, truth = spine(height, width)
     prediction[:] = 0
     prediction[: height // 8, : width // 8] = 1
@@ -58,7 +58,7 @@ def misplaced(height: int, width: int) -> tuple[Mask, Mask]:
 
 
 def by_monai(prediction: Mask, truth: Mask, spacing: Spacing) -> Callable[[], list[float]]:
-    """Return a function that computes the three distances with MONAI; tensors are made beforehand."""
+    """Return a function that computes the three distances with MONAI from ready tensors."""
     from monai import metrics
 
     tensors = [torch.from_numpy(mask)[None, None] for mask in (prediction, truth)]

@@ -1,4 +1,4 @@
-"""Preparation: its cost by the number of volumes and of processes, its memory, and the read of a prepared case.
+"""Preparation: its time by volumes and processes, its memory, and reading a prepared case.
 
 Run from the repository's root: ``python tests/perf/bench_prepare.py``. The volumes are simulated,
 in the format of VerSe: NIfTI, int16, 160 x 320 x 320 voxels with six vertebrae. Where

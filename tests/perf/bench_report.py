@@ -170,7 +170,7 @@ def reports(folder: Path) -> list[Row]:
 
 def audits() -> Row:
     """Return the row of the audit of both published tables."""
-    seconds, _ = spent("from bench.commands.audit import audits; audits(None, True)")
+    seconds, _ = spent("from bench.cli.audit import audits; audits(None, True)")
     return Row(
         "audit of a paper's two tables, 36 cells",
         f"{seconds:.2f} s",

@@ -22,13 +22,13 @@ from timing import Row, one_thread, table
 from torch import Tensor
 
 from bench.data import cache
+from bench.data.geometry import Geometry
 from bench.data.splits import Scheme
 from bench.data.stream import Stream
 from bench.engine.cell import Data, build
 from bench.engine.metrics import score
 from bench.engine.predict import THRESHOLD
-from bench.engine.train import train, validation_loss
-from bench.engine.trainee import Trainee, generator, to_tensor
+from bench.engine.train import Trainee, generator, to_tensor, train, validation_loss
 from bench.launch import matrix as plan
 from bench.report.figures.style import COLOURS, MARKERS
 from bench.spec.config import load_profile
@@ -42,8 +42,8 @@ DATASET, T = "mr", 1000
 IMAGES = 12
 """Test images, evenly spaced among all; one network call takes them all."""
 FEW, SAMPLES = 3, 10
-"""Samples of an image: the first three, as the profile draws, and all. The goal is judged with all: the mean of three
-samples is a vote of three noisy masks, which says less of a sampler than of the votes."""
+"""Samples of an image: the first three, as in the profile, and all. The goal is judged with all,
+because the mean of three noisy masks depends more on their number than on the sampler."""
 FEWER, POINTS, STEPS = 50, 0.5, 20
 """The goal: evaluations saved, Dice points lost or won at most, and up to which number of steps."""
 
@@ -113,18 +113,23 @@ class Subject:
     data: Data
     images: list[int]
 
+    def geometry(self, index: int) -> Geometry:
+        """Return an image's way to the grid."""
+        case = self.data.dataset.cases[index]
+        return Geometry((case.height, case.width), self.data.grid or (case.height, case.width))
+
     def seen(self) -> Tensor:
         """Return the images as the network takes them (B, 1, H, W)."""
-        images = [self.data.cases.image(i) for i in self.images]
+        images = [self.geometry(i).image(self.data.dataset.image(i)) for i in self.images]
         return self.trainee.method.inputs.enter(
             torch.cat([to_tensor(each, self.trainee.device) for each in images])
         )
 
     def dice(self, probability: Tensor) -> float:
-        """Return the mean Dice in percent of answers (B, 1, H, W) on the grid, at native resolution."""
+        """Return the mean Dice in percent of predictions (B, 1, H, W), at native resolution."""
         dataset, scores = self.data.dataset, []
-        for index, answer in zip(self.images, probability[:, 0].numpy(), strict=True):
-            mask = self.data.cases.back(index, answer) >= THRESHOLD
+        for index, predicted in zip(self.images, probability[:, 0].numpy(), strict=True):
+            mask = self.geometry(index).back(predicted) >= THRESHOLD
             scores.append(score(mask, dataset.mask(index), dataset.cases[index].spacing).dice)
         return 100 * float(np.mean(scores))
 
@@ -166,11 +171,11 @@ def trained(folder: Path) -> Subject:
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
     trainee = build(cell, data, torch.device("cpu"))
-    stream = Stream(data.cases, data.train, cell.seed, profile.batch)
+    stream = Stream(dataset, data.train, data.grid, cell.seed, profile.batch)
     train(
         trainee,
         stream,
-        lambda _: validation_loss(trainee, data.cases, data.validation),
+        lambda _: validation_loss(trainee, dataset, data.validation, data.grid),
         folder,
     )
     trainee.net.eval()

@@ -1,4 +1,4 @@
-"""A training step through the harness against a bare PyTorch loop: same network, batches, loss and optimiser.
+"""A training step of the harness against a bare PyTorch loop with the same network and batches.
 
 Run from the repository's root: ``python tests/perf/bench_step.py``. Three loops take turns, each
 from the same weights: the bare one over batches made beforehand; the harness over the same batches,
@@ -116,7 +116,10 @@ def clocks() -> tuple[float, float]:
 
 
 def per_step(subject: Trainee, weights: dict[str, Tensor], loop: Loop) -> tuple[float, float]:
-    """Return the mean seconds (wall, processor) of the steps after the warm ones; the last, which validates, is out."""
+    """Return the mean seconds (wall, processor) of the steps after the warm ones.
+
+    The last step, which validates, is left out.
+    """
     subject.net.load_state_dict(weights)
     ends = loop()
     first, last = ends[WARM - 1], ends[WARM + STEPS - 1]
@@ -159,7 +162,7 @@ def row(what: str, ours: list[float], theirs: list[float], typical: bool) -> Row
 
 
 def checkpoint(what: str, subject: Trainee, batch: Batch, step: list[float], typical: bool) -> Row:
-    """Return the row of what validation adds besides its losses: best weights kept, train.csv, a checkpoint."""
+    """Return the row of validation without its losses: best weights, train.csv, checkpoint."""
     spent = []
     with tempfile.TemporaryDirectory() as work:
         training = Training(subject, Path(work))

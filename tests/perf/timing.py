@@ -56,7 +56,9 @@ def one_thread() -> None:
 def race(
     contestants: Mapping[str, Callable[[], object]], repeats: int, block: float = 0.0
 ) -> dict[str, list[float]]:
-    """Return each contestant's seconds a call, in turns of about `block` seconds, so that caches are as in real use.
+    """Return each contestant's seconds a call, in turns of about `block` seconds.
+
+    The turns keep caches as in real use.
 
     Two calls beforehand are not counted; the faster of them says how many calls fill a turn.
     """
@@ -79,7 +81,7 @@ def _seconds(compute: Callable[[], object], calls: int = 1) -> float:
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Return the median over repetitions of ours / theirs: what disturbed both of a pair cancels."""
+    """Return the median over repetitions of ours / theirs: disturbances of both cancel."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 

@@ -45,10 +45,10 @@ def test_holm_is_statsmodels_and_the_textbooks(count: int) -> None:
     assert holm([]).size == 0
 
 
-def test_a_family_is_the_reference_against_each_other() -> None:
+def test_a_family_is_the_baseline_against_each_other() -> None:
     values = drawn(20)
     family = against(scores(values), "d")
-    assert (family.reference, family.tests, family.computed, family.correction) == (
+    assert (family.baseline, family.tests, family.computed, family.correction) == (
         "d",
         3,
         6,

@@ -44,7 +44,10 @@ def scores(values: NDArray[np.float64], metric: str = "dice") -> PatientScores:
 
 
 def mean(sample: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Return the mean without rounding noise: of nine patients, one resample in a thousand has all of them."""
+    """Return the mean without rounding noise.
+
+    Of nine patients, one resample in a thousand has all of them.
+    """
     return np.round(np.mean(sample, axis=axis), 12)
 
 
@@ -99,7 +102,7 @@ def test_several_seeds_widen_the_interval_by_what_they_differ() -> None:
 def test_the_bootstrap_holds_the_mean_about_as_often_as_it_says(
     patients: int, least: float
 ) -> None:
-    """BCa over normal values; it holds less with few of them, which is why the t interval stands beside it."""
+    """BCa covers normal values less often when they are few; so the t interval is given as well."""
     ends = np.array(bootstrap(np.random.default_rng(3).normal(size=(1, patients, 400)))[0])
     held = ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean()
     assert least <= held <= 0.975

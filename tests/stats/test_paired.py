@@ -98,7 +98,10 @@ def test_a_row_does_not_depend_on_those_beside_it() -> None:
 
 @pytest.mark.parametrize(("patients", "rounds"), [(9, 10_000), (43, 2_000), (126, 2_000)])
 def test_nothing_is_found_in_five_percent(patients: int, rounds: int) -> None:
-    """At 9 patients an exact test has steps, 4.7 % and 3.9 %: more rounds, so that chance does not reach the bounds."""
+    """With 9 patients the exact p values are discrete: the rates are 4.7 % and 3.9 %.
+
+    They are close to the bounds, so more rounds are drawn.
+    """
     rng = np.random.default_rng(35)
     differences = rng.beta(20, 3, (patients, rounds)) - rng.beta(20, 3, (patients, rounds))
     for p in (sign_flip(differences, flips=9_999), wilcoxon(differences)):

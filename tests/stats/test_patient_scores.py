@@ -11,7 +11,7 @@ from bench.stats.scores import arrange, subject
 
 
 def rows(**changes: object) -> pd.DataFrame:
-    """Return two methods under two seeds and two folds, two patients a fold, one of them with three slices."""
+    """Return two methods, two seeds, two folds, two patients a fold; one patient has 3 slices."""
     made = []
     for (m, method), seed, patient in product(enumerate(("fcn", "unet")), (35, 36), range(4)):
         for case in range(3 if patient == 0 else 1):

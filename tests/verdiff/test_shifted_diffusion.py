@@ -1,4 +1,7 @@
-"""The shifted process is ordinary diffusion of x0 - f: kernel, marginal, posterior and every sampler agree."""
+"""The shifted process is ordinary diffusion of x0 - f.
+
+Kernel, marginal, posterior and every sampler agree.
+"""
 
 from __future__ import annotations
 
@@ -231,8 +234,9 @@ def test_sampling_begins_at_the_prior_noised_up_to_the_start(start: int) -> None
 
 
 def means(sampler: str, x0: float, f: float) -> dict[int, float]:
-    """Return the mean state at each timestep, by a perfect network and as many steps as there are."""
-    masks, priors, found = torch.full((1, 1, 64, 64), x0), torch.full((1, 1, 64, 64), f), {}
+    """Return the mean state at each timestep, with a perfect network and all timesteps."""
+    masks, priors = torch.full((1, 1, 64, 64), x0), torch.full((1, 1, 64, 64), f)
+    states = {}
     Diffusion().sample(
         knowing(masks, priors),
         priors,
@@ -240,9 +244,9 @@ def means(sampler: str, x0: float, f: float) -> dict[int, float]:
         scheduler="ddpm",
         steps=TIMESTEPS,
         sampler=sampler,
-        watch=lambda t, x_t: found.update({t: float(x_t.mean())}),
+        watch=lambda t, x_t: states.update({t: float(x_t.mean())}),
     )
-    return found
+    return states
 
 
 def test_equation_6_as_printed_runs_away_from_the_process() -> None:

@@ -1,4 +1,7 @@
-"""Datasets that anyone may have, fetched from where they are published; the others are their owners' to give."""
+"""Fetch datasets that anyone may use from where they are published.
+
+The others are only given by their owners.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,7 @@ from bench.data.fetch.sources import Offer, Progress, Source, inside, room
 from bench.spec.errors import UsageError
 
 RECORD = "fetched.json"
-"""Beside the data: what they are, on what terms, and their digests. It is there when everything
-else is."""
+"""A file beside the data with their source, licence and digests; it is written last."""
 
 
 def fetched(source: Source, to: Path) -> bool:
@@ -31,41 +33,42 @@ def offer(source: Source) -> Offer:
     Raises:
         UsageError: It does not answer, or not as expected.
     """
-    found = zenodo.offer(source) if source.doi else hub.offer(source)
-    for file in found.files:
+    offered = zenodo.offer(source) if source.doi else hub.offer(source)
+    for file in offered.files:
         inside(file.name, source.home)
-    return found
+    return offered
 
 
 def fetch(source: Source, to: Path, progress: Progress) -> Path:
-    """Fetch a source into the data directory, and return its folder, which appears when it is whole.
+    """Fetch a source into the data directory, and return its folder.
+
+    The folder appears only when it is complete.
 
     Raises:
         UsageError: The folder holds other data, the disk is too small or not writable, the transfer
-            stopped (the next call goes on), or the content is not what the server says.
+            stopped (the next call continues it), or the content is not what the server says.
     """
-    folder, work = to / source.folder, to / f".{source.name}.part"
+    folder = to / source.folder
+    work = to / f".{source.name}.part"
     if fetched(source, to):
         return folder
     try:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(
-                f"{folder} holds other data; expected no such folder, since two datasets in one"
-                " would pass for one: choose another --to"
+                f"{folder} holds other data; expected no such folder, "
+                "since two datasets in one would pass for one: choose another --to"
             )
-        found = offer(source)
-        room(
-            missing(found, work),
-            to,
-            f"{source.name} (zips are counted twice: they are unpacked beside)",
-        )
+        offered = offer(source)
+        what = f"{source.name} (zips are counted twice: they are unpacked beside)"
+        room(missing(offered, work), to, what)
         ready = work / "ready"
         ready.mkdir(parents=True, exist_ok=True)
-        (zenodo if source.doi else hub).fetch(source, found, work, progress)
+        server = zenodo if source.doi else hub
+        server.fetch(source, offered, work, progress)
         record = {
             "source": asdict(source),
-            "revision": found.revision,
-            "files": {file.name: file.digest for file in found.files},
+            "revision": offered.revision,
+            "files": {file.name: file.digest for file in offered.files},
         }
         (ready / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         if folder.exists():
@@ -74,22 +77,23 @@ def fetch(source: Source, to: Path, progress: Progress) -> Path:
         shutil.rmtree(work)
     except OSError as error:
         raise UsageError(
-            f"{to} cannot be written ({error.strerror or error}); mend that or choose another --to,"
-            " and run the same command again"
+            f"{to} cannot be written ({error.strerror or error}); "
+            "fix that or choose another --to, and run the same command again"
         ) from error
     return folder
 
 
-def missing(found: Offer, work: Path) -> int:
+def missing(offered: Offer, work: Path) -> int:
     """Return the bytes that are still to be written."""
     needed = 0
-    for file in found.files:
+    for file in offered.files:
         is_zip = file.name.endswith(".zip")
-        if not (work / "ready" / (Path(file.name).stem if is_zip else file.name)).exists():
-            there = [
-                p.stat().st_size
-                for p in (work / file.name, work / f"{file.name}.part")
-                if p.is_file()
-            ]
-            needed += max(0, file.size - max(there, default=0)) + file.size * is_zip
+        name = Path(file.name).stem if is_zip else file.name
+        if (work / "ready" / name).exists():
+            continue
+        parts = (work / file.name, work / f"{file.name}.part")
+        fetched_bytes = max((part.stat().st_size for part in parts if part.is_file()), default=0)
+        needed += max(0, file.size - fetched_bytes)
+        if is_zip:
+            needed += file.size
     return needed

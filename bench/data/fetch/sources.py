@@ -1,4 +1,4 @@
-"""What may be fetched and on what terms, what is never downloaded, and what a server offers."""
+"""The datasets that can be fetched, those that are never downloaded, and what a server offers."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from rich.filesize import decimal
 from bench.spec.errors import UsageError, did_you_mean
 
 Progress = Callable[[str, int, int], None]
-"""Is told what is being fetched, the bytes that are there, and all of them."""
+"""Receives the name of what is fetched, the bytes so far, and the bytes in all."""
 
 MARGIN = 500_000_000
 """Bytes that must stay free."""
 TIMEOUT = 30
-"""Seconds without an answer, or without a byte."""
+"""Seconds without an answer or a byte after which a transfer has failed."""
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset that may be fetched, and on what terms."""
+    """A dataset that may be fetched, with its licence."""
 
     name: str
     title: str
     folder: str
-    """In the data directory: the dataset that reads it."""
+    """Its folder in the data directory, which is also the name of the dataset here."""
     licence: str
     licence_url: str
     cite: str
     home: str
     doi: str = ""
-    """Of a Zenodo record."""
+    """The DOI of a Zenodo record."""
     repository: str = ""
-    """On the Hugging Face hub."""
+    """The repository on the Hugging Face hub."""
 
 
 @dataclass(frozen=True)
 class Owned:
-    """A dataset that is never downloaded here: its owners hand it out themselves."""
+    """A dataset that is never downloaded here, because its owners distribute it themselves."""
 
     title: str
     folder: str
@@ -60,9 +60,9 @@ SOURCES = {
             licence="CC BY 4.0",
             licence_url="https://creativecommons.org/licenses/by/4.0/",
             cite=(
-                "van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a"
-                " public benchmark, Scientific Data 11 (2024),"
-                " https://doi.org/10.1038/s41597-024-03090-w"
+                "van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a "
+                "public benchmark, Scientific Data 11 (2024), "
+                "https://doi.org/10.1038/s41597-024-03090-w"
             ),
             home="https://zenodo.org/records/10159290",
             doi="10.5281/zenodo.10159290",
@@ -72,12 +72,12 @@ SOURCES = {
             title="CTSpine1K, 1005 CT volumes of the spine, from a mirror on the Hugging Face hub",
             folder="ct-verse",
             licence="CC BY-NC-SA",
-            # Which names no version of it
+            # The page names no version of the licence.
             licence_url="https://huggingface.co/datasets/alexanderdann/CTSpine1K",
             cite=(
-                "Deng et al., CTSpine1K: a large-scale dataset for spinal vertebrae segmentation in"
-                " computed tomography, https://arxiv.org/abs/2105.14711, and the collections that"
-                " the volumes are from"
+                "Deng et al., CTSpine1K: a large-scale dataset for spinal vertebrae segmentation "
+                "in computed tomography, https://arxiv.org/abs/2105.14711, and the collections "
+                "that the volumes are from"
             ),
             home="https://huggingface.co/datasets/alexanderdann/CTSpine1K",
             repository="alexanderdann/CTSpine1K",
@@ -122,7 +122,7 @@ class File:
 
 @dataclass(frozen=True)
 class Offer:
-    """What the server has of a source."""
+    """The files of a source on its server."""
 
     revision: str
     files: tuple[File, ...]
@@ -137,14 +137,14 @@ def source(name: str) -> Source:
     """Return the source of a name.
 
     Raises:
-        UsageError: The name is unknown, or of a dataset that only its owners give.
+        UsageError: The name is unknown, or its dataset is only given by its owners.
     """
     if name in OWNED:
         own = OWNED[name]
         raise UsageError(
-            f"{own.title} is never downloaded here: it belongs to {own.owner}, {own.terms}; get it"
-            f" at {own.where} and put it into {own.folder}/ of your data folder (README.md, 'Your"
-            " data')"
+            f"{own.title} is never downloaded here: it belongs to {own.owner}, {own.terms}; "
+            f"get it at {own.where} and put it into {own.folder}/ of your data folder "
+            "(README.md, 'Your data')"
         )
     if name not in SOURCES:
         raise UsageError(
@@ -154,7 +154,7 @@ def source(name: str) -> Source:
 
 
 def room(needed: int, to: Path, what: str) -> None:
-    """Refuse what the disk does not hold.
+    """Refuse a transfer that does not fit on the disk.
 
     Raises:
         UsageError: It is too small; says what is needed and what is free.
@@ -163,17 +163,17 @@ def room(needed: int, to: Path, what: str) -> None:
     free = shutil.disk_usage(place).free
     if needed + MARGIN > free:
         raise UsageError(
-            f"{to}: {what} needs {decimal(needed + MARGIN)}, {decimal(free)} are free; make room or"
-            " choose another --to"
+            f"{to}: {what} needs {decimal(needed + MARGIN)}, {decimal(free)} are free; "
+            "make room or choose another --to"
         )
 
 
 def inside(name: str, home: str) -> PurePosixPath:
-    """Return a name as a path below a folder, whichever that will be."""
+    """Return a name as a relative path; refuse one that leads out of its folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise UsageError(
-            f"{home} holds '{name}', which leads out of its folder; nothing of it was written: tell"
-            " its owners"
+            f"{home} holds '{name}', which leads out of its folder; nothing of it was written: "
+            "tell its owners"
         )
     return path

@@ -1,4 +1,4 @@
-"""Zenodo: a few large files with their MD5, fetched by pooch and taken up where they were cut off."""
+"""Fetch from Zenodo with pooch: a few large files with their MD5; transfers can be continued."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.data.fetch.sources import BLOCK, TIMEOUT, File, Offer, Progress, Sour
 from bench.spec.errors import UsageError
 
 RECEIVED = 1 << 15
-"""Bytes that are written at once as they come in: what a dropped connection loses."""
+"""Bytes that are written at once; a dropped connection loses no more."""
 AGENT = {"User-Agent": "verdiff-bench"}
 
 
@@ -31,25 +31,23 @@ def offer(source: Source) -> Offer:
         record = doi_to_repository(source.doi, headers=AGENT, timeout=TIMEOUT)
         pup = pooch.create(path=Path(), base_url=f"doi:{source.doi}/", registry=None)
         record.populate_registry(pup)
-        said = {each.get("key") or each["filename"]: each for each in record.api_response["files"]}
+        sizes = {}
+        for entry in record.api_response["files"]:
+            name = entry.get("key") or entry["filename"]
+            sizes[name] = int(entry.get("size") or entry["filesize"])
         files = tuple(
-            File(
-                name,
-                int(said[name].get("size") or said[name]["filesize"]),
-                digest,
-                record.download_url(name),
-            )
+            File(name, sizes[name], digest, record.download_url(name))
             for name, digest in pup.registry.items()
         )
     except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{source.home} does not list its files ({type(error).__name__}); expected sizes and"
-            " MD5 of each: look whether this machine reaches it, and run again"
+            f"{source.home} does not list its files ({type(error).__name__}); "
+            "expected sizes and MD5 of each: look whether this machine reaches it, and run again"
         ) from error
     return Offer(source.doi, files)
 
 
-def fetch(source: Source, found: Offer, work: Path, progress: Progress) -> None:
+def fetch(source: Source, offered: Offer, work: Path, progress: Progress) -> None:
     """Fetch a record's files, and unpack its zips.
 
     Raises:
@@ -58,9 +56,10 @@ def fetch(source: Source, found: Offer, work: Path, progress: Progress) -> None:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    urls, digests = {f.name: f.url for f in found.files}, {f.name: f.digest for f in found.files}
+    urls = {file.name: file.url for file in offered.files}
+    digests = {file.name: file.digest for file in offered.files}
     pup = pooch.create(path=work, base_url=source.home, registry=digests, urls=urls)
-    for file in found.files:
+    for file in offered.files:
         is_zip = file.name.endswith(".zip")
         target = work / "ready" / (Path(file.name).stem if is_zip else file.name)
         if target.exists():
@@ -68,9 +67,10 @@ def fetch(source: Source, found: Offer, work: Path, progress: Progress) -> None:
         try:
             pup.fetch(file.name, downloader=Resuming(file, progress))
         except ValueError as error:
+            kind = file.digest.partition(":")[0]
             raise UsageError(
-                f"{file.name} is not what {source.home} says it is (other"
-                f" {file.digest.partition(':')[0]}), and was removed; run the same command again"
+                f"{file.name} is not what {source.home} says it is (other {kind}), "
+                "and was removed; run the same command again"
             ) from error
         if is_zip:
             unpack(work / file.name, target, source.home, progress)
@@ -81,17 +81,17 @@ def fetch(source: Source, found: Offer, work: Path, progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class Resuming:
-    """A downloader for pooch that goes on with the `.part` which an earlier call left behind."""
+    """A downloader for pooch that continues the `.part` file of an earlier call."""
 
     file: File
     progress: Progress
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
-        """Put the whole file where pooch, which checks its hash, wants it."""
+        """Write the whole file to `output_file`, where pooch checks its hash."""
         part = Path(output_file).parent / f"{self.file.name}.part"
         there = part.stat().st_size if part.is_file() else 0
         if there > self.file.size:
-            part.unlink()  # of another file: nothing of it is known to be good
+            part.unlink()  # it belongs to another file
             there = 0
         self.progress(self.file.name, there, self.file.size)
         if there < self.file.size or not there:
@@ -101,22 +101,20 @@ class Resuming:
     def _transfer(self, url: str, part: Path, there: int) -> None:
         import requests
 
-        headers = {
-            **AGENT,
-            "Accept-Encoding": "identity",
-            **({"Range": f"bytes={there}-"} if there else {}),
-        }
+        headers = {**AGENT, "Accept-Encoding": "identity"}
+        if there:
+            headers["Range"] = f"bytes={there}-"
         why = "the connection ended"
         try:
             with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+                status = answer.status_code
                 continues = answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-                if there and (
-                    answer.status_code == 416 or (answer.status_code == 206 and not continues)
-                ):
+                if there and (status == 416 or (status == 206 and not continues)):
                     part.unlink(missing_ok=True)
                     return self._transfer(url, part, 0)
                 answer.raise_for_status()
-                there = there if answer.status_code == 206 else 0  # 200: the server sends all of it
+                if status != 206:
+                    there = 0  # the server sends the whole file
                 with part.open("ab" if there else "wb") as out:
                     for block in answer.iter_content(RECEIVED):
                         out.write(block)
@@ -128,14 +126,16 @@ class Resuming:
             why = type(error).__name__
         if there < self.file.size:
             raise UsageError(
-                f"{self.file.name} stopped at {there} of {self.file.size} bytes ({why}); run the"
-                " same command again, it goes on"
+                f"{self.file.name} stopped at {there} of {self.file.size} bytes ({why}); "
+                "run the same command again, it goes on"
             )
         return None
 
 
 def unpack(archive: Path, folder: Path, home: str, progress: Progress) -> None:
-    """Unpack a zip into a folder that appears when it is whole; a top folder of the same name is not repeated.
+    """Unpack a zip into a folder, which appears only when it is complete.
+
+    A top folder of the same name in the zip is not repeated.
 
     Raises:
         UsageError: A member leads out of the folder or is a link, the zip is damaged, or the disk
@@ -146,9 +146,8 @@ def unpack(archive: Path, folder: Path, home: str, progress: Progress) -> None:
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = [member for member in zipped.infolist() if not member.is_dir()]
-            places = [
-                _place(member, folder.name, f"{archive.name} of {home}") for member in members
-            ]
+            origin = f"{archive.name} of {home}"
+            places = [_place(member, folder.name, origin) for member in members]
             total, done = sum(member.file_size for member in members), 0
             room(total, archive.parent, f"what is in {archive.name}")
             progress(f"unpacking {archive.name}", 0, total)
@@ -172,4 +171,6 @@ def _place(member: zipfile.ZipInfo, top: str, what: str) -> PurePosixPath:
             f"{what} holds the link '{member.filename}'; nothing of it was written: tell its owners"
         )
     path = inside(member.filename, what)
-    return path.relative_to(top) if path.parts[0] == top and len(path.parts) > 1 else path
+    if path.parts[0] == top and len(path.parts) > 1:
+        return path.relative_to(top)
+    return path

@@ -1,7 +1,7 @@
-"""Phantoms: simulated spine anatomy for a dataset whose folder is absent, so that everything runs anywhere.
+"""Phantoms: simulated spine anatomy, used when the folder of a dataset is absent.
 
 The masks follow the real datasets. CT and MR: bodies and posterior elements, without discs, canal,
-ribs and the sacrum; a vertebra whose body the upper edge cuts is unlabelled in ct-verse (as in
+ribs and the sacrum. A vertebra whose body is cut by the upper edge is unlabelled in ct-verse (as in
 VerSe) and labelled in ct-pri and mr (as in SPIDER). X-ray: the quadrilaterals of the seventeen
 bodies T1 to L5.
 """
@@ -16,12 +16,8 @@ from numpy.typing import NDArray
 
 VERSION = 1  # raise whenever any pixel may change
 
-_MODULES = {
-    "ct-verse": "ct",
-    "ct-pri": "ct",
-    "mr": "mr",
-    "xray": "xray",
-}  # imported when first drawn
+# A module is imported when its first slice is rendered.
+_MODULES = {"ct-verse": "ct", "ct-pri": "ct", "mr": "mr", "xray": "xray"}
 NAMES = tuple(_MODULES)
 
 
@@ -39,10 +35,10 @@ def render(name: str, patient: int, position: int, positions: int, seed: int = 0
 
     Args:
         name: ct-verse, ct-pri, mr or xray.
-        patient: which patient; every number is another one.
-        position: which of the patient's slices, 0 to positions - 1; sagittal slices run from left
-            to right and the middle one is mid-sagittal, X-ray positions are films of slightly other
-            pose and exposure.
+        patient: the patient's number; each number is a different patient.
+        position: the number of the slice, 0 to positions - 1. Sagittal slices run from left to
+            right and the middle one is mid-sagittal; X-ray positions are films of slightly
+            different pose and exposure.
         positions: how many slices the patient has.
         seed: another seed is another population.
 

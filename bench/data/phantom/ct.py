@@ -1,4 +1,4 @@
-"""Sagittal CT: Hounsfield units of bone and soft tissue, reconstruction kernel, quantum noise and metal streaks."""
+"""Sagittal CT: Hounsfield units of bone and soft tissue, sharpness, noise and metal streaks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WINDOW = (-250.0, 1000.0)  # HU
 
 @dataclass(frozen=True)
 class Kernel:
-    """A scanner's sharpness and noise: ranges over patients, `sharp` in mm of blur and `noise` in HU."""
+    """A scanner's ranges over patients: `sharp` is the blur in mm, `noise` is in HU."""
 
     sharp: tuple[float, float]
     noise: tuple[float, float]
@@ -124,11 +124,8 @@ def _bone(hu: Array, plane: Plane, protocol: Protocol, rng: np.random.Generator)
     # mid-height.
     marrow += 60 * step(np.abs(height), 0.6, 1.0) * inside(body, 1.0)
     spots = [i for i, v in enumerate(who.spine.vertebrae) if v.lesion[3]]
-    vein = (
-        np.exp(-((height / 0.16) ** 2))
-        * step(along, 0.1, 0.9)
-        * float(np.exp(-((plane.z / 7) ** 2)))
-    )
+    vein = np.exp(-((height / 0.16) ** 2)) * step(along, 0.1, 0.9)
+    vein = vein * float(np.exp(-((plane.z / 7) ** 2)))
     marrow -= 150 * vein * inside(body, 2.0)
     for i in spots:
         _haemangioma(marrow, plane, protocol, i)
@@ -149,14 +146,13 @@ def _haemangioma(marrow: Array, plane: Plane, protocol: Protocol, index: int) ->
     x, y = (enlarge(f, protocol.shape) for f in (plane.patient.x, plane.patient.y))
     px, py, _ = v.point(a, h)
     ball = np.hypot(x - np.float32(px), y - np.float32(py)) - np.float32(np.sqrt(left))
-    dots = smooth(
-        plane.rng, protocol.shape, (9 / plane.patient.spacing, 1.7 / plane.patient.spacing)
-    )
+    pitch = plane.patient.spacing
+    dots = smooth(plane.rng, protocol.shape, (9 / pitch, 1.7 / pitch))
     paint(marrow, inside(ball, 2.5), -20 + 420 * step(dots, 0.6, 1.5))
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], amount: float, pitch: float) -> Array:
-    """Draw reconstruction noise: a grain without slow waves, its strength varying from axial slice to slice."""
+    """Draw reconstruction noise: a fine grain whose strength varies from row to row."""
     white = rng.standard_normal(shape, dtype=np.float32)
     grain = blur(white, 0.42 / pitch) - blur(white, 1.5 / pitch)
     rows = smooth(rng, (shape[0], 1), 2.0)
@@ -173,15 +169,15 @@ def _metal(hu: Array, plane: Plane, rng: np.random.Generator) -> None:
         side = v.canal[1] / 2 + v.pedicle[1] * 0.45
         if abs(abs(plane.z - v.centre[2]) - side) > 5:
             continue
-        start, end = (
+        ends = []
+        for point in (
             v.point(v.depth / 2 + v.canal[0] + 8, -v.height * 0.28),
             v.point(-v.depth * 0.15, -v.height * 0.2),
-        )
+        ):
+            column = round((point[0] - float(who.x[0, 0])) / pitch)
+            row = round((point[1] - float(who.y[0, 0])) / pitch)
+            ends.append((column, row))
         mask = np.zeros(hu.shape, np.uint8)
-        ends = [
-            (round((p[0] - float(who.x[0, 0])) / pitch), round((p[1] - float(who.y[0, 0])) / pitch))
-            for p in (start, end)
-        ]
         cv2.line(mask, ends[0], ends[1], 1, max(2, round(5 / pitch)))
         screw = blur(mask.astype(np.float32), 0.6)
         streak = blur(screw, (1.2, 28.0)) * (1 + 0.8 * smooth(plane.rng, hu.shape, (2.5, 60.0)))

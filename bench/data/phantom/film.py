@@ -1,4 +1,4 @@
-"""The geometry of a scoliosis film: how a patient in millimetres becomes pixels of an AP projection."""
+"""The geometry of a scoliosis film: from a patient in mm to the pixels of an AP projection."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ SHAPE = (750, 250)
 
 @dataclass(frozen=True)
 class Film:
-    """The pose and scale of one film: how patient millimetres become pixels; the patient's right is on the left."""
+    """The pose and scale of one film; the patient's right is on the left of the image."""
 
     spine: Spine
-    scale: tuple[
-        float, float
-    ]  # mm per pixel, rows and columns: films are resized without regard to aspect
+    # mm per pixel, rows and columns: published films are resized without keeping the aspect ratio.
+    scale: tuple[float, float]
     origin: tuple[float, float]  # y and z in mm of pixel (0, SHAPE[1] / 2)
     lean: float  # dz / dy of the patient against the film
 
@@ -42,25 +41,22 @@ def film_of(key: tuple[str, int, int], film_rng: np.random.Generator) -> Film:
     )
     rng = generator(*key, "film")
     vs = spine.mobile
-    top, bottom = vs[0].point(0, -vs[0].height / 2)[1], vs[-1].point(0, vs[-1].height / 2)[1]
-    above, below = (
-        rng.uniform(25, 75) + film_rng.normal(0, 4),
-        rng.uniform(40, 110) + film_rng.normal(0, 4),
-    )
+    top = vs[0].point(0, -vs[0].height / 2)[1]
+    bottom = vs[-1].point(0, vs[-1].height / 2)[1]
+    above = rng.uniform(25, 75) + film_rng.normal(0, 4)
+    below = rng.uniform(40, 110) + film_rng.normal(0, 4)
     rows = (bottom - top) / (SHAPE[0] - above - below)
     middle = float(np.mean([v.centre[2] for v in vs])) + rng.normal(0, 6) + film_rng.normal(0, 2)
-    return Film(
-        spine,
-        (float(rows), float(rows) * rng.uniform(1.05, 1.4)),
-        (float(top - above * rows), middle),
-        float(rng.normal(0, 0.015) + film_rng.normal(0, 0.006)),
-    )
+    scale = (float(rows), float(rows) * rng.uniform(1.05, 1.4))
+    lean = float(rng.normal(0, 0.015) + film_rng.normal(0, 0.006))
+    return Film(spine, scale, (float(top - above * rows), middle), lean)
 
 
 def corners_of(film: Film, v: Vertebra) -> NDArray[np.float64]:
     """Give a body's four corners (column, row) in order around it."""
     B, H = v.width / 2, v.height / 2
-    return np.stack([film.pixel(v.point(0, h, u)) for h, u in ((-H, -B), (-H, B), (H, B), (H, -B))])
+    around = ((-H, -B), (-H, B), (H, B), (H, -B))
+    return np.stack([film.pixel(v.point(0, h, u)) for h, u in around])
 
 
 def grid_of(film: Film) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Sagittal T2 MR: fluid bright, cortex and ligaments dark, surface coil shading and Rician noise."""
+"""Sagittal T2 MR: bright fluid, dark cortex and ligaments, surface coil shading, Rician noise."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ def render(
     Returns:
         Image (H, W) in [0, 1], mask (H, W) of 0 and 1, spacing in mm.
     """
-    plane, *parts = (
+    plane, before, behind = (
         plane_of(name, seed, patient, place, MR, offset) for offset in (0.0, -1.3, 1.3)
     )
-    who, rng = plane.patient, generator(name, seed, patient, "scanner")
+    who = plane.patient
+    rng = generator(name, seed, patient, "scanner")
     fat = float(rng.uniform(0.62, 0.85))
     palette = Palette(
         air=0.0,
@@ -65,11 +66,10 @@ def render(
     )
     key = (name, seed, patient)
     level = float(rng.uniform(0.34, 0.55))
-    # A slice is four millimetres thick: the mean of two planes blurs what runs obliquely through
-    # it.
-    signal: Array = (
-        _signal(key, parts[0], palette, level) + _signal(key, parts[1], palette, level)
-    ) / 2
+    # A slice is 4 mm thick: the mean of two planes blurs everything that runs obliquely through it.
+    first = _signal(key, before, palette, level)
+    second = _signal(key, behind, palette, level)
+    signal: Array = (first + second) / 2
     signal = blur(np.maximum(signal, 0), float(rng.uniform(0.45, 0.75)))
     signal *= _coil(plane, rng)
     signal = enlarge(_rician(signal, plane.rng, float(rng.uniform(0.018, 0.05))), MR.shape)
@@ -91,23 +91,22 @@ def _signal(key: tuple[str, int, int], plane: Plane, palette: Palette, level: fl
 
 
 def _nuclei(signal: Array, plane: Plane) -> None:
-    """Paint each disc: bright nucleus with a dark cleft when healthy, dark when degenerated, dark annulus."""
+    """Paint the discs with a dark annulus.
+
+    The nucleus is bright with a dark cleft in a healthy disc, and dark in a degenerated one.
+    """
     g, spine = plane.geometry, plane.patient.spine
     health = np.array([*spine.disc_health, 0.0], np.float32)[g.disc_owner]
     grain = smooth(plane.rng, signal.shape, 4.0)
     core = step(np.hypot(g.disc_a * 0.95 - 0.06, g.disc_h * 0.75) + 0.08 * grain, 1.0, 0.3)
     cleft = np.exp(-((g.disc_h / 0.13) ** 2)) * step(np.abs(g.disc_a), 0.75, 0.4)
-    bright = (
-        0.09
-        + 0.60 * health * core * (1 - 0.4 * cleft)
-        + 0.09 * (1 - health) * core
-        + 0.03 * grain * core
-    )
-    paint(signal, inside(g.disc, 0.9), bright)
+    healthy = 0.60 * health * core * (1 - 0.4 * cleft)
+    degenerated = 0.09 * (1 - health) * core
+    paint(signal, inside(g.disc, 0.9), 0.09 + healthy + degenerated + 0.03 * grain * core)
 
 
 def _cord(signal: Array, plane: Plane) -> None:
-    """Paint the cord down to its conus at L1 and the roots of the cauda equina behind it in the sac."""
+    """Paint the cord down to its conus at L1, and below it the roots of the cauda equina."""
     who, g = plane.patient, plane.geometry
     c, x, y = who.curves, who.x, who.y
     rng = generator(who.spine.size.hex(), "cord")
@@ -119,7 +118,7 @@ def _cord(signal: Array, plane: Plane) -> None:
     off = (x - c.canal[:, None] - step(y, end - 40, end) * 2.0) * c.slope[:, None]
     cord = np.abs(off) - wide
     paint(signal, inside(cord, 1.0) * inside(sac, 1.0) * (slim > 0.1), 0.42)
-    # Roots are threads along the canal: noise stretched in y, read in the coordinate across the
+    # Roots are threads along the canal: noise stretched in y, sampled at the position across the
     # sac.
     threads = smooth(plane.rng, signal.shape, (60.0, 1.6))
     columns = np.clip((off * 2 + 40).astype(np.int32), 0, signal.shape[1] - 1)
@@ -129,7 +128,7 @@ def _cord(signal: Array, plane: Plane) -> None:
 
 
 def _bone(signal: Array, plane: Plane, level: float) -> None:
-    """Paint marrow and dark cortex; fatty or sclerotic end plates, veins and haemangiomas as the patient has."""
+    """Paint marrow and dark cortex, and the patient's Modic changes, veins and haemangiomas."""
     who, g = plane.patient, plane.geometry
     vertebrae = who.spine.vertebrae
     rng = generator(who.spine.size.hex(), "marrow")
@@ -142,11 +141,8 @@ def _bone(signal: Array, plane: Plane, level: float) -> None:
     lower = np.array([v.modic[1] for v in vertebrae] + [0.0], np.float32)[g.owner]
     inner = inside(g.body, 1.0)
     spread = 0.25 * patches
-    marrow += (
-        0.13
-        * inner
-        * (upper * step(g.h + spread, -0.35, -0.95) + lower * step(g.h + spread, 0.35, 0.95))
-    )
+    modic = upper * step(g.h + spread, -0.35, -0.95) + lower * step(g.h + spread, 0.35, 0.95)
+    marrow += 0.13 * inner * modic
     vein = np.exp(-((g.h / 0.13) ** 2)) * step(g.a, 0.25, 0.95) * np.exp(-((g.u / 6) ** 2))
     paint(marrow, vein * inner * 0.8, level + 0.3)
     for v in vertebrae:
@@ -154,9 +150,8 @@ def _bone(signal: Array, plane: Plane, level: float) -> None:
         left = radius**2 - (plane.z - v.centre[2] - u) ** 2
         if left > 1:
             px, py, _ = v.point(a, h)
-            ball = np.hypot(who.x - np.float32(px), who.y - np.float32(py)) - np.float32(
-                np.sqrt(left)
-            )
+            ball = np.hypot(who.x - np.float32(px), who.y - np.float32(py))
+            ball = ball - np.float32(np.sqrt(left))
             paint(marrow, inside(ball + patches, 2.0), level + 0.3 + 0.1 * grain)
     posterior = step(g.body, 1.0, 4.0)
     marrow *= 1 - 0.15 * posterior
@@ -165,7 +160,7 @@ def _bone(signal: Array, plane: Plane, level: float) -> None:
 
 
 def _coil(plane: Plane, rng: np.random.Generator) -> Array:
-    """Give the surface coil's sensitivity: high behind the spine, falling to the front and to both ends."""
+    """Give the surface coil's sensitivity: high behind the spine, low in front and at both ends."""
     who = plane.patient
     before = np.maximum(who.curves.skin[:, None] - who.x, 0)
     y = (who.y - who.y.mean()) / np.float32(np.ptp(who.y))

@@ -1,4 +1,4 @@
-"""What sagittal CT and MR share: a patient's frame, the place of a slice, and the mask."""
+"""The parts that sagittal CT and MR share: a patient, the place of a slice, and the mask."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.data.phantom.tissue import Curves, Habitus, curves, habitus
 class Protocol:
     """How a sagittal modality is acquired.
 
-    `shape` is (rows, columns) of the image; the anatomy is evaluated on a grid coarser by `factor`,
-    which is near what scanners acquire before they interpolate. `spacing` (mm) and `low` (mm of
-    sacrum below S1's end plate) are ranges over patients, `reach` is the z of the outermost slices
-    in mm. `cut_labelled` says whether a vertebra that the upper edge cuts is labelled. `tracing` is
-    the annotators' edge noise in mm; it sets the Dice that a perfect method reaches, about 0.96 in
-    all three datasets.
+    `shape` is (rows, columns) of the image. The anatomy is evaluated on a grid that is coarser by
+    `factor`, close to the matrix that scanners acquire before they interpolate. `spacing` (mm) and
+    `low` (mm of sacrum below S1's end plate) are ranges over patients; `reach` is the z of the
+    outermost slices in mm. `cut_labelled` says whether a vertebra that the upper edge cuts is
+    labelled. `tracing` is the annotators' edge noise in mm; it sets the Dice that a perfect method
+    reaches, about 0.96 in all three datasets.
     """
 
     shape: tuple[int, int]
@@ -48,7 +48,7 @@ class Patient:
     x: Array  # (H, W) of the coarse grid, mm
     y: Array
     curves: Curves
-    middle: float  # z of the seen spine
+    middle: float  # z of the visible spine
     labelled: NDArray[np.bool_]  # per vertebra, the last entry is for no vertebra
 
 
@@ -75,18 +75,23 @@ def patient_of(name: str, seed: int, patient: int, protocol: Protocol) -> Patien
     y = (np.arange(rows, dtype=np.float32) - rows + 1) * np.float32(pitch) + np.float32(bottom)
     seen = np.array([v.centre for v in spine.mobile if float(y[0]) < v.centre[1] < float(y[-1])])
     middle = float((seen[:, 2].min() + seen[:, 2].max()) / 2 + rng.normal(0, 0.8))
-    left = (seen[:, 0].min() + seen[:, 0].max()) / 2 - (
-        protocol.place + rng.uniform(-0.03, 0.03)
-    ) * cols * pitch
+    centre = (seen[:, 0].min() + seen[:, 0].max()) / 2
+    left = centre - (protocol.place + rng.uniform(-0.03, 0.03)) * cols * pitch
     x = np.arange(cols, dtype=np.float32) * np.float32(pitch) + np.float32(left)
-    whole = [v.point(0, -v.height / 2)[1] > float(y[0]) + 2 for v in spine.vertebrae]
-    labelled = [
-        not v.sacral and (protocol.cut_labelled or w)
-        for v, w in zip(spine.vertebrae, whole, strict=True)
-    ]
+    labelled = []
+    for v in spine.vertebrae:
+        whole = v.point(0, -v.height / 2)[1] > float(y[0]) + 2
+        labelled.append(not v.sacral and (protocol.cut_labelled or whole))
     gx, gy = np.meshgrid(x, y)
     return Patient(
-        spine, frame, spacing, gx, gy, curves(spine, frame, y), middle, np.array([*labelled, False])
+        spine=spine,
+        habitus=frame,
+        spacing=spacing,
+        x=gx,
+        y=gy,
+        curves=curves(spine, frame, y),
+        middle=middle,
+        labelled=np.array([*labelled, False]),
     )
 
 
@@ -98,28 +103,24 @@ def plane_of(
     protocol: Protocol,
     offset: float = 0.0,
 ) -> Plane:
-    """Cut one slice (`place` is position and positions) of a patient, `offset` mm beside its middle."""
+    """Cut one slice of a patient; `place` is (position, positions), `offset` is in mm."""
     who = patient_of(name, seed, patient, protocol)
     position, positions = place
     share = 0.0 if positions == 1 else 2 * position / (positions - 1) - 1
     z = share * protocol.reach * who.spine.size + who.middle + offset
     pitch = float(who.x[0, 1] - who.x[0, 0])
     warp = generator(name, seed, patient, "warp")
-    # Bones are not algebra: bend the grid by a millimetre so that no outline is exact.
-    shift = [
-        layered(warp, who.x.shape, cell / pitch, z / 22.0) * amount
-        for cell, amount in ((17, 0.9), (17, 0.9))
-    ]
+    # Bend the grid by about a millimetre: real outlines are no exact formulas.
+    shift = [layered(warp, who.x.shape, 17 / pitch, z / 22.0) * 0.9 for _ in range(2)]
     fine = [layered(warp, who.x.shape, 5 / pitch, z / 9.0) * np.float32(0.28) for _ in range(2)]
     geometry = cut_plane(who.spine, who.x + shift[0] + fine[0], who.y + shift[1] + fine[1], z)
     return Plane(who, geometry, z, generator(name, seed, patient, position, positions))
 
 
 def mask_of(plane: Plane, protocol: Protocol) -> NDArray[np.uint8]:
-    """Label the vertebrae as an annotator would: along the edge, within a fraction of a pixel or so."""
+    """Label the vertebrae as an annotator would, with small errors along the edge."""
     g = plane.geometry
     wanted = np.where(plane.patient.labelled[g.owner], g.bone, np.maximum(g.bone, np.float32(3)))
-    wobble = smooth(plane.rng, protocol.shape, 3.5 / plane.patient.spacing) * np.float32(
-        protocol.tracing
-    )
+    wobble = smooth(plane.rng, protocol.shape, 3.5 / plane.patient.spacing)
+    wobble = wobble * np.float32(protocol.tracing)
     return (enlarge(wanted, protocol.shape) + wobble < 0).astype(np.uint8)

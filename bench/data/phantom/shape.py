@@ -1,8 +1,12 @@
-"""Signed distances of vertebrae, discs and canal in a sagittal plane: edges, cortex and mask all come from them."""
+"""Signed distances of vertebrae, discs and canal in a sagittal plane.
+
+Edges, cortex and mask all come from them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +19,7 @@ FAR = np.float32(40.0)
 
 @dataclass
 class Geometry:
-    """What a sagittal plane cuts, on the grid of (x, y) in mm; distances are negative inside."""
+    """The anatomy in a sagittal plane, on the grid (x, y) in mm; distances are negative inside."""
 
     bone: Array  # all vertebrae and the sacrum
     body: Array  # their bodies alone
@@ -32,7 +36,7 @@ class Geometry:
 
 
 def cut_plane(spine: Spine, x: Array, y: Array, z: float) -> Geometry:
-    """Cut the spine with the sagittal plane at `z` mm; `x` and `y` (H, W) are patient coordinates in mm."""
+    """Cut the spine with the sagittal plane at `z` mm; `x` and `y` (H, W) are in patient mm."""
     shape = x.shape
     bone, body, disc, rib, root, second = (np.full(shape, FAR, np.float32) for _ in range(6))
     a0, h0, u0, disc_a, disc_h = (np.zeros(shape, np.float32) for _ in range(5))
@@ -62,52 +66,41 @@ def cut_plane(spine: Spine, x: Array, y: Array, z: float) -> Geometry:
             nearer = rib < np.minimum(g.bone[box], g.rib[box])
             g.owner[box] = np.where(nearer & (rib < 3), -1, g.owner[box])
             g.rib[box] = np.minimum(g.rib[box], rib)
-    # Neighbours never touch: half a millimetre of cartilage on either side keeps the facet joints
-    # open.
+    # Cartilage of 0.45 mm on either side keeps neighbours apart and the facet joints open.
     g.bone = np.maximum(g.bone, (g.bone - second) / 2 + np.float32(0.45))
-    g.bone = np.minimum(
-        np.where(g.owner == -1, np.maximum(g.bone, g.rib), g.bone), np.maximum(g.rib, 0.6 - g.bone)
-    )
-    for index, (upper, lower) in enumerate(zip(spine.vertebrae, spine.vertebrae[1:], strict=False)):
+    without_ribs = np.where(g.owner == -1, np.maximum(g.bone, g.rib), g.bone)
+    g.bone = np.minimum(without_ribs, np.maximum(g.rib, 0.6 - g.bone))
+    for index, (upper, lower) in enumerate(pairwise(spine.vertebrae)):
         _add_disc(g, spine, index, upper, lower, x, y, z)
     g.disc = np.maximum(g.disc, np.float32(0.25) - g.bone)
     return g
 
 
 def _box(v: Vertebra, x: Array, y: Array) -> tuple[slice, slice] | None:
-    """Find the rows and columns of the grid that a vertebra may touch; None where it lies outside."""
-    back = v.depth / 2 + v.canal[0] + v.spinous[0] + 14
-    corners = np.array(
-        [
-            [a, h, 0.0]
-            for a in (-v.depth / 2 - 9, back)
-            for h in (-v.height / 2 - 24, v.height / 2 + 40)
-        ]
-    )
+    """Find the rows and columns of the grid that a vertebra may touch; None if it lies outside."""
+    depths = (-v.depth / 2 - 9, v.depth / 2 + v.canal[0] + v.spinous[0] + 14)
+    heights = (-v.height / 2 - 24, v.height / 2 + 40)
+    corners = np.array(list(product(depths, heights, (0.0,))))
     points = v.centre + corners @ v.axes
-    pitch = float(y[1, 0] - y[0, 0]), float(x[0, 1] - x[0, 0])
-    first = (
-        (points[:, 1].min() - float(y[0, 0])) / pitch[0],
-        (points[:, 0].min() - float(x[0, 0])) / pitch[1],
-    )
-    last = (
-        (points[:, 1].max() - float(y[0, 0])) / pitch[0],
-        (points[:, 0].max() - float(x[0, 0])) / pitch[1],
-    )
-    spans = []
-    for low, high, count in zip(first, last, x.shape, strict=True):
-        start, stop = max(0, int(low) - 2), min(count, int(high) + 4)
-        if stop - start < 2:
-            return None
-        spans.append(slice(start, stop))
-    return spans[0], spans[1]
+    rows = _span(points[:, 1], y[:, 0])
+    columns = _span(points[:, 0], x[0])
+    return (rows, columns) if rows and columns else None
+
+
+def _span(values: NDArray[np.float64], axis: Array) -> slice | None:
+    """Find the part of a grid's axis around some values in mm; None if it lies outside."""
+    first, pitch = float(axis[0]), float(axis[1] - axis[0])
+    start = max(0, int((values.min() - first) / pitch) - 2)
+    stop = min(len(axis), int((values.max() - first) / pitch) + 4)
+    return slice(start, stop) if stop - start >= 2 else None
 
 
 def _local(v: Vertebra, x: Array, y: Array, z: float) -> tuple[Array, Array, Array]:
     """Turn patient coordinates into the vertebra's frame."""
-    dx, dy = x - np.float32(v.centre[0]), y - np.float32(v.centre[1])
-    axes, dz = v.axes.astype(np.float32), np.float32(z - v.centre[2])
-    a, h, u = (dx * row[0] + dy * row[1] + dz * row[2] for row in axes)
+    dx = x - np.float32(v.centre[0])
+    dy = y - np.float32(v.centre[1])
+    dz = np.float32(z - v.centre[2])
+    a, h, u = (dx * row[0] + dy * row[1] + dz * row[2] for row in v.axes.astype(np.float32))
     return a, h, u
 
 
@@ -116,9 +109,8 @@ def vertebra(v: Vertebra, a: Array, h: Array, u: Array) -> tuple[Array, Array]:
     body = _body(v, a, h, u)
     side = np.abs(u)
     near = float(side.min())
-    canal = _ellipse(
-        a - np.float32(v.depth / 2 + v.canal[0] / 2 - 0.8), u, v.canal[0] / 2, v.canal[1] / 2
-    )
+    behind = a - np.float32(v.depth / 2 + v.canal[0] / 2 - 0.8)
+    canal = _ellipse(behind, u, v.canal[0] / 2, v.canal[1] / 2)
     whole = union(body, _pedicle(v, a, h, side), 3.0)
     whole = union(whole, _lamina(v, a, h, side), 2.0)
     if near < 9:
@@ -142,19 +134,17 @@ def _ellipse(u: Array, w: Array, ru: float, rw: float) -> Array:
 
 
 def _body(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
-    """Give the distance to a body: waisted elliptic column with a flat back, bowl-shaped end plates and lips."""
+    """Give the distance to a body.
+
+    It is an elliptic column with a waist, a flat back, bowl-shaped end plates and lips.
+    """
     A, B, H = v.depth / 2, v.width / 2, v.height / 2
     t = np.clip(h / np.float32(H), -1.15, 1.15)
     t2 = t * t
     lip = np.maximum(t2 - np.float32(0.55), 0)
-    scale = (
-        1
-        - v.waist * (1 - t2)
-        - v.taper * t
-        + v.osteophyte * lip * (0.65 - np.clip(a / A, -1, 1) * 0.35)
-    )
-    # The ellipse is longer than the body and cut by the back wall, so the outline is a D seen from
-    # above.
+    spur = v.osteophyte * lip * (0.65 - np.clip(a / A, -1, 1) * 0.35)
+    scale = 1 - v.waist * (1 - t2) - v.taper * t + spur
+    # The ellipse is longer than the body and the back wall cuts it: seen from above it is a D.
     shift = np.float32(0.16 * A)
     column = _radial(a - shift, u, A * 1.16 * scale, B * scale)
     column = cut(column, a - A * scale, 2.0)
@@ -180,9 +170,8 @@ def _bar(
 ) -> tuple[Array, Array]:
     """Give the distance to a 2D segment and the position (0 to 1) of the nearest point on it."""
     du, dw = end[0] - start[0], end[1] - start[1]
-    s = np.clip(
-        ((u - start[0]) * du + (w - start[1]) * dw) * np.float32(1 / (du * du + dw * dw)), 0, 1
-    )
+    projected = (u - start[0]) * du + (w - start[1]) * dw
+    s = np.clip(projected * np.float32(1 / (du * du + dw * dw)), 0, 1)
     return np.hypot(u - (start[0] + s * du), w - (start[1] + s * dw)), s
 
 
@@ -200,7 +189,7 @@ def _pedicle(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
 
 
 def _lamina(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
-    """Give the distance to the laminae: a plate from each pars to the midline, its lower edge further back."""
+    """Give the distance to the laminae: plates from each pars to the midline, leaning back."""
     pa, ph, pl = anchor(v)
     tall = v.height * (0.40 if v.level >= 12 else 0.52)
     mid = ph + tall * 0.95
@@ -212,7 +201,7 @@ def _lamina(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
 
 
 def _spinous(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
-    """Give the distance to the spinous process: a hatchet in the lumbar spine, a tile in the thoracic one."""
+    """Give the distance to the spinous process: tall and short if lumbar, sloping if thoracic."""
     pa, ph, _ = anchor(v)
     length, drop, root, tip = v.spinous
     a0, h0 = pa + v.canal[0] + 0.5, ph + v.height * (0.50 if v.level >= 12 else 0.62)
@@ -224,11 +213,8 @@ def _spinous(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
     width = root + (tip - root) * t
     plate: Array = np.abs(across - t * t * np.float32(tip * 0.35)) - width
     plate = cut(plate, np.abs(along - np.float32(length / 2)) - np.float32(length / 2), 5.0)
-    thick = (
-        np.float32(2.9 if v.level >= 12 else 2.2)
-        + t * np.float32(1.7)
-        + np.maximum(1 - t * 4, 0) * 3
-    )
+    thin = np.float32(2.9 if v.level >= 12 else 2.2)
+    thick = thin + t * np.float32(1.7) + np.maximum(1 - t * 4, 0) * 3
     return cut(plate, np.abs(u) - thick, 2.0)
 
 
@@ -240,13 +226,11 @@ def _facets(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
     down = v.height * (1.02 if lumbar else 0.86)
     deep = v.canal[0]
     plate, s = _bar(a, h, (pa + deep * 0.55, ph + 2), (pa + deep * 0.62, ph - up))
-    upper = np.sqrt((plate / 1.0) ** 2 + ((side - (pl + 1.5 + s * 0.5)) * 0.75) ** 2) - (
-        4.6 - 1.6 * s
-    )
+    upper = np.sqrt((plate / 1.0) ** 2 + ((side - (pl + 1.5 + s * 0.5)) * 0.75) ** 2)
+    upper = upper - (4.6 - 1.6 * s)
     inset = pl - (3.0 if lumbar else 1.0)
-    plate, s = _bar(
-        a, h, (pa + deep * 0.72, ph + 4), (pa + deep * (1.08 if lumbar else 0.92), ph + down)
-    )
+    back = deep * (1.08 if lumbar else 0.92)
+    plate, s = _bar(a, h, (pa + deep * 0.72, ph + 4), (pa + back, ph + down))
     lower = np.sqrt((plate / 1.0) ** 2 + ((side - inset) * 0.7) ** 2) - (4.4 - 0.8 * s)
     out: Array = np.minimum(upper, lower)
     return out
@@ -261,9 +245,13 @@ def _transverse(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
 
 
 def _rib(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
-    """Give the distance to the rib: its head beside the upper end plate, its neck before the transverse process."""
+    """Give the distance to the rib.
+
+    Its head is beside the upper end plate, its neck before the transverse process.
+    """
     pa, _, _ = anchor(v)
-    start, end = (pa - 3.0, v.width / 2 + 1.5), (pa + v.canal[0] * 0.5 + 12, v.width / 2 + 18.0)
+    start = (pa - 3.0, v.width / 2 + 1.5)
+    end = (pa + v.canal[0] * 0.5 + 12, v.width / 2 + 18.0)
     bar, s = _bar(a, side, start, end)
     middle = s * np.float32(4 + 0.5 * v.height) - np.float32(v.height / 2)
     out: Array = np.hypot(bar, (h - middle) * np.float32(0.75)) - (4.6 - 1.2 * s)
@@ -271,12 +259,11 @@ def _rib(v: Vertebra, a: Array, h: Array, side: Array) -> Array:
 
 
 def _root(v: Vertebra, a: Array, h: Array, u: Array) -> Array:
-    """Give the distance to the nerve root under the pedicle, which it leaves sideways and downwards."""
+    """Give the distance to the nerve root, which runs sideways and down from below the pedicle."""
     pa, ph, _ = anchor(v)
     out = np.clip((np.abs(u) - np.float32(v.canal[1] / 2 - 5)) / 12, 0, 1)
-    spot = np.hypot(
-        a - (pa + 5.5 - out * 3), h - (ph + v.pedicle[0] / 2 + 3.5 + out * 5)
-    ) - np.float32(2.6)
+    below = ph + v.pedicle[0] / 2 + 3.5 + out * 5
+    spot = np.hypot(a - (pa + 5.5 - out * 3), h - below) - np.float32(2.6)
     return np.where(np.abs(u) > v.canal[1] / 2 - 5, spot, FAR)
 
 
@@ -290,7 +277,7 @@ def _add_disc(
     y: Array,
     z: float,
 ) -> None:
-    """Add the disc between two bodies: a column between their end plates that may bulge to the back."""
+    """Add the disc between two bodies: a column between end plates that may bulge to the back."""
     top, bottom = upper.point(0, upper.height / 2), lower.point(0, -lower.height / 2)
     axis = upper.axes + lower.axes
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
@@ -300,21 +287,17 @@ def _add_disc(
     reach = np.abs(axis[0, :2]) * (A + 8) + np.abs(axis[1, :2]) * (gap / 2 + 9)
     pitch = float(y[1, 0] - y[0, 0]), float(x[0, 1] - x[0, 0])
     spans = []
-    for k, (origin, count) in enumerate(
-        zip((float(y[0, 0]), float(x[0, 0])), x.shape, strict=True)
-    ):
-        middle = centre[1 - k] - origin
+    for k, count in enumerate(x.shape):
+        middle = centre[1 - k] - float((y, x)[k][0, 0])
         start = max(0, int((middle - reach[1 - k]) / pitch[k]))
         stop = min(count, int((middle + reach[1 - k]) / pitch[k]) + 2)
         if stop - start < 2:
             return
         spans.append(slice(start, stop))
     box = spans[0], spans[1]
-    dx, dy, dz = (
-        x[box] - np.float32(centre[0]),
-        y[box] - np.float32(centre[1]),
-        np.float32(z - centre[2]),
-    )
+    dx = x[box] - np.float32(centre[0])
+    dy = y[box] - np.float32(centre[1])
+    dz = np.float32(z - centre[2])
     a, h, u = (dx * r[0] + dy * r[1] + dz * r[2] for r in axis.astype(np.float32))
     bulge = spine.disc_bulge[index]
     column = _radial(a - np.float32(0.16 * A), u, A * 1.16 + 0.5 + bulge * 0.35, B + 0.5)

@@ -11,132 +11,48 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-# Means of the thoracic and lumbar morphometry of Panjabi et al., Spine 16:888 (1991) and 17:299
-# (1992), in mm: upper end-plate depth and width, posterior body height, canal depth and width,
-# pedicle height and width. Sacral rows (S1-S5) are typical adult values.
-_DEPTH = (
-    18.5,
-    19.6,
-    22.7,
-    23.3,
-    24.3,
-    26.0,
-    27.4,
-    27.9,
-    29.3,
-    30.5,
-    31.9,
-    32.8,
-    34.1,
-    34.6,
-    35.2,
-    35.5,
-    34.7,
+_LEVELS = (
+    (18.5, 24.5, 14.1, 16, 21, 9.6, 8, 3.5, 25, 3, 28, 30),  # T1
+    (19.6, 24.9, 15.6, 15.5, 19.3, 11, 7.8, 3.2, 23, 3, 32, 30),  # T2
+    (22.7, 24.6, 15.7, 15.6, 18.5, 11.9, 6, 3.2, 20, 3.5, 38, 30),  # T3
+    (23.3, 24.5, 16.2, 15.9, 17.3, 12, 5, 3.3, 16, 3.5, 45, 32),  # T4
+    (24.3, 24.9, 16.2, 16, 17.3, 11.5, 5, 3.4, 11, 4, 52, 34),  # T5
+    (26.0, 26.2, 17.4, 15.8, 17.4, 12, 5.4, 3.6, 5, 4, 56, 36),  # T6
+    (27.4, 27.8, 18.2, 15.9, 17.3, 12, 5.9, 3.9, -1, 4, 56, 36),  # T7
+    (27.9, 29.5, 18.7, 15.9, 17.7, 12.5, 6.2, 4.2, -6, 4, 52, 34),  # T8
+    (29.3, 30.6, 19.3, 15.7, 17.9, 13.9, 6.7, 4.7, -11, 3.5, 44, 30),  # T9
+    (30.5, 31.9, 20.2, 15.5, 18.2, 14.9, 7.6, 5.3, -15, 3, 34, 27),  # T10
+    (31.9, 34.9, 21.3, 16.1, 19.4, 17.4, 8.4, 6.0, -18, 3, 24, 25),  # T11
+    (32.8, 39.0, 22.7, 18.1, 22.2, 16.7, 8.6, 6.8, -19, 3, 16, 25),  # T12
+    (34.1, 41.2, 23.8, 19.0, 23.7, 15.9, 8.6, 7.8, -17.5, 2, 11, 27),  # L1
+    (34.6, 42.6, 24.3, 18.2, 23.8, 15.0, 8.3, 9.0, -13, 0.5, 9, 29),  # L2
+    (35.2, 44.1, 23.8, 17.5, 24.3, 14.4, 10.2, 10.0, -6, -1, 8, 29),  # L3
+    (35.5, 46.6, 24.1, 18.6, 25.4, 15.5, 12.5, 10.8, 5, -3, 9, 27),  # L4
+    (34.7, 47.3, 22.9, 19.7, 27, 16, 16, 9.5, 21, -8, 14, 21),  # L5
 )
-_WIDTH = (
-    24.5,
-    24.9,
-    24.6,
-    24.5,
-    24.9,
-    26.2,
-    27.8,
-    29.5,
-    30.6,
-    31.9,
-    34.9,
-    39.0,
-    41.2,
-    42.6,
-    44.1,
-    46.6,
-    47.3,
-)
-_HEIGHT = (
-    14.1,
-    15.6,
-    15.7,
-    16.2,
-    16.2,
-    17.4,
-    18.2,
-    18.7,
-    19.3,
-    20.2,
-    21.3,
-    22.7,
-    23.8,
-    24.3,
-    23.8,
-    24.1,
-    22.9,
-)
-_CANAL_DEPTH = (
-    16,
-    15.5,
-    15.6,
-    15.9,
-    16,
-    15.8,
-    15.9,
-    15.9,
-    15.7,
-    15.5,
-    16.1,
-    18.1,
-    19.0,
-    18.2,
-    17.5,
-    18.6,
-    19.7,
-)
-_CANAL_WIDTH = (
-    21,
-    19.3,
-    18.5,
-    17.3,
-    17.3,
-    17.4,
-    17.3,
-    17.7,
-    17.9,
-    18.2,
-    19.4,
-    22.2,
-    23.7,
-    23.8,
-    24.3,
-    25.4,
-    27,
-)
-_PEDICLE_HEIGHT = (
-    9.6,
-    11,
-    11.9,
-    12,
-    11.5,
-    12,
-    12,
-    12.5,
-    13.9,
-    14.9,
-    17.4,
-    16.7,
-    15.9,
-    15.0,
-    14.4,
-    15.5,
-    16,
-)
-_PEDICLE_WIDTH = (8, 7.8, 6, 5, 5, 5.4, 5.9, 6.2, 6.7, 7.6, 8.4, 8.6, 8.6, 8.3, 10.2, 12.5, 16)
-_DISC = (3.5, 3.2, 3.2, 3.3, 3.4, 3.6, 3.9, 4.2, 4.7, 5.3, 6.0, 6.8, 7.8, 9.0, 10.0, 10.8, 9.5)
-# Tilt of the body (degrees, front end down is positive) of an adult with 40 degrees of sacral
-# slope, 60 of lumbar lordosis and 45 of kyphosis (Roussouly & Nnadi, Eur Spine J 19:1824, 2010),
-# and the wedge of the body itself.
-_TILT = (25, 23, 20, 16, 11, 5, -1, -6, -11, -15, -18, -19, -17.5, -13, -6, 5, 21)
-_WEDGE = (3, 3, 3.5, 3.5, 4, 4, 4, 4, 3.5, 3, 3, 3, 2, 0.5, -1, -3, -8)
-_SPINOUS_DROP = (28, 32, 38, 45, 52, 56, 56, 52, 44, 34, 24, 16, 11, 9, 8, 9, 14)
-_SPINOUS_LENGTH = (30, 30, 30, 32, 34, 36, 36, 34, 30, 27, 25, 25, 27, 29, 29, 27, 21)
+"""Measures of each level, T1 to L5, in mm and degrees.
+
+Upper end-plate depth and width, posterior body height, canal depth and width, pedicle height and
+width: means of Panjabi et al., Spine 16:888 (1991) and 17:299 (1992). Then the height of the disc
+below, the tilt of the body (front end down is positive) of an adult with 40 degrees of sacral
+slope, 60 of lumbar lordosis and 45 of kyphosis (Roussouly & Nnadi, Eur Spine J 19:1824, 2010), the
+wedge of the body itself, and the drop and length of the spinous process.
+"""
+(
+    _DEPTH,
+    _WIDTH,
+    _HEIGHT,
+    _CANAL_DEPTH,
+    _CANAL_WIDTH,
+    _PEDICLE_HEIGHT,
+    _PEDICLE_WIDTH,
+    _DISC,
+    _TILT,
+    _WEDGE,
+    _SPINOUS_DROP,
+    _SPINOUS_LENGTH,
+) = zip(*_LEVELS, strict=True)
+# S1 to S5, typical adult values.
 _SACRAL = {
     "depth": (31.0, 22.0, 17.0, 14.0, 11.0),
     "height": (29.0, 24.0, 20.0, 17.0, 15.0),
@@ -149,7 +65,7 @@ THORACIC, LUMBAR = 12, 5
 
 @dataclass(frozen=True)
 class Vertebra:
-    """One vertebra (or sacral piece): where it is, how it is turned, its measures in mm and its disease."""
+    """One vertebra (or sacral piece): its place and rotation, its measures in mm, its disease."""
 
     level: int  # 0 is T1, 11 is T12, 12 is L1; sacral pieces follow the last lumbar one
     sacral: bool
@@ -165,13 +81,10 @@ class Vertebra:
     density: float  # trabecular bone relative to a healthy adult
     canal: tuple[float, float]
     pedicle: tuple[float, float]  # height, width
-    spinous: tuple[
-        float, float, float, float
-    ]  # length, drop in radians, half height at root and at tip
+    # Length, drop in radians, half height at root and at tip.
+    spinous: tuple[float, float, float, float]
     lesion: tuple[float, float, float, float]  # haemangioma: a, h, u, radius (0: none)
-    modic: tuple[
-        float, float
-    ]  # fatty (positive) or sclerotic (negative) marrow under each end plate
+    modic: tuple[float, float]  # marrow at each end plate: fatty (positive), sclerotic (negative)
     centre: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     axes: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))  # rows a, h, u
 
@@ -225,13 +138,11 @@ def build(
     rows = list(range(12)) + lumbar
     tilt, coronal, turn = _curves(rng, rows, cobb, bend)
     discs = _discs(rng, rows, age, size, disease)
-    shapes = [_shape(rng, row, size, age, disease) for row in rows] + [
-        _sacral(rng, k, size) for k in range(5)
-    ]
-    vertebrae = _chain(
-        shapes, tilt, coronal, turn, discs[0], _slips(rng, len(shapes), disease, len(rows))
-    )
+    shapes = [_shape(rng, row, size, age, disease) for row in rows]
+    shapes += [_sacral(rng, piece, size) for piece in range(5)]
+    slips = _slips(rng, len(shapes), disease, len(rows))
     height, health, bulge = discs
+    vertebrae = _chain(shapes, tilt, coronal, turn, height, slips)
     return Spine(tuple(vertebrae), tuple(height), tuple(health), tuple(bulge), size)
 
 
@@ -244,15 +155,12 @@ def _curves(
     base = np.array([_TILT[r] for r in rows], float)
     lumbar = np.array([r >= 12 for r in rows])
     tilt = np.where(lumbar, (base + 18) * deep - 18, (base + 18) * kyphosis - 18)
-    tilt += (
-        lean
-        + slope * np.clip((np.arange(len(rows)) - 11) / 6.0, 0, 1)
-        + rng.normal(0, 0.8, len(rows))
-    )
+    lowest = np.clip((np.arange(len(rows)) - 11) / 6.0, 0, 1)
+    tilt += lean + slope * lowest + rng.normal(0, 0.8, len(rows))
     sacral = 40 + lean + slope + (deep - 1) * 40 + np.array(_SACRAL["tilt"]) * rng.uniform(0.6, 1.4)
     tilt = np.concatenate([tilt, sacral])
-    # A main curve of half a sine period between its end vertebrae, balanced by smaller ones above
-    # and below.
+    # The main curve is half a sine period between its end vertebrae; smaller curves above and below
+    # balance it.
     angle = rng.uniform(*cobb) + bend
     apex, half = rng.uniform(5.0, 13.5), rng.uniform(3.0, 4.6)
     side = rng.choice([-1.0, 1.0])
@@ -260,19 +168,18 @@ def _curves(
     fall = np.exp(-((place / (half * 1.9)) ** 2))
     coronal = side * angle / 2 * 1.22 * np.sin(np.clip(place / half, -3.0, 3.0) * np.pi / 2) * fall
     coronal += rng.normal(0, 0.5, len(tilt)) + rng.normal(0, 0.6)
-    turn = side * angle * 0.35 * np.cos(
-        np.clip(place / half, -2, 2) * np.pi / 2
-    ) * fall + rng.normal(0, 2.0)
+    turn = side * angle * 0.35 * np.cos(np.clip(place / half, -2, 2) * np.pi / 2) * fall
+    turn = turn + rng.normal(0, 2.0)
     return np.deg2rad(tilt), np.deg2rad(coronal), np.deg2rad(turn)
 
 
 def _discs(
     rng: np.random.Generator, rows: list[int], age: float, size: float, disease: float
 ) -> tuple[list[float], list[float], list[float]]:
-    """Draw height, health and bulge of the disc under each vertebra (thin remnants inside the sacrum)."""
+    """Draw height, health and bulge of the disc below each vertebra; the sacrum has remnants."""
     heights, health, bulge = [], [], []
     for row in rows:
-        low = 0.25 if row >= 14 else 0.0  # the lowest lumbar discs fail first
+        low = 0.25 if row >= 14 else 0.0  # the lowest lumbar discs degenerate first
         well = float(np.clip(0.95 - age * 0.9 - low * disease + rng.normal(0, 0.22), 0, 1))
         narrow = 1.0 - 0.55 * max(0.0, 0.45 - well) / 0.45 * rng.uniform(0.3, 1.0)
         heights.append(_DISC[row] * size * narrow * rng.uniform(0.9, 1.1))
@@ -284,12 +191,14 @@ def _discs(
 def _slips(
     rng: np.random.Generator, count: int, disease: float, mobile: int
 ) -> NDArray[np.float64]:
-    """Draw the forward slip (mm) of each vertebra on the one below: spondylolisthesis in a few patients."""
+    """Draw the forward slip (mm) of each vertebra on the one below.
+
+    A few patients have spondylolisthesis.
+    """
     slip = rng.normal(0, 0.35, count)
     if rng.random() < 0.18 * disease:
-        slip[mobile - 1 - int(rng.integers(0, 3))] += rng.choice([1.0, 1.0, -0.6]) * rng.uniform(
-            3.0, 9.0
-        )
+        level = mobile - 1 - int(rng.integers(0, 3))
+        slip[level] += rng.choice([1.0, 1.0, -0.6]) * rng.uniform(3.0, 9.0)
     slip[mobile:] = 0.0
     return slip
 
@@ -320,16 +229,15 @@ def _shape(rng: np.random.Generator, row: int, size: float, age: float, disease:
         schmorl = (float(sign * pit[0]), float(pit[1]), float(pit[2]))
     lesion = (0.0, 0.0, 0.0, 0.0)
     if rng.random() < 0.07:
-        spot = rng.uniform(
-            (-0.2 * depth, -0.2 * height, -10, 3), (0.2 * depth, 0.2 * height, 10, 8)
-        )
+        low = (-0.2 * depth, -0.2 * height, -10, 3)
+        high = (0.2 * depth, 0.2 * height, 10, 8)
+        spot = rng.uniform(low, high)
         lesion = (float(spot[0]), float(spot[1]), float(spot[2]), float(spot[3]))
     modic = rng.normal(0, 1, 2) * (rng.random(2) < 0.3 * age * (1.3 if lumbar else 0.5))
     drop = np.deg2rad(_SPINOUS_DROP[row] + rng.normal(0, 4))
     blade = (5.5, 8.5) if lumbar else (4.5, 4.2)
-    length, root, tip = (
-        size * mean * float(rng.normal(1, 0.09)) for mean in (_SPINOUS_LENGTH[row], *blade)
-    )
+    means = (_SPINOUS_LENGTH[row], *blade)
+    length, root, tip = (size * mean * float(rng.normal(1, 0.09)) for mean in means)
     return Vertebra(
         level=row,
         sacral=False,
@@ -395,9 +303,8 @@ def _chain(
         step = axes[i][1] * half[i] + mean * discs[i] + axes[i + 1][1] * half[i + 1]
         centres[i] = centres[i + 1] - step - axes[i + 1][0] * slip[i]
     for i in range(first + 1, len(shapes)):
-        centres[i] = (
-            centres[i - 1] + axes[i - 1][1] * half[i - 1] + axes[i][1] * (half[i] + discs[i - 1])
-        )
+        end = centres[i - 1] + axes[i - 1][1] * half[i - 1]
+        centres[i] = end + axes[i][1] * (half[i] + discs[i - 1])
     return [replace(s, centre=c, axes=x) for s, c, x in zip(shapes, centres, axes, strict=True)]
 
 

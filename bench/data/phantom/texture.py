@@ -21,14 +21,17 @@ def generator(*key: str | int) -> np.random.Generator:
 def smooth(
     rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]
 ) -> Array:
-    """Draw smooth noise of about unit variance whose bumps are `cell` (rows, columns) pixels wide."""
+    """Draw smooth noise of about unit variance with bumps of `cell` (rows, columns) pixels."""
     return enlarge(_lattice(rng, shape, cell), shape)
 
 
 def _lattice(
     rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]
 ) -> Array:
-    """Draw the nodes of smooth noise; their deviation makes up for what the interpolation averages away."""
+    """Draw the nodes of smooth noise.
+
+    Their deviation is above 1, because interpolation between them reduces it.
+    """
     rows, cols = cell if isinstance(cell, tuple) else (cell, cell)
     nodes = (int(shape[0] / rows) + 3, int(shape[1] / cols) + 3)
     return rng.standard_normal(nodes, dtype=np.float32) * np.float32(1.35)
@@ -40,10 +43,10 @@ def layered(
     cell: float | tuple[float, float],
     depth: float,
 ) -> Array:
-    """Draw smooth noise that also changes smoothly with `depth` (in cells): nearby slices look alike.
+    """Draw smooth noise that also changes smoothly with `depth` (in cells), as slices do.
 
-    Draw from a patient's generator; two planes are mixed with weights whose squares sum to one, so
-    the variance does not depend on the depth.
+    The generator must be the patient's. Two planes are mixed with weights whose squares sum to 1,
+    so that the variance does not depend on the depth.
     """
     planes = [_lattice(rng, shape, cell) for _ in range(4)]
     place = float(np.clip(depth + 1.5, 0.0, 2.999))
@@ -76,7 +79,7 @@ def union(a: Array, b: Array, radius: float) -> Array:
 
 
 def cut(a: Array, b: Array, radius: float) -> Array:
-    """Intersect two signed distances with a rounded edge of `radius` (polynomial smooth maximum)."""
+    """Intersect two signed distances; `radius` rounds the edge (polynomial smooth maximum)."""
     near = np.maximum(radius - np.abs(a - b), 0)
     out: Array = np.maximum(a, b) + near * near * np.float32(0.25 / radius)
     return out

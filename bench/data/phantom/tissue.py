@@ -47,9 +47,9 @@ class Palette:
 
 @dataclass(frozen=True)
 class Loop:
-    """A blob in the belly (bowel, vessel, bladder): centre in mm before the spine's front, along y, across z."""
+    """A rounded organ in the belly (bowel, vessel, bladder), in mm."""
 
-    before: float
+    before: float  # distance of its centre from the spine's front
     y: float
     z: float
     radii: tuple[float, float, float]
@@ -81,21 +81,10 @@ def habitus(rng: np.random.Generator, spine: Spine, disease: float) -> Habitus:
         y = rng.uniform(-10, 90) if low else rng.uniform(top + 40, 0)
         fill = str(rng.choice(["bowel", "bowel", "bowel", "organ", "organ", "gas", "fluid"]))
         size = 4 + 13 * rng.beta(1.2, 2.2)
-        radii = (
-            size * rng.uniform(0.8, 1.8),
-            size * rng.uniform(0.7, 1.8),
-            size * rng.uniform(0.8, 2.0),
-        )
-        loops.append(
-            Loop(
-                rng.uniform(24, 165),
-                float(y),
-                rng.uniform(-32, 32),
-                radii,
-                rng.uniform(-1, 1),
-                fill,
-            )
-        )
+        ranges = ((0.8, 1.8), (0.7, 1.8), (0.8, 2.0))
+        rx, ry, rz = (size * rng.uniform(*span) for span in ranges)
+        before, z = rng.uniform(24, 165), rng.uniform(-32, 32)
+        loops.append(Loop(before, float(y), z, (rx, ry, rz), rng.uniform(-1, 1), fill))
     return Habitus(
         fat=float(np.clip(rng.gamma(3.0, 5.5), 5, 42)),
         infiltration=float(np.clip(rng.beta(1.6, 4) * (0.5 + disease), 0, 0.8)),
@@ -133,22 +122,20 @@ def curves(spine: Spine, build: Habitus, y: Array) -> Curves:
         return gaussian_filter1d(values, sigma / float(y[1] - y[0]), mode="nearest")
 
     vs = spine.vertebrae
-    front = along([v.point(-v.depth / 2, t * v.height / 2) for v in vs for t in (-1, 1)], 0, 2.0)
-    held = np.where(
-        y > -15, np.interp(-15, y, front), front
-    )  # the belly does not follow the sacrum
+    fronts, middle = [], []
+    for v in vs:
+        fronts += [v.point(-v.depth / 2, t * v.height / 2) for t in (-1, 1)]
+        behind = v.depth / 2 + v.canal[0] / 2
+        middle += [v.point(behind, t * v.height / 2) for t in (-0.8, 0.8)]
+    front = along(fronts, 0, 2.0)
+    # The belly does not follow the sacrum.
+    held = np.where(y > -15, np.interp(-15, y, front), front)
     trunk = gaussian_filter1d(0.35 * front + 0.65 * held, 16 / float(y[1] - y[0]), mode="nearest")
-    middle = [
-        v.point(v.depth / 2 + v.canal[0] / 2, t * v.height / 2) for v in vs for t in (-0.8, 0.8)
-    ]
     canal = along(middle, 0, 5.0)
     centre = along(middle, 2, 8.0)
     depth = np.interp(y, [v.centre[1] for v in vs], [v.canal[0] for v in vs])
-    tips = along(
-        [v.point(v.depth / 2 + v.canal[0] + v.spinous[0] * 0.95, v.height * 0.4) for v in vs],
-        0,
-        12.0,
-    )
+    ends = [v.point(v.depth / 2 + v.canal[0] + v.spinous[0] * 0.95, v.height * 0.4) for v in vs]
+    tips = along(ends, 0, 12.0)
     hull = gaussian_filter1d(np.maximum(tips, gaussian_filter1d(tips, 45 / float(y[1] - y[0]))), 15)
     slope = 1 / np.sqrt(1 + np.gradient(canal, y) ** 2)
     skin = hull + build.fat * (1 + 0.6 * step(y.astype(np.float32), -90, 40)) + 3
@@ -166,13 +153,13 @@ def surroundings(
     z: float,
     palette: Palette,
 ) -> Array:
-    """Paint everything but bone: fat, muscle, chest, belly, vessels, ligaments, discs, canal and nerve roots.
+    """Paint everything but bone: fat, muscle, chest, belly, vessels, ligaments, discs and canal.
 
     Args:
         key: name, seed and patient, for textures that neighbouring slices share.
         spine: the patient's spine.
         build: the patient's habitus.
-        g: what the plane cuts of the spine.
+        g: the spine in this plane.
         c: the boundaries along the rows.
         grid: x and y (H, W) in patient mm.
         z: the plane's place in mm.
@@ -227,9 +214,8 @@ def _belly(
     paint(image, inside(wall, 2.0), palette.muscle)
     # Collapsed small bowel: patches with feathered folds.
     mass = step(layered(rng, x.shape, 17 / pitch, z / 20.0), 0.1, 0.5)
-    mass = (
-        mass * inside(np.maximum(22 - before, before - limit), 8) * inside(y - 40 * warp - 10, 20)
-    )
+    mass = mass * inside(np.maximum(22 - before, before - limit), 8)
+    mass = mass * inside(y - 40 * warp - 10, 20)
     folds = layered(rng, x.shape, (5 / pitch, 3 / pitch), z / 8.0)
     paint(image, mass * 0.8, 0.6 * palette.bowel + 0.4 * palette.muscle + palette.texture * folds)
     values = {
@@ -242,16 +228,8 @@ def _belly(
         left = 1 - ((z - loop.z) / loop.radii[2]) ** 2
         rows = np.abs(y[:, 0] - loop.y) < max(loop.radii) + 6
         if left > 0.05 and rows.any():
-            _loop(
-                image,
-                loop,
-                left,
-                rows,
-                (before, y, warp, mottle),
-                values[loop.fill],
-                palette,
-                limit,
-            )
+            fields = (before, y, warp, mottle)
+            _loop(image, loop, left, rows, fields, values[loop.fill], palette, limit)
     lung = np.maximum(y - dome + 3, 14 - before + 6 * np.float32(np.exp(-((z / 14) ** 2))))
     paint(image, inside(lung + warp * 1.5, 2.0), palette.lung + palette.texture * 0.4 * mottle)
     # Psoas beside the lumbar bodies, crura of the diaphragm before the upper ones.
@@ -272,7 +250,7 @@ def _loop(
     palette: Palette,
     limit: float,
 ) -> None:
-    """Paint one bowel loop with its wall; `left` is the share of its cross section that this plane cuts."""
+    """Paint one loop with its wall; `left` is the share of its cross section in this plane."""
     part = image[rows]
     before, y, warp, mottle = (f[rows] for f in fields)
     rx, ry, _ = loop.radii
@@ -301,31 +279,24 @@ def _back(
     side = float(np.clip((abs(z - float(c.centre.mean())) - 3) / 6, 0, 1))
     fascia = c.tips[:, None] + np.float32(1.0 + 7.0 * side)
     start = (c.canal + c.depth * 0.3)[:, None]
-    # Fibres run along the back: noise stretched down the rows, read in the coordinate across the
+    # Fibres run along the back: noise stretched down the rows, sampled at the position across the
     # muscle.
-    place = (x - c.tips[:, None] + y * np.float32(0.12)) / np.float32(pitch) + np.float32(
-        x.shape[1] * 0.7
-    )
+    place = (x - c.tips[:, None] + y * np.float32(0.12)) / np.float32(pitch)
+    place = place + np.float32(x.shape[1] * 0.7)
     down = np.arange(x.shape[0], dtype=np.float32)[:, None] + np.zeros_like(x)
-    fibres, coarse = (
-        cv2.remap(
-            layered(rng, x.shape, cell, z / 14.0),
-            place,
-            down,
-            cv2.INTER_LINEAR,
-            None,
-            cv2.BORDER_REFLECT_101,
-        )
-        for cell in ((16 / pitch, 1.7 / pitch), (24 / pitch, 6 / pitch))
-    )
+
+    def sampled(cell: tuple[float, float]) -> Array:
+        noise = layered(rng, x.shape, cell, z / 14.0)
+        return cv2.remap(noise, place, down, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT_101)
+
+    fibres = sampled((16 / pitch, 1.7 / pitch))
+    coarse = sampled((24 / pitch, 6 / pitch))
     low = step(y, -140, 0)
-    streak = step(
-        fibres * 0.6 + coarse * 0.7, 1.5 - 2.2 * build.infiltration, 2.4 - 1.4 * build.infiltration
-    )
-    streak = np.clip(streak * (0.45 + low) + build.infiltration * 0.25 * low, 0, 1)
-    muscle = (
-        palette.muscle + (palette.fat - palette.muscle) * streak + palette.texture * 0.35 * fibres
-    )
+    fatty = build.infiltration
+    streak = step(fibres * 0.6 + coarse * 0.7, 1.5 - 2.2 * fatty, 2.4 - 1.4 * fatty)
+    streak = np.clip(streak * (0.45 + low) + fatty * 0.25 * low, 0, 1)
+    muscle = palette.muscle + (palette.fat - palette.muscle) * streak
+    muscle = muscle + palette.texture * 0.35 * fibres
     between = step(coarse + fibres * 0.5, -0.6, 1.0)  # fat and fibres between the spinous processes
     ligament = palette.ligament * 0.4 + muscle * 0.6 + (palette.fat - muscle) * 0.75 * between
     region = np.maximum(start - x, x - fascia)
@@ -346,7 +317,7 @@ def _vessels(
     """Paint the aorta and the vena cava, which end at L4, with calcified plaques in old aortas."""
     before = np.minimum(c.trunk, c.front)[:, None] - x
     for z0, radius, gap in (build.aorta, build.cava):
-        # Vessels wander sideways, so one slice does not hold them over their whole course.
+        # Vessels wander sideways, so that one slice does not show them over their whole course.
         aside = z - np.float32(z0) - 4 * np.sin(y[:, 0] / 55 + np.float32(z0 + radius))
         chord = np.float32(radius**2) - aside**2
         if chord.max() <= 1:
@@ -358,14 +329,10 @@ def _vessels(
         paint(image, inside(tube - 1.2, 1.2), palette.fat * 0.4 + palette.muscle * 0.6)
         paint(image, inside(tube, 1.2), palette.vessel)
         if (z0, radius, gap) == build.aorta:
-            plaque = step(
-                blur(mottle, 1.0), 1.1 - 1.3 * build.calcified, 1.5 - 1.3 * build.calcified
-            )
-            paint(
-                image,
-                inside(np.abs(tube) - 0.9, 1.0) * plaque * float(build.calcified > 0.3),
-                palette.wall,
-            )
+            old = build.calcified
+            plaque = step(blur(mottle, 1.0), 1.1 - 1.3 * old, 1.5 - 1.3 * old)
+            weight = inside(np.abs(tube) - 0.9, 1.0) * plaque * float(old > 0.3)
+            paint(image, weight, palette.wall)
 
 
 def _canal(
@@ -384,16 +351,13 @@ def _canal(
 
 
 def sac_distance(g: Geometry, c: Curves, x: Array, y: Array, z: float) -> Array:
-    """Give the distance to the dural sac, which tapers to S2 and gives way to bulging discs."""
+    """Give the distance to the dural sac, which tapers to S2; bulging discs narrow it."""
     across = (np.float32(z) - c.centre)[:, None]
     taper = 1 - step(y, -25, 48) * np.float32(0.75)
     rx, rz = c.depth[:, None] * 0.40 * taper, c.depth[:, None] * 0.56 * taper
     chord = 1 - (across / rz) ** 2
     off = (x - c.canal[:, None] + c.depth[:, None] * 0.04) * c.slope[:, None]
-    sac = (
-        np.abs(off)
-        - rx * np.sqrt(np.maximum(chord, 0))
-        + np.where(chord <= 0, np.float32(8), np.float32(0))
-    )
+    outside = np.where(chord <= 0, np.float32(8), np.float32(0))
+    sac = np.abs(off) - rx * np.sqrt(np.maximum(chord, 0)) + outside
     sac = cut(sac, y - np.float32(50), 3.0)
     return np.maximum(sac, np.float32(0.8) - np.minimum(g.disc, g.bone))

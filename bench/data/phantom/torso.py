@@ -1,4 +1,4 @@
-"""What a film shows besides the spine: chest, belly, ribs, shoulders and pelvis, as absorption."""
+"""The absorption of chest, belly, ribs, shoulders and pelvis on a film."""
 
 from __future__ import annotations
 
@@ -45,11 +45,9 @@ def _bowel(soft: Array, y: Array, z: Array, above: Array, rng: np.random.Generat
     low, high = float(y.min()), float(y.max())
     wobble = smooth(rng, SHAPE, 14)
     for k in range(int(rng.integers(9, 22))):
-        cy, cz = (
-            (low + (high - low) * rng.uniform(0.62, 1.0), rng.uniform(-105, 105))
-            if k
-            else (-140.0, -55.0)
-        )
+        cy, cz = -140.0, -55.0  # the stomach
+        if k:
+            cy, cz = low + (high - low) * rng.uniform(0.62, 1.0), rng.uniform(-105, 105)
         ry, rz = rng.uniform(7, 26), rng.uniform(7, 24)
         blob = (np.hypot((y - cy) / ry, (z - cz) / rz) - 1) * min(ry, rz) + wobble * 2.5
         soft -= inside(blob, 4) * inside(above, 6) * np.float32(rng.uniform(0.03, 0.13))
@@ -67,7 +65,9 @@ def _strokes(paths: list[NDArray[np.float64]], width: float) -> Array:
 
 
 def ribs(film: Film, rng: np.random.Generator) -> Array:
-    """Draw the twelve pairs of ribs: back parts strong, front parts faint and running the other way."""
+    """Draw the twelve pairs of ribs: back parts strong, front parts faint and rising."""
+    reaches = (52, 78, 92, 100, 106, 112, 116, 118, 118, 112, 88, 52)
+    drops = (14, 20, 26, 32, 36, 40, 44, 48, 54, 60, 58, 44)
     out = np.zeros(SHAPE, np.float32)
     spread = rng.uniform(0.75, 1.2)
     for parity in (0, 1):
@@ -76,29 +76,19 @@ def ribs(film: Film, rng: np.random.Generator) -> Array:
             v = film.spine.vertebrae[k]
             for side in (-1.0, 1.0):
                 start = v.point(v.depth * 0.45, -v.height * 0.45, side * (v.width / 2 + 1))
-                reach = (52, 78, 92, 100, 106, 112, 116, 118, 118, 112, 88, 52)[k] * rng.normal(
-                    1, 0.03
-                )
-                drop = (
-                    (14, 20, 26, 32, 36, 40, 44, 48, 54, 60, 58, 44)[k]
-                    * spread
-                    * rng.normal(1, 0.08)
-                )
+                reach = reaches[k] * rng.normal(1, 0.03)
+                drop = drops[k] * spread * rng.normal(1, 0.08)
                 s = np.linspace(0, 1, 14)
                 across = side * reach * np.sin(s * np.pi / 2)
-                down = (
-                    drop * s**1.9
-                    - 7 * np.sin(np.pi * np.minimum(s * 1.6, 1))
-                    - side * np.sin(v.axes[2][1]) * reach * s
-                )
+                down = drop * s**1.9 - 7 * np.sin(np.pi * np.minimum(s * 1.6, 1))
+                down = down - side * np.sin(v.axes[2][1]) * reach * s
                 points = np.stack([np.full(14, start[0]), start[1] + down, start[2] + across], 1)
                 back.append(np.stack([film.pixel(p) for p in points]))
                 if 1 <= k <= 8:
                     end = points[-1]
-                    fore = np.stack(
-                        [np.zeros(14), end[1] + 10 + 70 * s**0.8, end[2] - across * 0.75 * s**1.6],
-                        1,
-                    )
+                    down = end[1] + 10 + 70 * s**0.8
+                    across = end[2] - across * 0.75 * s**1.6
+                    fore = np.stack([np.zeros(14), down, across], 1)
                     front.append(np.stack([film.pixel(p) for p in fore]))
         out += _strokes(back, 10.5 / film.scale[0]) + 0.35 * _strokes(front, 11 / film.scale[0])
     return out
@@ -113,22 +103,15 @@ def girdles(film: Film, rng: np.random.Generator) -> Array:
     t3, l5, l4 = (vs[k].centre.astype(np.float32) for k in (2, 16, 15))
     for side in (-1.0, 1.0):
         rise = rng.uniform(-4, 22)
-        path = np.stack(
-            [
-                0 * s,
-                t3[1] + 4 - rise * s + 5 * np.sin(s * 2 * np.pi),
-                t3[2] * 0.5 + side * (14 + 120 * s),
-            ],
-            1,
-        )
+        down = t3[1] + 4 - rise * s + 5 * np.sin(s * 2 * np.pi)
+        path = np.stack([0 * s, down, t3[2] * 0.5 + side * (14 + 120 * s)], 1)
         clavicles.append(np.stack([film.pixel(p) for p in path]))
         edge = rng.uniform(66, 84)
         path = np.stack([0 * s, t3[1] - 5 + 110 * s, side * (edge + 26 * (s - 0.45) ** 2 * 4)], 1)
         blades.append(np.stack([film.pixel(p) for p in path]))
         arc = s * 2.6
-        path = np.stack(
-            [0 * s, l5[1] + 16 - 46 * np.sin(arc * 0.75), l4[2] + side * (34 + 92 * s)], 1
-        )
+        down = l5[1] + 16 - 46 * np.sin(arc * 0.75)
+        path = np.stack([0 * s, down, l4[2] + side * (34 + 92 * s)], 1)
         wings.append(np.stack([film.pixel(p) for p in path]))
     out += 0.6 * _strokes(clavicles, 12 / film.scale[0]) + 0.6 * _strokes(blades, 5)
     y, z = grid_of(film)
@@ -143,8 +126,7 @@ def girdles(film: Film, rng: np.random.Generator) -> Array:
     out += 0.4 * inside(wall, 7) + 0.3 * np.exp(-((side / 2.2) ** 2)) * inside(wall - 3, 6)
     for row in range(3):
         for side in (-1, 1):
-            hole = (
-                np.hypot(z - l5[2] - side * (19 - row * 3), (y - l5[1] - 36 - 22 * row) * 1.2) - 5
-            )
+            across = z - l5[2] - side * (19 - row * 3)
+            hole = np.hypot(across, (y - l5[1] - 36 - 22 * row) * 1.2) - 5
             out -= 0.3 * inside(hole, 3) * inside(wall, 4)
     return out

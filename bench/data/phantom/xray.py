@@ -1,4 +1,4 @@
-"""Scoliosis films: an AP projection of T1 to L5 through chest, belly and pelvis, with low and uneven contrast."""
+"""Scoliosis films: an AP projection of T1 to L5 with chest, belly and pelvis and low contrast."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def render(
 
 
 def _mask(film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Fill each body's quadrilateral, its corners placed as two readers would, within a pixel or so."""
+    """Fill each body's quadrilateral, with corners that are off by about a reader's error."""
     mask = np.zeros(SHAPE, np.uint8)
     for v in film.spine.mobile:
         corners = corners_of(film, v) + rng.normal(0, 0.9, (4, 2))
@@ -46,7 +46,7 @@ def _mask(film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _vertebra(bone: Array, film: Film, v: Vertebra) -> None:
-    """Add one vertebra: body with end plates and waist, pedicle rings, laminae, spinous and transverse processes."""
+    """Add one vertebra: body, pedicle rings, laminae, spinous and transverse processes."""
     origin = film.pixel(v.centre)
     side = film.pixel(v.point(0, 0, 1)) - origin
     down = film.pixel(v.point(0, 1, 0)) - origin
@@ -58,11 +58,12 @@ def _vertebra(bone: Array, film: Film, v: Vertebra) -> None:
     rows, cols = np.mgrid[r0:r1, c0:c1].astype(np.float32)
     dc, dr = cols - np.float32(origin[0]), rows - np.float32(origin[1])
     inverse = np.linalg.inv(np.stack([side, down], 1)).astype(np.float32)
-    p, q = inverse[0, 0] * dc + inverse[0, 1] * dr, inverse[1, 0] * dc + inverse[1, 1] * dr
+    p = inverse[0, 0] * dc + inverse[0, 1] * dr
+    q = inverse[1, 0] * dc + inverse[1, 1] * dr
 
     def flat(a: float, h: float, u: float) -> tuple[np.float32, np.float32]:
-        found = inverse @ (film.pixel(v.point(a, h, u)) - origin).astype(np.float32)
-        return found[0], found[1]
+        projected = inverse @ (film.pixel(v.point(a, h, u)) - origin).astype(np.float32)
+        return projected[0], projected[1]
 
     out = _front(v, p, q)
     pa, ph, pl = anchor(v)
@@ -71,30 +72,23 @@ def _vertebra(bone: Array, film: Film, v: Vertebra) -> None:
         ring = np.hypot((p - u) / (v.pedicle[1] / 2 + 0.6), (q - w) / (v.pedicle[0] / 2)) - 1
         out += 0.30 * np.exp(-((ring * v.pedicle[1] / 2 / 1.1) ** 2)) + 0.10 * inside(ring * 4, 2)
         u1, w1 = flat(pa + 12, ph + 1, sign * (pl + (25 if v.level >= 12 else 17)))
-        t = np.clip(
-            ((p - u) * (u1 - u) + (q - w) * (w1 - w)) / ((u1 - u) ** 2 + (w1 - w) ** 2), 0, 1
-        )
+        length = (u1 - u) ** 2 + (w1 - w) ** 2
+        t = np.clip(((p - u) * (u1 - u) + (q - w) * (w1 - w)) / length, 0, 1)
         out += 0.26 * inside(np.hypot(p - u - t * (u1 - u), q - w - t * (w1 - w)) - 4.2 + t, 2.5)
         u2, w2 = flat(pa + v.canal[0], v.height * 0.62, sign * (pl - 2))
         t = np.clip((q - w) / (w2 - w), 0, 1)
-        out += 0.22 * inside(
-            np.maximum(
-                np.abs(p - u - t * (u2 - u)) - 5.0, np.abs(q - (w + w2) / 2) - abs(w2 - w) / 2
-            ),
-            3,
-        )
-    u, w = flat(
-        pa + v.canal[0] + v.spinous[0] * 0.7,
-        v.height * 0.45 + v.spinous[0] * 0.5 * np.sin(v.spinous[1]),
-        0,
-    )
+        across = np.abs(p - u - t * (u2 - u)) - 5.0
+        along = np.abs(q - (w + w2) / 2) - abs(w2 - w) / 2
+        out += 0.22 * inside(np.maximum(across, along), 3)
+    low = v.height * 0.45 + v.spinous[0] * 0.5 * np.sin(v.spinous[1])
+    u, w = flat(pa + v.canal[0] + v.spinous[0] * 0.7, low, 0)
     tip = (np.hypot((p - u) / 3.4, (q - w) / 8.0) - 1) * 3.4
     out += 0.30 * np.exp(-((tip / 1.2) ** 2)) + 0.14 * inside(tip, 2)
     bone[r0:r1, c0:c1] += out
 
 
 def _front(v: Vertebra, p: Array, q: Array) -> Array:
-    """Give a body's absorption: chord through the column, rims of both end plates, lateral cortex."""
+    """Give a body's absorption: the column, the rims of both end plates and the lateral cortex."""
     B, H = v.width / 2, v.height / 2
     t = np.clip(q / np.float32(H), -1, 1)
     half = B * (1 - v.waist * 1.1 * (1 - t * t))
@@ -115,7 +109,7 @@ def _front(v: Vertebra, p: Array, q: Array) -> Array:
 
 
 def _contrast(film: Film, rng: np.random.Generator, lung: Array) -> Array:
-    """Give how much bone stands out, which varies strongly down and across the film."""
+    """Give the contrast of bone, which varies strongly over the film."""
     rows = np.linspace(0, 1, SHAPE[0], dtype=np.float32)[:, None]
     down = 0.36 - 0.10 * step(rows, 0.45, 0.75) + 0.03 * smooth(rng, SHAPE, 140)
     return np.clip(down * np.float32(rng.uniform(0.55, 1.15)) + 0.04 * lung, 0.06, 0.6)
@@ -132,54 +126,33 @@ def _metal(film: Film, rng: np.random.Generator) -> Array:
         for k in range(first, last + 1):
             v = vs[k]
             pa, ph, pl = anchor(v)
-            head, tip = (
-                film.pixel(v.point(pa + 24, ph, sign * (pl + 2))),
-                film.pixel(v.point(-4, ph + 1, sign * pl * 0.35)),
-            )
+            head = film.pixel(v.point(pa + 24, ph, sign * (pl + 2)))
+            tip = film.pixel(v.point(-4, ph + 1, sign * pl * 0.35))
             rod.append(head)
             if rng.random() < 0.75 or k in (first, last):
-                ends = [np.round(e * 16).astype(int) for e in (head, tip)]
-                cv2.line(
-                    out,
-                    tuple(ends[0]),
-                    tuple(ends[1]),
-                    215,
-                    round(4.2 / film.scale[0]),
-                    cv2.LINE_AA,
-                    4,
-                )
-                cv2.circle(
-                    out, tuple(ends[0]), round(4.4 / film.scale[0] * 16), 255, -1, cv2.LINE_AA, 4
-                )
+                start, end = (tuple(np.round(point * 16).astype(int)) for point in (head, tip))
+                width, radius = round(4.2 / film.scale[0]), round(4.4 / film.scale[0] * 16)
+                cv2.line(out, start, end, 215, width, cv2.LINE_AA, 4)
+                cv2.circle(out, start, radius, 255, -1, cv2.LINE_AA, 4)
         path = np.stack(rod)
         path[:, 0] = np.convolve(np.pad(path[:, 0], 2, mode="edge"), np.ones(5) / 5, "valid")
-        cv2.polylines(
-            out,
-            [np.round(path * 16).astype(np.int32)],
-            False,
-            240,
-            round(3.8 / film.scale[0]),
-            cv2.LINE_AA,
-            4,
-        )
+        points = np.round(path * 16).astype(np.int32)
+        cv2.polylines(out, [points], False, 240, round(3.8 / film.scale[0]), cv2.LINE_AA, 4)
     return blur(out.astype(np.float32) * np.float32(1 / 255), 0.6)
 
 
 def _expose(
     image: Array, metal: Array | None, rng: np.random.Generator, film_rng: np.random.Generator
 ) -> Array:
-    """Turn absorption into a film: scatter, blur, quantum noise, exposure, collimator and marker."""
+    """Turn absorption into a film: scatter, blur, noise, exposure, collimator and marker."""
     scatter = rng.uniform(0.25, 0.5)
     image = image * np.float32(1 - scatter) + blur(image, 22.0) * np.float32(scatter)
     image = blur(image, float(rng.uniform(0.6, 1.1)))
     if metal is not None:
         image = image + metal * np.float32(0.55) - blur(metal, 9.0) * np.float32(0.06)
     rows = np.linspace(-1, 1, SHAPE[0], dtype=np.float32)[:, None]
-    image = (
-        image
-        + np.float32(rng.normal(0, 0.09)) * rows
-        + np.float32(rng.normal(0, 0.05) + film_rng.normal(0, 0.02))
-    )
+    image = image + np.float32(rng.normal(0, 0.09)) * rows
+    image = image + np.float32(rng.normal(0, 0.05) + film_rng.normal(0, 0.02))
     amount = float(rng.uniform(0.016, 0.036))
     grain = film_rng.standard_normal(SHAPE, dtype=np.float32) * 0.7
     grain += blur(film_rng.standard_normal(SHAPE, dtype=np.float32), 1.0) * 1.6

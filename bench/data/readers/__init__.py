@@ -1,1 +1,1 @@
-"""Readers of the datasets as they are distributed, of folders of one's own, and of phantoms."""
+"""Readers of the published datasets, of the user's own folders, and of phantoms."""

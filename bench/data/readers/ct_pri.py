@@ -36,10 +36,13 @@ class CTPri(Slices):
 
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, or else the images of the folder."""
-        return super().items(root) if (root / "index.csv").is_file() else self._own.items(root)
+        if (root / "index.csv").is_file():
+            return super().items(root)
+        return self._own.items(root)
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one image and its mask."""
-        yield from (
-            super().read(item) if item.files[1].parent.name == "labels" else self._own.read(item)
-        )
+        if item.files[1].parent.name == "labels":
+            yield from super().read(item)
+        else:
+            yield from self._own.read(item)

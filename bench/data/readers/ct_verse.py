@@ -21,9 +21,9 @@ LABELS = {**dict.fromkeys((0, 26, 27), 0), **dict.fromkeys(VERTEBRAE, 1)}
 """26 and 27 are sacrum and coccyx."""
 MASK = re.compile(r"(?P<stem>.+?)_(?:seg-vert_msk|seg)$")
 COMPLETE = "completed_annotation"
-"""In CTSpine1K's folder of labels that take the place of VerSe's own."""
+"""In the name of CTSpine1K's folder of labels that replace VerSe's own."""
 MISSPELT = {"conlon": "colon"}
-"""CTSpine1K's folder of labels, and its folder of volumes."""
+"""A folder of labels in CTSpine1K, and the folder of its volumes."""
 VERSE = re.compile(r"^(?:sub-)?(?P<subject>verse\d+)")
 
 
@@ -39,8 +39,8 @@ class CTVerse(Slices):
     name = "ct-verse"
     title = "CT-Verse"
     layout = (
-        "VerSe (rawdata/, derivatives/, or verse*.nii.gz with verse*_seg.nii.gz), CTSpine1K, or"
-        " slices in index.csv"
+        "VerSe (rawdata/, derivatives/, or verse*.nii.gz with verse*_seg.nii.gz), CTSpine1K, "
+        "or slices in index.csv"
     )
 
     def __post_init__(self) -> None:
@@ -59,18 +59,20 @@ class CTVerse(Slices):
         return {**super().rules(), "volumes": cut}
 
     def items(self, root: Path) -> list[Item]:
-        """List the volumes that have a mask; what has none is left out and said so."""
+        """List the volumes with their masks; one without a mask is left out with a reason."""
         if (root / "index.csv").is_file():
             return super().items(root)
         files = volume.files(root, (".nii", ".nii.gz"))
-        masks = {path: found["stem"] for path in files if (found := MASK.match(volume.stem(path)))}
+        masks = {}
+        for path in files:
+            if match := MASK.match(volume.stem(path)):
+                masks[path] = match["stem"]
         images = [path for path in files if path not in masks]
         items: list[Item] = []
         pairs: dict[Path, Path] = {}
-        # CTSpine1K's labels alone complete VerSe's: they come last, and stay
-        for path, stem in sorted(
-            masks.items(), key=lambda each: (COMPLETE in str(each[0]), each[0])
-        ):
+        # CTSpine1K's completed labels come last and replace VerSe's.
+        for path in sorted(masks, key=lambda mask: (COMPLETE in str(mask), mask)):
+            stem = masks[path]
             image, why = _volume_of(path, stem, images)
             if image in pairs and COMPLETE not in str(path):
                 why = f"{image} has the mask {pairs[image]} already; remove one"
@@ -84,48 +86,51 @@ class CTVerse(Slices):
             items.append(Item(_patient(volume.stem(image)), (image, *own), left_out=why))
         if not pairs:
             raise UsageError(f"{root} holds no volume with a mask; expected {self.layout}")
-        return sorted(items, key=lambda each: str(each.files[0]))
+        return sorted(items, key=lambda item: str(item.files[0]))
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read a volume's slices, or one slice file."""
         if volume.is_volume(item.files[0]):
-            yield from volume.samples(
-                item, LABELS, self.name, self.vertebrae, self.share, (self.low, self.high)
-            )
+            window = (self.low, self.high)
+            yield from volume.samples(item, LABELS, self.name, self.vertebrae, self.share, window)
         else:
             yield from super().read(item)
 
 
 def _patient(stem: str) -> str:
     """Return VerSe's subject, which several series share, or the name itself."""
-    found = VERSE.match(stem)
-    return found["subject"] if found else stem.removesuffix("_ct")
+    match = VERSE.match(stem)
+    return match["subject"] if match else stem.removesuffix("_ct")
 
 
 def _volume_of(mask: Path, stem: str, images: Sequence[Path]) -> tuple[Path | None, str]:
-    """Return the volume of a mask, or why there is none: by its name, or by VerSe's number where that is enough."""
+    """Return the volume of a mask, or why there is none.
+
+    It is found by the mask's name, or else by VerSe's number.
+    """
     same = [path for path in images if volume.stem(path) in (stem, f"{stem}_ct")]
-    found = VERSE.match(stem)
-    if (
-        not same and found
-        # CTSpine1K's `verse090_seg` is VerSe's `sub-verse400_split-verse090_ct`, or `sub-verse090_ct`
-    ):
-        part = [path for path in images if f"split-{found['subject']}" in path.name]
-        same = part or [path for path in images if _patient(volume.stem(path)) == found["subject"]]
-    near = [path for path in same if _source(path) == _source(mask)] if len(same) > 1 else same
+    match = VERSE.match(stem)
+    if not same and match:
+        # CTSpine1K's `verse090_seg` is VerSe's `sub-verse400_split-verse090_ct` or
+        # `sub-verse090_ct`.
+        subject = match["subject"]
+        same = [path for path in images if f"split-{subject}" in path.name]
+        same = same or [path for path in images if _patient(volume.stem(path)) == subject]
+    near = same
+    if len(same) > 1:
+        near = [path for path in same if _source(path) == _source(mask)]
     if len(near) == 1:
         return near[0], ""
     if not same:
         return None, "there is no volume for this mask"
-    return (
-        None,
-        (
-            f"{len(same)} volumes have its name ({same[0]}, ...); put each beside its mask, or in"
-            " folders of one name"
-        ),
+    why = (
+        f"{len(same)} volumes have its name ({same[0]}, ...); "
+        "put each beside its mask, or in folders of one name"
     )
+    return None, why
 
 
 def _source(path: Path) -> str:
-    """Return the folder that a volume shares with its mask by name."""
-    return MISSPELT.get(path.parent.name.lower(), path.parent.name.lower())
+    """Return the folder name that a volume and its mask have in common."""
+    name = path.parent.name.lower()
+    return MISSPELT.get(name, name)

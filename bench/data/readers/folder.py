@@ -1,4 +1,4 @@
-"""Any 2D segmentation data: a folder with `images/`, `masks/` and who the patients are."""
+"""Any 2D segmentation data: a folder with `images/`, `masks/` and the names of the patients."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ SUFFIXES = (*RASTER, ".dcm", ".npy", *volume.SUFFIXES)
 PATIENT = "{patient}"
 PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each image is one"
 ONE = (1, 255, 65535)
-"""Mask values that are foreground unless an option says otherwise; others could mean anything."""
+"""Mask values that are foreground unless an option says otherwise."""
 LUMINANCE = (0.299, 0.587, 0.114)
-"""Of red, green and blue (ITU-R BT.601)."""
+"""Weights of red, green and blue (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
 class Folder(Adapter):
-    """`--datasets path/to/folder`: images and masks of one stem, and `patients.csv` (file, patient) or a pattern."""
+    """`--datasets path/to/folder`: images, and masks with the same stems.
+
+    `patients.csv` (file, patient) or a pattern gives the patients.
+    """
 
     pattern: str = option("", PATTERN, free=True)
     foreground: str = option(
@@ -69,32 +72,22 @@ class Folder(Adapter):
         }
 
     def items(self, root: Path) -> list[Item]:
-        """List the images; one without a mask, or without a patient, is left out and said so."""
+        """List the images; one without a mask or a patient is left out with a reason."""
         items: list[Item] = []
-        images, masks = (_by_stem(root, name, items) for name in ("images", "masks"))
-        who = self._patients(root, images, items)
+        images = _by_stem(root, "images", items)
+        masks = _by_stem(root, "masks", items)
+        patient_of = self._patients(root, images, items)
         for stem in sorted(masks.keys() - images.keys()):
-            items.append(
-                Item(
-                    stem,
-                    (masks[stem],),
-                    left_out="there is no image of this name in images/; add it",
-                )
-            )
+            why = "there is no image of this name in images/; add it"
+            items.append(Item(stem, (masks[stem],), left_out=why))
         for stem, path in images.items():
-            patient = who(path)
+            patient = patient_of(path)
             if stem not in masks:
-                items.append(
-                    Item(
-                        patient or stem,
-                        (path,),
-                        left_out="there is no mask of this name in masks/; add it",
-                    )
-                )
+                why = "there is no mask of this name in masks/; add it"
+                items.append(Item(patient or stem, (path,), left_out=why))
             elif not patient:
-                items.append(
-                    Item(stem, (path,), left_out=f"no patient is known for it; {self._how(root)}")
-                )
+                why = f"no patient is known for it; {self._how(root)}"
+                items.append(Item(stem, (path,), left_out=why))
             else:
                 items.append(Item(patient, (path, masks[stem])))
         return items
@@ -102,42 +95,41 @@ class Folder(Adapter):
     def _patients(
         self, root: Path, images: dict[str, Path], items: list[Item]
     ) -> Callable[[Path], str]:
-        """Return a function from an image's path to its patient, empty where unknown; names without image are noted."""
+        """Return a function from an image's path to its patient; empty where it is unknown.
+
+        Names in the table without an image are added to `items` as left out.
+        """
         table = root / "patients.csv"
         if table.is_file():
             known = _table(table)
-            names = {
-                name
-                for path in images.values()
-                for name in (path.name.lower(), volume.stem(path).lower())
-            }
-            for name in sorted(known.keys() - names):
-                items.append(
-                    Item(
-                        known[name],
-                        left_out=f"{table} names {name}, which is not in images/; add it",
-                    )
-                )
-            return lambda path: (
-                known.get(path.name.lower()) or known.get(volume.stem(path).lower(), "")
-            )
+            names = {path.name.lower() for path in images.values()}
+            stems = {volume.stem(path).lower() for path in images.values()}
+            for name in sorted(known.keys() - names - stems):
+                why = f"{table} names {name}, which is not in images/; add it"
+                items.append(Item(known[name], left_out=why))
+
+            def by_table(path: Path) -> str:
+                by_name = known.get(path.name.lower())
+                return by_name or known.get(volume.stem(path).lower(), "")
+
+            return by_table
         if PATIENT not in self.pattern:
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
-        expression = (
-            re.escape(self.pattern)
-            .replace(re.escape(PATIENT), "(?P<patient>.+?)")
-            .replace(r"\*", ".*")
-        )
-        found = re.compile(expression)
-        return lambda path: (
-            match["patient"] if (match := found.fullmatch(volume.stem(path))) else ""
-        )
+        expression = re.escape(self.pattern)
+        expression = expression.replace(re.escape(PATIENT), "(?P<patient>.+?)")
+        pattern = re.compile(expression.replace(r"\*", ".*"))
+
+        def by_pattern(path: Path) -> str:
+            match = pattern.fullmatch(volume.stem(path))
+            return match["patient"] if match else ""
+
+        return by_pattern
 
     def _how(self, root: Path) -> str:
         return (
-            f"write {root / 'patients.csv'} with the columns file and patient, or give a pattern:"
-            f" '{root}:pattern={{patient}}_*'; '{root}:pattern={{patient}}' where each image is a"
-            " patient of its own"
+            f"write {root / 'patients.csv'} with the columns file and patient, "
+            f"or give a pattern: '{root}:pattern={{patient}}_*'; "
+            f"'{root}:pattern={{patient}}' where each image is a patient of its own"
         )
 
     def read(self, item: Item) -> Iterator[Sample]:
@@ -149,8 +141,8 @@ class Folder(Adapter):
         grey = raw @ np.array(LUMINANCE) if raw.ndim == 3 else raw
         if grey.shape != labels.shape:
             raise UsageError(
-                f"{mask_file} is {labels.shape}, {image_file} is {grey.shape}; expected equal"
-                " height and width: export the pair again"
+                f"{mask_file} is {labels.shape}, {image_file} is {grey.shape}; "
+                "expected equal height and width: export the pair again"
             )
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]", "_", volume.stem(image_file)),
@@ -176,8 +168,8 @@ class Folder(Adapter):
         elif len(beside) > 1 or not set(beside) <= set(ONE):
             shown = f"value{'s' * (len(beside) > 1)} {', '.join(map(str, beside[:6]))}"
             raise UsageError(
-                f"{file}: holds the {shown} beside 0; say which are foreground:"
-                f" foreground={beside[0]}"
+                f"{file}: holds the {shown} beside 0; "
+                f"say which are foreground: foreground={beside[0]}"
             )
         else:
             wanted = beside
@@ -186,7 +178,7 @@ class Folder(Adapter):
 
 
 def _table(path: Path) -> dict[str, str]:
-    """Return patients.csv as patients by file name, in lower case.
+    """Return the patients of patients.csv by file names in lower case.
 
     Raises:
         UsageError: A column or a value is missing, or a file has two patients.
@@ -200,60 +192,52 @@ def _table(path: Path) -> dict[str, str]:
         ) from error
     known: dict[str, str] = {}
     for line, (file, patient) in enumerate(pairs, 2):
-        if (
-            not isinstance(file, str)
-            or not isinstance(patient, str)
-            or not file.strip()
-            or not patient.strip()
-        ):
+        # pandas gives NaN for an empty field.
+        both = isinstance(file, str) and isinstance(patient, str)
+        if not both or not file.strip() or not patient.strip():
             raise UsageError(
-                f"{path} line {line}: expected a file and its patient; fill it in or remove the"
-                " line"
+                f"{path} line {line}: expected a file and its patient; "
+                "fill it in or remove the line"
             )
         name = Path(file.strip()).name.lower()
         if known.setdefault(name, patient.strip()) != patient.strip():
             raise UsageError(
-                f"{path} line {line}: {name} is of {known[name]} already, and of {patient.strip()}"
-                " here; expected one patient: remove one line"
+                f"{path} line {line}: {name} is of {known[name]} already, "
+                f"and of {patient.strip()} here; expected one patient: remove one line"
             )
     return known
 
 
 def _by_stem(root: Path, name: str, items: list[Item]) -> dict[str, Path]:
-    """Return the files of a folder by their stems; what cannot be used is noted.
+    """Return the files of a folder by their stems; unusable ones are added to `items`.
 
     Raises:
-        UsageError: It is not there, or it is empty.
+        UsageError: The folder is missing or empty.
     """
-    folder, found = root / name, dict[str, Path]()
+    folder = root / name
+    by_stem: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name.startswith(".") or path.is_dir():
             continue
         stem = volume.stem(path).lower()
         if not path.name.lower().endswith(SUFFIXES):
-            items.append(
-                Item(
-                    stem,
-                    (path,),
-                    left_out=f"no reader is known for it; expected {', '.join(SUFFIXES)}",
-                )
-            )
-        elif (other := found.setdefault(stem, path)) != path:
-            items.append(
-                Item(
-                    stem, (path,), left_out=f"{other.name} has this name too; rename or remove one"
-                )
-            )
-    if not found:
+            why = f"no reader is known for it; expected {', '.join(SUFFIXES)}"
+            items.append(Item(stem, (path,), left_out=why))
+        elif stem in by_stem:
+            why = f"{by_stem[stem].name} has this name too; rename or remove one"
+            items.append(Item(stem, (path,), left_out=why))
+        else:
+            by_stem[stem] = path
+    if not by_stem:
         raise UsageError(
-            f"{root} has no {name}/ with files in it; expected images/ and masks/ of"
-            f" {', '.join(SUFFIXES)}"
+            f"{root} has no {name}/ with files in it; "
+            f"expected images/ and masks/ of {', '.join(SUFFIXES)}"
         )
-    return found
+    return by_stem
 
 
 def _plane(path: Path, largest: int) -> tuple[NDArray[Any], tuple[float, float] | None]:
-    """Return a file's values (H, W) or (H, W, 3), and mm a pixel (row, column) where it says so."""
+    """Return a file's values (H, W) or (H, W, 3), and its spacing (row, column) in mm if known."""
     name = path.name.lower()
     if name.endswith(RASTER):
         return pixels(path, palette=path.parent.name != "images", largest=largest), None
@@ -261,15 +245,12 @@ def _plane(path: Path, largest: int) -> tuple[NDArray[Any], tuple[float, float] 
         values, spacing = _scientific(path, name)
     except UsageError:
         raise
-    except Exception as error:  # the readers raise what they like
+    except Exception as error:  # the libraries may raise anything
         raise UsageError(
             f"{path} cannot be read ({error}); expected one whole 2D image: copy it again"
         ) from error
-    if (
-        values.ndim not in (2, 3)
-        or (values.ndim == 3 and values.shape[2] != 3)
-        or max(values.shape) > largest
-    ):
+    one_image = values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)
+    if not one_image or max(values.shape) > largest:
         raise UsageError(
             f"{path}: shape {values.shape}, expected one 2D image of {largest} a side at most"
         )

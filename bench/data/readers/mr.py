@@ -1,4 +1,4 @@
-"""MR: MRSpineSeg and SPIDER as they are distributed, or slice folders, SPIDER's T2 slices by default."""
+"""MR: MRSpineSeg and SPIDER as they are distributed, or slice folders (SPIDER's T2 by default)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ discs."""
 CASE = re.compile(r"case(?P<number>\d+)$", re.IGNORECASE)
 SERIES = re.compile(r"(?P<patient>.+?)_(?P<sequence>t1|t2|t2_SPACE)$")
 FOLDERS = {"mr": "mask", "source": "label"}
-"""MRSpineSeg's folders of images and of masks, in the two ways that it is unpacked."""
+"""MRSpineSeg's folders of images with those of masks, in both layouts that its archives have."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class MR(Slices):
     name = "mr"
     title = "MR"
     layout = (
-        "MRSpineSeg (train/MR/Case*.nii.gz with train/Mask/mask_case*.nii.gz), SPIDER (images/*.mha"
-        " with masks/*.mha), or slices in index.csv"
+        "MRSpineSeg (train/MR/Case*.nii.gz with train/Mask/mask_case*.nii.gz), "
+        "SPIDER (images/*.mha with masks/*.mha), or slices in index.csv"
     )
 
     def rules(self) -> dict[str, Any]:
@@ -60,13 +60,13 @@ class MR(Slices):
         return {**super().rules(), "volumes": cut}
 
     def items(self, root: Path) -> list[Item]:
-        """List the volumes; what has no mask is left out and said so."""
+        """List the volumes; one without a mask is left out with a reason."""
         if (root / "index.csv").is_file():
             return super().items(root)
         items = [*_spider(root, self.sequence), *_mrspineseg(root)]
-        if not any(not item.left_out for item in items):
+        if all(item.left_out for item in items):
             raise UsageError(f"{root} holds no volume with a mask; expected {self.layout}")
-        return sorted(items, key=lambda each: str(each.files[0]))
+        return sorted(items, key=lambda item: str(item.files[0]))
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read a volume's slices, or one slice file."""
@@ -80,30 +80,33 @@ class MR(Slices):
 def _spider(root: Path, sequence: str) -> list[Item]:
     items = []
     for path in volume.files(root, (".mha",)):
-        found = SERIES.match(path.stem)
-        if path.parent.name != "images" or not found or found["sequence"] != sequence:
+        name = SERIES.match(path.stem)
+        if path.parent.name != "images" or not name or name["sequence"] != sequence:
             continue
         mask = path.parent.parent / "masks" / path.name
-        files, why = (
-            ((path, mask), "") if mask.is_file() else ((path,), "there is no mask for this volume")
-        )
-        items.append(Item(found["patient"], files, left_out=why))
+        items.append(_item(name["patient"], path, mask if mask.is_file() else None))
     return items
 
 
 def _mrspineseg(root: Path) -> list[Item]:
     files = volume.files(root, (".nii", ".nii.gz"))
-    masks = {
-        (path.parent.parent, path.parent.name.lower(), found["number"]): path
-        for path in files
-        if (found := CASE.search(volume.stem(path)))
-    }
+    masks = {}
+    for path in files:
+        if name := CASE.search(volume.stem(path)):
+            masks[path.parent.parent, path.parent.name.lower(), name["number"]] = path
     items = []
     for path in files:
-        found, folder = CASE.match(volume.stem(path)), FOLDERS.get(path.parent.name.lower())
-        if not found or folder is None:
+        name = CASE.match(volume.stem(path))
+        folder = FOLDERS.get(path.parent.name.lower())
+        if not name or folder is None:
             continue
-        mask = masks.get((path.parent.parent, folder, found["number"]))
-        pair, why = ((path, mask), "") if mask else ((path,), "there is no mask for this volume")
-        items.append(Item(f"{path.parent.parent.name}-case{found['number']}", pair, left_out=why))
+        part = path.parent.parent
+        mask = masks.get((part, folder, name["number"]))
+        items.append(_item(f"{part.name}-case{name['number']}", path, mask))
     return items
+
+
+def _item(patient: str, image: Path, mask: Path | None) -> Item:
+    if mask is None:
+        return Item(patient, (image,), left_out="there is no mask for this volume")
+    return Item(patient, (image, mask))

@@ -14,7 +14,7 @@ from bench.spec.dataset import Adapter, Item
 
 @dataclass(frozen=True)
 class Simulated(Adapter):
-    """Simulated patients of one modality; stands in for a dataset whose files are not on this machine."""
+    """Simulated patients of one modality, used when a dataset's files are not on this machine."""
 
     name: str = ""
     title: str = ""

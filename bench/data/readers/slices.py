@@ -1,4 +1,4 @@
-"""Reader of slice folders: `images/`, `labels/` and `index.csv` (columns file, volume = patient)."""
+"""Read slice folders: `images/`, `labels/` and `index.csv` (columns file, volume = patient)."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Slices(Adapter):
             absent = next((path for path in files if not path.is_file()), None)
             if absent:
                 why = (
-                    f"{absent} is not there, but {root / 'index.csv'} names it: add it or remove"
-                    " the row"
+                    f"{absent} is not there, but {root / 'index.csv'} names it: "
+                    "add it or remove the row"
                 )
                 items.append(Item(str(row["volume"]), left_out=why))
                 continue
@@ -80,19 +80,20 @@ class Slices(Adapter):
             table = pd.read_csv(path, dtype={"file": str, "volume": str})
         except (ValueError, OSError) as error:
             raise UsageError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
-        needed = ["file", "volume", *(["good_central"] if self.good_central else [])]
+        needed = ["file", "volume"]
+        if self.good_central:
+            needed.append("good_central")
         for column in needed:
             if column not in table:
                 raise UsageError(
                     f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}"
                 )
-        table["file"], table["volume"] = table.file.str.strip(), table.volume.str.strip()
+        table["file"] = table.file.str.strip()
+        table["volume"] = table.volume.str.strip()
         empty = (table[needed].isna() | (table[needed] == "")).any(axis=1)
         if empty.any():
-            raise UsageError(
-                f"{path} line {int(empty.argmax()) + 2}: expected a value in each of"
-                f" {', '.join(needed)}"
-            )
+            line = int(empty.argmax()) + 2
+            raise UsageError(f"{path} line {line}: expected a value in each of {', '.join(needed)}")
         if self.good_central:
             table = table[table.good_central == 1]
         if table.empty:
@@ -100,8 +101,8 @@ class Slices(Adapter):
         for name in table.file:
             if Path(name).name != name or len(name) > 200:
                 raise UsageError(
-                    f"{path}: file {name[:80]!r} leads out of the folder; expected a plain file"
-                    " name"
+                    f"{path}: file {name[:80]!r} leads out of the folder; "
+                    "expected a plain file name"
                 )
         for name in table.file[table.file.str.lower().duplicated()]:
             raise UsageError(
@@ -117,16 +118,14 @@ class Slices(Adapter):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one slice."""
         image_file, label_file = item.files
-        raw, labels = (
-            pixels(path, palette, self.largest)
-            for path, palette in ((image_file, False), (label_file, True))
-        )
+        raw = pixels(image_file, palette=False, largest=self.largest)
+        labels = pixels(label_file, palette=True, largest=self.largest)
         image = unit_image(raw, image_file)
         mask = binary_mask(labels, MAPPINGS[self.labels], label_file, self.labels)
         if image.shape != mask.shape:
             raise UsageError(
-                f"{label_file} is {mask.shape}, {image_file} is {image.shape}; expected equal"
-                " height and width: export the pair again"
+                f"{label_file} is {mask.shape}, {image_file} is {image.shape}; "
+                "expected equal height and width: export the pair again"
             )
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]", "_", image_file.stem),
@@ -141,27 +140,30 @@ def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
     """Decode an image file to its grey values, or with a palette to its label indexes (H, W).
 
     Raises:
-        UsageError: It cannot be decoded, is larger than `largest`, or is no single grey image.
+        UsageError: The file cannot be decoded, is larger than `largest`, or is no single grey
+            image.
     """
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, largest**2
     try:
         with Image.open(path) as image:
             if max(image.size) > largest:
                 raise UsageError(
-                    f"{path} has {image.width} x {image.height} pixels, expected {largest} a side"
-                    " at most: reduce it, or raise the limit by the option largest"
+                    f"{path} has {image.width} x {image.height} pixels, "
+                    f"expected {largest} a side at most: "
+                    "reduce it, or raise the limit by the option largest"
                 )
-            if getattr(image, "n_frames", 1) > 1:
+            pages = getattr(image, "n_frames", 1)
+            if pages > 1:
                 raise UsageError(
-                    f"{path} holds {image.n_frames} pages, expected one image: export each as a file"
-                )  # type: ignore[attr-defined]
+                    f"{path} holds {pages} pages, expected one image: export each as a file"
+                )
             if image.mode == "P" and not palette:
                 raise UsageError(f"{path} has a palette, expected grey values: convert it to grey")
             return np.asarray(_opaque(image, path))
     except Image.DecompressionBombError:
         raise UsageError(
-            f"{path} has more than {largest} x {largest} pixels: reduce it, or raise the limit by"
-            " the option largest"
+            f"{path} has more than {largest} x {largest} pixels: "
+            "reduce it, or raise the limit by the option largest"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UsageError(
@@ -172,18 +174,20 @@ def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
 
 
 def _opaque(image: Image.Image, path: Path) -> Image.Image:
-    """Return an image without its alpha channel, which must say nothing, and with print colours turned into light."""
+    """Return an image as grey, index or RGB values; an alpha channel must be opaque everywhere."""
     if image.mode in ("RGBA", "LA"):
         if image.getchannel("A").getextrema() != (255, 255):
             raise UsageError(
                 f"{path} has transparent pixels, expected none: export it without an alpha channel"
             )
         return image.convert(image.mode[:-1])
-    return image.convert("RGB") if image.mode in ("CMYK", "YCbCr") else image
+    if image.mode in ("CMYK", "YCbCr"):
+        return image.convert("RGB")
+    return image
 
 
 def _spacing(row: dict[Hashable, Any], root: Path) -> tuple[float, float] | None:
-    """Return a case's spacing where index.csv has it."""
+    """Return a case's spacing; None if index.csv does not give it."""
     if "row_mm" not in row or "column_mm" not in row:
         return None
     try:

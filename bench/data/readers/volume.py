@@ -1,4 +1,4 @@
-"""Volumes with label masks, read by the field's readers and cut into sagittal slices: head up, anterior left."""
+"""Read volumes with label masks, and cut them into sagittal slices: head up, anterior left."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bench.spec.errors import UsageError
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 SAGITTAL = "LIP"
-"""Where the axes of a volume point here: slices to the left, rows to the feet, columns to the
+"""Directions of the axes of a volume here: slices to the left, rows to the feet, columns to the
 back."""
 SAME = 1e-2
-"""mm by which an image's and its mask's corners may differ."""
+"""The corners of an image and its mask may differ by so many mm."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Volume:
     voxels: NDArray[Any]
     spacing: tuple[float, float, float]
     corners: NDArray[np.float64]
-    """Positions in mm of the first and the last voxel (2, 3), to compare two volumes by."""
+    """Positions in mm of the first and the last voxel (2, 3), to compare two volumes."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Cut:
 
 
 def stem(path: Path) -> str:
-    """Return a file's name without `.nii.gz` or its like."""
+    """Return a file's name without `.nii.gz` or a similar ending."""
     return path.name.removesuffix(".gz").rpartition(".")[0]
 
 
@@ -57,21 +57,22 @@ def is_volume(path: Path) -> bool:
 
 
 def files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files below a folder that end so, sorted.
+    """Return the files below a folder with these suffixes, sorted.
 
     Raises:
-        UsageError: A linked folder leads out: nothing in it would be seen.
+        UsageError: A linked folder leads out of the folder; its files would be missed.
     """
-    found, inside = [], root.resolve()
+    paths = []
+    inside = root.resolve()
     for path in sorted(root.rglob("*")):
         if path.is_symlink() and path.is_dir() and not path.resolve().is_relative_to(inside):
             raise UsageError(
-                f"{path} leads out of {root}; expected folders inside: copy it there or remove the"
-                " link"
+                f"{path} leads out of {root}; expected folders inside: "
+                "copy it there or remove the link"
             )
         if path.name.endswith(suffixes) and not path.name.startswith(".") and path.is_file():
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def read(path: Path) -> Volume:
@@ -85,8 +86,8 @@ def read(path: Path) -> Volume:
         return reader(path)
     except UsageError:
         raise
-    except Exception as error:  # the readers raise what they like
-        why = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    except Exception as error:  # the libraries may raise anything
+        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(
             f"{path} cannot be read ({why}); expected a whole volume: copy it again"
         ) from error
@@ -144,14 +145,14 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
     image, labels = read(image_file), read(label_file)
     if image.voxels.shape != labels.voxels.shape:
         raise UsageError(
-            f"{label_file} is {labels.voxels.shape}, {image_file} is {image.voxels.shape} (slices,"
-            " rows, columns); expected one grid: export the mask again"
+            f"{label_file} is {labels.voxels.shape}, {image_file} is {image.voxels.shape} "
+            "(slices, rows, columns); expected one grid: export the mask again"
         )
     far = float(np.abs(image.corners - labels.corners).max())
     if far > SAME:
         raise UsageError(
-            f"{label_file} lies {far:.3g} mm from {image_file} by its header; expected the same"
-            " place: export the mask again"
+            f"{label_file} lies {far:.3g} mm from {image_file} by its header; "
+            "expected the same place: export the mask again"
         )
     if not np.isfinite(labels.voxels).all() or (labels.voxels != np.rint(labels.voxels)).any():
         raise UsageError(
@@ -164,32 +165,29 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
 def cuts(
     image: Volume, labels: Volume, foreground: NDArray[np.int32], at_least: int, share: float
 ) -> Iterator[Cut]:
-    """Yield the sagittal slices that show enough, resampled to isotropic pixels of the finer in-plane spacing.
+    """Yield the sagittal slices that show enough foreground.
+
+    They are resampled to isotropic pixels of the finer spacing in the plane.
 
     Args:
         image: Intensities.
         labels: Label values on the same grid.
-        foreground: Label values that count.
+        foreground: Label values that count as foreground.
         at_least: Different foreground labels that a slice must show.
         share: Share of its pixels that must be foreground.
     """
     _, row, column = image.spacing
     pixel = min(row, column)
-    height, width = (
-        max(1, round(size * mm / pixel))
-        for size, mm in zip(image.voxels.shape[1:], (row, column), strict=True)
-    )
+    _, rows, columns = image.voxels.shape
+    size = (max(1, round(columns * column / pixel)), max(1, round(rows * row / pixel)))
     for position, (plane, mask) in enumerate(zip(image.voxels, labels.voxels, strict=True)):
         seen = mask[np.isin(mask, foreground)]
         if len(np.unique(seen)) < at_least or len(seen) < share * mask.size:
             continue
-        size = (width, height)
-        scaled = cv2.resize(
-            np.ascontiguousarray(plane, np.float32), size, interpolation=cv2.INTER_LINEAR
-        )
-        whole = cv2.resize(
-            np.ascontiguousarray(mask, np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT
-        )
+        grey = np.ascontiguousarray(plane, np.float32)
+        values = np.ascontiguousarray(mask, np.float32)
+        scaled = cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
+        whole = cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)
         yield Cut(position, np.asarray(scaled, np.float32), whole.astype(np.int32), pixel)
 
 
@@ -204,13 +202,12 @@ def samples(
     """Yield the cases of a volume and its mask.
 
     Args:
-        item: With the files of both.
+        item: The item with the files of both.
         labels: Every label that may occur, with its value in the binary mask.
-        dataset: Named in errors.
+        dataset: The dataset's name for errors.
         at_least: Different vertebrae that a slice must show.
         share: Share of its pixels that must be vertebra.
-        window: Intensities that become 0 and 1; the volume's 0.5 and 99.5 percentiles where not
-            given.
+        window: Intensities that become 0 and 1; by default the volume's 0.5 and 99.5 percentiles.
 
     Raises:
         UsageError: The files cannot be read, do not fit, hold an unknown label, or no slice shows
@@ -226,8 +223,8 @@ def samples(
         )
     if not np.isfinite(image.voxels).all():
         raise UsageError(
-            f"{image_file}: holds NaN or infinite voxels, expected numbers; repair or remove the"
-            " volume"
+            f"{image_file}: holds NaN or infinite voxels, expected numbers; "
+            "repair or remove the volume"
         )
     low, high = window or tuple(float(v) for v in np.percentile(image.voxels, (0.5, 99.5)))
     foreground = np.array([label for label, one in labels.items() if one], np.int32)
@@ -243,6 +240,6 @@ def samples(
         )
     if not count:
         raise UsageError(
-            f"{label_file}: no sagittal slice shows {at_least} vertebrae on {100 * share:g} % of"
-            f" its pixels; lower {dataset}:vertebrae or {dataset}:share, or remove the volume"
+            f"{label_file}: no sagittal slice shows {at_least} vertebrae on {100 * share:g} % "
+            f"of its pixels; lower {dataset}:vertebrae or {dataset}:share, or remove the volume"
         )

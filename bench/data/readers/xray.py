@@ -1,4 +1,4 @@
-"""X-ray: SpineWeb's dataset 16 (AASCE 2019) as it is distributed, or slice folders with binary masks."""
+"""X-ray: SpineWeb's dataset 16 (AASCE 2019) as it is distributed, or slice folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.spec.errors import UsageError
 VERTEBRAE, CORNERS = 17, 4
 POINTS = VERTEBRAE * CORNERS
 OFFICIAL = "test"
-"""Their folder `test...` is the test side."""
+"""The folder whose name begins so is the publisher's test side."""
 NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
 """`sunhl-1th-02-Jan-2017-162 A AP.jpg`: the number before the letter is read as the patient's."""
 READING = "the number in a film's name is taken for the patient's, which nobody documents"
@@ -29,7 +29,7 @@ READING = "the number in a film's name is taken for the patient's, which nobody 
 
 @dataclass(frozen=True)
 class XRay(Slices):
-    """The `xray/` folder of the data directory: 17 vertebrae, each the quadrilateral of four corners."""
+    """The `xray/` folder of the data directory: 17 vertebrae, each with four corners."""
 
     name = "xray"
     title = "X-ray"
@@ -42,16 +42,17 @@ class XRay(Slices):
         return {**super().rules(), "quadrilaterals": 1, "reading": READING}
 
     def items(self, root: Path) -> list[Item]:
-        """List the films of every side; a name without an image, or without landmarks, is left out and said so."""
+        """List the films of all sides; one without image or landmarks is left out with a reason."""
         if (root / "index.csv").is_file():
             return super().items(root)
-        base = next(
-            (p for p in (root, root / "boostnet_labeldata") if (p / "labels").is_dir()), None
-        )
-        sides = sorted(p.parent for p in base.glob("labels/*/filenames.csv")) if base else []
+        base = root if (root / "labels").is_dir() else root / "boostnet_labeldata"
+        sides = sorted(path.parent for path in base.glob("labels/*/filenames.csv"))
         if not sides:
             raise UsageError(f"{root} holds no labels/*/filenames.csv; expected {self.layout}")
-        return [item for side in sides for item in _films(root, side)]
+        items = []
+        for side in sides:
+            items += _films(side)
+        return items
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read a film and fill its quadrilaterals, or read one slice file."""
@@ -60,13 +61,12 @@ class XRay(Slices):
             return
         film, marks = item.files
         raw = pixels(film, palette=False, largest=self.largest)
-        grey = (
-            raw.mean(2) if raw.ndim == 3 and np.ptp(raw, axis=2).max() == 0 else raw
-        )  # some are grey in three channels
+        grey = raw
+        if raw.ndim == 3 and np.ptp(raw, axis=2).max() == 0:  # some are grey in three channels
+            grey = raw.mean(2)
         size = (grey.shape[0], grey.shape[1])
-        points = _enclosing(
-            _mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size), size, marks
-        )
+        points = _mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size)
+        _check_area(points, size, marks)
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]+", "_", f"{film.parent.name}-{film.stem}"),
             patient=item.patient,
@@ -86,18 +86,17 @@ def _names(side: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _films(root: Path, side: Path) -> list[Item]:
-    """List the films of one side: by its names, each with its `.mat`, or else its row of landmarks.csv."""
-    data, table = side.parent.parent / "data" / side.name, side / "filenames.csv"
+def _films(side: Path) -> list[Item]:
+    """List the films of one side, each with its `.mat` or else with landmarks.csv."""
+    data = side.parent.parent / "data" / side.name
+    table = side / "filenames.csv"
     files = sorted(data.glob("*"))
-    exact, images = (
-        {path.name: path for path in files},
-        {path.name.lower(): path for path in reversed(files)},
-    )
+    exact = {path.name: path for path in files}
+    images = {path.name.lower(): path for path in reversed(files)}
     mats = {path.name.lower(): path for path in side.glob("*.mat")}
     official = side.name.startswith(OFFICIAL)
     items: list[Item] = []
-    used: dict[Path, str] = {}
+    used: set[Path] = set()
     for name in _names(side):
         image = exact.get(name) or images.get(name.lower())
         marks = mats.get(f"{name}.mat".lower(), side / "landmarks.csv")
@@ -110,30 +109,20 @@ def _films(root: Path, side: Path) -> list[Item]:
             why = f"{table}: {name} is named twice, whatever its case; keep one"
         elif not marks.is_file():
             why = f"{image}: there is neither {name}.mat nor landmarks.csv; add one"
-        items.append(
-            Item(
-                _patient(name),
-                (image, marks) if image and not why else (),
-                left_out=why,
-                official=official,
-            )
-        )
-        used |= {image: name} if image else {}
+        pair = (image, marks) if image and not why else ()
+        items.append(Item(_patient(name), pair, left_out=why, official=official))
+        if image:
+            used.add(image)
     for path in files:
         if path not in used and path.is_file():
-            items.append(
-                Item(
-                    _patient(path.name),
-                    (path,),
-                    left_out=f"{table} does not name it; add or remove it",
-                )
-            )
+            why = f"{table} does not name it; add or remove it"
+            items.append(Item(_patient(path.name), (path,), left_out=why))
     return items
 
 
 def _patient(name: str) -> str:
-    found = NUMBER.search(name)
-    return f"n{int(found['number'])}" if found else Path(name).stem
+    match = NUMBER.search(name)
+    return f"n{int(match['number'])}" if match else Path(name).stem
 
 
 def _mat(path: Path) -> NDArray[np.float64]:
@@ -142,7 +131,7 @@ def _mat(path: Path) -> NDArray[np.float64]:
 
     try:
         points = np.asarray(scipy.io.loadmat(path)["p2"], np.float64)
-    except Exception as error:  # the reader raises what it likes
+    except Exception as error:  # the library may raise anything
         what = "has no p2" if isinstance(error, KeyError) else f"cannot be read ({error})"
         raise UsageError(
             f"{path} {what}; expected the corners of {VERTEBRAE} vertebrae: copy it again"
@@ -151,27 +140,31 @@ def _mat(path: Path) -> NDArray[np.float64]:
 
 
 def _csv(path: Path, film: Path, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the corners of a film from its row of landmarks.csv: x of all, then y of all, relative to the image."""
+    """Return the corners (68, 2) of a film from its row of landmarks.csv.
+
+    A row holds x of all corners, then y of all, relative to the size of the image.
+    """
     names = [name.lower() for name in _names(path.parent)]
     row = names.index(film.name.lower())
+    values = np.empty(0)
     try:
         table = pd.read_csv(path, header=None, skip_blank_lines=False).dropna(how="all")
-        values = table.iloc[row].to_numpy(np.float64) if len(table) == len(names) else np.empty(0)
+        if len(table) == len(names):
+            values = table.iloc[row].to_numpy(np.float64)
     except ValueError as error:
         raise UsageError(
             f"{path}, for {film.name}: {str(error).strip()}; expected {2 * POINTS} numbers a row"
         ) from error
-    if len(table) != len(
-        names
-    ):  # which one is missing, nobody knows: every other film could get its neighbour's corners
+    # If a row is missing, it is unknown which: any film could get its neighbour's corners.
+    if len(table) != len(names):
         raise UsageError(
-            f"{path} has {len(table)} rows, filenames.csv has {len(names)} names, so whose are"
-            f" those of {film.name}? expected one row a name: copy both again"
+            f"{path} has {len(table)} rows, filenames.csv has {len(names)} names, "
+            f"so whose are those of {film.name}? expected one row a name: copy both again"
         )
     if len(values) != 2 * POINTS:
         raise UsageError(
-            f"{path} row {row + 1} has {len(values)} numbers, expected {2 * POINTS}: x of all,"
-            " then y"
+            f"{path} row {row + 1} has {len(values)} numbers, expected {2 * POINTS}: "
+            "x of all, then y"
         )
     return _checked(values.reshape(2, POINTS).T * (shape[1], shape[0]), path)
 
@@ -185,10 +178,10 @@ def _checked(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
 
 
 def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a mask (H, W) of each vertebra's four corners (68, 2), filled.
+    """Return the mask (H, W) of all vertebrae: the filled quadrilaterals of the corners (68, 2).
 
-    The published order of corners is wrong in some vertebrae: they are sorted by their angle about
-    the centre.
+    The published order of corners is wrong in some vertebrae, so they are sorted by their angle
+    about the centre.
     """
     mask = np.zeros(size, np.uint8)
     for four in points.reshape(VERTEBRAE, CORNERS, 2):
@@ -198,19 +191,16 @@ def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArra
     return mask
 
 
-def _enclosing(
-    points: NDArray[np.float64], size: tuple[int, int], path: Path
-) -> NDArray[np.float64]:
-    """Return the corners if those of every vertebra enclose some of the film.
+def _check_area(points: NDArray[np.float64], size: tuple[int, int], path: Path) -> None:
+    """Refuse corners (68, 2) of a vertebra that enclose nothing of the film.
 
     Raises:
-        UsageError: Those of one do not.
+        UsageError: The corners of a vertebra enclose nothing.
     """
     for number, four in enumerate(points.reshape(VERTEBRAE, CORNERS, 2), 1):
         inside = four.clip(0, (size[1] - 1, size[0] - 1))
         if np.ptp(inside, axis=0).min() < 1:
             raise UsageError(
-                f"{path}: the corners of vertebra {number} enclose nothing of a film of {size[1]} x"
-                f" {size[0]} pixels; copy it again"
+                f"{path}: the corners of vertebra {number} enclose nothing of a film of "
+                f"{size[1]} x {size[0]} pixels; copy it again"
             )
-    return points
