@@ -8,8 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bench.spec.method import Between, Inputs, Task
+from bench.spec.method import Inputs, Task
 from bench.spec.options import option
+from bench.spec.space import Between
 from methods.diffusion import TIMESTEPS, DiffusionMethod
 
 

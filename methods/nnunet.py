@@ -20,8 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.spec.method import Advantages, Between, Cases, Inputs, Method, Task, Tell
+from bench.spec.method import Advantages, Cases, Inputs, Method, Task
+from bench.spec.note import Tell
 from bench.spec.options import option
+from bench.spec.space import Between
 from methods import nnunet_native
 from methods.nnunet_plan import Planned, Plans, folders, patches, plan, uncropped
 

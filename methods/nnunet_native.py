@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.spec.method import Cases, Example, Task, Tell
+from bench.spec.method import Cases, Example, Task
+from bench.spec.note import Note, Tell
 from methods.nnunet_plan import DATASET, LABELS, SPACING, Planned, Plans, folders
 
 Plan = Callable[[Path, Mapping[str, Any], int], Plans]
@@ -118,13 +119,8 @@ def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> 
                 raise FloatingPointError(
                     f"nnU-Net's loss is {out['loss']} at step {self.done}, learning rate {rate:g}"
                 )
-            tell(
-                {
-                    "phase": "train",
-                    "step": self.done,
-                    "steps": self.num_epochs * self.num_iterations_per_epoch,
-                }
-            )
+            steps = self.num_epochs * self.num_iterations_per_epoch
+            tell(Note(phase="train", step=self.done, steps=steps))
             return out
 
         def plot_network_architecture(self) -> None:

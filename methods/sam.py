@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.spec.errors import UsageError
-from bench.spec.method import Advantages, Answer, Between, Inputs, Method, Task, bce_dice
+from bench.spec.method import Advantages, Answer, Inputs, Method, Task, bce_dice
 from bench.spec.options import option
+from bench.spec.space import Between
 from bench.spec.weights import find, sha256
 
 FULL_IMAGE = 1024

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.spec.errors import UsageError
-from bench.spec.method import Between, Inputs, Method, Task
+from bench.spec.method import Inputs, Method, Task
 from bench.spec.options import option
+from bench.spec.space import Between
 
 LEVELS = 4
 HEAD = 32

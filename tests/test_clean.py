@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from bench.store.store import Store
 
 from bench.spec.config import Cell, DatasetRef, load_profile
 from bench.store.lease import BusyError, Leases
-from bench.store.store import Store
 from tests.user import Bench, digests
 
 PROFILE = load_profile("smoke")

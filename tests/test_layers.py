@@ -29,7 +29,9 @@ LOOSE = {"bench.testing"}
 CONTRACT = {
     "bench.spec.errors",
     "bench.spec.method",
+    "bench.spec.note",
     "bench.spec.options",
+    "bench.spec.space",
     "bench.spec.weights",
 }
 """What `methods` may import of `bench`."""
@@ -121,7 +123,7 @@ def test_methods_see_the_contract_alone() -> None:
         ("bench.cli.app", {"torch", "numpy", "pandas", "matplotlib"}),
         ("bench.launch.matrix", {"torch", "matplotlib"}),
         ("bench.stats.ablation", {"torch", "matplotlib"}),
-        ("bench.store.store", {"torch", "matplotlib"}),
+        ("bench.store.cells", {"torch", "matplotlib"}),
         ("bench.report", {"torch"}),
         ("bench.report.sections.ablation", {"torch"}),
         ("bench.engine.metrics", {"torch"}),

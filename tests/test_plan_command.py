@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from bench.store.store import Store
 
 from bench.spec.config import Cell, DatasetRef, load_profile
-from bench.store.store import Store
 from tests.user import Bench
 
 PROFILE = load_profile("smoke")

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from bench.store.store import Store
 from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.spec.config import Cell, DatasetRef, load_profile
 from bench.store.lease import BusyError
-from bench.store.store import Store
 
 PROFILE = load_profile("smoke")
 SLUG = "mr@phantom-abcdef01"

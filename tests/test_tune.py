@@ -17,8 +17,8 @@ import pytest
 from bench.data import cache
 from bench.data.splits import read_splits
 from bench.spec import registry
-from bench.spec.method import Between
 from bench.spec.options import options
+from bench.spec.space import Between
 from bench.tuning.study import bury, claim, connect
 from bench.tuning.trial import sealed
 from tests.test_survive import until

@@ -54,7 +54,7 @@ class Diffusion:
         self.alphas = 1 - self.betas
         self.cumulative = self.alphas.cumprod(0)
         self._tables: dict[torch.device, Tensor] = {}
-        self._forward = DDPMScheduler(
+        self._forward: Any = SCHEDULERS["ddpm"][0](
             TIMESTEPS, trained_betas=self.betas.numpy(), clip_sample=False
         )
 

@@ -135,5 +135,5 @@ def _print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
         had = "; ".join(f"{name}: {row[name]}" for name in special)
         if had:
             options.say(f"{row['method']} had {had}", to=console)
-    for line in ledger.differences(frame):
-        options.say(line, to=console)
+    for difference in ledger.differences(frame):
+        options.say(difference, to=console)

@@ -138,7 +138,7 @@ def _rivals(methods: str, profile: Profile) -> list[str]:
     keys = []
     for spec in registry.expand(registry.METHODS, methods):
         method = registry.method(spec, profile.scale)
-        if method.competes:
+        if not (method.oracle or method.own_training):
             keys += [Row(spec, extra).key for extra in ("", *method.extras)]
     return keys
 

@@ -385,7 +385,7 @@ def _print_plan(
     cells = selection.splitting.count * selection.seeds
     for dataset in found:
         prepared = dataset.prepared()
-        source = dataset.adapter.source
+        source: str = dataset.adapter.source
         if prepared is None:
             source += " (to be prepared)"
         for method in methods:

@@ -199,9 +199,9 @@ def _unmeasured(missing: Sequence[Pair], specs: Mapping[str, Spec], profile: str
     parts = "; ".join(f"{methods} on {','.join(names)}" for methods, names in groups.items())
     where = f"--profile {shlex.quote(profile)} --out {shlex.quote(str(out))}"
     commands = []
-    for methods, names in groups.items():
+    for together, names in groups.items():
         datasets = shlex.quote(",".join(specs[name].key for name in names))
-        commands.append(f"bench run --methods {methods} --datasets {datasets} {where}")
+        commands.append(f"bench run --methods {together} --datasets {datasets} {where}")
     return (
         f"no finished cell says how long these take: {parts}; measure one of each: "
         f"{'; '.join(commands)}"

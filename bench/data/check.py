@@ -143,7 +143,9 @@ def _features(dataset: Dataset, index: int) -> NDArray[np.float64]:
 
 def _small(values: NDArray[np.float32]) -> NDArray[Any]:
     height, width = SMALL
-    return cv2.resize(np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_AREA)
+    whole = np.ascontiguousarray(values)
+    small: NDArray[Any] = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def _unit(values: NDArray[Any]) -> NDArray[np.float64]:

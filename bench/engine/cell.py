@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,8 +33,13 @@ from bench.engine.trainee import Trainee, derive, idle, save_weights
 from bench.spec import machine, registry
 from bench.spec.case import Dataset, Split
 from bench.spec.config import Cell, Profile
-from bench.spec.method import Cases, Example, Task, Tell
-from bench.store.store import Store
+from bench.spec.method import Cases, Example, Task
+from bench.spec.note import Note, Tell
+from bench.spec.plain import convert
+from bench.store.cells import Store
+from bench.store.layout import CellFolder
+from bench.store.plan import split_of
+from bench.store.record import CellSpec, Certificate, Head, Joules, Record, Timings, Training
 
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
 """Takes a test case's id, image (H, W) and reference (H, W)."""
@@ -95,46 +101,48 @@ def _grid(dataset: Dataset, training: Sequence[int], profile: Profile) -> Grid:
 
 
 def run_cell(
-    cell: Cell, store: Store, work: Path, device: str = "cpu", tell: Tell = lambda status: None
+    cell: Cell,
+    store: Store,
+    work: CellFolder,
+    device: str = "cpu",
+    tell: Tell = lambda note: None,
 ) -> None:
     """Run a cell to its end in the folder that the store holds for it.
 
     A cell that was interrupted is continued.
     """
-    began, meter = time.monotonic(), Meter(device, work / "energy.json")
+    began, meter = time.monotonic(), Meter(device, work.energy)
 
-    def metered(status: dict[str, Any]) -> None:
+    def metered(note: Note) -> None:
         meter.look()
-        tell(status)
+        tell(note)
 
     def keep(case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]) -> None:
         store.keep_case(cell, case, image, reference)
 
     machine.limit_threads(cell.profile.threads)
     dataset = cache.load(Path(cell.dataset.cache))
-    split = store.split_of(cell, dataset.patients)
+    split = split_of(store, cell, dataset.patients)
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
     if trainee.method.own_training:
-        trainee, state = _train_itself(trainee, data, work / "own", metered)
+        trainee, state = _train_itself(trainee, data, work.own, metered)
     # of a training case: test cases are not opened before training has ended
     counted = multiply_adds(trainee, data.cases, data.train[0])
     if not trainee.method.own_training:
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
-        (work / "initial.json").write_text(initial, encoding="utf-8")
+        work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
     seconds = _test(trainee, data, work, metered, keep)
-    save_weights(trainee.net, work / "model.safetensors")
-    record = _record(cell, trainee, data, state)
-    record["multiply_adds"] = counted
-    record["energy_joules"] = meter.joules()
-    record["timings"] = {
-        "train_seconds": round(state.seconds, 3),
-        "train_seconds_per_step": state.seconds / state.step,
-        "predict_seconds_per_case": seconds,
-        "total_seconds_of_last_attempt": round(time.monotonic() - began, 3),
-    }
-    store.finish(cell, record)
+    save_weights(trainee.net, work.weights)
+    joules = Joules(**meter.joules())
+    timings = Timings(
+        train_seconds=round(state.seconds, 3),
+        train_seconds_per_step=state.seconds / state.step,
+        predict_seconds_per_case=seconds,
+        total_seconds_of_last_attempt=round(time.monotonic() - began, 3),
+    )
+    store.finish(cell, _record(cell, trainee, data, state, counted, joules, timings))
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
@@ -144,7 +152,7 @@ def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
 
 
 def _train(
-    cell: Cell, trainee: Trainee, data: Data, work: Path, tell: Tell
+    cell: Cell, trainee: Trainee, data: Data, work: CellFolder, tell: Tell
 ) -> tuple[Trainee, TrainingState]:
     """Train on the shared stream.
 
@@ -182,10 +190,10 @@ def _train_itself(
     """Have the method train itself in an empty folder, which is removed afterwards."""
     steps = 0
 
-    def timed(status: dict[str, Any]) -> None:
+    def timed(note: Note) -> None:
         nonlocal steps
-        steps = status["step"]
-        tell({**status, "seconds": time.monotonic() - began})
+        steps = note.step
+        tell(msgspec.structs.replace(note, seconds=time.monotonic() - began))
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -211,7 +219,7 @@ def _digests(net: torch.nn.Module) -> dict[str, str]:
     return digests
 
 
-def _test(trainee: Trainee, data: Data, work: Path, tell: Tell, keep: Keep) -> float:
+def _test(trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep) -> float:
     """Predict and score every test case and write the results; return seconds a prediction."""
     spent = 0.0
     rows: dict[str, list[dict[str, str]]] = {}
@@ -230,32 +238,31 @@ def _test(trainee: Trainee, data: Data, work: Path, tell: Tell, keep: Keep) -> f
             rows.setdefault(name, []).append(row)
         _keep(prediction, case.id, work)
         keep(case.id, data.dataset.image(index), reference)
-        tell({"phase": "test", "step": done, "steps": len(data.test), "seconds": spent})
+        tell(Note(phase="test", step=done, steps=len(data.test), seconds=spent))
     for name, lines in rows.items():
-        path = work / (f"cases-{name}.csv" if name else "cases.csv")
-        with path.open("w", newline="") as file:
+        with work.cases(name).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(lines)
     shown = stages(trainee, data.cases, data.test[0])
     if shown:
         halves: dict[str, Any] = {name: values.astype(np.float16) for name, values in shown.items()}
-        np.savez_compressed(work / "stages.npz", **halves)
+        np.savez_compressed(work.stages, **halves)
     return spent / len(data.test)
 
 
-def _keep(prediction: Prediction, case: str, work: Path) -> None:
+def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
     """Write a case's masks, and its uncertainty map in 65535 steps of the unit interval."""
-    images: dict[str, NDArray[Any]] = {}
-    for name, mask in prediction.masks.items():
-        folder = f"predictions-{name}" if name else "predictions"
-        images[folder] = mask.astype(np.uint8) * 255
+    images: dict[Path, NDArray[Any]] = {}
+    for extra, mask in prediction.masks.items():
+        images[work.predictions(extra)] = mask.astype(np.uint8) * 255
     if prediction.spread is not None:
-        images["spread"] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
+        images[work.spread] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
     for folder, pixels in images.items():
-        (work / folder).mkdir(exist_ok=True)
-        if not cv2.imwrite(str(work / folder / f"{case}.png"), pixels):
-            raise OSError(f"{work / folder / case}.png could not be written")
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{case}.png"
+        if not cv2.imwrite(str(path), pixels):
+            raise OSError(f"{path} could not be written")
 
 
 def _text(value: float | int | str) -> str:
@@ -267,77 +274,63 @@ def _text(value: float | int | str) -> str:
     return f"{value:.9g}"
 
 
-def _record(cell: Cell, trainee: Trainee, data: Data, state: TrainingState) -> dict[str, Any]:
-    """Return what cell.json says beside costs and timings."""
-    method = trainee.method
-    deviations = [
-        *method.deviations(cell.profile.batch),
-        *_tuned(cell),
-        *_parted(cell, state),
-    ]
-    return {
-        "spec": cell.spec(),
-        "hash": cell.hash,
-        "source": cell.dataset.source,
-        "title": method.title,
-        "summary": cell.profile.summary,
-        "deviations": deviations,
-        "advantages": asdict(method.advantages()),
-        "own_training": method.own_training,
-        "oracle": method.oracle,
-        "network": method.about(trainee.net),
-        "grid": list(data.cases.grid) if data.cases.grid else "native",
-        "certificate": {"seed": cell.seed, "heads": state.heads},
-        "training": {
-            "steps": state.step,
-            "best_step": state.best_step,
-            "best_loss": _finite(state.best_loss),
-            "parts": state.parts,
-        },
-        "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
-        "idle_parameters": state.idle,
-        "extras": list(method.extras),
-        "trials": cell.tuning.get("trials", 0),
-        **_sides(cell, data),
-        **_machine(trainee.device),
-    }
+def _record(
+    cell: Cell,
+    trainee: Trainee,
+    data: Data,
+    state: TrainingState,
+    multiply_adds: int,
+    joules: Joules,
+    timings: Timings,
+) -> Record:
+    """Return all that is known of a cell beside its scores, predictions and weights."""
+    method, cuda = trainee.method, trainee.device.type == "cuda"
+    cases = {"train": data.train, "validation": data.validation, "test": data.test}
+    return Record(
+        spec=convert(cell.spec(), CellSpec),
+        hash=cell.hash,
+        source=cell.dataset.id.source,
+        title=method.title,
+        summary=cell.profile.summary,
+        deviations=(
+            *method.deviations(cell.profile.batch),
+            *_tuned(cell),
+            *_parted(cell, state),
+        ),
+        advantages=asdict(method.advantages()),
+        own_training=method.own_training,
+        oracle=method.oracle,
+        network=method.about(trainee.net),
+        grid=data.cases.grid or "native",
+        certificate=Certificate(seed=cell.seed, heads=convert(state.heads, tuple[Head, ...])),
+        training=Training(
+            steps=state.step,
+            best_step=state.best_step,
+            best_loss=state.best_loss if math.isfinite(state.best_loss) else None,
+            parts=tuple((step, parts) for step, parts in state.parts),
+        ),
+        parameters=sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
+        idle_parameters=state.idle,
+        extras=tuple(method.extras),
+        trials=cell.tuning.get("trials", 0),
+        cases={side: len(indexes) for side, indexes in cases.items()},
+        patients={side: _patients(data, indexes) for side, indexes in cases.items()},
+        left_out=len(data.dataset.left_out),
+        official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
+        versions=machine.versions(),
+        revision=machine.revision(),
+        device=torch.cuda.get_device_name(trainee.device) if cuda else machine.processor(),
+        peak_memory_bytes=machine.peak_memory(),
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated(trainee.device) if cuda else None,
+        multiply_adds=multiply_adds,
+        energy_joules=joules,
+        timings=timings,
+    )
 
 
-def _finite(value: float) -> float | None:
-    """Return a number, or None if it is infinite: JSON has no infinity."""
-    if math.isfinite(value):
-        return value
-    return None
-
-
-def _sides(cell: Cell, data: Data) -> dict[str, Any]:
-    """Return how many cases and patients each side of the split has, and what it leaves out."""
-    cases, patients = {}, {}
-    for side in ("train", "validation", "test"):
-        indexes: list[int] = getattr(data, side)
-        cases[side] = len(indexes)
-        patients[side] = len({data.cases.case(index).patient for index in indexes})
-    return {
-        "cases": cases,
-        "patients": patients,
-        "left_out": len(data.dataset.left_out),
-        "official_test": bool(data.dataset.official) and cell.folds == 1,
-    }
-
-
-def _machine(device: torch.device) -> dict[str, Any]:
-    """Return what the cell was computed with, and the memory that it took."""
-    name, device_memory = machine.processor(), None
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        device_memory = torch.cuda.max_memory_allocated(device)
-    return {
-        "versions": machine.versions(),
-        "revision": machine.revision(),
-        "device": name,
-        "peak_memory_bytes": machine.peak_memory(),
-        "peak_device_memory_bytes": device_memory,
-    }
+def _patients(data: Data, indexes: Sequence[int]) -> int:
+    """Return how many patients some cases are of."""
+    return len({data.cases.case(index).patient for index in indexes})
 
 
 def _tuned(cell: Cell) -> list[str]:

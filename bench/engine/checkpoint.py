@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 
+from bench.store.layout import CellFolder
+
 FULL = 1 << 20
 """A disk on which a write has failed counts as full if it has fewer free bytes than this."""
 
 
-def write(folder: Path, step: int, state: dict[str, Any], before: Path | None = None) -> Path:
+def write(folder: CellFolder, step: int, state: dict[str, Any], before: Path | None = None) -> Path:
     """Write a checkpoint whole or not at all; return its file, and remove older ones.
 
     Args:
@@ -32,29 +34,29 @@ def write(folder: Path, step: int, state: dict[str, Any], before: Path | None = 
     Raises:
         OSError: The disk is full, or cannot be written.
     """
-    beside = folder / ".checkpoint.pt"
+    beside = folder.path / ".checkpoint.pt"
     try:
         with beside.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
-        full = shutil.disk_usage(folder).free < FULL  # PyTorch hides why a write failed
+        full = shutil.disk_usage(folder.path).free < FULL  # PyTorch hides why a write failed
         beside.unlink(missing_ok=True)
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside)) from None
         raise error from None
-    path = folder / f"checkpoint-{step:08}-{_digest(beside)}.pt"
+    path = folder.checkpoint(step, _digest(beside))
     beside.replace(path)
-    for old in _files(folder):
+    for old in folder.checkpoints():
         if old not in (path, before):
             old.unlink()
     return path
 
 
-def newest(folder: Path) -> Iterator[Path]:
+def newest(folder: CellFolder) -> Iterator[Path]:
     """Yield the checkpoints whose bytes are intact, the latest first; name the damaged ones."""
-    for path in _files(folder):
+    for path in folder.checkpoints():
         if path.stem.rpartition("-")[2] == _digest(path):
             yield path
         else:
@@ -70,11 +72,6 @@ def read(path: Path) -> dict[str, Any]:
 def step_of(path: Path) -> int:
     """Return the step of a checkpoint, from its name."""
     return int(path.name.split("-")[1])
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, the latest step first."""
-    return sorted(folder.glob("checkpoint-*.pt"), reverse=True)
 
 
 def _digest(path: Path) -> str:

@@ -6,6 +6,7 @@ An interrupted training continues from its checkpoint to the bit-identical resul
 from __future__ import annotations
 
 import csv
+import io
 import math
 import pickle
 import time
@@ -21,7 +22,8 @@ from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint
 from bench.engine.trainee import Trainee, idle, to_tensor
-from bench.spec.method import Tell
+from bench.spec.note import Note, Tell
+from bench.store.layout import CellFolder, write
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time of training that a kill may cost."""
@@ -85,7 +87,7 @@ def validation_loss(
 class Training:
     """A training under way: steps, validations and checkpoints."""
 
-    def __init__(self, trainee: Trainee, work: Path) -> None:
+    def __init__(self, trainee: Trainee, work: CellFolder) -> None:
         self.trainee, self.work = trainee, work
         self.state = TrainingState()
         self.optimiser = trainee.optimiser()
@@ -209,11 +211,9 @@ class Training:
         state.losses.clear()
         state.heads.append(self.certificate.head())
         state.rows.append([state.step, f"{mean:.6g}", f"{loss:.6g}", f"{state.seconds:.2f}"])
-        # the file is replaced atomically, so readers never see a partial line
-        beside = self.work / ".train.csv"
-        with beside.open("w", newline="") as file:
-            csv.writer(file).writerows([HEADS, *state.rows])
-        beside.replace(self.work / "train.csv")
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([HEADS, *state.rows])
+        write(self.work.losses, text.getvalue())
 
     def save(self) -> None:
         """Write a checkpoint; the one before it stays."""
@@ -240,8 +240,8 @@ def train(
     trainee: Trainee,
     stream: Stream,
     validate: Callable[[Beat], float],
-    work: Path,
-    tell: Tell = lambda status: None,
+    work: CellFolder,
+    tell: Tell = lambda note: None,
 ) -> TrainingState:
     """Train until the steps are used up or the validation loss stops falling.
 
@@ -260,16 +260,15 @@ def train(
     trainee.net.train()
 
     def beat(validated: int = 0) -> None:
-        tell(
-            {
-                "phase": "train",
-                "step": state.step,
-                "steps": profile.steps,
-                "seconds": state.seconds,
-                "loss": training.recent,
-                "validated": validated,
-            }
+        note = Note(
+            phase="train",
+            step=state.step,
+            steps=profile.steps,
+            seconds=state.seconds,
+            loss=training.recent,
+            validated=validated,
         )
+        tell(note)
 
     try:
         if training.due:  # it was stopped in the middle of a validation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from bench.launch.base import Gone, Request
 from bench.launch.follow import asked_to_stop
@@ -16,13 +17,13 @@ from bench.store.lease import BusyError
 class Debug:
     """Runs each cell where `bench run` itself runs; its output is shown, not logged."""
 
-    flags = ()
-    attempts = 1
-    grace_seconds = 0.0
+    flags: ClassVar[tuple[str, ...]] = ()
+    attempts: ClassVar[int] = 1
+    grace_seconds: ClassVar[float] = 0.0
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.elsewhere = 0
+        self.elsewhere: int = 0
         self._gone: dict[str, Gone] = {}
 
     def check(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import ClassVar
 
 from bench.launch.base import LEAVE_SECONDS, POLL_SECONDS, Gone, Request
 from bench.launch.worker import BUSY, STOPPED, work
@@ -60,14 +61,14 @@ class Attempt:
 class Local:
     """Runs `jobs` cells at a time on this machine."""
 
-    flags = ()
-    attempts = 1
-    grace_seconds = 0.0
+    flags: ClassVar[tuple[str, ...]] = ()
+    attempts: ClassVar[int] = 1
+    grace_seconds: ClassVar[float] = 0.0
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.jobs = request.jobs or default_jobs(request.device, request.threads)
-        self.elsewhere = 0
+        self.elsewhere: int = 0
         self._running: dict[int, Attempt] = {}
         """The processes that run, by what tells that they ended."""
         self._gone: dict[str, Gone] = {}

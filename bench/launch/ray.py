@@ -6,7 +6,7 @@ import importlib
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.launch.base import LEAVE_SECONDS, Gone, Request
 from bench.launch.remote import FOLLOW_SECONDS, attempt
@@ -19,13 +19,13 @@ ANSWER_SECONDS = 5.0
 class Ray:
     """Runs cells as tasks of Ray, on a disk that all its nodes share."""
 
-    flags = ("address", "gpus")
-    attempts = 3
-    grace_seconds = 10.0
+    flags: ClassVar[tuple[str, ...]] = ("address", "gpus")
+    attempts: ClassVar[int] = 3
+    grace_seconds: ClassVar[float] = 10.0
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.elsewhere = 0
+        self.elsewhere: int = 0
         self._ray: Any = None
         self._task: Any = None
         self._tasks: dict[str, Any] = {}

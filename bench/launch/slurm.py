@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.launch import local, remote
 from bench.launch.base import Gone, Request
@@ -59,13 +59,13 @@ class Slurm:
     If one task fails, the others continue; a pre-empted one is queued again.
     """
 
-    flags = ("slurm",)
-    attempts = 3
-    grace_seconds = 10.0
+    flags: ClassVar[tuple[str, ...]] = ("slurm",)
+    attempts: ClassVar[int] = 3
+    grace_seconds: ClassVar[float] = 10.0
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.elsewhere = 0
+        self.elsewhere: int = 0
         self._executors: dict[bool, submitit.SlurmExecutor] = {}
         """One for methods that train themselves, and one for the others."""
         self._tasks: dict[str, str] = {}

@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.spec.note import Tell
 from bench.spec.options import option
-
-Tell = Callable[[dict[str, Any]], None]
-"""Takes how far a cell is: its phase, step, steps and seconds."""
+from bench.spec.space import Between, Space
 
 
 @dataclass(frozen=True)
@@ -102,19 +101,6 @@ class Advantages:
     """Answers of the same weights that are averaged at test time."""
     augmentation: str = "none"
     """What else than the shared stream it trains on."""
-
-
-@dataclass(frozen=True)
-class Between:
-    """The values of an option that `bench tune` tries: a range of numbers."""
-
-    low: float
-    high: float
-    log: bool = False
-
-
-Space = Mapping[str, Between | tuple[Any, ...]]
-"""What `bench tune` may choose: options by name, each a range or a tuple of values."""
 
 
 @dataclass(frozen=True)

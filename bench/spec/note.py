@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -22,3 +23,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Mean training loss of the last steps."""
     validated: int = 0
     """Cases that are done of the validation under way."""
+
+
+Tell = Callable[[Note], None]
+"""Takes how far a cell is; may raise `Interrupted`."""

@@ -16,7 +16,9 @@ from bench.spec.names import Column, Spec
 PART = ".part"
 """Ends the name of a cell's folder while the cell is not finished."""
 CHECKPOINTS = "checkpoint-*.pt"
+"""Checkpoints of a training."""
 LEASES = "lease-*"
+"""Leases of a folder."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,14 @@ class CellFolder:
     def reserve(self) -> Path:
         """Bytes that are given up when a full disk has no room for the error."""
         return self.path / "reserve"
+
+    def checkpoint(self, step: int, digest: str) -> Path:
+        """Return the checkpoint after so many steps; its name holds the digest of its bytes."""
+        return self.path / f"checkpoint-{step:08}-{digest}.pt"
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints, the latest first."""
+        return sorted(self.path.glob(CHECKPOINTS), reverse=True)
 
     @property
     def own(self) -> Path:

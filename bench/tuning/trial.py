@@ -20,6 +20,7 @@ from bench.engine.train import Beat, Interrupted, train, validation_loss
 from bench.engine.trainee import Trainee
 from bench.spec import machine
 from bench.spec.case import Dataset, Split
+from bench.store.layout import CellFolder
 from bench.tuning.study import StoppedError, Study, suggest
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run(
 
     with tempfile.TemporaryDirectory(prefix="bench-trial-") as work:
         try:
-            train(trainee, stream, validate, Path(work), tell)
+            train(trainee, stream, validate, CellFolder(Path(work)), tell)
         except Interrupted:
             raise StoppedError("told to stop") from None
     return _dice(trainee, data)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from bench.store.store import Store
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -25,7 +26,6 @@ from bench.spec import registry
 from bench.spec.case import SIDES, Case, Dataset, Side, Split
 from bench.spec.config import DatasetRef, content_hash, load_profile
 from bench.spec.errors import UsageError
-from bench.store.store import Store
 
 Make = Callable[..., Path]
 SPACING = {"row_mm": 0.6, "column_mm": 0.5}

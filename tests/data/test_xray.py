@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+from bench.store.store import Store
 from PIL import Image
 
 from bench.data import cache
@@ -21,7 +22,6 @@ from bench.launch import matrix as plan
 from bench.spec import registry
 from bench.spec.case import Dataset
 from bench.spec.config import load_profile
-from bench.store.store import Store
 
 NAMES = {
     "training": [

@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
+from bench.store.store import Store
 from timing import Row, table
 
 from bench.data import cache
@@ -31,7 +32,6 @@ from bench.launch import matrix as plan
 from bench.spec.case import Sample
 from bench.spec.config import Cell, DatasetRef, load_profile
 from bench.spec.dataset import Adapter, Item
-from bench.store.store import Store
 
 HELP_LIMIT, RERUN_LIMIT, PLAN_LIMIT = 0.4, 3.0, 2.0
 REPEATS = 5

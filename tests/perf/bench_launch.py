@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bench.store.store import Store
 from bench_cli import command
 from bench_cli import row as limited
 from timing import Row, table
@@ -26,7 +27,6 @@ from bench.launch import local
 from bench.launch import matrix as plan
 from bench.spec import registry
 from bench.spec.config import Cell, Profile, load_profile
-from bench.store.store import Store
 
 START_LIMIT, STATUS_LIMIT = 0.7, 3.0
 JOBS_GOAL = 1.6

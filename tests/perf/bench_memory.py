@@ -41,11 +41,12 @@ def peak() -> float:
 
 def run(steps: int, folder: Path) -> None:
     """Run one cell of so many steps and print the peak."""
+    from bench.store.store import Store
+
     from bench.data.splits import Scheme
     from bench.engine.cell import run_cell
     from bench.launch import matrix as plan
     from bench.spec.config import load_profile
-    from bench.store.store import Store
 
     profile = replace(load_profile("smoke"), steps=steps, validate_every=25, patience=steps)
     store = Store(folder / str(steps))

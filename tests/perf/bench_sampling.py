@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import torch
+from bench.store.store import Store
 from timing import Row, one_thread, table
 from torch import Tensor
 
@@ -32,7 +33,6 @@ from bench.engine.train import Trainee, generator, to_tensor, train, validation_
 from bench.launch import matrix as plan
 from bench.report.figures.style import COLOURS, MARKERS
 from bench.spec.config import load_profile
-from bench.store.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from bench.store.store import Store
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,7 +18,6 @@ from bench.report import write
 from bench.report.figures import curves, gallery, grids, matrix, overlay, patients, pictures
 from bench.report.figures.style import PAGE
 from bench.report.sections import tables
-from bench.store.store import Store
 from tests.report.test_report import DICE, finished
 
 COLUMN = "mr@phantom-abcdef01"

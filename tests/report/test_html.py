@@ -10,12 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from bench.store.store import Store
 from numpy.typing import NDArray
 
 from bench.report import write
 from bench.report.page import html
 from bench.report.sections import ledger, tables
-from bench.store.store import Store
 from tests.report.test_report import DICE, finished
 
 EVIL = "<script>document.title='taken'</script>"

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bench.store.store import Store
 
 from bench.audit import published
 from bench.report.sections import beside, inference, tables
 from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.stats import family, intervals
-from bench.store.store import Store
 from tests.report.test_report import finished
 
 PATIENTS = 12

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from bench.store.store import Store
 from typer.testing import CliRunner
 
 from bench.cli.app import app
@@ -12,7 +13,6 @@ from bench.report.paper import check as checking
 from bench.report.paper import macros
 from bench.report.sections import tables
 from bench.spec.errors import UsageError
-from bench.store.store import Store
 from tests.report.test_report import DICE, finished
 
 

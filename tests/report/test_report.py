@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from bench.report.latex import escape
+from bench.store.store import Store
 from PIL import Image
 
 from bench.report import write
-from bench.report.latex import escape
 from bench.report.sections import tables
 from bench.spec.errors import UsageError
-from bench.store.store import Store
 
 DICE = {"unet": (0.80, 0.90, 0.95, 0.60), "fcn": (0.70, 0.85, 0.90, 0.50)}
 

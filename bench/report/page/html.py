@@ -189,7 +189,8 @@ def _scores(wide: pd.DataFrame, method: str) -> list[list[float | None]]:
     """
     if method not in wide["dice"]:
         return []
-    pairs = wide.xs(method, axis=1, level=1).reindex(columns=list(METRICS)).to_numpy()
+    scores = pd.DataFrame(wide.xs(method, axis=1, level=1))
+    pairs = scores.reindex(columns=list(METRICS)).to_numpy()
     return [[_known(value) for value in pair] for pair in pairs]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -345,7 +346,7 @@ def _numbers(table: Ablation) -> pd.DataFrame:
     """Return the lines: fractions, factors as 0 and 1."""
     rows = []
     for line in table.lines:
-        row = {
+        row: dict[str, Any] = {
             "dataset": table.column.dataset.key,
             "source": table.column.dataset.source,
             "profile": table.profile,
