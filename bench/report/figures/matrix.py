@@ -16,6 +16,7 @@ from bench.report.figures.style import COLUMN, PAGE, SMALL, save, sheet, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
 
 ABOVE, BELOW, ALIKE, NONE = "#A6D8F5", "#E08B3E", "#FFFFFF", "#D9D9D9"
 """Row above column, row below it (blue and orange, apart for the colour-blind, light and dark in grey print), not told
@@ -185,14 +186,20 @@ def critical_difference(
     lines = wrapped(heading, PAGE[0] - 0.1, 7.5)
     with sheet(PAGE[0], PAGE[1]) as figure:
         axes = figure.subplots(len(averages), 1, squeeze=False)[:, 0]
-        for axis, (title, each) in zip(axes, averages.items(), strict=True):
-            critical_difference_diagram(
-                each,
-                p[title].loc[each.index, each.index].fillna(1.0),
+        for axis, (title, ranks) in zip(axes, averages.items(), strict=True):
+            # The library keeps methods in sets. Numbers have the same order in every process.
+            numbers = range(len(ranks))
+            labels = critical_difference_diagram(
+                ranks.set_axis(numbers),
+                p[title]
+                .loc[ranks.index, ranks.index]
+                .fillna(1.0)
+                .set_axis(numbers)
+                .set_axis(numbers, axis=1),
                 alpha=alpha,
                 ax=axis,
-                label_fmt_left="{label} ({rank:.2f}) ",
-                label_fmt_right=" ({rank:.2f}) {label}",
+                label_fmt_left="{label}",
+                label_fmt_right="{label}",
                 label_props={"fontsize": 7},
                 marker_props={"s": 12},
                 elbow_props={"color": "black", "linewidth": 0.8},
@@ -203,7 +210,9 @@ def critical_difference(
                     "markersize": 3.5,
                 },
                 text_h_margin=0.05,
-            )
+            )["labels"]
+            for label in labels:
+                _name(label, ranks)
             axis.set_title(title, fontsize=8, pad=14)
             axis.tick_params(labelsize=7)
         heights = [
@@ -213,3 +222,11 @@ def critical_difference(
         figure.set_size_inches(PAGE[0], sum(heights) + 0.13 * len(lines) + 0.1)
         figure.suptitle("\n".join(lines), fontsize=7.5)
         save(figure, paths)
+
+
+def _name(label: Text, ranks: pd.Series[float]) -> None:
+    """Replace a method's number in a diagram by its name and rank."""
+    place = int(label.get_text())
+    name, rank = str(ranks.index[place]), f"({ranks.iloc[place]:.2f})"
+    left = label.get_horizontalalignment() == "right"
+    label.set_text(f"{name} {rank} " if left else f" {rank} {name}")
