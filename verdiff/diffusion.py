@@ -51,12 +51,9 @@ class Diffusion:
     def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
         self.low, self.high = low, high
         self.betas = torch.linspace(1e-4, 0.02, TIMESTEPS, dtype=torch.float64)
-        self.alphas = 1 - self.betas
-        self.cumulative = self.alphas.cumprod(0)
+        self.cumulative = (1 - self.betas).cumprod(0)
         self._tables: dict[torch.device, Tensor] = {}
-        self._forward: Any = SCHEDULERS["ddpm"][0](
-            TIMESTEPS, trained_betas=self.betas.numpy(), clip_sample=False
-        )
+        self._forward = self.scheduler("ddpm", TIMESTEPS)
 
     def add_noise(self, x0: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return x_t (eq 3) of masks x0, priors f and noise, all (B, 1, H, W), at times t (B,)."""
@@ -78,19 +75,6 @@ class Diffusion:
         """
         A = self.at(t, x_t)
         return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
-
-    def posterior(self, t: int) -> tuple[float, float, float]:
-        """Return the coefficients of x0, x_t and f in the mean of q(x_{t-1} | x_t, x0, f).
-
-        They are the exact ones (CARD, Han et al. 2022) and sum to 1. Eq 6 as printed has
-        1 - sqrt(A_t) for f.
-        """
-        A = float(self.cumulative[t])
-        a = float(self.alphas[t])
-        before = float(self.cumulative[t - 1]) if t else 1.0
-        of_mask = before**0.5 * (1 - a) / (1 - A)
-        of_state = a**0.5 * (1 - before) / (1 - A)
-        return of_mask, of_state, 1 - of_mask - of_state
 
     def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
         """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 downwards.

@@ -136,16 +136,15 @@ def _flips(dataset: Dataset) -> Iterator[Finding]:
 
 def _features(dataset: Dataset, index: int) -> NDArray[np.float64]:
     """Return image and mask of a case at one small size, each centred and scaled, added up."""
-    image = _small(dataset.image(index).astype(np.float32) / 65535)
+    image = _small(dataset.image(index).astype(np.float32) / np.float32(65535))
     mask = _small(dataset.mask(index).astype(np.float32))
     return _unit(image - image.mean()) + _unit(mask - mask.mean())
 
 
-def _small(values: NDArray[np.float32]) -> NDArray[Any]:
+def _small(values: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = SMALL
     whole = np.ascontiguousarray(values)
-    small: NDArray[Any] = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-    return small
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _unit(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -65,8 +65,8 @@ class Scores:
             same = table.index.equals(first.index) and table.columns.equals(first.columns)
             if not same or table.isna().to_numpy().any():
                 raise UsageError(
-                    f"{arm.spec} was not tested on the same patients and seeds as {arms[0].spec};"
-                    " run again"
+                    f"{arm.spec} was not tested on the same patients and seeds as {arms[0].spec}; "
+                    "run again"
                 )
         return cls(tuple(arms), factors, np.stack([table.to_numpy(float) for table in tables]))
 

@@ -174,11 +174,6 @@ class Summary:
     median_interval: Interval
     """95 %, percentile bootstrap over patients."""
 
-    @property
-    def few(self) -> bool:
-        """Whether the intervals may cover the true mean less often than stated."""
-        return self.patients < FEW
-
 
 def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
     """Return each method's mean and median over its patients with their intervals.

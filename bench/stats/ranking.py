@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import chain, product
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.spec.config import SEED
@@ -37,8 +36,6 @@ class Ranking:
     probabilities: NDArray[np.float64]
     """(method, place): share of resamples in which a method takes a place by its mean rank. Tied
     methods share the places."""
-    column_probabilities: NDArray[np.float64]
-    """(column, method, place): the same within each dataset."""
     patients: dict[str, int]
     left_out: dict[str, tuple[str, ...]]
     """Patients that not all methods have, by column."""
@@ -75,10 +72,9 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
             "bench run --methods all on all of them"
         )
     ranks = np.stack([_ranked(dataset.sign * dataset.means.mean(0)) for dataset in whole])
-    places, resampled = [], []
+    resampled = []
     for number, dataset in enumerate(whole):
         means = dataset.sign * resampled_means(dataset.values, seed, number)
-        places.append(_places(-means))
         resampled.append(_ranked(means))
     drawn = np.mean(resampled, axis=0)
     ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
@@ -90,7 +86,6 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
         mean_ranks=ranks.mean(0),
         intervals=tuple((float(low), float(high)) for low, high in ends.T),
         probabilities=_places(drawn),
-        column_probabilities=np.stack(places),
         patients={dataset.column: len(dataset.patients) for dataset in whole},
         left_out={dataset.column: dataset.left_out for dataset in whole},
         seeds={dataset.column: dataset.seeds for dataset in whole},
@@ -136,11 +131,6 @@ class Blocks:
     patients: int
     left_out: tuple[str, ...]
     tests: int
-
-    def diagram(self) -> tuple[dict[str, float], pd.DataFrame]:
-        """Return the ranks and p values for `scikit_posthocs.critical_difference_diagram`."""
-        ranks = dict(zip(self.methods, self.ranks.tolist(), strict=True))
-        return ranks, pd.DataFrame(self.p, index=list(self.methods), columns=list(self.methods))
 
 
 def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:

@@ -96,17 +96,6 @@ class PatientScores:
             left_seeds=tuple(compress(self.seeds, ~seeds)),
         )
 
-    def missing(self) -> dict[str, tuple[str, ...]]:
-        """Return by method the patients that another method has and it lacks, under any seed."""
-        present = ~np.isnan(self.values)
-        tested = np.logical_or.reduce(present, axis=2, keepdims=True)
-        lacks = np.logical_or.reduce(tested & ~present, axis=0)
-        return {
-            method: tuple(compress(self.patients, lacks[:, number]))
-            for number, method in enumerate(self.methods)
-            if lacks[:, number].any()
-        }
-
 
 def arrange(
     cases: pd.DataFrame, metrics: Sequence[str] = METRICS

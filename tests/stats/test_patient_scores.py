@@ -91,7 +91,6 @@ def test_a_distance_to_an_empty_mask_is_counted_and_the_patients_other_cases_cou
     scores = arrange(cases)["mr@real-abcdef01/2fold"]["hd95"]
     assert scores.undefined == {"fcn": 2, "unet": 2}
     assert scores.values[0, 0, 1] == pytest.approx(9 - 0.75)
-    assert scores.missing() == {"fcn": ("p1",)}
     assert scores.complete().left_out == ("p1",)
 
 
@@ -99,7 +98,6 @@ def test_who_is_missing_is_said() -> None:
     cases = rows()
     cases = cases[~((cases.method == "unet") & (cases.patient == "p2"))]
     scores = arrange(cases, ["dice"])["mr@real-abcdef01/2fold"]["dice"]
-    assert scores.missing() == {"unet": ("p2",)}
     whole = scores.complete()
     assert (whole.patients, whole.left_out, whole.left_seeds) == (("p0", "p1", "p3"), ("p2",), ())
     assert whole.values.shape == (2, 3, 2)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import scikit_posthocs
 from numpy.typing import NDArray
@@ -71,12 +72,9 @@ def test_intervals_and_probabilities_are_those_of_the_resamples() -> None:
     np.testing.assert_allclose(
         found.intervals, np.percentile(means, [2.5, 97.5], axis=0).T, atol=1e-9
     )
-    np.testing.assert_allclose(
-        found.column_probabilities[0, :, 0], (resampled[0] == 1).mean(0), atol=1e-9
-    )
     np.testing.assert_allclose(found.probabilities.sum(0), 1, atol=1e-9)
     np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-9)
-    assert (found.column_probabilities >= 0).all()
+    assert (found.probabilities >= 0).all()
     for number, (low, high) in enumerate(found.intervals):
         assert low <= found.mean_ranks[number] <= high
 
@@ -123,10 +121,11 @@ def test_blocks_are_what_a_critical_difference_diagram_takes() -> None:
     np.testing.assert_allclose(found.ranks, stats.rankdata(-values, axis=1).mean(0), atol=1e-9)
     assert found.friedman == pytest.approx(stats.friedmanchisquare(*values.T).pvalue, abs=1e-12)
     np.testing.assert_array_equal(found.p, matrix(scores(values)).p)
-    ranks, table = found.diagram()
+    ranks = dict(zip(found.methods, found.ranks, strict=True))
+    table = pd.DataFrame(found.p, index=list(found.methods), columns=list(found.methods))
     drawing = scikit_posthocs.critical_difference_diagram(ranks, table)
     assert len(drawing["markers"]) == 4
-    assert (found.patients, found.tests, list(table)) == (43, 6, list("abcd"))
+    assert (found.patients, found.tests) == (43, 6)
 
 
 def test_blocks_take_the_patients_that_all_methods_have() -> None:

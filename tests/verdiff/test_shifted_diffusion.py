@@ -27,6 +27,18 @@ EXACT_AND_PRINTED = [(name, "exact") for name in SCHEDULERS] + [
 ]
 
 
+def posterior(t: int) -> tuple[float, float, float]:
+    """Return the coefficients of x0, x_t and f in the mean of q(x_{t-1} | x_t, x0, f).
+
+    They are the exact ones (CARD, Han et al. 2022) and sum to 1. Eq 6 as printed has 1 - sqrt(A_t)
+    for f.
+    """
+    before = float(A[t - 1]) if t else 1.0
+    of_mask = before**0.5 * (1 - A_STEP[t]) / (1 - float(A[t]))
+    of_state = A_STEP[t] ** 0.5 * (1 - before) / (1 - float(A[t]))
+    return of_mask, of_state, 1 - of_mask - of_state
+
+
 def cuts(most: int = 1000) -> st.SearchStrategy[tuple[int, int]]:
     """Draw allowed (steps, start)."""
     return st.integers(1, 1000).flatmap(
@@ -81,29 +93,26 @@ def test_steps_of_the_process_compose_to_its_marginal() -> None:
 
 
 def test_the_posterior_is_that_of_bayes_rule_on_the_shifted_steps() -> None:
-    process = Diffusion()
-    assert process.posterior(0) == pytest.approx((1, 0, 0), abs=1e-12)
+    assert posterior(0) == pytest.approx((1, 0, 0), abs=1e-12)
     for t in range(1, 1000):
         a, before = A_STEP[t], float(A[t - 1])
-        prior, likelihood = (
-            1 / (1 - before),
-            a / (1 - a),
-        )  # precisions of x_{t-1}: from x0 and f, and from x_t
+        # Precisions of x_{t-1}: from x0 and f, and from x_t.
+        prior, likelihood = 1 / (1 - before), a / (1 - a)
         seen = 1 / math.sqrt(a)  # x_{t-1} that x_t points at is (x_t - (1 - sqrt(a)) f) / sqrt(a)
         of_x0 = prior * math.sqrt(before) / (prior + likelihood)
         of_x_t = likelihood * seen / (prior + likelihood)
         of_f = (prior * (1 - math.sqrt(before)) - likelihood * seen * (1 - math.sqrt(a))) / (
             prior + likelihood
         )
-        assert process.posterior(t) == pytest.approx((of_x0, of_x_t, of_f), abs=1e-6)
+        assert posterior(t) == pytest.approx((of_x0, of_x_t, of_f), abs=1e-6)
 
 
 def test_the_posterior_is_that_of_the_residual_shifted_back() -> None:
-    process, (x0, x_t, f) = Diffusion(), (0.7, -1.3, 0.4)
+    x0, x_t, f = 0.7, -1.3, 0.4
     for t in range(1, 1000):
         of_y0 = math.sqrt(A[t - 1]) * (1 - A_STEP[t]) / (1 - A[t])  # Ho et al. 2020, eq 7
         of_y_t = math.sqrt(A_STEP[t]) * (1 - A[t - 1]) / (1 - A[t])
-        g0, g1, g2 = process.posterior(t)
+        g0, g1, g2 = posterior(t)
         assert g0 + g1 + g2 == pytest.approx(1, abs=1e-12)
         assert g0 * x0 + g1 * x_t + g2 * f == pytest.approx(
             float(of_y0 * (x0 - f) + of_y_t * (x_t - f) + f), abs=1e-6
@@ -111,12 +120,10 @@ def test_the_posterior_is_that_of_the_residual_shifted_back() -> None:
 
 
 def test_the_posteriors_share_of_the_prior_is_cards_gamma() -> None:
-    process = Diffusion()
     for t in range(1, 1000):
-        card = 1 + (math.sqrt(A[t]) - 1) * (math.sqrt(A_STEP[t]) + math.sqrt(A[t - 1])) / (
-            1 - float(A[t])
-        )
-        assert process.posterior(t)[2] == pytest.approx(card, abs=1e-6)
+        roots = math.sqrt(A_STEP[t]) + math.sqrt(A[t - 1])
+        card = 1 + (math.sqrt(A[t]) - 1) * roots / (1 - float(A[t]))
+        assert posterior(t)[2] == pytest.approx(card, abs=1e-6)
 
 
 def test_ancestral_steps_are_draws_from_the_posterior() -> None:
@@ -131,7 +138,7 @@ def test_ancestral_steps_are_draws_from_the_posterior() -> None:
         watch=lambda t, x_t: states.append(x_t.clone()),
     )
     for t in (999, 700, 300, 100, 30, 10, 1):
-        g0, g1, g2 = process.posterior(t)
+        g0, g1, g2 = posterior(t)
         deviation = math.sqrt((1 - A[t - 1]) * (1 - A_STEP[t]) / (1 - A[t]))
         drawn = (states[999 - t + 1] - g0 * x0 - g1 * states[999 - t] - g2 * f) / deviation
         assert abs(drawn.mean()) < 0.05, t
@@ -262,7 +269,7 @@ def test_equation_6_as_printed_adds_what_its_coefficient_of_the_prior_says() -> 
     printed, expected = means("paper_eq6", 0.3, 0.6), 0.6
     for t in range(999, 0, -1):
         assert printed[t] == pytest.approx(expected, abs=0.1), t
-        g0, g1, _ = Diffusion().posterior(t)
+        g0, g1, _ = posterior(t)
         expected = g0 * 0.3 + g1 * expected + (1 - math.sqrt(A[t])) * 0.6
 
 

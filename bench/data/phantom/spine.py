@@ -60,7 +60,7 @@ _SACRAL = {
     "tilt": (4.0, 6.0, 0.0, -12.0, -28.0),
     "canal": (17.0, 13.0, 10.0, 7.0, 5.0),
 }
-THORACIC, LUMBAR = 12, 5
+THORACIC = 12
 
 
 @dataclass(frozen=True)

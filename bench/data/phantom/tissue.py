@@ -287,8 +287,8 @@ def _back(
 
     def sampled(cell: tuple[float, float]) -> Array:
         noise = layered(rng, x.shape, cell, z / 14.0)
-        moved: Array = cv2.remap(noise, place, down, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT_101)
-        return moved
+        edges = cv2.BORDER_REFLECT_101
+        return np.asarray(cv2.remap(noise, place, down, cv2.INTER_LINEAR, None, edges))
 
     fibres = sampled((16 / pitch, 1.7 / pitch))
     coarse = sampled((24 / pitch, 6 / pitch))
