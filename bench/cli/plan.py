@@ -113,12 +113,12 @@ def detectable(
             f"--methods '{methods}' is one row that compares, so there is no difference to plan "
             "for; name two, such as --methods unet,verdiff"
         )
-    found = matrix.find(registry.expand(registry.DATASETS, datasets), data, chosen)
+    readers = matrix.find(registry.expand(registry.DATASETS, datasets), data, chosen)
     results = _results(out, chosen)
     answers = []
     with options.preparing_quietly() as told:
-        for dataset in found:
-            prepared = dataset.prepare(told)
+        for reader in readers:
+            prepared = reader.prepare(told)
             patients = _tested(cache.load(Path(prepared.cache)), splitting)
             known = None
             for scores in results:

@@ -89,11 +89,13 @@ def _studies(
 
     specs = registry.expand(registry.METHODS, selection.methods)
     methods = _tunable(specs, profile, console)
-    found = selection.find(profile)
+    readers = selection.find(profile)
     selection.open(profile)
-    modules = {module for spec in methods for module in registry.method(spec, profile.scale).needs}
+    modules: set[str] = set()
+    for spec in methods:
+        modules.update(registry.method(spec, profile.scale).needs)
     local.preload(["bench.tuning.trial", *sorted(modules)])
-    datasets = prepare(found, console)
+    datasets = prepare(readers, console)
     cells = matrix.cells(
         profile=profile,
         datasets=datasets,

@@ -1,4 +1,4 @@
-"""Options in a name (`unet:width=32`): dataclass fields, parsed by their type, bounds and choices."""
+"""Options in a name (`unet:width=32`): dataclass fields, checked by type, bounds and choices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def option(
     free: bool = False,
     kw_only: bool = False,
 ) -> Any:
-    """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
+    """Declare an option of a method or dataset: a dataclass field with help, bounds and choices.
 
     An option that names a file is given its path, and has the short digest of its content as value
     (`bench.spec.weights`). A free one may hold any character; it must never become part of a path.
@@ -98,13 +98,11 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
     if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        bounds = (
-            f"at least {low}"
-            if high is None
-            else f"at most {high}"
-            if low is None
-            else f"{low} to {high}"
-        )
+        bounds = f"{low} to {high}"
+        if high is None:
+            bounds = f"at least {low}"
+        elif low is None:
+            bounds = f"at most {high}"
         raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
     return value
 
