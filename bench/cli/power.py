@@ -15,6 +15,7 @@ from bench.data import cache
 from bench.data.splits import Scheme
 from bench.launch import matrix as plan
 from bench.spec import machine, registry
+from bench.spec.capabilities import compares, further_rows
 from bench.spec.config import Profile, load_profile
 from bench.spec.errors import UsageError
 from bench.stats import power
@@ -90,8 +91,8 @@ def _compared(methods: str, profile: Profile) -> list[str]:
     names = []
     for spec in registry.expand(registry.METHODS, methods):
         method = registry.method(spec, profile.scale)
-        if not (method.oracle or method.own_training):
-            names += [spec, *(f"{spec}:{row}" for row in method.extras)]
+        if compares(method):
+            names += [spec, *(f"{spec}:{row}" for row in further_rows(method))]
     return names
 
 

@@ -21,6 +21,7 @@ from bench.launch import matrix as plan
 from bench.launch.board import Board
 from bench.launch.schedule import longest_first
 from bench.spec import machine, registry
+from bench.spec.capabilities import tunable
 from bench.spec.config import Cell, DatasetRef, Profile, load_profile
 from bench.spec.errors import UsageError
 from bench.store.store import Store, make_folder
@@ -181,7 +182,7 @@ def _methods(wish: Wish, names: str, profile: Profile) -> list[str]:
     chosen = []
     for spec in specs:
         method = registry.method(spec, profile.scale)
-        chosen.append(f"{spec}:tuned=on" if method.tunable and not method.tuned else spec)
+        chosen.append(f"{spec}:tuned=on" if tunable(method) and not method.tuned else spec)
     return registry.expand(registry.METHODS, ",".join(chosen))
 
 

@@ -13,6 +13,7 @@ from bench.data import cache
 from bench.launch import local
 from bench.launch import matrix as plan
 from bench.spec import machine, registry
+from bench.spec.capabilities import tunable
 from bench.spec.config import Profile, load_profile
 from bench.spec.errors import UsageError
 from bench.store.store import Store, make_folder
@@ -69,7 +70,7 @@ def _tunable(methods: Sequence[str], profile: Profile, console: Console) -> list
         method = registry.method(spec, profile.scale)
         if method.tuned:
             raise UsageError(f"{spec} is what bench tune finds; leave tuned=on out")
-        if method.tunable:
+        if tunable(method):
             chosen.append(spec)
         else:
             console.print(

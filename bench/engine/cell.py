@@ -30,6 +30,7 @@ from bench.engine.predict import Prediction, multiply_adds, predict, stages
 from bench.engine.train import Beat, TrainingState, train, validation_loss
 from bench.engine.trainee import Trainee, derive, idle, save_weights
 from bench.spec import machine, registry
+from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
 from bench.spec.case import Dataset, Split
 from bench.spec.config import Cell, Profile
 from bench.spec.method import Cases, Example, Task, Tell
@@ -115,11 +116,12 @@ def run_cell(
     split = store.split_of(cell, dataset.patients)
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
-    if trainee.method.own_training:
+    trains_itself = isinstance(trainee.method, TrainsItself)
+    if trains_itself:
         trainee, state = _train_itself(trainee, data, work / "own", metered)
     # of a training case: test cases are not opened before training has ended
     counted = multiply_adds(trainee, data.cases, data.train[0])
-    if not trainee.method.own_training:
+    if not trains_itself:
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
         (work / "initial.json").write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
@@ -187,10 +189,12 @@ def _train_itself(
         steps = status["step"]
         tell({**status, "seconds": time.monotonic() - began})
 
+    method = trainee.method
+    assert isinstance(method, TrainsItself)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     began, seed = time.monotonic(), derive(trainee.seed, "own")
-    net = trainee.method.fit(data.given(), trainee.task, folder, trainee.device, seed, timed)
+    net = method.fit(data.given(), trainee.task, folder, trainee.device, seed, timed)
     shutil.rmtree(folder)
     seconds = time.monotonic() - began
     state = TrainingState(step=steps, best_step=steps, seconds=seconds, idle=idle(net))
@@ -283,9 +287,9 @@ def _record(cell: Cell, trainee: Trainee, data: Data, state: TrainingState) -> d
         "summary": cell.profile.summary,
         "deviations": deviations,
         "advantages": asdict(method.advantages()),
-        "own_training": method.own_training,
-        "oracle": method.oracle,
-        "network": method.about(trainee.net),
+        "own_training": isinstance(method, TrainsItself),
+        "oracle": isinstance(method, ToldBox),
+        "network": _about(trainee),
         "grid": list(data.cases.grid) if data.cases.grid else "native",
         "certificate": {"seed": cell.seed, "heads": state.heads},
         "training": {
@@ -296,11 +300,18 @@ def _record(cell: Cell, trainee: Trainee, data: Data, state: TrainingState) -> d
         },
         "parameters": sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
         "idle_parameters": state.idle,
-        "extras": list(method.extras),
+        "extras": list(further_rows(method)),
         "trials": cell.tuning.get("trials", 0),
         **_sides(cell, data),
         **_machine(trainee.device),
     }
+
+
+def _about(trainee: Trainee) -> dict[str, Any]:
+    """Return what the method says of its network."""
+    if isinstance(trainee.method, Described):
+        return trainee.method.about(trainee.net)
+    return {}
 
 
 def _finite(value: float) -> float | None:

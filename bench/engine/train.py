@@ -21,6 +21,7 @@ from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint
 from bench.engine.trainee import Trainee, idle, to_tensor
+from bench.spec.capabilities import AveragesWeights
 from bench.spec.method import Tell
 
 CHECKPOINT_SECONDS = 30.0
@@ -158,7 +159,8 @@ class Training:
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.optimiser.step()
-        self.trainee.method.stepped(self.trainee.net)
+        if isinstance(self.trainee.method, AveragesWeights):
+            self.trainee.method.stepped(self.trainee.net)
         self._losses.append(total)
         self.certificate.add(batch)
         self.state.step += 1

@@ -14,6 +14,7 @@ from bench.launch import remote
 from bench.launch.base import Ended, Watch
 from bench.launch.remote import stoppable
 from bench.spec import registry
+from bench.spec.capabilities import TrainsItself
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 from bench.store.store import Store, last_line
@@ -90,7 +91,7 @@ def run(
 
     def submit(some: Sequence[Cell]) -> None:
         groups = {
-            own: [cell for cell in some if registry.of_cell(cell).own_training is own]
+            own: [cell for cell in some if isinstance(registry.of_cell(cell), TrainsItself) is own]
             for own in executors
         }
         arrays = [

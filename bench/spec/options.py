@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import typing
 from typing import Any
@@ -24,7 +25,7 @@ def option(
     free: bool = False,
     kw_only: bool = False,
 ) -> Any:
-    """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
+    """Declare an option of a method or a dataset: a dataclass field with help, bounds, choices.
 
     An option that names a file is given its path, and has the short digest of its content as value
     (`bench.spec.weights`). A free one may hold any character; it must never become part of a path.
@@ -53,14 +54,12 @@ def parse(name: str, pairs: list[str], cls: type[Any]) -> dict[str, Any]:
         UsageError: A key is unknown or twice, or a value has the wrong type or is out of bounds.
     """
     known, kinds = options(cls), typing.get_type_hints(cls)
+    keys = [*known, *getattr(cls, "extras", ())]
     given: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if key not in known:
-            raise UsageError(
-                f"{name} has no option '{key}';"
-                f" {did_you_mean(key, [*known, *getattr(cls, 'extras', ())])}"
-            )
+            raise UsageError(f"{name} has no option '{key}'; {did_you_mean(key, keys)}")
         if not equals or key in given:
             raise UsageError(
                 f"{name}: expected one '{key}=VALUE', for example"
@@ -77,7 +76,9 @@ def canonical(name: str, given: dict[str, Any], cls: type[Any]) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as it is written in a name."""
-    return ("off", "on")[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
 
 
 def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
@@ -97,18 +98,22 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
         raise UsageError(
             f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}"
         ) from None
+    if kind is float and not math.isfinite(value):
+        raise UsageError(f"{where}: {text} is not finite; the default is {shown(spec.default)}")
     if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        bounds = (
-            f"at least {low}"
-            if high is None
-            else f"at most {high}"
-            if low is None
-            else f"{low} to {high}"
-        )
-        raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise UsageError(f"{where}: {text} is out of range; expected {_bounds(low, high)}")
     return value
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    """Return in words which numbers are allowed."""
+    if high is None:
+        return f"at least {low}"
+    if low is None:
+        return f"at most {high}"
+    return f"{low} to {high}"
 
 
 def _entered(text: str, where: str) -> str:

@@ -53,7 +53,8 @@ def arms(spec: str, names: str, scale: str) -> tuple[tuple[str, ...], list[Arm]]
     switches = [
         key for key, field in known.items() if isinstance(field.default, bool) and key != "tuned"
     ]
-    factors = tuple(filter(None, (part.strip() for part in names.split(",")))) or cls.factors
+    usual: tuple[str, ...] = getattr(cls, "factors", ())
+    factors = tuple(filter(None, (part.strip() for part in names.split(",")))) or usual
     if not factors:
         raise UsageError(
             f"{name} has no modules to switch; its on/off options: {', '.join(switches) or 'none'}"

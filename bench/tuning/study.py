@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bench.spec import registry
+from bench.spec.capabilities import highest_lr
 from bench.spec.config import SEED, Cell, canonical, content_hash
 from bench.spec.errors import UsageError
 from bench.spec.method import Between
@@ -315,9 +316,9 @@ def defaults(cell: Cell) -> dict[str, Any]:
     """Return the options that the method has without tuning, of those that may be chosen."""
     method = registry.of_cell(cell)
     usual = {name: getattr(method, name) for name in method.space}
-    return (
-        {**usual, "lr": method.lr or method.usual_lr or cell.profile.lr} if "lr" in usual else usual
-    )
+    if "lr" in usual:
+        usual["lr"] = highest_lr(method, cell.profile.lr)
+    return usual
 
 
 def hidden(storage: str) -> str:

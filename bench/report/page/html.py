@@ -192,7 +192,8 @@ def _scores(wide: pd.DataFrame, method: str) -> list[list[float | None]]:
     """Return Dice and IoU of each case, None where the method was not tested on it; nothing for one never tested."""
     if method not in wide["dice"]:
         return []
-    pairs = wide.xs(method, axis=1, level=1).reindex(columns=list(tables.METRICS)).to_numpy()
+    own = pd.DataFrame(wide.xs(method, axis=1, level=1))
+    pairs = own.reindex(columns=list(tables.METRICS)).to_numpy()
     return [[None if value != value else float(value) for value in pair] for pair in pairs]
 
 
