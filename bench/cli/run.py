@@ -14,6 +14,7 @@ from bench.cli import options
 from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
 from bench.spec import registry
+from bench.spec.capabilities import tunable
 from bench.spec.config import Cell, DatasetRef, Profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Row, Spec
@@ -238,8 +239,8 @@ def _methods(names: str, profile: Profile, tuned: bool) -> list[Spec]:
     chosen = []
     for spec in specs:
         method = registry.method(spec, profile.scale)
-        tunable = method.tunable and not method.tuned
-        chosen.append(f"{spec}:tuned=on" if tunable else spec.key)
+        wanted = tunable(method) and not method.tuned
+        chosen.append(f"{spec}:tuned=on" if wanted else spec.key)
     return registry.expand(registry.METHODS, ",".join(chosen))
 
 

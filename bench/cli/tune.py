@@ -11,6 +11,7 @@ import typer
 from bench.cli import options
 from bench.cli.selection import Selection, prepare
 from bench.spec import registry
+from bench.spec.capabilities import tunable
 from bench.spec.config import Profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
@@ -116,7 +117,7 @@ def _tunable(methods: Sequence[Spec], profile: Profile, console: Console) -> lis
         method = registry.method(spec, profile.scale)
         if method.tuned:
             raise UsageError(f"{spec} is what bench tune finds; leave tuned=on out")
-        if method.tunable:
+        if tunable(method):
             chosen.append(spec)
         else:
             console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import typing
 from typing import Any
@@ -75,7 +76,9 @@ def canonical(spec: Spec, given: dict[str, Any], cls: type[Any]) -> Spec:
 
 def shown(value: Any) -> str:
     """Return a value as it is written in a name."""
-    return ("off", "on")[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
 
 
 def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
@@ -95,16 +98,22 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
         raise UsageError(
             f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}"
         ) from None
+    if kind is float and not math.isfinite(value):
+        raise UsageError(f"{where}: {text} is not finite; the default is {shown(spec.default)}")
     if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        bounds = f"{low} to {high}"
-        if high is None:
-            bounds = f"at least {low}"
-        elif low is None:
-            bounds = f"at most {high}"
-        raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise UsageError(f"{where}: {text} is out of range; expected {_bounds(low, high)}")
     return value
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    """Return in words which numbers are allowed."""
+    if high is None:
+        return f"at least {low}"
+    if low is None:
+        return f"at most {high}"
+    return f"{low} to {high}"
 
 
 def _entered(text: str, where: str) -> str:

@@ -60,10 +60,10 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
                 for factor, on in zip(table.factors, arm.switches, strict=True)
             )
             axes[0][column].set_title(f"{heads}\n{axes[0][column].get_title()}", fontsize=8)
-        dataset = table.column.dataset
-        source = "PHANTOM data (simulated)" if dataset.source == "phantom" else "real data"
+        named = table.column.dataset
+        source = "PHANTOM data (simulated)" if named.source == "phantom" else "real data"
         title = (
-            f"{table.title}, {dataset.name} ({source}), profile '{table.profile}'\n"
+            f"{table.title}, {named.name} ({source}), profile '{table.profile}'\n"
             "answer solid orange, reference dashed blue; first seed; "
             "cases chosen by the last arm's Dice"
         )
