@@ -1,4 +1,4 @@
-"""The words for data: a sample as read, a case as prepared, a dataset of cases, a split by patient."""
+"""The words for data: sample as read, case as prepared, dataset of cases, split by patient."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ class Dataset:
     """Indexes of cases whose pixels may not be read."""
 
     def without(self, indexes: Collection[int]) -> Dataset:
-        """Return the dataset with some cases sealed: to read their pixels raises PermissionError."""
+        """Return the dataset with some cases sealed.
+
+        To read the pixels of a sealed case raises PermissionError.
+        """
         return replace(self, sealed=self.sealed | frozenset(indexes))
 
     def image(self, index: int) -> NDArray[np.uint16]:

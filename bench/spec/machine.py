@@ -1,4 +1,4 @@
-"""What a result was made with: versions, device, revision, memory; and how many threads it may use."""
+"""What a result was made with: versions, device, revision, memory; and the limit of threads."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def cache_root() -> Path:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
-    found = {"python": platform.python_version()}
+    versions_of = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions_of[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions_of
 
 
 def processor() -> str:
@@ -60,7 +60,10 @@ def cores() -> int:
 
 
 def revision() -> str | None:
-    """Return the git revision of the source that runs, `+dirty` where files differ; None outside a checkout."""
+    """Return the git revision of the source that runs.
+
+    It ends in `+dirty` where files differ; outside a checkout it is None.
+    """
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:

@@ -1,4 +1,4 @@
-"""Options in a name (`unet:width=32`): dataclass fields, parsed by their type, bounds and choices."""
+"""Options in a name (`unet:width=32`): dataclass fields, parsed by type, bounds and choices."""
 
 from __future__ import annotations
 

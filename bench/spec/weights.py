@@ -1,4 +1,7 @@
-"""Files of weights that a user gives: known by their digest, so that no path is part of a result's identity."""
+"""Files of weights that a user gives: they are known by their digest.
+
+So no path is part of a result's identity.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,8 @@ def enter(text: str) -> str:
     try:
         path = Path(text).expanduser().resolve()
         stat = path.stat() if path.is_file() else None
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ):  # no right to look, no such user, a name that cannot be one
+    except (OSError, RuntimeError, ValueError):
+        # no right to look, no such user, a name that cannot be one
         stat = None
     if stat is None:
         raise UsageError(f"'{text}' is no file; expected the path of one, without ':' and ','")
@@ -96,11 +96,11 @@ def _record(digest: str) -> Path | None:
 def _read(record: Path) -> dict[str, Any]:
     """Return a record; one that is damaged stands for no file."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        record_of = json.loads(record.read_text(encoding="utf-8"))
         return {
-            "path": str(found["path"]),
-            "bytes": int(found["bytes"]),
-            "mtime_ns": int(found["mtime_ns"]),
+            "path": str(record_of["path"]),
+            "bytes": int(record_of["bytes"]),
+            "mtime_ns": int(record_of["mtime_ns"]),
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {"path": "", "bytes": -1, "mtime_ns": -1}
