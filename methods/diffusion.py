@@ -1,4 +1,4 @@
-"""What Verdiff-Net and MedSegDiff share: how they sample, and how their samples become an answer."""
+"""What Verdiff-Net and MedSegDiff share: how they sample, and how samples become an answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class DiffusionMethod(Method):
-    """A method whose answer is the mean of masks that its averaged network samples, as `verdiff.VerdiffNet` does."""
+    """A method whose answer is the mean of masks that its averaged network samples.
+
+    The network samples as `verdiff.VerdiffNet` does.
+    """
 
     scheduler: str = option(
         "dpm", "dpm is DPM-Solver++ of second order", choices=("ddpm", "ddim", "dpm")
