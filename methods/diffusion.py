@@ -120,11 +120,11 @@ class DiffusionMethod(Method):
         wanted = {round(i * (self.steps - 1) / max(count - 1, 1)) for i in range(count)}
         calls, noisy = iter(range(self.steps)), {}
 
-        def watch(t: int, x_t: Tensor) -> None:
+        def keep(t: int, x_t: Tensor) -> None:
             if next(calls) in wanted:
                 noisy[f"x at t = {t + 1}"] = x_t[:1].cpu()
 
-        sampled = self.sample(net, image, rng, watch=watch)
+        sampled = self.sample(net, image, rng, on_step=keep)
         return {
             "prior": sampled.prior,
             **noisy,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.launch.base import Launcher
-    from bench.launch.matrix import Found
+    from bench.launch.matrix import FoundDataset
     from bench.store.plan import Correction
     from bench.store.track import Wanted
 
@@ -371,7 +371,7 @@ def _report(done: Done, console: Console) -> None:
 
 
 def _print_plan(
-    readers: Sequence[Found],
+    readers: Sequence[FoundDataset],
     methods: Sequence[Spec],
     profile: Profile,
     selection: Selection,
