@@ -62,7 +62,7 @@ def clean(
     places = Plan(store, chosen).places() if chosen else []
     if not places:
         under = f" under the profile {profile!r}" if profile else ""
-        raise UsageError(f"{out} has no planned cell{under}; bench status")
+        raise UsageError(f"{out} has no planned cell{under}; see: bench status")
     named = [place for place in _chosen(places, methods, datasets) if place.state in states]
     console = options.console()
     if not named:

@@ -93,7 +93,7 @@ def run(
         bool, typer.Option("--retry-failed", help="Run cells again that failed before.")
     ] = False,
     launcher: Annotated[
-        str, typer.Option(help="Where cells run: local, slurm, ray or debug. Results are the same.")
+        str, typer.Option(help="Where cells run: local, slurm, ray, debug, or of a package.")
     ] = "local",
     slurm: Annotated[
         str | None,
@@ -133,7 +133,8 @@ def run(
     from bench.store.track import Wanted
 
     splitting = Splitting(folds, split, fraction)
-    device = options.choose_device(device, here=launcher in ("local", "debug"))
+    where: type[Launcher] = registry.load(registry.LAUNCHERS, launcher)
+    device = options.choose_device(device, here=where.here)
     given = {"slurm": slurm, "address": address, "gpus": gpus}
     selection = Selection(
         methods=methods,
@@ -226,9 +227,14 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         console.print(f"{len(cells)} cells, {len(pending)} to run, {place}.", highlight=False)
         failed = _launch(cells, pending, failed, where, selection, how, console)
     else:
-        done = len(cells) - failed
-        console.print(f"All {done} cells are finished already; nothing to run.")
+        console.print(_nothing_to_run(len(cells), failed))
     return Outcome(selection, profile, datasets, bool(pending), failed)
+
+
+def _nothing_to_run(cells: int, failed: int) -> str:
+    if failed:
+        return f"{cells - failed} of {cells} cells are finished, {failed} failed; nothing to run."
+    return f"All {cells} cells are finished already; nothing to run."
 
 
 def _methods(names: str, profile: Profile, tuned: bool) -> list[Spec]:

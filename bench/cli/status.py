@@ -62,7 +62,7 @@ def read_places(out: Path, profile: str | None) -> list[Place]:
     places = Plan(store, chosen).places() if chosen else []
     if not places:
         under = f" under the profile {profile!r}" if profile else ""
-        raise UsageError(f"{out} has no planned cell{under}; bench run")
+        raise UsageError(f"{out} has no planned cell{under}; run: bench run")
     return places
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from bench.spec import plain
 from bench.spec.errors import UsageError
-from bench.spec.names import SourceName
+from bench.spec.names import Source
 
 FILE = "manifest.json"
 
@@ -20,7 +20,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int
     name: str
-    source: SourceName
+    source: Source
     digest: str
     """SHA-256 over every case's id, patient, spacing and pixels."""
     rules: dict[str, Any]

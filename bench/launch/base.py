@@ -57,6 +57,8 @@ class Launcher(Protocol):
 
     flags: ClassVar[tuple[str, ...]]
     """The options of the command line that it uses: `--slurm` is named `slurm`."""
+    here: ClassVar[bool]
+    """Whether cells run on this machine, so that a device that it lacks can be refused at once."""
     attempts: ClassVar[int]
     """How often a cell is started whose process vanishes without a word."""
     grace_seconds: ClassVar[float]

@@ -18,6 +18,7 @@ class Debug:
     """Runs each cell where `bench run` itself runs; its output is shown, not logged."""
 
     flags: ClassVar[tuple[str, ...]] = ()
+    here: ClassVar[bool] = True
     attempts: ClassVar[int] = 1
     grace_seconds: ClassVar[float] = 0.0
 

@@ -62,6 +62,7 @@ class Local:
     """Runs `jobs` cells at a time on this machine."""
 
     flags: ClassVar[tuple[str, ...]] = ()
+    here: ClassVar[bool] = True
     attempts: ClassVar[int] = 1
     grace_seconds: ClassVar[float] = 0.0
 

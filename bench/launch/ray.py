@@ -20,6 +20,7 @@ class Ray:
     """Runs cells as tasks of Ray, on a disk that all its nodes share."""
 
     flags: ClassVar[tuple[str, ...]] = ("address", "gpus")
+    here: ClassVar[bool] = False
     attempts: ClassVar[int] = 3
     grace_seconds: ClassVar[float] = 10.0
 

@@ -61,6 +61,7 @@ class Slurm:
     """
 
     flags: ClassVar[tuple[str, ...]] = ("slurm",)
+    here: ClassVar[bool] = False
     attempts: ClassVar[int] = 3
     grace_seconds: ClassVar[float] = 10.0
 

@@ -106,7 +106,7 @@ class Number:
     """How a number is printed, or an interval."""
 
     form: str
-    factor: float = 1.0
+    factor: float = 1
     ends: tuple[str, ...] = ()
     """The frame's columns that hold an interval's ends."""
 

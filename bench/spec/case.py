@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from bench.spec.names import Source
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Source = Literal["real", "phantom"]
 Side = Literal["train", "validation", "test", "unused"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
 UNUSED: Side = "unused"

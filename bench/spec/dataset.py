@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.spec.case import Sample, Source
+from bench.spec.case import Sample
 from bench.spec.errors import UsageError
+from bench.spec.names import Source
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Adapter(ABC):
     """
 
     source: ClassVar[Source] = "real"
-    in_all: ClassVar[bool] = True
-    """Whether `--datasets all` includes it."""
+    in_all: ClassVar[bool] = False
+    """Whether `--datasets all` includes it; it then needs a phantom for those without its files."""
 
     @property
     def folder(self) -> Path | None:

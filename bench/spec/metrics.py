@@ -6,7 +6,7 @@ To add one, add a row here and a function of the same name in `bench.engine.metr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,20 +35,32 @@ class Metric:
     """The score where the prediction alone is empty."""
     inferred: bool = True
     """Whether the report gives its intervals and tests."""
+    printed: bool = False
+    """Whether tables 1 and 2 print it, in percent: it is a fraction, and inferred."""
 
 
 METRICS = (
-    Metric("dice", "Dice", "higher", "fraction", 1.0, 0.0, 0.0),
-    Metric("iou", "IoU", "higher", "fraction", 1.0, 0.0, 0.0),
+    Metric("dice", "Dice", "higher", "fraction", 1.0, 0.0, 0.0, printed=True),
+    Metric("iou", "IoU", "higher", "fraction", 1.0, 0.0, 0.0, printed=True),
     Metric("precision", "Precision", "higher", "fraction", 1.0, 0.0, _NAN, inferred=False),
     Metric("recall", "Recall", "higher", "fraction", 1.0, _NAN, 0.0, inferred=False),
     Metric("hd95", "HD95", "lower", "distance", 0.0, _NAN, _NAN),
     Metric("assd", "ASSD", "lower", "distance", 0.0, _NAN, _NAN, inferred=False),
     Metric("nsd", "NSD", "higher", "fraction", 1.0, 0.0, 0.0),
 )
+SCORES = tuple(metric.name for metric in METRICS)
+"""The names of all metrics, as columns of cases.csv."""
+INFERRED = tuple(metric.name for metric in METRICS if metric.inferred)
+"""The metrics that the report gives intervals and tests of."""
+PRINTED = tuple(metric.name for metric in METRICS if metric.printed)
+"""The metrics of tables 1 and 2."""
+LOWER = frozenset(metric.name for metric in METRICS if metric.better == "lower")
+"""The metrics of which less is better."""
+TITLES = {metric.name: metric.title for metric in METRICS}
+"""The titles of all metrics by name."""
 
 
-def titles(names: Iterable[str]) -> dict[str, str]:
-    """Return the titles of some metrics by name, in the order of the table."""
-    wanted = set(names)
-    return {metric.name: metric.title for metric in METRICS if metric.name in wanted}
+def listed(names: Sequence[str]) -> str:
+    """Return the titles of some metrics as a sentence names them: `Dice, IoU and NSD`."""
+    *first, last = [TITLES[name] for name in names]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-SourceName = Literal["real", "phantom"]
+Source = Literal["real", "phantom"]
 _SCHEME = re.compile(r"(?:own-(\w{8}))?-?(?:fraction(.+))?")
 _LABEL = re.compile(r"f(?P<fold>\d+)(?:of(?P<folds>\d+))?-s(?P<seed>\d+)(?:-(?P<scheme>.+))?")
 _DIGITS = 8
@@ -158,7 +158,7 @@ class DatasetId:
     """One version of a dataset: its name, whether it is real, and the digest of its content."""
 
     name: str
-    source: SourceName
+    source: Source
     digest: str
 
     @property

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
+from bench.spec.metrics import LOWER
 from bench.stats.flips import ALPHA, max_t, sign_flip, smallest_p
 from bench.stats.paired import ROPE, Pair, Verdict, compare, decide
-from bench.stats.scores import LOWER, PatientScores, alike
+from bench.stats.scores import PatientScores, alike
 
 Correction = Literal["holm", "max-t"]
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
+from bench.spec.metrics import INFERRED
 from bench.stats.family import all_pairs
 from bench.stats.intervals import LEVEL, Interval, resampled_means
-from bench.stats.scores import METRICS, PatientScores
+from bench.stats.scores import PatientScores
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class Agreement:
 
 
 def agreement(
-    columns: Sequence[Mapping[str, PatientScores]], metrics: Sequence[str] = METRICS
+    columns: Sequence[Mapping[str, PatientScores]], metrics: Sequence[str] = INFERRED
 ) -> Agreement:
     """Rank methods by each metric's mean and median, and compare the rankings by Kendall's tau.
 

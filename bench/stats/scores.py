@@ -14,11 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.spec.errors import UsageError, did_you_mean
-from bench.spec.metrics import METRICS as ROWS
-
-METRICS = tuple(row.name for row in ROWS if row.inferred)
-LOWER = frozenset(row.name for row in ROWS if row.better == "lower")
-"""Metrics of which less is better."""
+from bench.spec.metrics import INFERRED, LOWER
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class PatientScores:
 
 
 def arrange(
-    cases: pd.DataFrame, metrics: Sequence[str] = METRICS
+    cases: pd.DataFrame, metrics: Sequence[str] = INFERRED
 ) -> dict[str, dict[str, PatientScores]]:
     """Arrange the rows of `Store.cases` as scores of patients, by column and metric.
 

@@ -13,7 +13,7 @@ import msgspec
 
 from bench.spec import plain
 from bench.spec.errors import UsageError
-from bench.spec.names import Column, DatasetId, Row, Scheme, SourceName, Spec
+from bench.spec.names import Column, DatasetId, Row, Scheme, Source, Spec
 from bench.store.layout import CellFolder
 
 
@@ -85,7 +85,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     spec: CellSpec
     hash: str
-    source: SourceName
+    source: Source
     title: str
     summary: str
     deviations: tuple[str, ...]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.spec.errors import UsageError
-from bench.spec.metrics import METRICS
+from bench.spec.metrics import SCORES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
 from bench.store import record
 from bench.store.cells import Store
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-SCORES = tuple(metric.name for metric in METRICS)
-"""The scores of a case that results are asked for; one that older results lack is missing."""
 KEYS = ("case", "patient")
 """The columns that every file of scores has, as text."""
 HEADS = (
@@ -231,9 +229,8 @@ def finished_profile(store: Store, wanted: str | None = None) -> str:
     if names and wanted in (None, *names):
         return wanted or names[0]
     have = f"finished cells are under: {', '.join(names)}" if names else "run: bench run"
-    raise UsageError(
-        f"{store.root} has no finished cell under the profile '{wanted or 'any'}'; {have}"
-    )
+    under = f" under the profile '{wanted}'" if wanted else ""
+    raise UsageError(f"{store.root} has no finished cell{under}; {have}")
 
 
 def read_scores(path: Path) -> pd.DataFrame:

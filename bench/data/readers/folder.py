@@ -44,8 +44,6 @@ class Folder(Adapter):
     place: Path | None = None
     """The folder."""
 
-    in_all = False
-
     @property
     def folder(self) -> Path | None:
         """The folder."""

@@ -43,6 +43,7 @@ class Slices(Adapter):
     )
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
 
+    in_all: ClassVar[bool] = True
     layout: ClassVar[str] = "images/, labels/ and index.csv with the columns file and volume"
 
     def rules(self) -> dict[str, Any]:

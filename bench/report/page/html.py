@@ -25,7 +25,8 @@ from bench.report.document import DAGGER, Cell, Document, Note
 from bench.report.figures import pictures
 from bench.report.figures.style import point_style
 from bench.report.sections import table1
-from bench.report.sections.table1 import METRICS, TITLES, Table
+from bench.report.sections.table1 import Table
+from bench.spec.metrics import PRINTED, TITLES
 
 LIMIT = 9_500_000
 """Bytes of the file at most; pictures take what the numbers leave."""
@@ -82,7 +83,7 @@ def _render(
         profile=tables[0].profile,
         summary=tables[0].summary,
         sections=sections,
-        metrics=[TITLES[metric] for metric in METRICS],
+        metrics=[TITLES[metric] for metric in PRINTED],
         policy=Markup(policy),
         style=Markup(style),
         script=Markup(script),
@@ -157,7 +158,7 @@ def _data(table: Table) -> dict[str, Any]:
 def _column(table: Table, column: str) -> dict[str, Any]:
     part = table.cases[table.cases.column == column]
     wide = part.pivot_table(
-        index=["case", "patient"], columns="method", values=list(METRICS), sort=False
+        index=["case", "patient"], columns="method", values=list(PRINTED), sort=False
     )
     means = pd.DataFrame(wide["dice"]).mean(axis=1).sort_index().sort_values(kind="stable")
     cases, most = len(means), DOTS // (len(table.columns) * len(table.methods))
@@ -170,7 +171,7 @@ def _column(table: Table, column: str) -> dict[str, Any]:
             "mean Dice; the tables have all."
         )
     wide = wide.loc[means.index].astype(float).round(4)
-    lowest = float(part[list(METRICS)].min().min())
+    lowest = float(part[list(PRINTED)].min().min())
     return {
         "title": table.columns[column],
         "cases": [str(case) for case, _ in means.index],
@@ -191,7 +192,7 @@ def _scores(wide: pd.DataFrame, method: str) -> list[list[float | None]]:
     if method not in wide["dice"]:
         return []
     scores = pd.DataFrame(wide.xs(method, axis=1, level=1))
-    pairs = scores.reindex(columns=list(METRICS)).to_numpy()
+    pairs = scores.reindex(columns=list(PRINTED)).to_numpy()
     return [[_known(value) for value in pair] for pair in pairs]
 
 

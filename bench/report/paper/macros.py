@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 from bench.report.document import tex
-from bench.report.sections.table1 import METRICS, TITLES, Table, entry
+from bench.report.sections.table1 import Table, entry
+from bench.spec.metrics import PRINTED, TITLES
 
 Name = tuple[str, str, str]
 """Kind (`Dice`, `PhantomIoUStd`, `N`, ...), dataset and method; the method of `N` is empty."""
@@ -21,7 +22,7 @@ PARTS = ("", "Std", "Cell")
 
 def _scores_of(phantom: str) -> list[str]:
     names = []
-    for metric in METRICS:
+    for metric in PRINTED:
         names += [f"{phantom}{TITLES[metric]}{part}" for part in PARTS]
     return names
 
@@ -80,7 +81,7 @@ def values(tables: Sequence[Table]) -> dict[Name, str]:
 def _scores(table: Table, column: str, method: str, key: str) -> dict[Name, str]:
     """Return the numbers of one place of table 1, under one name of its dataset."""
     numbers: dict[Name, str] = {}
-    for metric in METRICS:
+    for metric in PRINTED:
         name = f"{SOURCES[table.source]}{TITLES[metric]}"
         mean = float(table.scores[f"{metric}_mean"][column, method])
         std = float(table.scores[f"{metric}_std"][column, method])

@@ -14,9 +14,9 @@ import pandas as pd
 from bench.audit import published
 from bench.report.document import Block, Cell, Document, Head, Note
 from bench.report.sections import notes
-from bench.report.sections.table1 import METRICS, TITLES
 from bench.spec.arms import Arm
 from bench.spec.errors import UsageError
+from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.names import Column, Row
 from bench.spec.options import shown
 from bench.stats.ablation import Effect, Scores, effect, shared_weights
@@ -105,7 +105,7 @@ def collect(
         for extra in ("", *first.extras):
             lines.append(_line(arm, extra, cases, [cell.record for cell in cells[arm]]))
     effects = {}
-    for metric in METRICS:
+    for metric in PRINTED:
         effects[metric] = _effects(arms, factors, cases, metric, first.extras)
     return Ablation(
         column=column,
@@ -124,7 +124,7 @@ def collect(
 def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) -> Line:
     mine = cases[cases.method == Row(arm.spec, extra).key]
     # Seeds are averaged first, as in table 1.
-    scores = mine.groupby(["patient", "case"], observed=True)[list(METRICS)].mean()
+    scores = mine.groupby(["patient", "case"], observed=True)[list(PRINTED)].mean()
     means, stds = scores.mean(), scores.std()
     seconds = float("nan")
     if not extra:
@@ -133,8 +133,8 @@ def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) 
     return Line(
         arm=arm,
         extra=extra,
-        means={metric: float(means[metric]) for metric in METRICS},
-        stds={metric: float(stds[metric]) for metric in METRICS},
+        means={metric: float(means[metric]) for metric in PRINTED},
+        stds={metric: float(stds[metric]) for metric in PRINTED},
         parameters=records[0].parameters,
         seconds=seconds,
     )
@@ -294,13 +294,13 @@ def document(table: Ablation) -> Document:
 def _arms_block(table: Ablation) -> Block:
     heads = [Head(name.upper(), "centre") for name in table.factors]
     heads.append(Head("Row", "left"))
-    heads += [Head(TITLES[metric]) for metric in METRICS]
+    heads += [Head(TITLES[metric]) for metric in PRINTED]
     heads += [Head("Parameters"), Head("s / image")]
     rows = []
     for line in table.lines:
         cells = [Cell("✓" if on else " ") for on in line.arm.switches]
         cells.append(Cell(line.name))
-        cells += [_score(line, metric) for metric in METRICS]
+        cells += [_score(line, metric) for metric in PRINTED]
         if line.extra:
             cells += [Cell(""), Cell("")]
         else:
@@ -323,14 +323,14 @@ def _score(line: Line, metric: str) -> Cell:
 def _effects_block(table: Ablation) -> Block:
     """Return a row an effect: its name, and for each metric the mean with its intervals."""
     heads = [Head("Effect", "left")]
-    for metric in METRICS:
+    for metric in PRINTED:
         title = TITLES[metric]
         heads.append(Head(f"{title} [patients]", tex=f"{title}, patients"))
         heads.append(Head(f"{title} [seeds]", tex=f"{title}, seeds"))
     rows = []
-    for number, first in enumerate(table.effects[METRICS[0]]):
+    for number, first in enumerate(table.effects[PRINTED[0]]):
         cells = [Cell(first.name)]
-        for metric in METRICS:
+        for metric in PRINTED:
             one = table.effects[metric][number]
             text = f"{100 * one.mean:+.2f} {_interval(one.patients)}"
             cells += [Cell(text, number=one.mean), Cell(_interval(one.seeds))]
@@ -355,7 +355,7 @@ def _numbers(table: Ablation) -> pd.DataFrame:
         }
         row |= dict(zip(table.factors, map(int, line.arm.switches), strict=True))
         row["row"] = line.name
-        for metric in METRICS:
+        for metric in PRINTED:
             row[f"{metric}_mean"] = line.means[metric]
             row[f"{metric}_std"] = line.stds[metric]
         row["parameters"] = line.parameters

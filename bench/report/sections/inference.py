@@ -8,19 +8,17 @@ from typing import Any
 import pandas as pd
 
 from bench.report.document import Document, Note, Number, block
-from bench.report.sections.table1 import METRICS, Table, data
+from bench.report.sections.table1 import Table, data
 from bench.spec.errors import UsageError
-from bench.spec.metrics import titles
+from bench.spec.metrics import INFERRED, LOWER, PRINTED, TITLES, listed
 from bench.stats import family, intervals, ranking
 from bench.stats.family import Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.intervals import Interval
 from bench.stats.paired import DECIMALS
 from bench.stats.ranking import Ranking
-from bench.stats.scores import LOWER, PatientScores
-from bench.stats.scores import METRICS as MEASURED
+from bench.stats.scores import PatientScores
 
-NAMES = titles(MEASURED)
 BOOTSTRAP = (
     "95 % bootstrap interval: BCa over patients; with several seeds, percentiles over seeds and "
     "patients"
@@ -31,14 +29,14 @@ COUNT = Number(".0f")
 
 def documents(table: Table) -> list[Document]:
     """Return a table's inference, each part that its results allow."""
-    higher = [name for name in NAMES if name not in LOWER]
-    lower = [name for name in NAMES if name in LOWER]
+    higher = [name for name in INFERRED if name not in LOWER]
+    lower = [name for name in INFERRED if name in LOWER]
     parts = [
         _intervals(
             table,
             "intervals",
             higher,
-            "Means and medians over patients of Dice, IoU and NSD, in percent.",
+            f"Means and medians over patients of {listed(higher)}, in percent.",
             Number(".2f", 100.0),
         ),
         _intervals(
@@ -103,9 +101,8 @@ def _intervals(
         for metric in metrics:
             scores = _ordered(table.patients[column][metric], table)
             for summary in intervals.summarise(scores):
-                if summary.patients:
-                    rows.append(_interval_row(table, column, metric, summary))
-    few = sorted({row["patients"] for row in rows if row["patients"] < intervals.FEW})
+                rows.append(_interval_row(table, column, metric, summary))
+    few = sorted({row["patients"] for row in rows if 0 < row["patients"] < intervals.FEW})
     notes = [
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
         "t interval over patients; of the median: percentile bootstrap. Undefined: cases without a "
@@ -116,7 +113,7 @@ def _intervals(
             f"Fewer than {intervals.FEW} patients ({', '.join(map(str, few))}): on skewed scores, "
             "intervals of so few hold the truth less often than the 95 % they are named after."
         )
-    if {row["seeds"] for row in rows} == {1}:
+    if {row["seeds"] for row in rows if row["patients"]} == {1}:
         notes.append(
             "One seed: the intervals speak of these checkpoints, not of the methods trained again."
         )
@@ -151,7 +148,7 @@ def _intervals(
 def _interval_row(
     table: Table, column: str, metric: str, summary: intervals.Summary
 ) -> dict[str, Any]:
-    score = NAMES[metric]
+    score = TITLES[metric]
     if metric in LOWER:
         score += f" ({table.units[column]})"
     return {
@@ -187,7 +184,7 @@ def families(table: Table) -> list[Family]:
                 others.append(key)
         if declared.baseline not in table.rivals(column) or not others:
             continue
-        for metric in METRICS:
+        for metric in PRINTED:
             scores = table.patients[column][metric]
             families.append(
                 family.against(scores, declared.baseline, others, correction=declared.correction)
@@ -255,7 +252,7 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
         "column": one.column,
         "dataset": table.columns[one.column],
         "metric": one.metric,
-        "score": NAMES[one.metric],
+        "score": TITLES[one.metric],
         "reference": one.baseline,
         "method": pair.second,
         "title": table.methods[pair.second],
@@ -296,7 +293,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         scope += f" Not compared, for lack of a result of it: {', '.join(lacking)}."
     counts = []
     for one in compared:
-        counts.append(f"{table.columns[one.column]} {NAMES[one.metric]}: {one.tests}")
+        counts.append(f"{table.columns[one.column]} {TITLES[one.metric]}: {one.tests}")
     return [
         scope,
         "p: two-sided sign-flip permutation test of the mean difference over patients, exact up to "
@@ -337,7 +334,7 @@ def _ranks(table: Table) -> Document | None:
     rows: list[dict[str, Any]] = []
     left: list[str] = []
     patients: dict[str, int] = {}
-    for metric in METRICS:
+    for metric in PRINTED:
         ranks = rank(table, metric)
         if ranks is None:
             continue
@@ -387,7 +384,7 @@ def _rank_rows(table: Table, metric: str, ranks: Ranking) -> list[dict[str, Any]
         key = ranks.methods[place]
         row = {
             "metric": metric,
-            "score": NAMES[metric],
+            "score": TITLES[metric],
             "method": key,
             "title": table.methods[key],
             "rank": ranks.mean_ranks[place],
@@ -408,7 +405,7 @@ def _agreement(table: Table) -> Document | None:
         by_metric = table.patients[column]
         columns.append({name: scores.only(rivals) for name, scores in by_metric.items()})
     agreement = ranking.agreement(columns)
-    ways = [f"{NAMES[metric]}, {how}" for metric, how in agreement.ways]
+    ways = [f"{TITLES[metric]}, {how}" for metric, how in agreement.ways]
     many = len(agreement.methods)
     rows = []
     if many > 2:

@@ -11,7 +11,8 @@ from bench.audit import published
 from bench.audit.audit import audit
 from bench.audit.printed import read
 from bench.report.document import Document, Note, Number, block
-from bench.report.sections.table1 import METRICS, TITLES, Table, data
+from bench.report.sections.table1 import Table, data
+from bench.spec.metrics import PRINTED, TITLES
 from bench.stats.intervals import Summary, summarise
 
 HEADS = {
@@ -84,14 +85,15 @@ def _rows(table: Table, column: str, dataset: str) -> list[dict[str, Any]]:
     """Return the paper's numbers of a dataset beside those of a column."""
     printed = published.table1().set_index(["dataset", "method"])
     own = {}
-    for metric in METRICS:
+    shared = [metric for metric in PRINTED if f"{metric}_mean" in printed.columns]
+    for metric in shared:
         summaries = summarise(table.patients[column][metric])
         own[metric] = {summary.method: summary for summary in summaries}
     rows = []
     for key, title in table.methods.items():
         if (dataset, key) not in printed.index or key not in own["dice"]:
             continue
-        for metric in METRICS:
+        for metric in shared:
             theirs = float(printed[f"{metric}_mean"][dataset, key])
             row = {
                 "column": column,

@@ -13,27 +13,24 @@ import pandas as pd
 from bench.report.document import DAGGER, Block, Cell, Document, Head, Note
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
-from bench.spec.metrics import titles
-from bench.spec.names import Column, Row, SourceName
+from bench.spec.metrics import PRINTED, TITLES, listed
+from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, load
 from bench.stats.family import MAP_FLIPS, AllPairs, all_pairs
 from bench.stats.flips import ALPHA, EXACT, FLIPS
-from bench.stats.scores import METRICS as MEASURED
 from bench.stats.scores import PatientScores, arrange
 from bench.store.plan import Family
 from bench.store.record import Record
 from bench.store.results import Failure, Finished, Results
 
-METRICS = ("dice", "iou")
-TITLES = titles(METRICS)
-SOURCES: tuple[SourceName, ...] = ("real", "phantom")
+SOURCES: tuple[Source, ...] = ("real", "phantom")
 
 
 @dataclass(frozen=True)
 class Table:
     """All results of one source (real or phantom) under one profile."""
 
-    source: SourceName
+    source: Source
     profile: str
     summary: str
     cells: tuple[Finished, ...]
@@ -66,7 +63,7 @@ class Table:
         """All pairs of rows that compete, by (column, metric); none where there are not two."""
         pairs = {}
         for column, by_metric in self.patients.items():
-            for metric in METRICS:
+            for metric in PRINTED:
                 rivals = self.rivals(column)
                 if len(rivals) > 1:
                     pairs[column, metric] = all_pairs(by_metric[metric].only(rivals))
@@ -74,7 +71,7 @@ class Table:
 
     def rivals(self, column: str) -> list[str]:
         """Return the rows that were tested on a column and compete, in the table's order."""
-        tested = self.patients[column][METRICS[0]].methods
+        tested = self.patients[column][PRINTED[0]].methods
         return [key for key in self.methods if key in tested and key not in self.marked]
 
     def others(self, column: str, baseline: str) -> list[str]:
@@ -96,7 +93,7 @@ class Table:
     def scores(self) -> pd.DataFrame:
         """Mean, std (n - 1) and n over the test cases, by (column, method), fractions."""
         grouped = self.cases.groupby(["column", "method"], sort=False)
-        out = grouped[list(METRICS)].agg(["mean", "std"])
+        out = grouped[list(PRINTED)].agg(["mean", "std"])
         out.columns = pd.Index(["_".join(column) for column in out.columns.to_list()])
         return out.assign(patients=grouped["patient"].nunique(), cases=grouped["case"].nunique())
 
@@ -115,7 +112,7 @@ def collect(results: Results) -> list[Table]:
     return tables
 
 
-def _table(results: Results, source: SourceName, cells: tuple[Finished, ...]) -> Table:
+def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Table:
     records = [cell.record for cell in cells]
     cases = results.cases[results.cases.source == source]
     failures = _latest([failure for failure in results.failures if failure.source == source])
@@ -125,7 +122,7 @@ def _table(results: Results, source: SourceName, cells: tuple[Finished, ...]) ->
     titles = _column_titles(columns)
     methods = _row_titles(records, failures)
     keys = ["column", "method", "patient", "case"]
-    mean = cases.groupby(keys, sort=False, observed=True)[list(METRICS)].mean()
+    mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
     mean = mean.reset_index().astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
@@ -146,7 +143,7 @@ def _table(results: Results, source: SourceName, cells: tuple[Finished, ...]) ->
         failures=tuple(failures),
         certificates=certificates,
         notes=tuple(notes.collect(records, mean, titles, methods, certificates)),
-        patients=arrange(cases, MEASURED),
+        patients=arrange(cases),
         units={column: str(units[column]) for column in titles},
         family=results.family,
     )
@@ -232,7 +229,7 @@ def data(table: Table) -> str:
 def caption(table: Table) -> str:
     """Return the sentence above the table."""
     return (
-        f"{data(table)}, profile '{table.profile}': {table.summary}. Dice and IoU in percent, "
+        f"{data(table)}, profile '{table.profile}': {table.summary}. {listed(PRINTED)} in percent, "
         "mean ± std over test images (slice level, as papers print it; descriptive, not tested). "
         f"Best mean of a column in bold; {DAGGER}: not told from the best by its patients. A "
         "method's further rows, such as its prior alone, are from the same weights and compete too."
@@ -246,7 +243,7 @@ def footnotes(table: Table) -> list[Note]:
     places = []
     for column, title in table.columns.items():
         here = [
-            table.pairs[column, metric] for metric in METRICS if (column, metric) in table.pairs
+            table.pairs[column, metric] for metric in PRINTED if (column, metric) in table.pairs
         ]
         if here:
             places.append(f"{title}: {_tested(here[0])}")
@@ -303,12 +300,12 @@ def document(table: Table) -> Document:
     """Return table 1 with all that stands under it."""
     heads = [Head("Method", "left")]
     for title in table.columns.values():
-        heads += [Head(TITLES[metric], group=title) for metric in METRICS]
+        heads += [Head(TITLES[metric], group=title) for metric in PRINTED]
     rows = []
     for key, title in table.methods.items():
         cells = [Cell(title)]
         for column in table.columns:
-            cells += [entry(table, column, key, metric) for metric in METRICS]
+            cells += [entry(table, column, key, metric) for metric in PRINTED]
         rows.append(tuple(cells))
     return Document(
         name=f"table1-{table.source}",
@@ -327,7 +324,7 @@ def _numbers(table: Table) -> pd.DataFrame:
     scores.insert(0, "source", table.source)
     scores.insert(1, "profile", table.profile)
     scores["compares"] = ~scores.method.isin(table.marked)
-    for metric in METRICS:
+    for metric in PRINTED:
         marks = []
         for column, key in zip(scores.column, scores.method, strict=True):
             marks.append(entry(table, column, key, metric).mark)
