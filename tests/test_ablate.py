@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.spec.arms import Arm, arms
 from bench.spec.errors import UsageError
-from bench.stats.ablation import Arm, Scores, arms, shared_weights
+from bench.spec.names import Spec
+from bench.stats.ablation import Scores, shared_weights
 
 
 def test_the_arms_are_the_papers_table_2() -> None:
     factors, made = arms("verdiff", "", "full")
     assert factors == ("msfm", "nsa")
-    assert [(arm.spec, arm.switches) for arm in made] == [
+    assert [(arm.spec.key, arm.switches) for arm in made] == [
         ("verdiff:msfm=off:nsa=off", (False, False)),
         ("verdiff:nsa=off", (True, False)),
         ("verdiff:msfm=off", (False, True)),
@@ -24,7 +26,7 @@ def test_the_arms_are_the_papers_table_2() -> None:
 def test_an_arm_that_is_the_method_itself_is_named_like_it() -> None:
     """So that `bench run` and `bench ablate` share the cell."""
     _, made = arms("verdiff:steps=9", "bce", "full")
-    assert [arm.spec for arm in made] == ["verdiff:steps=9:bce=off", "verdiff:steps=9"]
+    assert [arm.spec.key for arm in made] == ["verdiff:steps=9:bce=off", "verdiff:steps=9"]
 
 
 def test_three_factors_make_eight_arms() -> None:
@@ -49,7 +51,9 @@ def test_wrong_factors_say_what_is_right(spec: str, names: str, message: str) ->
         arms(spec, names, "full")
 
 
-ARMS = tuple(Arm(f"m{a:d}{b:d}", (a, b)) for b, a in itertools.product((False, True), repeat=2))
+ARMS = tuple(
+    Arm(Spec(f"m{a:d}{b:d}"), (a, b)) for b, a in itertools.product((False, True), repeat=2)
+)
 
 
 def cases(seeds: int = 1, noise: float = 0.0, drop: str = "") -> pd.DataFrame:
@@ -69,7 +73,7 @@ def cases(seeds: int = 1, noise: float = 0.0, drop: str = "") -> pd.DataFrame:
             + 0.03 * (case - 1)
             + noise * rng.normal()
         )
-        rows.append((arm.spec, 35 + seed, f"p{patient}", f"p{patient}_{case}", dice))
+        rows.append((arm.spec.key, 35 + seed, f"p{patient}", f"p{patient}_{case}", dice))
     return pd.DataFrame(rows, columns=["method", "seed", "patient", "case", "dice"])
 
 

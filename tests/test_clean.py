@@ -10,11 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
-from bench.store.store import Store
 
 from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.names import DatasetId, Spec
+from bench.store import clean
+from bench.store.cells import Store
 from bench.store.lease import BusyError, Leases
+from bench.store.plan import Place, Plan
+from bench.store.results import finished_profiles
 from tests.user import Bench, digests
+from tests.written import record_of
 
 PROFILE = load_profile("smoke")
 STATES = ("done", "failed", "stopped", "waiting")
@@ -22,8 +27,8 @@ METHODS = dict(zip(STATES, ("unet", "unet:width=5", "fcn", "sam"), strict=True))
 
 
 def cell(method: str, dataset: str = "mr", digest: str = "abcdef0123") -> Cell:
-    ref = DatasetRef(name=dataset, source="phantom", digest=digest, cache="")
-    return Cell(profile=PROFILE, dataset=ref, method=method, seed=35)
+    ref = DatasetRef(id=DatasetId(dataset, "phantom", digest), cache="")
+    return Cell(profile=PROFILE, dataset=ref, method=Spec.parse(method), seed=35)
 
 
 def leave(store: Store, one: Cell, state: str) -> None:
@@ -31,10 +36,10 @@ def leave(store: Store, one: Cell, state: str) -> None:
     if state == "waiting":
         return
     with store.at_work(one) as work:
-        (work / "predictions").mkdir()
-        (work / "predictions" / "f1-s1.png").write_bytes(b"mask")
+        work.predictions().mkdir()
+        (work.predictions() / "f1-s1.png").write_bytes(b"mask")
         if state == "done":
-            store.finish(one, {"hash": one.hash, "spec": one.spec()})
+            store.finish(one, record_of(one))
         elif state == "failed":
             store.fail(one, "ValueError: no such luck\n")
 
@@ -44,11 +49,12 @@ def store(bench: Bench) -> Store:
     """Return a store with a cell in each state, and all that is not a cell's own."""
     store = Store(bench.home / "results")
     store.open(PROFILE)
-    store.remember(PROFILE, [cell(method) for method in METHODS.values()])
-    store.declare(PROFILE, "unet", "holm", list(METHODS.values()))
+    plan = Plan(store, PROFILE.name)
+    plan.remember([cell(method) for method in METHODS.values()])
+    plan.declare(Spec("unet"), "holm", [Spec.parse(method) for method in METHODS.values()])
     for state, method in METHODS.items():
         leave(store, cell(method), state)
-    dataset = store.folder(cell("unet")).parents[1]
+    dataset = store.folder(cell("unet")).path.parents[1]
     (dataset / "references").mkdir()
     for name in ("references/f1-s1-image.png", "split.csv", "unet/notes.txt"):
         (dataset / name).write_bytes(b"not a cell's")
@@ -56,7 +62,12 @@ def store(bench: Bench) -> Store:
 
 
 def states(store: Store) -> dict[str, str]:
-    return {place.method: place.state for place in store.places(PROFILE.name)}
+    return {place.method: place.state for place in Plan(store, PROFILE.name).places()}
+
+
+def first(store: Store, state: str) -> Place:
+    """Return the first cell in a state."""
+    return next(place for place in Plan(store, PROFILE.name).places() if place.state == state)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +76,9 @@ def states(store: Store) -> dict[str, str]:
 def test_only_what_is_named_is_removed(bench: Bench, store: Store, wanted: tuple[str, ...]) -> None:
     before = digests(store.root, "*")
     out = bench("clean", *wanted, "--yes")
-    folders = [str(store.folder(cell(METHODS[state])).relative_to(bench.home)) for state in wanted]
+    folders = [
+        str(store.folder(cell(METHODS[state])).path.relative_to(bench.home)) for state in wanted
+    ]
     assert all(folder in out for folder in folders)
     assert f"Removed {len(wanted)} of {len(wanted)}" in out
     inside = tuple(
@@ -90,12 +103,12 @@ def test_methods_and_datasets_are_named_as_in_status(bench: Bench, store: Store)
     assert states(store) | {"unet:width=5": "waiting"} == states(store)
     assert states(store)["unet:width=7"] == "failed"
     bench("clean", "done", "--datasets", "mr@phantom-99999999,xray", "--yes")
-    assert [store.folder(each).exists() for each in (cell("unet"), cell("unet", "xray"))] == [
+    assert [store.folder(each).path.exists() for each in (cell("unet"), cell("unet", "xray"))] == [
         True,
         False,
     ]
     bench("clean", "done", "--datasets", "mr", "--methods", "unet,fcn", "--yes")
-    assert not store.has_finished(PROFILE.name)
+    assert not store.layout.profile(PROFILE).finished()
 
 
 @pytest.mark.parametrize(
@@ -142,21 +155,21 @@ def test_it_asks_on_a_terminal(
 
 
 def test_a_running_cell_is_never_touched(bench: Bench, store: Store) -> None:
-    place = next(place for place in store.places(PROFILE.name) if place.state == "stopped")
+    place = first(store, "stopped")
     with store.at_work(cell(METHODS["stopped"])):
         before = digests(store.root, "*")
         assert "nothing to remove" in bench("clean", "stopped", "--yes")
         with pytest.raises(BusyError):  # it was listed before, and began since
-            store.remove(PROFILE.name, place, Leases())
+            clean.remove(store, PROFILE.name, place, Leases())
         assert digests(store.root, "*") == before
 
 
 def test_a_cell_whose_state_changed_since_it_was_listed_is_left(store: Store) -> None:
-    place = next(place for place in store.places(PROFILE.name) if place.state == "failed")
-    shutil.rmtree(store.work(cell(place.method)))
+    place = first(store, "failed")
+    shutil.rmtree(store.working(cell(place.method)).path)
     leave(store, cell(place.method), "done")
     before = digests(store.root, "*")
-    assert store.remove(PROFILE.name, place, Leases()) is False
+    assert clean.remove(store, PROFILE.name, place, Leases()) is False
     assert digests(store.root, "*") == before
 
 
@@ -164,7 +177,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from bench.store.lease import Leases
-from bench.store.store import Store
+from bench.store.cells import Store
+from bench.store.clean import remove
+from bench.store.plan import Plan
 rename, left = Path.rename, int(sys.argv[1])
 def deadly(self, target):
     global left
@@ -174,7 +189,8 @@ def deadly(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
 Path.rename = deadly
 store = Store(Path("results"))
-store.remove("smoke", next(place for place in store.places("smoke") if place.state == "done"), Leases())
+done = next(place for place in Plan(store, "smoke").places() if place.state == "done")
+remove(store, "smoke", done, Leases())
 """
 
 
@@ -186,7 +202,7 @@ def test_killed_in_the_middle_no_half_cell_counts(bench: Bench, store: Store, re
     )
     assert killed.returncode == -9
     assert states(store)["unet"] in ("stopped", "waiting")
-    assert (list(store.records(PROFILE.name)), store.profiles()) == ([], [])
+    assert (store.layout.profile(PROFILE).finished(), finished_profiles(store)) == ([], [])
     assert list(store.root.glob(".removed-*"))
     bench("clean", "failed", "stopped", "--yes")
     assert not list(store.root.glob(".removed-*"))
@@ -197,11 +213,11 @@ def test_links_are_not_followed(bench: Bench, store: Store, tmp_path: Path) -> N
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.tex").write_text("all of it")
-    (store.folder(cell("unet")) / "link").symlink_to(precious)
-    (store.folder(cell("unet")) / "file").symlink_to(precious / "thesis.tex")
-    moved = store.folder(cell("fcn")).parent.rename(tmp_path / "elsewhere")
-    store.folder(cell("fcn")).parent.symlink_to(moved)
-    work = store.work(cell("unet:width=5"))
+    (store.folder(cell("unet")).path / "link").symlink_to(precious)
+    (store.folder(cell("unet")).path / "file").symlink_to(precious / "thesis.tex")
+    moved = store.folder(cell("fcn")).path.parent.rename(tmp_path / "elsewhere")
+    store.folder(cell("fcn")).path.parent.symlink_to(moved)
+    work = store.working(cell("unet:width=5")).path
     work.rename(tmp_path / "part")
     work.symlink_to(tmp_path / "part")
     for state in ("stopped", "failed"):
@@ -217,7 +233,7 @@ def test_another_machines_lease_is_watched(
     bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch, alive: bool
 ) -> None:
     """A node that died holds its lease for ever; one whose disk was slow does not look held at a glance."""
-    lease, clock = store.work(cell("fcn")) / "lease-000007", [1000.0]
+    lease, clock = store.working(cell("fcn")).path / "lease-000007", [1000.0]
     text = json.dumps({"machine": "other", "pid": 1, "started": "1"})
     lease.write_text(f"{0:012}\n{text}\n")
     os.utime(lease, (1, 1))
@@ -232,5 +248,5 @@ def test_another_machines_lease_is_watched(
     out = bench("clean", "stopped", "failed", "--yes", code=int(alive))
     assert "1 have a lease; it is watched for 90 s" in out
     assert ("left: mr@phantom-abcdef01/fcn/f0-s35: another run is at work on it" in out) is alive
-    assert store.work(cell("fcn")).exists() is alive
+    assert store.working(cell("fcn")).path.exists() is alive
     assert states(store)["unet:width=5"] == "waiting"

@@ -5,17 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from bench.spec.config import Cell, DatasetRef, canonical, load_profile, profiles, safe_name
+from bench.spec.config import Cell, DatasetRef, load_profile, profiles, safe_name
 from bench.spec.errors import UsageError
+from bench.spec.names import DatasetId, Scheme, Spec
+from bench.spec.plain import canonical
+
+
+def ref(digest: str = "0123456789") -> DatasetRef:
+    return DatasetRef(id=DatasetId("mr", "real", digest), cache="/here")
 
 
 def cell(**changes: object) -> Cell:
     values = {
         "profile": load_profile("smoke"),
-        "method": "unet",
+        "method": Spec("unet"),
         "seed": 35,
         "split": "s",
-        "dataset": DatasetRef(name="mr", source="real", digest="0123456789", cache="/here"),
+        "dataset": ref(),
     }
     return Cell(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -63,7 +69,7 @@ def test_a_users_own_profile_is_named_by_its_file(tmp_path: Path) -> None:
 
 
 def test_cells_survive_json_and_keep_their_hash() -> None:
-    one = cell(fold=2, folds=5)
+    one = cell(fold=2, scheme=Scheme(5))
     again = Cell.from_json(one.to_json())
     assert again == one
     assert again.hash == one.hash
@@ -75,22 +81,23 @@ def test_the_hash_follows_what_may_change_a_result_and_nothing_else() -> None:
     assert cell(profile=replace(base.profile, summary="in other words")).hash == base.hash
     others = [
         cell(seed=36),
-        cell(method="fcn"),
+        cell(method=Spec("fcn")),
         cell(split="t"),
         cell(fold=1),
-        cell(folds=5),
+        cell(scheme=Scheme(5)),
         cell(options={"a": 1}),
     ]
     others += [cell(precision="bfloat16"), cell(protocol=0)]
     others += [
         cell(profile=replace(base.profile, steps=5)),
-        cell(dataset=replace(base.dataset, digest="x")),
+        cell(dataset=ref("x")),
     ]
     assert len({base.hash, *(other.hash for other in others)}) == len(others) + 1
 
 
 def test_labels_never_meet() -> None:
-    assert [cell().label, cell(folds=5).label, cell(fold=1, folds=5, seed=36).label] == [
+    others = [cell(), cell(scheme=Scheme(5)), cell(fold=1, scheme=Scheme(5), seed=36)]
+    assert [other.label.key for other in others] == [
         "f0-s35",
         "f0of5-s35",
         "f1of5-s36",

@@ -14,6 +14,7 @@ from bench.engine.trainee import Trainee, derive, generator
 from bench.spec import registry
 from bench.spec.config import load_profile
 from bench.spec.method import Method, Task
+from bench.spec.names import Spec
 from bench.stats import ablation as ablate
 
 METHODS = registry.names(registry.METHODS)
@@ -28,7 +29,7 @@ def task(size: tuple[int, int] = (64, 48), batch: int = 2) -> Task:
 
 
 def trainee(name: str, size: tuple[int, int] = (64, 48), batch: int = 2, seed: int = 35) -> Trainee:
-    method = registry.method(name, "tiny")
+    method = registry.method(Spec.parse(name), "tiny")
     torch.manual_seed(derive(seed, "weights"))
     return Trainee(
         method, method.build(task(size, batch)), task(size, batch), load_profile("smoke"), 35, CPU
@@ -44,7 +45,7 @@ def pair(size: tuple[int, int], batch: int) -> tuple[torch.Tensor, torch.Tensor]
 
 @pytest.mark.parametrize("name", METHODS)
 def test_says_what_it_is(name: str) -> None:
-    method = registry.method(name)
+    method = registry.method(Spec.parse(name))
     assert isinstance(method, Method)
     assert method.title
     assert method.source
@@ -52,7 +53,7 @@ def test_says_what_it_is(name: str) -> None:
         assert all(isinstance(line, str) and line for line in method.deviations(batch))
     for scale, sizes in type(method).scales.items():
         assert scale in ("small", "tiny")
-        assert registry.method(name, scale) == type(method)(**sizes)
+        assert registry.method(Spec.parse(name), scale) == type(method)(**sizes)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -138,7 +139,7 @@ def test_further_rows_and_a_spread_are_maps_like_the_answer(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_what_two_arms_of_an_ablation_share_starts_the_same(name: str) -> None:
-    factors = registry.method(name).factors
+    factors = registry.method(Spec.parse(name)).factors
     if not factors:
         pytest.skip(f"{name} has no modules to switch")
     _, arms = ablate.arms(name, "", "tiny")

@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from bench.store.store import Store
 
 from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.names import DatasetId, Spec
+from bench.store.cells import Store
 from tests.user import Bench
+from tests.written import record_of
 
 PROFILE = load_profile("smoke")
 WEIGHTS = 4000
@@ -17,30 +19,30 @@ def finish(
     store: Store, method: str, dataset: str, seconds: float, source: str = "phantom", **more: Any
 ) -> None:
     """Leave a finished cell that took so long, most of it in training: three validations, 10 test cases."""
-    ref = DatasetRef(name=dataset, source=source, digest="abcdef0123", cache="")
-    cell = Cell(profile=PROFILE, dataset=ref, method=method, seed=more.pop("seed", 35))
+    ref = DatasetRef(id=DatasetId(dataset, source, "abcdef0123"), cache="")
+    cell = Cell(profile=PROFILE, dataset=ref, method=Spec.parse(method), seed=more.pop("seed", 35))
     times = {
         "train_seconds": 0.9 * seconds,
+        "train_seconds_per_step": 0.1 * seconds,
         "predict_seconds_per_case": 0.005 * seconds,
         "total_seconds_of_last_attempt": seconds,
         **more,
     }
+    heads = [{"steps": step, "draws": "d", "pixels": "p"} for step in (1, 2, 3)]
     with store.at_work(cell) as work:
-        (work / "model.safetensors").write_bytes(b"w" * WEIGHTS)
-        (work / "predictions").mkdir()
-        (work / "predictions" / "1.png").write_bytes(b"p" * 60)
+        work.weights.write_bytes(b"w" * WEIGHTS)
+        work.predictions().mkdir()
+        (work.predictions() / "1.png").write_bytes(b"p" * 60)
         store.finish(
             cell,
-            {
-                "spec": cell.spec(),
-                "hash": cell.hash,
-                "source": source,
-                "device": f"a {source} device",
-                "parameters": 900,
-                "certificate": {"heads": [{}] * 3},
-                "cases": {"test": 10},
-                "timings": times,
-            },
+            record_of(
+                cell,
+                device=f"a {source} device",
+                parameters=900,
+                certificate={"seed": 35, "heads": heads},
+                cases={"test": 10},
+                timings=times,
+            ),
         )
 
 

@@ -11,11 +11,16 @@ import torch
 
 from bench.spec import registry
 from bench.spec.errors import UsageError
+from bench.spec.names import Spec
 from bench.spec.registry import DATASETS, METHODS
 
 
+def keys(group: str, text: str) -> list[str]:
+    return [spec.key for spec in registry.expand(group, text)]
+
+
 def test_all_takes_the_standard_names() -> None:
-    assert registry.expand(METHODS, "all") == [
+    assert keys(METHODS, "all") == [
         "deeplabv3",
         "fcn",
         "medsegdiff",
@@ -25,26 +30,26 @@ def test_all_takes_the_standard_names() -> None:
         "unet",
         "verdiff",
     ]
-    assert registry.expand(DATASETS, "all") == ["ct-pri", "ct-verse", "mr", "xray"]
+    assert keys(DATASETS, "all") == ["ct-pri", "ct-verse", "mr", "xray"]
 
 
 def test_one_choice_has_one_name() -> None:
-    assert registry.expand(METHODS, " unet:width=032 , unet:width=32,unet") == [
+    assert keys(METHODS, " unet:width=032 , unet:width=32,unet") == [
         "unet:width=32",
         "unet",
     ]
     one, other = "smp:arch=Unet:encoder=resnet18", "smp:encoder=resnet18:arch=Unet"
-    assert registry.expand(METHODS, f"{one},{other}") == [one]
+    assert keys(METHODS, f"{one},{other}") == [one]
 
 
 def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
-    assert registry.method("unet").width == 64  # type: ignore[attr-defined]
-    assert registry.method("unet", "small").width < 64  # type: ignore[attr-defined]
-    assert registry.method("unet:width=40", "small").width == 40  # type: ignore[attr-defined]
+    assert registry.method(Spec("unet")).width == 64  # type: ignore[attr-defined]
+    assert registry.method(Spec("unet"), "small").width < 64  # type: ignore[attr-defined]
+    assert registry.method(Spec.parse("unet:width=40"), "small").width == 40  # type: ignore[attr-defined]
 
 
 def test_a_further_row_stands_for_its_methods_cell() -> None:
-    assert registry.expand(METHODS, "verdiff:prior,verdiff,verdiff:steps=9:prior") == [
+    assert keys(METHODS, "verdiff:prior,verdiff,verdiff:steps=9:prior") == [
         "verdiff",
         "verdiff:steps=9",
     ]
@@ -86,7 +91,7 @@ def test_wrong_names_say_what_is_right(group: str, spec: str, message: str) -> N
 )
 def test_smp_refuses_what_the_library_does_not_have(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        registry.method(spec)
+        registry.method(Spec.parse(spec))
 
 
 PLUGIN = '''

@@ -18,6 +18,7 @@ from PIL import Image
 from bench.data import cache
 from bench.spec import registry
 from bench.spec.method import Task
+from bench.spec.names import Spec
 from tests.user import RESULTS, Bench, digests
 
 Make = Callable[..., Path]
@@ -137,7 +138,7 @@ def test_a_dataset_named_twice_is_run_once(bench: Bench, slices: Make) -> None:
 def test_a_damaged_cache_is_found_before_anything_trains(bench: Bench, slices: Make) -> None:
     data = slices()
     bench("data", "list", "--datasets", "mr", "--data", str(data))
-    folder = cache.find(registry.dataset("mr"), data / "mr")
+    folder = cache.find(registry.dataset(Spec("mr")), data / "mr")
     assert folder
     (folder / "images.u16").write_bytes(b"")
     assert "remove the folder and run again" in bench.run(data, code=2)
@@ -299,7 +300,7 @@ def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(
         cells["sam,prompt=box"]["idle_parameters"] > 100
     )  # the embeddings of points and masks, and the IoU head
     grid = cells["unet"]["grid"]
-    unet = registry.method("unet", "tiny").build(Task("mr", (tuple(grid),), 2, 4))
+    unet = registry.method(Spec("unet"), "tiny").build(Task("mr", (tuple(grid),), 2, 4))
     counted: list[int] = []
     for layer in unet.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):

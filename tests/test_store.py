@@ -4,20 +4,27 @@ import json
 from pathlib import Path
 
 import pytest
-from bench.store.store import Store
 from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.names import DatasetId, Spec
+from bench.spec.note import Note
+from bench.store.cells import Store
 from bench.store.lease import BusyError
+from bench.store.plan import Place, Plan
 
 PROFILE = load_profile("smoke")
 SLUG = "mr@phantom-abcdef01"
 
 
 def cell(method: str) -> Cell:
-    ref = DatasetRef(name="mr", source="phantom", digest="abcdef0123", cache="")
-    return Cell(profile=PROFILE, dataset=ref, method=method, seed=35)
+    ref = DatasetRef(id=DatasetId("mr", "phantom", "abcdef0123"), cache="")
+    return Cell(profile=PROFILE, dataset=ref, method=Spec.parse(method), seed=35)
+
+
+def places(store: Store) -> list[Place]:
+    return Plan(store, PROFILE.name).places()
 
 
 @pytest.fixture
@@ -28,32 +35,33 @@ def store(tmp_path: Path) -> Store:
         state: cell(f"unet:width={n}")
         for n, state in enumerate(("done", "failed", "stopped", "waiting"), 1)
     }
-    store.remember(PROFILE, list(cells.values()))
-    store.folder(cells["done"]).mkdir(parents=True)
-    (store.folder(cells["done"]) / "cell.json").write_text("{}")
+    Plan(store, PROFILE.name).remember(list(cells.values()))
+    done = store.folder(cells["done"])
+    done.path.mkdir(parents=True)
+    done.record.write_text("{}")
     with store.at_work(cells["failed"]):
         pass
     store.fail(cells["failed"], "Traceback\nValueError: no such luck\n")
     with store.at_work(cells["stopped"]):
         store.note(
             cells["stopped"],
-            {"phase": "train", "step": 3, "steps": 9, "seconds": 1.5, "loss": 0.25},
+            Note(phase="train", step=3, steps=9, seconds=1.5, loss=0.25),
         )
     return store
 
 
 def test_every_planned_cell_has_its_state(store: Store) -> None:
-    places = store.places(PROFILE.name)
-    assert [place.state for place in places] == ["done", "failed", "stopped", "waiting"]
-    assert {place.dataset for place in places} == {SLUG}
-    assert [place.method for place in places] == [f"unet:width={n}" for n in (1, 2, 3, 4)]
-    assert places[1].why == "ValueError: no such luck"
-    assert places[2].progress["loss"] == 0.25
+    known = places(store)
+    assert [place.state for place in known] == ["done", "failed", "stopped", "waiting"]
+    assert {place.dataset for place in known} == {SLUG}
+    assert [place.method for place in known] == [f"unet:width={n}" for n in (1, 2, 3, 4)]
+    assert known[1].why == "ValueError: no such luck"
+    assert known[2].progress == Note(phase="train", step=3, steps=9, seconds=1.5, loss=0.25)
 
 
 def test_who_holds_the_lease_is_running(store: Store) -> None:
     with store.at_work(cell("unet:width=3")):
-        assert store.places(PROFILE.name)[2].state == "running"
+        assert places(store)[2].state == "running"
         text = (
             CliRunner().invoke(app, ["status", "--out", str(store.root)]).output.replace("\n", "")
         )
@@ -61,7 +69,7 @@ def test_who_holds_the_lease_is_running(store: Store) -> None:
             "running  mr@phantom-abcdef01/unet:width=3/f0-s35  train 3/9, loss 0.25, at most 0:0"
             in text
         )
-    assert store.places(PROFILE.name)[2].state == "stopped"
+    assert places(store)[2].state == "stopped"
 
 
 def test_a_cell_that_somebody_holds_or_has_finished_is_not_taken(store: Store) -> None:
@@ -73,12 +81,12 @@ def test_a_cell_that_somebody_holds_or_has_finished_is_not_taken(store: Store) -
         pass
     with pytest.raises(BusyError), store.at_work(cell("unet:width=1")):
         pass
-    assert not store.work(cell("unet:width=1")).exists()
+    assert not store.working(cell("unet:width=1")).path.exists()
 
 
 def test_cells_from_before_there_were_plans_are_seen(store: Store) -> None:
     (store.root / PROFILE.name / "plan.txt").unlink()
-    assert sorted(place.state for place in store.places(PROFILE.name)) == [
+    assert sorted(place.state for place in places(store)) == [
         "done",
         "failed",
         "stopped",
@@ -86,8 +94,8 @@ def test_cells_from_before_there_were_plans_are_seen(store: Store) -> None:
 
 
 def test_the_plan_grows_and_forgets_nothing(store: Store) -> None:
-    store.remember(PROFILE, [cell("fcn"), cell("unet:width=1")])
-    assert [place.method for place in store.places(PROFILE.name)] == [
+    Plan(store, PROFILE.name).remember([cell("fcn"), cell("unet:width=1")])
+    assert [place.method for place in places(store)] == [
         f"unet:width={n}" for n in (1, 2, 3, 4)
     ] + ["fcn"]
 

@@ -86,7 +86,7 @@ def test_a_failing_tracker_harms_nothing(
         broken.mkdir(parents=True)
         (broken.parent / "__init__.py").write_text("raise SystemError('no such luck')")
         monkeypatch.setenv("PYTHONPATH", str(broken.parents[1]))
-        monkeypatch.setattr("bench.launch.base.local.preload", lambda modules=(): None)
+        monkeypatch.setattr("bench.launch.local.preload", lambda modules=(): None)
     out = bench.run(data, "unet", "--out", "tracked", *words)
     assert out.count("Tracking failed (") == 1
     assert (
@@ -148,7 +148,7 @@ def test_nothing_to_send_to_is_wrong_use(bench: Bench) -> None:
 
 def test_the_tracker_alone_loads_what_it_needs() -> None:
     code = (
-        "import sys, bench.track; print(*sorted({'torch', 'mlflow', 'tensorboard'} &"
+        "import sys, bench.store.track; print(*sorted({'torch', 'mlflow', 'tensorboard'} &"
         " set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,6 +19,7 @@ from bench.engine.trainee import Trainee, derive, generator
 from bench.spec import registry
 from bench.spec.config import Profile, load_profile
 from bench.spec.method import Method, Task, Tell
+from bench.spec.names import Spec
 from tests.data.test_stream import dataset
 
 GRID = (64, 48)
@@ -78,7 +79,7 @@ def test_an_interrupted_method_ends_bit_identical(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with an average of weights that is no optimiser's business, and with a schedule of the method's own."""
-    method = registry.method(name, "tiny")
+    method = registry.method(Spec.parse(name), "tiny")
     _, weights = fit(tmp_path / "whole", trainee(method, steps=12, validate_every=4))
     monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
 

@@ -17,9 +17,11 @@ import pytest
 from bench.data import cache
 from bench.data.splits import read_splits
 from bench.spec import registry
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.names import DatasetId, Spec
 from bench.spec.options import options
 from bench.spec.space import Between
-from bench.tuning.study import bury, claim, connect
+from bench.tuning.study import Study, bury, connect
 from bench.tuning.trial import sealed
 from tests.test_survive import until
 from tests.user import Bench, children, long_profile
@@ -63,7 +65,10 @@ def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 @pytest.mark.parametrize("name", registry.names(registry.METHODS))
 @pytest.mark.parametrize("scale", ["full", "small", "tiny"])
 def test_a_space_is_of_options_within_their_bounds(name: str, scale: str) -> None:
-    method, known = registry.method(name, scale), options(registry.load(registry.METHODS, name))
+    method, known = (
+        registry.method(Spec.parse(name), scale),
+        options(registry.load(registry.METHODS, name)),
+    )
     assert "lr" in method.space
     for option, values in method.space.items():
         bounds = known[option].metadata
@@ -122,7 +127,7 @@ def test_the_test_split_is_not_read(bench: Bench, slices: Make) -> None:
     """A study of a dataset whose test cases are noise, put into the prepared files, is the same study."""
     data = slices()
     tune(bench, data, "unet", 3, "--jobs", "1", "--out", "one")
-    folder = cache.find(registry.dataset("mr"), data / "mr")
+    folder = cache.find(registry.dataset(Spec("mr")), data / "mr")
     assert folder
     dataset = cache.load(folder)
     split = read_splits(next((bench.home / "one").rglob("split.csv")), dataset.patients)[0]
@@ -212,12 +217,17 @@ def test_a_worker_that_is_killed_costs_one_trial(
     assert len(ended(studies(bench)["unet/f0"])) == 2
 
 
+def cell() -> Cell:
+    ref = DatasetRef(id=DatasetId("mr", "real", "0123456789"), cache="")
+    return Cell(profile=load_profile("smoke"), dataset=ref, method=Spec("unet"), seed=35)
+
+
 def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> None:
-    study = optuna.create_study(
-        storage=connect(f"sqlite:///{tmp_path}/tuning.db"), direction="maximize"
-    )
+    storage = f"sqlite:///{tmp_path}/tuning.db"
+    one = Study(cell(), storage)
+    study = optuna.create_study(storage=connect(storage), study_name=one.name, direction="maximize")
     orphan, begun = study.ask(), study.ask()
-    claim(study, begun, 5)
+    one.claim(study, begun, 5)
     since: dict[int, float] = {}
     bury(study, since)
     assert [t.state.name for t in study.trials] == ["RUNNING", "RUNNING"]

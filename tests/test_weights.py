@@ -10,6 +10,7 @@ import pytest
 from bench.spec import options, weights
 from bench.spec.errors import UsageError
 from bench.spec.machine import cache_root
+from bench.spec.names import Spec
 from bench.spec.options import option
 
 
@@ -44,10 +45,10 @@ def test_a_file_is_known_by_its_digest(given: Path) -> None:
 
 
 def test_no_path_is_in_a_spec_and_a_spec_parses_again(given: Path) -> None:
-    values = options.parse("tool", [f"file={given}", "width=4"], Tool)
-    spec = options.canonical("tool", values, Tool)
-    assert spec == f"tool:file={ABC[:16]}:width=4"
-    assert options.parse("tool", spec.split(":")[1:], Tool) == values
+    values = options.parse(Spec("tool", (f"file={given}", "width=4")), Tool)
+    spec = options.canonical(Spec("tool"), values, Tool)
+    assert spec.key == f"tool:file={ABC[:16]}:width=4"
+    assert options.parse(spec, Tool) == values
 
 
 def test_paths_may_be_relative_or_of_the_home_and_be_links(
@@ -109,7 +110,7 @@ def test_what_is_no_file_is_refused_in_one_line(text: str) -> None:
         UsageError,
         match=r"^tool:file: '.*' is no file; expected the path of one, without ':' and ','",
     ):
-        options.parse("tool", [f"file={text}"], Tool)
+        options.parse(Spec("tool", (f"file={text}",)), Tool)
 
 
 def test_a_digest_that_was_never_given_is_refused() -> None:

@@ -14,12 +14,13 @@ from bench.data.check import Finding, check
 from bench.launch import matrix as plan
 from bench.spec import registry
 from bench.spec.config import load_profile
+from bench.spec.names import Spec
 
 Make = Callable[..., Path]
 
 
 def prepared(data: Path) -> Path:
-    return cache.prepare(registry.dataset("mr"), data / "mr")
+    return cache.prepare(registry.dataset(Spec("mr")), data / "mr")
 
 
 def found(data: Path) -> dict[str, Finding]:

@@ -23,15 +23,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
-from bench.store.store import Store
 from timing import Row, table
 
 from bench.data import cache
-from bench.data.splits import Scheme
+from bench.data.splits import Splitting
 from bench.launch import matrix as plan
 from bench.spec.case import Sample
 from bench.spec.config import Cell, DatasetRef, load_profile
 from bench.spec.dataset import Adapter, Item
+from bench.store.cells import Store
 
 HELP_LIMIT, RERUN_LIMIT, PLAN_LIMIT = 0.4, 3.0, 2.0
 REPEATS = 5
@@ -138,7 +138,7 @@ def planned(refs: Sequence[DatasetRef], store: Store) -> tuple[list[Cell], list[
     """Plan the matrix and look up every cell; return both and the seconds."""
     start = time.perf_counter()
     methods = [f"unet:width={width}" for width in range(1, METHODS + 1)]
-    cells = plan.cells(load_profile("paper"), refs, methods, store, Scheme(FOLDS), SEEDS)
+    cells = plan.cells(load_profile("paper"), refs, methods, store, Splitting(FOLDS), SEEDS)
     states: list[str] = [store.status(cell) for cell in cells]
     return cells, states, time.perf_counter() - start
 

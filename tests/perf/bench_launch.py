@@ -17,16 +17,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench.store.store import Store
 from bench_cli import command
 from bench_cli import row as limited
 from timing import Row, table
 
-from bench.data.splits import Scheme
+from bench.data.splits import Splitting
 from bench.launch import local
 from bench.launch import matrix as plan
 from bench.spec import registry
 from bench.spec.config import Cell, Profile, load_profile
+from bench.spec.names import Spec
+from bench.store.cells import Store
 
 START_LIMIT, STATUS_LIMIT = 0.7, 3.0
 JOBS_GOAL = 1.6
@@ -41,7 +42,7 @@ def matrix(folder: Path, profile: Profile, seeds: int) -> tuple[Store, list[Cell
     store = Store(folder)
     store.open(profile)
     refs = [plan.prepare(found, 1, lambda *_: None) for found in plan.find(["mr"], None, profile)]
-    return store, plan.cells(profile, refs, ["unet"], store, Scheme(), seeds)
+    return store, plan.cells(profile, refs, ["unet"], store, Splitting(), seeds)
 
 
 def launched(store: Store, cells: Sequence[Cell], jobs: int) -> float:
@@ -112,7 +113,9 @@ def measure() -> list[Row]:
     """Return all rows."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("BENCH_CACHE", f"{folder}/cache")
-        local.preload(registry.method("unet").needs)  # as `bench run` does, before the first fork
+        local.preload(
+            registry.method(Spec("unet")).needs
+        )  # as `bench run` does, before the first fork
         return [start(Path(folder)), throughput(Path(folder)), status(Path(folder))]
 
 

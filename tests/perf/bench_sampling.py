@@ -18,13 +18,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import torch
-from bench.store.store import Store
 from timing import Row, one_thread, table
 from torch import Tensor
 
 from bench.data import cache
 from bench.data.geometry import Geometry
-from bench.data.splits import Scheme
+from bench.data.splits import Splitting
 from bench.data.stream import Stream
 from bench.engine.cell import Data, build
 from bench.engine.metrics import score
@@ -33,6 +32,7 @@ from bench.engine.train import Trainee, generator, to_tensor, train, validation_
 from bench.launch import matrix as plan
 from bench.report.figures.style import COLOURS, MARKERS
 from bench.spec.config import load_profile
+from bench.store.cells import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,7 +167,7 @@ def trained(folder: Path) -> Subject:
     refs = [
         plan.prepare(found, 1, lambda *_: None) for found in plan.find([DATASET], None, profile)
     ]
-    cell = plan.cells(profile, refs, ["verdiff"], store, Scheme(), 1)[0]
+    cell = plan.cells(profile, refs, ["verdiff"], store, Splitting(), 1)[0]
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
     trainee = build(cell, data, torch.device("cpu"))

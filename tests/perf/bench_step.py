@@ -36,6 +36,7 @@ from bench.spec import registry
 from bench.spec.case import Case, Dataset
 from bench.spec.config import load_profile
 from bench.spec.method import Task
+from bench.spec.names import Spec
 
 WARM, STEPS, REPEATS = 1, 5, 9
 LIMIT, CHECKPOINT = 1.05, 0.02
@@ -81,7 +82,7 @@ def trainee(name: str, scale: str, grid: tuple[int, int], batch: int, steps: int
     profile = replace(
         load_profile("cpu"), scale=scale, batch=batch, steps=steps, validate_every=steps, threads=1
     )
-    method = registry.method(name, scale)
+    method = registry.method(Spec.parse(name), scale)
     task = Task("mr", (grid,) * CASES, batch, steps)
     torch.manual_seed(0)
     net = method.build(task).to(memory_format=torch.channels_last)

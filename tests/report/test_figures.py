@@ -10,15 +10,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from bench.store.store import Store
 from numpy.typing import NDArray
 from PIL import Image
 
 from bench.report import write
 from bench.report.figures import curves, gallery, grids, matrix, overlay, patients, pictures
 from bench.report.figures.style import PAGE
-from bench.report.sections import tables
-from tests.report.test_report import DICE, finished
+from bench.report.sections.table1 import Table
+from bench.store.cells import Store
+from tests import written
+from tests.written import DICE, NO_CERTIFICATE, failed, finished
 
 COLUMN = "mr@phantom-abcdef01"
 HERE = Path("cpu") / COLUMN
@@ -47,8 +48,6 @@ def trained(
                 folder / ("predictions" + f"-{row}" * bool(row)) / f"c{number}.png",
                 disc(28 + number),
             )
-        if row:
-            (folder / f"cases-{row}.csv").write_bytes((folder / "cases.csv").read_bytes())
     rows = [(step, 1 / step, 1.2 / step, step) for step in (2, 4, 6)]
     frame = pd.DataFrame(rows, columns=["step", "training_loss", "validation_loss", "seconds"])
     frame.to_csv(folder / "train.csv", index=False)
@@ -73,17 +72,15 @@ def store(tmp_path: Path) -> Store:
     return Store(root)
 
 
-def table_of(store: Store) -> tables.Table:
-    (table,) = tables.collect(store, "cpu")
-    return table
+def table_of(store: Store) -> Table:
+    return written.table(store)
 
 
 def drawn(store: Store, folder: Path) -> tuple[dict[str, bytes], str]:
     """Draw all figures; return their bytes and the list."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        path.name: path.read_bytes()
-        for path in gallery.write(store, table_of(store), folder, redraw=True)
+        path.name: path.read_bytes() for path in gallery.write(table_of(store), folder, redraw=True)
     }
     return files, files.pop("figures-phantom.md").decode()
 
@@ -124,32 +121,33 @@ def test_figures_are_drawn_once_and_again_where_one_is_missing(
         return gallery.Drawing(stem, f"the {stem}.", draw)
 
     monkeypatch.setattr(
-        gallery, "drawings", lambda *_: [drawing("one"), drawing("two"), drawing("three")]
+        gallery, "drawings", lambda _: [drawing("one"), drawing("two"), drawing("three")]
     )
     table = table_of(store)
-    made = gallery.write(store, table, tmp_path, redraw=False)
+    made = gallery.write(table, tmp_path, redraw=False)
     names = ["one.png", "one.pdf", "two.png", "two.pdf", "figures-phantom.md"]
     assert [path.name for path in made] == names
     assert "- three: nothing to see." in made[-1].read_text()
-    assert gallery.write(store, table, tmp_path, redraw=False) == made
+    assert gallery.write(table, tmp_path, redraw=False) == made
     assert calls == ["one", "two", "three"]
     (tmp_path / "two.pdf").unlink()
-    assert gallery.write(store, table, tmp_path, redraw=False) == made
+    assert gallery.write(table, tmp_path, redraw=False) == made
     assert len(calls) == 6
     able.remove("one")
-    assert [path.name for path in gallery.write(store, table, tmp_path, redraw=True)] == names[2:]
+    assert [path.name for path in gallery.write(table, tmp_path, redraw=True)] == names[2:]
     assert not (tmp_path / "one.png").is_file()  # an older one would pass for these results
 
 
 def test_the_report_has_the_figures(store: Store, tmp_path: Path) -> None:
-    assert {f"{stem}.png" for stem in STEMS} <= {path.name for path in write(store, tmp_path)}
+    files = write(written.results(store), tmp_path).files
+    assert {f"{stem}.png" for stem in STEMS} <= {path.name for path in files}
 
 
 def grid_of(store: Store, folder: Path, column: str = COLUMN) -> tuple[list[str], bool]:
     """Draw the grid; return what could not be drawn, and whether there is a file."""
     table = table_of(store)
     paths = [folder / "grid.png", folder / "grid.pdf"]
-    left_out = grids.draw(store, table, column, pictures.places(store, table), paths)
+    left_out = grids.draw(table, column, pictures.places(table), paths)
     return left_out, all(path.is_file() for path in paths)
 
 
@@ -277,9 +275,7 @@ def test_one_method_and_one_patient_are_enough(tmp_path: Path) -> None:
 
 
 def test_methods_that_failed_or_lack_cases_have_their_place(store: Store, tmp_path: Path) -> None:
-    work = store.root / HERE / "sam" / "f0-s35.part"
-    work.mkdir(parents=True)
-    (work / "error.txt").write_text("ValueError: too bad")
+    failed(store.root, "sam", "ValueError: too bad")
     trained(store.root, "short", (0.5, 0.6, 0.7))
     files, text = drawn(store, tmp_path)
     assert {f"{stem}.png" for stem in STEMS} <= set(files)
@@ -317,9 +313,9 @@ def test_wide_differences_still_show_half_a_point(store: Store, tmp_path: Path) 
 
 def test_curves_are_the_cells_own(store: Store) -> None:
     trained(store.root, "unet", DICE["unet"], "f0-s36", seed=36)
-    finished(store.root, "own", DICE["fcn"], own_training=True, certificate={"heads": []})
+    finished(store.root, "own", DICE["fcn"], own_training=True, certificate=NO_CERTIFICATE)
     finished(store.root, "lost", DICE["fcn"])
-    found, without = curves.collect(store, table_of(store), COLUMN)
+    found, without = curves.collect(table_of(store), COLUMN)
     assert {title: len(cells) for title, cells in found.items()} == {"FCN": 1, "UNET": 2}
     assert found["FCN"][0].best == 6
     assert without == [
@@ -398,6 +394,8 @@ def test_p_values_are_short_and_never_zero() -> None:
 
 def test_the_first_seed_is_shown(store: Store) -> None:
     trained(store.root, "unet", DICE["unet"], "f0-s34", seed=34)
-    places = pictures.places(store, table_of(store))
-    assert {folder.name for folder, _ in places[COLUMN, "unet"].values()} == {"f0-s34"}
-    assert {folder.name for folder, _ in places[COLUMN, "fcn"].values()} == {"f0-s35"}
+    places = pictures.places(table_of(store))
+    seeds = {"unet": 34, "fcn": 35}
+    for method, seed in seeds.items():
+        cells = [cell for cell, _ in places[COLUMN, method].values()]
+        assert {cell.record.spec.seed for cell in cells} == {seed}

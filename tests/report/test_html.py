@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bench.store.store import Store
 from numpy.typing import NDArray
 
 from bench.report import write
 from bench.report.page import html
-from bench.report.sections import ledger, tables
-from tests.report.test_report import DICE, finished
+from bench.report.sections import ledger
+from bench.store.cells import Store
+from tests.written import DICE, failed, finished, results, tables
 
 EVIL = "<script>document.title='taken'</script>"
 PLACE = "mr@{source}-abcdef01"
@@ -38,8 +38,6 @@ def with_masks(
         folder = root / "cpu" / PLACE.format(source=source) / method / "f0-s35"
         for row in ("", *more.get("extras", ())):
             suffix = f"-{row}" if row else ""
-            if row:
-                shutil.copy(folder / "cases.csv", folder / f"cases-{row}.csv")
             (folder / f"predictions{suffix}").mkdir()
             for case in range(cases):
                 answer = disc(130 + 12 * number + 3 * case).astype(np.uint8) * 255
@@ -55,10 +53,14 @@ def with_masks(
 
 
 def page_of(store: Store) -> str:
-    found = tables.collect(store, "cpu")
-    return html.page(
-        store, found, {t.source: [ledger.listing(ledger.collect(store, t), t)] for t in found}
-    )
+    found = tables(store)
+    return html.page(found, {table.source: ledger.documents(table) for table in found})
+
+
+def written_page(store: Store, folder: Path) -> Path:
+    """Write a whole report; return its page."""
+    write(results(store), folder)
+    return folder / "cpu" / "report.html"
 
 
 def data_of(page: str, source: str = "phantom") -> dict[str, Any]:
@@ -110,14 +112,12 @@ def test_real_data_and_phantoms_are_apart(tmp_path: Path) -> None:
 def test_failed_cells_notes_and_certificates_are_told(tmp_path: Path) -> None:
     store = with_masks(tmp_path)
     finished(tmp_path, "other", DICE["fcn"], heads={10: "another"})
-    work = tmp_path / "cpu" / PLACE.format(source="phantom") / "sam" / "f0-s35.part"
-    work.mkdir(parents=True)
-    (work / "error.txt").write_text("ValueError: 100 < 200\n")
+    failed(tmp_path, "sam", "ValueError: 100 < 200")
     page = page_of(store)
     assert "Failed: MR, sam: ValueError: 100 &lt; 200" in page
     assert '<td data-sort="">failed</td>' in page
     assert '<li class="warn">Certificates DIFFER' in page
-    assert '<td data-sort="0.812500000" class="best">81.25 ± 15.48</td>' in page
+    assert '<td data-sort="0.8125" class="best">81.25 ± 15.48</td>' in page
 
 
 def test_results_from_before_references_were_kept_show_the_answers_alone(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(
     browser: Any, tmp_path: Path
 ) -> None:
     store = with_masks(tmp_path / "results")
-    path = next(p for p in write(store, tmp_path / "reports") if p.name == "report.html")
+    path = written_page(store, tmp_path / "reports")
     browser.get(path.as_uri())
 
     def find(selector: str) -> Any:
@@ -294,11 +294,7 @@ def test_a_browser_takes_no_name_for_a_command(browser: Any, tmp_path: Path) -> 
         .replace("c0", EVIL)
         .replace("p0", "<img src=x onerror=document.title='taken'>")
     )
-    path = next(
-        p
-        for p in write(Store(tmp_path / "results"), tmp_path / "reports")
-        if p.name == "report.html"
-    )
+    path = written_page(Store(tmp_path / "results"), tmp_path / "reports")
     browser.get(path.as_uri())
     browser.find_element("css selector", "button.step").click()
     assert EVIL in browser.find_element("css selector", ".shown").text

@@ -5,15 +5,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bench.store.store import Store
 from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.report.paper import check as checking
 from bench.report.paper import macros
-from bench.report.sections import tables
 from bench.spec.errors import UsageError
-from tests.report.test_report import DICE, finished
+from bench.store.cells import Store
+from tests.written import DICE, finished, tables
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 def paper(store: Store, folder: Path, text: str) -> Path:
     """Write a paper, with the numbers of today beside it."""
     folder.mkdir(exist_ok=True)
-    (folder / "numbers.tex").write_text(macros.numbers(tables.collect(store, "cpu")))
+    (folder / "numbers.tex").write_text(macros.numbers(tables(store)))
     path = folder / "paper.tex"
     path.write_text(
         f"\\documentclass{{article}}\n\\input{{numbers.tex}}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
@@ -36,7 +35,7 @@ def paper(store: Store, folder: Path, text: str) -> Path:
 
 
 def values(store: Store) -> dict[macros.Name, str]:
-    return macros.values(tables.collect(store, "cpu"))
+    return macros.values(tables(store))
 
 
 def test_the_numbers_are_those_of_table_1(store: Store) -> None:
