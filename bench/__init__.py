@@ -1,1 +1,1 @@
-"""verdiff-bench: a benchmark for 2D medical image segmentation whose every number can be defended."""
+"""verdiff-bench: compare methods of 2D medical image segmentation, and defend every number."""

@@ -1,4 +1,4 @@
-"""nnU-Net from nnunetv2: planned, built, trained and asked by its own code, on the shared stream or on its own data.
+"""nnU-Net from nnunetv2, by its own code, on the shared stream or on its own data.
 
 Taken from the library as it is: the planner with its rules for patch, stages, features and
 normalisation; the network; Dice + cross entropy over all deep-supervision outputs; SGD with
@@ -57,50 +57,27 @@ class NNUNet(Method):
         "tiny": {"features": 4, "max_features": 8, "min_edge": 8},
     }
 
-    @property
-    def own_training(self) -> bool:
-        """Whether nnU-Net's trainer does the training."""
-        return self.recipe == "native"
+    def __new__(cls, *_: Any, recipe: str = "shared", **__: Any) -> NNUNet:
+        """Return the class that trains itself for `recipe=native`."""
+        return super().__new__(NativeNNUNet if recipe == "native" else cls)
 
-    def advantages(self) -> Advantages:
-        """Return what its own recipe trains on, and its mirrored views, which that recipe alone may average."""
-        if not self.own_training:
-            return Advantages()
-        own = (
-            "nnU-Net's own: rotation, scaling, noise, blur, contrast, low resolution, gamma,"
-            " mirroring"
-        )
-        return Advantages(ensembling="4 mirrored views", augmentation=own)
-
-    def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from nnU-Net's own training."""
+    def plan_notes(self) -> tuple[str, ...]:
+        """Return the deviations of the plan, whoever trains it."""
         full = {"features": 32, "max_features": 512, "min_edge": 4}
-        sizes = ", ".join(
-            f"{name}={getattr(self, name)}" for name in full if getattr(self, name) != full[name]
-        )
-        planned = (f"planned with {sizes} (nnU-Net: 32, 512, 4)",) if sizes else ()
+        other = [name for name, size in full.items() if getattr(self, name) != size]
+        sizes = ", ".join(f"{name}={getattr(self, name)}" for name in other)
         heads = (
             "two heads with softmax; z-score always (nnU-Net: another scheme for CT in Hounsfield"
             " units)"
         )
-        if self.own_training:
-            return (
-                *planned,
-                heads,
-                (
-                    "about the profile's steps, in epochs of 50 or so, validated on a fifth as many"
-                    " patches (nnU-Net: 1000 epochs of 250, on 50); one fold, no ensemble of five"
-                ),
-                "planned from the training cases (nnU-Net: from the validation cases too)",
-                (
-                    "trained on cases as the profile sizes them, with nnU-Net's own augmentation"
-                    " and batch; not on the shared stream; the last weights are tested; one"
-                    " process, so that it can be repeated; on a GPU in its own half precision"
-                ),
-            )
+        if not sizes:
+            return (heads,)
+        return f"planned with {sizes} (nnU-Net: 32, 512, 4)", heads
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how it differs from nnU-Net's own training."""
         return (
-            *planned,
-            heads,
+            *self.plan_notes(),
             "the shared stream's augmentation (nnU-Net: its own), normalised after it",
             (
                 f"batch {batch} (nnU-Net: as planned); the profile's steps, over which the learning"
@@ -162,19 +139,51 @@ class NNUNet(Method):
         planned = cast(Planned, net)
         image, mask = patches(self.inputs.enter(image), mask, planned.patch, rng)
         outputs = planned(image)
-        masks = [mask] + [
-            F.interpolate(mask, each.shape[-2:], mode="nearest-exact") for each in outputs[1:]
-        ]
+        masks = [mask]
+        for output in outputs[1:]:
+            masks.append(F.interpolate(mask, output.shape[-2:], mode="nearest-exact"))
         loss: Tensor = planned.criterion(outputs, masks)
         return loss
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
         """Return the probability of foreground (B, 1, H, W)."""
         planned = cast(Planned, net)
-        if self.own_training:
-            logits = [nnunet_native.predict(planned, each) for each in image]
-        else:
-            logits = [planned.slide(each, mirrored=False) for each in self.inputs.enter(image)]
+        logits = [planned.slide(case, mirrored=False) for case in self.inputs.enter(image)]
+        return torch.stack(logits).softmax(1)[:, 1:]
+
+
+@dataclass(frozen=True)
+class NativeNNUNet(NNUNet):
+    """nnU-Net trained and asked by its own trainer and predictor."""
+
+    def advantages(self) -> Advantages:
+        """Return what it trains on, and its mirrored views, whose answers are averaged."""
+        own = (
+            "nnU-Net's own: rotation, scaling, noise, blur, contrast, low resolution, gamma,"
+            " mirroring"
+        )
+        return Advantages(ensembling="4 mirrored views", augmentation=own)
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how it differs from nnU-Net's own training."""
+        return (
+            *self.plan_notes(),
+            (
+                "about the profile's steps, in epochs of 50 or so, validated on a fifth as many"
+                " patches (nnU-Net: 1000 epochs of 250, on 50); one fold, no ensemble of five"
+            ),
+            "planned from the training cases (nnU-Net: from the validation cases too)",
+            (
+                "trained on cases as the profile sizes them, with nnU-Net's own augmentation"
+                " and batch; not on the shared stream; the last weights are tested; one"
+                " process, so that it can be repeated; on a GPU in its own half precision"
+            ),
+        )
+
+    def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the probability of foreground (B, 1, H, W)."""
+        planned = cast(Planned, net)
+        logits = [nnunet_native.predict(planned, case) for case in image]
         return torch.stack(logits).softmax(1)[:, 1:]
 
     def fit(

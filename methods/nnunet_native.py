@@ -50,7 +50,7 @@ def fit(
     seed: int,
     tell: Tell,
 ) -> nn.Module:
-    """Plan, preprocess and train as nnU-Net does; see `bench.spec.method.Method.fit`."""
+    """Plan, preprocess and train as nnU-Net does; see `bench.spec.capabilities.TrainsItself`."""
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent, folders(work):
         plans = plan(work, fingerprint(cases.train()), len(task.sizes))

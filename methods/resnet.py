@@ -1,28 +1,66 @@
-"""What FCN and DeepLabv3 share: torchvision's dilated ResNet-50 segmenters for one grey channel and one class."""
+"""What FCN and DeepLabv3 share: torchvision's dilated ResNet-50 for grey images and one class."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
+
+from bench.spec.method import Method, Task
+from bench.spec.options import option
 
 WIDTH = 64
 """Channels of torchvision's stem, which all other widths follow."""
 BLOCKS = 6
 """Blocks of ResNet-50's longest stage."""
+SHAPE = ("kernel_size", "stride", "padding", "dilation")
+"""What a convolution keeps when its width changes."""
 
 
-def size_notes(width: int, stride: int, blocks: int) -> tuple[str, ...]:
-    """Return the deviations that a width, a stride and a depth other than torchvision's are."""
-    notes = (
-        (
-            width != WIDTH,
-            f"{width} channels in the stem, all widths in proportion (torchvision: {WIDTH})",
-        ),
-        (stride == 4, "output stride 4, the stem does not pool (torchvision: 8)"),
-        (blocks < BLOCKS, f"at most {blocks} blocks a stage (ResNet-50: 3, 4, 6, 3)"),
+@dataclass(frozen=True)
+class Dilated(Method):
+    """A head on a dilated ResNet-50, for one grey channel and one class."""
+
+    width: int = option(
+        64, "channels of the stem; all other widths follow", choices=("8", "16", "32", "64", "128")
     )
-    return tuple(note for applies, note in notes if applies)
+    stride: int = option(
+        8, "output stride; 4 leaves out the stem's pooling, for small images", choices=("4", "8")
+    )
+    blocks: int = option(
+        6,
+        "most blocks of a stage; 2 makes ResNet-50 a ResNet-26",
+        choices=("1", "2", "3", "4", "6"),
+    )
+
+    scales = {
+        "small": {"width": 8, "stride": 4, "blocks": 2},
+        "tiny": {"width": 8},
+    }
+    needs = ("torchvision.models.segmentation",)
+
+    def size_notes(self) -> tuple[str, ...]:
+        """Return the deviations that a width, a stride and a depth other than torchvision's are."""
+        notes = (
+            (
+                self.width != WIDTH,
+                f"{self.width} channels in the stem, all widths in proportion (torchvision:"
+                f" {WIDTH})",
+            ),
+            (self.stride == 4, "output stride 4, the stem does not pool (torchvision: 8)"),
+            (self.blocks < BLOCKS, f"at most {self.blocks} blocks a stage (ResNet-50: 3, 4, 6, 3)"),
+        )
+        return tuple(note for applies, note in notes if applies)
+
+    @abstractmethod
+    def segmenter(self, task: Task) -> nn.Module:
+        """Return torchvision's network for three colours and one class."""
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the network."""
+        return for_grey(self.segmenter(task), self.width, self.stride, self.blocks)
 
 
 class Logits(nn.Module):
@@ -50,32 +88,33 @@ def for_grey(net: nn.Module, width: int, stride: int, blocks: int) -> nn.Module:
     backbone.conv1 = nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False)
     if stride == 4:
         backbone.maxpool = nn.Identity()
-    for layer in (
-        backbone.modules()
-    ):  # as torchvision initialises its ResNets; its heads keep PyTorch's defaults
+    # as torchvision initialises its ResNets; its heads keep PyTorch's defaults
+    for layer in backbone.modules():
         if isinstance(layer, nn.Conv2d) and (width != WIDTH or layer is backbone.conv1):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return Logits(net)
 
 
 def _resize(module: nn.Module, width: int) -> None:
-    """Replace the convolutions and norms below a module by narrower or wider ones; at 64 replace nothing."""
+    """Replace the convolutions and norms below a module by ones of another width.
+
+    At width 64 nothing is replaced.
+    """
     if width == WIDTH:
         return
 
     def scaled(channels: int) -> int:
-        return (
-            channels * width // WIDTH if channels >= WIDTH else channels
-        )  # the class's one channel stays
+        if channels < WIDTH:  # the class's one channel stays
+            return channels
+        return channels * width // WIDTH
 
     for name, layer in module.named_children():
         if isinstance(layer, nn.Conv2d):
-            shape: dict[str, Any] = {
-                k: getattr(layer, k) for k in ("kernel_size", "stride", "padding", "dilation")
-            }
-            bias = layer.bias is not None
             new: nn.Module = nn.Conv2d(
-                scaled(layer.in_channels), scaled(layer.out_channels), **shape, bias=bias
+                scaled(layer.in_channels),
+                scaled(layer.out_channels),
+                bias=layer.bias is not None,
+                **{key: getattr(layer, key) for key in SHAPE},
             )
         elif isinstance(layer, nn.BatchNorm2d):
             new = nn.BatchNorm2d(scaled(layer.num_features))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -224,6 +225,10 @@ class SAM(Method):
     }
     needs = ("segment_anything",)
 
+    def __new__(cls, *_: Any, prompt: str = "none", **__: Any) -> SAM:
+        """Return the class that is told the box for `prompt=box`."""
+        return super().__new__(ToldSAM if prompt == "box" else cls)
+
     def __post_init__(self) -> None:
         """Refuse an image that tokens do not fill, and weights that are no official ones for this size.
 
@@ -287,50 +292,35 @@ class SAM(Method):
                 self.image != FULL_IMAGE,
                 f"images of {self.image} x {self.image} pixels ({FULL_IMAGE} x {FULL_IMAGE})",
             ),
+        )
+        return (
+            *(note for applies, note in notes if applies),
+            *self.prompt_notes(),
             (
-                not self.oracle,
-                (
-                    "no prompt, one mask (2023: points and boxes, three masks); so the embeddings"
-                    " of points, boxes and masks and the IoU head never learn, nor do three of the"
-                    " four mask heads"
-                ),
+                "binary cross entropy + Dice (2023: focal + Dice 20:1), and no loss on the"
+                " predicted IoU"
             ),
             (
-                self.oracle,
-                (
-                    "the reference's box as the only prompt, one mask (2023: points and boxes,"
-                    " three masks)"
-                ),
-            ),
-            (
-                self.oracle,
-                "corners jittered in training by a tenth of the side, at most 20 of 1024 pixels",
-            ),
-            (
-                True,
-                (
-                    "binary cross entropy + Dice (2023: focal + Dice 20:1), and no loss on the"
-                    " predicted IoU"
-                ),
-            ),
-            (
-                True,
-                (
-                    f"AdamW at {self.lr or self.usual_lr:.1e}, polynomial decay over the profile's"
-                    " steps, which may end early (2023: 8e-4 for a batch of 256, in steps, by"
-                    " layer; drop path)"
-                ),
+                f"AdamW at {self.lr or self.usual_lr:.1e}, polynomial decay over the profile's"
+                " steps, which may end early (2023: 8e-4 for a batch of 256, in steps, by"
+                " layer; drop path)"
             ),
         )
-        return tuple(note for applies, note in notes if applies)
+
+    def prompt_notes(self) -> tuple[str, ...]:
+        """Return the deviations of what it is told."""
+        return (
+            "no prompt, one mask (2023: points and boxes, three masks); so the embeddings"
+            " of points, boxes and masks and the IoU head never learn, nor do three of the"
+            " four mask heads",
+        )
 
     def advantages(self) -> Advantages:
-        """Return its pretraining, if any, and the oracle's box."""
-        name = OFFICIAL[self.size].name if self.weights else ""
-        return Advantages(
-            pretraining=f"MAE and SA-1B (official checkpoint {name})" if name else "none",
-            prompt="box of the reference (oracle)" if self.oracle else "none",
-        )
+        """Return its pretraining, if any."""
+        if not self.weights:
+            return Advantages()
+        name = OFFICIAL[self.size].name
+        return Advantages(pretraining=f"MAE and SA-1B (official checkpoint {name})")
 
     def build(self, task: Task) -> nn.Module:
         """Return the network, from scratch or with the weights of the checkpoint."""
@@ -367,40 +357,48 @@ class SAM(Method):
         """The highest learning rate."""
         return RATE * SIZES["b"].width / SIZES[self.size].width
 
-    @property
-    def oracle(self) -> bool:
-        """Whether it is told the reference's bounding box."""
-        return self.prompt == "box"
+
+@dataclass(frozen=True)
+class ToldSAM(SAM):
+    """SAM that is told the reference's bounding box: an oracle."""
+
+    def prompt_notes(self) -> tuple[str, ...]:
+        """Return the deviations of what it is told."""
+        return (
+            "the reference's box as the only prompt, one mask (2023: points and boxes,"
+            " three masks)",
+            "corners jittered in training by a tenth of the side, at most 20 of 1024 pixels",
+        )
+
+    def advantages(self) -> Advantages:
+        """Return its pretraining, if any, and the oracle's box."""
+        return replace(super().advantages(), prompt="box of the reference (oracle)")
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return BCE + Dice; an oracle sees the box of each mask, jittered in training."""
-        if not self.oracle:
-            return super().loss(net, image, mask, rng)
-        boxes = [box_of(each) for each in mask]
+        """Return BCE + Dice; it sees the box of each mask, jittered in training."""
+        boxes = [box_of(reference) for reference in mask]
         if net.training:
             most = 20 / FULL_IMAGE * max(image.shape[-2:])
             boxes = [box if box is None else jittered(box, most, rng) for box in boxes]
         return bce_dice(net(image, boxes), mask)
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the probability of foreground (B, 1, H, W) without a prompt.
+        """Refuse to predict without the box.
 
         Raises:
-            ValueError: It is an oracle, which answers by `told`.
+            ValueError: Always; it answers by `told`.
         """
-        if self.oracle:
-            raise ValueError(
-                "sam:prompt=box answers by told(), with the reference's box; sam:prompt=none has"
-                " none"
-            )
-        return super().predict(net, image, rng)
+        raise ValueError(
+            "sam:prompt=box answers by told(), with the reference's box; sam:prompt=none has none"
+        )
 
     def told(
         self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None
     ) -> Answer:
-        """Return an oracle's answer for one image (1, 1, H, W) and a box (4,); without one, for the null prompt."""
-        if not self.oracle:
-            return super().told(net, image, rng, box)
+        """Return the answer for one image (1, 1, H, W) and a box (4,).
+
+        Without a box, that is for the null prompt.
+        """
         return Answer(torch.sigmoid(net(image, [box]).float()))
 
 

@@ -27,6 +27,7 @@ FLOORS = (
 LOOSE = {"bench.testing"}
 """Modules beside the rooms; no room imports them."""
 CONTRACT = {
+    "bench.spec.capabilities",
     "bench.spec.errors",
     "bench.spec.method",
     "bench.spec.note",
@@ -122,6 +123,7 @@ def test_methods_see_the_contract_alone() -> None:
     [
         ("bench.cli.app", {"torch", "numpy", "pandas", "matplotlib"}),
         ("bench.launch.matrix", {"torch", "matplotlib"}),
+        ("bench.spec.capabilities", {"torch", "numpy"}),
         ("bench.stats.ablation", {"torch", "matplotlib"}),
         ("bench.store.cells", {"torch", "matplotlib"}),
         ("bench.report", {"torch"}),

@@ -17,6 +17,7 @@ import pytest
 from bench.data import cache
 from bench.data.splits import read_splits
 from bench.spec import registry
+from bench.spec.capabilities import highest_lr
 from bench.spec.config import Cell, DatasetRef, load_profile
 from bench.spec.names import DatasetId, Spec
 from bench.spec.options import options
@@ -77,7 +78,7 @@ def test_a_space_is_of_options_within_their_bounds(name: str, scale: str) -> Non
             assert bounds["high"] is None or value <= bounds["high"]
     rate = method.space["lr"]
     assert isinstance(rate, Between)
-    assert not method.usual_lr or rate.low <= method.usual_lr <= rate.high
+    assert rate.low <= highest_lr(method, rate.low) <= rate.high
 
 
 def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slices: Make) -> None:

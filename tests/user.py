@@ -52,8 +52,11 @@ class Faulty(Method):
     def predict(self, net, image, rng):
         return super().predict(net, image, rng) if self.how == "memory" else image[..., :5]
 
+    extras = ()
+
     def answer(self, net, image, rng):
-        return Answer(image, extras={"other": image}) if self.how == "rows" else super().answer(net, image, rng)
+        more = {"other": image} if self.how == "rows" else {}
+        return Answer(image if more else self.predict(net, image, rng), extras=more)
 '''
 
 

@@ -60,8 +60,7 @@ def audit(
         options.print_json(rows(audits))
     else:
         _show(audits, options.console())
-    findings = [finding for one in audits for finding in one.findings]
-    impossible = any(finding.verdict != "ok" for finding in findings)
+    impossible = any(row["verdict"] != "ok" for row in rows(audits))
     raise typer.Exit(1 if impossible else 0)
 
 
@@ -96,7 +95,10 @@ def _audit(path: Path, source: str, name: str | None = None) -> Audit:
 
 def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
     """Return a row for each printed cell: fractions, the gap in points of a percent."""
-    return [_row(finding) for one in audits for finding in one.findings]
+    lines = []
+    for one in audits:
+        lines += [_row(finding) for finding in one.findings]
+    return lines
 
 
 def _row(finding: Finding) -> dict[str, Any]:

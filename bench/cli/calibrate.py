@@ -69,8 +69,8 @@ def measure(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]
                 "source": scores.source,
                 "seeds": len(here.seeds),
                 "left_out": len(scores.complete().left_out),
-                "low": None if low != low else low,  # JSON has no NaN
-                "high": None if high != high else high,
+                "low": _known(low),
+                "high": _known(high),
             }
             rows.append(row)
     if not rows:
@@ -79,6 +79,11 @@ def measure(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]
             "seeds on two patients, so there is nothing to compare; bench run --methods all"
         )
     return rows
+
+
+def _known(value: float) -> float | None:
+    """Return a number, None for NaN, which JSON does not have."""
+    return None if value != value else value
 
 
 def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:

@@ -53,8 +53,8 @@ def run_checks(names: str, data: Path | None, profile: str) -> list[dict[str, An
     nothing = Finding("well", (), "nothing found")
     rows = []
     with options.preparing_quietly() as told:
-        for found in matrix.find(specs, data, load_profile(profile)):
-            folder = Path(found.prepare(told).cache)
+        for dataset in matrix.find(specs, data, load_profile(profile)):
+            folder = Path(dataset.prepare(told).cache)
             for finding in check(folder) or [nothing]:
-                rows.append({"dataset": found.adapter.name, **asdict(finding)})
+                rows.append({"dataset": dataset.adapter.name, **asdict(finding)})
     return rows

@@ -39,9 +39,10 @@ def read_datasets(names: str, data: Path | None, profile: str) -> list[dict[str,
     specs = registry.expand(registry.DATASETS, names)
     rows = []
     with options.preparing_quietly() as told:
-        for found in matrix.find(specs, data, load_profile(profile)):
-            dataset = cache.load(Path(found.prepare(told).cache))
+        for reader in matrix.find(specs, data, load_profile(profile)):
+            dataset = cache.load(Path(reader.prepare(told).cache))
             known = all(case.spacing for case in dataset.cases)
+            folder = str(reader.root.resolve()) if reader.root else None
             row = {
                 "name": dataset.name,
                 "source": dataset.source,
@@ -50,7 +51,7 @@ def read_datasets(names: str, data: Path | None, profile: str) -> list[dict[str,
                 "sizes": sorted({f"{case.width}x{case.height}" for case in dataset.cases}),
                 "spacing": "known" if known else "unknown",
                 "digest": dataset.digest,
-                "folder": str(found.root.resolve()) if found.root else None,
+                "folder": folder,
             }
             rows.append(row)
     return rows

@@ -57,10 +57,10 @@ def export(
             f"'{dataset}' names {len(specs)} datasets; expected one: "
             f"bench data export {specs[0]} --to {to}"
         )
-    found = matrix.find(specs, data, load_profile(profile))[0]
+    (reader,) = matrix.find(specs, data, load_profile(profile))
     make_folder(to, "export", "--to")
     with options.preparing_quietly() as told:
-        prepared = cache.load(Path(found.prepare(told).cache))
+        prepared = cache.load(Path(reader.prepare(told).cache))
     options.print_left_out(prepared.name, prepared.left_out)
     try:
         sides = splitting.split(prepared.patients, prepared.official)[0]

@@ -11,6 +11,7 @@ import typer
 
 from bench.cli import options
 from bench.spec import registry
+from bench.spec.capabilities import compares, further_rows
 from bench.spec.config import Profile, load_profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Row
@@ -113,12 +114,12 @@ def detectable(
             f"--methods '{methods}' is one row that compares, so there is no difference to plan "
             "for; name two, such as --methods unet,verdiff"
         )
-    found = matrix.find(registry.expand(registry.DATASETS, datasets), data, chosen)
+    readers = matrix.find(registry.expand(registry.DATASETS, datasets), data, chosen)
     results = _results(out, chosen)
     answers = []
     with options.preparing_quietly() as told:
-        for dataset in found:
-            prepared = dataset.prepare(told)
+        for reader in readers:
+            prepared = reader.prepare(told)
             patients = _tested(cache.load(Path(prepared.cache)), splitting)
             known = None
             for scores in results:
@@ -138,8 +139,8 @@ def _rivals(methods: str, profile: Profile) -> list[str]:
     keys = []
     for spec in registry.expand(registry.METHODS, methods):
         method = registry.method(spec, profile.scale)
-        if not (method.oracle or method.own_training):
-            keys += [Row(spec, extra).key for extra in ("", *method.extras)]
+        if compares(method):
+            keys += [Row(spec, extra).key for extra in ("", *further_rows(method))]
     return keys
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
 from bench.cli.datasets import shorten
-from bench.spec import registry
+from bench.spec import plain, registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
+
+if TYPE_CHECKING:
+    from bench.data.manifest import Manifest
 
 
 def prepare(
@@ -30,15 +32,18 @@ def prepare(
 
         bench data prepare ct-verse:vertebrae=5 --from ~/verse --json
     """
-    manifest = prepare_folder(dataset, source)
+    from bench.data import manifest
+
+    folder = prepare_folder(dataset, source)
+    known = manifest.read(folder)
     if as_json:
-        options.print_json(manifest)
+        options.print_json({**plain.builtins(known), "prepared": str(folder)})
     else:
-        _show(manifest)
+        _show(known, folder / manifest.FILE)
 
 
-def prepare_folder(text: str, source: Path) -> dict[str, Any]:
-    """Prepare the dataset of a folder, and return its manifest and where it lies.
+def prepare_folder(text: str, source: Path) -> Path:
+    """Prepare the dataset of a folder, and return where it lies.
 
     Raises:
         UsageError: There is no such dataset or folder, or it cannot be prepared.
@@ -49,23 +54,19 @@ def prepare_folder(text: str, source: Path) -> dict[str, Any]:
         raise UsageError(
             f"--from {source} is not there; expected the folder that the dataset lies in"
         )
-    found = Found(registry.dataset(Spec.parse(text)), source)
+    reader = Found(registry.dataset(Spec.parse(text)), source)
     with options.preparing_quietly() as told:
-        folder = Path(found.prepare(told).cache)
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return {**manifest, "prepared": str(folder)}
+        return Path(reader.prepare(told).cache)
 
 
-def _show(manifest: dict[str, Any]) -> None:
+def _show(known: Manifest, file: Path) -> None:
     """Print what was read, and what was left out."""
-    name = manifest["name"]
-    sizes = shorten([f"{width}x{height}" for width, height in manifest["sizes"]], 3)
+    sizes = shorten([f"{width}x{height}" for width, height in known.sizes], 3)
     options.say(
-        f"{name}: {manifest['patients']} patients, {manifest['cases']} cases of {sizes} pixels, "
-        f"{100 * manifest['foreground_share']:.1f} % foreground, digest {manifest['digest'][:8]}"
+        f"{known.name}: {known.patients} patients, {known.cases} cases of {sizes} pixels, "
+        f"{100 * known.foreground_share:.1f} % foreground, digest {known.digest[:8]}"
     )
-    reading = manifest["rules"].get("reading")
-    if reading:
-        options.say(f"{name}: {reading}")
-    options.print_left_out(name, manifest["left_out"])
-    options.say(f"Manifest: {Path(manifest['prepared']) / 'manifest.json'}")
+    if known.reading:
+        options.say(f"{known.name}: {known.reading}")
+    options.print_left_out(known.name, known.left_out)
+    options.say(f"Manifest: {file}")

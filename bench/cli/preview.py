@@ -35,11 +35,12 @@ def preview(
     from bench.data import cache
     from bench.launch import matrix
 
-    found = matrix.find(registry.expand(registry.DATASETS, datasets), data, load_profile(profile))
+    specs = registry.expand(registry.DATASETS, datasets)
+    readers = matrix.find(specs, data, load_profile(profile))
     make_folder(to, "preview", "--to")
     with options.preparing(options.console()) as told:
-        for one in found:
-            prepared = one.prepare(told)
+        for reader in readers:
+            prepared = reader.prepare(told)
             path = to / f"{prepared.id.key.replace('@', '-')}.png"
             sheet(cache.load(Path(prepared.cache)), path)
             print(path)

@@ -14,6 +14,7 @@ from bench.cli import options
 from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
 from bench.spec import registry
+from bench.spec.capabilities import tunable
 from bench.spec.config import Cell, DatasetRef, Profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Row, Spec
@@ -182,26 +183,28 @@ def execute(selection: Selection, how: How, console: Console) -> Done | None:
     profile = selection.load_profile()
     methods = _methods(selection.methods, profile, how.tuned)
     built = [registry.method(method, profile.scale) for method in methods]  # refuses wrong options
-    found = selection.find(profile)
+    readers = selection.find(profile)
     baseline = _baseline(how, methods, profile)
-    modules = sorted({module for method in built for module in method.needs})
+    modules: set[str] = set()
+    for method in built:
+        modules.update(method.needs)
     request = Request(
         store=selection.store,
         threads=profile.threads,
         device=selection.device,
         jobs=how.jobs,
         timeout=how.timeout,
-        modules=tuple(modules),
+        modules=tuple(sorted(modules)),
         flags=how.flags,
     )
     where = launcher(how.launcher, request)
     if how.dry_run:
-        _print_plan(found, methods, profile, selection, how.jobs, console)
+        _print_plan(readers, methods, profile, selection, how.jobs, console)
         return None
     selection.open(profile)
     place = where.check()
     console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
-    datasets = prepare(found, console)
+    datasets = prepare(readers, console)
     storage = how.storage or default_storage(selection.store, profile.name)
     cells = matrix.cells(
         profile=profile,
@@ -236,8 +239,8 @@ def _methods(names: str, profile: Profile, tuned: bool) -> list[Spec]:
     chosen = []
     for spec in specs:
         method = registry.method(spec, profile.scale)
-        tunable = method.tunable and not method.tuned
-        chosen.append(f"{spec}:tuned=on" if tunable else spec.key)
+        wanted = tunable(method) and not method.tuned
+        chosen.append(f"{spec}:tuned=on" if wanted else spec.key)
     return registry.expand(registry.METHODS, ",".join(chosen))
 
 
@@ -368,7 +371,7 @@ def _report(done: Done, console: Console) -> None:
 
 
 def _print_plan(
-    found: Sequence[Found],
+    readers: Sequence[Found],
     methods: Sequence[Spec],
     profile: Profile,
     selection: Selection,
@@ -383,9 +386,9 @@ def _print_plan(
     table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
     total = 0
     cells = selection.splitting.count * selection.seeds
-    for dataset in found:
-        prepared = dataset.prepared()
-        source: str = dataset.adapter.source
+    for reader in readers:
+        prepared = reader.prepared()
+        source: str = reader.adapter.source
         if prepared is None:
             source += " (to be prepared)"
         for method in methods:
@@ -393,7 +396,7 @@ def _print_plan(
             to_run = cells - states["done"]
             total += to_run
             counts = (cells, states["done"], states["failed"], to_run)
-            table.add_row(dataset.adapter.name, source, method.key, *map(str, counts))
+            table.add_row(reader.adapter.name, source, method.key, *map(str, counts))
     console.print(table)
     at_once = jobs or default_jobs(selection.device, profile.threads)
     options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)

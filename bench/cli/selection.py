@@ -75,7 +75,7 @@ class Selection:
         make_folder(self.report / profile.name, "report", "--report")
 
 
-def prepare(found: Sequence[Found], console: Console) -> list[DatasetRef]:
+def prepare(readers: Sequence[Found], console: Console) -> list[DatasetRef]:
     """Prepare datasets; say which are simulated, and what was left out of them.
 
     Raises:
@@ -84,7 +84,7 @@ def prepare(found: Sequence[Found], console: Console) -> list[DatasetRef]:
     from bench.data import cache
 
     with preparing(console) as told:
-        datasets = [dataset.prepare(told) for dataset in found]
+        datasets = [reader.prepare(told) for reader in readers]
     for dataset in datasets:
         name = dataset.id.name
         if dataset.id.source == "phantom":

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def simulate(
     by_name = {
         registry.dataset(spec).name: spec for spec in registry.expand(registry.DATASETS, datasets)
     }
-    pairs = [(name, spec) for name in by_name for spec in specs]
+    pairs = list(product(by_name, specs))
     measured = _measured(store, chosen.name, pairs)
     missing = [pair for pair, cells in measured.items() if not cells]
     if missing:

@@ -11,6 +11,7 @@ import typer
 from bench.cli import options
 from bench.cli.selection import Selection, prepare
 from bench.spec import registry
+from bench.spec.capabilities import tunable
 from bench.spec.config import Profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
@@ -89,11 +90,13 @@ def _studies(
 
     specs = registry.expand(registry.METHODS, selection.methods)
     methods = _tunable(specs, profile, console)
-    found = selection.find(profile)
+    readers = selection.find(profile)
     selection.open(profile)
-    modules = {module for spec in methods for module in registry.method(spec, profile.scale).needs}
+    modules: set[str] = set()
+    for spec in methods:
+        modules.update(registry.method(spec, profile.scale).needs)
     local.preload(["bench.tuning.trial", *sorted(modules)])
-    datasets = prepare(found, console)
+    datasets = prepare(readers, console)
     cells = matrix.cells(
         profile=profile,
         datasets=datasets,
@@ -114,7 +117,7 @@ def _tunable(methods: Sequence[Spec], profile: Profile, console: Console) -> lis
         method = registry.method(spec, profile.scale)
         if method.tuned:
             raise UsageError(f"{spec} is what bench tune finds; leave tuned=on out")
-        if method.tunable:
+        if tunable(method):
             chosen.append(spec)
         else:
             console.print(

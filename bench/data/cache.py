@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,12 +12,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pooch
 from numpy.typing import NDArray
 
+from bench.data import manifest as manifests
+from bench.data.manifest import Manifest
 from bench.spec import machine
 from bench.spec.case import Case, Dataset, Sample
 from bench.spec.config import safe_name
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 def find(adapter: Adapter, root: Path) -> Path | None:
     """Return the prepared dataset's folder; None if the source is not prepared or has changed."""
     folder = _folder(adapter, root, _items(adapter, root))
-    return folder if (folder / "manifest.json").is_file() else None
+    return folder if manifests.exists(folder) else None
 
 
 def _items(adapter: Adapter, root: Path) -> list[Item]:
@@ -91,7 +91,7 @@ def prepare(
     """
     items = _items(adapter, root)
     folder = _folder(adapter, root, items)
-    if (folder / "manifest.json").is_file():
+    if manifests.exists(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def prepare(
             _write(adapter, root, items, work, jobs, progress)
             work.rename(folder)
     except OSError as error:
-        if folder.is_dir() and not (folder / "manifest.json").is_file():
+        if folder.is_dir() and not manifests.exists(folder):
             raise UsageError(
                 f"prepared dataset {folder} is damaged (no manifest); "
                 "remove the folder and run again"
@@ -216,23 +216,23 @@ def _write(
     official = {item.patient for item in items if item.official}
     others = {item.patient for item in items if not item.official}
     pixels_in_all = sum(case.height * case.width for case in cases)
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "name": adapter.name,
-        "source": adapter.source,
-        "digest": digest.hexdigest(),
-        "rules": adapter.rules(),
-        "cases": len(cases),
-        "patients": len({case.patient for case in cases}),
-        "sizes": sorted({(case.width, case.height) for case in cases}),
-        "spacing": sorted({case.spacing for case in cases if case.spacing}),
-        "foreground_share": foreground / pixels_in_all,
-        "official_test": sorted(official),
-        "on_both_official_sides": sorted(official & others),
-        "left_out": left_out,
-        "files": files | {path.name: pooch.file_hash(path) for path in tables},
-    }
-    (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    manifest = Manifest(
+        format=FORMAT,
+        name=adapter.name,
+        source=adapter.source,
+        digest=digest.hexdigest(),
+        rules=adapter.rules(),
+        cases=len(cases),
+        patients=len({case.patient for case in cases}),
+        sizes=tuple(sorted({(case.width, case.height) for case in cases})),
+        spacing=tuple(sorted({case.spacing for case in cases if case.spacing})),
+        foreground_share=foreground / pixels_in_all,
+        official_test=tuple(sorted(official)),
+        on_both_official_sides=tuple(sorted(official & others)),
+        left_out=tuple(left_out),
+        files=files | {path.name: pooch.file_hash(path) for path in tables},
+    )
+    manifest.write(work)
 
 
 def _unusable(name: str, seen: set[str]) -> str:
@@ -253,27 +253,27 @@ def load(folder: Path) -> Dataset:
         UsageError: A file of the cache is missing or has another size than its manifest says.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = manifests.read(folder)
         with (folder / "cases.csv").open(newline="") as file:
             cases = tuple(_case(row) for row in csv.DictReader(file))
         images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
         masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
         sizes = [case.height * case.width for case in cases]
         starts = np.cumsum([0, *sizes]).tolist()
-        if not starts[-1] == len(images) == len(masks) or len(cases) != manifest["cases"]:
+        if not starts[-1] == len(images) == len(masks) or len(cases) != manifest.cases:
             raise UsageError(
                 f"prepared dataset {folder} is incomplete; remove the folder and run again"
             )
         return Dataset(
-            manifest["name"],
-            manifest["source"],
-            manifest["digest"],
+            manifest.name,
+            manifest.source,
+            manifest.digest,
             cases,
             images,
             masks,
             tuple(starts[:-1]),
-            tuple(manifest["left_out"]),
-            frozenset(manifest["official_test"]),
+            manifest.left_out,
+            frozenset(manifest.official_test),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(

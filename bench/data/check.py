@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import cache
+from bench.data import cache, manifest
 from bench.spec.case import Dataset
 
 NEAR = 4
@@ -55,22 +54,23 @@ def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
     digest = hashlib.sha256()
     for index, case in enumerate(dataset.cases):
         digest.update(cache.identity(case, dataset.image(index), dataset.mask(index)))
-    if digest.hexdigest() != json.loads((folder / "manifest.json").read_text())["digest"]:
+    if digest.hexdigest() != manifest.read(folder).digest:
         text = f"{folder} is not what was prepared: remove the folder and prepare again"
         yield Finding("damage", (), text, grave=True)
 
 
 def _sides(folder: Path) -> Iterator[Finding]:
     """Find patients on both sides of the publisher's split, and patients guessed from names."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    if both := manifest.get("on_both_official_sides", []):
+    known = manifest.read(folder)
+    both = known.on_both_official_sides
+    if both:
         text = (
             f"{len(both)} patients lie on the publisher's test side and others "
             f"({_few(both)}): here all of their cases are tested"
         )
         yield Finding("patient on two sides", (), text)
-    if reading := manifest["rules"].get("reading"):
-        yield Finding("reading", (), reading)
+    if known.reading:
+        yield Finding("reading", (), known.reading)
 
 
 def _twins(dataset: Dataset) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ from bench.engine.predict import Prediction, multiply_adds, predict, stages
 from bench.engine.train import Beat, TrainingState, train, validation_loss
 from bench.engine.trainee import Trainee, derive, idle, save_weights
 from bench.spec import machine, registry
+from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
 from bench.spec.case import Dataset, Split
 from bench.spec.config import Cell, Profile
 from bench.spec.method import Cases, Example, Task
@@ -125,11 +126,12 @@ def run_cell(
     split = split_of(store, cell, dataset.patients)
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
-    if trainee.method.own_training:
+    trains_itself = isinstance(trainee.method, TrainsItself)
+    if trains_itself:
         trainee, state = _train_itself(trainee, data, work.own, metered)
     # of a training case: test cases are not opened before training has ended
     counted = multiply_adds(trainee, data.cases, data.train[0])
-    if not trainee.method.own_training:
+    if not trains_itself:
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
         work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
@@ -195,10 +197,12 @@ def _train_itself(
         steps = note.step
         tell(msgspec.structs.replace(note, seconds=time.monotonic() - began))
 
+    method = trainee.method
+    assert isinstance(method, TrainsItself)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     began, seed = time.monotonic(), derive(trainee.seed, "own")
-    net = trainee.method.fit(data.given(), trainee.task, folder, trainee.device, seed, timed)
+    net = method.fit(data.given(), trainee.task, folder, trainee.device, seed, timed)
     shutil.rmtree(folder)
     seconds = time.monotonic() - began
     state = TrainingState(step=steps, best_step=steps, seconds=seconds, idle=idle(net))
@@ -298,9 +302,9 @@ def _record(
             *_parted(cell, state),
         ),
         advantages=asdict(method.advantages()),
-        own_training=method.own_training,
-        oracle=method.oracle,
-        network=method.about(trainee.net),
+        own_training=isinstance(method, TrainsItself),
+        oracle=isinstance(method, ToldBox),
+        network=method.about(trainee.net) if isinstance(method, Described) else {},
         grid=data.cases.grid or "native",
         certificate=Certificate(seed=cell.seed, heads=convert(state.heads, tuple[Head, ...])),
         training=Training(
@@ -311,7 +315,7 @@ def _record(
         ),
         parameters=sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
         idle_parameters=state.idle,
-        extras=tuple(method.extras),
+        extras=further_rows(method),
         trials=cell.tuning.get("trials", 0),
         cases={side: len(indexes) for side, indexes in cases.items()},
         patients={side: _patients(data, indexes) for side, indexes in cases.items()},

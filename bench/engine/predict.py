@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.grid import OnGrid
 from bench.engine.trainee import Trainee, generator, to_tensor
+from bench.spec.capabilities import AnswersWithMore, ShowsStages, ToldBox, further_rows
 from bench.spec.method import Answer
 
 THRESHOLD = 0.5
@@ -38,8 +39,8 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
     """
     image, rng = _question(trainee, cases, index)
     with torch.inference_mode(), trainee.autocast():
-        answer = _answer(trainee, image, rng, cases.mask(index))
-    declared = trainee.method.extras
+        answer = ask(trainee, image, rng, cases.mask(index))
+    declared = further_rows(trainee.method)
     if tuple(answer.extras) != declared or "spread" in answer.extras:
         raise ValueError(
             f"predict gave the rows {list(answer.extras)}, declared are {list(declared)}; they must"
@@ -53,19 +54,25 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
     return Prediction(masks, _native(answer.spread, "spread", image, cases, index))
 
 
-def _answer(
+def ask(
     trainee: Trainee, image: Tensor, rng: torch.Generator, reference: NDArray[np.uint8]
 ) -> Answer:
-    """Return the method's answer; an oracle alone is told the reference's bounding box."""
-    if not trainee.method.oracle:
-        return trainee.method.answer(trainee.net, image, rng)
+    """Return the method's answer for one image (1, 1, h, w).
+
+    An oracle alone is told the bounding box of the reference (h, w).
+    """
+    method = trainee.method
+    if not isinstance(method, ToldBox):
+        if isinstance(method, AnswersWithMore):
+            return method.answer(trainee.net, image, rng)
+        return Answer(method.predict(trainee.net, image, rng))
     rows = np.flatnonzero(reference.any(1))
     columns = np.flatnonzero(reference.any(0))
     box = None
     if len(rows):
         edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
         box = torch.tensor(edges, dtype=torch.float32, device=image.device)
-    return trainee.method.told(trainee.net, image, rng, box)
+    return method.told(trainee.net, image, rng, box)
 
 
 def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
@@ -77,7 +84,7 @@ def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
         for weight in trained:
             weight.requires_grad_(False)
         with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
-            _answer(trainee, image, rng, cases.mask(index))
+            ask(trainee, image, rng, cases.mask(index))
     finally:
         for weight in trained:
             weight.requires_grad_(True)
@@ -89,11 +96,11 @@ def stages(trainee: Trainee, cases: OnGrid, index: int) -> dict[str, NDArray[np.
 
     The image comes first and the reference mask last; there are none if the method shows none.
     """
+    if not isinstance(trainee.method, ShowsStages):
+        return {}
     image, rng = _question(trainee, cases, index)
     with torch.inference_mode(), trainee.autocast():
         shown = trainee.method.stages(trainee.net, image, rng)
-    if not shown:
-        return {}
     maps = {"image": image, **shown}
     pixels = {name: value[0, 0].float().cpu().numpy() for name, value in maps.items()}
     return {**pixels, "reference": cases.mask(index).astype(np.float32)}

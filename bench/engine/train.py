@@ -22,6 +22,7 @@ from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint
 from bench.engine.trainee import Trainee, idle, to_tensor
+from bench.spec.capabilities import AveragesWeights
 from bench.spec.note import Note, Tell
 from bench.store.layout import CellFolder, write
 
@@ -160,7 +161,8 @@ class Training:
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.optimiser.step()
-        self.trainee.method.stepped(self.trainee.net)
+        if isinstance(self.trainee.method, AveragesWeights):
+            self.trainee.method.stepped(self.trainee.net)
         self._losses.append(total)
         self.certificate.add(batch)
         self.state.step += 1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
+from bench.spec.capabilities import OwnOptimiser
 from bench.spec.config import Profile
 from bench.spec.method import Method, Task
 
@@ -53,9 +54,8 @@ class Trainee:
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Return the method's own optimiser, or the profile's Adam."""
-        own = self.method.optimiser(self.net, self.task)
-        if own is not None:
-            return own
+        if isinstance(self.method, OwnOptimiser):
+            return self.method.optimiser(self.net, self.task)
         rate = self.method.lr or self.profile.lr
         return torch.optim.Adam(self.net.parameters(), lr=rate, fused=True)
 

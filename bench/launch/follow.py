@@ -1,4 +1,4 @@
-"""The loop that all launchers share: it starts cells and reads from the disk what became of them."""
+"""The loop of all launchers: it starts cells and reads from the disk what became of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells on this machine: each is a process, forked from a server that has loaded PyTorch already."""
+"""Cells on this machine: each is a process, forked from a server that has loaded PyTorch."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.data import cache
 from bench.data.readers.simulated import Simulated
@@ -14,12 +15,14 @@ from bench.spec import machine, registry
 from bench.spec.config import SEED, Cell, DatasetRef, Profile
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
-from bench.spec.method import Method
 from bench.spec.names import DatasetId, Spec
 from bench.spec.plain import content_hash
 from bench.store import record
 from bench.store.cells import Store
 from bench.store.plan import Plan
+
+if TYPE_CHECKING:
+    from bench.spec.method import Method
 
 Told = Callable[[str, int, int], None]
 """Is told how many of a dataset's items are prepared: name, done, total."""

@@ -1,4 +1,7 @@
-"""What a list of cells would take on many machines: each slot that is free takes the next cell, until none is left."""
+"""How long a list of cells would take on many machines.
+
+Each free slot takes the next cell, until none is left.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ T = TypeVar("T")
 
 
 def longest_first(cells: Sequence[T], seconds: Callable[[T], float]) -> list[T]:
-    """Return cells in the order that leaves the least idle time at the end: longest first, equals as they came.
+    """Return cells in the order that leaves the least idle time at the end: longest first.
+
+    Equals stay in their order.
 
     With it the last cell ends within a third of the best possible time (Graham 1969: 4/3 - 1/(3
     slots)). A cell of unknown length is best given an infinite one.
@@ -73,9 +78,9 @@ def schedule(seconds: Sequence[float], slots: int) -> Schedule:
     """
     free = [(0.0, slot) for slot in range(slots)]  # when, and which
     starts, takers = [], []
-    for each in seconds:
+    for duration in seconds:
         start, slot = free[0]
-        heapq.heapreplace(free, (start + each, slot))
+        heapq.heapreplace(free, (start + duration, slot))
         starts.append(start)
         takers.append(slot)
     return Schedule(slots, tuple(seconds), tuple(starts), tuple(takers))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.launch import local, remote
 from bench.launch.base import Gone, Request
 from bench.spec import registry
+from bench.spec.capabilities import TrainsItself
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 from bench.store.layout import last_line
@@ -127,7 +128,10 @@ class Slurm:
 def _arrays(cells: Sequence[Cell]) -> Iterator[tuple[bool, Sequence[Cell]]]:
     """Yield parts of the cells that fit an array, and whether their methods train themselves."""
     for own_training in (False, True):
-        group = [cell for cell in cells if registry.of_cell(cell).own_training is own_training]
+        group = []
+        for cell in cells:
+            if isinstance(registry.of_cell(cell), TrainsItself) is own_training:
+                group.append(cell)
         for start in range(0, len(group), ARRAY):
             yield own_training, group[start : start + ARRAY]
 

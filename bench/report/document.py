@@ -39,7 +39,7 @@ class Cell:
     text: str
     mark: Mark = ""
     number: float | None = None
-    """The number behind the text, by which rows are sorted: NaN where there is none, None for words."""
+    """The number behind the text, by which rows are sorted: NaN if missing, None for words."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What a run is made of: names, options, profiles, cells, and the contracts of methods and datasets."""
+"""What a run is made of: names, options, profiles, cells, contracts of methods and datasets."""

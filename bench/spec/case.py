@@ -1,13 +1,14 @@
-"""The words for data: a sample as read, a case as prepared, a dataset of cases, a split by patient."""
+"""The words for data: a sample as read, a prepared case, a dataset of cases, a split."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Source = Literal["real", "phantom"]
 Side = Literal["train", "validation", "test", "unused"]
@@ -63,7 +64,7 @@ class Dataset:
     """Indexes of cases whose pixels may not be read."""
 
     def without(self, indexes: Collection[int]) -> Dataset:
-        """Return the dataset with some cases sealed: to read their pixels raises PermissionError."""
+        """Return the dataset with some cases sealed: reading them raises PermissionError."""
         return replace(self, sealed=self.sealed | frozenset(indexes))
 
     def image(self, index: int) -> NDArray[np.uint16]:

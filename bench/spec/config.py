@@ -77,7 +77,10 @@ class Profile:
     """Cases of each simulated patient."""
 
     def protocol(self) -> dict[str, Any]:
-        """Return what may change a result, as plain data; a dataset's digest covers its phantoms."""
+        """Return what may change a result, as plain data.
+
+        Sizes of phantoms are left out, because the digest of a dataset covers them.
+        """
         values = asdict(self)
         for name in ("summary", "phantom_patients", "phantom_slices"):
             del values[name]

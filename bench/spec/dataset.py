@@ -59,7 +59,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def rules(self) -> dict[str, Any]:
-        """Return everything beside the files that decides the pixels: options, versions, windows."""
+        """Return what decides the pixels beside the files: options, versions, windows."""
 
     @abstractmethod
     def items(self, root: Path) -> list[Item]:
@@ -81,7 +81,9 @@ class Adapter(ABC):
 def unit_image(
     raw: NDArray[Any], file: Path, low: float | None = None, high: float | None = None
 ) -> NDArray[np.uint16]:
-    """Map intensities to [0, 1] in 65535 steps: a fixed window, or the image's own 0.5 and 99.5 percentiles.
+    """Map intensities to [0, 1] in 65535 steps.
+
+    The window is fixed, or the image's own 0.5 and 99.5 percentiles.
 
     Raises:
         UsageError: The image is not (H, W), holds NaN or infinity, or one value only.
@@ -131,9 +133,9 @@ def binary_mask(
     unknown = [v for v in values.tolist() if v not in labels]
     if unknown:
         raise UsageError(
-            f"{file}: label {unknown[0]} is not known to the mapping '{mapping}' (it knows"
-            f" {', '.join(map(str, sorted(labels)))}); choose another mapping by the option"
-            " labels=NAME"
+            f"{file}: label {unknown[0]} is not known to the mapping '{mapping}' (it knows "
+            f"{', '.join(map(str, sorted(labels)))}); choose another mapping by the option "
+            "labels=NAME"
         )
     mask: NDArray[np.uint8] = np.isin(raw, [v for v, one in labels.items() if one]).astype(np.uint8)
     return mask

@@ -1,4 +1,4 @@
-"""What a result was made with: versions, device, revision, memory; and how many threads it may use."""
+"""What a result was made with: versions, device, revision, memory, threads, cache."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def cache_root() -> Path:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            known[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 def processor() -> str:
@@ -60,7 +60,7 @@ def cores() -> int:
 
 
 def revision() -> str | None:
-    """Return the git revision of the source that runs, `+dirty` where files differ; None outside a checkout."""
+    """Return the git revision of the source, `+dirty` if files differ; None outside a checkout."""
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:

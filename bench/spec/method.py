@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.spec.note import Tell
 from bench.spec.options import option
 from bench.spec.space import Between, Space
 
@@ -56,7 +54,7 @@ class Cases:
 
 @dataclass(frozen=True)
 class Inputs:
-    """How a method wants its images: what the harness does to them on the way in, and undoes on the way out."""
+    """What the harness does to images before a network sees them, and undoes afterwards."""
 
     multiple: int = 1
     """Height and width are padded with the image's edge to a multiple of this, and cropped
@@ -69,8 +67,10 @@ class Inputs:
         if self.normalise == "zscore":
             deviation, mean = torch.std_mean(image, dim=(1, 2, 3), keepdim=True)
             image = (image - mean) / deviation.clamp_min(1e-6)
-        bottom, right = (-image.shape[-2] % self.multiple, -image.shape[-1] % self.multiple)
-        return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+        bottom, right = -image.shape[-2] % self.multiple, -image.shape[-1] % self.multiple
+        if not (bottom or right):
+            return image
+        return F.pad(image, (0, right, 0, bottom), mode="replicate")
 
     def leave(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         """Crop the output (B, C, H', W') of padded images back to their size (H, W)."""
@@ -109,14 +109,19 @@ class Method(ABC):
 
     A new method is a frozen dataclass that derives from this one, in one file, named by an entry
     point in the group `verdiff_bench.methods`. Most need nothing but the class attributes and
-    `build`.
+    `build`. What else a method can do is in `bench.spec.capabilities`.
     """
 
     lr: float = option(
-        0.0, "highest learning rate; 0 is the method's own, or the profile's", low=0, kw_only=True
+        0.0,
+        "highest learning rate; 0 is the method's own, or the profile's",
+        low=0,
+        kw_only=True,
     )
     tuned: bool = option(
-        False, "other options as bench tune found them best for each dataset", kw_only=True
+        False,
+        "other options as bench tune found them best for each dataset",
+        kw_only=True,
     )
 
     title: ClassVar[str]
@@ -131,10 +136,6 @@ class Method(ABC):
     """Whether `--methods all` includes it."""
     bf16: ClassVar[bool] = True
     """Whether a CUDA device may run it under bfloat16 autocast."""
-    extras: ClassVar[tuple[str, ...]] = ()
-    """Names of the further rows that `answer` gives."""
-    factors: ClassVar[tuple[str, ...]] = ()
-    """On/off options that `bench ablate` switches where it is told nothing else."""
     space: ClassVar[Space] = {"lr": Between(1e-4, 1e-2, log=True)}
     """What `bench tune` may choose; nothing that changes the loss, by which trials are stopped
     early."""
@@ -142,7 +143,7 @@ class Method(ABC):
     """Modules that are slow to import, loaded once for all cells."""
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how this differs from its source when trained at this batch size; printed in every report."""
+        """Return how it differs from its source at this batch size; every report prints it."""
         return ()
 
     def advantages(self) -> Advantages:
@@ -151,7 +152,10 @@ class Method(ABC):
 
     @abstractmethod
     def build(self, task: Task) -> nn.Module:
-        """Return the network with fresh weights; the global generator is seeded, nothing is downloaded."""
+        """Return the network with fresh weights.
+
+        The global generator is seeded; nothing is downloaded.
+        """
 
     def logits(self, net: nn.Module, image: Tensor) -> Tensor:
         """Return logits (B, 1, H, W) of images (B, 1, H, W) in [0, 1]."""
@@ -170,77 +174,11 @@ class Method(ABC):
         """Return the probability of foreground (B, 1, H, W); noise may come from `rng` alone."""
         return torch.sigmoid(self.logits(net, image).float())
 
-    def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
-        """Return what `predict` gives, and a spread and further rows where there are any."""
-        return Answer(self.predict(net, image, rng))
-
-    def about(self, net: nn.Module) -> dict[str, Any]:
-        """Return what is worth keeping of how the network was built (nnU-Net's plans), as plain data."""
-        return {}
-
-    @property
-    def own_training(self) -> bool:
-        """Whether the method trains itself, on data of its own making: its rows are marked, for they do not compare."""
-        return False
-
-    def fit(
-        self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, tell: Tell
-    ) -> nn.Module:
-        """Return the network trained by the method's own code; it begins anew where it was interrupted.
-
-        Args:
-            cases: Training and validation cases.
-            task: Their sizes, and the profile's batch and steps.
-            work: An empty folder of its own.
-            device: Where it trains.
-            seed: Of all its random numbers.
-            tell: Takes how far it is.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is trained by the harness")
-
-    @property
-    def usual_lr(self) -> float:
-        """The highest learning rate of its own optimiser; 0 where it has none."""
-        return 0.0
-
-    @property
-    def tunable(self) -> bool:
-        """Whether `bench tune` has anything to do."""
-        return bool(self.space) and not self.own_training and not self.oracle
-
-    @property
-    def oracle(self) -> bool:
-        """Whether it is told the reference's bounding box; such a row is marked, and is in no comparison."""
-        return False
-
-    def told(
-        self, net: nn.Module, image: Tensor, rng: torch.Generator, box: Tensor | None
-    ) -> Answer:
-        """Return an oracle's answer for one image (1, 1, H, W).
-
-        Args:
-            net: The network.
-            image: In [0, 1].
-            rng: Source of noise.
-            box: The reference's left, top, right and bottom edge in pixels (4,); None where it is
-                empty.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is no oracle")
-
-    def stages(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """Return maps (1, 1, H, W) that show how the method comes to its answer for one image, in order; or nothing."""
-        return {}
-
-    def stepped(self, net: nn.Module) -> None:  # noqa: B027
-        """Do what the method does after each optimiser step, such as averaging weights."""
-
-    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer | None:
-        """Return the method's own optimiser, or None for the profile's Adam."""
-        return None
-
 
 def bce_dice(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return binary cross entropy plus soft Dice loss over the batch (Milletari et al. 2016; as in nnU-Net).
+    """Return binary cross entropy plus soft Dice loss over the batch.
+
+    The Dice loss is that of Milletari et al. (2016), as in nnU-Net.
 
     Args:
         logits: (B, 1, H, W).

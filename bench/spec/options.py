@@ -1,8 +1,9 @@
-"""Options in a name (`unet:width=32`): dataclass fields, parsed by their type, bounds and choices."""
+"""Options in a name (`unet:width=32`): dataclass fields, checked by type, bounds and choices."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import typing
 from typing import Any
@@ -25,7 +26,7 @@ def option(
     free: bool = False,
     kw_only: bool = False,
 ) -> Any:
-    """Declare an option of a method or a dataset: a dataclass field with its help, bounds and choices.
+    """Declare an option of a method or dataset: a dataclass field with help, bounds and choices.
 
     An option that names a file is given its path, and has the short digest of its content as value
     (`bench.spec.weights`). A free one may hold any character; it must never become part of a path.
@@ -75,7 +76,9 @@ def canonical(spec: Spec, given: dict[str, Any], cls: type[Any]) -> Spec:
 
 def shown(value: Any) -> str:
     """Return a value as it is written in a name."""
-    return ("off", "on")[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
 
 
 def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
@@ -95,18 +98,22 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
         raise UsageError(
             f"{where}: '{text}' is no {kind.__name__}; the default is {shown(spec.default)}"
         ) from None
+    if kind is float and not math.isfinite(value):
+        raise UsageError(f"{where}: {text} is not finite; the default is {shown(spec.default)}")
     if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        bounds = (
-            f"at least {low}"
-            if high is None
-            else f"at most {high}"
-            if low is None
-            else f"{low} to {high}"
-        )
-        raise UsageError(f"{where}: {text} is out of range; expected {bounds}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise UsageError(f"{where}: {text} is out of range; expected {_bounds(low, high)}")
     return value
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    """Return in words which numbers are allowed."""
+    if high is None:
+        return f"at least {low}"
+    if low is None:
+        return f"at most {high}"
+    return f"{low} to {high}"
 
 
 def _entered(text: str, where: str) -> str:

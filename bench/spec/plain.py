@@ -1,4 +1,4 @@
-"""Plain data (JSON, TOML) to types and back, checked by msgspec; and the one JSON text of a value."""
+"""Plain data (JSON, TOML) to types and back by msgspec, and the one JSON text of a value."""
 
 from __future__ import annotations
 

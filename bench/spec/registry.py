@@ -1,4 +1,4 @@
-"""Names to methods and datasets, through entry points, so that any installed package adds its own."""
+"""Names to methods, datasets and launchers, through entry points of any installed package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Files of weights that a user gives: known by their digest, so that no path is part of a result's identity."""
+"""Files of weights that a user gives, known by their digest.
+
+So no path is part of a result's identity.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,24 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pooch
 
+from bench.spec import plain
 from bench.spec.errors import UsageError
 from bench.spec.machine import cache_root
 
 SHORT = 16
 """Hex digits of a digest that stand for a file in a name."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an entered file is, and what tells whether it has changed."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
 
 
 def enter(text: str) -> str:
@@ -26,27 +38,30 @@ def enter(text: str) -> str:
     Raises:
         UsageError: There is no such file, it cannot be read, or the cache is not writable.
     """
-    try:
-        path = Path(text).expanduser().resolve()
-        stat = path.stat() if path.is_file() else None
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ):  # no right to look, no such user, a name that cannot be one
-        stat = None
-    if stat is None:
-        raise UsageError(f"'{text}' is no file; expected the path of one, without ':' and ','")
-    record = {"path": str(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    for known in _folder().glob("*.json"):
-        if _read(known) == record:
-            return known.stem[:SHORT]
+    path = _file(text)
+    stat = path.stat()
+    place = Place(path=str(path), bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+    for entry in _folder().glob("*.json"):
+        if _read(entry) == place:
+            return entry.stem[:SHORT]
     try:
         digest: str = pooch.file_hash(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})") from error
-    _write(_folder() / f"{digest}.json", record)
+    _write(_folder() / f"{digest}.json", place)
     return digest[:SHORT]
+
+
+def _file(text: str) -> Path:
+    """Return the path of a file that is there."""
+    try:
+        path = Path(text).expanduser().resolve()
+        there = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # no right to look, no such user, no valid name
+        there = False
+    if not there:
+        raise UsageError(f"'{text}' is no file; expected the path of one, without ':' and ','")
+    return path
 
 
 def known(digest: str) -> bool:
@@ -72,15 +87,15 @@ def find(digest: str) -> Path:
     Raises:
         UsageError: No such file was entered, it was moved, or it has changed since.
     """
-    record = _read(_folder() / f"{sha256(digest)}.json")
-    path = Path(record["path"])
+    place = _read(_folder() / f"{sha256(digest)}.json")
+    path = Path(place.path if place else "")
     if not path.is_file():
         raise UsageError(
-            f"the file of the digest {digest} is no longer where it was: {path}; give its path"
-            " again"
+            f"the file of the digest {digest} is no longer where it was: {path}; "
+            "give its path again"
         )
     stat = path.stat()
-    if (stat.st_size, stat.st_mtime_ns) != (record["bytes"], record["mtime_ns"]):
+    if place != Place(path=str(path), bytes=stat.st_size, mtime_ns=stat.st_mtime_ns):
         raise UsageError(f"{path} has changed since it was given as {digest}; give its path again")
     return path
 
@@ -93,27 +108,22 @@ def _record(digest: str) -> Path | None:
     return next(_folder().glob(f"{digest}*.json"), None)
 
 
-def _read(record: Path) -> dict[str, Any]:
-    """Return a record; one that is damaged stands for no file."""
+def _read(entry: Path) -> Place | None:
+    """Return where an entered file is; None where the entry is damaged."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-        return {
-            "path": str(found["path"]),
-            "bytes": int(found["bytes"]),
-            "mtime_ns": int(found["mtime_ns"]),
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"path": "", "bytes": -1, "mtime_ns": -1}
+        return plain.decode(entry.read_bytes(), Place)
+    except (OSError, plain.PlainError):
+        return None
 
 
-def _write(target: Path, record: dict[str, Any]) -> None:
-    """Write a record whole or not at all: other processes may read it at the same time."""
+def _write(target: Path, place: Place) -> None:
+    """Write an entry whole or not at all: other processes may read it at the same time."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             "w", dir=target.parent, delete=False, encoding="utf-8"
         ) as file:
-            json.dump(record, file)
+            json.dump(plain.builtins(place), file)
         Path(file.name).replace(target)
     except OSError as error:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The names of all files and folders of results: `results/<profile>/<dataset>/<method>/<label>/`."""
+"""The names of all files and folders in `results/<profile>/<dataset>/<method>/<label>/`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Leases: one process at work on a folder, among hosts that share a disk; no lock manager and no common clock.
+"""Leases: one process works on a folder, among hosts that share a disk.
+
+No lock manager is needed, and the clocks of two hosts need not agree.
 
 The holder is who wrote the file `lease-<n>` of the highest n. A lease is taken by creating the next
 one, which a file system grants once (O_EXCL). The holder changes its file every few seconds. On its
@@ -35,7 +37,7 @@ class Leases:
     seen: dict[Path, tuple[str | None, float]] = field(default_factory=dict)
 
     def free(self, folder: Path) -> int | None:
-        """Return the number of the folder's last lease, 0 if there was none; None while somebody holds it."""
+        """Return the number of the folder's last lease, 0 if it has none; None while held."""
         path = _last(folder)
         if path is None:
             return 0
@@ -97,7 +99,7 @@ def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
 
 
 def looks_held(folder: Path) -> bool:
-    """Return whether a folder's lease looks held at a glance: by a process that lives, or that wrote a moment ago."""
+    """Return whether a folder's lease looks held: by a process that lives, or wrote just now."""
     try:
         path = _last(folder)
         if path is None:
@@ -152,7 +154,7 @@ def _self() -> dict[str, object]:
 
 
 def _machine() -> str:
-    """Return a name of what process numbers are unique in: the host since it was started, and its container."""
+    """Return a name within which process numbers are unique: host, its start, and container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
@@ -162,7 +164,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process was started, so that a number that is used again is seen; empty where nobody knows."""
+    """Return when a process was started, so that a reused number is noticed; empty if unknown."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

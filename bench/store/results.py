@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ class Results:
         """
         name = finished_profile(store, profile)
         folder = store.layout.profile(name)
-        cells = tuple(Finished(record.read(found), found) for found in folder.finished())
+        cells = tuple(Finished(record.read(cell), cell) for cell in folder.finished())
         return cls(
             profile=name,
             cells=cells,
@@ -155,7 +156,8 @@ class Results:
     @property
     def rows(self) -> dict[str, Row]:
         """The rows by key."""
-        return {row.key: row for cell in self.cells for row in cell.record.rows}
+        rows = chain.from_iterable(cell.record.rows for cell in self.cells)
+        return {row.key: row for row in rows}
 
     @cached_property
     def cases(self) -> pd.DataFrame:

@@ -61,8 +61,8 @@ class Wanted:
                 raise UsageError(f"{name} is not installed; pip install 'verdiff-bench[{package}]'")
         if self.mlflow is not None and self.mlflow.partition(":")[0] not in SCHEMES:
             raise UsageError(
-                f"--mlflow {self.mlflow}: expected http(s)://HOST:PORT, sqlite:///FILE or"
-                " file:FOLDER"
+                f"--mlflow {self.mlflow}: expected http(s)://HOST:PORT, sqlite:///FILE or "
+                "file:FOLDER"
             )
 
     def command(self, store: Store, profile: str) -> str:
@@ -133,7 +133,7 @@ class TensorBoard:
         self.writers: dict[str, Any] = {}
 
     def begin(self, log: Log) -> int:
-        """Make a cell's folder; an earlier one's events are replaced, so that no step shows twice."""
+        """Make a cell's folder; earlier events are replaced, so that no step shows twice."""
         from torch.utils.tensorboard import SummaryWriter
 
         shutil.rmtree(self.root / log.name, ignore_errors=True)
@@ -166,8 +166,8 @@ class MLflow:
 
         self.client = MlflowClient(tracking_uri=uri)
         name = f"verdiff-bench/{profile}"
-        found = self.client.get_experiment_by_name(name)
-        self.experiment = found.experiment_id if found else self.client.create_experiment(name)
+        known = self.client.get_experiment_by_name(name)
+        self.experiment = known.experiment_id if known else self.client.create_experiment(name)
         self.runs: dict[str, str] = {}
 
     def begin(self, log: Log) -> int:
@@ -176,13 +176,8 @@ class MLflow:
         query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
         for run in self.client.search_runs([self.experiment], query):
             self.runs[log.name] = run.info.run_id
-            return max(
-                (
-                    each.step
-                    for each in self.client.get_metric_history(run.info.run_id, "validation_loss")
-                ),
-                default=0,
-            )
+            history = self.client.get_metric_history(run.info.run_id, "validation_loss")
+            return max((metric.step for metric in history), default=0)
         run = self.client.create_run(self.experiment, run_name=log.name, tags=tags)
         for key, value in zip(("dataset", "method", "cell"), log.name.split("/"), strict=True):
             self.client.log_param(run.info.run_id, key, value)
@@ -206,7 +201,11 @@ class MLflow:
 def send(
     store: Store, profile: str, wanted: Wanted, ended: Callable[[], bool] = lambda: True
 ) -> int:
-    """Send what cells have left, again and again until the run has ended; return how many cells were sent whole."""
+    """Send what cells have left, again and again until the run has ended.
+
+    Returns:
+        How many cells were sent whole.
+    """
     targets: list[Target] = []
     if wanted.tensorboard:
         targets.append(TensorBoard(store, profile))
@@ -236,7 +235,7 @@ def send(
 
 @contextmanager
 def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Iterator[None]:
-    """Have a process send what a run leaves; if it fails, one line says so, and how to send it afterwards."""
+    """Have a process send what a run leaves; if it fails, one line says how to send it later."""
     if not wanted:
         yield
         return

@@ -13,7 +13,7 @@ SCORE = "Dice of the validation patients"
 
 
 def draw(study: Study, folder: Path) -> None:
-    """Draw how a study went into `<dataset>/<method>/<fold>/`; nothing where no trial was completed.
+    """Draw how a study went into `<dataset>/<method>/<fold>/`; nothing if no trial is complete.
 
     That is the best so far, the trials as they trained, the Dice over each option, and, of several
     options, how much each mattered.

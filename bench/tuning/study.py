@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bench.spec import plain, registry
+from bench.spec.capabilities import highest_lr
 from bench.spec.config import SEED, Cell
 from bench.spec.errors import UsageError
 from bench.spec.space import Between
@@ -315,7 +316,7 @@ def defaults(cell: Cell) -> dict[str, Any]:
     method = registry.of_cell(cell)
     usual = {name: getattr(method, name) for name in method.space}
     if "lr" in usual:
-        usual["lr"] = method.lr or method.usual_lr or cell.profile.lr
+        usual["lr"] = highest_lr(method, cell.profile.lr)
     return usual
 
 

@@ -36,7 +36,9 @@ def sealed(dataset: Dataset, split: Split) -> Dataset:
 def run(
     study: Study, trial: optuna.Trial, split: Split, device: str, stopped: Callable[[], bool]
 ) -> float:
-    """Run a trial; return the mean Dice over the validation patients, of the weights with the lowest validation loss.
+    """Run a trial; return the mean Dice over the validation patients.
+
+    The weights are those of the lowest validation loss.
 
     After each validation its loss is reported, negative, and a trial below the median of the others
     is stopped.
@@ -94,4 +96,5 @@ def _dice(trainee: Trainee, data: Data) -> float:
         answer = predict(trainee, data.cases, index)
         dice = score(answer.masks[""], data.dataset.mask(index), case.spacing).dice
         patients.setdefault(case.patient, []).append(dice)
-    return math.fsum(math.fsum(each) / len(each) for each in patients.values()) / len(patients)
+    means = [math.fsum(scores) / len(scores) for scores in patients.values()]
+    return math.fsum(means) / len(means)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from bench.data.splits import Splitting, make_splits, read_splits, write_splits
 from bench.spec.case import SIDES
 from bench.spec.errors import UsageError
-from bench.spec.names import Scheme
 
 patients = st.lists(
     st.text("abcxyz0123456789-_ ,", min_size=1, max_size=8), min_size=5, max_size=60, unique=True
@@ -174,4 +173,4 @@ def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
 )
 def test_how_patients_were_split_is_said_in_words(way: tuple[int, str, bool], said: str) -> None:
     folds, name, official = way
-    assert Scheme(folds, name).words(official) == said
+    assert Splitting(folds, name).words(official) == said

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.engine.train import Training
 from bench.engine.trainee import Trainee, idle
 from bench.spec import registry
+from bench.spec.capabilities import TrainsItself
 from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.method import Cases, Example, Inputs, Task
@@ -325,7 +326,8 @@ def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
 
 def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path) -> None:
     method = registry.method(Spec.parse("nnunet:recipe=native"), "tiny")
-    assert method.own_training
+    assert isinstance(method, TrainsItself)
+    assert not isinstance(registry.method(Spec("nnunet"), "tiny"), TrainsItself)
     assert method.advantages().augmentation != "none"
     given = examples(border=5)
     cases = Cases(lambda: iter(given[:4]), lambda: iter(given[4:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from bench.spec import registry
+from bench.spec.capabilities import ToldBox
 from bench.spec.errors import UsageError
 from bench.spec.method import Task, bce_dice
 from bench.spec.names import Spec
 from methods import sam
-from methods.sam import FULL_IMAGE, OFFICIAL, SIZES, Checkpoint, Network, Size, box_of, jittered
+from methods.sam import (
+    FULL_IMAGE,
+    OFFICIAL,
+    SAM,
+    SIZES,
+    Checkpoint,
+    Network,
+    Size,
+    box_of,
+    jittered,
+)
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -303,7 +315,7 @@ def recorded(forward: Any, seen: list[Any]) -> Any:
 
 def test_the_box_decides_between_two_like_squares() -> None:
     method, net = registry.method(Spec.parse("sam:prompt=box"), "tiny"), build("sam:prompt=box")
-    assert method.oracle
+    assert isinstance(method, ToldBox)
     assert method.advantages().prompt == "box of the reference (oracle)"
     image, mask = (torch.cat(each) for each in zip(disc(), disc(left=24), strict=True))
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)
@@ -323,17 +335,16 @@ def test_the_box_decides_between_two_like_squares() -> None:
 
 
 def test_an_oracle_without_its_box_and_a_box_without_an_oracle_are_refused() -> None:
-    net, (image, mask) = build(), disc()
+    net, (image, _) = build(), disc()
     oracle, plain = (
         registry.method(Spec.parse("sam:prompt=box"), "tiny"),
         registry.method(Spec("sam"), "tiny"),
     )
-    for ask in (oracle.predict, oracle.answer):
-        with pytest.raises(ValueError, match=r"answers by told\(\), with the reference's box"):
-            ask(net, image, RNG)
-    assert not plain.oracle
-    with pytest.raises(NotImplementedError, match="no oracle"):
-        plain.told(net, image, RNG, box_of(mask[0]))
+    with pytest.raises(ValueError, match=r"answers by told\(\), with the reference's box"):
+        oracle.predict(net, image, RNG)
+    assert not isinstance(plain, ToldBox)
+    for method in (oracle, replace(oracle, image=32), SAM(prompt="box")):
+        assert isinstance(method, ToldBox)
 
 
 # --- official weights ---

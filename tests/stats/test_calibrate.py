@@ -16,6 +16,7 @@ from bench.cli.app import app
 from bench.spec.errors import UsageError
 from bench.stats.calibrate import SPLIT, SWAPPED, WHOLE, Cases, Rate, _halves, rates
 from bench.stats.scores import arrange
+from tests.written import record
 
 
 def results(
@@ -141,15 +142,8 @@ def stored(root: Path, frame: pd.DataFrame) -> Path:
     for (method, seed), part in frame.groupby(["method", "seed"]):
         folder = root / "cpu" / "mr@real-abcdef01" / str(method) / f"f0-s{seed}"
         folder.mkdir(parents=True)
-        spec = {
-            "dataset": {"name": "mr", "source": "real", "digest": "abcdef0123"},
-            "method": method,
-            "fold": 0,
-            "folds": 1,
-            "seed": int(str(seed)),
-            "scheme": "",
-        }
-        (folder / "cell.json").write_text(json.dumps({"spec": spec, "extras": []}))
+        said = record(str(method), source="real", seed=int(str(seed)))
+        (folder / "cell.json").write_text(json.dumps(said))
         part[["case", "patient", "dice"]].to_csv(folder / "cases.csv", index=False)
     return root
 
@@ -174,10 +168,10 @@ def test_the_command_prints_rates_with_their_intervals(tmp_path: Path) -> None:
 
 def test_results_with_nothing_to_compare_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no finished cell"):
-        command.run(tmp_path, None, 100)
+        command.measure(tmp_path, None, 100)
     out = stored(tmp_path, results(methods=1, seeds=1))
     with pytest.raises(UsageError, match="nothing to compare; bench run --methods all"):
-        command.run(out, None, 100)
+        command.measure(out, None, 100)
 
 
 def plan(*words: str) -> list[dict[str, float]]:

@@ -60,15 +60,14 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
                 for factor, on in zip(table.factors, arm.switches, strict=True)
             )
             axes[0][column].set_title(f"{heads}\n{axes[0][column].get_title()}", fontsize=8)
-        source = (
-            "PHANTOM data (simulated)" if table.column.dataset.source == "phantom" else "real data"
+        named = table.column.dataset
+        source = "PHANTOM data (simulated)" if named.source == "phantom" else "real data"
+        title = (
+            f"{table.title}, {named.name} ({source}), profile '{table.profile}'\n"
+            "answer solid orange, reference dashed blue; first seed; "
+            "cases chosen by the last arm's Dice"
         )
-        figure.suptitle(
-            f"{table.title}, {table.column.dataset.name} ({source}), profile '{table.profile}'\nanswer"
-            " solid orange, reference dashed blue; first seed; cases chosen by the last arm's"
-            " Dice",
-            fontsize=8,
-        )
+        figure.suptitle(title, fontsize=8)
         figure.savefig(path, dpi=200, metadata={"Software": None})
         plt.close(figure)
 

@@ -1,4 +1,4 @@
-"""Figures 6 and 7: best, median and worst case of a dataset under all methods, and where each answer is wrong."""
+"""Figures 6 and 7: best, median and worst case of a dataset under all methods."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Mask = NDArray[np.bool_]
-LINE, GAP, TOP, CASE, LARGEST, SMALLEST = 0.1, 0.05, 0.3, 0.2, 1.65, 0.45
-"""Inches: a line of small print, between pictures, of the legend, of a case's heading, a picture's width at most and at
-least."""
+LINE, GAP = 0.1, 0.05
+"""Inches of a line of small print, and between pictures."""
+TOP, CASE = 0.3, 0.2
+"""Inches of the legend, and of a case's heading."""
+LARGEST, SMALLEST = 1.65, 0.45
+"""Inches of a picture's width at most and at least."""
 DPI = 200
 """Of the pictures, in the PNG and in the PDF."""
 BEYOND = "*"
@@ -46,7 +49,7 @@ class Shown:
 
     @cached_property
     def part(self) -> tuple[slice, slice]:
-        """What is shown: the window of the reference and of all that half of the answers or more mark.
+        """What is shown: the window of the reference and of what half of the predictions mark.
 
         One method's specks at the image's border would make all pictures small.
         """
@@ -142,7 +145,7 @@ def _chosen(count: int, whole: int, rows: int) -> str:
 
 
 def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:
-    """Draw cases one below the other, each in as many lines as make its pictures largest on one page."""
+    """Draw cases one below the other, in as many lines as make the pictures largest on a page."""
     titles = ["image and reference", *shown[0].answers]
     ratios = [case.ratio for case in shown]
     heading = wrapped(title, PAGE[0], 7)
@@ -186,8 +189,11 @@ def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:
 def _arrange(
     ratios: Sequence[float], titles: Sequence[str], room: float
 ) -> tuple[int, float, float]:
-    """Return how many pictures stand side by side, their width and the height of their titles, in inches."""
-    found = []
+    """Return how many pictures stand side by side, their width, and the height of their titles.
+
+    Widths and heights are in inches.
+    """
+    layouts = []
     for lines in range(1, len(titles) + 1):
         across = -(-len(titles) // lines)
         slot = PAGE[0] / across
@@ -196,30 +202,42 @@ def _arrange(
         head = LINE * max(len(wrapped(name, slot)) for name in titles) + 0.04
         free = room - len(ratios) * (CASE + lines * (head + LINE + 2 * GAP))
         side = min(slot - GAP, LARGEST, free / (lines * sum(ratios)))
-        found.append((max(side, SMALLEST), -lines, across, head))
-    side, _, across, head = max(found)
+        layouts.append((max(side, SMALLEST), -lines, across, head))
+    side, _, across, head = max(layouts)
     return across, side, head
 
 
 def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
-    """Draw one picture so many inches wide, the reference's where no method is named; return what stands under it."""
+    """Draw one picture, the reference's where no method is named; return what stands under it.
+
+    Args:
+        axis: Where.
+        case: The case.
+        name: A method's title, None for the reference.
+        side: Width in inches.
+    """
     answer = case.answers[name] if name else case.reference
     if answer is None:
         axis.set_facecolor("0.92")
         return "no answer"
-    longest, line = round(DPI * side * max(1, case.ratio)), max(0.35, 0.55 * side)
+    longest = round(DPI * side * max(1, case.ratio))
+    line = max(0.35, 0.55 * side)
     image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
-    mine, truth = (overlay.reduced(mask[case.part], longest) for mask in (answer, case.reference))
-    axis.imshow(
-        overlay.tinted(image, mine >= 0.5, truth >= 0.5), interpolation="none", aspect="auto"
-    )
-    overlay.contour(axis, truth, REFERENCE, "dashed", line)
+    mine = overlay.reduced(answer[case.part], longest)
+    real = overlay.reduced(case.reference[case.part], longest)
+    tinted = overlay.tinted(image, mine >= 0.5, real >= 0.5)
+    axis.imshow(tinted, interpolation="none", aspect="auto")
+    overlay.contour(axis, real, REFERENCE, "dashed", line)
     if not name:
         return ""
     overlay.contour(axis, mine, ANSWER, "solid", line)
-    both, hit = int(answer.sum()) + int(case.reference.sum()), int((answer & case.reference).sum())
-    more = BEYOND if answer.sum() > answer[case.part].sum() else ""
-    return f"Dice {100 * (2 * hit / both if both else 1):.1f}{more}"
+    both = int(answer.sum()) + int(case.reference.sum())
+    hit = int((answer & case.reference).sum())
+    dice = 2 * hit / both if both else 1
+    text = f"Dice {100 * dice:.1f}"
+    if answer.sum() > answer[case.part].sum():
+        text += BEYOND
+    return text
 
 
 def _legend(figure: Figure, top: float) -> None:

@@ -1,4 +1,4 @@
-"""Who differs from whom, and who comes first: maps of p-values, of ranks, and critical-difference diagrams.
+"""Maps of p-values and of ranks, and critical-difference diagrams.
 
 Drawings alone: the numbers come from `bench.stats`, methods by their titles.
 """
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 ABOVE, BELOW, ALIKE, NONE = "#A6D8F5", "#E08B3E", "#FFFFFF", "#D9D9D9"
-"""Row above column, row below it (blue and orange, apart for the colour-blind, light and dark in grey print), not told
-apart, no test."""
+"""Row above column, row below it, not significantly different, no test.
+
+Blue and orange are apart for the colour-blind, and light and dark in grey print.
+"""
 ALPHA = 0.05
 NAMES = 1.25
 """Inches for the methods' names at the left."""
@@ -33,7 +35,7 @@ def significance(
     paths: Sequence[Path],
     alpha: float = ALPHA,
 ) -> None:
-    """Draw a square map of all pairs: the mean difference in points, row less column, and its p-value.
+    """Draw a map of all pairs: the mean difference in points, row less column, and its p-value.
 
     Args:
         p: Methods x methods, corrected; NaN where there is no test.
@@ -93,16 +95,13 @@ def _pair(axis: Axes, row: int, column: int, difference: float, p: float, alpha:
     from matplotlib.patches import Rectangle
 
     told = p <= alpha and row != column
-    colour = (
-        NONE
-        if row == column or np.isnan(p)
-        else (ABOVE if difference > 0 else BELOW)
-        if told
-        else ALIKE
-    )
-    axis.add_patch(
-        Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4)
-    )
+    colour = ALIKE
+    if row == column or np.isnan(p):
+        colour = NONE
+    elif told:
+        colour = ABOVE if difference > 0 else BELOW
+    corner = (column - 0.5, row - 0.5)
+    axis.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4))
     if row != column and not np.isnan(difference):
         words = f"{100 * difference:+.1f}\n{shown(p)}"
         axis.text(
@@ -118,15 +117,13 @@ def _pair(axis: Axes, row: int, column: int, difference: float, p: float, alpha:
 
 def shown(p: float) -> str:
     """Return a p-value in so many letters as a small cell holds."""
-    return (
-        ""
-        if np.isnan(p)
-        else "p<.001"
-        if p < 0.001
-        else "p=1"
-        if p > 0.995
-        else f"p={p:.3f}".replace("0.", ".")
-    )
+    if np.isnan(p):
+        return ""
+    if p < 0.001:
+        return "p<.001"
+    if p > 0.995:
+        return "p=1"
+    return f"p={p:.3f}".replace("0.", ".")
 
 
 def ranks(probabilities: pd.DataFrame, heading: str, paths: Sequence[Path]) -> None:
@@ -150,7 +147,7 @@ def ranks(probabilities: pd.DataFrame, heading: str, paths: Sequence[Path]) -> N
         axis = figure.subplots()
         axis.imshow(values, cmap="Blues", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
         for (row, column), value in np.ndenumerate(values):
-            text = "" if value < 0.05 else "<1" if value < 0.95 else f"{value:.0f}"
+            text = _percent(value)
             ink = "white" if value > 55 else "black"
             axis.text(column, row, text, ha="center", va="center", fontsize=6.5, color=ink)
         axis.set_xticks(range(across), [f"{place:g}" for place in places], fontsize=7)
@@ -162,6 +159,13 @@ def ranks(probabilities: pd.DataFrame, heading: str, paths: Sequence[Path]) -> N
         save(figure, paths)
 
 
+def _percent(value: float) -> str:
+    """Return a percentage in so many letters as a small cell holds."""
+    if value < 0.05:
+        return ""
+    return "<1" if value < 0.95 else f"{value:.0f}"
+
+
 def critical_difference(
     averages: Mapping[str, pd.Series[float]],
     p: Mapping[str, pd.DataFrame],
@@ -169,7 +173,7 @@ def critical_difference(
     paths: Sequence[Path],
     alpha: float = ALPHA,
 ) -> None:
-    """Draw one diagram a dataset: methods at their average ranks, bars over those that are not told apart.
+    """Draw one diagram a dataset: methods at their average ranks, joined by bars if not different.
 
     A bar's dots say whom it joins; a method under it without a dot is only between them in rank.
 

@@ -1,4 +1,4 @@
-"""A case under its masks: which cases are shown, which part of them, contours, and where an answer is wrong."""
+"""A case under its masks: which cases are shown, which part, contours, and wrong pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ lies under it."""
 
 
 def chosen(dice: pd.Series[float]) -> dict[str, str]:
-    """Return the worst, the median and the best case, so that nobody picks them, and which of these each is.
+    """Return the worst, the median and the best case, each with which of these it is.
+
+    So nobody picks the cases.
 
     Args:
         dice: A score of each case, by the case's id; of two in the middle the lower is the median.
@@ -34,7 +36,10 @@ def chosen(dice: pd.Series[float]) -> dict[str, str]:
 
 
 def window(masks: Sequence[NDArray[Any]], margin: float = 0.08) -> tuple[slice, slice]:
-    """Return the part of the image that holds every mask, with a margin; all of it where no mask has foreground."""
+    """Return the part of the image that holds every mask, with a margin.
+
+    It is the whole image where no mask has foreground.
+    """
     any_mask = np.logical_or.reduce([mask > 0 for mask in masks])
     height, width = any_mask.shape
     if not any_mask.any():
@@ -56,7 +61,7 @@ def contour(axis: Axes, mask: NDArray[Any], colour: str, style: str, width: floa
 def tinted(
     image: NDArray[np.uint8], answer: NDArray[np.bool_], reference: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """Return the image (H, W) as colours (H, W, 3), with false positives and false negatives tinted."""
+    """Return the image (H, W) as colours (H, W, 3), with wrong pixels tinted by their kind."""
     from matplotlib.colors import to_rgb
 
     picture = np.repeat(image[..., None], 3, axis=2).astype(np.float32)
@@ -69,7 +74,7 @@ def tinted(
 
 
 def reduced(pixels: NDArray[Any], longest: int) -> NDArray[np.float32]:
-    """Return pixels (H, W) with no side longer than a print shows, by area; smaller ones as they are."""
+    """Return pixels (H, W) with no side longer than a print shows; smaller ones as they are."""
     import cv2
 
     share = longest / max(pixels.shape)

@@ -25,14 +25,17 @@ NAMES = 1.2
 
 
 def means(table: Table, column: str) -> pd.DataFrame:
-    """Return the mean Dice of each patient's cases in percent, seeds averaged: (patient, method), NaN if untested."""
+    """Return the mean Dice of each patient's cases in percent: (patient, method).
+
+    Seeds are averaged; NaN where a method was not tested.
+    """
     part = table.cases[table.cases.column == column]
     frame = 100 * part.pivot_table(index="patient", columns="method", values="dice", aggfunc="mean")
     return frame.reindex(columns=list(table.methods))
 
 
 def best(table: Table, frame: pd.DataFrame) -> str:
-    """Return the method with the best mean over patients, of those that compare with others where there are any."""
+    """Return the method with the best mean over patients, of those that compete if any do."""
     scores = frame.mean().dropna()
     rivals = scores.drop(labels=list(table.marked), errors="ignore")
     return str((rivals if len(rivals) else scores).idxmax())
@@ -53,7 +56,7 @@ def boxes(table: Table, paths: Sequence[Path]) -> None:
 
 
 def differences(table: Table, paths: Sequence[Path], reference: str | None = None) -> None:
-    """Draw each method's difference from a reference, patient by patient, one panel a dataset, into a PNG and a PDF.
+    """Draw each method's difference from a baseline, patient by patient, one panel a dataset.
 
     Args:
         table: Whose cases are compared.
@@ -100,7 +103,7 @@ def differences(table: Table, paths: Sequence[Path], reference: str | None = Non
 
 
 def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference: str = "") -> None:
-    """Draw a box and the patients' points for each method, one below the other; who has none is said."""
+    """Draw a box and the patients' points for each method; say which method has none."""
     heads, most = [], int(frame.notna().sum().max())
     for place, (method, title) in enumerate(table.methods.items()):
         values = frame[method].dropna().to_numpy(float)

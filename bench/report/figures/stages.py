@@ -1,4 +1,4 @@
-"""How a method comes to its answer for one case, map by map; legible in print and for the colour-blind."""
+"""How a method comes to its prediction for one case, map by map."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def panels(
     draw: Callable[[Axes, str, str], None],
     height: float = 2.7,
 ) -> Iterator[Figure]:
-    """Draw one panel a dataset with `draw(axis, column, title)`, and a legend of all that any panel shows.
+    """Draw one panel a dataset with `draw(axis, column, title)`, and one legend for all panels.
 
     Args:
         columns: The datasets with their titles.
@@ -79,18 +79,16 @@ def panels(
             draw(axis, column, title)
         for axis in axes.flat[len(columns) :]:
             axis.set_axis_off()
-        shown = {
-            label: handle
-            for axis in axes.flat
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-        }
-        beside = max(
-            1, min(3, len(shown), int(72 * width / (4.8 * max(map(len, shown), default=1) + 36)))
-        )
+        shown: dict[str, Any] = {}
+        for axis in axes.flat:
+            handles, labels = axis.get_legend_handles_labels()
+            shown |= zip(labels, handles, strict=True)
+        longest = max(map(len, shown), default=1)
+        fitting = int(72 * width / (4.8 * longest + 36))
+        beside = max(1, min(3, len(shown), fitting))
         lines = wrapped(heading, width, 9)
-        figure.set_size_inches(
-            width, height * down + 0.16 * len(lines) + 0.18 * -(-len(shown) // beside)
-        )
+        legend = 0.18 * -(-len(shown) // beside)
+        figure.set_size_inches(width, height * down + 0.16 * len(lines) + legend)
         figure.legend(
             shown.values(), shown.keys(), loc="outside lower center", ncols=beside, frameon=False
         )
@@ -99,10 +97,10 @@ def panels(
 
 
 def about(table: Table) -> str:
-    """Return on what data and under which profile a table's results were made, as headings say it."""
+    """Return on what data and under which profile a table's results were made."""
     return (
-        f"{'PHANTOM data (simulated)' if table.source == 'phantom' else 'real data'}, profile"
-        f" '{table.profile}'"
+        f"{'PHANTOM data (simulated)' if table.source == 'phantom' else 'real data'}, profile "
+        f"'{table.profile}'"
     )
 
 

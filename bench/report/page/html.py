@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
         "columns": list(table.columns.values()),
         "rows": [_row(row) for row in first.blocks[0].rows],
         "failures": [note.text for note in failures],
-        "notes": [note for notes in kinds.values() for note in notes],
+        "notes": list(chain.from_iterable(kinds.values())),
         "differences": [note.text for note in differences],
         "methods": data["methods"],
         "data": htmlsafe_json_dumps(
@@ -240,30 +241,33 @@ def _about(column: dict[str, Any], without: int) -> str:
     cases, shown = len(column["cases"]), len(column["pictures"])
     if not shown:
         return (
-            "The store holds no masks of this dataset's cases, so there is nothing to show but the"
-            " scores."
+            "The store holds no masks of this dataset's cases, so there is nothing to show but the "
+            "scores."
         )
     parts = (
         []
         if shown == cases
         else [
-            f"Pictures of {shown} of {cases} cases are in this page, chosen evenly from the worst"
-            f" to the best by mean Dice, so that the file stays under {LIMIT / 1e6:g} MB."
+            f"Pictures of {shown} of {cases} cases are in this page, chosen evenly from the worst "
+            f"to the best by mean Dice, so that the file stays under {LIMIT / 1e6:g} MB."
         ]
     )
     if without:
         parts.append(
-            "These results are from before images and references were kept with them, so the"
-            " answers stand alone, in green; a run of today into another --out keeps both."
+            "These results are from before images and references were kept with them, so the "
+            "answers stand alone, in green; a run of today into another --out keeps both."
         )
     parts.append(
-        f"At most {pictures.SIDE} pixels a side, compressed; the first seed's. Scores are of the"
-        " originals."
+        f"At most {pictures.SIDE} pixels a side, compressed; the first seed's. Scores are of the "
+        "originals."
     )
     return " ".join(parts)
 
 
 def evenly(count: int) -> list[int]:
-    """Return 0 to count - 1 such that each beginning of the list is spread over the whole (van der Corput's order)."""
+    """Return 0 to count - 1 so that each beginning of the list is spread over the whole.
+
+    This is van der Corput's order.
+    """
     bits = max(1, (count - 1).bit_length())
     return sorted(range(count), key=lambda number: int(f"{number:0{bits}b}"[::-1], 2))

@@ -85,13 +85,13 @@ def read(path: Path) -> Paper:
             uses += _uses(file, text)
     if not frozen:
         raise UsageError(
-            f"{path} inputs no numbers.tex; copy the one that bench report wrote beside it, and"
-            " \\input{numbers.tex}"
+            f"{path} inputs no numbers.tex; copy the one that bench report wrote beside it, and "
+            "\\input{numbers.tex}"
         )
     if not uses:
         raise UsageError(
-            f"{path} takes no number from its numbers.tex; write \\benchDice{{dataset}}{{method}}"
-            " for one"
+            f"{path} takes no number from its numbers.tex; write \\benchDice{{dataset}}{{method}} "
+            "for one"
         )
     numbers = tuple(use for use in uses if use.name[0] not in CLAIMS)
     return Paper(numbers, tuple(use for use in uses if use.name[0] in CLAIMS), frozen, profile)
@@ -107,8 +107,8 @@ def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
                 continue
             if was is None:
                 what = (
-                    "is not in the paper's numbers.tex; the store"
-                    f" {f'has {today}' if today else 'neither'}"
+                    "is not in the paper's numbers.tex; the store "
+                    f"{f'has {today}' if today else 'neither'}"
                 )
             else:
                 what = f"was {was}, " + (
@@ -181,44 +181,60 @@ _VERDICTS = {"worse": "worse than", "equivalent": "equivalent to", "undecided": 
 
 
 def _meant(name: Name, known: Sequence[Name]) -> list[Name]:
-    """Return the numbers that a use may stand for: inside a macro of the paper's own, `#1` may be any name."""
+    """Return the numbers that a use may mean: in a macro of the paper's own, `#1` is any name."""
     if not any("#" in part for part in name):
         return [name]
     forms = [re.compile(re.sub(r"(\\#)+\d", ".*", re.escape(part))) for part in name]
-    fits = (
-        each
-        for each in known
-        if all(form.fullmatch(part) for form, part in zip(forms, each, strict=True))
-    )
-    return list(dict.fromkeys(fits))
+    fits: dict[Name, None] = {}
+    for other in known:
+        pairs = zip(forms, other, strict=True)
+        if all(form.fullmatch(part) for form, part in pairs):
+            fits[other] = None
+    return list(fits)
 
 
 _SET = re.compile(r"^\\benchset\{(\w+)\}\{([^{}]*)\}\{([^{}]*)\}\{(.*)\}$", re.MULTILINE)
 _PROFILE = re.compile(r"\\def\\benchProfile\{([^{}]*)\}")
 _INPUT = re.compile(r"\\(?:input|include|subfile)\s*\{\s*([^{}]+?)\s*\}")
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
-_KIND = re.compile(
-    rf"\\bench({'|'.join(sorted((*SCORES, *COUNTS, *CLAIMS), key=len, reverse=True))})(?![A-Za-z])"
-)
+_LONGEST_FIRST = sorted((*SCORES, *COUNTS, *CLAIMS), key=len, reverse=True)
+_KIND = re.compile(rf"\\bench({'|'.join(_LONGEST_FIRST)})(?![A-Za-z])")
 _ARGUMENT = re.compile(r"\s*\{\s*([^{}]*?)\s*\}")
 
 
 def _uses(file: Path, text: str) -> Iterator[Use]:
-    for found in _KIND.finditer(text):
-        kind, place, names = found[1], found.end(), ["", "", ""]
-        for number in range(1 if kind in COUNTS else 3 if kind in CLAIMS else 2):
-            argument = _ARGUMENT.match(text, place)
-            if argument is None:
-                break  # the name alone, as in \let
-            names[number], place = argument[1], argument.end()
-        else:
-            yield Use(
-                file, text.count("\n", 0, found.start()) + 1, (kind, names[0], names[1]), names[2]
-            )
+    """Yield the uses of macros in a text."""
+    for match in _KIND.finditer(text):
+        kind, count = match[1], 2
+        if kind in COUNTS:
+            count = 1
+        elif kind in CLAIMS:
+            count = 3
+        names = _arguments(text, match.end(), count)
+        if len(names) < count:
+            continue  # the name alone, as in \let
+        dataset, method, other = (*names, "", "")[:3]
+        line = text.count("\n", 0, match.start()) + 1
+        yield Use(file, line, (kind, dataset, method), other)
+
+
+def _arguments(text: str, place: int, count: int) -> list[str]:
+    """Return the arguments of a macro, as many as there are up to a number."""
+    arguments: list[str] = []
+    while len(arguments) < count:
+        argument = _ARGUMENT.match(text, place)
+        if argument is None:
+            break
+        arguments.append(argument[1])
+        place = argument.end()
+    return arguments
 
 
 def _files(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
-    """Yield a file without its comments, and all that it inputs; names are relative to the paper, as TeX takes them."""
+    """Yield a file without its comments, and all that it inputs.
+
+    Names are relative to the paper, as TeX takes them.
+    """
     if path in seen or not path.is_file():
         return
     seen.add(path)

@@ -1,12 +1,13 @@
-r"""A paper's numbers by name: `numbers.tex`, which a paper inputs as its own copy, frozen beside it.
+r"""A paper's numbers by name: `numbers.tex`, of which a paper inputs a copy of its own.
 
-`\benchDice{mr}{verdiff}` typesets what the copy says; `bench.report.paper.check` compares the copy with
-the store of today.
+`\benchDice{mr}{verdiff}` typesets what the copy says; `bench.report.paper.check` compares the
+copy with the store of today.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 
 from bench.report.document import tex
 from bench.report.sections.table1 import METRICS, TITLES, Table, entry
@@ -34,26 +35,14 @@ CLAIMS = {
     "PhantomIoUBetter": ("phantom", "iou"),
 }
 """Macros that state a comparison, by the source and the metric that they speak of."""
-_HEAD = r"""% Numbers for a paper, written by bench report; do not edit. Copy this file beside the paper, \input it in
-% its preamble, and hold the paper against the results with: bench report --check paper.tex
-%   \benchDice{mr}{verdiff}, \benchIoU      mean over test images, percent
-%   \benchDiceStd{mr}{verdiff}, \benchIoUStd  its standard deviation (n - 1)
-%   \benchDiceCell{mr}{verdiff}, \benchIoUCell  both, as table 1 has them, marks included
-%   \benchN{mr}                             patients tested
-%   \benchDiceBetter{mr}{verdiff}{unet}{text}  the text, as a claim that --check tests: verdiff is better than unet
-% Real data alone; a phantom's are \benchPhantomDice and so on. A name without a number is an error, and typeset as ??.
-"""
-_TOOLS = r"""\def\benchset#1#2#3#4{\expandafter\gdef\csname bench #1 \detokenize{#2} \detokenize{#3}\endcsname{#4}}
-\DeclareRobustCommand\benchget[3]{\ifcsname bench #1 \detokenize{#2} \detokenize{#3}\endcsname
-  \csname bench #1 \detokenize{#2} \detokenize{#3}\endcsname\else\textbf{??}\PackageError{bench}{numbers.tex has no
-  \@backslashchar bench#1 of \detokenize{#2} \detokenize{#3}}{Run bench report, and copy its numbers.tex again.}\fi}
-"""
+_FOLDER = resources.files("bench.report.paper")
 
 
 def numbers(tables: Sequence[Table]) -> str:
     """Return `numbers.tex`: definitions that TeX and `check` read, one a line."""
-    lines = [_HEAD + rf"\def\benchProfile{{{tables[0].profile}}}"]
-    lines += [r"\makeatletter", _TOOLS + r"\makeatother"]
+    head, tools = ((_FOLDER / name).read_text("utf-8") for name in ("head.tex", "tools.tex"))
+    lines = [head + rf"\def\benchProfile{{{tables[0].profile}}}"]
+    lines += [r"\makeatletter", tools + r"\makeatother"]
     for kind in SCORES:
         get = rf"\benchget{{{kind}}}{{#1}}{{#2}}"
         lines.append(rf"\DeclareRobustCommand\bench{kind}[2]{{{get}}}")

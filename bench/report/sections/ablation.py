@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ def _notes(
     cells: Mapping[Arm, Sequence[Finished]], factors: tuple[str, ...], cases: pd.DataFrame
 ) -> list[Note]:
     """Return what must stand under the table."""
-    everywhere = [cell for mine in cells.values() for cell in mine]
+    everywhere = list(chain.from_iterable(cells.values()))
     records = [cell.record for cell in everywhere]
     certificates = notes.certificates(records)
     agree = certificates.verdict == "agree"

@@ -201,11 +201,9 @@ def _comparisons(table: Table) -> Document | None:
     compared = families(table)
     if declared is None or not compared:
         return None
-    rows = [
-        _comparison_row(table, one, comparison)
-        for one in compared
-        for comparison in one.comparisons
-    ]
+    rows = []
+    for one in compared:
+        rows += [_comparison_row(table, one, comparison) for comparison in one.comparisons]
     name = table.methods.get(declared.baseline, declared.baseline)
     points = Number("+.2f", 100)
     heads = {
@@ -309,8 +307,8 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         "worse: a star, both 95 % intervals (bootstrap and t) without 0, a mean beyond "
         f"±{100 * compared[0].rope:g} points. Equivalent: both 90 % intervals within that region. "
         "Undecided: neither.",
-        f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the signed "
-        "ranks. Superiority: share of patients on whom the reference is ahead, ties half. "
+        f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the "
+        "signed ranks. Superiority: share of patients on whom the reference is ahead, ties half. "
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]

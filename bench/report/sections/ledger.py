@@ -43,13 +43,13 @@ WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
 """What is measured, and what methods declare."""
 CAPTION = (
     "What each method had and cost, means over folds and seeds. Measured in the run: parameters and"
-    " those that no gradient reached, multiply-adds of one image's answer at the network's size"
-    " (convolutions, matrix products and attention, all samples and views), optimiser steps,"
-    " seconds beside the cells that ran at the same time, peak memory of the cell's process (of the"
-    " device where there is one). Energy: by the counters of GPU and processor while the cell ran,"
-    " others beside it included; no column where no device counts. Trials: of bench tune, before"
-    " the cell. Declared by the method: pretraining, prompt, ensembling, augmentation beyond the"
-    " shared stream."
+    " those that no gradient reached, multiply-adds of one image's answer at the network's size "
+    "(convolutions, matrix products and attention, all samples and views), optimiser steps, "
+    "seconds beside the cells that ran at the same time, peak memory of the cell's process (of the "
+    "device where there is one). Energy: by the counters of GPU and processor while the cell ran, "
+    "others beside it included; no column where no device counts. Trials: of bench tune, before "
+    "the cell. Declared by the method: pretraining, prompt, ensembling, augmentation beyond the "
+    "shared stream."
 )
 
 

@@ -193,10 +193,10 @@ def _certificate_note(
         own: The methods that trained on data of their own making.
     """
     differ, single = [], []
-    for column, found in certificates.items():
-        if found.differ:
-            differ.append(f"{columns[column]}: {', '.join(found.differ)}")
-        if found.verdict == "single":
+    for column, proof in certificates.items():
+        if proof.differ:
+            differ.append(f"{columns[column]}: {', '.join(proof.differ)}")
+        if proof.verdict == "single":
             single.append(columns[column])
     if differ:
         text = f"these did not train on the same data: {'; '.join(differ)}."

@@ -1,10 +1,11 @@
-"""Table 1: mean ± std of Dice and IoU, methods x datasets, and all that a reader must know of it."""
+"""Table 1: mean ± std of Dice and IoU, methods x datasets, and what must stand under it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,8 @@ def _table(results: Results, source: SourceName, cells: tuple[Finished, ...]) ->
     records = [cell.record for cell in cells]
     cases = results.cases[results.cases.source == source]
     failures = _latest([failure for failure in results.failures if failure.source == source])
-    rows = {row.key: row for record in records for row in record.rows}
+    rows = {row.key: row for row in chain.from_iterable(record.rows for record in records)}
+    alone = [record.rows for record in records if not record.competes]
     columns = {record.column.key: record.column for record in records}
     titles = _column_titles(columns)
     methods = _row_titles(records, failures)
@@ -140,9 +142,7 @@ def _table(results: Results, source: SourceName, cells: tuple[Finished, ...]) ->
         by_key=columns,
         methods=methods,
         rows=rows,
-        marked=frozenset(
-            row.key for record in records if not record.competes for row in record.rows
-        ),
+        marked=frozenset(row.key for row in chain.from_iterable(alone)),
         failures=tuple(failures),
         certificates=certificates,
         notes=tuple(notes.collect(records, mean, titles, methods, certificates)),
@@ -333,6 +333,6 @@ def _numbers(table: Table) -> pd.DataFrame:
             marks.append(entry(table, column, key, metric).mark)
         scores[f"{metric}_best"] = [mark == "best" for mark in marks]
         scores[f"{metric}_like_best"] = [mark != "" for mark in marks]
-    verdicts = {column: found.verdict for column, found in table.certificates.items()}
+    verdicts = {column: proof.verdict for column, proof in table.certificates.items()}
     scores["certificates"] = scores.column.map(verdicts)
     return scores.rename(columns={"column": "dataset"})
