@@ -59,6 +59,11 @@ class Faulty(Method):
         return Answer(image if more else self.predict(net, image, rng), extras=more)
 '''
 
+ROOT = Path(__file__).parents[1]
+"""The project."""
+SMOKE = (ROOT / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
+"""The profile of tests, to be changed."""
+
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -160,10 +165,9 @@ RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
 
 def long_profile(folder: Path, steps: int = 300) -> Path:
     """Return a profile whose cells take seconds, so that a kill meets them at work."""
-    text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     profile = folder / "long.toml"
     profile.write_text(
-        text.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999")
+        SMOKE.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999")
     )
     return profile
 

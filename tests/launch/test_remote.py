@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_survive import until, words
+from tests.launch.test_survive import until, words
 from tests.user import RESULTS, Bench, children, digests, long_profile
 
 Make = Callable[..., Path]

@@ -19,7 +19,7 @@ from bench.data import cache
 from bench.spec import registry
 from bench.spec.method import Task
 from bench.spec.names import Spec
-from tests.user import RESULTS, Bench, digests
+from tests.user import RESULTS, SMOKE, Bench, digests
 
 Make = Callable[..., Path]
 
@@ -155,7 +155,6 @@ def test_a_cuda_device_is_used(bench: Bench, slices: Make, monkeypatch: pytest.M
 
 def test_an_edited_protocol_never_overwrites(bench: Bench, slices: Make, tmp_path: Path) -> None:
     data = slices()
-    text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     profile = tmp_path / "mine.toml"
     words = (
         "run",
@@ -168,9 +167,9 @@ def test_an_edited_protocol_never_overwrites(bench: Bench, slices: Make, tmp_pat
         "--profile",
         str(profile),
     )
-    profile.write_text(text)
+    profile.write_text(SMOKE)
     bench(*words)
-    profile.write_text(text.replace("steps = 4", "steps = 5"))
+    profile.write_text(SMOKE.replace("steps = 4", "steps = 5"))
     assert "was made under another profile of the same name (its steps differ)" in bench(
         *words, code=2
     )

@@ -12,6 +12,7 @@ import pytest
 
 from bench.store import lease
 from bench.store.lease import BusyError, Leases, hold, looks_held
+from tests.user import ROOT
 
 
 def nobody() -> None:
@@ -63,9 +64,7 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> No
         "with hold(Path(sys.argv[1]), 0, print): print('held', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
-    holder = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
-    )
+    holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     assert holder.stdout
     assert holder.stdout.readline() == b"held\n"
     assert Leases().free(tmp_path) is None

@@ -13,6 +13,7 @@ from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.registry import DATASETS, METHODS
 from bench.testing import METHOD_CHECKS
+from tests.user import ROOT
 
 
 def keys(group: str, text: str) -> list[str]:
@@ -141,7 +142,6 @@ def test_an_installed_package_adds_a_method_without_an_edit(tmp_path: Path) -> N
 
 
 def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
-    contract = Path(__file__).with_name("test_contract.py")
     done = subprocess.run(
         [
             sys.executable,
@@ -150,13 +150,14 @@ def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
             "-v",
             "-p",
             "no:cacheprovider",
-            str(contract),
+            "-n0",
+            "tests/test_contract.py",
             "-k",
             "line",
             "--no-header",
         ],
         env=plugin(tmp_path),
-        cwd=contract.parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

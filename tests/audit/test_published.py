@@ -9,8 +9,9 @@ from bench.audit import published
 from bench.audit.printed import Printed, read
 from bench.spec import registry
 from bench.spec.errors import UsageError
+from tests.user import ROOT
 
-GIVEN = Path(__file__).resolve().parents[2] / "shared" / "paper"
+GIVEN = ROOT.parent / "shared" / "paper"
 
 
 def test_table_1_is_the_papers_in_fractions_and_in_our_names() -> None:

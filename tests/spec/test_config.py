@@ -9,6 +9,7 @@ from bench.spec.config import Cell, DatasetRef, load_profile, profiles, safe_nam
 from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Scheme, Spec
 from bench.spec.plain import canonical
+from tests.user import SMOKE
 
 
 def ref(digest: str = "0123456789") -> DatasetRef:
@@ -56,9 +57,8 @@ def test_unknown_profile_says_the_nearest() -> None:
 def test_a_bad_profile_file_is_refused(
     tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
-    text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     path = tmp_path / "mine.toml"
-    path.write_text(text.replace(*change))
+    path.write_text(SMOKE.replace(*change))
     with pytest.raises(UsageError, match=message) as caught:
         load_profile(str(path))
     assert "\n" not in str(caught.value)
@@ -66,9 +66,7 @@ def test_a_bad_profile_file_is_refused(
 
 def test_a_users_own_profile_is_named_by_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(
-        (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
-    )
+    path.write_text(SMOKE)
     assert load_profile(str(path)).name == "mine"
 
 

@@ -24,7 +24,7 @@ from bench.spec.options import options
 from bench.spec.space import Between
 from bench.tuning.study import Study, bury, connect
 from bench.tuning.trial import sealed
-from tests.test_survive import until
+from tests.launch.test_survive import until
 from tests.user import Bench, children, long_profile
 
 Make = Callable[..., Path]
