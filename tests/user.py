@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,50 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def leave_undrawn(patch: pytest.MonkeyPatch) -> None:
+    """Have the report of a run and of a study leave empty files in the place of figures."""
+
+    def undrawn(table: Any, paths: Sequence[Path]) -> None:
+        for path in paths:
+            path.touch()
+
+    for name in ("figure8", "seconds"):
+        patch.setattr(f"bench.report.figures.{name}.draw", undrawn)
+    patch.setattr("bench.tuning.plots.draw", lambda study, folder: None)
+
+
+def start(
+    home: Path, *words: str, before: Sequence[str] = (), paths: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start `bench` as a process in a folder."""
+    # a background job's tests inherit it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "bench.cli", *words],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *sys.path])},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def call(home: Path, *words: str, figures: bool = False) -> str:
+    """Call `bench` in this process and a folder, for results that tests share; return its output."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setattr(sys, "argv", ["bench", *words])
+        patch.setenv("COLUMNS", "200")
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        if not figures:
+            leave_undrawn(patch)
+        with redirect_stdout(out), redirect_stderr(out), pytest.raises(SystemExit) as left:
+            cli.main()
+    assert not left.value.code, out.getvalue()
+    return out.getvalue()
+
+
 class Bench:
     """Calls the command line in an empty folder of its own."""
 
@@ -93,18 +139,7 @@ class Bench:
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start the command as a process, to be killed; `before` are words of a command that starts it."""
-        signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # a background job's tests inherit it ignored
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.plugin), *sys.path])}
-        return subprocess.Popen(
-            [*before, sys.executable, "-m", "bench.cli", *words],
-            cwd=self.home,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return start(self.home, *words, before=before, paths=[str(self.plugin)])
 
     def __call__(self, *words: str, code: int = 0) -> str:
         """Call the command in this process; return what it printed, errors last."""
@@ -135,12 +170,24 @@ class Bench:
 
 
 @pytest.fixture
+def pictures() -> None:
+    """Draw figures too: `bench` leaves empty files in their place where a test does not ask."""
+
+
+@pytest.fixture
 def bench(
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     plugin: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
+    """Call `bench` in a folder of its own.
+
+    Cells run in processes that one server forks for the whole session, so PyTorch is loaded once.
+    """
+    if "pictures" not in request.fixturenames:
+        leave_undrawn(monkeypatch)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)

@@ -60,6 +60,7 @@ def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(
     assert "U-Net (width=5)" in out
 
 
+@pytest.mark.usefixtures("pictures")
 def test_jobs_do_not_change_a_result(bench: Bench, slices: Make) -> None:
     data = slices()
     bench.run(data, "unet,deeplabv3", "--jobs", "1", "--out", "one", "--report", "report-one")
@@ -472,3 +473,11 @@ def test_the_real_slices_run(bench: Bench, spider: Path) -> None:
     out = bench.run(spider, "all")
     assert "8 patients, 11 cases tested" in out
     assert "Real data, profile 'smoke'" in out
+
+
+def test_a_further_row_is_no_baseline(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "verdiff,unet", "--reference", "verdiff:prior", code=2)
+    assert "--reference verdiff:prior" in out
+    assert out.rstrip().endswith("--reference verdiff")
+    assert len(out.strip().splitlines()) == 1
+    assert not list(bench.home.rglob("family.json"))

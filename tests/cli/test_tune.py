@@ -81,6 +81,7 @@ def test_a_space_is_of_options_within_their_bounds(name: str, scale: str) -> Non
     assert rate.low <= highest_lr(method, rate.low) <= rate.high
 
 
+@pytest.mark.usefixtures("pictures")
 def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slices: Make) -> None:
     data = slices()
     out = tune(bench, data, "unet,nnunet", 3, "--jobs", "2")

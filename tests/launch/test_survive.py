@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.user import RESULTS, Bench, children, digests, long_profile
+from tests.conftest import Once, make_slices
+from tests.user import RESULTS, Bench, call, children, digests, long_profile, start
 
 Make = Callable[..., Path]
 
@@ -39,23 +41,56 @@ def words(data: Path, profile: Path | str, methods: str = "unet") -> tuple[str, 
     )
 
 
-@pytest.mark.parametrize("killed", ["launcher and cells", "launcher alone"])
-def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
-    bench: Bench, slices: Make, tmp_path: Path, killed: str
-) -> None:
-    run = words(slices(), long_profile(tmp_path))
-    bench(*run, "--out", "whole")
-    process = bench.start(*run, "--out", "killed")
-    until(lambda: list((bench.home / "killed").rglob("checkpoint-*.pt")))
-    for pid in [*(children(process.pid) if killed == "launcher and cells" else []), process.pid]:
+@pytest.fixture(scope="module")
+def whole(once: Once) -> Path:
+    """Return the results of a cell that nobody disturbed."""
+
+    def run(folder: Path) -> None:
+        data = make_slices(folder / "data")
+        call(folder, *words(data, long_profile(folder)))
+
+    return once("whole", run) / "results"
+
+
+@pytest.fixture(scope="module")
+def killed(once: Once) -> Path:
+    """Return what was left of the same cell, which was killed with its launcher at work."""
+
+    def run(folder: Path) -> None:
+        data = make_slices(folder / "data")
+        kill(start(folder, *words(data, long_profile(folder))), folder, cells=True)
+
+    return once("killed", run) / "results"
+
+
+def kill(process: subprocess.Popen[str], folder: Path, *, cells: bool) -> None:
+    """Kill a run, and its cells too, as soon as there is a checkpoint."""
+    until(lambda: list(folder.rglob("checkpoint-*.pt")))
+    for pid in [*(children(process.pid) if cells else []), process.pid]:
         os.kill(pid, signal.SIGKILL)
     process.communicate()
-    assert not list((bench.home / "killed").rglob("cell.json"))
+    assert not list(folder.rglob("cell.json"))
+
+
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
+    bench: Bench, slices: Make, tmp_path: Path, whole: Path, killed: Path
+) -> None:
+    shutil.copytree(killed, bench.home / "killed")
+    bench(*words(slices(), long_profile(tmp_path)), "--out", "killed")
+    assert digests(whole, *RESULTS) == digests(bench.home / "killed", *RESULTS)
+
+
+def test_a_run_whose_launcher_alone_is_killed_goes_on_to_the_same_bytes(
+    bench: Bench, slices: Make, tmp_path: Path, whole: Path
+) -> None:
+    run = words(slices(), long_profile(tmp_path))
+    kill(bench.start(*run, "--out", "killed"), bench.home, cells=False)
     bench(*run, "--out", "killed")
-    assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
+    assert digests(whole, *RESULTS) == digests(bench.home / "killed", *RESULTS)
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("pictures")
 def test_twenty_kills_at_random_moments_leave_the_same_bytes(
     bench: Bench, slices: Make, tmp_path: Path
 ) -> None:
@@ -232,20 +267,14 @@ def test_results_of_another_format_are_left_alone(
 
 
 def test_a_clock_that_goes_backwards_changes_nothing(
-    bench: Bench, slices: Make, tmp_path: Path
+    bench: Bench, slices: Make, tmp_path: Path, whole: Path, killed: Path
 ) -> None:
-    run = words(slices(), long_profile(tmp_path))
-    bench(*run, "--out", "whole")
-    process = bench.start(*run, "--out", "killed")
-    until(lambda: list((bench.home / "killed").rglob("checkpoint-*.pt")))
-    for pid in [*children(process.pid), process.pid]:
-        os.kill(pid, signal.SIGKILL)
-    process.communicate()
+    shutil.copytree(killed, bench.home / "killed")
     for path in (bench.home / "killed").rglob("*"):
         os.utime(path, (4e9, 4e9))  # all was written in the year 2096
     assert "stopped" in bench("status", "--out", "killed")
-    bench(*run, "--out", "killed")
-    assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
+    bench(*words(slices(), long_profile(tmp_path)), "--out", "killed")
+    assert digests(whole, *RESULTS) == digests(bench.home / "killed", *RESULTS)
 
 
 def test_two_machines_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -> None:

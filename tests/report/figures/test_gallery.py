@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from bench.report.figures.style import PAGE
 from bench.report.sections.table1 import Table
 from bench.store.cells import Store
 from tests import written
+from tests.user import ROOT
 from tests.written import DICE, NO_CERTIFICATE, failed, finished
 
 COLUMN = "mr@phantom-abcdef01"
@@ -399,3 +403,36 @@ def test_the_first_seed_is_shown(store: Store) -> None:
     for method, seed in seeds.items():
         cells = [cell for cell, _ in places[COLUMN, method].values()]
         assert {cell.record.spec.seed for cell in cells} == {seed}
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from bench.report.figures import figure8, gallery
+from bench.report.sections import table1
+from bench.store.cells import Store
+from bench.store.results import Results
+(table,) = table1.collect(Results.load(Store(Path(sys.argv[1]))))
+folder = Path(sys.argv[2])
+for name, draw in (("critical", gallery.critical), ("figure8", figure8.draw)):
+    draw(table, [folder / f"{name}.png", folder / f"{name}.pdf"])
+"""
+
+
+def test_two_processes_draw_the_same_bytes(store: Store, tmp_path: Path) -> None:
+    """Sets of names have another order in each process."""
+    for method in ("sam", "nnunet", "verdiff", "swin_unet"):
+        finished(store.root, method, DICE["fcn"])
+    drawn = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        folder.mkdir()
+        subprocess.run(
+            [sys.executable, "-c", PROCESS, str(store.root), str(folder)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            check=True,
+        )
+        drawn.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert len(drawn[0]) == 4
+    assert drawn[0] == drawn[1]
