@@ -37,6 +37,7 @@ from bench.spec.case import Case, Dataset
 from bench.spec.config import load_profile
 from bench.spec.method import Task
 from bench.spec.names import Spec
+from bench.store.layout import CellFolder
 
 WARM, STEPS, REPEATS = 1, 5, 9
 LIMIT, CHECKPOINT = 1.05, 0.02
@@ -107,7 +108,9 @@ def harness(subject: Trainee, stream: Stream | Prepared) -> Ends:
     """Train as a cell does; return when each step ended."""
     ends: Ends = []
     with tempfile.TemporaryDirectory() as work:
-        train(subject, stream, lambda _: 1.0, Path(work), lambda _: ends.append(clocks()))  # type: ignore[arg-type]
+        train(
+            subject, stream, lambda _: 1.0, CellFolder(Path(work)), lambda _: ends.append(clocks())
+        )  # type: ignore[arg-type]
     return ends
 
 
@@ -166,7 +169,7 @@ def checkpoint(what: str, subject: Trainee, batch: Batch, step: list[float], typ
     """Return the row of validation without its losses: best weights, train.csv, checkpoint."""
     spent = []
     with tempfile.TemporaryDirectory() as work:
-        training = Training(subject, Path(work))
+        training = Training(subject, CellFolder(Path(work)))
         training.step(batch)
         for attempt in range(REPEATS):
             training.state.losses.append(0.0)
