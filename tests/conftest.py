@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.user import bench, plugin  # noqa: F401 - fixtures of all tests
+from tests.user import bench, pictures, plugin  # noqa: F401 - fixtures of all tests
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"

@@ -100,11 +100,11 @@ def _report(
     selection = done.selection
     folder = selection.report / done.profile.name
     seeds = range(SEED, SEED + selection.seeds)
+    results = Results.read(selection.store, done.profile.name)
     written: list[Path] = []
     for dataset in done.datasets:
         column = Column(dataset.id, selection.splitting.scheme)
         try:
-            results = Results.load(selection.store, done.profile.name)
             table = ablation.collect(results, column, arms, factors, seeds)
         except UsageError as error:
             if not done.failed:

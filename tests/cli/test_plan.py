@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bench.cli.app import app
 from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
 from bench.store.cells import Store
 from tests.user import Bench
@@ -191,3 +195,36 @@ def test_machines_that_cannot_be_are_refused(bench: Bench, store: Store, text: s
     assert "for example --simulate gpus=64" in bench(
         "plan", "--profile", "smoke", "--simulate", text, code=2
     )
+
+
+def power(*words: str) -> list[dict[str, float]]:
+    done = CliRunner().invoke(
+        app, ["plan", "--profile", "smoke", "--datasets", "mr", *words, "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    rows: list[dict[str, float]] = json.loads(done.stdout)
+    return rows
+
+
+def test_the_plan_says_what_its_patients_can_find(tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path))
+    [few] = power("--methods", "unet,fcn", *out)
+    assert (few["patients"], few["one"], few["family"], few["tests"]) == (1, None, None, 1)
+    [all_of_them] = power("--methods", "unet,fcn", "--folds", "5", *out)
+    assert (all_of_them["patients"], all_of_them["folds"]) == (5, 5)
+    assert (all_of_them["smallest_p"], all_of_them["measured"]) == (2 / 2**5, None)
+    [more] = power("--methods", "unet,verdiff", *out)
+    assert more["tests"] == 2  # the diffusion's prior is a row
+    shown = CliRunner().invoke(
+        app, ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn", *out]
+    )
+    assert "no star is possible; --folds 5 tests every patient" in shown.stdout
+    assert "2.00 assumed" in shown.stdout
+
+
+def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["plan", "--methods", "unet", "--datasets", "mr", "--out", str(tmp_path)]
+    )
+    assert isinstance(done.exception, UsageError)
+    assert "no difference to plan for" in str(done.exception)

@@ -17,12 +17,8 @@ import pytest
 from bench.data import cache
 from bench.data.splits import read_splits
 from bench.spec import registry
-from bench.spec.capabilities import highest_lr
-from bench.spec.config import Cell, DatasetRef, load_profile
-from bench.spec.names import DatasetId, Spec
-from bench.spec.options import options
+from bench.spec.names import Spec
 from bench.spec.space import Between
-from bench.tuning.study import Study, bury, connect
 from bench.tuning.trial import sealed
 from tests.launch.test_survive import until
 from tests.user import Bench, children, long_profile
@@ -61,24 +57,6 @@ def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [
         t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED") or "why" in t.user_attrs
     ]
-
-
-@pytest.mark.parametrize("name", registry.names(registry.METHODS))
-@pytest.mark.parametrize("scale", ["full", "small", "tiny"])
-def test_a_space_is_of_options_within_their_bounds(name: str, scale: str) -> None:
-    method, known = (
-        registry.method(Spec.parse(name), scale),
-        options(registry.load(registry.METHODS, name)),
-    )
-    assert "lr" in method.space
-    for option, values in method.space.items():
-        bounds = known[option].metadata
-        for value in (values.low, values.high) if isinstance(values, Between) else values:
-            assert bounds["low"] is None or value >= bounds["low"]
-            assert bounds["high"] is None or value <= bounds["high"]
-    rate = method.space["lr"]
-    assert isinstance(rate, Between)
-    assert rate.low <= highest_lr(method, rate.low) <= rate.high
 
 
 @pytest.mark.usefixtures("pictures")
@@ -217,25 +195,6 @@ def test_a_worker_that_is_killed_costs_one_trial(
     out = bench(*words)
     assert "2 trials to run" in out
     assert len(ended(studies(bench)["unet/f0"])) == 2
-
-
-def cell() -> Cell:
-    ref = DatasetRef(id=DatasetId("mr", "real", "0123456789"), cache="")
-    return Cell(profile=load_profile("smoke"), dataset=ref, method=Spec("unet"), seed=35)
-
-
-def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/tuning.db"
-    one = Study(cell(), storage)
-    study = optuna.create_study(storage=connect(storage), study_name=one.name, direction="maximize")
-    orphan, begun = study.ask(), study.ask()
-    one.claim(study, begun, 5)
-    since: dict[int, float] = {}
-    bury(study, since)
-    assert [t.state.name for t in study.trials] == ["RUNNING", "RUNNING"]
-    bury(study, {number: then - 61 for number, then in since.items()})
-    assert study.trials[orphan.number].state.name == "FAIL"
-    assert study.trials[begun.number].state.name == "RUNNING"
 
 
 def _running(bench: Bench) -> bool:

@@ -8,7 +8,6 @@ import pytest
 from bench.spec.config import Cell, DatasetRef, load_profile, profiles, safe_name
 from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Scheme, Spec
-from bench.spec.plain import canonical
 from tests.user import SMOKE
 
 
@@ -104,12 +103,6 @@ def test_labels_never_meet() -> None:
         "f0of5-s35",
         "f1of5-s36",
     ]
-
-
-def test_canonical_json_has_one_form() -> None:
-    assert canonical({"b": 1.0, "a": [True, None]}) == '{"a":[true,null],"b":1.0}'
-    with pytest.raises(ValueError, match="JSON compliant"):
-        canonical(float("nan"))
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "-x", "a\nb", "<b>", "x" * 151, "a..b"])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.registry import DATASETS, METHODS
 from bench.testing import METHOD_CHECKS
-from tests.user import ROOT
+from tests.user import ROOT, Bench
+
+Install = Callable[..., None]
 
 
 def keys(group: str, text: str) -> list[str]:
@@ -128,16 +131,21 @@ def plugin(folder: Path, value: str = "line_plugin:Line", name: str = "line") ->
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
 
 
-def bench(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench.cli", *words], env=env, capture_output=True, text=True
-    )
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench) -> Install:
+    """Return what installs the package for this process."""
+
+    def into(**how: str) -> None:
+        plugin(tmp_path, **how)
+        monkeypatch.syspath_prepend(tmp_path)
+        registry._entries.cache_clear()
+
+    return into
 
 
-def test_an_installed_package_adds_a_method_without_an_edit(tmp_path: Path) -> None:
-    done = bench("methods", "--json", env=plugin(tmp_path))
-    assert done.returncode == 0, done.stderr
-    line = next(row for row in json.loads(done.stdout) if row["name"] == "line")
+def test_an_installed_package_adds_a_method_without_an_edit(bench: Bench, install: Install) -> None:
+    install()
+    line = next(row for row in json.loads(bench("methods", "--json")) if row["name"] == "line")
     assert line["options"]["kernel"]["default"] == 3
 
 
@@ -165,14 +173,12 @@ def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
     assert f"{len(METHOD_CHECKS)} passed" in done.stdout
 
 
-def test_a_package_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
-    env = plugin(tmp_path, value="no_such_module:Line")
-    done = bench("methods", env=env)
-    assert done.returncode == 2
-    assert "'line' cannot be imported from no_such_module:Line" in done.stderr
+def test_a_package_that_cannot_be_imported_is_named(bench: Bench, install: Install) -> None:
+    install(value="no_such_module:Line")
+    out = bench("methods", code=2)
+    assert "'line' cannot be imported from no_such_module:Line" in out
 
 
-def test_two_packages_that_claim_one_name_are_refused(tmp_path: Path) -> None:
-    done = bench("methods", env=plugin(tmp_path, name="unet"))
-    assert done.returncode == 2
-    assert "'unet' is claimed by" in done.stderr
+def test_two_packages_that_claim_one_name_are_refused(bench: Bench, install: Install) -> None:
+    install(name="unet")
+    assert "'unet' is claimed by" in bench("methods", code=2)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -98,22 +97,3 @@ def test_the_plan_grows_and_forgets_nothing(store: Store) -> None:
     assert [place.method for place in places(store)] == [
         f"unet:width={n}" for n in (1, 2, 3, 4)
     ] + ["fcn"]
-
-
-def test_status_says_it_in_a_table_and_as_json(store: Store) -> None:
-    done = CliRunner().invoke(app, ["status", "--out", str(store.root)])
-    assert done.exit_code == 0
-    assert "4 cells: 1 done, 1 failed, 1 stopped, 1 waiting" in done.output
-    assert (
-        "failed   mr@phantom-abcdef01/unet:width=2/f0-s35: ValueError: no such luck"
-        in done.output.replace("\n", "")
-    )
-    found = json.loads(
-        CliRunner().invoke(app, ["status", "--out", str(store.root), "--json"]).output
-    )
-    assert [row["state"] for row in found] == ["done", "failed", "stopped", "waiting"]
-
-
-def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["status", "--out", str(tmp_path)])
-    assert "has no planned cell; bench run" in str(done.exception)

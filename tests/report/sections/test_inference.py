@@ -7,10 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.audit import published
 from bench.report.document import Document
 from bench.report.sections import inference, table1
-from bench.report.sections import published as beside
 from bench.report.sections.table1 import Table
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
@@ -184,52 +182,12 @@ def test_a_reference_without_a_result_is_said(store: Store) -> None:
     assert "comparisons-phantom" not in names(store)
 
 
-def test_arms_and_oracles_have_no_published_number_beside_them(store: Store) -> None:
-    finished(store.root, "verdiff:msfm=off", scores_of("fcn"))
-    finished(store.root, "sam:prompt=box", scores_of("fcn"), oracle=True)
-    [found] = beside.documents(table_of(store))
-    assert set(found.frames[""].method) == {"fcn", "unet", "verdiff"}
-
-
 def test_intervals_are_over_patients(store: Store) -> None:
     frame = listing(store, "intervals").set_index(["metric", "method"])
     [own] = intervals.summarise(table_of(store).patients[COLUMN]["dice"].only(["unet"]))
     row = frame.loc[("dice", "unet")]
     assert (row.patients, row["mean"], row.bootstrap_low) == (PATIENTS, own.mean, own.bootstrap[0])
     assert own.mean == pytest.approx(np.reshape(scores_of("unet"), (PATIENTS, 2)).mean())
-
-
-def test_the_published_numbers_stand_beside_ones_own_and_in_no_ranking(store: Store) -> None:
-    [found] = beside.documents(table_of(store))
-    row = found.frames[""].set_index(["method", "metric"]).loc[("unet", "dice")]
-    assert row.published == pytest.approx(0.9123)  # table 1: U-Net on MR
-    assert row.difference == pytest.approx(row["mean"] - 0.9123)
-    assert row.inside == "no"
-    assert "PHANTOMS: a difference between a simulation and a paper says nothing" in found.caption
-    assert published.SOURCE in found.notes[0].text
-    assert set(listing(store, "ranks").method) == {"fcn", "unet", "verdiff"}
-
-
-def test_the_audits_verdict_stands_beside_a_published_cell(store: Store) -> None:
-    [found] = beside.documents(table_of(store))
-    frame = found.frames[""].set_index(["method", "metric"])
-    assert frame.audit[("unet", "dice")] == "yes"
-    assert frame.audit[("verdiff", "dice")] == "no"
-
-
-def test_real_data_is_not_called_a_phantom(tmp_path: Path) -> None:
-    finished(tmp_path, "unet", scores_of("unet"), source="real")
-    [found] = beside.documents(table_of(Store(tmp_path)))
-    assert "PHANTOM" not in found.caption
-    assert found.name == "published-real"
-
-
-def test_a_dataset_that_the_paper_has_not_has_nothing_beside_it(tmp_path: Path) -> None:
-    finished(tmp_path, "unet", scores_of("unet"))
-    (tmp_path / "cpu" / COLUMN).rename(tmp_path / "cpu" / "own@phantom-abcdef01")
-    path = tmp_path / "cpu" / "own@phantom-abcdef01" / "unet" / "f0-s35" / "cell.json"
-    path.write_text(path.read_text().replace('"name": "mr"', '"name": "own"'))
-    assert beside.documents(table_of(Store(tmp_path))) == []
 
 
 def test_listings_are_markdown_latex_and_csv_without_a_name_that_does_anything(
