@@ -4,14 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import pandas as pd
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from bench.report import write
@@ -20,69 +16,17 @@ from bench.report.figures.style import PAGE
 from bench.report.sections.table1 import Table
 from bench.store.cells import Store
 from tests import written
-from tests.user import ROOT
+from tests.report.figures.answers import COLUMN, references, trained
+from tests.user import ROOT, leave_undrawn
 from tests.written import DICE, failed, finished
-
-COLUMN = "mr@phantom-abcdef01"
-HERE = Path("cpu") / COLUMN
-
-
-def disc(centre: int, height: int = 60, width: int = 40, radius: int = 9) -> NDArray[np.bool_]:
-    rows, columns = np.ogrid[:height, :width]
-    found: NDArray[np.bool_] = (rows - centre) ** 2 + (columns - 20) ** 2 < radius**2
-    return found
-
-
-def keep(path: Path, pixels: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels.astype(np.uint8) * (255 if pixels.dtype == bool else 1))
-
-
-def trained(
-    root: Path, method: str, dice: tuple[float, ...], label: str = "f0-s35", **more: Any
-) -> None:
-    """Write a finished cell with its answers and its training curve."""
-    finished(root, method, dice, **more)
-    folder = root / HERE / method.replace(":", ",") / label
-    for row in ("", *more.get("extras", ())):
-        for number in range(len(dice)):
-            keep(
-                folder / ("predictions" + f"-{row}" * bool(row)) / f"c{number}.png",
-                disc(28 + number),
-            )
-    rows = [(step, 1 / step, 1.2 / step, step) for step in (2, 4, 6)]
-    frame = pd.DataFrame(rows, columns=["step", "training_loss", "validation_loss", "seconds"])
-    frame.to_csv(folder / "train.csv", index=False)
-
-
-def references(root: Path, cases: int = 4) -> None:
-    rng = np.random.default_rng(0)
-    for number in range(cases):
-        keep(
-            root / HERE / "references" / f"c{number}-image.png",
-            rng.integers(0, 256, (60, 40), np.uint8),
-        )
-        keep(root / HERE / "references" / f"c{number}-reference.png", disc(30))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    root = tmp_path / "results"
-    for method, dice in DICE.items():
-        trained(root, method, dice, extras=["prior"] if method == "unet" else [])
-    references(root)
-    return Store(root)
-
-
-def table_of(store: Store) -> Table:
-    return written.table(store)
 
 
 def drawn(store: Store, folder: Path) -> tuple[dict[str, bytes], str]:
     """Draw all figures; return their bytes and the list."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        path.name: path.read_bytes() for path in gallery.write(table_of(store), folder, redraw=True)
+        path.name: path.read_bytes()
+        for path in gallery.write(written.table(store), folder, redraw=True)
     }
     return files, files.pop("figures-phantom.md").decode()
 
@@ -125,7 +69,7 @@ def test_figures_are_drawn_once_and_again_where_one_is_missing(
     monkeypatch.setattr(
         gallery, "drawings", lambda _: [drawing("one"), drawing("two"), drawing("three")]
     )
-    table = table_of(store)
+    table = written.table(store)
     made = gallery.write(table, tmp_path, redraw=False)
     names = ["one.png", "one.pdf", "two.png", "two.pdf", "figures-phantom.md"]
     assert [path.name for path in made] == names
@@ -140,7 +84,22 @@ def test_figures_are_drawn_once_and_again_where_one_is_missing(
     assert not (tmp_path / "one.png").is_file()  # an older one would pass for these results
 
 
-def test_the_report_has_the_figures(store: Store, tmp_path: Path) -> None:
+def test_the_report_has_the_figures(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which ones; how they are drawn is tested above."""
+    wanted = gallery.drawings
+
+    def touch(paths: Sequence[Path]) -> list[str]:
+        for path in paths:
+            path.touch()
+        return []
+
+    def untouched(table: Table) -> list[gallery.Drawing]:
+        return [replace(drawing, draw=touch) for drawing in wanted(table)]
+
+    monkeypatch.setattr(gallery, "drawings", untouched)
+    leave_undrawn(monkeypatch)
     files = write(written.results(store), tmp_path).files
     assert {f"{stem}.png" for stem in STEMS} <= {path.name for path in files}
 
@@ -166,6 +125,7 @@ def test_methods_that_failed_or_lack_cases_have_their_place(store: Store, tmp_pa
 
 PROCESS = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from bench.report.figures import figure8, gallery
 from bench.report.sections import table1

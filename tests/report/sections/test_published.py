@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,19 +14,8 @@ from bench.report.sections import published as beside
 from bench.report.sections.table1 import Table
 from bench.store.cells import Store
 from tests import written
+from tests.report.sections.scored import COLUMN, scores_of
 from tests.written import finished
-
-PATIENTS = 12
-
-
-COLUMN = "mr@phantom-abcdef01"
-
-
-def scores_of(method: str) -> tuple[float, ...]:
-    """Return two cases a patient: `unet` is clearly ahead of `fcn`, and `verdiff` as good as `unet`."""
-    rng = np.random.default_rng(len(method))
-    level = {"unet": 0.8, "fcn": 0.6, "verdiff": 0.8}[method]
-    return tuple((level + 0.02 * rng.normal(size=2 * PATIENTS)).round(4))
 
 
 @pytest.fixture
