@@ -13,7 +13,7 @@ from methods.resnet import Dilated
 
 @dataclass(frozen=True)
 class DeepLabv3(Dilated):
-    """39.6 M parameters at width 64: atrous spatial pyramid, rates 12, 24, 36 at output stride 8."""
+    """39.6 M parameters at width 64; atrous spatial pyramid at stride 8, rates 12, 24, 36."""
 
     title = "DeepLabv3"
     source = (

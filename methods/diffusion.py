@@ -1,4 +1,4 @@
-"""What Verdiff-Net and MedSegDiff share: how they sample, and how their samples become an answer."""
+"""What Verdiff-Net and MedSegDiff share: how they sample, and how samples become an answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class DiffusionMethod(Method):
-    """A method whose answer is the mean of masks that its averaged network samples, as `verdiff.VerdiffNet` does."""
+    """A method whose answer is the mean of masks that its averaged network samples.
+
+    The network samples as `verdiff.VerdiffNet` does.
+    """
 
     scheduler: str = option(
         "dpm", "dpm is DPM-Solver++ of second order", choices=("ddpm", "ddim", "dpm")
@@ -117,11 +120,11 @@ class DiffusionMethod(Method):
         wanted = {round(i * (self.steps - 1) / max(count - 1, 1)) for i in range(count)}
         calls, noisy = iter(range(self.steps)), {}
 
-        def watch(t: int, x_t: Tensor) -> None:
+        def keep(t: int, x_t: Tensor) -> None:
             if next(calls) in wanted:
                 noisy[f"x at t = {t + 1}"] = x_t[:1].cpu()
 
-        sampled = self.sample(net, image, rng, watch=watch)
+        sampled = self.sample(net, image, rng, on_step=keep)
         return {
             "prior": sampled.prior,
             **noisy,

@@ -1,4 +1,7 @@
-"""MedSegDiff in its published first version: dynamic conditional encoding with the FF-Parser, on any rectangle."""
+"""MedSegDiff in its published first version: dynamic encoding with the FF-Parser.
+
+Unlike the published code it takes any rectangle.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from methods.diffusion import TIMESTEPS, DiffusionMethod
 
 @dataclass(frozen=True)
 class MedSegDiff(DiffusionMethod):
-    """Unshifted diffusion, the same backbone as Verdiff-Net; its public code's `new` network is another one."""
+    """Unshifted diffusion with the backbone of Verdiff-Net.
+
+    The network that its public code calls `new` is another one.
+    """
 
     steps: int = option(50, "network evaluations a sample", low=1, high=TIMESTEPS)
     dropout: float = option(
@@ -87,7 +93,10 @@ class MedSegDiff(DiffusionMethod):
         )
 
     def build(self, task: Task) -> nn.Module:
-        """Return the network and its average; FF-Parsers have one weight a frequency of the largest training image."""
+        """Return the network and its average.
+
+        FF-Parsers have one weight for each frequency of the largest training image.
+        """
         from methods.averaged import Averaged
         from methods.medsegdiff_network import Network
 

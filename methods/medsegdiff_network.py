@@ -1,4 +1,4 @@
-"""MedSegDiff's network: a conditioner, a diffusion U-Net, and the dynamic encoding with the FF-Parser between them."""
+"""MedSegDiff's network: a conditioner, a diffusion U-Net, and the dynamic encoding between."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class FFParser(nn.Module):
             dim=-1,
         )
         grid = at.flip(-1).to(self.weight).expand(2, -1, -1, -1)
-        found = F.grid_sample(
+        shifted = F.grid_sample(
             centred, grid, mode="bilinear", padding_mode="border", align_corners=True
         )
-        resampled: Tensor = torch.fft.ifftshift(found, dim=2).permute(1, 2, 3, 0)
+        resampled: Tensor = torch.fft.ifftshift(shifted, dim=2).permute(1, 2, 3, 0)
         return resampled
 
 
@@ -75,7 +75,10 @@ def _place(wanted: Tensor, own: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Condition:
-    """What depends on the image alone; all but the logits is detached, so that the diffusion does not train it."""
+    """What depends on the image alone.
+
+    All but the logits is detached, so that the diffusion does not train it.
+    """
 
     logits: Tensor
     seen: Tensor
@@ -87,11 +90,12 @@ class Condition:
 
     def repeat(self, samples: int) -> Condition:
         """Return the condition of every image `samples` times."""
-        logits, seen, finest, *encoded = (
-            each.repeat_interleave(samples, 0)
-            for each in (self.logits, self.seen, self.finest, *self.encoded)
-        )
-        return Condition(logits, seen, finest, tuple(encoded))
+
+        def repeated(x: Tensor) -> Tensor:
+            return x.repeat_interleave(samples, 0)
+
+        encoded = tuple(repeated(level) for level in self.encoded)
+        return Condition(repeated(self.logits), repeated(self.seen), repeated(self.finest), encoded)
 
 
 class Network(nn.Module):
@@ -138,9 +142,8 @@ class Network(nn.Module):
         seen = fold(image, self.patch)
         logits, encoded, decoded = self.conditional(seen)
         logits = unfold(logits.float(), self.patch, image.shape[-2:])
-        return Condition(
-            logits, seen, decoded[0].detach(), tuple(each.detach() for each in encoded[1:])
-        )
+        levels = tuple(level.detach() for level in encoded[1:])
+        return Condition(logits, seen, decoded[0].detach(), levels)
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Return the predicted noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,), from 0."""
@@ -171,11 +174,16 @@ class Network(nn.Module):
     def sample(
         self, image: Tensor, rngs: Sequence[torch.Generator], samples: int, **how: Any
     ) -> Sampled:
-        """Return the mean of several sampled masks, their spread, and the conditioner's own probability."""
+        """Return the mean of several sampled masks, their spread, and the prior's probability.
+
+        The prior is the conditioner's own answer.
+        """
         condition = self.condition(image)
         many, f = condition.repeat(samples), torch.zeros_like(image).repeat_interleave(samples, 0)
-        each = [rng for rng in rngs for _ in range(samples)]
-        x0 = self.diffusion.sample(lambda x_t, t: self.denoise(x_t, t, many), f, each, **how)
+        repeated: list[torch.Generator] = []
+        for rng in rngs:
+            repeated += [rng] * samples
+        x0 = self.diffusion.sample(lambda x_t, t: self.denoise(x_t, t, many), f, repeated, **how)
         return summary(x0, condition.logits)
 
 

@@ -118,7 +118,7 @@ class NNUNet(Method):
         return RATE
 
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
-        """Return nnU-Net's SGD: gradients are clipped and the learning rate decays at every step."""
+        """Return nnU-Net's SGD; at every step it clips gradients and lowers the learning rate."""
         from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
         rate = self.lr or self.usual_lr

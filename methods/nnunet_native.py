@@ -1,4 +1,7 @@
-"""nnU-Net's own training: its preprocessing, augmentation, batches and trainer, on cases that the harness gives."""
+"""nnU-Net's own training, on cases that the harness gives.
+
+Preprocessing, augmentation, batches and trainer are the library's.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +63,8 @@ def fit(
             "val": _preprocess(planned, cases.validation(), work),
         }
         (work / "preprocessed" / DATASET / "splits_final.json").write_text(json.dumps([names]))
-    with (
-        silent,
-        folders(work, augmenters=0),
-    ):  # its loader then draws from the global generators of this process
+    # without augmenters its loader draws from the global generators of this process
+    with silent, folders(work, augmenters=0):
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
@@ -93,7 +94,7 @@ def _preprocess(planned: Planned, cases: Iterator[Example], work: Path) -> list[
 
 def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, dict[str, Any]]:
     preprocessor = planned.configuration.preprocessor_class(verbose=False)
-    found: tuple[Any, Any, dict[str, Any]] = preprocessor.run_case_npy(
+    prepared: tuple[Any, Any, dict[str, Any]] = preprocessor.run_case_npy(
         image[None, None].astype(np.float32),
         None if mask is None else mask[None, None].astype(np.int8),
         {"spacing": list(SPACING)},
@@ -101,7 +102,7 @@ def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, di
         planned.configuration,
         LABELS,
     )
-    return found
+    return prepared
 
 
 def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> Any:
@@ -138,7 +139,10 @@ def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> 
 
 
 def predict(planned: Planned, image: Tensor) -> Tensor:
-    """Return the logits (2, H, W) of an image (1, H, W) in [0, 1]: cropped as in training, background outside."""
+    """Return the logits (2, H, W) of an image (1, H, W) in [0, 1].
+
+    The image is cropped as in training, and what is cropped is background.
+    """
     steps = np.round(image[0].cpu().numpy() * 65535)
     data, _, properties = _preprocessed(planned, steps, None)
     logits = planned.slide(torch.from_numpy(data[:, 0]).to(image.device), mirrored=True)

@@ -1,4 +1,4 @@
-"""nnU-Net's plans from nnunetv2's planner, and the network, loss and prediction that they describe."""
+"""nnU-Net's plans from nnunetv2's planner, and the network, loss and prediction by them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from bench.spec.errors import UsageError
 
 DATASET = "Dataset001_cases"
 LABELS = {
-    "channel_names": {
-        "0": "grey"
-    },  # z-score; "CT" is for Hounsfield units, which prepared cases no longer have
+    # grey is z-scored; "CT" is for Hounsfield units, which prepared cases no longer have
+    "channel_names": {"0": "grey"},
     "labels": {"background": 0, "vertebra": 1},
     "file_ending": ".png",
     "overwrite_image_reader_writer": "NaturalImage2DIO",
@@ -148,15 +147,13 @@ class Planned(nn.Module):
             dice, {}, weight_ce=1, weight_dice=1, dice_class=MemoryEfficientSoftDiceLoss
         )
         outputs = len(part.pool_op_kernel_sizes) - 1
-        weights = [
-            2.0**-i for i in range(max(1, outputs - 1))
-        ]  # halved with each output, none for the coarsest
-        self.criterion = DeepSupervisionWrapper(
-            loss, [*(w / sum(weights) for w in weights), 0.0][:outputs]
-        )
+        # halved with each output, none for the coarsest
+        halves = [2.0**-i for i in range(max(1, outputs - 1))]
+        shares = [half / sum(halves) for half in halves]
+        self.criterion = DeepSupervisionWrapper(loss, [*shares, 0.0][:outputs])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the logits (B, 2, h, w) of images (B, 1, *patch), from the finest output to the coarsest."""
+        """Return the logits (B, 2, h, w) of images (B, 1, *patch), the finest output first."""
         self.net.decoder.deep_supervision = True
         out: list[Tensor] = self.net(x)
         return out
@@ -190,9 +187,14 @@ class Planned(nn.Module):
 def patches(
     image: Tensor, mask: Tensor, size: tuple[int, int], rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return patches (B, 1, *size) of images and masks (B, 1, H, W): zeros around, and a random cut where larger."""
+    """Return patches (B, 1, *size) of images and masks (B, 1, H, W).
+
+    Smaller images are padded with zeros, and larger ones are cut at random.
+    """
     missing = [max(0, size[axis] - image.shape[axis + 2]) for axis in (0, 1)]
-    sides = [half for gap in reversed(missing) for half in (gap // 2, gap - gap // 2)]
+    sides: list[int] = []
+    for gap in reversed(missing):
+        sides += [gap // 2, gap - gap // 2]
     image, mask = F.pad(image, sides), F.pad(mask, sides)
     if image.shape[-2:] == size:
         return image, mask
@@ -208,7 +210,10 @@ def patches(
                 min(max(int(spot[axis]) - size[axis] // 2, 0), spare[axis] - 1) for axis in (0, 1)
             ]
         cuts.append((slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])))
-    return tuple(
-        torch.stack([each[:, cut[0], cut[1]] for each, cut in zip(x, cuts, strict=True)])
-        for x in (image, mask)
-    )  # type: ignore[return-value]
+    return _cut(image, cuts), _cut(mask, cuts)
+
+
+def _cut(images: Tensor, cuts: Sequence[tuple[slice, slice]]) -> Tensor:
+    """Return one patch (1, h, w) of each of the images (B, 1, H, W)."""
+    parts = [image[:, rows, columns] for image, (rows, columns) in zip(images, cuts, strict=True)]
+    return torch.stack(parts)

@@ -21,7 +21,10 @@ def note(batch: int) -> tuple[str, ...]:
 
 
 def mend_pooled_norms(net: nn.Module, batch: int) -> int:
-    """Replace each batch norm that follows a global pooling by group norm if the batch is small; return how many."""
+    """Replace each batch norm after a global pooling by group norm if the batch is small.
+
+    Returns how many were replaced.
+    """
     count = 0
     if batch >= SMALL:
         return count

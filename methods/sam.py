@@ -85,7 +85,9 @@ OFFICIAL = {
 
 
 class Network(nn.Module):
-    """Image encoder, prompt encoder and mask decoder, composed with gradients, which the library's forward lacks.
+    """Image encoder, prompt encoder and mask decoder, composed with gradients.
+
+    The library's own forward has none.
 
     Args:
         size: How large the parts are.
@@ -151,10 +153,10 @@ class Network(nn.Module):
             scale = embedding.new_tensor(
                 [shown[1] / native[1], shown[0] / native[0]], dtype=torch.float32
             ).repeat(2)
-            each = zip(embedding.split(1), boxes, strict=True)
-            masks = torch.cat(
-                [self._decode(e, None if box is None else box[None] * scale) for e, box in each]
-            )
+            parts = []
+            for part, box in zip(embedding.split(1), boxes, strict=True):
+                parts.append(self._decode(part, None if box is None else box[None] * scale))
+            masks = torch.cat(parts)
         logits: Tensor = self.sam.postprocess_masks(masks.float(), shown, native)
         return logits
 
@@ -168,7 +170,10 @@ class Network(nn.Module):
         return max(1, height), max(1, width)
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take a checkpoint of the library, its positions interpolated where this network's image is another."""
+        """Load a checkpoint of the library.
+
+        Its positions are interpolated where this network's image has another size.
+        """
         own = self.sam.state_dict()
         for name, value in state.items():
             if name.endswith("pos_embed") and value.shape != own[name].shape:  # (1, H, W, C)
@@ -198,7 +203,9 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class SAM(Method):
-    """90.7 M parameters at size b and image 256, from scratch; the one mask it gives is of all that a reference marks.
+    """90.7 M parameters at size b and image 256, from scratch.
+
+    Its one mask is of all that a reference marks.
 
     A box, if any, is the reference's: that is an oracle, a row of its own. Nothing else ever enters
     as a prompt.
@@ -230,7 +237,7 @@ class SAM(Method):
         return super().__new__(ToldSAM if prompt == "box" else cls)
 
     def __post_init__(self) -> None:
-        """Refuse an image that tokens do not fill, and weights that are no official ones for this size.
+        """Refuse an image that tokens do not fill, and weights that do not fit the size.
 
         Raises:
             UsageError: The image's side cannot be used, or the file of weights is missing or
@@ -248,13 +255,14 @@ class SAM(Method):
     def _official(self) -> Path:
         """Return the file of the checkpoint, of which nothing was loaded yet."""
         path, digest = find(self.weights), sha256(self.weights)
-        found = next((size for size, each in OFFICIAL.items() if each.sha256 == digest), None)
-        if found == self.size:
+        sizes = {checkpoint.sha256: size for size, checkpoint in OFFICIAL.items()}
+        size = sizes.get(digest)
+        if size == self.size:
             return path
-        if found is not None:
+        if size is not None:
             raise UsageError(
-                f"sam: {path} is {OFFICIAL[found].name}, of size={found}, and size={self.size} was"
-                f" asked for; give size={found}"
+                f"sam: {path} is {OFFICIAL[size].name}, of size={size}, and size={self.size} was"
+                f" asked for; give size={size}"
             )
         if self.size not in OFFICIAL:
             raise UsageError(
@@ -330,7 +338,10 @@ class SAM(Method):
         return net
 
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
-        """Return AdamW with SAM's weight decay and warm-up, and a decay of the rate to nothing at the last step."""
+        """Return AdamW with SAM's weight decay and warm-up.
+
+        The learning rate falls to nothing at the last step.
+        """
         rate = self.lr or self.usual_lr
         matrices, vectors = (
             [p for p in net.parameters() if (p.ndim > 1) == many] for many in (True, False)
@@ -403,7 +414,9 @@ class ToldSAM(SAM):
 
 
 def box_of(mask: Tensor) -> Tensor | None:
-    """Return the left, top, right and bottom edge in pixels (4,) of a mask (1, H, W), None where it is empty.
+    """Return the left, top, right and bottom edge in pixels (4,) of a mask (1, H, W).
+
+    An empty mask has none.
 
     An edge lies between pixels: the box of a single pixel at the corner is (0, 0, 1, 1).
     """

@@ -24,7 +24,10 @@ def _library() -> Any:
 
 @dataclass(frozen=True)
 class SMP(Method):
-    """`smp:arch=UnetPlusPlus:encoder=resnet34`: the library's network, from scratch, at its own defaults."""
+    """`smp:arch=UnetPlusPlus:encoder=resnet34`: the library's network at its own defaults.
+
+    It is trained from scratch.
+    """
 
     arch: str = option("Unet", "architecture, as segmentation-models-pytorch names it")
     encoder: str = option("resnet34", "encoder, as segmentation-models-pytorch names it")

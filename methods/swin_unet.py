@@ -1,4 +1,7 @@
-"""Swin-Unet: a U-Net of shifted-window attention, for any rectangle; timm's blocks, own code around them."""
+"""Swin-Unet: a U-Net of shifted-window attention for any rectangle.
+
+The blocks are timm's, the code around them is our own.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +161,7 @@ def heads_of(width: int) -> int:
 
 
 def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
-    """Return the published soft Dice loss over a batch (B, 1, H, W), with squares in the denominator."""
+    """Return the published soft Dice loss (squared denominator) over a batch (B, 1, H, W)."""
     overlap = 2 * (probability * mask).sum() + SMOOTH
     return 1 - overlap / (probability.square().sum() + mask.square().sum() + SMOOTH)
 
@@ -244,7 +247,10 @@ class SwinUNet(Method):
         return inputs.leave(net(inputs.enter(image)), (image.shape[-2], image.shape[-1]))
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return 0.4 cross entropy + 0.6 Dice loss, the mean over foreground and background, as published."""
+        """Return 0.4 cross entropy + 0.6 Dice loss, as published.
+
+        Both are means over foreground and background.
+        """
         logits = self.logits(net, image).float()
         probability = torch.sigmoid(logits)
         dice = (dice_loss(probability, mask) + dice_loss(1 - probability, 1 - mask)) / 2

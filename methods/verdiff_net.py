@@ -16,7 +16,10 @@ from methods.diffusion import TIMESTEPS, DiffusionMethod
 
 @dataclass(frozen=True)
 class VerdiffNet(DiffusionMethod):
-    """MSFM, conditional U-Net and prior-shifted diffusion with NSA; the model itself is `verdiff.VerdiffNet`."""
+    """MSFM, conditional U-Net and prior-shifted diffusion with NSA.
+
+    The model itself is `verdiff.VerdiffNet`.
+    """
 
     msfm: bool = option(
         True, "multi-scale fusion module; off: the image enters both networks as it is"
@@ -136,7 +139,10 @@ class VerdiffNet(DiffusionMethod):
         )
 
     def build(self, task: Task) -> nn.Module:
-        """Return the network and its average; modules that two arms of an ablation share start the same."""
+        """Return the network and its average.
+
+        Modules that two arms of an ablation share start with the same weights.
+        """
         from methods.averaged import Averaged
         from verdiff.model import VerdiffNet as Network
 

@@ -34,7 +34,7 @@ SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Predicts the noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,)."""
-Watch = Callable[[int, Tensor], None]
+OnStep = Callable[[int, Tensor], None]
 """Receives each timestep t, from 0, and the state x_t (B, 1, H, W) before it is denoised."""
 
 
@@ -111,7 +111,7 @@ class Diffusion:
         steps: int = 20,
         start: int = TIMESTEPS,
         sampler: str = "exact",
-        watch: Watch = lambda t, x_t: None,
+        on_step: OnStep = lambda t, x_t: None,
     ) -> Tensor:
         """Return sampled masks (B, 1, H, W) in [low, high].
 
@@ -124,7 +124,7 @@ class Diffusion:
             start: Where the reverse process begins: at T from N(f, I), below T from the prior with
                 the noise of that timestep (pre-segmentation diffusion, Guo et al. 2023).
             sampler: One of `SAMPLERS`; those as printed can only begin at T.
-            watch: Receives every state.
+            on_step: Receives every state.
 
         Raises:
             ValueError: A name is unknown, or steps and start do not fit.
@@ -135,11 +135,11 @@ class Diffusion:
                 f"expected exact, or {' or '.join(SAMPLERS[1:])} from T"
             )
         if sampler != "exact":
-            return self._as_printed(denoise, f, rngs, steps, sampler, watch)
+            return self._as_printed(denoise, f, rngs, steps, sampler, on_step)
         schedule = self.scheduler(scheduler, steps, start)
         y = float(1 - self.cumulative[start - 1]) ** 0.5 * self._noise(f, rngs)
         for t in schedule.timesteps.tolist():
-            watch(t, y + f)
+            on_step(t, y + f)
             times = torch.full((len(f),), t, device=f.device)
             noise = self._clipped(y, f, denoise(y + f, times).float(), times)
             y = schedule.step(noise, t, y, generator=list(rngs)).prev_sample
@@ -162,7 +162,7 @@ class Diffusion:
         rngs: Sequence[torch.Generator],
         steps: int,
         sampler: str,
-        watch: Watch,
+        on_step: OnStep,
     ) -> Tensor:
         """Sample by the equations as the paper prints them, to show their effect."""
         times = self.scheduler("ddpm", steps).timesteps.tolist()
@@ -170,7 +170,7 @@ class Diffusion:
         if sampler == "paper_eq6":
             x = x + f  # algorithm 2 starts at N(0, I)
         for t, before in zip(times, [*times[1:], None], strict=True):
-            watch(t, x)
+            on_step(t, x)
             at = torch.full((len(f),), t, device=f.device)
             noise = denoise(x, at).float()
             A = float(self.cumulative[t])

@@ -197,7 +197,7 @@ class VerdiffNet(nn.Module):
             image: (B, 1, H, W).
             rngs: A generator for each image, so that its samples depend on no other image.
             samples: Sampled masks of each image, computed as one batch.
-            how: `scheduler`, `steps`, `start`, `sampler`, `watch` of
+            how: `scheduler`, `steps`, `start`, `sampler`, `on_step` of
                 `verdiff.diffusion.Diffusion.sample`.
         """
         condition = self.condition(image)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.run import Done, How, execute
+from bench.cli.run import Outcome, RunOptions, execute
 from bench.cli.selection import Selection
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
@@ -76,16 +76,16 @@ def ablate(
         real_only=real_only,
     )
     console = options.console()
-    done = execute(selection, How(jobs=jobs, dry_run=dry_run), console)
-    if done is None:
+    outcome = execute(selection, RunOptions(jobs=jobs, dry_run=dry_run), console)
+    if outcome is None:
         return
-    for path in _report(done, combinations, switched, console):
+    for path in _report(outcome, combinations, switched, console):
         options.say(str(path), to=console)
-    raise typer.Exit(1 if done.failed else 0)
+    raise typer.Exit(1 if outcome.failed else 0)
 
 
 def _report(
-    done: Done, arms: Sequence[Arm], factors: tuple[str, ...], console: Console
+    outcome: Outcome, arms: Sequence[Arm], factors: tuple[str, ...], console: Console
 ) -> list[Path]:
     """Write table 2 and the picture of each dataset; return the files."""
     from rich.markdown import Markdown
@@ -97,17 +97,17 @@ def _report(
     from bench.spec.names import Column
     from bench.store.results import Results
 
-    selection = done.selection
-    folder = selection.report / done.profile.name
+    selection = outcome.selection
+    folder = selection.report / outcome.profile.name
     seeds = range(SEED, SEED + selection.seeds)
-    results = Results.read(selection.store, done.profile.name)
+    results = Results.read(selection.store, outcome.profile.name)
     written: list[Path] = []
-    for dataset in done.datasets:
+    for dataset in outcome.datasets:
         column = Column(dataset.id, selection.splitting.scheme)
         try:
             table = ablation.collect(results, column, arms, factors, seeds)
         except UsageError as error:
-            if not done.failed:
+            if not outcome.failed:
                 raise
             options.say(f"No table 2 for {dataset.id.name}: {error}", to=console)
             continue

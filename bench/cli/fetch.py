@@ -15,7 +15,8 @@ from bench.spec.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.data.fetch.sources import Progress, Source
+    from bench.data.fetch.collections import Collection
+    from bench.spec.note import Progress
 
 
 def fetch(
@@ -36,48 +37,48 @@ def fetch(
         bench data fetch spider --to ~/spine --accept-licence
     """
     from bench.data import fetch
-    from bench.data.fetch import sources
+    from bench.data.fetch import collections
 
-    source = sources.source(name)
-    folder = to / source.folder
-    if fetch.fetched(source, to):
+    collection = collections.collection(name)
+    folder = to / collection.folder
+    if fetch.fetched(collection, to):
         options.say(f"{name}: all of it is in {folder}; nothing to fetch")
         return
-    for line in terms(source):
+    for line in terms(collection):
         options.say(line)
     if not accept:
-        options.say(f"size: {_size(source)}")
+        options.say(f"size: {_size(collection)}")
         command = f"bench data fetch {name} --to {shlex.quote(str(to))} --accept-licence"
         options.say(f"Nothing was downloaded. If you accept the licence: {command}")
         raise typer.Exit(2)
     with downloading(options.console()) as progress:
-        fetch.fetch(source, to, progress)
+        fetch.fetch(collection, to, progress)
     options.say(
         f"{name}: all of it is in {folder}, its terms and digests in {folder / fetch.RECORD}"
     )
     place = shlex.quote(str(folder))
-    options.say(f"Next: bench data prepare {source.folder} --from {place}")
+    options.say(f"Next: bench data prepare {collection.folder} --from {place}")
 
 
-def terms(source: Source) -> list[str]:
+def terms(collection: Collection) -> list[str]:
     """Return what a user must know before the first byte."""
     return [
-        source.title,
-        f"licence: {source.licence}, {source.licence_url}",
-        f"cite: {source.cite}",
-        f"from: {source.home}",
+        collection.title,
+        f"licence: {collection.licence}, {collection.licence_url}",
+        f"cite: {collection.cite}",
+        f"from: {collection.home}",
     ]
 
 
-def _size(source: Source) -> str:
+def _size(collection: Collection) -> str:
     from rich.filesize import decimal
 
     from bench.data import fetch
 
     try:
-        offer = fetch.offer(source)
+        offer = fetch.offer(collection)
     except UsageError:  # the terms are the point here, and need no network
-        return f"not known, {source.home} does not answer"
+        return f"not known, {collection.home} does not answer"
     return f"{decimal(offer.size)} in {len(offer.files)} files"
 
 

@@ -16,7 +16,7 @@ from bench.spec.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.launch.matrix import Told
+    from bench.spec.note import Progress
 
 Data = Annotated[
     Path | None,
@@ -147,27 +147,21 @@ def choose_profile(wanted: str | None, device: str) -> str:
 
 
 @contextmanager
-def preparing(to: Console) -> Iterator[Told]:
+def preparing(to: Console) -> Iterator[Progress]:
     """Show how far the preparation of datasets is, with the time left.
 
     Where there is no terminal, one line is printed for each dataset.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress
 
     columns = (
-        TextColumn("preparing {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        progress.TextColumn("preparing {task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
     )
     quiet = not to.is_terminal
-    with Progress(*columns, console=to, transient=True, disable=quiet) as bars:
+    with progress.Progress(*columns, console=to, transient=True, disable=quiet) as bars:
         tasks: dict[str, Any] = {}
 
         def told(name: str, done: int, total: int) -> None:
@@ -181,7 +175,7 @@ def preparing(to: Console) -> Iterator[Told]:
 
 
 @contextmanager
-def preparing_quietly() -> Iterator[Told]:
+def preparing_quietly() -> Iterator[Progress]:
     """Show the preparation on standard error, for commands whose output is data."""
     from rich.console import Console
 

@@ -48,13 +48,13 @@ def prepare_folder(text: str, source: Path) -> Path:
     Raises:
         UsageError: There is no such dataset or folder, or it cannot be prepared.
     """
-    from bench.launch.matrix import Found
+    from bench.launch.matrix import FoundDataset
 
     if not source.is_dir():
         raise UsageError(
             f"--from {source} is not there; expected the folder that the dataset lies in"
         )
-    reader = Found(registry.dataset(Spec.parse(text)), source)
+    reader = FoundDataset(registry.dataset(Spec.parse(text)), source)
     with options.preparing_quietly() as told:
         return Path(reader.prepare(told).cache)
 

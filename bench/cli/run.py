@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.launch.base import Launcher
-    from bench.launch.matrix import Found
+    from bench.launch.matrix import FoundDataset
     from bench.store.plan import Correction
     from bench.store.track import Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
+class RunOptions:
     """How the cells of a selection are run."""
 
     jobs: int | None = None
@@ -51,7 +51,7 @@ class How:
 
 
 @dataclass(frozen=True)
-class Done:
+class Outcome:
     """What became of a matrix."""
 
     selection: Selection
@@ -147,7 +147,7 @@ def run(
         seeds=seeds,
         real_only=real_only,
     )
-    how = How(
+    how = RunOptions(
         jobs=jobs,
         dry_run=dry_run,
         baseline=reference,
@@ -161,13 +161,13 @@ def run(
         trackers=Wanted(tensorboard, mlflow),
     )
     console = new_console()
-    done = execute(selection, how, console)
-    if done is not None:
-        _report(done, console)
-    raise typer.Exit(1 if done and done.failed else 0)
+    outcome = execute(selection, how, console)
+    if outcome is not None:
+        _report(outcome, console)
+    raise typer.Exit(1 if outcome and outcome.failed else 0)
 
 
-def execute(selection: Selection, how: How, console: Console) -> Done | None:
+def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome | None:
     """Run the matrix of a selection; None where it was only to be shown.
 
     Raises:
@@ -228,7 +228,7 @@ def execute(selection: Selection, how: How, console: Console) -> Done | None:
     else:
         done = len(cells) - failed
         console.print(f"All {done} cells are finished already; nothing to run.")
-    return Done(selection, profile, datasets, bool(pending), failed)
+    return Outcome(selection, profile, datasets, bool(pending), failed)
 
 
 def _methods(names: str, profile: Profile, tuned: bool) -> list[Spec]:
@@ -244,7 +244,7 @@ def _methods(names: str, profile: Profile, tuned: bool) -> list[Spec]:
     return registry.expand(registry.METHODS, ",".join(chosen))
 
 
-def _baseline(how: How, methods: Sequence[Spec], profile: Profile) -> Spec | None:
+def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spec | None:
     """Return the baseline of the comparisons that are to be declared.
 
     Raises:
@@ -322,7 +322,7 @@ def _launch(
     failed: int,
     where: Launcher,
     selection: Selection,
-    how: How,
+    how: RunOptions,
     console: Console,
 ) -> int:
     """Run what is pending; return how many cells of the matrix have failed, earlier ones too."""
@@ -346,32 +346,32 @@ def _launch(
     return board.failed
 
 
-def _report(done: Done, console: Console) -> None:
+def _report(outcome: Outcome, console: Console) -> None:
     """Write the report if anything is new, and print its tables."""
     from rich.markdown import Markdown
 
     from bench.report import write
     from bench.store.results import Results
 
-    store, profile = done.selection.store, done.profile
+    store, profile = outcome.selection.store, outcome.profile
     if not store.layout.profile(profile).finished():
         console.print("No cell is finished, so there is no report.")
         return
     results = Results.load(store, profile.name)
-    written = write(results, done.selection.report, "run", redraw=done.fresh)
+    written = write(results, outcome.selection.report, "run", redraw=outcome.fresh)
     for text in written.tables:
         if console.is_terminal:
             console.print(Markdown(text))
         else:
             print(text)
-    folder = done.selection.report / profile.name
+    folder = outcome.selection.report / profile.name
     options.say(f"Report: {folder.resolve()}", to=console)
     options.say("All figures, report.html and a paper's numbers.tex: bench report", to=console)
     options.say(f"Results: {store.layout.profile(profile).path.resolve()}", to=console)
 
 
 def _print_plan(
-    readers: Sequence[Found],
+    readers: Sequence[FoundDataset],
     methods: Sequence[Spec],
     profile: Profile,
     selection: Selection,

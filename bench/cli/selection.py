@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.data.splits import Splitting
-    from bench.launch.matrix import Found
+    from bench.launch.matrix import FoundDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Selection:
         """
         return load_profile(self.profile)
 
-    def find(self, profile: Profile) -> list[Found]:
+    def find(self, profile: Profile) -> list[FoundDataset]:
         """Find the datasets.
 
         Raises:
@@ -75,7 +75,7 @@ class Selection:
         make_folder(self.report / profile.name, "report", "--report")
 
 
-def prepare(readers: Sequence[Found], console: Console) -> list[DatasetRef]:
+def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRef]:
     """Prepare datasets; say which are simulated, and what was left out of them.
 
     Raises:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.tuning.study import Study
-    from bench.tuning.workers import Told
+    from bench.tuning.workers import TrialEnded
 
 
 def tune(
@@ -154,7 +154,7 @@ def _run(
     if not missing:
         return
 
-    def told(trial: Told) -> None:
+    def told(trial: TrialEnded) -> None:
         how = {
             "COMPLETE": f"Dice {100 * (trial.value or 0):.2f} %",
             "PRUNED": "stopped early",

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +24,7 @@ from bench.spec.case import Case, Dataset, Sample
 from bench.spec.config import safe_name
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
+from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 
 FORMAT = 2
@@ -31,7 +32,6 @@ LIGHT = 20_000_000
 """Up to so many bytes, reading a few files takes less time than starting processes."""
 TABLES = ("index.csv", "patients.csv")
 """Tables beside the images that say who the patients are."""
-Progress = Callable[[int, int], None]
 
 
 def find(adapter: Adapter, root: Path) -> Path | None:
@@ -82,7 +82,10 @@ def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
 
 
 def prepare(
-    adapter: Adapter, root: Path, jobs: int = 1, progress: Progress = lambda done, total: None
+    adapter: Adapter,
+    root: Path,
+    jobs: int = 1,
+    progress: Progress = lambda name, done, total: None,
 ) -> Path:
     """Return the folder of the prepared dataset; the source is read only if it has changed.
 
@@ -158,13 +161,13 @@ def _all(
     if jobs == 1 or len(items) == 1 or light:
         for done, task in enumerate(tasks, 1):
             yield _read(task)
-            progress(done, len(items))
+            progress(adapter.name, done, len(items))
         return
     pool = ProcessPoolExecutor(min(jobs, len(items)), multiprocessing.get_context("forkserver"))
     try:
         for done, read in enumerate(pool.map(_read, tasks), 1):
             yield read
-            progress(done, len(items))
+            progress(adapter.name, done, len(items))
     except BrokenProcessPool as error:
         raise UsageError(
             f"{root}: a reading process was killed, as happens when memory runs out "

@@ -19,7 +19,10 @@ padding."""
 
 
 def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int]:
-    """Return the (height, width) of about `pixels` pixels with the median aspect ratio of the sizes."""
+    """Return the shared (height, width) of about `pixels` pixels.
+
+    Its aspect ratio is the median of the sizes'.
+    """
     aspect = float(np.median([height / width for height, width in sizes]))
     width = sqrt(pixels / aspect)
     height = width * aspect
@@ -28,7 +31,10 @@ def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int
 
 @dataclass(frozen=True)
 class Geometry:
-    """One case's place on the grid: scaled to fit with its aspect ratio kept, centred, padded with zeros."""
+    """How one case lies on the grid.
+
+    It is scaled to fit with its aspect ratio kept, centred, and padded with zeros.
+    """
 
     native: tuple[int, int]
     grid: tuple[int, int]

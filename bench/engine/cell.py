@@ -288,7 +288,8 @@ def _record(
     timings: Timings,
 ) -> Record:
     """Return all that is known of a cell beside its scores, predictions and weights."""
-    method, cuda = trainee.method, trainee.device.type == "cuda"
+    method = trainee.method
+    device, device_memory = _device(trainee.device)
     cases = {"train": data.train, "validation": data.validation, "test": data.test}
     return Record(
         spec=convert(cell.spec(), CellSpec),
@@ -304,13 +305,13 @@ def _record(
         advantages=asdict(method.advantages()),
         own_training=isinstance(method, TrainsItself),
         oracle=isinstance(method, ToldBox),
-        network=method.about(trainee.net) if isinstance(method, Described) else {},
+        network=_about(trainee),
         grid=data.cases.grid or "native",
         certificate=Certificate(seed=cell.seed, heads=convert(state.heads, tuple[Head, ...])),
         training=Training(
             steps=state.step,
             best_step=state.best_step,
-            best_loss=state.best_loss if math.isfinite(state.best_loss) else None,
+            best_loss=_finite(state.best_loss),
             parts=tuple((step, parts) for step, parts in state.parts),
         ),
         parameters=sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
@@ -323,13 +324,32 @@ def _record(
         official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
         versions=machine.versions(),
         revision=machine.revision(),
-        device=torch.cuda.get_device_name(trainee.device) if cuda else machine.processor(),
+        device=device,
         peak_memory_bytes=machine.peak_memory(),
-        peak_device_memory_bytes=torch.cuda.max_memory_allocated(trainee.device) if cuda else None,
+        peak_device_memory_bytes=device_memory,
         multiply_adds=multiply_adds,
         energy_joules=joules,
         timings=timings,
     )
+
+
+def _device(device: torch.device) -> tuple[str, int | None]:
+    """Return the name of a device, and its largest used memory in bytes; None for the CPU."""
+    if device.type != "cuda":
+        return machine.processor(), None
+    return torch.cuda.get_device_name(device), torch.cuda.max_memory_allocated(device)
+
+
+def _about(trainee: Trainee) -> dict[str, Any]:
+    """Return what the method says of its network."""
+    if isinstance(trainee.method, Described):
+        return trainee.method.about(trainee.net)
+    return {}
+
+
+def _finite(value: float) -> float | None:
+    """Return a number, or None if it is infinite: JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _patients(data: Data, indexes: Sequence[int]) -> int:

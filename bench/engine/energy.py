@@ -47,7 +47,10 @@ class Meter:
             self.joules()
 
     def joules(self) -> dict[str, float | None]:
-        """Return the joules so far of the `gpu` and of the `processor`; None where a counter is or was missing."""
+        """Return the joules so far of the `gpu` and of the `processor`.
+
+        They are None where a counter is or was missing.
+        """
         self._looked = time.monotonic()
         before, self._before = self._before, self._counters()
         added: dict[str, float | None] = dict.fromkeys(DEVICES)
@@ -57,11 +60,10 @@ class Meter:
                 for name, now in self._before.items()
             }
             for device in DEVICES:
-                mine = [
-                    joules for name, joules in since.items() if (name == "gpu") == (device == "gpu")
-                ]
-                known = [each for each in mine if each is not None]
-                added[device] = sum(known) if known and len(known) == len(mine) else None
+                mine = [since[name] for name in since if (name == "gpu") == (device == "gpu")]
+                known = [joules for joules in mine if joules is not None]
+                if known and len(known) == len(mine):
+                    added[device] = sum(known)
         self._add(added)
         return self.spent
 
@@ -69,11 +71,10 @@ class Meter:
         counted = {"gpu": "gpu" in self._before, "processor": bool(self._before.keys() - {"gpu"})}
         for device, before in self.spent.items():
             more = joules.get(device, 0.0)
-            self.spent[device] = (
-                before + more
-                if counted[device] and before is not None and more is not None
-                else None
-            )
+            if counted[device] and before is not None and more is not None:
+                self.spent[device] = before + more
+            else:
+                self.spent[device] = None
         self.file.write_text(json.dumps(self.spent))
 
     def _counters(self) -> dict[str, float]:
@@ -118,7 +119,10 @@ def _read(path: Path) -> float | None:
 
 
 def _gpu(device: str) -> float | None:
-    """Return the joules that a CUDA device has used since its driver was loaded; None where it does not count."""
+    """Return the joules that a CUDA device has used since its driver was loaded.
+
+    They are None where it does not count.
+    """
     if not device.startswith("cuda"):
         return None
     try:
@@ -126,14 +130,9 @@ def _gpu(device: str) -> float | None:
         import torch
 
         pynvml.nvmlInit()
-        name = (  # whatever CUDA_VISIBLE_DEVICES calls it
-            f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        )
-        return (
-            float(
-                pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(name))
-            )
-            / 1e3
-        )
+        # found by its identifier, whatever CUDA_VISIBLE_DEVICES calls it
+        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        handle = pynvml.nvmlDeviceGetHandleByUUID(name)
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
     except Exception:  # the extra is not installed, or the device or its driver has no counter
         return None

@@ -1,4 +1,4 @@
-"""What is trained and asked: a method's network on a device, and the seeds of its random numbers."""
+"""What is trained and asked: a method's network on a device, and its seeds."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from bench.spec.config import SEED, Cell, DatasetRef, Profile
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
+from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 from bench.store import record
 from bench.store.cells import Store
@@ -24,15 +25,13 @@ from bench.store.plan import Plan
 if TYPE_CHECKING:
     from bench.spec.method import Method
 
-Told = Callable[[str, int, int], None]
-"""Is told how many of a dataset's items are prepared: name, done, total."""
 Tuning = Callable[[Cell], Cell]
 """Returns a tuned method's cell with the options that its study found best."""
 FOLDERS = "ct-verse/, ct-pri/, mr/ or xray/"
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDataset:
     """A dataset's reader and the folder that it reads; the folder is None for a phantom."""
 
     adapter: Adapter
@@ -43,16 +42,12 @@ class Found:
         folder = cache.find(self.adapter, self.root or Path())
         return dataset_ref(folder) if folder else None
 
-    def prepare(self, told: Told = lambda name, done, total: None) -> DatasetRef:
+    def prepare(self, progress: Progress = lambda name, done, total: None) -> DatasetRef:
         """Prepare the dataset, or take it from the cache.
 
         Raises:
             UsageError: The layout is not there, no case can be used, or the cache is not writable.
         """
-
-        def progress(done: int, total: int) -> None:
-            told(self.adapter.name, done, total)
-
         root = self.root or Path()
         return dataset_ref(cache.prepare(self.adapter, root, machine.cores(), progress))
 
@@ -66,7 +61,7 @@ def dataset_ref(folder: Path) -> DatasetRef:
 
 def find(
     specs: Sequence[Spec], data: Path | None, profile: Profile, real_only: bool = False
-) -> list[Found]:
+) -> list[FoundDataset]:
     """Find each dataset under the data directory; what is not there is its phantom.
 
     Raises:
@@ -95,13 +90,13 @@ def _is_there(adapter: Adapter, data: Path) -> bool:
 
 def _find(
     spec: Spec, adapter: Adapter, data: Path | None, profile: Profile, real_only: bool
-) -> Found:
+) -> FoundDataset:
     """Return a dataset with its folder, or its phantom."""
     root = adapter.folder
     if root is None and data is not None:
         root = data / adapter.name
     if root and root.is_dir():
-        return Found(adapter, root)
+        return FoundDataset(adapter, root)
     where = f"{root} is not there" if root else "no --data folder is given"
     if real_only:
         raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
@@ -115,7 +110,7 @@ def _find(
         patients=profile.phantom_patients[adapter.name],
         slices=profile.phantom_slices[adapter.name],
     )
-    return Found(simulated, None)
+    return FoundDataset(simulated, None)
 
 
 def cells(

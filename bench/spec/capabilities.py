@@ -1,8 +1,8 @@
 """What a method may do beyond the contract of `bench.spec.method`: small protocols.
 
 A method has a capability if it has the members, whether or not it names the protocol. The harness
-asks `isinstance(method, TrainsItself)` and nothing else, so a capability that depends on an option
-belongs to a subclass, and the class's `__new__` returns it for that option (`nnunet:recipe=native`).
+asks `isinstance(method, TrainsItself)` and nothing else. So a capability that depends on an option
+(`nnunet:recipe=native`) belongs to a subclass, which the class's `__new__` returns for that option.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a cell says of its progress."""
+"""What long work says of how far it is."""
 
 from __future__ import annotations
 
@@ -27,3 +27,6 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 Tell = Callable[[Note], None]
 """Takes how far a cell is; may raise `Interrupted`."""
+
+Progress = Callable[[str, int, int], None]
+"""Takes the name of what is read or fetched, how much of it is done, and how much there is."""

@@ -120,7 +120,7 @@ def against(
 
 
 @dataclass(frozen=True)
-class Matrix:
+class AllPairs:
     """All pairs of methods on one dataset, by one metric.
 
     It serves for a map of all pairs, not for a claim about one method.
@@ -172,7 +172,7 @@ MAP_FLIPS = 9_999
 needs all FLIPS."""
 
 
-def matrix(scores: PatientScores, seed: int = SEED) -> Matrix:
+def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
     """Compare every method with every other by the sign-flip test, corrected for all pairs.
 
     The correction is max-T where all methods share their patients: with it, eight patients can be
@@ -209,7 +209,7 @@ def matrix(scores: PatientScores, seed: int = SEED) -> Matrix:
     np.fill_diagonal(p, 1.0)
     np.fill_diagonal(means, 0.0)
     np.fill_diagonal(patients, (~np.isnan(scores.values)).any(0).sum(0))
-    return Matrix(
+    return AllPairs(
         scores.column, scores.metric, scores.methods, means, p, correction, patients, len(tested)
     )
 

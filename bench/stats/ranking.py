@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
-from bench.stats.family import matrix
+from bench.stats.family import all_pairs
 from bench.stats.intervals import LEVEL, Interval, resampled_means
 from bench.stats.scores import METRICS, PatientScores
 
@@ -146,7 +146,7 @@ def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
         raise UsageError(
             f"fewer than two methods share a patient of {scores.column}; bench run --methods all"
         )
-    pairs = matrix(whole, seed)
+    pairs = all_pairs(whole, seed)
     means = np.round(whole.means, 9)  # averaging over seeds may make equal scores differ slightly
     friedman = float("nan")
     if len(whole.methods) > 2 and len(means) > 1 and np.ptp(means, axis=1).any():

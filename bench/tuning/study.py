@@ -227,9 +227,9 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
 
 
 def _connect(storage: str, engine: dict[str, Any]) -> optuna.storages.RDBStorage:
-    """Return a storage; a process that meets another one making the tables tries again."""
+    """Return a storage; try again while another process makes the same tables."""
     import optuna
-    from sqlalchemy.exc import IntegrityError
+    from sqlalchemy.exc import DatabaseError, IntegrityError
 
     tries = 4
     while True:
@@ -241,8 +241,9 @@ def _connect(storage: str, engine: dict[str, Any]) -> optuna.storages.RDBStorage
                 heartbeat_interval=BEAT_SECONDS,
                 grace_period=STALE_SECONDS,
             )
-        except IntegrityError:
-            if not tries:
+        except DatabaseError as error:
+            another = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if not another or not tries:
                 raise
             time.sleep(1)
 

@@ -25,7 +25,7 @@ DEATHS = 5
 
 
 @dataclass(frozen=True)
-class Told:
+class TrialEnded:
     """A trial that ended."""
 
     study: str
@@ -53,7 +53,7 @@ def work(
         storage: Where the studies are.
         trials: Of each study.
         device: A PyTorch device.
-        say: Is sent a `Told` for each trial.
+        say: Is sent a `TrialEnded` for each trial.
     """
     asked: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -96,7 +96,7 @@ def _study(
     def told(opened: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if counts(trial):
             say.send(
-                Told(
+                TrialEnded(
                     study.name,
                     trial.number,
                     trial.state.name,
@@ -131,7 +131,7 @@ def run(
     trials: int,
     jobs: int,
     device: str,
-    told: Callable[[Told], None],
+    told: Callable[[TrialEnded], None],
     died: Callable[[int], None],
 ) -> None:
     """Run workers on this machine until every study has its trials.

@@ -1,4 +1,4 @@
-"""The convolutional baselines are true to their sources: sizes, structure, and what they declare."""
+"""The convolutional baselines are true to their sources: sizes, structure, declarations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdiff-Net and MedSegDiff as methods: their options, their answers, and what is MedSegDiff's own."""
+"""Verdiff-Net and MedSegDiff as methods: their options and answers, and MedSegDiff's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Method, Task
-from bench.spec.names import Spec
 from methods.averaged import Averaged
 from methods.medsegdiff_network import FFParser
 from verdiff.blocks import ZeroConv2d
@@ -26,7 +25,10 @@ SIZE = (40, 28)
 
 
 def build(spec: str, size: tuple[int, int] = SIZE, awake: bool = True) -> tuple[Method, nn.Module]:
-    """Return a tiny method and its network; `awake` gives what starts at zero some weights, as training does."""
+    """Return a tiny method and its network.
+
+    `awake` gives weights to what starts at zero, as training does.
+    """
     method = registry.method(Spec.parse(spec), "tiny")
     torch.manual_seed(0)
     net = method.build(Task("mr", (size,) * 3, 1, 10))
@@ -37,7 +39,7 @@ def build(spec: str, size: tuple[int, int] = SIZE, awake: bool = True) -> tuple[
 
 
 def medsegdiff(spec: str = "medsegdiff", size: tuple[int, int] = SIZE) -> tuple[Method, Averaged]:
-    """Return MedSegDiff, or another diffusion, its average the same as the network that is trained."""
+    """Return a diffusion whose average is the same as the network that is trained."""
     method, net = build(spec, size)
     averaged = cast(Averaged, net)
     averaged.average.module.load_state_dict(averaged.live.state_dict())
@@ -247,7 +249,10 @@ def frequencies(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def smooth(size: tuple[int, int]) -> Tensor:
-    """Return features (1, 2, H, W) without the highest frequencies, at which an even size has half a wave alone."""
+    """Return features (1, 2, H, W) without the highest frequencies.
+
+    An even size has half a wave at them.
+    """
     noise = torch.randn(1, 2, *size, generator=rng(3))
     down, across = frequencies(size)
     return torch.fft.irfft2(torch.fft.rfft2(noise) * (down**2 + across**2 < 0.35**2), s=size)

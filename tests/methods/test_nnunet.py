@@ -1,4 +1,4 @@
-"""nnU-Net is nnunetv2's: plans, networks, loss, optimiser and prediction are compared with the library's own."""
+"""nnU-Net is nnunetv2's: plans, networks, loss, optimiser and prediction are compared."""
 
 from __future__ import annotations
 

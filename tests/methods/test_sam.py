@@ -1,4 +1,4 @@
-"""SAM is the library's, sees images as the library shows them, and is told nothing unless it is an oracle."""
+"""SAM is the library's, sees images as it shows them, and is told nothing but as an oracle."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ def test_an_oracle_without_its_box_and_a_box_without_an_oracle_are_refused() -> 
 
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Write checkpoints of small networks at full image size, and make them the official ones of b and l."""
+    """Write checkpoints of small networks, and make them the official ones of b and l."""
     paths = {}
     for size, small in {"b": Size(32, 4, 1), "l": Size(64, 8, 2)}.items():
         torch.manual_seed(7)

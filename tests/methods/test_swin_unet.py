@@ -1,4 +1,4 @@
-"""Swin-Unet is the published network, and takes what the published one refuses: rectangles, and any size in turn."""
+"""Swin-Unet is the published network, for rectangles and any size in turn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def build(spec: str = "swin_unet", scale: str = "tiny") -> tuple[SwinUNet, nn.Mo
 
 
 def fill(net: nn.Module) -> None:
-    """Set the k-th value of the i-th parameter to a number made of i and k, in proportion; 1 more in norms' weights."""
+    """Set the k-th value of the i-th parameter in proportion to a number made of i and k.
+
+    Norms' weights are 1 more.
+    """
     norms = {id(layer.weight) for layer in net.modules() if isinstance(layer, nn.LayerNorm)}
     with torch.no_grad():
         for i, weight in enumerate(net.parameters()):

@@ -11,36 +11,37 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.data.fetch import hub, zenodo
-from bench.data.fetch.sources import Offer, Progress, Source, inside, room
+from bench.data.fetch.collections import Collection, Offer, inside, room
 from bench.spec.errors import UsageError
+from bench.spec.note import Progress
 
 RECORD = "fetched.json"
-"""A file beside the data with their source, licence and digests; it is written last."""
+"""A file beside the data with their collection, licence and digests; it is written last."""
 
 
-def fetched(source: Source, to: Path) -> bool:
-    """Return whether all of a source is in the data directory."""
+def fetched(collection: Collection, to: Path) -> bool:
+    """Return whether all of a collection is in the data directory."""
     try:
-        record = json.loads((to / source.folder / RECORD).read_text(encoding="utf-8"))
-        return bool(record["source"]["name"] == source.name)
+        record = json.loads((to / collection.folder / RECORD).read_text(encoding="utf-8"))
+        return bool(record["source"]["name"] == collection.name)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def offer(source: Source) -> Offer:
+def offer(collection: Collection) -> Offer:
     """Ask the server what it has.
 
     Raises:
         UsageError: It does not answer, or not as expected.
     """
-    offered = zenodo.offer(source) if source.doi else hub.offer(source)
+    offered = zenodo.offer(collection) if collection.doi else hub.offer(collection)
     for file in offered.files:
-        inside(file.name, source.home)
+        inside(file.name, collection.home)
     return offered
 
 
-def fetch(source: Source, to: Path, progress: Progress) -> Path:
-    """Fetch a source into the data directory, and return its folder.
+def fetch(collection: Collection, to: Path, progress: Progress) -> Path:
+    """Fetch a collection into the data directory, and return its folder.
 
     The folder appears only when it is complete.
 
@@ -48,9 +49,9 @@ def fetch(source: Source, to: Path, progress: Progress) -> Path:
         UsageError: The folder holds other data, the disk is too small or not writable, the transfer
             stopped (the next call continues it), or the content is not what the server says.
     """
-    folder = to / source.folder
-    work = to / f".{source.name}.part"
-    if fetched(source, to):
+    folder = to / collection.folder
+    work = to / f".{collection.name}.part"
+    if fetched(collection, to):
         return folder
     try:
         if folder.exists() and any(folder.iterdir()):
@@ -58,15 +59,15 @@ def fetch(source: Source, to: Path, progress: Progress) -> Path:
                 f"{folder} holds other data; expected no such folder, "
                 "since two datasets in one would pass for one: choose another --to"
             )
-        offered = offer(source)
-        what = f"{source.name} (zips are counted twice: they are unpacked beside)"
+        offered = offer(collection)
+        what = f"{collection.name} (zips are counted twice: they are unpacked beside)"
         room(missing(offered, work), to, what)
         ready = work / "ready"
         ready.mkdir(parents=True, exist_ok=True)
-        server = zenodo if source.doi else hub
-        server.fetch(source, offered, work, progress)
+        server = zenodo if collection.doi else hub
+        server.fetch(collection, offered, work, progress)
         record = {
-            "source": asdict(source),
+            "source": asdict(collection),
             "revision": offered.revision,
             "files": {file.name: file.digest for file in offered.files},
         }

@@ -11,15 +11,16 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
-from bench.data.fetch.sources import BLOCK, TIMEOUT, File, Offer, Progress, Source
+from bench.data.fetch.collections import BLOCK, TIMEOUT, Collection, File, Offer
 from bench.spec.errors import UsageError
+from bench.spec.note import Progress
 
 Tell = Callable[[int], None]
 READ = ("*.nii", "*.nii.gz", "metadata/*", "README*", "LICEN*")
 """The files of a repository that are fetched: volumes and licence, no copies in other formats."""
 
 
-def offer(source: Source) -> Offer:
+def offer(collection: Collection) -> Offer:
     """Ask the hub what a repository holds.
 
     Raises:
@@ -28,9 +29,9 @@ def offer(source: Source) -> Offer:
     from huggingface_hub import HfApi
 
     try:
-        info = HfApi().dataset_info(source.repository, files_metadata=True, timeout=TIMEOUT)
+        info = HfApi().dataset_info(collection.repository, files_metadata=True, timeout=TIMEOUT)
     except Exception as error:  # the hub's library passes on the errors of its HTTP library
-        raise _of_hub(error, source) from error
+        raise _of_hub(error, collection) from error
     files = []
     for entry in info.siblings or []:
         if any(fnmatch(entry.rfilename, pattern) for pattern in READ):
@@ -38,13 +39,13 @@ def offer(source: Source) -> Offer:
             files.append(File(entry.rfilename, entry.size or 0, digest))
     if not info.sha or not any(file.name.endswith((".nii", ".nii.gz")) for file in files):
         raise UsageError(
-            f"{source.home} offers no volumes any more; expected .nii.gz: "
+            f"{collection.home} offers no volumes any more; expected .nii.gz: "
             "look there what became of it"
         )
     return Offer(info.sha, tuple(files))
 
 
-def fetch(source: Source, offered: Offer, work: Path, progress: Progress) -> None:
+def fetch(collection: Collection, offered: Offer, work: Path, progress: Progress) -> None:
     """Fetch a repository's files.
 
     Raises:
@@ -58,12 +59,12 @@ def fetch(source: Source, offered: Offer, work: Path, progress: Progress) -> Non
     ready = work / "ready"
 
     def tell(done: int) -> None:
-        progress(source.name, min(done, offered.size), offered.size)
+        progress(collection.name, min(done, offered.size), offered.size)
 
     try:
         with _watched(ready, tell):
             snapshot_download(
-                source.repository,
+                collection.repository,
                 repo_type="dataset",
                 revision=offered.revision,
                 local_dir=ready,
@@ -72,18 +73,18 @@ def fetch(source: Source, offered: Offer, work: Path, progress: Progress) -> Non
     except Exception as error:  # as above
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EDQUOT):
             raise
-        raise _of_hub(error, source, _bytes(ready), offered.size) from error
+        raise _of_hub(error, collection, _bytes(ready), offered.size) from error
     # When the connection is cut off, the library may return without all files and without an error.
     if not all((ready / file.name).is_file() for file in offered.files):
-        raise _of_hub(ConnectionError(), source, _bytes(ready), offered.size)
-    _verify(source, offered, ready, progress)
+        raise _of_hub(ConnectionError(), collection, _bytes(ready), offered.size)
+    _verify(collection, offered, ready, progress)
     shutil.rmtree(ready / ".cache", ignore_errors=True)
 
 
-def _verify(source: Source, offered: Offer, ready: Path, progress: Progress) -> None:
+def _verify(collection: Collection, offered: Offer, ready: Path, progress: Progress) -> None:
     """Compare each file with its digest on the hub; the hub's library only compares sizes."""
     done, wrong = 0, []
-    progress(f"checking {source.name}", 0, offered.size)
+    progress(f"checking {collection.name}", 0, offered.size)
     for file in offered.files:
         kind, _, expected = file.digest.partition(":")
         path = ready / file.name
@@ -95,10 +96,10 @@ def _verify(source: Source, offered: Offer, ready: Path, progress: Progress) -> 
             path.unlink()
             wrong.append(file.name)
         done += file.size
-        progress(f"checking {source.name}", done, offered.size)
+        progress(f"checking {collection.name}", done, offered.size)
     if wrong:
         raise UsageError(
-            f"{wrong[0]} ({len(wrong)} in all) is not what {source.home} says it is "
+            f"{wrong[0]} ({len(wrong)} in all) is not what {collection.home} says it is "
             "(other sha256), and was removed; run the same command again"
         )
 
@@ -132,29 +133,29 @@ def _bytes(folder: Path) -> int:
     return total
 
 
-def _of_hub(error: Exception, source: Source, done: int = 0, total: int = 0) -> UsageError:
+def _of_hub(error: Exception, collection: Collection, done: int = 0, total: int = 0) -> UsageError:
     """Return the line for an error of the hub's library."""
     from huggingface_hub.utils import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):
         return UsageError(
-            f"{source.home} asks for an agreement now; accept it there, "
+            f"{collection.home} asks for an agreement now; accept it there, "
             "put your token into HF_TOKEN, and run the same command again"
         )
     if isinstance(error, RepositoryNotFoundError):
         return UsageError(
-            f"{source.home} is not there any more, or not for everyone; "
+            f"{collection.home} is not there any more, or not for everyone; "
             "look there what became of it"
         )
     status = getattr(getattr(error, "response", None), "status_code", None)
     why = f"the server answered {status}" if status else _first_line(error)
     if total:
         return UsageError(
-            f"{source.name} stopped at {min(done, total)} of {total} bytes ({why}); "
+            f"{collection.name} stopped at {min(done, total)} of {total} bytes ({why}); "
             "run the same command again, it goes on"
         )
     return UsageError(
-        f"{source.home} does not list its files ({why}); expected sizes and SHA-256 of each: "
+        f"{collection.home} does not list its files ({why}); expected sizes and SHA-256 of each: "
         "look whether this machine reaches it, and run again"
     )
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.data.fetch.sources import BLOCK, TIMEOUT, File, Offer, Progress, Source, inside, room
+from bench.data.fetch.collections import BLOCK, TIMEOUT, Collection, File, Offer, inside, room
 from bench.spec.errors import UsageError
+from bench.spec.note import Progress
 
 RECEIVED = 1 << 15
 """Bytes that are written at once; a dropped connection loses no more."""
 AGENT = {"User-Agent": "verdiff-bench"}
 
 
-def offer(source: Source) -> Offer:
+def offer(collection: Collection) -> Offer:
     """Ask Zenodo what a record holds.
 
     Raises:
@@ -28,8 +29,8 @@ def offer(source: Source) -> Offer:
     from pooch.downloaders import doi_to_repository
 
     try:
-        record = doi_to_repository(source.doi, headers=AGENT, timeout=TIMEOUT)
-        pup = pooch.create(path=Path(), base_url=f"doi:{source.doi}/", registry=None)
+        record = doi_to_repository(collection.doi, headers=AGENT, timeout=TIMEOUT)
+        pup = pooch.create(path=Path(), base_url=f"doi:{collection.doi}/", registry=None)
         record.populate_registry(pup)
         sizes = {}
         for entry in record.api_response["files"]:
@@ -41,13 +42,13 @@ def offer(source: Source) -> Offer:
         )
     except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{source.home} does not list its files ({type(error).__name__}); "
+            f"{collection.home} does not list its files ({type(error).__name__}); "
             "expected sizes and MD5 of each: look whether this machine reaches it, and run again"
         ) from error
-    return Offer(source.doi, files)
+    return Offer(collection.doi, files)
 
 
-def fetch(source: Source, offered: Offer, work: Path, progress: Progress) -> None:
+def fetch(collection: Collection, offered: Offer, work: Path, progress: Progress) -> None:
     """Fetch a record's files, and unpack its zips.
 
     Raises:
@@ -58,7 +59,7 @@ def fetch(source: Source, offered: Offer, work: Path, progress: Progress) -> Non
     pooch.get_logger().setLevel("WARNING")
     urls = {file.name: file.url for file in offered.files}
     digests = {file.name: file.digest for file in offered.files}
-    pup = pooch.create(path=work, base_url=source.home, registry=digests, urls=urls)
+    pup = pooch.create(path=work, base_url=collection.home, registry=digests, urls=urls)
     for file in offered.files:
         is_zip = file.name.endswith(".zip")
         target = work / "ready" / (Path(file.name).stem if is_zip else file.name)
@@ -69,11 +70,11 @@ def fetch(source: Source, offered: Offer, work: Path, progress: Progress) -> Non
         except ValueError as error:
             kind = file.digest.partition(":")[0]
             raise UsageError(
-                f"{file.name} is not what {source.home} says it is (other {kind}), "
+                f"{file.name} is not what {collection.home} says it is (other {kind}), "
                 "and was removed; run the same command again"
             ) from error
         if is_zip:
-            unpack(work / file.name, target, source.home, progress)
+            unpack(work / file.name, target, collection.home, progress)
             (work / file.name).unlink()
         else:
             (work / file.name).rename(target)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.report.figures import curves, grids, matrix, patients, pictures
+from bench.report.figures import comparisons, curves, grids, patients, pictures
 from bench.report.figures.style import about
 from bench.report.sections.inference import rank
 from bench.report.sections.table1 import Table, failure_notes
@@ -122,7 +122,7 @@ def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     n = "-".join(str(count) for count in counts)
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
-    matrix.significance(
+    comparisons.significance(
         p,
         means,
         f"{table.columns[column]}: difference in Dice (points), row less column; sign-flip "
@@ -152,7 +152,7 @@ def critical(table: Table, paths: Sequence[Path]) -> str | None:
         "Average rank in Dice within each patient, 1 the best; bars join methods that sign-flip "
         f"tests over patients do not tell apart at 5 % (max-T for all pairs); {about(table)}"
     )
-    matrix.critical_difference(averages, p, heading, paths)
+    comparisons.critical_difference(averages, p, heading, paths)
     return None
 
 
@@ -167,7 +167,7 @@ def ranks(table: Table, paths: Sequence[Path]) -> str | None:
     plural = "s" if len(ranking.columns) != 1 else ""
     over = f"{len(ranking.columns)} dataset{plural}"
     heading = f"Rank by mean Dice over {over}; patients resampled within each; {about(table)}"
-    matrix.ranks(frame, heading, paths)
+    comparisons.ranks(frame, heading, paths)
     return None
 
 

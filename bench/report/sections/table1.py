@@ -16,7 +16,7 @@ from bench.spec.errors import UsageError
 from bench.spec.metrics import titles
 from bench.spec.names import Column, Row, SourceName
 from bench.spec.registry import DATASETS, load
-from bench.stats.family import MAP_FLIPS, Matrix, matrix
+from bench.stats.family import MAP_FLIPS, AllPairs, all_pairs
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.scores import METRICS as MEASURED
 from bench.stats.scores import PatientScores, arrange
@@ -62,14 +62,14 @@ class Table:
     """The comparisons that were declared in the run."""
 
     @cached_property
-    def pairs(self) -> dict[tuple[str, str], Matrix]:
+    def pairs(self) -> dict[tuple[str, str], AllPairs]:
         """All pairs of rows that compete, by (column, metric); none where there are not two."""
         pairs = {}
         for column, by_metric in self.patients.items():
             for metric in METRICS:
                 rivals = self.rivals(column)
                 if len(rivals) > 1:
-                    pairs[column, metric] = matrix(by_metric[metric].only(rivals))
+                    pairs[column, metric] = all_pairs(by_metric[metric].only(rivals))
         return pairs
 
     def rivals(self, column: str) -> list[str]:
@@ -271,7 +271,7 @@ def footnotes(table: Table) -> list[Note]:
     return [Note(marks, "marks"), Note(declared, "marks")]
 
 
-def _tested(pairs: Matrix) -> str:
+def _tested(pairs: AllPairs) -> str:
     """Return over how many patients a column's pairs were tested, and how p was corrected."""
     corrections = {
         "max-t": "by max-T (shared sign flips)",

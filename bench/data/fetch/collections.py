@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rich.filesize import decimal
 
 from bench.spec.errors import UsageError, did_you_mean
-
-Progress = Callable[[str, int, int], None]
-"""Receives the name of what is fetched, the bytes so far, and the bytes in all."""
 
 MARGIN = 500_000_000
 """Bytes that must stay free."""
@@ -22,7 +18,7 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Source:
+class Collection:
     """A dataset that may be fetched, with its licence."""
 
     name: str
@@ -50,10 +46,10 @@ class Owned:
     where: str
 
 
-SOURCES = {
-    source.name: source
-    for source in (
-        Source(
+COLLECTIONS = {
+    collection.name: collection
+    for collection in (
+        Collection(
             name="spider",
             title="SPIDER, lumbar spine MR of 218 patients",
             folder="mr",
@@ -67,7 +63,7 @@ SOURCES = {
             home="https://zenodo.org/records/10159290",
             doi="10.5281/zenodo.10159290",
         ),
-        Source(
+        Collection(
             name="ctspine1k",
             title="CTSpine1K, 1005 CT volumes of the spine, from a mirror on the Hugging Face hub",
             folder="ct-verse",
@@ -122,7 +118,7 @@ class File:
 
 @dataclass(frozen=True)
 class Offer:
-    """The files of a source on its server."""
+    """The files of a collection on its server."""
 
     revision: str
     files: tuple[File, ...]
@@ -133,8 +129,8 @@ class Offer:
         return sum(file.size for file in self.files)
 
 
-def source(name: str) -> Source:
-    """Return the source of a name.
+def collection(name: str) -> Collection:
+    """Return the collection of this name.
 
     Raises:
         UsageError: The name is unknown, or its dataset is only given by its owners.
@@ -146,11 +142,11 @@ def source(name: str) -> Source:
             f"get it at {own.where} and put it into {own.folder}/ of your data folder "
             "(README.md, 'Your data')"
         )
-    if name not in SOURCES:
+    if name not in COLLECTIONS:
         raise UsageError(
-            f"no dataset '{name}' can be fetched; {did_you_mean(name, [*SOURCES, *OWNED])}"
+            f"no dataset '{name}' can be fetched; {did_you_mean(name, [*COLLECTIONS, *OWNED])}"
         )
-    return SOURCES[name]
+    return COLLECTIONS[name]
 
 
 def room(needed: int, to: Path, what: str) -> None:
