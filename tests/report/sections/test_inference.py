@@ -70,7 +70,7 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
         "unet",
         "verdiff",
     } - {best}
-    pairs = family.matrix(table.patients[COLUMN]["dice"])
+    pairs = family.all_pairs(table.patients[COLUMN]["dice"])
     assert set(pairs.like(best)) == {"unet", "verdiff"} - {best}
     [note, _] = (note.text for note in table1.footnotes(table))
     assert f"{PATIENTS} patients, 3 pairs by each metric, by max-T" in note

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.report.figures import matrix
+from bench.report.figures import comparisons
 
 NAMES = ["U-Net", "FCN", "Verdiff-Net, prior alone", "an oracle [told]"]
 
@@ -45,9 +45,9 @@ def test_maps_and_diagrams_are_drawn_the_same_each_time(
             what: [folder / f"{what}.png", folder / f"{what}.pdf"]
             for what in ("pairs", "ranks", "diagram")
         }
-        matrix.significance(part, DIFFERENCES.iloc[:count, :count], "MR, Dice", paths["pairs"])
-        matrix.ranks(chances, "MR, Dice", paths["ranks"])
-        matrix.critical_difference(
+        comparisons.significance(part, DIFFERENCES.iloc[:count, :count], "MR, Dice", paths["pairs"])
+        comparisons.ranks(chances, "MR, Dice", paths["ranks"])
+        comparisons.critical_difference(
             {"MR": ranks, "CT": ranks}, {"MR": part, "CT": part}, "Dice", paths["diagram"]
         )
         made.append({path.name: path.read_bytes() for path in folder.iterdir()})
@@ -56,7 +56,7 @@ def test_maps_and_diagrams_are_drawn_the_same_each_time(
 
 
 def test_p_values_are_short_and_never_zero() -> None:
-    assert [matrix.shown(p) for p in (0.0, 0.0009, 0.0234, 0.4, 0.999, 1.0, np.nan)] == [
+    assert [comparisons.shown(p) for p in (0.0, 0.0009, 0.0234, 0.4, 0.999, 1.0, np.nan)] == [
         "p<.001",
         "p<.001",
         "p=.023",
