@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Method, Task
+from bench.spec.names import Spec
 from methods.averaged import Averaged
 from methods.medsegdiff_network import FFParser
 from verdiff.blocks import ZeroConv2d
