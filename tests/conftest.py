@@ -17,12 +17,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.launch.local import preload
 from tests.user import bench, pictures, plugin  # noqa: F401 - fixtures of all tests
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # tiny networks: threads that wait for each other only cost
 
+NEEDS = (
+    "nnunetv2.inference.predict_from_raw_data",
+    "segment_anything",
+    "timm",
+    "torchvision.models.segmentation",
+    "verdiff",
+)
+"""What methods need that is slow to import."""
 Once = Callable[[str, Callable[[Path], object]], Path]
 SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"
 
@@ -34,6 +43,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("BENCH_DATA", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_server() -> None:
+    """Have the server that forks cells, trials and readers load all that they need, once a session.
+
+    It starts with the first of them, whoever that is; what it loads can't be changed later.
+    """
+    preload(["bench.tuning.trial", *NEEDS])
 
 
 @pytest.fixture
