@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.launch.local import preload
-from tests.user import bench, pictures, plugin  # noqa: F401 - fixtures of all tests
+from tests.user import ROOT, bench, pictures, plugin  # noqa: F401 - fixtures of all tests
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # tiny networks: threads that wait for each other only cost
+# The server that forks cells imports before it is told where: not what is installed elsewhere.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.getenv("PYTHONPATH"))))
 
 NEEDS = (
     "nnunetv2.inference.predict_from_raw_data",

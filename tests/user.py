@@ -81,6 +81,12 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def forget() -> None:
+    """Have the registry look again at what is installed."""
+    registry._entries.cache_clear()
+    registry.load.cache_clear()
+
+
 def leave_undrawn(patch: pytest.MonkeyPatch) -> None:
     """Have the report of a run and of a study leave empty files in the place of figures."""
 
@@ -194,9 +200,9 @@ def bench(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # results are bit-identical on the CPU alone
     monkeypatch.syspath_prepend(plugin)
-    registry._entries.cache_clear()
+    forget()
     yield Bench(home, plugin, capsys, monkeypatch)
-    registry._entries.cache_clear()
+    forget()
 
 
 def digests(root: Path, *patterns: str) -> dict[str, str]:
@@ -210,11 +216,13 @@ RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
 """What must be the same to the byte, however a matrix came to its end."""
 
 
-def long_profile(folder: Path, steps: int = 300) -> Path:
+def long_profile(folder: Path, steps: int = 150) -> Path:
     """Return a profile whose cells take seconds, so that a kill meets them at work."""
     profile = folder / "long.toml"
     profile.write_text(
-        SMOKE.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999")
+        SMOKE.replace("steps = 4", f"steps = {steps}")
+        .replace("patience = 2", "patience = 999")
+        .replace("validate_every = 2", "validate_every = 10")
     )
     return profile
 

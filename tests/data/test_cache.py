@@ -56,7 +56,7 @@ def test_progress_counts_to_the_end(slices: Make) -> None:
         registry.dataset(Spec("mr")),
         slices() / "mr",
         1,
-        lambda done, total: told.append((done, total)),
+        lambda name, done, total: told.append((done, total)),
     )
     assert told == [(i, 12) for i in range(1, 13)]
 

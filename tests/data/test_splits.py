@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.splits import Splitting, make_splits, read_splits, write_splits
+from bench.spec import names
 from bench.spec.case import SIDES
 from bench.spec.errors import UsageError
 
@@ -173,4 +174,4 @@ def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
 )
 def test_how_patients_were_split_is_said_in_words(way: tuple[int, str, bool], said: str) -> None:
     folds, name, official = way
-    assert Splitting(folds, name).words(official) == said
+    assert names.Scheme(folds, name).words(official) == said

@@ -28,7 +28,7 @@ Make = Callable[..., Path]
 def test_an_option_of_another_launcher_is_refused(
     bench: Bench, slices: Make, launcher: str, flag: str, user: str
 ) -> None:
-    words = ("--launcher", launcher, f"--{flag}", "1")
+    words = ("--device", "cpu", "--launcher", launcher, f"--{flag}", "1")
     out = bench.run(slices(), "unet", *words, code=2)
     assert f"--{flag} has no effect under --launcher {launcher}" in out
     assert f"--launcher {user}" in out.split(";")[-1]
@@ -37,7 +37,7 @@ def test_an_option_of_another_launcher_is_refused(
 
 
 def test_an_unknown_launcher_names_the_nearest(bench: Bench, slices: Make) -> None:
-    out = bench.run(slices(), "unet", "--launcher", "slrum", code=2)
+    out = bench.run(slices(), "unet", "--device", "cpu", "--launcher", "slrum", code=2)
     assert "'slrum'" in out
     assert "'slurm'" in out
     assert len(out.strip().splitlines()) == 1

@@ -14,7 +14,7 @@ from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.registry import DATASETS, METHODS
 from bench.testing import METHOD_CHECKS
-from tests.user import ROOT, Bench
+from tests.user import ROOT, Bench, forget
 
 Install = Callable[..., None]
 
@@ -138,7 +138,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench) -> In
     def into(**how: str) -> None:
         plugin(tmp_path, **how)
         monkeypatch.syspath_prepend(tmp_path)
-        registry._entries.cache_clear()
+        forget()
 
     return into
 
