@@ -24,6 +24,7 @@ from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.method import Cases, Example, Inputs, Task
 from bench.spec.names import Spec
+from bench.store.layout import CellFolder
 from methods import nnunet
 from methods.nnunet_native import fingerprint
 from methods.nnunet_plan import LABELS, Planned, patches
@@ -315,7 +316,7 @@ def test_a_size_that_no_plan_serves_says_which_are_served() -> None:
 def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
     net, method = planned(), registry.method(Spec("nnunet"), "tiny")
     trainee = Trainee(method, net, task(), load_profile("smoke"), 35, CPU)
-    best = Training(trainee, tmp_path).best
+    best = Training(trainee, CellFolder(tmp_path)).best
     assert best.keys() == net.state_dict().keys()
     assert all(torch.equal(best[key], value) for key, value in net.state_dict().items())
     kept = {value.data_ptr(): value.numel() for value in best.values()}
@@ -335,7 +336,7 @@ def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path
     for run in ("a", "b"):
         (tmp_path / run).mkdir()
         nets.append(method.fit(cases, task(cases=4, steps=3), tmp_path / run, CPU, 5, told.append))
-    assert [status["step"] for status in told] == [1, 2, 3] * 2
+    assert [note.step for note in told] == [1, 2, 3] * 2
     first, second = (net.state_dict() for net in nets)
     assert all(torch.equal(first[key], second[key]) for key in first)
     image = torch.from_numpy(given[5].image.astype(np.float32) / 65535)[None, None]
