@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,24 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.user import bench, plugin  # noqa: F401 - fixtures of all tests
+from bench.launch.local import preload
+from tests.user import ROOT, bench, pictures, plugin  # noqa: F401 - fixtures of all tests
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # tiny networks: threads that wait for each other only cost
+# The server that forks cells imports before it is told where: not what is installed elsewhere.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.getenv("PYTHONPATH"))))
 
+NEEDS = (
+    "nnunetv2.inference.predict_from_raw_data",
+    "segment_anything",
+    "timm",
+    "torchvision.models.segmentation",
+    "verdiff",
+)
+"""What methods need that is slow to import."""
+Once = Callable[[str, Callable[[Path], object]], Path]
 SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"
 
 
@@ -31,6 +45,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("BENCH_DATA", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_server() -> None:
+    """Have the server that forks cells, trials and readers load all that they need, once a session.
+
+    It starts with the first of them, whoever that is; what it loads can't be changed later.
+    """
+    preload(["bench.tuning.trial", *NEEDS])
 
 
 @pytest.fixture
@@ -62,23 +85,44 @@ def picture(
     return image, labels
 
 
+def make_slices(data: Path, patients: int = 6, each: int = 2, **columns: Any) -> Path:
+    """Make a data directory with `mr/` in the layout of slice folders; the same pixels each time."""
+    root = data / "mr"
+    rows = []
+    for part in ("images", "labels"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    for number in range(patients * each):
+        image, labels = picture(number)
+        name = f"{number // each + 1}_{number % each}.png"
+        Image.fromarray(image).save(root / "images" / name)
+        Image.fromarray(labels).save(root / "labels" / name)
+        rows.append({"file": name, "volume": number // each + 1, **columns})
+    pd.DataFrame(rows).to_csv(root / "index.csv", index=False)
+    return data
+
+
 @pytest.fixture
 def slices(tmp_path: Path) -> Callable[..., Path]:
     """Return a maker of data directories with `mr/` in the layout of slice folders."""
+    return partial(make_slices, tmp_path / "data")
 
-    def make(patients: int = 6, each: int = 2, **columns: Any) -> Path:
-        root = tmp_path / "data" / "mr"
-        rows = []
-        for part in ("images", "labels"):
-            (root / part).mkdir(parents=True, exist_ok=True)
-        for number in range(patients * each):
-            image, labels = picture(number)
-            name = f"{number // each + 1}_{number % each}.png"
-            Image.fromarray(image).save(root / "images" / name)
-            Image.fromarray(labels).save(root / "labels" / name)
-            rows.append({"file": name, "volume": number // each + 1, **columns})
-        pd.DataFrame(rows).to_csv(root / "index.csv", index=False)
-        return root.parent
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return what makes a folder once, for all tests and all workers; nobody may change it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, part = root / name, root / f"{name}.part"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                part.mkdir()
+                fill(part)
+                part.rename(folder)
+        return folder
 
     return make
 

@@ -16,6 +16,7 @@ from bench.spec import registry
 from bench.spec.case import Sample
 from bench.spec.dataset import Adapter, Item
 from bench.spec.method import Method, Task
+from bench.spec.names import Spec
 from bench.testing import METHOD_CHECKS, check_dataset, check_method, tiny
 from tests.data import test_folder, test_volumes, test_xray
 
@@ -78,12 +79,12 @@ def test_a_method_that_breaks_a_rule_is_told_which(method: type[Method], rule: s
 
 @pytest.mark.parametrize("name", ["ct-verse", "ct-pri", "mr", "xray"])
 def test_a_phantom(name: str, tmp_path: Path) -> None:
-    title = registry.dataset(name).title
+    title = registry.dataset(Spec.parse(name)).title
     check_dataset(Simulated(name=name, title=title, patients=2, slices=2), tmp_path)
 
 
 def own_folder(root: Path) -> Adapter:
-    return registry.dataset(f"{test_folder.folder(root, 2)}:pattern={{patient}}_*")
+    return registry.dataset(Spec.parse(f"{test_folder.folder(root, 2)}:pattern={{patient}}_*"))
 
 
 def small_folder(root: Path) -> None:
@@ -93,7 +94,7 @@ def small_folder(root: Path) -> None:
 def made(name: str, make: Callable[[Path], None]) -> Callable[[Path], Adapter]:
     def adapter(root: Path) -> Adapter:
         make(root)
-        return registry.dataset(name)
+        return registry.dataset(Spec.parse(name))
 
     return adapter
 

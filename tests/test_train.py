@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import pytest
 import torch
 from safetensors import safe_open
@@ -18,7 +19,10 @@ from bench.engine.train import Beat, Interrupted, TrainingState, train, validati
 from bench.engine.trainee import Trainee, derive, generator
 from bench.spec import registry
 from bench.spec.config import Profile, load_profile
-from bench.spec.method import Method, Task, Tell
+from bench.spec.method import Method, Task
+from bench.spec.names import Spec
+from bench.spec.note import Note, Tell
+from bench.store.layout import CellFolder
 from tests.data.test_stream import dataset
 
 GRID = (64, 48)
@@ -59,7 +63,7 @@ def trainee(method: Method | None = None, **changes: object) -> Trainee:
 
 
 def fit(
-    work: Path, subject: Trainee, tell: Tell = lambda status: None
+    work: Path, subject: Trainee, tell: Tell = lambda note: None
 ) -> tuple[TrainingState, dict[str, torch.Tensor]]:
     work.mkdir(exist_ok=True)
     stream = Stream(DATA, range(5), 35, 2)
@@ -67,7 +71,7 @@ def fit(
         subject,
         stream,
         lambda beat: validation_loss(subject, DATA, [5, 6], beat),
-        work,
+        CellFolder(work),
         tell,
     )
     return progress, {k: v.clone() for k, v in subject.net.state_dict().items()}
@@ -78,12 +82,12 @@ def test_an_interrupted_method_ends_bit_identical(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with an average of weights that is no optimiser's business, and with a schedule of the method's own."""
-    method = registry.method(name, "tiny")
+    method = registry.method(Spec.parse(name), "tiny")
     _, weights = fit(tmp_path / "whole", trainee(method, steps=12, validate_every=4))
     monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
 
-    def kill(status: dict) -> None:
-        if status["step"] == 7:
+    def kill(note: Note) -> None:
+        if note.step == 7:
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -103,8 +107,8 @@ def test_an_interrupted_training_ends_bit_identical(
     whole, weights = fit(tmp_path / "whole", trainee())
     monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0 if at % 2 else 1e9)
 
-    def kill(status: dict) -> None:
-        if status["step"] == at:
+    def kill(note: Note) -> None:
+        if note.step == at:
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -124,13 +128,15 @@ def test_who_is_told_to_stop_writes_a_checkpoint_of_that_step(
     """Also in the middle of a validation, which is made up for."""
     whole, weights = fit(tmp_path / "whole", trainee())
 
-    def stop(status: dict) -> None:
-        if (status["step"], status["validated"]) == (at, validated):
+    def stop(note: Note) -> None:
+        if (note.step, note.validated) == (at, validated):
             raise Interrupted
 
     with pytest.raises(Interrupted):
         fit(tmp_path / "part", trainee(), stop)
-    assert next(checkpoint.newest(tmp_path / "part")).name.startswith(f"checkpoint-{at:08}-")
+    assert next(checkpoint.newest(CellFolder(tmp_path / "part"))).name.startswith(
+        f"checkpoint-{at:08}-"
+    )
     resumed, again = fit(tmp_path / "part", trainee())
     assert all(torch.equal(weights[k], again[k]) for k in weights)
     assert resumed.heads == whole.heads
@@ -164,15 +170,17 @@ def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path) -> None:
 def test_parts_are_kept_by_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
 
-    def kill(status: dict) -> None:
-        if status["step"] == 7:
+    def kill(note: Note) -> None:
+        if note.step == 7:
             raise KilledError
 
     with pytest.raises(KilledError):
         fit(tmp_path, trainee(), kill)
     with pytest.raises(KilledError):  # the device had too little memory for step 8
         fit(
-            tmp_path, replace(trainee(), parts=2), lambda status: kill({"step": status["step"] - 2})
+            tmp_path,
+            replace(trainee(), parts=2),
+            lambda note: kill(msgspec.structs.replace(note, step=note.step - 2)),
         )
     progress, _ = fit(tmp_path, trainee())
     assert progress.parts == [[7, 2]]
@@ -217,7 +225,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 
 
 def test_a_checkpoint_of_another_network_is_named_with_the_remedy(tmp_path: Path) -> None:
-    checkpoint.write(tmp_path, 3, {"progress": {}, "weights": {}, "optimiser": {}, "best": {}})
+    checkpoint.write(
+        CellFolder(tmp_path), 3, {"progress": {}, "weights": {}, "optimiser": {}, "best": {}}
+    )
     with pytest.raises(
         RuntimeError,
         match=r"checkpoint-00000003-\w+\.pt is of another training (?s:.*) remove it and run",
@@ -239,7 +249,7 @@ def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_bes
             at_best.update({k: v.clone() for k, v in subject.net.state_dict().items()})
         return lost
 
-    progress = train(subject, stream, validate, tmp_path)
+    progress = train(subject, stream, validate, CellFolder(tmp_path))
     assert (progress.step, progress.best_step, progress.best_loss) == (25, 10, 3.0)
     assert all(torch.equal(at_best[k], v) for k, v in subject.net.state_dict().items())
 
@@ -249,7 +259,10 @@ def test_a_training_that_had_stopped_is_not_continued(tmp_path: Path) -> None:
     for _ in range(2):
         subject = trainee(steps=100, validate_every=4, patience=2)
         progress = train(
-            subject, Stream(DATA, range(5), 35, 2), lambda _: float(next(rising)), tmp_path
+            subject,
+            Stream(DATA, range(5), 35, 2),
+            lambda _: float(next(rising)),
+            CellFolder(tmp_path),
         )
         assert (progress.step, progress.best_step) == (12, 4)
     assert next(rising) == 4
@@ -280,7 +293,7 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path)
         match=r"at step 4; .* best validation at step 2, .* step 2 in .*checkpoint",
     ):
         fit(tmp_path, trainee(Broken(5), validate_every=2))
-    assert checkpoint.read(next(checkpoint.newest(tmp_path)))["progress"]["step"] == 2
+    assert checkpoint.read(next(checkpoint.newest(CellFolder(tmp_path))))["progress"]["step"] == 2
 
 
 def test_validation_is_comparable_between_steps() -> None:
@@ -323,15 +336,18 @@ def test_a_restart_behind_damaged_checkpoints_keeps_its_own(tmp_path: Path) -> N
     """The damaged ones are of later steps, and must not take the places of whole ones."""
     before = None
     for step in (100, 200):
-        before = checkpoint.write(tmp_path, step, {"step": step}, before)
+        before = checkpoint.write(CellFolder(tmp_path), step, {"step": step}, before)
     for path in tmp_path.glob("checkpoint-*.pt"):
         path.write_bytes(b"")
     before = None
     for step in (50, 60):
-        assert not list(checkpoint.newest(tmp_path)) or before
-        before = checkpoint.write(tmp_path, step, {"step": step}, before)
-        assert next(checkpoint.newest(tmp_path)) == before
-    assert [checkpoint.step_of(path) for path in checkpoint.newest(tmp_path)] == [60, 50]
+        assert not list(checkpoint.newest(CellFolder(tmp_path))) or before
+        before = checkpoint.write(CellFolder(tmp_path), step, {"step": step}, before)
+        assert next(checkpoint.newest(CellFolder(tmp_path))) == before
+    assert [checkpoint.step_of(path) for path in checkpoint.newest(CellFolder(tmp_path))] == [
+        60,
+        50,
+    ]
 
 
 def test_a_damaged_checkpoint_is_never_the_one_that_is_kept(
@@ -340,14 +356,16 @@ def test_a_damaged_checkpoint_is_never_the_one_that_is_kept(
     monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
     stop = {"step": 4}
 
-    def kill(status: dict) -> None:
-        if status["step"] == stop["step"]:
+    def kill(note: Note) -> None:
+        if note.step == stop["step"]:
             raise KilledError
 
     with pytest.raises(KilledError):
         fit(tmp_path, trainee(), kill)
-    next(checkpoint.newest(tmp_path)).write_bytes(b"")  # of step 4; that of step 3 is continued
+    next(checkpoint.newest(CellFolder(tmp_path))).write_bytes(
+        b""
+    )  # of step 4; that of step 3 is continued
     stop["step"] = 4
     with pytest.raises(KilledError):
         fit(tmp_path, trainee(), kill)
-    assert [checkpoint.step_of(path) for path in checkpoint.newest(tmp_path)] == [4, 3]
+    assert [checkpoint.step_of(path) for path in checkpoint.newest(CellFolder(tmp_path))] == [4, 3]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,11 @@ class Faulty(Method):
         return Answer(image if more else self.predict(net, image, rng), extras=more)
 '''
 
+ROOT = Path(__file__).parents[1]
+"""The project."""
+SMOKE = (ROOT / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
+"""The profile of tests, to be changed."""
+
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -72,6 +79,56 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "[verdiff_bench.methods]\nfaulty = faulty_plugin:Faulty\n"
     )
     return folder
+
+
+def forget() -> None:
+    """Have the registry look again at what is installed."""
+    registry._entries.cache_clear()
+    registry.load.cache_clear()
+
+
+def leave_undrawn(patch: pytest.MonkeyPatch) -> None:
+    """Have the report of a run and of a study leave empty files in the place of figures."""
+
+    def undrawn(table: Any, paths: Sequence[Path]) -> None:
+        for path in paths:
+            path.touch()
+
+    for name in ("figure8", "seconds"):
+        patch.setattr(f"bench.report.figures.{name}.draw", undrawn)
+    patch.setattr("bench.tuning.plots.draw", lambda study, folder: None)
+
+
+def start(
+    home: Path, *words: str, before: Sequence[str] = (), paths: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start `bench` as a process in a folder."""
+    # a background job's tests inherit it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "bench.cli", *words],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *sys.path])},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def call(home: Path, *words: str, figures: bool = False) -> str:
+    """Call `bench` in this process and a folder, for results that tests share; return its output."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setattr(sys, "argv", ["bench", *words])
+        patch.setenv("COLUMNS", "200")
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        if not figures:
+            leave_undrawn(patch)
+        with redirect_stdout(out), redirect_stderr(out), pytest.raises(SystemExit) as left:
+            cli.main()
+    assert not left.value.code, out.getvalue()
+    return out.getvalue()
 
 
 class Bench:
@@ -88,18 +145,7 @@ class Bench:
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start the command as a process, to be killed; `before` are words of a command that starts it."""
-        signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # a background job's tests inherit it ignored
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.plugin), *sys.path])}
-        return subprocess.Popen(
-            [*before, sys.executable, "-m", "bench.cli", *words],
-            cwd=self.home,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return start(self.home, *words, before=before, paths=[str(self.plugin)])
 
     def __call__(self, *words: str, code: int = 0) -> str:
         """Call the command in this process; return what it printed, errors last."""
@@ -130,21 +176,33 @@ class Bench:
 
 
 @pytest.fixture
+def pictures() -> None:
+    """Draw figures too: `bench` leaves empty files in their place where a test does not ask."""
+
+
+@pytest.fixture
 def bench(
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     plugin: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
+    """Call `bench` in a folder of its own.
+
+    Cells run in processes that one server forks for the whole session, so PyTorch is loaded once.
+    """
+    if "pictures" not in request.fixturenames:
+        leave_undrawn(monkeypatch)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # results are bit-identical on the CPU alone
     monkeypatch.syspath_prepend(plugin)
-    registry._entries.cache_clear()
+    forget()
     yield Bench(home, plugin, capsys, monkeypatch)
-    registry._entries.cache_clear()
+    forget()
 
 
 def digests(root: Path, *patterns: str) -> dict[str, str]:
@@ -158,12 +216,13 @@ RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
 """What must be the same to the byte, however a matrix came to its end."""
 
 
-def long_profile(folder: Path, steps: int = 300) -> Path:
+def long_profile(folder: Path, steps: int = 150) -> Path:
     """Return a profile whose cells take seconds, so that a kill meets them at work."""
-    text = (Path(__file__).parents[1] / "bench" / "spec" / "profiles" / "smoke.toml").read_text()
     profile = folder / "long.toml"
     profile.write_text(
-        text.replace("steps = 4", f"steps = {steps}").replace("patience = 2", "patience = 999")
+        SMOKE.replace("steps = 4", f"steps = {steps}")
+        .replace("patience = 2", "patience = 999")
+        .replace("validate_every = 2", "validate_every = 10")
     )
     return profile
 

@@ -100,11 +100,11 @@ def _report(
     selection = outcome.selection
     folder = selection.report / outcome.profile.name
     seeds = range(SEED, SEED + selection.seeds)
+    results = Results.read(selection.store, outcome.profile.name)
     written: list[Path] = []
     for dataset in outcome.datasets:
         column = Column(dataset.id, selection.splitting.scheme)
         try:
-            results = Results.load(selection.store, outcome.profile.name)
             table = ablation.collect(results, column, arms, factors, seeds)
         except UsageError as error:
             if not outcome.failed:

@@ -143,6 +143,12 @@ def _executor(request: Request, timeouts: int) -> submitit.SlurmExecutor:
     A task that has used up its time is queued again `timeouts` times; one that Slurm takes back,
     always.
     """
+    options = _pairs(request.flags.get("slurm", ""))
+    minutes = options.pop("time", str(MINUTES))
+    if not minutes.isdecimal() or int(minutes) < 1:
+        raise UsageError(
+            f"--slurm time={minutes}: expected whole minutes, for example time={MINUTES}"
+        )
     try:
         import submitit
     except ImportError:
@@ -152,12 +158,6 @@ def _executor(request: Request, timeouts: int) -> submitit.SlurmExecutor:
     if not shutil.which("sbatch"):
         raise UsageError(
             "--launcher slurm: there is no sbatch here; run it on a login node of the cluster"
-        )
-    options = _pairs(request.flags.get("slurm", ""))
-    minutes = options.pop("time", str(MINUTES))
-    if not minutes.isdecimal() or int(minutes) < 1:
-        raise UsageError(
-            f"--slurm time={minutes}: expected whole minutes, for example time={MINUTES}"
         )
     more: dict[str, Any] = {"requeue": True}
     if request.device.startswith("cuda"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -113,7 +114,7 @@ class Number:
     def cell(self, name: str, row: Mapping[Any, Any]) -> Cell:
         """Return a row's number as a cell; a dash where there is none."""
         values = [row[column] for column in self.ends or (name,)]
-        first = float(values[0])
+        first = math.nan if values[0] is None else float(values[0])
         if any(value is None or value != value for value in values):
             return Cell("-", number=first)
         text = ", ".join(format(self.factor * value, self.form) for value in values)

@@ -130,7 +130,15 @@ class Results:
         Raises:
             UsageError: No cell is finished, or a record is damaged.
         """
-        name = finished_profile(store, profile)
+        return cls.read(store, finished_profile(store, profile))
+
+    @classmethod
+    def read(cls, store: Store, name: str) -> Results:
+        """Read a profile's results, though no cell may be finished.
+
+        Raises:
+            UsageError: A record is damaged.
+        """
         folder = store.layout.profile(name)
         cells = tuple(Finished(record.read(cell), cell) for cell in folder.finished())
         return cls(
@@ -246,7 +254,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(
             path,
             usecols=lambda name: name in wanted,
-            dtype=dict.fromkeys(KEYS, str),
+            dtype={**dict.fromkeys(KEYS, str), **dict.fromkeys(SCORES, float)},
             keep_default_na=False,
             na_values={name: [""] for name in SCORES},
         )

@@ -13,12 +13,13 @@ from bench.data.readers.mr import MR
 from bench.data.readers.simulated import Simulated
 from bench.spec import registry
 from bench.spec.errors import UsageError
+from bench.spec.names import Spec
 
 Make = Callable[..., Path]
 
 
 def prepare(data: Path, jobs: int = 1) -> Path:
-    return cache.prepare(registry.dataset("mr"), data / "mr", jobs)
+    return cache.prepare(registry.dataset(Spec("mr")), data / "mr", jobs)
 
 
 def test_preparing_twice_reads_once(slices: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +29,7 @@ def test_preparing_twice_reads_once(slices: Make, monkeypatch: pytest.MonkeyPatc
         "bench.data.readers.slices.Slices.read", lambda *_: pytest.fail("read again")
     )
     assert prepare(data) == folder
-    assert cache.find(registry.dataset("mr"), data / "mr") == folder
+    assert cache.find(registry.dataset(Spec("mr")), data / "mr") == folder
 
 
 def test_a_touched_file_is_read_again_but_the_digest_is_of_the_pixels(slices: Make) -> None:
@@ -52,7 +53,10 @@ def test_workers_do_not_change_the_digest(
 def test_progress_counts_to_the_end(slices: Make) -> None:
     told: list[tuple[int, int]] = []
     cache.prepare(
-        registry.dataset("mr"), slices() / "mr", 1, lambda done, total: told.append((done, total))
+        registry.dataset(Spec("mr")),
+        slices() / "mr",
+        1,
+        lambda name, done, total: told.append((done, total)),
     )
     assert told == [(i, 12) for i in range(1, 13)]
 
@@ -86,6 +90,7 @@ KILLER = """
 import os, signal
 from dataclasses import dataclass
 from bench.data.readers.mr import MR
+from bench.spec.names import Spec
 
 @dataclass(frozen=True)
 class Killed(MR):
@@ -107,7 +112,7 @@ def test_what_a_library_makes_of_a_strange_file_does_not_stop_the_others(
     monkeypatch.setattr(
         MR, "read", lambda self, item: strange() if item.patient == "1" else read(self, item)
     )
-    dataset = cache.load(cache.prepare(registry.dataset("mr"), data / "mr"))
+    dataset = cache.load(cache.prepare(registry.dataset(Spec("mr")), data / "mr"))
     assert len(dataset.left_out) == 2
     assert (
         "cannot be used (ZeroDivisionError: float division); look at the file"

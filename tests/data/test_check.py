@@ -11,15 +11,16 @@ from PIL import Image
 
 from bench.data import cache
 from bench.data.check import Finding, check
-from bench.launch import matrix as plan
+from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.config import load_profile
+from bench.spec.names import Spec
 
 Make = Callable[..., Path]
 
 
 def prepared(data: Path) -> Path:
-    return cache.prepare(registry.dataset("mr"), data / "mr")
+    return cache.prepare(registry.dataset(Spec("mr")), data / "mr")
 
 
 def found(data: Path) -> dict[str, Finding]:
@@ -44,7 +45,8 @@ def test_nothing_is_found_where_nothing_is(slices: Make) -> None:
 @pytest.mark.parametrize("name", ["mr", "ct-verse", "ct-pri", "xray"])
 def test_phantoms_are_no_twins_and_not_flipped(name: str) -> None:
     profile = load_profile("smoke")
-    ref = plan.prepare(plan.find([name], None, profile)[0], 1, lambda *_: None)
+    (phantom,) = matrix.find([Spec(name)], None, profile)
+    ref = phantom.prepare()
     assert {each.kind for each in check(Path(ref.cache))} <= {"cut mask", "nearly identical"}
     assert not any(each.grave for each in check(Path(ref.cache)))
 
@@ -90,9 +92,7 @@ def test_a_case_that_lies_otherwise_than_the_others_is_told(
     axis: int, kind: str, tmp_path: Path
 ) -> None:
     profile = load_profile("smoke")
-    source = cache.load(
-        Path(plan.prepare(plan.find(["ct-verse"], None, profile)[0], 1, lambda *_: None).cache)
-    )
+    source = cache.load(Path(matrix.find([Spec("ct-verse")], None, profile)[0].prepare().cache))
     root = tmp_path / "mr"
     rows = ["file,volume"]
     for part in BOTH:

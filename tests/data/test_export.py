@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bench.store.store import Store
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,12 +19,16 @@ from bench.cli.app import app
 from bench.data import cache
 from bench.data.export import Export
 from bench.data.geometry import Geometry
-from bench.data.splits import Scheme
-from bench.launch import matrix as plan
+from bench.data.splits import Splitting
+from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import SIDES, Case, Dataset, Side, Split
-from bench.spec.config import DatasetRef, content_hash, load_profile
+from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
+from bench.spec.names import DatasetId, Spec
+from bench.spec.plain import content_hash
+from bench.store.cells import Store
+from bench.store.plan import Plan
 
 Make = Callable[..., Path]
 SPACING = {"row_mm": 0.6, "column_mm": 0.5}
@@ -42,7 +45,7 @@ def call(*words: Any, code: int = 0) -> Any:
 
 
 def prepared(data: Path) -> Dataset:
-    return cache.load(cache.prepare(registry.dataset("mr"), data / "mr"))
+    return cache.load(cache.prepare(registry.dataset(Spec("mr")), data / "mr"))
 
 
 def made(names: dict[str, str], size: tuple[int, int] = (40, 24), **how: Any) -> Dataset:
@@ -111,11 +114,9 @@ def test_the_split_is_that_of_a_run(slices: Make, tmp_path: Path) -> None:
     data = slices(patients=10)
     folder = call("mr", "--data", data, "--to", tmp_path / "raw")
     dataset = prepared(data)
-    profile, ref = (
-        load_profile("smoke"),
-        DatasetRef(name="mr", source="real", digest=dataset.digest, cache=""),
-    )
-    of_run = Store(tmp_path / "results").splits(profile, ref, dataset.patients, Scheme())[0]
+    plan = Plan(Store(tmp_path / "results"), "smoke")
+    name = DatasetId("mr", "real", dataset.digest)
+    of_run = plan.splits(name, dataset.patients, Splitting())[0]
     assert read(folder / "bench-export.json")["split"] == content_hash(of_run.sides)
     rows = table(folder)
     assert dict(zip(rows.patient, rows.side, strict=True)) == of_run.sides
@@ -324,13 +325,8 @@ def test_real_slices_reach_nnunet_as_they_are(spider: Path, tmp_path: Path) -> N
     import SimpleITK
 
     folder = call("mr", "--data", spider, "--to", tmp_path / "raw")
-    dataset = cache.load(
-        Path(
-            plan.prepare(
-                plan.find(["mr"], spider, load_profile("cpu"))[0], 1, lambda *_: None
-            ).cache
-        )
-    )
+    (found,) = matrix.find([Spec("mr")], spider, load_profile("cpu"))
+    dataset = cache.load(Path(found.prepare().cache))
     known = {case.id: index for index, case in enumerate(dataset.cases)}
     paths = sorted(folder.glob("images*/*.nii.gz"))
     assert len(paths) == len(dataset.cases)

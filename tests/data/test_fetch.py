@@ -25,13 +25,14 @@ import pytest
 
 from bench.cli import app as cli
 from bench.data import fetch
-from bench.data.fetch.sources import SOURCES, Progress
+from bench.data.fetch.collections import COLLECTIONS
 from bench.data.fetch.zenodo import RECEIVED
 from bench.spec.errors import UsageError
+from bench.spec.note import Progress
 from tests.data.test_volumes import nifti, prepared, spider, spine
 
 RECORD = "/api/records/10159290"
-REPOSITORY = SOURCES["ctspine1k"].repository
+REPOSITORY = COLLECTIONS["ctspine1k"].repository
 COMMIT = "5" * 40
 
 
@@ -180,7 +181,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 def get(to: Path, name: str = "spider", progress: Progress = silent) -> Path:
-    return fetch.fetch(SOURCES[name], to, progress)
+    return fetch.fetch(COLLECTIONS[name], to, progress)
 
 
 def test_what_is_fetched_is_what_the_adapter_reads(zenodo: Server, tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_a_small_disk_is_refused_first(
 
 
 def test_the_disk_is_measured_by_what_is_missing(zenodo: Server, tmp_path: Path) -> None:
-    found = fetch.offer(SOURCES["spider"])
+    found = fetch.offer(COLLECTIONS["spider"])
     sizes = {file.name: file.size for file in found.files}
     work = tmp_path / ".spider.part"
     assert (

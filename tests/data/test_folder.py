@@ -17,11 +17,12 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from bench.data import cache
-from bench.launch import matrix as plan
+from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import Dataset
 from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
+from bench.spec.names import Spec
 from tests.conftest import picture
 
 
@@ -77,7 +78,7 @@ def folder(root: Path, patients: int = 5, kinds: tuple[str, ...] = ("png",)) -> 
 
 
 def prepared(spec: str) -> Dataset:
-    adapter = registry.dataset(spec)
+    adapter = registry.dataset(Spec.parse(spec))
     return cache.load(cache.prepare(adapter, adapter.folder or Path()))
 
 
@@ -284,7 +285,9 @@ def test_a_table_may_name_an_image_that_is_not_there(tmp_path: Path) -> None:
     assert (
         "patients.csv"
         in json.loads(
-            (cache.prepare(registry.dataset(str(root)), root) / "manifest.json").read_text()
+            (
+                cache.prepare(registry.dataset(Spec.parse(str(root))), root) / "manifest.json"
+            ).read_text()
         )["files"]
     )
 
@@ -300,22 +303,26 @@ def test_a_value_that_may_mean_anything_is_asked_for(tmp_path: Path) -> None:
 def test_a_path_is_a_dataset_of_a_run_and_its_name_is_the_folders(tmp_path: Path) -> None:
     root = folder(tmp_path / "my data (2)")
     spec = f"{root}:pattern={{patient}}_*"
-    (found,) = plan.find(registry.expand(registry.DATASETS, spec), None, load_profile("smoke"))
+    (found,) = matrix.find(registry.expand(registry.DATASETS, spec), None, load_profile("smoke"))
     assert (found.adapter.name, found.root) == ("my-data-2", root)
     with pytest.raises(
         UsageError, match=r"is not there; expected a folder with images/ and masks/"
     ):
-        plan.find([str(tmp_path / "none")], None, load_profile("smoke"))
+        matrix.find([Spec(str(tmp_path / "none"))], None, load_profile("smoke"))
 
 
 def test_ct_pri_may_lie_in_either_layout(tmp_path: Path, slices: Callable[..., Path]) -> None:
     folder(tmp_path / "own" / "ct-pri")
-    adapter = registry.dataset("ct-pri:pattern={patient}_*")
+    adapter = registry.dataset(Spec.parse("ct-pri:pattern={patient}_*"))
     assert len(cache.load(cache.prepare(adapter, tmp_path / "own" / "ct-pri")).patients) == 5
     (slices() / "mr").rename(tmp_path / "ct-pri")
     for path in (tmp_path / "ct-pri" / "labels").iterdir():
         Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8)).save(path)
     assert (
-        len(cache.load(cache.prepare(registry.dataset("ct-pri"), tmp_path / "ct-pri")).patients)
+        len(
+            cache.load(
+                cache.prepare(registry.dataset(Spec("ct-pri")), tmp_path / "ct-pri")
+            ).patients
+        )
         == 6
     )

@@ -18,13 +18,14 @@ from bench.data import cache
 from bench.spec import machine, registry
 from bench.spec.case import Dataset
 from bench.spec.errors import UsageError
+from bench.spec.names import Spec
 from tests.conftest import picture
 
 Make = Callable[..., Path]
 
 
 def prepared(data: Path, spec: str = "mr") -> Dataset:
-    adapter = registry.dataset(spec)
+    adapter = registry.dataset(Spec.parse(spec))
     return cache.load(cache.prepare(adapter, data / adapter.name))
 
 

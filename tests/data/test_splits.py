@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.splits import Scheme, make_splits, read_splits, words, write_splits
+from bench.data.splits import Splitting, make_splits, read_splits, write_splits
+from bench.spec import names
 from bench.spec.case import SIDES
 from bench.spec.errors import UsageError
 
@@ -91,10 +92,10 @@ def test_a_damaged_split_file_is_refused(tmp_path: Path, text: str, message: str
         read_splits(path, ["a", "b", "c"])
 
 
-def own(tmp_path: Path, text: str, **wish: float) -> Scheme:
+def own(tmp_path: Path, text: str, **wish: float) -> Splitting:
     path = tmp_path / "mine.csv"
     path.write_text(text)
-    return Scheme(file=path, **wish)  # type: ignore[arg-type]
+    return Splitting(file=path, **wish)  # type: ignore[arg-type]
 
 
 FIVE = (
@@ -117,10 +118,10 @@ def test_ones_own_split_is_used_as_it_is(tmp_path: Path) -> None:
 
 def test_the_name_of_ones_own_split_follows_what_it_says(tmp_path: Path) -> None:
     """Not the file's name, its line ends or its blank lines."""
-    one = own(tmp_path, FIVE).name
+    one = own(tmp_path, FIVE).scheme.name
     assert one.startswith("own-")
-    assert own(tmp_path, FIVE.replace("\r", "")).name == one
-    assert own(tmp_path, FIVE.replace("0,d,unused", "0,d,test")).name != one
+    assert own(tmp_path, FIVE.replace("\r", "")).scheme.name == one
+    assert own(tmp_path, FIVE.replace("0,d,unused", "0,d,test")).scheme.name != one
 
 
 @given(patients, st.integers(1, 5), st.floats(0.01, 1), st.floats(0.01, 1))
@@ -128,7 +129,7 @@ def test_a_smaller_share_of_patients_is_part_of_a_larger(
     names: list[str], folds: int, a: float, b: float
 ) -> None:
     def sides(fraction: float, side: str) -> list[set[str]]:
-        splits = Scheme(folds, fraction=fraction).split(names)
+        splits = Splitting(folds, fraction=fraction).split(names)
         return [{name for name, each in split.sides.items() if each == side} for split in splits]
 
     few, many, whole = sides(min(a, b), "train"), sides(max(a, b), "train"), sides(1, "train")
@@ -149,7 +150,7 @@ def test_a_smaller_share_of_patients_is_part_of_a_larger(
 )
 def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Scheme(**wish)
+        Splitting(**wish)
 
 
 @pytest.mark.parametrize(
@@ -172,4 +173,5 @@ def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
     ],
 )
 def test_how_patients_were_split_is_said_in_words(way: tuple[int, str, bool], said: str) -> None:
-    assert words(*way) == said
+    folds, name, official = way
+    assert names.Scheme(folds, name).words(official) == said

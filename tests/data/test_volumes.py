@@ -18,6 +18,7 @@ from bench.data.readers import volume
 from bench.spec import registry
 from bench.spec.case import Dataset
 from bench.spec.errors import UsageError
+from bench.spec.names import Spec
 
 SHAPE = (6, 40, 30)
 SPACING = (3.0, 1.0, 1.5)
@@ -61,7 +62,7 @@ def mha(path: Path, voxels: np.ndarray) -> None:
 
 
 def prepared(data: Path, spec: str) -> Dataset:
-    adapter = registry.dataset(spec)
+    adapter = registry.dataset(Spec.parse(spec))
     return cache.load(cache.prepare(adapter, data / adapter.name))
 
 
@@ -284,11 +285,13 @@ def test_volumes_of_one_name_are_paired_by_their_folders(tmp_path: Path) -> None
         nifti(root / "label" / labels / "case_1_seg.nii.gz", mask)
     pairs = {
         item.files[0].parent.name: item.files[1].parent.name
-        for item in registry.dataset("ct-verse").items(root)
+        for item in registry.dataset(Spec("ct-verse")).items(root)
     }
     assert pairs == {"colon": "conlon", "liver": "Liver"}
     (root / "label" / "Liver").rename(root / "label" / "other")
-    why = [item.left_out for item in registry.dataset("ct-verse").items(root) if item.left_out]
+    why = [
+        item.left_out for item in registry.dataset(Spec("ct-verse")).items(root) if item.left_out
+    ]
     assert any("2 volumes have its name" in each for each in why)
 
 
@@ -300,7 +303,7 @@ def test_a_label_of_verse_by_number_finds_the_part_of_a_split_volume(tmp_path: P
     for number in ("090", "091"):
         nifti(root / "rawdata" / f"sub-verse400_split-verse{number}_ct.nii.gz", image)
     nifti(root / "completed_annotation_verse" / "verse090_seg.nii.gz", mask)
-    paired = [item for item in registry.dataset("ct-verse").items(root) if not item.left_out]
+    paired = [item for item in registry.dataset(Spec("ct-verse")).items(root) if not item.left_out]
     assert [(item.patient, item.files[0].name) for item in paired] == [
         ("verse400", "sub-verse400_split-verse090_ct.nii.gz")
     ]
@@ -318,14 +321,14 @@ def test_which_slices_and_what_window_are_options(tmp_path: Path) -> None:
     )
     assert (narrow == 65535).mean() > (wide == 65535).mean()
     with pytest.raises(UsageError, match=r"low=9 is not below high=9"):
-        registry.dataset("ct-verse:low=9:high=9")
+        registry.dataset(Spec.parse("ct-verse:low=9:high=9"))
 
 
 @pytest.mark.skipif(
     not VERSE14.is_dir(), reason="the real CT is not beside this checkout (../shared/data/verse014)"
 )
 def test_a_real_ct_of_verse() -> None:
-    adapter = registry.dataset("ct-verse")
+    adapter = registry.dataset(Spec("ct-verse"))
     (item,) = adapter.items(VERSE14)
     assert item.patient == "verse014"
     cases = list(adapter.read(item))

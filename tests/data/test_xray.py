@@ -11,17 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
-from bench.store.store import Store
 from PIL import Image
 
 from bench.data import cache
 from bench.data.check import check
 from bench.data.readers.xray import quadrilaterals
-from bench.data.splits import Scheme
-from bench.launch import matrix as plan
+from bench.data.splits import Splitting
+from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import Dataset
 from bench.spec.config import load_profile
+from bench.spec.names import Spec
+from bench.store.cells import Store
 
 NAMES = {
     "training": [
@@ -70,7 +71,7 @@ def aasce(root: Path, mats: bool = True) -> None:
 
 
 def prepared(data: Path, spec: str = "xray") -> Dataset:
-    adapter = registry.dataset(spec)
+    adapter = registry.dataset(Spec.parse(spec))
     return cache.load(cache.prepare(adapter, data / adapter.name))
 
 
@@ -94,16 +95,17 @@ def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(
 ) -> None:
     aasce(tmp_path / "xray")
     profile = load_profile("smoke")
-    ref = plan.prepare(plan.find(["xray"], tmp_path, profile)[0], 1, lambda *_: None)
+    (found,) = matrix.find([Spec("xray")], tmp_path, profile)
+    ref = found.prepare()
     store = Store(tmp_path / "results")
-    plan.cells(profile, [ref], ["unet"], store, Scheme(), 1)
+    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(), 1)
     (split,) = (store.root / "smoke").glob("*/split.csv")
     sides = pd.read_csv(split).set_index("patient").side
     assert set(sides[sides == "test"].index) == {
         "n291",
         "n165",
     }  # 165 has a film in training/ too: all are tested
-    plan.cells(profile, [ref], ["unet"], store, Scheme(5), 1)
+    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(5), 1)
     folds = pd.read_csv(split.with_name("split-5fold.csv"))
     assert (folds[folds.side == "test"].groupby("patient").size() == 1).all()
 
@@ -253,7 +255,7 @@ def test_who_is_on_both_official_sides_is_told(tmp_path: Path) -> None:
     aasce(tmp_path / "xray")
     found = {
         each.kind: each.text
-        for each in check(cache.prepare(registry.dataset("xray"), tmp_path / "xray"))
+        for each in check(cache.prepare(registry.dataset(Spec("xray")), tmp_path / "xray"))
     }
     assert (
         "1 patients lie on the publisher's test side and others (n165)"

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_survive import until, words
-from tests.user import RESULTS, Bench, children, digests, long_profile
+from tests.conftest import Once, make_slices
+from tests.launch.test_survive import until, words
+from tests.user import RESULTS, Bench, call, children, digests, long_profile
 
 Make = Callable[..., Path]
+TakeBack = Callable[[subprocess.Popen[str], Path], bool]
 
 
 def _slurm_answers() -> bool:
@@ -37,8 +39,19 @@ LAUNCHERS = [
 
 @pytest.fixture
 def matrix(slices: Make, tmp_path: Path) -> tuple[str, ...]:
-    """Return the words of a matrix of four cells that take seconds each."""
-    return (*words(slices(), long_profile(tmp_path, 60), "unet,unet:width=5"), "--folds", "2")
+    """Return the words of a matrix of two cells that take seconds each."""
+    return (*words(slices(), long_profile(tmp_path, 60)), "--folds", "2")
+
+
+@pytest.fixture(scope="module")
+def here(once: Once) -> Path:
+    """Return the folder in which the same matrix was run by the local launcher."""
+
+    def run(folder: Path) -> None:
+        words_here = words(make_slices(folder / "data"), long_profile(folder, 60))
+        call(folder, *words_here, "--folds", "2", figures=True)
+
+    return once("here", run)
 
 
 @pytest.fixture(autouse=True)
@@ -54,46 +67,45 @@ def arguments(pid: int) -> str:
         return ""
 
 
-def workers(launcher: str) -> list[int]:
-    """Return the processes that run a cell for a cluster: those that forked its server."""
-    mine = {"slurm": "submitit", "ray": "ray::"}[launcher]
-    found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    return [
-        pid
-        for pid in found
-        if mine in arguments(pid) and any("forkserver" in arguments(c) for c in children(pid))
-    ]
+def workers(launcher: str, run: subprocess.Popen[str], home: Path) -> list[int]:
+    """Return the processes that run a cell of a run for a cluster: those that forked its server.
+
+    Ray starts them below the run; Slurm's name the results folder. Other tests have their own.
+    """
+    if launcher == "ray":
+        found = [pid for pid in children(run.pid) if "ray::" in arguments(pid)]
+    else:
+        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+        found = [
+            pid for pid in pids if "submitit" in arguments(pid) and str(home) in arguments(pid)
+        ]
+    return [pid for pid in found if any("forkserver" in arguments(c) for c in children(pid))]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_another_launcher_gives_the_same_bytes(
-    bench: Bench, matrix: tuple[str, ...], launcher: str
+    bench: Bench, matrix: tuple[str, ...], here: Path, launcher: str
 ) -> None:
-    bench(*matrix, "--out", "here", "--report", "report-here")
-    done = bench.start(
-        *matrix, "--out", "there", "--report", "report-there", "--launcher", launcher
-    )
+    done = bench.start(*matrix, "--out", "there", "--launcher", launcher)
     out, _ = done.communicate(timeout=300)
     assert done.returncode == 0, out
-    assert "4 cells, 4 to run, by " in out
-    assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)
+    assert "2 cells, 2 to run, by " in out
+    assert digests(here / "results", *RESULTS) == digests(bench.home / "there", *RESULTS)
     tables = ("table1-*", "figure8-*")
-    assert digests(bench.home / "report-here", *tables) == digests(
-        bench.home / "report-there", *tables
-    )
+    assert digests(here / "reports", *tables) == digests(bench.home / "reports", *tables)
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_worker_that_is_killed_loses_one_attempt_of_one_cell(
-    bench: Bench, matrix: tuple[str, ...], launcher: str
+    bench: Bench, matrix: tuple[str, ...], here: Path, launcher: str
 ) -> None:
-    bench(*matrix, "--out", "here")
     process = bench.start(*matrix, "--out", "there", "--launcher", launcher)
-    until(lambda: list((bench.home / "there").rglob("checkpoint-*.pt")) and workers(launcher))
-    os.kill(workers(launcher)[0], signal.SIGKILL)
+    until(lambda: list((bench.home / "there").rglob("checkpoint-*.pt")))
+    until(lambda: workers(launcher, process, bench.home))
+    os.kill(workers(launcher, process, bench.home)[0], signal.SIGKILL)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
-    assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)
+    assert digests(here / "results", *RESULTS) == digests(bench.home / "there", *RESULTS)
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
@@ -113,7 +125,7 @@ def test_ctrl_c_takes_the_cells_back(
     assert not list(bench.home.rglob("error.txt"))
 
 
-def _requeue() -> bool:
+def _requeue(run: subprocess.Popen[str], home: Path) -> bool:
     running = subprocess.run(
         ["squeue", "-h", "-t", "R", "-o", "%i"], capture_output=True, text=True
     ).stdout.split()
@@ -123,9 +135,9 @@ def _requeue() -> bool:
     )
 
 
-def _signal() -> bool:
+def _signal(run: subprocess.Popen[str], home: Path) -> bool:
     """Send what Slurm sends 90 s before the end of a task's time."""
-    for pid in workers("slurm")[:1]:
+    for pid in workers("slurm", run, home)[:1]:
         os.kill(pid, signal.SIGUSR2)
         return True
     return False
@@ -135,18 +147,17 @@ def _signal() -> bool:
 @pytest.mark.skipif(not _slurm_answers(), reason="no Slurm here")
 @pytest.mark.parametrize("take_back", [_requeue, _signal])
 def test_what_slurm_takes_back_is_queued_again_and_goes_on(
-    bench: Bench, matrix: tuple[str, ...], take_back: Callable[[], bool]
+    bench: Bench, matrix: tuple[str, ...], here: Path, take_back: TakeBack
 ) -> None:
     """By a pre-emption, and by the signal that comes before the end of a task's time."""
-    bench(*matrix, "--out", "here")
     process = bench.start(*matrix, "--out", "there", "--launcher", "slurm", "--jobs", "1")
     until(lambda: list((bench.home / "there").rglob("checkpoint-*.pt")))
-    until(take_back, 30)
+    until(lambda: take_back(process, bench.home), 30)
     out, _ = process.communicate(timeout=400)
     assert process.returncode == 0, out
-    assert digests(bench.home / "here", *RESULTS) == digests(bench.home / "there", *RESULTS)
+    assert digests(here / "results", *RESULTS) == digests(bench.home / "there", *RESULTS)
     logs = "".join(path.read_text() for path in (bench.home / "there" / "slurm").rglob("*log.out"))
-    assert logs.count("Starting with") >= 5
+    assert logs.count("Starting with") >= 3
 
 
 @pytest.mark.slurm

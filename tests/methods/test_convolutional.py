@@ -10,6 +10,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50
 
 from bench.spec import registry
 from bench.spec.method import Task
+from bench.spec.names import Spec
 from methods.pooled_norm import SMALL, mend_pooled_norms
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 
 def build(spec: str, batch: int = 8) -> nn.Module:
     torch.manual_seed(0)
-    return registry.method(spec).build(Task("mr", ((64, 64),) * 3, batch, 10))
+    return registry.method(Spec.parse(spec)).build(Task("mr", ((64, 64),) * 3, batch, 10))
 
 
 def parameters(net: nn.Module) -> int:
@@ -98,9 +99,10 @@ def test_two_blocks_a_stage_make_a_resnet_26_and_are_declared(name: str) -> None
     resnet26 = timm.create_model("resnet26", num_classes=0, in_chans=1)
     assert parameters(build(f"{name}:blocks=2").net.backbone) == parameters(resnet26)
     assert any(
-        "2 blocks a stage" in note for note in registry.method(f"{name}:blocks=2").deviations(8)
+        "2 blocks a stage" in note
+        for note in registry.method(Spec.parse(f"{name}:blocks=2")).deviations(8)
     )
-    assert not any("blocks" in note for note in registry.method(name).deviations(8))
+    assert not any("blocks" in note for note in registry.method(Spec.parse(name)).deviations(8))
 
 
 @pytest.mark.parametrize("name", ["fcn", "deeplabv3"])
@@ -117,7 +119,7 @@ def test_small_batches_get_group_norm_after_pooling_and_say_so(name: str) -> Non
     pooled = [build(name, batch) for batch in (1, SMALL)]
     counts = [sum(isinstance(m, nn.GroupNorm) for m in net.modules()) for net in pooled]
     assert counts == [1, 0]
-    method = registry.method(name)
+    method = registry.method(Spec.parse(name))
     assert any("group norm" in line for line in method.deviations(1))
     assert not any("group norm" in line for line in method.deviations(SMALL))
 
@@ -154,7 +156,7 @@ ARCHITECTURES = [
 def test_every_architecture_of_smp_trains_at_batch_1_on_the_papers_smallest_images(
     architecture: str,
 ) -> None:
-    method = registry.method(f"smp:arch={architecture}:encoder=resnet18")
+    method = registry.method(Spec.parse(f"smp:arch={architecture}:encoder=resnet18"))
     net = method.build(Task("ct-verse", ((369, 166),) * 3, 1, 10)).train()
     loss = method.loss(
         net, torch.rand(1, 1, 369, 166), torch.zeros(1, 1, 369, 166), torch.Generator()

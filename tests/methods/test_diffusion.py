@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Method, Task
+from bench.spec.names import Spec
 from methods.averaged import Averaged
 from methods.medsegdiff_network import FFParser
 from verdiff.blocks import ZeroConv2d
@@ -29,7 +30,7 @@ def build(spec: str, size: tuple[int, int] = SIZE, awake: bool = True) -> tuple[
 
     `awake` gives weights to what starts at zero, as training does.
     """
-    method = registry.method(spec, "tiny")
+    method = registry.method(Spec.parse(spec), "tiny")
     torch.manual_seed(0)
     net = method.build(Task("mr", (size,) * 3, 1, 10))
     for module in net.modules() if awake else ():
@@ -93,7 +94,7 @@ def rng(seed: int = 1) -> torch.Generator:
 )
 def test_an_option_out_of_range_is_refused_with_what_is_allowed(spec: str, expected: str) -> None:
     with pytest.raises(UsageError) as refused:
-        registry.method(spec, "tiny")
+        registry.method(Spec.parse(spec), "tiny")
     message = str(refused.value)
     assert "\n" not in message
     assert expected in message
@@ -193,7 +194,7 @@ def test_verdiffs_options_reach_its_sampling() -> None:
     }
     answers = [
         method.predict(net, pair()[0], rng())
-        for method in (registry.method(s, "tiny") for s in given.values())
+        for method in (registry.method(Spec.parse(s), "tiny") for s in given.values())
     ]
     assert not torch.equal(answers[0], answers[1])
     assert not torch.equal(answers[0], answers[2])

@@ -23,6 +23,8 @@ from bench.spec.capabilities import TrainsItself
 from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.method import Cases, Example, Inputs, Task
+from bench.spec.names import Spec
+from bench.store.layout import CellFolder
 from methods import nnunet
 from methods.nnunet_native import fingerprint
 from methods.nnunet_plan import LABELS, Planned, patches
@@ -37,7 +39,7 @@ def task(size: tuple[int, int] = (48, 64), cases: int = 6, steps: int = 10) -> T
 
 def planned(spec: str = "nnunet", scale: str = "tiny", **how: Any) -> Planned:
     torch.manual_seed(0)
-    net = registry.method(spec, scale).build(task(**how))
+    net = registry.method(Spec.parse(spec), scale).build(task(**how))
     assert isinstance(net, Planned)
     return net
 
@@ -107,7 +109,7 @@ def test_plans_are_those_of_nnunets_command_line(tmp_path: Path) -> None:
     )
     # nnU-Net crops what is zero around a case: its own recipe does, the shared stream does not
     with nnunet.folders(tmp_path / "ours"):
-        method: Any = registry.method("nnunet")
+        method: Any = registry.method(Spec("nnunet"))
         cropped = method.planned(tmp_path / "ours", fingerprint(iter(given[2])), len(given[2]))
     ours = {1: planned(scale="full", size=(96, 64), cases=len(given[1])).plans, 2: cropped}
     other = {
@@ -163,7 +165,7 @@ def test_loss_is_the_trainers_over_all_outputs() -> None:
     assert len(outputs) == len(masks) > 1
     expected = trainer._build_loss()(outputs, masks)
     torch.testing.assert_close(
-        registry.method("nnunet", "tiny").loss(net, image, mask, rng()), expected
+        registry.method(Spec("nnunet"), "tiny").loss(net, image, mask, rng()), expected
     )
 
 
@@ -172,7 +174,7 @@ def test_loss_is_the_trainers_over_all_outputs() -> None:
 def test_every_weight_but_the_coarsest_outputs_gets_a_gradient(
     size: tuple[int, int], batch: int
 ) -> None:
-    method = registry.method("nnunet:features=2:max_features=4", "tiny")
+    method = registry.method(Spec.parse("nnunet:features=2:max_features=4"), "tiny")
     net: Any = method.build(Task("mr", (size,) * 5, batch, 10))
     image = torch.rand(batch, 1, *size, generator=rng())
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=batch == 1):
@@ -183,7 +185,7 @@ def test_every_weight_but_the_coarsest_outputs_gets_a_gradient(
 
 def test_it_overfits_two_cases_in_ten_steps() -> None:
     method, net = (
-        registry.method("nnunet:features=8:max_features=32", "tiny"),
+        registry.method(Spec.parse("nnunet:features=8:max_features=32"), "tiny"),
         planned("nnunet:features=8:max_features=32"),
     )
     mask = torch.zeros(2, 1, 48, 64)
@@ -201,7 +203,7 @@ def test_it_overfits_two_cases_in_ten_steps() -> None:
 
 
 def test_optimiser_and_schedule_are_the_trainers_and_survive_a_checkpoint() -> None:
-    net, method = planned(), registry.method("nnunet", "tiny")
+    net, method = planned(), registry.method(Spec("nnunet"), "tiny")
     sgd, schedule = theirs(net).configure_optimizers()
     ours = method.optimiser(net, task())
     assert ours is not None
@@ -228,7 +230,7 @@ def test_optimiser_and_schedule_are_the_trainers_and_survive_a_checkpoint() -> N
 
 @pytest.mark.parametrize("size", [(48, 64), (100, 140)])
 def test_prediction_is_nnunets_sliding_window(size: tuple[int, int]) -> None:
-    net, method = planned(), registry.method("nnunet", "tiny")
+    net, method = planned(), registry.method(Spec("nnunet"), "tiny")
     image = torch.rand(1, 1, *size, generator=rng())
     answer = method.predict(net, image, rng())
     assert answer.shape == image.shape
@@ -261,7 +263,7 @@ def test_views_are_mirrored_where_training_mirrored_and_nowhere_else() -> None:
     image = torch.rand(1, 1, 48, 64, generator=rng())
     counted: list[int] = []
     for spec, expected in (("nnunet", 1), ("nnunet:recipe=native", 4)):
-        net, method = planned(spec), registry.method(spec, "tiny")
+        net, method = planned(spec), registry.method(Spec.parse(spec), "tiny")
         calls: list[None] = []
         net.net.register_forward_hook(lambda *_, calls=calls: calls.append(None))
         method.predict(net, image, rng())
@@ -312,9 +314,9 @@ def test_a_size_that_no_plan_serves_says_which_are_served() -> None:
 
 
 def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
-    net, method = planned(), registry.method("nnunet", "tiny")
+    net, method = planned(), registry.method(Spec("nnunet"), "tiny")
     trainee = Trainee(method, net, task(), load_profile("smoke"), 35, CPU)
-    best = Training(trainee, tmp_path).best
+    best = Training(trainee, CellFolder(tmp_path)).best
     assert best.keys() == net.state_dict().keys()
     assert all(torch.equal(best[key], value) for key, value in net.state_dict().items())
     kept = {value.data_ptr(): value.numel() for value in best.values()}
@@ -324,9 +326,9 @@ def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
 
 
 def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path) -> None:
-    method = registry.method("nnunet:recipe=native", "tiny")
+    method = registry.method(Spec.parse("nnunet:recipe=native"), "tiny")
     assert isinstance(method, TrainsItself)
-    assert not isinstance(registry.method("nnunet", "tiny"), TrainsItself)
+    assert not isinstance(registry.method(Spec("nnunet"), "tiny"), TrainsItself)
     assert method.advantages().augmentation != "none"
     given = examples(border=5)
     cases = Cases(lambda: iter(given[:4]), lambda: iter(given[4:]))
@@ -334,7 +336,7 @@ def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path
     for run in ("a", "b"):
         (tmp_path / run).mkdir()
         nets.append(method.fit(cases, task(cases=4, steps=3), tmp_path / run, CPU, 5, told.append))
-    assert [status["step"] for status in told] == [1, 2, 3] * 2
+    assert [note.step for note in told] == [1, 2, 3] * 2
     first, second = (net.state_dict() for net in nets)
     assert all(torch.equal(first[key], second[key]) for key in first)
     image = torch.from_numpy(given[5].image.astype(np.float32) / 65535)[None, None]

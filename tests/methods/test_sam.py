@@ -17,6 +17,7 @@ from bench.spec import registry
 from bench.spec.capabilities import ToldBox
 from bench.spec.errors import UsageError
 from bench.spec.method import Task, bce_dice
+from bench.spec.names import Spec
 from methods import sam
 from methods.sam import (
     FULL_IMAGE,
@@ -42,7 +43,7 @@ def task(batch: int = 2, steps: int = 10) -> Task:
 
 def build(spec: str = "sam", scale: str = "tiny") -> nn.Module:
     torch.manual_seed(0)
-    return registry.method(spec, scale).build(task())
+    return registry.method(Spec.parse(spec), scale).build(task())
 
 
 def disc(height: int = 60, width: int = 40, left: int = 6) -> tuple[Tensor, Tensor]:
@@ -58,7 +59,7 @@ def disc(height: int = 60, width: int = 40, left: int = 6) -> tuple[Tensor, Tens
     ("spec", "expected"), [("sam", 90_737_200), ("sam:image=1024", 93_735_472)]
 )
 def test_full_sizes(spec: str, expected: int) -> None:
-    method = registry.method(spec)
+    method = registry.method(Spec.parse(spec))
     with torch.device("meta"):
         net = method.build(task())
     assert sum(p.numel() for p in net.parameters()) == expected
@@ -84,7 +85,7 @@ def test_at_1024_a_checkpoint_of_the_librarys_own_network_fits(size: str) -> Non
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("size", SHAPES)
 def test_the_papers_sizes_train(size: tuple[int, int], batch: int) -> None:
-    method, net = registry.method("sam", "tiny"), build()
+    method, net = registry.method(Spec("sam"), "tiny"), build()
     image, mask = torch.rand(batch, 1, *size), torch.zeros(batch, 1, *size)
     assert method.logits(net, image).shape == mask.shape
     loss = method.loss(net, image, mask, RNG)
@@ -147,7 +148,7 @@ def idle(net: nn.Module) -> int:
 
 def test_what_never_learns_without_a_prompt() -> None:
     method, net = (
-        registry.method("sam"),
+        registry.method(Spec("sam")),
         Network(Size(32, 1, 1), 64),
     )  # the parts that idle are of full size
     image, mask = torch.rand(2, 1, 64, 64), torch.ones(2, 1, 64, 64)
@@ -163,7 +164,7 @@ def test_what_never_learns_without_a_prompt() -> None:
     lines = [line for line in method.deviations(1) if "never learn" in line]
     assert len(lines) == 1
     net.zero_grad()
-    registry.method("sam:prompt=box").loss(net, image, mask, RNG).backward()
+    registry.method(Spec.parse("sam:prompt=box")).loss(net, image, mask, RNG).backward()
     assert idle(net) == 138_576 - 2 * 256  # the corners' embeddings
 
 
@@ -171,7 +172,7 @@ def train(net: nn.Module, optimiser: torch.optim.Optimizer, steps: int) -> list[
     image = torch.cat([disc()[0], disc(50, 70)[0].mT[..., :60, :40]])
     losses = []
     for _ in range(steps):
-        loss = registry.method("sam", "tiny").loss(net, image, (image > 0.5).float(), RNG)
+        loss = registry.method(Spec("sam"), "tiny").loss(net, image, (image > 0.5).float(), RNG)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -186,7 +187,7 @@ def test_it_overfits_two_cases_in_ten_steps() -> None:
 
 
 def test_the_rate_warms_up_and_falls_and_is_taken_up_to_the_bit() -> None:
-    method, plan, net = registry.method("sam", "tiny"), task(steps=20), build()
+    method, plan, net = registry.method(Spec("sam"), "tiny"), task(steps=20), build()
     optimiser, rates = method.optimiser(net, plan), []
     optimiser.register_step_post_hook(
         lambda own, *_: rates.append([group["lr"] for group in own.param_groups])
@@ -209,7 +210,7 @@ def test_the_rate_warms_up_and_falls_and_is_taken_up_to_the_bit() -> None:
 
 
 def test_narrow_networks_learn_faster() -> None:
-    rates = {size: registry.method(f"sam:size={size}").usual_lr for size in SIZES}
+    rates = {size: registry.method(Spec.parse(f"sam:size={size}")).usual_lr for size in SIZES}
     assert rates["b"] == 1e-4
     assert rates["t"] > rates["s"] > rates["b"] > rates["l"] > rates["h"]
 
@@ -218,7 +219,7 @@ def test_it_runs_under_bfloat16() -> None:
     net, (image, mask) = build(), disc()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for spec in ("sam", "sam:prompt=box"):
-            loss = registry.method(spec, "tiny").loss(net, image, mask, RNG)
+            loss = registry.method(Spec.parse(spec), "tiny").loss(net, image, mask, RNG)
             assert loss.dtype == torch.float32
             loss.backward()
             assert torch.isfinite(loss)
@@ -240,17 +241,18 @@ def test_it_runs_under_bfloat16() -> None:
 )
 def test_wrong_options_are_refused(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        registry.method(spec)
+        registry.method(Spec.parse(spec))
 
 
 def test_it_says_what_it_is_not() -> None:
-    full, small = registry.method("sam"), registry.method("sam", "small")
+    full, small = registry.method(Spec("sam")), registry.method(Spec("sam"), "small")
     assert not any("size=" in line for line in full.deviations(1))
     assert any("size=s" in line for line in small.deviations(1))
     for words in ("from scratch", "no prompt", "256 x 256", "focal", "IoU"):
         assert any(words in line for line in full.deviations(1)), words
     assert not any(
-        "pixels (1024" in line for line in registry.method("sam:image=1024").deviations(1)
+        "pixels (1024" in line
+        for line in registry.method(Spec.parse("sam:image=1024")).deviations(1)
     )
     assert full.advantages().pretraining == full.advantages().prompt == "none"
 
@@ -275,7 +277,7 @@ def test_noise_is_a_tenth_of_the_side_and_bounded() -> None:
 
 
 def test_the_loss_of_the_oracle_uses_the_masks_own_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, net = registry.method("sam:prompt=box", "tiny"), build()
+    method, net = registry.method(Spec.parse("sam:prompt=box"), "tiny"), build()
     image = torch.rand(3, 1, 60, 40)
     mask = torch.cat([disc()[1], disc(left=24)[1], torch.zeros(1, 1, 60, 40)])
     seen: list[Any] = []
@@ -312,7 +314,7 @@ def recorded(forward: Any, seen: list[Any]) -> Any:
 
 
 def test_the_box_decides_between_two_like_squares() -> None:
-    method, net = registry.method("sam:prompt=box", "tiny"), build("sam:prompt=box")
+    method, net = registry.method(Spec.parse("sam:prompt=box"), "tiny"), build("sam:prompt=box")
     assert isinstance(method, ToldBox)
     assert method.advantages().prompt == "box of the reference (oracle)"
     image, mask = (torch.cat(each) for each in zip(disc(), disc(left=24), strict=True))
@@ -334,7 +336,10 @@ def test_the_box_decides_between_two_like_squares() -> None:
 
 def test_an_oracle_without_its_box_and_a_box_without_an_oracle_are_refused() -> None:
     net, (image, _) = build(), disc()
-    oracle, plain = registry.method("sam:prompt=box", "tiny"), registry.method("sam", "tiny")
+    oracle, plain = (
+        registry.method(Spec.parse("sam:prompt=box"), "tiny"),
+        registry.method(Spec("sam"), "tiny"),
+    )
     with pytest.raises(ValueError, match=r"answers by told\(\), with the reference's box"):
         oracle.predict(net, image, RNG)
     assert not isinstance(plain, ToldBox)
@@ -372,7 +377,7 @@ def sam_digest(path: Path) -> str:
 
 
 def test_official_weights_arrive(official: dict[str, Path]) -> None:
-    method = registry.method(f"sam:image=512:weights={official['b']}")
+    method = registry.method(Spec.parse(f"sam:image=512:weights={official['b']}"))
     state, net = (
         torch.load(official["b"], weights_only=True),
         build(f"sam:size=b:image=512:weights={official['b']}"),
@@ -403,13 +408,13 @@ def test_at_another_image_size_positions_are_interpolated(official: dict[str, Pa
     assert rows[0] < 0.05
     assert rows[-1] > 0.95
     assert bool((rows.diff() > 0).all())
-    assert any("interpolated" in line for line in registry.method(spec).deviations(1))
+    assert any("interpolated" in line for line in registry.method(Spec.parse(spec)).deviations(1))
 
 
 def test_a_spec_holds_the_digest_and_not_the_path(official: dict[str, Path]) -> None:
     (spec,) = registry.expand(registry.METHODS, f"sam:weights={official['b']}")
-    assert spec == f"sam:weights={OFFICIAL['b'].sha256[:16]}"
-    assert registry.expand(registry.METHODS, spec) == [spec]
+    assert spec.key == f"sam:weights={OFFICIAL['b'].sha256[:16]}"
+    assert registry.expand(registry.METHODS, spec.key) == [spec]
     assert registry.method(spec).advantages().pretraining != "none"
 
 
@@ -417,9 +422,9 @@ def test_weights_of_another_model_are_named(official: dict[str, Path]) -> None:
     with pytest.raises(
         UsageError, match=r"official_l\.pth, of size=l, and size=b was asked for; give size=l$"
     ):
-        registry.method(f"sam:weights={official['l']}")
+        registry.method(Spec.parse(f"sam:weights={official['l']}"))
     with pytest.raises(UsageError, match=r"of size=b, and size=s was asked for; give size=b$"):
-        registry.method(f"sam:weights={official['b']}", "small")
+        registry.method(Spec.parse(f"sam:weights={official['b']}"), "small")
 
 
 def test_truncated_and_foreign_weights_are_refused(
@@ -438,7 +443,7 @@ def test_truncated_and_foreign_weights_are_refused(
         ("small", "there are no weights for size=s; give size=b"),
     ):
         with pytest.raises(UsageError, match=message) as caught:
-            registry.method(f"sam:weights={short}", scale)
+            registry.method(Spec.parse(f"sam:weights={short}"), scale)
         assert "\n" not in str(caught.value)
 
 
@@ -451,14 +456,14 @@ def test_code_in_a_file_of_weights_is_never_run(tmp_path: Path) -> None:
 
     path.write_bytes(pickle.dumps(Malicious()))
     with pytest.raises(UsageError, match="is no official checkpoint"):
-        registry.method(f"sam:weights={path}")
+        registry.method(Spec.parse(f"sam:weights={path}"))
     assert not target.exists()
     pickle.loads(path.read_bytes())
     assert target.exists()  # it would have
 
 
 def test_weights_that_change_after_planning_are_refused(official: dict[str, Path]) -> None:
-    method = registry.method(f"sam:image=512:weights={official['b']}")
+    method = registry.method(Spec.parse(f"sam:image=512:weights={official['b']}"))
     official["b"].write_bytes(b"something else")
     with pytest.raises(UsageError, match="has changed since"):
         method.build(task())

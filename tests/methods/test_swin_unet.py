@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
+from bench.spec.names import Spec
 from methods.swin_unet import Network, SwinUNet
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -19,7 +20,7 @@ NATIVE = [(369, 166), (250, 750), (534, 768)]
 
 
 def build(spec: str = "swin_unet", scale: str = "tiny") -> tuple[SwinUNet, nn.Module]:
-    method = cast(SwinUNet, registry.method(spec, scale))
+    method = cast(SwinUNet, registry.method(Spec.parse(spec), scale))
     torch.manual_seed(0)
     return method, method.build(Task("mr", ((64, 64),) * 3, 2, 10))
 
@@ -133,7 +134,7 @@ def test_images_are_padded_to_whole_windows_at_every_level(
             seen.append(x)
             return x
 
-    method = registry.method(spec)
+    method = registry.method(Spec.parse(spec))
     image = picture(*size)
     output = method.logits(Spy(), image)
     assert seen[0].shape[-2:] == expected
@@ -191,7 +192,7 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 def test_the_probability_of_skipping_grows_along_the_encoder_and_is_mirrored() -> None:
-    net = registry.method("swin_unet").build(Task("mr", ((224, 224),), 1, 1))
+    net = registry.method(Spec("swin_unet")).build(Task("mr", ((224, 224),), 1, 1))
     rates = [
         [
             getattr(block.drop_path2, "drop_prob", 0.0)
@@ -241,15 +242,15 @@ def test_ten_steps_learn_two_cases() -> None:
 @pytest.mark.parametrize("spec", ["width=0", "width=100", "window=1", "patch=3"])
 def test_sizes_that_cannot_be_built_are_refused(spec: str) -> None:
     with pytest.raises(UsageError, match=spec.split("=")[0]) as error:
-        registry.method(f"swin_unet:{spec}")
+        registry.method(Spec.parse(f"swin_unet:{spec}"))
     assert "\n" not in str(error.value)
 
 
 def test_a_width_that_cannot_be_built_is_refused_with_the_nearest_that_can() -> None:
     for width, heads, near in ((65, 2, 64), (100, 3, 99), (143, 4, 140)):
         with pytest.raises(UsageError, match=f"multiple of {heads}, such as width={near}$"):
-            registry.method(f"swin_unet:width={width}")
-        registry.method(f"swin_unet:width={near}")
+            registry.method(Spec.parse(f"swin_unet:width={width}"))
+        registry.method(Spec.parse(f"swin_unet:width={near}"))
 
 
 def test_the_rate_falls_as_published_and_goes_on_after_a_restart() -> None:
@@ -272,5 +273,8 @@ def test_the_rate_falls_as_published_and_goes_on_after_a_restart() -> None:
 
 
 def test_says_what_differs_at_other_sizes_than_the_published_ones() -> None:
-    assert not any("width" in line for line in registry.method("swin_unet").deviations(24))
-    assert any("width=48" in line for line in registry.method("swin_unet:width=48").deviations(24))
+    assert not any("width" in line for line in registry.method(Spec("swin_unet")).deviations(24))
+    assert any(
+        "width=48" in line
+        for line in registry.method(Spec.parse("swin_unet:width=48")).deviations(24)
+    )

@@ -23,15 +23,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
-from bench.store.store import Store
 from timing import Row, table
 
 from bench.data import cache
-from bench.data.splits import Scheme
-from bench.launch import matrix as plan
+from bench.data.splits import Splitting
+from bench.launch import matrix
 from bench.spec.case import Sample
 from bench.spec.config import Cell, DatasetRef, load_profile
 from bench.spec.dataset import Adapter, Item
+from bench.spec.names import Spec
+from bench.store.cells import Store
 
 HELP_LIMIT, RERUN_LIMIT, PLAN_LIMIT = 0.4, 3.0, 2.0
 REPEATS = 5
@@ -130,15 +131,15 @@ class Small(Adapter):
 def references(folder: Path) -> list[DatasetRef]:
     """Return prepared datasets of 100 patients."""
     return [
-        plan.reference(cache.prepare(Small(name=name, title=name), folder)) for name in DATASETS
+        matrix.dataset_ref(cache.prepare(Small(name=name, title=name), folder)) for name in DATASETS
     ]
 
 
 def planned(refs: Sequence[DatasetRef], store: Store) -> tuple[list[Cell], list[str], float]:
     """Plan the matrix and look up every cell; return both and the seconds."""
     start = time.perf_counter()
-    methods = [f"unet:width={width}" for width in range(1, METHODS + 1)]
-    cells = plan.cells(load_profile("paper"), refs, methods, store, Scheme(FOLDS), SEEDS)
+    methods = [Spec("unet", (f"width={width}",)) for width in range(1, METHODS + 1)]
+    cells = matrix.cells(load_profile("paper"), refs, methods, store, Splitting(FOLDS), SEEDS)
     states: list[str] = [store.status(cell) for cell in cells]
     return cells, states, time.perf_counter() - start
 
@@ -148,9 +149,9 @@ def planning(folder: Path) -> list[Row]:
     refs, store = references(folder), Store(folder / "store")
     rows = [plan_row("none finished", refs, store)]
     for cell in planned(refs, store)[0]:
-        path = store.folder(cell)
-        path.mkdir(parents=True)
-        (path / "cell.json").write_text(json.dumps(record(cell), indent=1))
+        finished = store.folder(cell)
+        finished.path.mkdir(parents=True)
+        finished.record.write_text(json.dumps(record(cell), indent=1))
     return [*rows, plan_row("all finished", refs, store)]
 
 

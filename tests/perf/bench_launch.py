@@ -17,16 +17,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench.store.store import Store
 from bench_cli import command
 from bench_cli import row as limited
 from timing import Row, table
 
-from bench.data.splits import Scheme
-from bench.launch import local
-from bench.launch import matrix as plan
+from bench.data.splits import Splitting
+from bench.launch import local, matrix
+from bench.launch.base import Request
+from bench.launch.follow import follow
+from bench.launch.local import Local
 from bench.spec import registry
 from bench.spec.config import Cell, Profile, load_profile
+from bench.spec.names import Spec
+from bench.store import record
+from bench.store.cells import Store
 
 START_LIMIT, STATUS_LIMIT = 0.7, 3.0
 JOBS_GOAL = 1.6
@@ -36,18 +40,19 @@ STEPS = 120
 FINISHED = 10_000
 
 
-def matrix(folder: Path, profile: Profile, seeds: int) -> tuple[Store, list[Cell]]:
+def planned(folder: Path, profile: Profile, seeds: int) -> tuple[Store, list[Cell]]:
     """Return cells of U-Net on the MR's phantom, one a seed."""
     store = Store(folder)
     store.open(profile)
-    refs = [plan.prepare(found, 1, lambda *_: None) for found in plan.find(["mr"], None, profile)]
-    return store, plan.cells(profile, refs, ["unet"], store, Scheme(), seeds)
+    refs = [found.prepare() for found in matrix.find([Spec("mr")], None, profile)]
+    return store, matrix.cells(profile, refs, [Spec("unet")], store, Splitting(), seeds)
 
 
 def launched(store: Store, cells: Sequence[Cell], jobs: int) -> float:
     """Run cells; return the seconds on the wall."""
     began = time.perf_counter()
-    local.run(cells, store, jobs, "cpu")
+    request = Request(store, cells[0].profile.threads, "cpu", jobs=jobs)
+    follow(cells, store, Local(request))
     seconds = time.perf_counter() - began
     if any(store.status(cell) != "done" for cell in cells):
         raise RuntimeError("a cell failed: " + " ".join(store.error(cell) for cell in cells))
@@ -59,28 +64,21 @@ def start(folder: Path) -> Row:
 
     The first cell is not counted.
     """
-    store, cells = matrix(folder / "start", load_profile("smoke"), CELLS + 1)
+    store, cells = planned(folder / "start", load_profile("smoke"), CELLS + 1)
     launched(store, cells[:1], 1)  # loads PyTorch once
     spent = []
     for cell in cells[1:]:
         seconds = launched(store, [cell], 1)
-        record = next(
-            record for record, where in store.records("smoke") if where == store.folder(cell)
-        )
-        timings, cases = (
-            record["timings"],
-            len((store.folder(cell) / "cases.csv").read_text().splitlines()) - 1,
-        )
-        spent.append(
-            seconds - timings["train_seconds"] - cases * timings["predict_seconds_per_case"]
-        )
+        done = record.read(store.folder(cell))
+        timings, cases = done.timings, done.cases["test"]
+        spent.append(seconds - timings.train_seconds - cases * timings.predict_seconds_per_case)
     return limited("starting a cell after the first", statistics.median(spent), START_LIMIT)
 
 
 def throughput(folder: Path) -> Row:
     """Return the row of two cells at once against one after the other."""
     profile = replace(load_profile("cpu"), steps=STEPS, patience=STEPS)
-    one, two = (launched(*matrix(folder / f"jobs{jobs}", profile, 4), jobs) for jobs in (1, 2))
+    one, two = (launched(*planned(folder / f"jobs{jobs}", profile, 4), jobs) for jobs in (1, 2))
     return Row(
         f"4 cells of `cpu`, {STEPS} steps, --jobs 2 on {os.cpu_count()} cores",
         f"{two:.1f} s",
@@ -112,7 +110,9 @@ def measure() -> list[Row]:
     """Return all rows."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("BENCH_CACHE", f"{folder}/cache")
-        local.preload(registry.method("unet").needs)  # as `bench run` does, before the first fork
+        local.preload(
+            registry.method(Spec("unet")).needs
+        )  # as `bench run` does, before the first fork
         return [start(Path(folder)), throughput(Path(folder)), status(Path(folder))]
 
 

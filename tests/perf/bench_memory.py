@@ -41,19 +41,19 @@ def peak() -> float:
 
 def run(steps: int, folder: Path) -> None:
     """Run one cell of so many steps and print the peak."""
-    from bench.store.store import Store
-
-    from bench.data.splits import Scheme
+    from bench.data.splits import Splitting
     from bench.engine.cell import run_cell
-    from bench.launch import matrix as plan
+    from bench.launch import matrix
     from bench.spec.config import load_profile
+    from bench.spec.names import Spec
+    from bench.store.cells import Store
 
     profile = replace(load_profile("smoke"), steps=steps, validate_every=25, patience=steps)
     store = Store(folder / str(steps))
     store.open(profile)
-    found = plan.find(["mr"], None, profile)
-    refs = [plan.prepare(each, 1, lambda *_: None) for each in found]
-    cell = plan.cells(profile, refs, ["unet:width=4"], store, Scheme(), 1)[0]
+    refs = [found.prepare() for found in matrix.find([Spec("mr")], None, profile)]
+    method = Spec.parse("unet:width=4")
+    cell = matrix.cells(profile, refs, [method], store, Splitting(), 1)[0]
     with store.at_work(cell) as work:
         run_cell(cell, store, work)
     print(peak())

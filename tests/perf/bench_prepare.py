@@ -21,6 +21,7 @@ from timing import ROOT, Row, one_thread, table
 
 from bench.data import cache
 from bench.spec import registry
+from bench.spec.names import Spec
 
 REAL = ROOT.parent / "shared" / "data" / "verse014"
 REAL_LIMIT, READ_LIMIT, LINEAR_LIMIT = 2.0, 1e-3, 1.25
@@ -53,7 +54,7 @@ def seconds(root: Path, jobs: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["BENCH_CACHE"] = folder
         start = time.perf_counter()
-        cache.prepare(registry.dataset("ct-verse"), root, jobs)
+        cache.prepare(registry.dataset(Spec("ct-verse")), root, jobs)
         return time.perf_counter() - start
 
 
@@ -115,7 +116,7 @@ def reading(folder: Path) -> list[Row]:
     )
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["BENCH_CACHE"] = scratch
-        dataset = cache.load(cache.prepare(registry.dataset("ct-pri"), folder))
+        dataset = cache.load(cache.prepare(registry.dataset(Spec("ct-pri")), folder))
         times = []
         for repeat in range(8 * 20):
             start = time.perf_counter()

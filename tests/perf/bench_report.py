@@ -38,7 +38,7 @@ def store(root: Path, rows: int) -> Path:
     for dataset, method, seed, fold in product(
         range(DATASETS), range(METHODS), range(SEEDS), range(FOLDS)
     ):
-        data = {"name": f"set{dataset}", "source": "real", "digest": f"{dataset}abcdef0123"}
+        dataset_id = {"name": f"set{dataset}", "source": "real", "digest": f"{dataset}abcdef0123"}
         folder = (
             root
             / "cpu"
@@ -47,39 +47,45 @@ def store(root: Path, rows: int) -> Path:
             / f"f{fold}of{FOLDS}-s{35 + seed}"
         )
         folder.mkdir(parents=True)
+        head = {"steps": 10, "draws": "h", "pixels": "h"}
         record = {
             "spec": {
-                "dataset": data,
+                "dataset": dataset_id,
                 "method": f"m{method}",
                 "options": {},
                 "fold": fold,
                 "folds": FOLDS,
                 "seed": 35 + seed,
+                "split": "s",
                 "scheme": "",
                 "profile": {"steps": 9},
                 "precision": "float32",
+                "protocol": 3,
             },
             "hash": "x",
             "source": "real",
             "title": f"M{method}",
             "summary": "made up",
-            "extras": [],
             "deviations": [],
+            "grid": "native",
             "device": "CPU",
             "versions": {"torch": "2.9"},
             "revision": "0123456789",
-            "certificate": {"heads": [{"steps": 10, "draws": "h", "pixels": "h"}]},
+            "certificate": {"seed": 35 + seed, "heads": [head]},
             "parameters": 1,
             "idle_parameters": 0,
             "multiply_adds": 1,
-            "training": {"steps": 9},
+            "training": {"steps": 9, "best_step": 9, "best_loss": 0.5},
+            "cases": {"test": count},
+            "patients": {"test": count},
             "peak_memory_bytes": 1,
-            "timings": {"train_seconds": 7.0, "predict_seconds_per_case": 0.25},
-            "left_out": 0,
-            "official_test": False,
             "peak_device_memory_bytes": None,
-            "own_training": False,
-            "oracle": False,
+            "timings": {
+                "train_seconds": 7.0,
+                "train_seconds_per_step": 0.8,
+                "predict_seconds_per_case": 0.25,
+                "total_seconds_of_last_attempt": 9.0,
+            },
             "advantages": dict.fromkeys(
                 ("pretraining", "prompt", "ensembling", "augmentation"), "none"
             ),
@@ -127,9 +133,10 @@ def reports(folder: Path) -> list[Row]:
     for rows in SIZES:
         root = store(folder / str(rows), rows)
         code = (
-            "from pathlib import Path; from bench.report import write; from bench.store.store"
-            f" import Store\nwrite(Store(Path({str(root)!r})), Path({str(folder / 'out')!r}),"
-            " extent='texts')"
+            "from pathlib import Path; from bench.report import write; "
+            "from bench.store.cells import Store; from bench.store.results import Results\n"
+            f"results = Results.load(Store(Path({str(root)!r})))\n"
+            f"write(results, Path({str(folder / 'out')!r}), 'texts')"
         )
         seconds[rows], memory = spent(code)
     rows = [

@@ -18,21 +18,24 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import torch
-from bench.store.store import Store
 from timing import Row, one_thread, table
 from torch import Tensor
 
 from bench.data import cache
-from bench.data.geometry import Geometry
-from bench.data.splits import Scheme
+from bench.data.splits import Splitting
 from bench.data.stream import Stream
 from bench.engine.cell import Data, build
 from bench.engine.metrics import score
 from bench.engine.predict import THRESHOLD
-from bench.engine.train import Trainee, generator, to_tensor, train, validation_loss
-from bench.launch import matrix as plan
+from bench.engine.train import train, validation_loss
+from bench.engine.trainee import Trainee, generator, to_tensor
+from bench.launch import matrix
 from bench.report.figures.style import COLOURS, MARKERS
 from bench.spec.config import load_profile
+from bench.spec.names import Spec
+from bench.store.cells import Store
+from bench.store.layout import CellFolder
+from bench.store.plan import split_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,14 +116,9 @@ class Subject:
     data: Data
     images: list[int]
 
-    def geometry(self, index: int) -> Geometry:
-        """Return an image's way to the grid."""
-        case = self.data.dataset.cases[index]
-        return Geometry((case.height, case.width), self.data.grid or (case.height, case.width))
-
     def seen(self) -> Tensor:
         """Return the images as the network takes them (B, 1, H, W)."""
-        images = [self.geometry(i).image(self.data.dataset.image(i)) for i in self.images]
+        images = [self.data.cases.image(i) for i in self.images]
         return self.trainee.method.inputs.enter(
             torch.cat([to_tensor(each, self.trainee.device) for each in images])
         )
@@ -129,7 +127,7 @@ class Subject:
         """Return the mean Dice in percent of predictions (B, 1, H, W), at native resolution."""
         dataset, scores = self.data.dataset, []
         for index, predicted in zip(self.images, probability[:, 0].numpy(), strict=True):
-            mask = self.geometry(index).back(predicted) >= THRESHOLD
+            mask = self.data.cases.back(index, predicted) >= THRESHOLD
             scores.append(score(mask, dataset.mask(index), dataset.cases[index].spacing).dice)
         return 100 * float(np.mean(scores))
 
@@ -164,19 +162,17 @@ def trained(folder: Path) -> Subject:
     profile = load_profile("cpu")
     store = Store(folder / "store")
     store.open(profile)
-    refs = [
-        plan.prepare(found, 1, lambda *_: None) for found in plan.find([DATASET], None, profile)
-    ]
-    cell = plan.cells(profile, refs, ["verdiff"], store, Scheme(), 1)[0]
+    refs = [found.prepare() for found in matrix.find([Spec(DATASET)], None, profile)]
+    cell = matrix.cells(profile, refs, [Spec("verdiff")], store, Splitting(), 1)[0]
     dataset = cache.load(Path(cell.dataset.cache))
-    data = Data.of(cell, dataset, store.split_of(cell, dataset.patients))
+    data = Data.of(cell, dataset, split_of(store, cell, dataset.patients))
     trainee = build(cell, data, torch.device("cpu"))
-    stream = Stream(dataset, data.train, data.grid, cell.seed, profile.batch)
+    stream = Stream(data.cases, data.train, cell.seed, profile.batch)
     train(
         trainee,
         stream,
-        lambda _: validation_loss(trainee, dataset, data.validation, data.grid),
-        folder,
+        lambda _: validation_loss(trainee, data.cases, data.validation),
+        CellFolder(folder),
     )
     trainee.net.eval()
     chosen = np.linspace(0, len(data.test) - 1, min(IMAGES, len(data.test))).round().astype(int)

@@ -36,6 +36,8 @@ from bench.spec import registry
 from bench.spec.case import Case, Dataset
 from bench.spec.config import load_profile
 from bench.spec.method import Task
+from bench.spec.names import Spec
+from bench.store.layout import CellFolder
 
 WARM, STEPS, REPEATS = 1, 5, 9
 LIMIT, CHECKPOINT = 1.05, 0.02
@@ -81,7 +83,7 @@ def trainee(name: str, scale: str, grid: tuple[int, int], batch: int, steps: int
     profile = replace(
         load_profile("cpu"), scale=scale, batch=batch, steps=steps, validate_every=steps, threads=1
     )
-    method = registry.method(name, scale)
+    method = registry.method(Spec.parse(name), scale)
     task = Task("mr", (grid,) * CASES, batch, steps)
     torch.manual_seed(0)
     net = method.build(task).to(memory_format=torch.channels_last)
@@ -106,7 +108,9 @@ def harness(subject: Trainee, stream: Stream | Prepared) -> Ends:
     """Train as a cell does; return when each step ended."""
     ends: Ends = []
     with tempfile.TemporaryDirectory() as work:
-        train(subject, stream, lambda _: 1.0, Path(work), lambda _: ends.append(clocks()))  # type: ignore[arg-type]
+        train(
+            subject, stream, lambda _: 1.0, CellFolder(Path(work)), lambda _: ends.append(clocks())
+        )  # type: ignore[arg-type]
     return ends
 
 
@@ -165,7 +169,7 @@ def checkpoint(what: str, subject: Trainee, batch: Batch, step: list[float], typ
     """Return the row of validation without its losses: best weights, train.csv, checkpoint."""
     spent = []
     with tempfile.TemporaryDirectory() as work:
-        training = Training(subject, Path(work))
+        training = Training(subject, CellFolder(Path(work)))
         training.step(batch)
         for attempt in range(REPEATS):
             training.state.losses.append(0.0)

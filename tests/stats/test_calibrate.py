@@ -1,19 +1,13 @@
 from __future__ import annotations
 
-import json
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
-from typer.testing import CliRunner
 
-from bench.cli import calibrate as command
-from bench.cli.app import app
-from bench.spec.errors import UsageError
 from bench.stats.calibrate import SPLIT, SWAPPED, WHOLE, Cases, Rate, _halves, rates
 from bench.stats.scores import arrange
 
@@ -134,80 +128,3 @@ def test_cases_that_a_method_lacks_are_left_out_for_all() -> None:
     frame = frame[~((frame.method == "m1") & frame.case.isin(["c0-0", "c1-0", "c1-1", "c1-2"]))]
     cases = cases_of(frame)
     assert (cases.patients, cases.values.shape) == (3, (1, 8, 3))
-
-
-def stored(root: Path, frame: pd.DataFrame) -> Path:
-    """Write finished cells as the store lays them down."""
-    for (method, seed), part in frame.groupby(["method", "seed"]):
-        folder = root / "cpu" / "mr@real-abcdef01" / str(method) / f"f0-s{seed}"
-        folder.mkdir(parents=True)
-        spec = {
-            "dataset": {"name": "mr", "source": "real", "digest": "abcdef0123"},
-            "method": method,
-            "fold": 0,
-            "folds": 1,
-            "seed": int(str(seed)),
-            "scheme": "",
-        }
-        (folder / "cell.json").write_text(json.dumps({"spec": spec, "extras": []}))
-        part[["case", "patient", "dice"]].to_csv(folder / "cases.csv", index=False)
-    return root
-
-
-def test_the_command_prints_rates_with_their_intervals(tmp_path: Path) -> None:
-    out = stored(tmp_path, results(patients=9, slices=3, seeds=2))
-    done = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200", "--json"])
-    rows = json.loads(done.stdout)
-    assert done.exit_code == 0
-    assert [(row["null"], row["test"], row["unit"]) for row in rows][:3] == [
-        (SWAPPED, "sign flip", "patient"),
-        (SWAPPED, "wilcoxon", "patient"),
-        (SWAPPED, "wilcoxon", "case"),
-    ]
-    assert all(0 <= row["rate"] <= 1 for row in rows)
-    assert rows[-1]["low"] is None
-    shown = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200"]).stdout
-    assert "mr@real-abcdef01, real data: 9 patients, seeds: 2" in shown
-    assert "the nearest to 5 % is 4.7 %" in shown
-    assert "27 CASES" in shown
-
-
-def test_results_with_nothing_to_compare_say_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no finished cell"):
-        command.run(tmp_path, None, 100)
-    out = stored(tmp_path, results(methods=1, seeds=1))
-    with pytest.raises(UsageError, match="nothing to compare; bench run --methods all"):
-        command.run(out, None, 100)
-
-
-def plan(*words: str) -> list[dict[str, float]]:
-    done = CliRunner().invoke(
-        app, ["plan", "--profile", "smoke", "--datasets", "mr", *words, "--json"]
-    )
-    assert done.exit_code == 0, done.output
-    rows: list[dict[str, float]] = json.loads(done.stdout)
-    return rows
-
-
-def test_the_plan_says_what_its_patients_can_find(tmp_path: Path) -> None:
-    out = ("--out", str(tmp_path))
-    [few] = plan("--methods", "unet,fcn", *out)
-    assert (few["patients"], few["one"], few["family"], few["tests"]) == (1, None, None, 1)
-    [all_of_them] = plan("--methods", "unet,fcn", "--folds", "5", *out)
-    assert (all_of_them["patients"], all_of_them["folds"]) == (5, 5)
-    assert (all_of_them["smallest_p"], all_of_them["measured"]) == (2 / 2**5, None)
-    [more] = plan("--methods", "unet,verdiff", *out)
-    assert more["tests"] == 2  # the diffusion's prior is a row
-    shown = CliRunner().invoke(
-        app, ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn", *out]
-    )
-    assert "no star is possible; --folds 5 tests every patient" in shown.stdout
-    assert "2.00 assumed" in shown.stdout
-
-
-def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:
-    done = CliRunner().invoke(
-        app, ["plan", "--methods", "unet", "--datasets", "mr", "--out", str(tmp_path)]
-    )
-    assert isinstance(done.exception, UsageError)
-    assert "no difference to plan for" in str(done.exception)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from bench.spec.errors import UsageError
-from bench.stats.family import MAP_FLIPS, against, holm, matrix
+from bench.stats.family import MAP_FLIPS, against, all_pairs, holm
 from bench.stats.flips import max_t, sign_flip, smallest_p
 from bench.stats.scores import PatientScores
 
@@ -125,7 +125,7 @@ def test_a_method_without_a_common_patient_is_no_test() -> None:
         False,
     )
     assert (middle.verdict, np.isnan(middle.adjusted)) == ("undecided", True)
-    pairs = matrix(scores(values))
+    pairs = all_pairs(scores(values))
     assert (pairs.tests, pairs.patients[1, 3]) == (5, 0)
     assert np.isnan(pairs.p[1, 3])
     assert "d" in pairs.like("b")
@@ -149,7 +149,7 @@ def test_a_family_of_one_or_of_strangers_is_refused() -> None:
 
 def test_the_matrix_has_all_pairs() -> None:
     values = drawn(20)
-    pairs = matrix(scores(values))
+    pairs = all_pairs(scores(values))
     upper = np.triu_indices(4, 1)
     np.testing.assert_allclose(
         pairs.p[upper],
@@ -167,7 +167,7 @@ def test_the_matrix_has_all_pairs() -> None:
 def test_with_gaps_the_matrix_is_corrected_by_holm() -> None:
     values = drawn(20)
     values[0, 3] = np.nan
-    pairs = matrix(scores(values))
+    pairs = all_pairs(scores(values))
     kept = [values[~np.isnan(values[:, [a, b]]).any(1)] for a in range(4) for b in range(a + 1, 4)]
     places = [(a, b) for a in range(4) for b in range(a + 1, 4)]
     raw = [
@@ -180,14 +180,14 @@ def test_with_gaps_the_matrix_is_corrected_by_holm() -> None:
 def test_eight_patients_tell_ten_methods_apart_and_five_tell_none() -> None:
     values = np.random.default_rng(3).normal(size=(8, 10)) / 50 + np.arange(10)
     names = [chr(97 + i) for i in range(10)]
-    assert matrix(scores(values)).like(names[-1]) == ()
-    few = matrix(scores(values[:5]))
+    assert all_pairs(scores(values)).like(names[-1]) == ()
+    few = all_pairs(scores(values[:5]))
     assert (few.possible, len(few.like(names[-1]))) == (False, 9)
 
 
 def test_all_pairs_without_a_difference_have_a_false_star_in_five_percent() -> None:
     values = np.random.default_rng(4).normal(size=(400, 10, 5))
-    false = sum(bool((matrix(scores(each)).p <= 0.05).any()) for each in values)
+    false = sum(bool((all_pairs(scores(each)).p <= 0.05).any()) for each in values)
     assert 0.025 < false / 400 < 0.08
 
 

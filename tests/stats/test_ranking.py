@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
-from bench.stats.family import matrix
+from bench.stats.family import all_pairs
 from bench.stats.intervals import resampled_means
 from bench.stats.ranking import agreement, blocks, rank
 from bench.stats.scores import PatientScores
@@ -120,7 +120,7 @@ def test_blocks_are_what_a_critical_difference_diagram_takes() -> None:
     found = blocks(scores(values))
     np.testing.assert_allclose(found.ranks, stats.rankdata(-values, axis=1).mean(0), atol=1e-9)
     assert found.friedman == pytest.approx(stats.friedmanchisquare(*values.T).pvalue, abs=1e-12)
-    np.testing.assert_array_equal(found.p, matrix(scores(values)).p)
+    np.testing.assert_array_equal(found.p, all_pairs(scores(values)).p)
     ranks = dict(zip(found.methods, found.ranks, strict=True))
     table = pd.DataFrame(found.p, index=list(found.methods), columns=list(found.methods))
     drawing = scikit_posthocs.critical_difference_diagram(ranks, table)

@@ -135,7 +135,7 @@ def test_ancestral_steps_are_draws_from_the_posterior() -> None:
         rngs(1),
         scheduler="ddpm",
         steps=1000,
-        watch=lambda t, x_t: states.append(x_t.clone()),
+        on_step=lambda t, x_t: states.append(x_t.clone()),
     )
     for t in (999, 700, 300, 100, 30, 10, 1):
         g0, g1, g2 = posterior(t)
@@ -209,7 +209,7 @@ def test_whatever_the_steps_the_states_of_a_perfect_network_keep_to_the_process(
         scheduler=scheduler,
         steps=steps,
         start=start,
-        watch=lambda t, x_t: seen.append((t, x_t.clone())),
+        on_step=lambda t, x_t: seen.append((t, x_t.clone())),
     )
     torch.testing.assert_close(found, x0, atol=1e-3, rtol=0)
     noises = [(x_t - marginal(x0, x0, t)[0]) / marginal(x0, x0, t)[1] for t, x_t in seen]
@@ -230,7 +230,7 @@ def test_sampling_begins_at_the_prior_noised_up_to_the_start(start: int) -> None
         rngs(3),
         steps=2,
         start=start,
-        watch=lambda t, x_t: seen.append((t, x_t.clone())),
+        on_step=lambda t, x_t: seen.append((t, x_t.clone())),
     )
     t, x_t = seen[0]
     assert t == start - 1
@@ -251,7 +251,7 @@ def means(sampler: str, x0: float, f: float) -> dict[int, float]:
         scheduler="ddpm",
         steps=TIMESTEPS,
         sampler=sampler,
-        watch=lambda t, x_t: states.update({t: float(x_t.mean())}),
+        on_step=lambda t, x_t: states.update({t: float(x_t.mean())}),
     )
     return states
 
@@ -359,7 +359,7 @@ def test_nonsense_stays_in_range(
         scheduler=scheduler,
         steps=20,
         sampler=sampler,
-        watch=lambda t, x_t: states.append(x_t.clone()),
+        on_step=lambda t, x_t: states.append(x_t.clone()),
     )
     assert process.low <= found.min() <= found.max() <= process.high
     if (

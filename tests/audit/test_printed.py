@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.audit.printed import Printed, read
+from bench.spec.errors import UsageError
+
+HEADER = "method,dataset,dice_mean,dice_std,iou_mean,iou_std"
+
+
+def table(folder: Path, *lines: str, header: str = HEADER) -> Path:
+    path = folder / "mine.csv"
+    path.write_text("\n".join([header, *lines, ""]))
+    return path
+
+
+def test_digits_are_read_as_they_are_printed(tmp_path: Path) -> None:
+    (cell,) = read(table(tmp_path, "U-Net,MR,83.20,4.1,71,3.23")).cells
+    assert cell.dice_mean == Printed(pytest.approx(0.832), 2)
+    assert cell.dice_mean is not None
+    assert cell.dice_mean.half == pytest.approx(0.00005)
+    assert cell.dice_std is not None
+    assert cell.dice_std.half == pytest.approx(0.0005)
+    assert cell.iou_mean is not None
+    assert (cell.iou_mean.half, str(cell.iou_mean)) == (pytest.approx(0.005), "71")
+    assert (cell.table, cell.method, cell.dataset, cell.n) == ("mine", "U-Net", "MR", None)
+
+
+def test_fractions_are_recognised(tmp_path: Path) -> None:
+    results = read(table(tmp_path, "U-Net,MR,0.8320,0.04,1,"))
+    (cell,) = results.cells
+    assert not results.percent
+    assert cell.dice_mean == Printed(0.832, 2)
+    assert str(cell.dice_mean) == "83.20"
+    assert cell.iou_mean is not None
+    assert cell.iou_mean.half == 0.5
+    assert cell.iou_std is None
+
+
+def test_what_is_not_given_is_missing(tmp_path: Path) -> None:
+    header = "method,dataset,dice_mean,n,table,iou_mean"
+    results = read(
+        table(tmp_path, "U-Net,MR,83.2 %,40,first,72.1", "FCN,MR,-,,second,", header=header)
+    )
+    assert results.absent == ("dice_std", "iou_std")
+    assert [(cell.table, cell.n) for cell in results.cells] == [("first", 40), ("second", None)]
+    assert results.cells[1].dice_mean is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            ["U-Net,MR,83,25,4,08,71,35,3,23"],
+            r"line 2, column dice_mean: '83,25' has a decimal comma; write 83\.25",
+        ),
+        (
+            ['U-Net,MR,83.25,"4,08",71.35,3.23'],
+            r"line 2, column dice_std: '4,08' has a decimal comma; write 4\.08",
+        ),
+        (
+            ["U-Net,MR,83.25,4,71,3", "FCN,MR,101,4,71,3"],
+            "line 3, column dice_mean: 101 is more than 100 %",
+        ),
+        (["U-Net,MR,101 %,4,71,3"], "line 2, column dice_mean: 101 is more than 100 %"),
+        (
+            ["U-Net,MR,0.8,0.1,1.2,0.1"],
+            "line 2, column iou_mean: 1.2 is more than 100 % .* as fractions",
+        ),
+        (
+            ["U-Net,MR,83.25,4.08,71.35,-3.23"],
+            "line 2, column iou_std: -3.23 is negative; expected a std",
+        ),
+        (
+            ["U-Net,MR,-83.25,4.08,71.35,3.23"],
+            "line 2, column dice_mean: -83.25 is negative; expected a mean",
+        ),
+        (["U-Net,MR,ours,4.08,71.35,3.23"], "line 2, column dice_mean: 'ours' is no number"),
+        (["U-Net,MR,inf,4.08,71.35,3.23"], "line 2, column dice_mean: 'inf' is no number"),
+        (["U-Net,MR,83.25,4.08,71.35"], "line 2: column iou_std is missing, 5 fields"),
+        (
+            ["Net, big,MR,83.25,4.08,71.35,3.23"],
+            "line 2: 7 fields where the header has 6; put names",
+        ),
+        ([",MR,83.25,4.08,71.35,3.23"], "line 2, column method: nothing is there"),
+        ([], "no line below its header"),
+    ],
+)
+def test_bad_input_is_named_by_line_and_column(lines: list[str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"mine\.csv.*{says}"):
+        read(table(tmp_path, *lines))
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("method,dataset,dice_std,iou_mean,iou_std", "line 1: column dice_mean is missing"),
+        (
+            "method,dataset,dice_mean,dice_stdev,iou_mean,iou_std",
+            "column dice_std is missing; is 'dice_stdev' meant",
+        ),
+        ("method;dataset;dice_mean;iou_mean", "line 1: columns are separated by semicolons"),
+        ("method,dataset,dice_mean,dice_mean,iou_mean", "line 1: column dice_mean is there twice"),
+        ("", "is empty"),
+    ],
+)
+def test_a_header_that_is_no_use_is_refused(header: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=says):
+        read(table(tmp_path, header=header))
+
+
+@pytest.mark.parametrize("n", ["0", "-3", "many", "2.5"])
+def test_a_number_of_images_is_whole(n: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"line 2, column n: '{n}' is no number of images"):
+        read(
+            table(tmp_path, f"U-Net,MR,83.2,72.1,{n}", header="method,dataset,dice_mean,iou_mean,n")
+        )
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.csv cannot be read \(No such file"):
+        read(tmp_path / "none.csv")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="no UTF-8 text"):
+        read(tmp_path / "binary.csv")

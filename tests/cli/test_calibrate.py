@@ -1,0 +1,91 @@
+"""`bench calibrate`, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import calibrate as command
+from bench.cli.app import app
+from bench.spec.errors import UsageError
+from bench.stats.calibrate import SWAPPED
+from tests.written import record
+
+
+def results(
+    patients: int = 20,
+    slices: int = 8,
+    seeds: int = 4,
+    between: float = 0.03,
+    methods: int = 3,
+    checkpoints: float = 0.01,
+) -> pd.DataFrame:
+    """Return methods that differ by patient and by checkpoint, slices of a patient alike."""
+    rng = np.random.default_rng(1)
+    made = []
+    for method, seed in product(range(methods), range(seeds)):
+        level = checkpoints * rng.normal()
+        for patient in range(patients):
+            own = 0.8 + level + between * rng.normal()
+            for case in range(slices):
+                dice = own + 0.01 * rng.normal()
+                made.append(
+                    {
+                        "dataset": "mr",
+                        "source": "real",
+                        "digest": "abcdef0123",
+                        "method": f"m{method}",
+                        "scheme": "",
+                        "folds": 1,
+                        "fold": 0,
+                        "seed": 35 + seed,
+                        "case": f"c{patient}-{case}",
+                        "patient": f"p{patient:02}",
+                        "dice": dice,
+                        "column": "mr@real-abcdef01",
+                    }
+                )
+    return pd.DataFrame(made)
+
+
+def stored(root: Path, frame: pd.DataFrame) -> Path:
+    """Write finished cells as the store lays them down."""
+    for (method, seed), part in frame.groupby(["method", "seed"]):
+        folder = root / "cpu" / "mr@real-abcdef01" / str(method) / f"f0-s{seed}"
+        folder.mkdir(parents=True)
+        said = record(str(method), source="real", seed=int(str(seed)))
+        (folder / "cell.json").write_text(json.dumps(said))
+        part[["case", "patient", "dice"]].to_csv(folder / "cases.csv", index=False)
+    return root
+
+
+def test_the_command_prints_rates_with_their_intervals(tmp_path: Path) -> None:
+    out = stored(tmp_path, results(patients=9, slices=3, seeds=2))
+    done = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200", "--json"])
+    rows = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert [(row["null"], row["test"], row["unit"]) for row in rows][:3] == [
+        (SWAPPED, "sign flip", "patient"),
+        (SWAPPED, "wilcoxon", "patient"),
+        (SWAPPED, "wilcoxon", "case"),
+    ]
+    assert all(0 <= row["rate"] <= 1 for row in rows)
+    assert rows[-1]["low"] is None
+    shown = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200"]).stdout
+    assert "mr@real-abcdef01, real data: 9 patients, seeds: 2" in shown
+    assert "the nearest to 5 % is 4.7 %" in shown
+    assert "27 CASES" in shown
+
+
+def test_results_with_nothing_to_compare_say_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished cell"):
+        command.measure(tmp_path, None, 100)
+    out = stored(tmp_path, results(methods=1, seeds=1))
+    with pytest.raises(UsageError, match="nothing to compare; bench run --methods all"):
+        command.measure(out, None, 100)

@@ -1,0 +1,68 @@
+"""`bench status`, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli.app import app
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.names import DatasetId, Spec
+from bench.spec.note import Note
+from bench.store.cells import Store
+from bench.store.plan import Plan
+
+PROFILE = load_profile("smoke")
+
+
+SLUG = "mr@phantom-abcdef01"
+
+
+def cell(method: str) -> Cell:
+    ref = DatasetRef(id=DatasetId("mr", "phantom", "abcdef0123"), cache="")
+    return Cell(profile=PROFILE, dataset=ref, method=Spec.parse(method), seed=35)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return a store with one cell in each state but running."""
+    store = Store(tmp_path)
+    cells = {
+        state: cell(f"unet:width={n}")
+        for n, state in enumerate(("done", "failed", "stopped", "waiting"), 1)
+    }
+    Plan(store, PROFILE.name).remember(list(cells.values()))
+    done = store.folder(cells["done"])
+    done.path.mkdir(parents=True)
+    done.record.write_text("{}")
+    with store.at_work(cells["failed"]):
+        pass
+    store.fail(cells["failed"], "Traceback\nValueError: no such luck\n")
+    with store.at_work(cells["stopped"]):
+        store.note(
+            cells["stopped"],
+            Note(phase="train", step=3, steps=9, seconds=1.5, loss=0.25),
+        )
+    return store
+
+
+def test_status_says_it_in_a_table_and_as_json(store: Store) -> None:
+    done = CliRunner().invoke(app, ["status", "--out", str(store.root)])
+    assert done.exit_code == 0
+    assert "4 cells: 1 done, 1 failed, 1 stopped, 1 waiting" in done.output
+    assert (
+        "failed   mr@phantom-abcdef01/unet:width=2/f0-s35: ValueError: no such luck"
+        in done.output.replace("\n", "")
+    )
+    found = json.loads(
+        CliRunner().invoke(app, ["status", "--out", str(store.root), "--json"]).output
+    )
+    assert [row["state"] for row in found] == ["done", "failed", "stopped", "waiting"]
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["status", "--out", str(tmp_path)])
+    assert "has no planned cell; bench run" in str(done.exception)

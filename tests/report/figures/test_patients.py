@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.report.figures import patients
+from bench.store.cells import Store
+from tests import written
+from tests.report.figures.answers import COLUMN
+from tests.written import finished
+
+
+def test_patients_are_means_of_their_cases(store: Store) -> None:
+    table = written.table(store)
+    frame = patients.means(table, COLUMN)
+    np.testing.assert_allclose(frame["unet"], [85.0, 77.5])
+    assert patients.best(table, frame) in ("unet", "unet:prior")
+
+
+def test_the_reference_is_the_best_that_compares_with_others_or_the_one_named(
+    store: Store, tmp_path: Path
+) -> None:
+    finished(store.root, "told", (0.99,) * 4, oracle=True)
+    table = written.table(store)
+    assert patients.best(table, patients.means(table, COLUMN)) == "unet"
+    for reference in ("fcn", "nobody"):
+        paths = [tmp_path / f"{reference}.{suffix}" for suffix in ("png", "pdf")]
+        patients.differences(table, paths, reference)
+        assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_wide_differences_still_show_half_a_point(store: Store, tmp_path: Path) -> None:
+    finished(store.root, "poor", (0.0, 0.0, 0.01, 0.0))
+    paths = [tmp_path / "a.png", tmp_path / "a.pdf"]
+    patients.differences(written.table(store), paths)
+    assert paths[0].is_file()

@@ -1,0 +1,170 @@
+"""A paper's numbers and claims against the results of today."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli.app import app
+from bench.report.paper import check as checking
+from bench.report.paper import macros
+from bench.spec.errors import UsageError
+from bench.store.cells import Store
+from tests.written import DICE, finished, tables
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    for method, dice in DICE.items():
+        finished(tmp_path / "results", method, dice, source="real")
+    finished(tmp_path / "results", "unet", (0.5, 0.7))
+    return Store(tmp_path / "results")
+
+
+def paper(store: Store, folder: Path, text: str) -> Path:
+    """Write a paper, with the numbers of today beside it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "numbers.tex").write_text(macros.numbers(tables(store)))
+    path = folder / "paper.tex"
+    path.write_text(
+        f"\\documentclass{{article}}\n\\input{{numbers.tex}}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
+    )
+    return path
+
+
+def test_a_paper_that_holds(store: Store, tmp_path: Path) -> None:
+    path = paper(
+        store,
+        tmp_path / "paper",
+        r"\benchDice{mr}{unet} of \benchN{mr} patients, \benchPhantomIoU{mr}{unet}",
+    )
+    assert checking.against(store, path) == []
+    done = CliRunner().invoke(app, ["report", "--out", str(store.root), "--check", str(path)])
+    assert (done.exit_code, done.output) == (0, f"{path}: everything holds\n")
+
+
+def test_what_changed_is_named_by_line(store: Store, tmp_path: Path) -> None:
+    text = (
+        "\\benchDice{mr}{unet}\n% \\benchIoU{mr}{fcn}\n100\\% \\benchDiceCell {mr}\n {fcn}"
+        " \\benchN{mr}"
+    )
+    path = paper(store, tmp_path / "paper", text)
+    shutil.rmtree(store.root / "cpu" / "mr@real-abcdef01")
+    finished(store.root, "unet", (0.8, 0.9, 0.95, 0.55), source="real")
+    finished(store.root, "fcn", (0.9, 0.95, 0.9, 0.5), source="real")
+    assert checking.against(store, path) == [
+        rf"{path}:4: \benchDice{{mr}}{{unet}} was 81.25, is 80.00",
+        rf"{path}:6: \benchDiceCell{{mr}}{{fcn}} was 73.75 \ensuremath{{\pm}}"
+        r" 17.97\textsuperscript{\textdagger}, "
+        r"is \textbf{81.25 \ensuremath{\pm} 20.97}",
+    ]
+    done = CliRunner().invoke(app, ["report", "--out", str(store.root), "--check", str(path)])
+    assert done.exit_code == 1
+    assert len(done.output.splitlines()) == 2
+
+
+def test_what_is_gone_or_never_was_is_named(store: Store, tmp_path: Path) -> None:
+    path = paper(store, tmp_path / "paper", "\\benchDice{mr}{fcn}\n\\benchDice{mr}{sam}")
+    shutil.rmtree(store.root / "cpu" / "mr@real-abcdef01" / "fcn")
+    assert checking.against(store, path) == [
+        rf"{path}:4: \benchDice{{mr}}{{fcn}} was 73.75, and the store has it no more",
+        rf"{path}:5: \benchDice{{mr}}{{sam}} is not in the paper's numbers.tex; the store neither",
+    ]
+
+
+def test_inputs_are_read_and_a_macro_of_the_papers_own_is_followed(
+    store: Store, tmp_path: Path
+) -> None:
+    path = paper(store, tmp_path / "paper", r"\input{results}")
+    (path.parent / "results.tex").write_text(
+        "\\newcommand\\of[1]{\\benchDice{mr}{#1}}\n\\of{unet} \\of{fcn}\n"
+    )
+    finished(store.root, "unet", (0.1,) * 4, source="real", seed=36)
+    assert checking.against(store, path) == [
+        rf"{path.parent / 'results.tex'}:1: \benchDice{{mr}}{{unet}} was 81.25, is 45.62"
+    ]
+
+
+def test_a_profile_is_that_of_the_papers_copy(store: Store, tmp_path: Path) -> None:
+    path = paper(store, tmp_path / "paper", r"\benchDice{mr}{unet}")
+    (store.root / "cpu").rename(store.root / "other")
+    with pytest.raises(
+        UsageError,
+        match="no finished cell under the profile 'cpu'; finished cells are under: other",
+    ):
+        checking.against(store, path)
+    assert checking.against(store, path, "other") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "is not there"),
+        ("\\input{numbers.tex}", "takes no number from its numbers.tex; write"),
+        ("\\benchDice{mr}{unet}", r"inputs no numbers.tex; copy the one that bench report wrote"),
+    ],
+)
+def test_wrong_use_is_told(store: Store, tmp_path: Path, text: str | None, said: str) -> None:
+    path = paper(store, tmp_path / "paper", "").with_name("other.tex")
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        checking.against(store, path)
+
+
+@pytest.mark.parametrize(
+    ("patients", "gap", "said"),
+    [
+        (8, 0.05, []),
+        (4, 0.05, ["unet is not told from fcn, p = 0.125 over 4 patients, corrected as one of 1"]),
+        (8, -0.05, ["unet is worse than fcn"]),
+        (8, 0.0, ["unet is equivalent to fcn"]),
+    ],
+)
+def test_a_claim_holds_where_patients_bear_it_out(
+    tmp_path: Path, patients: int, gap: float, said: list[str]
+) -> None:
+    store = Store(tmp_path / "results")
+    base = tuple(0.6 + 0.02 * i for i in range(2 * patients))
+    finished(store.root, "fcn", base, source="real")
+    finished(
+        store.root,
+        "unet",
+        tuple(d + gap + 0.001 * (i % 3) for i, d in enumerate(base)),
+        source="real",
+    )
+    path = paper(
+        store,
+        tmp_path / "paper",
+        r"U-Net is \benchDiceBetter{mr}{unet}{fcn}{better, \emph{truly}}.",
+    )
+    lines = checking.against(store, path)
+    assert len(lines) == len(said)
+    for line, words in zip(lines, said, strict=True):
+        assert line.startswith(
+            rf"{path}:4: \benchDiceBetter{{mr}}{{unet}}{{fcn}} does not hold: {words}"
+        )
+
+
+def test_a_claim_that_cannot_be_is_named(store: Store, tmp_path: Path) -> None:
+    finished(store.root, "told", (0.99,) * 4, source="real", oracle=True)
+    claims = (
+        ("mr", "unet", "sam"),
+        ("ct", "unet", "fcn"),
+        ("mr", "told", "fcn"),
+        ("mr", "sam", "fcn"),
+    )
+    text = "".join(
+        rf"\benchIoUBetter{{{dataset}}}{{{first}}}{{{second}}}{{x}}"
+        for dataset, first, second in claims
+    )
+    lines = checking.against(store, paper(store, tmp_path / "paper", text))
+    assert [line.partition(" cannot be: ")[2].partition(";")[0] for line in lines] == [
+        "sam has no result on mr",
+        "the store has no real ct",
+        "told or fcn is in no comparison, as its row in table 1 says",
+        "sam has no result on mr@real-abcdef01",
+    ]

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.report.document import Document
+from bench.report.sections import inference, table1
+from bench.report.sections.table1 import Table
+from bench.spec.errors import UsageError
+from bench.spec.names import Spec
+from bench.stats import family, intervals
+from bench.store.cells import Store
+from bench.store.plan import Correction, Family, Plan
+from tests import written
+from tests.report.sections.scored import COLUMN, PATIENTS, scores_of
+from tests.written import finished
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    for method in ("unet", "fcn", "verdiff"):
+        finished(tmp_path, method, scores_of(method))
+    return Store(tmp_path)
+
+
+def table_of(store: Store) -> Table:
+    return written.table(store)
+
+
+def declare(
+    store: Store, baseline: str, methods: list[str], correction: Correction = "holm"
+) -> None:
+    Plan(store, "cpu").declare(Spec(baseline), correction, [Spec(name) for name in methods])
+
+
+def family_of(store: Store) -> Family:
+    """Return what was declared; there is something."""
+    known = Plan(store, "cpu").family()
+    assert known is not None
+    return known
+
+
+def names(store: Store) -> set[str]:
+    return {document.name for document in inference.documents(table_of(store))}
+
+
+def document(store: Store, name: str) -> Document:
+    [only] = [
+        part for part in inference.documents(table_of(store)) if part.name == f"{name}-phantom"
+    ]
+    return only
+
+
+def listing(store: Store, name: str) -> pd.DataFrame:
+    return document(store, name).frames[""]
+
+
+def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> None:
+    table = table_of(store)
+    best = max(
+        ("unet", "verdiff"), key=lambda method: table.scores.loc[(COLUMN, method), "dice_mean"]
+    )
+    found = {method: table1.entry(table, COLUMN, method, "dice") for method in table.methods}
+    assert {method for method, each in found.items() if each.mark == "best"} == {best}
+    assert {method for method, each in found.items() if each.mark == "like"} == {
+        "unet",
+        "verdiff",
+    } - {best}
+    pairs = family.all_pairs(table.patients[COLUMN]["dice"])
+    assert set(pairs.like(best)) == {"unet", "verdiff"} - {best}
+    [note, _] = (note.text for note in table1.footnotes(table))
+    assert f"{PATIENTS} patients, 3 pairs by each metric, by max-T" in note
+    assert "6 tests in all" in note
+    frame = pd.read_csv(io.StringIO(table1.document(table).texts()[".csv"])).set_index("method")
+    assert dict(frame.dice_like_best) == {"fcn": False, "unet": True, "verdiff": True}
+
+
+def test_so_few_patients_that_none_can_be_told_apart_are_told(tmp_path: Path) -> None:
+    finished(tmp_path, "unet", (0.9,) * 8)
+    finished(tmp_path, "fcn", (0.2,) * 8)
+    table = table_of(Store(tmp_path))
+    assert (
+        "4 patients, too few to tell any two apart at this level, so every method is marked"
+        in table1.footnotes(table)[0].text
+    )
+    assert table1.entry(table, COLUMN, "fcn", "dice").mark == "like"
+
+
+def test_the_declared_family_is_what_is_compared(store: Store) -> None:
+    assert "No family of comparisons was declared" in table1.footnotes(table_of(store))[1].text
+    assert "comparisons-phantom" not in names(store)
+    declare(store, "unet", ["unet", "fcn", "verdiff"])
+    frame = listing(store, "comparisons")
+    expected = family.against(table_of(store).patients[COLUMN]["dice"], "unet", ["fcn", "verdiff"])
+    dice = frame[frame.metric == "dice"]
+    np.testing.assert_allclose(
+        dice.adjusted, [each.adjusted for each in expected.comparisons], atol=1e-12
+    )
+    assert list(dice.star) == ["*", ""]
+    assert next(iter(dice.verdict)) == "better"
+    found = document(store, "comparisons").notes
+    assert "3 cells of the profile were FINISHED" in found[0].text
+    assert "MR Dice: 2, MR IoU: 2; 8 p values computed" in found[1].text
+
+
+def test_a_family_holds_no_other_methods_prior(store: Store) -> None:
+    finished(store.root, "medsegdiff", scores_of("fcn"), extras=["prior"])
+    folder = store.root / "cpu" / COLUMN / "medsegdiff" / "f0-s35"
+    (folder / "cases-prior.csv").write_text((folder / "cases.csv").read_text())
+    table = table_of(store)
+    assert table.others(COLUMN, "unet") == ["fcn", "medsegdiff", "verdiff"]
+    assert table.others(COLUMN, "medsegdiff") == ["fcn", "medsegdiff:prior", "unet", "verdiff"]
+
+
+def test_a_family_is_declared_once_and_holds_no_method_that_came_later(store: Store) -> None:
+    declare(store, "unet", ["unet", "fcn"])
+    declare(store, "unet", ["fcn", "unet"])
+    found = family_of(store)
+    assert (found.baseline, found.correction, found.finished, found.methods) == (
+        "unet",
+        "holm",
+        3,
+        ("fcn", "unet"),
+    )
+    assert set(listing(store, "comparisons").method) == {"fcn"}
+    changes: list[tuple[str, list[str], Correction]] = [
+        ("fcn", ["unet", "fcn"], "holm"),
+        ("unet", ["unet", "fcn"], "max-t"),
+        ("unet", ["unet"], "holm"),
+    ]
+    for changed in changes:
+        with pytest.raises(
+            UsageError, match="declares another family already: unet against fcn, unet"
+        ):
+            declare(store, *changed)
+    (store.root / "cpu" / "family.json").write_text("{")
+    with pytest.raises(UsageError, match=r"family\.json is damaged"):
+        family_of(store)
+
+
+def test_before_any_cell_is_finished_a_family_may_be_declared_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    declare(store, "verdiff", ["unet", "verdiff"])
+    declare(store, "unet", ["unet", "verdiff"])
+    found = family_of(store)
+    assert (found.baseline, found.finished) == ("unet", 0)
+
+
+def test_an_arms_prior_is_not_the_references_own_row(store: Store) -> None:
+    for method in ("verdiff:nsa=off", "sam"):
+        finished(store.root, method, scores_of("fcn"), extras=["prior"])
+        folder = store.root / "cpu" / COLUMN / method.replace(":", ",") / "f0-s35"
+        (folder / "cases-prior.csv").write_text((folder / "cases.csv").read_text())
+    assert table_of(store).others(COLUMN, "verdiff") == ["fcn", "sam", "unet", "verdiff:nsa=off"]
+
+
+def test_a_method_that_its_patients_show_ahead_of_the_best_mean_over_images_is_marked(
+    tmp_path: Path,
+) -> None:
+    finished(tmp_path, "a", (0.9, 0.9) * 8)
+    finished(tmp_path, "b", (0.8, 0.8) * 8)
+    pairs = table_of(Store(tmp_path)).pairs[COLUMN, "dice"]
+    assert pairs.like("b") == ()
+    assert (pairs.not_below("b"), pairs.not_below("a")) == (("a",), ())
+
+
+def test_a_reference_without_a_result_is_said(store: Store) -> None:
+    declare(store, "nnunet", ["unet", "nnunet"])
+    assert "comparisons-phantom" not in names(store)
+
+
+def test_intervals_are_over_patients(store: Store) -> None:
+    frame = listing(store, "intervals").set_index(["metric", "method"])
+    [own] = intervals.summarise(table_of(store).patients[COLUMN]["dice"].only(["unet"]))
+    row = frame.loc[("dice", "unet")]
+    assert (row.patients, row["mean"], row.bootstrap_low) == (PATIENTS, own.mean, own.bootstrap[0])
+    assert own.mean == pytest.approx(np.reshape(scores_of("unet"), (PATIENTS, 2)).mean())
+
+
+def test_listings_are_markdown_latex_and_csv_without_a_name_that_does_anything(
+    store: Store,
+) -> None:
+    finished(store.root, "odd", scores_of("fcn"), title="a|b & <i>")
+    declare(store, "odd", ["odd", "unet"])
+    named = set()
+    for part in inference.documents(table_of(store)):
+        texts = part.texts()
+        assert "| a|b" not in texts[".md"]
+        if r"\textbar{}b \& \textless{}i\textgreater{}" in texts[".tex"]:
+            named.add(part.name)
+        rows = [line for line in texts[".md"].splitlines() if line.startswith("| ")]
+        assert len({line.count(" | ") for line in rows}) == 1
+    assert named == {"intervals-phantom", "comparisons-phantom", "ranks-phantom"}

@@ -1,0 +1,99 @@
+"""What each method had, and cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.report import write
+from bench.store.cells import Store
+from tests.written import DICE, NO_CERTIFICATE, finished, results, tables, timings
+
+
+def texts(store: Store, folder: Path) -> Path:
+    """Write a report without its pictures; return its folder."""
+    write(results(store), folder, "texts")
+    return folder / "cpu"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    for method, dice in DICE.items():
+        finished(tmp_path / "results", method, dice)
+    return Store(tmp_path / "results")
+
+
+def ledger_of(store: Store, folder: Path) -> pd.DataFrame:
+    return pd.read_csv(texts(store, folder) / "ledger-phantom.csv", keep_default_na=False)
+
+
+def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: Path) -> None:
+    had = {"pretraining": "SA-1B", "prompt": "none", "ensembling": "none", "augmentation": "none"}
+    memory = 300 * 2**20
+    finished(
+        store.root,
+        "sam",
+        DICE["fcn"],
+        idle_parameters=138_576,
+        peak_device_memory_bytes=memory,
+        advantages=had,
+    )
+    finished(
+        store.root,
+        "unet",
+        DICE["unet"],
+        seed=36,
+        timings=timings(train_seconds=9.0, predict_seconds_per_case=0.75),
+    )
+    rows = ledger_of(store, tmp_path / "reports").set_index("title")
+    assert list(rows.index) == ["FCN", "SAM", "UNET"]
+    assert tuple(rows.loc["UNET", ["train_seconds", "predict_seconds"]]) == (
+        8.0,
+        0.5,
+    )  # means of both seeds
+    assert tuple(rows.loc["FCN", ["parameters", "multiply_adds", "memory"]]) == (1.234, 5.6, 100)
+    assert tuple(rows.loc["SAM", ["idle_parameters", "memory", "pretraining"]]) == (
+        138_576,
+        300,
+        "SA-1B",
+    )
+    text = (tmp_path / "reports" / "cpu" / "ledger-phantom.md").read_text()
+    assert (
+        "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | SA-1B | none | none | none |"
+        in text
+    )
+    assert "FCN differs from its source: something_new & 50 % more." in text
+    (table,) = tables(store)
+    assert any("(pretraining: SA-1B)" in note.text for note in table.notes)
+
+
+def test_results_from_before_the_ledger_have_their_place_in_it(
+    store: Store, tmp_path: Path
+) -> None:
+    for path in store.root.rglob("cell.json"):
+        record = json.loads(path.read_text())
+        for name in ("advantages", "idle_parameters", "multiply_adds"):
+            del record[name]
+        path.write_text(json.dumps(record))
+    rows = ledger_of(store, tmp_path)
+    assert set(rows.prompt) == {"unknown"}
+    assert (
+        "| MR | FCN | 1.234 | - | - | 9 | 7 | 0.25 | 100 | 0 | unknown |"
+        in (tmp_path / "cpu" / "ledger-phantom.md").read_text()
+    )
+
+
+def test_a_gradient_that_nobody_saw_is_no_zero(store: Store, tmp_path: Path) -> None:
+    finished(
+        store.root,
+        "own",
+        DICE["fcn"],
+        own_training=True,
+        certificate=NO_CERTIFICATE,
+        idle_parameters=None,
+    )
+    rows = ledger_of(store, tmp_path).set_index("title")
+    assert rows.loc["OWN [trained on data of its own making]", "idle_parameters"] == ""

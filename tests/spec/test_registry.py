@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.spec import registry
+from bench.spec.errors import UsageError
+from bench.spec.names import Spec
+from bench.spec.registry import DATASETS, METHODS
+from bench.testing import METHOD_CHECKS
+from tests.user import ROOT, Bench, forget
+
+Install = Callable[..., None]
+
+
+def keys(group: str, text: str) -> list[str]:
+    return [spec.key for spec in registry.expand(group, text)]
+
+
+def test_all_takes_the_standard_names() -> None:
+    assert keys(METHODS, "all") == [
+        "deeplabv3",
+        "fcn",
+        "medsegdiff",
+        "nnunet",
+        "sam",
+        "swin_unet",
+        "unet",
+        "verdiff",
+    ]
+    assert keys(DATASETS, "all") == ["ct-pri", "ct-verse", "mr", "xray"]
+
+
+def test_one_choice_has_one_name() -> None:
+    assert keys(METHODS, " unet:width=032 , unet:width=32,unet") == [
+        "unet:width=32",
+        "unet",
+    ]
+    one, other = "smp:arch=Unet:encoder=resnet18", "smp:encoder=resnet18:arch=Unet"
+    assert keys(METHODS, f"{one},{other}") == [one]
+
+
+def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
+    assert registry.method(Spec("unet")).width == 64  # type: ignore[attr-defined]
+    assert registry.method(Spec("unet"), "small").width < 64  # type: ignore[attr-defined]
+    assert registry.method(Spec.parse("unet:width=40"), "small").width == 40  # type: ignore[attr-defined]
+
+
+def test_a_further_row_stands_for_its_methods_cell() -> None:
+    assert keys(METHODS, "verdiff:prior,verdiff,verdiff:steps=9:prior") == [
+        "verdiff",
+        "verdiff:steps=9",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "spec", "message"),
+    [
+        (METHODS, "unett", "unknown method 'unett'; did you mean 'unet'"),
+        (DATASETS, "xry", "unknown dataset 'xry'; did you mean 'xray'"),
+        (METHODS, "unet:widht=3", "unet has no option 'widht'; did you mean 'width'"),
+        (METHODS, "unet:width", "expected one 'width=VALUE', for example unet:width=64"),
+        (METHODS, "unet:width=3:width=4", "expected one 'width=VALUE'"),
+        (METHODS, "unet:width=wide", "'wide' is no int; the default is 64"),
+        (METHODS, "unet:width=0", "0 is out of range; expected at least 1"),
+        (METHODS, "unet:lr=inf", "inf is not finite; the default is 0.0"),
+        (METHODS, "unet:lr=nan", "nan is not finite; the default is 0.0"),
+        (METHODS, "unet:width=inf", "'inf' is no int; the default is 64"),
+        (DATASETS, "ct-verse:low=nan", "nan is not finite; the default is -250.0"),
+        (METHODS, "fcn:width=17", "'17' is not allowed; .*Valid: 128, 16, 32, 64, 8"),
+        (DATASETS, "mr:good_central=yes", "'yes' is not allowed; .*Valid: off, on"),
+        (DATASETS, "mr:labels=spider", "'spider' is not allowed; did you mean 'spider-t2'"),
+        (METHODS, "smp:arch=../../etc", "'../../etc' is not allowed; expected letters"),
+        (DATASETS, "mr:good_central", "for example mr:good_central=off"),
+        (METHODS, " , ", "nothing is named"),
+        (METHODS, "unet:prior", "unet has no option 'prior'"),
+        (METHODS, "verdiff:priorr", "did you mean 'prior'"),
+        (METHODS, "verdiff:prior:prior", "verdiff has no option 'prior'"),
+    ],
+)
+def test_wrong_names_say_what_is_right(group: str, spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        registry.expand(group, spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("smp:arch=Unett", "no architecture 'Unett'; did you mean 'Unet'"),
+        ("smp:encoder=resnet35", "no encoder 'resnet35'; did you mean 'resnet"),
+        ("smp:encoder=tu-nothing", "no encoder 'tu-nothing'"),
+    ],
+)
+def test_smp_refuses_what_the_library_does_not_have(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        registry.method(Spec.parse(spec))
+
+
+PLUGIN = '''
+from dataclasses import dataclass
+import torch
+from torch import nn
+from bench.spec.method import Method
+from bench.spec.options import option
+
+@dataclass(frozen=True)
+class Line(Method):
+    """One convolution."""
+    kernel: int = option(3, "size of the kernel", low=1)
+    title = "Line"
+    source = "a plugin of the tests"
+
+    def build(self, task):
+        return nn.Conv2d(1, 1, self.kernel, padding="same")
+'''
+
+
+def plugin(folder: Path, value: str = "line_plugin:Line", name: str = "line") -> dict[str, str]:
+    """Install a package beside the project, as pip would, and return the environment that sees it."""
+    (folder / "line_plugin.py").write_text(PLUGIN)
+    info = folder / f"{name}_plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[verdiff_bench.methods]\n{name} = {value}\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench) -> Install:
+    """Return what installs the package for this process."""
+
+    def into(**how: str) -> None:
+        plugin(tmp_path, **how)
+        monkeypatch.syspath_prepend(tmp_path)
+        forget()
+
+    return into
+
+
+def test_an_installed_package_adds_a_method_without_an_edit(bench: Bench, install: Install) -> None:
+    install()
+    line = next(row for row in json.loads(bench("methods", "--json")) if row["name"] == "line")
+    assert line["options"]["kernel"]["default"] == 3
+
+
+def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            "-n0",
+            "tests/test_contract.py",
+            "-k",
+            "line",
+            "--no-header",
+        ],
+        env=plugin(tmp_path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"{len(METHOD_CHECKS)} passed" in done.stdout
+
+
+def test_a_package_that_cannot_be_imported_is_named(bench: Bench, install: Install) -> None:
+    install(value="no_such_module:Line")
+    out = bench("methods", code=2)
+    assert "'line' cannot be imported from no_such_module:Line" in out
+
+
+def test_two_packages_that_claim_one_name_are_refused(bench: Bench, install: Install) -> None:
+    install(name="unet")
+    assert "'unet' is claimed by" in bench("methods", code=2)

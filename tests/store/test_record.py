@@ -1,0 +1,112 @@
+"""Records of finished cells: those of older and of newer versions are read, damaged ones named."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.spec.errors import UsageError
+from bench.store import record
+from bench.store.layout import CellFolder
+from tests import written
+
+ADDED = (
+    "advantages",
+    "own_training",
+    "oracle",
+    "network",
+    "idle_parameters",
+    "extras",
+    "trials",
+    "left_out",
+    "official_test",
+    "multiply_adds",
+    "energy_joules",
+)
+"""What records had not from the start."""
+
+
+def folder(root: Path, said: dict[str, Any]) -> CellFolder:
+    (root / "cell.json").write_text(json.dumps(said))
+    return CellFolder(root)
+
+
+def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    first = record.read(folder(tmp_path, written.record("unet:width=3", extras=["prior"])))
+    (tmp_path / "cell.json").write_text(first.to_json())
+    assert record.read(CellFolder(tmp_path)) == first
+    assert [row.key for row in first.rows] == ["unet:width=3", "unet:width=3:prior"]
+    assert first.competes
+    assert record.read_hash(CellFolder(tmp_path)) == first.hash
+
+
+def test_an_older_record_has_the_defaults_of_what_it_lacks(tmp_path: Path) -> None:
+    said = written.record("unet")
+    for name in ADDED:
+        said.pop(name, None)
+    for name in ("scheme", "tuning"):
+        said["spec"].pop(name, None)
+    old = record.read(folder(tmp_path, said))
+    assert set(old.advantages.values()) == {"unknown"}
+    assert (old.extras, old.trials, old.competes) == ((), 0, True)
+    assert old.idle_parameters is not None
+    assert math.isnan(old.idle_parameters)
+    assert math.isnan(old.multiply_adds)
+    assert (old.energy_joules.gpu, old.energy_joules.processor) == (None, None)
+    assert old.scheme.name == ""
+
+
+def test_a_newer_record_is_read_without_what_nobody_knows_here(tmp_path: Path) -> None:
+    said = written.record("unet")
+    known = record.read(folder(tmp_path, said))
+    said["of_tomorrow"] = {"deep": [1]}
+    said["spec"]["of_tomorrow"] = 1
+    said["timings"]["of_tomorrow"] = 1.5
+    assert record.read(folder(tmp_path, said)) == known
+
+
+def wrong(said: dict[str, Any], *names: str, value: object) -> dict[str, Any]:
+    """Return a record of which one field is something else."""
+    place = said
+    for name in names[:-1]:
+        place = place[name]
+    place[names[-1]] = value
+    return said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\0\0",
+        '{"hash": 5}',
+        json.dumps(wrong(written.record("unet"), "spec", "seed", value="first")),
+        json.dumps(wrong(written.record("unet"), "source", value="imagined")),
+        json.dumps(wrong(written.record("unet"), "certificate", value=None)),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cell.json").write_text(text)
+    with pytest.raises(UsageError, match=r"cell\.json is damaged") as caught:
+        record.read(CellFolder(tmp_path))
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "cell.json").write_bytes(b'{"hash": "\xff"}')
+    for read in (record.read, record.read_hash):
+        with pytest.raises(UsageError, match=r"cell\.json is damaged"):
+            read(CellFolder(tmp_path))
+
+
+def test_a_cell_that_is_not_finished_has_no_hash(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        record.read_hash(CellFolder(tmp_path))

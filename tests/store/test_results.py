@@ -1,0 +1,94 @@
+"""Finished cells, read for a report; a folder of an older version among them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from bench.report import write
+from bench.spec import registry
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.errors import UsageError
+from bench.store.cells import Store
+from bench.store.plan import Plan
+from bench.store.results import Results, finished_profiles, read_scores
+from tests import written
+from tests.written import DICE, failed, finished
+
+OLD = Path(__file__).with_name("old")
+"""What `bench run` of revision 1ebde14 left, in format 2; weights and predictions are not kept."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Store:
+    shutil.copytree(OLD, tmp_path / "results")
+    return Store(tmp_path / "results")
+
+
+def cell_of(results: Results) -> Cell:
+    """Return the one cell of results, as a run of today makes it."""
+    (one,) = results.records
+    ref = DatasetRef(id=one.spec.dataset, cache="")
+    profile = load_profile("smoke")
+    return Cell(
+        profile=profile,
+        dataset=ref,
+        method=one.method,
+        options=asdict(registry.method(one.method, profile.scale)),
+        seed=one.spec.seed,
+        split=one.spec.split,
+    )
+
+
+def test_results_of_an_older_version_are_read_and_reported(old: Store, tmp_path: Path) -> None:
+    results = Results.load(old)
+    assert (results.profile, [row for row in results.rows]) == ("smoke", ["unet"])
+    (cell,) = results.cells
+    assert [int(row["step"]) for row in cell.losses()] == [2, 4]
+    assert cell.initial()
+    written_files = write(results, tmp_path / "reports", "texts").files
+    table = tmp_path / "reports" / "smoke" / "table1-phantom.md"
+    assert table in written_files
+    assert "| U-Net | " in table.read_text()
+
+
+def test_results_of_an_older_version_are_continued(old: Store) -> None:
+    profile = load_profile("smoke")
+    old.open(profile)
+    cell = cell_of(Results.load(old))
+    assert cell.hash == Results.load(old).records[0].hash
+    assert old.status(cell) == "done"
+    assert [place.state for place in Plan(old, "smoke").places()] == ["done"]
+
+
+def test_a_profile_is_the_latest_unless_it_is_named(tmp_path: Path, old: Store) -> None:
+    assert finished_profiles(old) == ["smoke"]
+    finished(old.root, "unet", DICE["unet"])
+    assert finished_profiles(old) == ["cpu", "smoke"]
+    assert Results.load(old, "smoke").profile == "smoke"
+    with pytest.raises(UsageError, match="cpu, smoke"):
+        Results.load(old, "paper")
+
+
+def test_a_failure_counts_for_its_own_way_to_split(tmp_path: Path) -> None:
+    finished(tmp_path, "unet", DICE["unet"])
+    failed(tmp_path, "unet", "ValueError: a", "f0of5-s35")
+    failed(tmp_path, "fcn", "ValueError: b", "f0-s35-fraction0.5")
+    results = written.results(Store(tmp_path))
+    assert {(one.column, one.method.key, one.why) for one in results.failures} == {
+        ("mr@phantom-abcdef01/5fold", "unet", "ValueError: a"),
+        ("mr@phantom-abcdef01/fraction0.5", "fcn", "ValueError: b"),
+    }
+    assert {one.source for one in results.failures} == {"phantom"}
+
+
+@pytest.mark.parametrize("text", ["", "case,dice\nc0,0.5\n", "case,patient,dice\nc0,p0,high\n"])
+def test_damaged_scores_are_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "scores"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="is damaged") as caught:
+        read_scores(path)
+    assert str(path) in str(caught.value)

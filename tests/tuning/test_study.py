@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from bench.spec import registry
+from bench.spec.capabilities import highest_lr
+from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.names import DatasetId, Spec
+from bench.spec.options import options
+from bench.spec.space import Between
+from bench.tuning.study import Study, bury, connect
+
+
+def test_a_study_loads_no_torch() -> None:
+    code = (
+        "import sys, bench.tuning.study; print(*sorted({'torch', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", registry.names(registry.METHODS))
+@pytest.mark.parametrize("scale", ["full", "small", "tiny"])
+def test_a_space_is_of_options_within_their_bounds(name: str, scale: str) -> None:
+    method, known = (
+        registry.method(Spec.parse(name), scale),
+        options(registry.load(registry.METHODS, name)),
+    )
+    assert "lr" in method.space
+    for option, values in method.space.items():
+        bounds = known[option].metadata
+        for value in (values.low, values.high) if isinstance(values, Between) else values:
+            assert bounds["low"] is None or value >= bounds["low"]
+            assert bounds["high"] is None or value <= bounds["high"]
+    rate = method.space["lr"]
+    assert isinstance(rate, Between)
+    assert rate.low <= highest_lr(method, rate.low) <= rate.high
+
+
+def cell() -> Cell:
+    ref = DatasetRef(id=DatasetId("mr", "real", "0123456789"), cache="")
+    return Cell(profile=load_profile("smoke"), dataset=ref, method=Spec("unet"), seed=35)
+
+
+def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/tuning.db"
+    one = Study(cell(), storage)
+    study = optuna.create_study(storage=connect(storage), study_name=one.name, direction="maximize")
+    orphan, begun = study.ask(), study.ask()
+    one.claim(study, begun, 5)
+    since: dict[int, float] = {}
+    bury(study, since)
+    assert [t.state.name for t in study.trials] == ["RUNNING", "RUNNING"]
+    bury(study, {number: then - 61 for number, then in since.items()})
+    assert study.trials[orphan.number].state.name == "FAIL"
+    assert study.trials[begun.number].state.name == "RUNNING"
