@@ -50,7 +50,8 @@ class Debug:
 
         if not cells:
             return []
-        cell, store = cells[0], self.request.store
+        store = self.request.store
+        cell = Cell.from_json(cells[0].to_json())  # with its options in the order of any launcher
         self._gone[cell.hash] = Gone("the cell ended without a result")
         with asked_to_stop() as asked:
             try:
@@ -64,7 +65,7 @@ class Debug:
             except Exception:
                 traceback.print_exc()
                 store.fail(cell, traceback.format_exc())
-        return [cell]
+        return [cells[0]]
 
     def gone(self) -> Mapping[str, Gone]:
         """Return the cells that have run; each has ended when `submit` returns."""
