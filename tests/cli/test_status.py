@@ -65,4 +65,4 @@ def test_status_says_it_in_a_table_and_as_json(store: Store) -> None:
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["status", "--out", str(tmp_path)])
-    assert "has no planned cell; bench run" in str(done.exception)
+    assert "has no planned cell; run: bench run" in str(done.exception)

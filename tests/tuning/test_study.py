@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,16 @@ def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> N
     bury(study, {number: then - 61 for number, then in since.items()})
     assert study.trials[orphan.number].state.name == "FAIL"
     assert study.trials[begun.number].state.name == "RUNNING"
+
+
+def test_processes_that_open_a_new_storage_at_once_all_get_it(tmp_path: Path) -> None:
+    addresses = [f"sqlite:///{tmp_path}/{number}.db" for number in range(5)]
+    with multiprocessing.get_context("forkserver").Pool(4) as pool:
+        for address in addresses:
+            opened = pool.map(opens, [address] * 4, chunksize=1)
+            assert opened == [[], [], [], []]
+
+
+def opens(address: str) -> list[str]:
+    """Return the studies in a storage."""
+    return [study.study_name for study in optuna.get_all_study_summaries(connect(address))]

@@ -102,6 +102,8 @@ def _intervals(
             scores = _ordered(table.patients[column][metric], table)
             for summary in intervals.summarise(scores):
                 rows.append(_interval_row(table, column, metric, summary))
+    if not any(row["patients"] for row in rows):
+        return None
     few = sorted({row["patients"] for row in rows if 0 < row["patients"] < intervals.FEW})
     notes = [
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
