@@ -14,6 +14,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from bench.engine import metrics
 from bench.engine.metrics import EMPTY_POLICY, TOLERANCE, score
+from bench.spec.metrics import SCORES
 
 Mask = NDArray[np.uint8]
 Spacing = tuple[float, float] | None
@@ -28,7 +29,7 @@ SPACINGS: list[Spacing] = [
     (0.01, 5.0),
 ]
 COUNTS, TEXTS = ["tp", "fp", "fn", "tn"], ["unit", "empty"]
-COLUMNS = [*COUNTS, "dice", "iou", "precision", "recall", "hd95", "assd", "nsd", *TEXTS]
+COLUMNS = [*COUNTS, *SCORES, *TEXTS]
 
 
 def zeros(height: int = 40, width: int = 50) -> Mask:

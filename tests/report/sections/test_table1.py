@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.report.page import html
-from bench.report.sections import table1
+from bench.report.sections import inference, published, table1
 from bench.report.sections.table1 import Table
 from bench.store.cells import Store
 from tests import written
@@ -66,3 +67,17 @@ def test_a_method_that_failed_keeps_its_place_and_the_others_their_colours(store
     failed(store.root, "sam", "ValueError: too bad")
     assert colours() == before
     assert entries(written.table(store), "sam") == {MR: "failed", XRAY: "-"}
+
+
+def test_a_metric_that_older_results_lack_is_missing_in_their_rows_alone(store: Store) -> None:
+    for path in store.root.rglob("fcn/*/cases.csv"):
+        pd.read_csv(path, dtype=str).drop(columns="iou").to_csv(path, index=False)
+    table = written.table(store)
+    assert table1.entry(table, MR, "fcn", "iou").text == "-"
+    assert table1.entry(table, MR, "fcn", "dice").text != "-"
+    assert table1.entry(table, MR, "unet", "iou").mark == "best"
+    [intervals] = [part for part in inference.documents(table) if part.name == "intervals-phantom"]
+    listed = intervals.frames[""].set_index(["column", "method", "metric"])
+    assert listed.patients[MR, "fcn", "iou"] == 0
+    assert listed.patients[MR, "unet", "iou"] == 2
+    assert published.documents(table)
