@@ -58,8 +58,26 @@ class NNUNet(Method):
     }
 
     def __new__(cls, *_: Any, recipe: str = "shared", **__: Any) -> NNUNet:
-        """Return the class that trains itself for `recipe=native`."""
+        """Return a `NativeNNUNet` for `recipe=native`.
+
+        `NativeNNUNet` alone has the method `fit`, by which the harness recognises a method that
+        trains itself (`bench.spec.capabilities.TrainsItself`). `_` and `__` take all other options,
+        which the dataclass's `__init__` reads.
+        """
         return super().__new__(NativeNNUNet if recipe == "native" else cls)
+
+    def __post_init__(self) -> None:
+        """Refuse a recipe that is not that of the class.
+
+        Raises:
+            ValueError: It is another: `dataclasses.replace` keeps the class, and `__new__` does not
+                see a recipe that is given by position.
+        """
+        if (self.recipe == "native") != isinstance(self, NativeNNUNet):
+            raise ValueError(
+                f"{type(self).__name__} cannot have recipe={self.recipe}; create it anew by"
+                f" NNUNet(recipe={self.recipe!r})"
+            )
 
     def plan_notes(self) -> tuple[str, ...]:
         """Return the deviations of the plan, whoever trains it."""
