@@ -76,7 +76,7 @@ class Diffusion:
     def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
         """Return the noise eps (B, 1, H, W) that follows from a velocity of y (B, 1, H, W).
 
-        The velocity is sqrt(A_t) eps - sqrt(1 - A_t) y0 (Salimans and Ho 2022, appendix D).
+        The velocity is sqrt(A_t) eps - sqrt(1 - A_t) y0 (Salimans and Ho 2022).
         """
         A = self.at(t, x_t)
         return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
