@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROTATION = 30.0
-"""Degrees, either way (paper)."""
+"""Largest rotation in degrees, in both directions (paper)."""
 SHIFT = (0.01, 0.05)
-"""Share of height and of width, either way (paper)."""
+"""Largest shift as a share of height and of width, in both directions (paper)."""
 ELASTIC = 0.03
 """Largest displacement of a control point, as a share of the shorter side (ours: the paper gives
 none)."""
