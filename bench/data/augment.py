@@ -35,13 +35,14 @@ class Parameters:
     """The random parameters of one augmentation."""
 
     angle: float
-    """Degrees, anticlockwise as seen."""
+    """Rotation in degrees, anticlockwise as the image is shown."""
     shift: tuple[float, float]
-    """Share of (height, width)."""
+    """Shift as a share of (height, width)."""
     elastic: NDArray[np.float64]
-    """(2, rows, columns): displacement of each control point in (y, x), share of the shorter
-    side."""
+    """Displacement (y, x) of each control point, as a share of the shorter side: of shape (2, rows,
+    columns)."""
     contrast: float
+    """Factor on the distance from the image's mean."""
 
     def to_bytes(self) -> bytes:
         """Return the parameters as bytes, for certificates."""
