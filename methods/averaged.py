@@ -1,4 +1,4 @@
-"""A network and the moving average of its weights, which is what diffusions answer with."""
+"""A network together with the moving average of its weights, with which diffusions answer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class Averaged(nn.Module):
-    """A network that is trained, and the moving average of its weights that answers.
+    """A network that is trained, and a copy with the moving average of its weights that answers.
 
     Args:
-        live: The network.
-        rate: Highest share of itself that the average keeps at a step; after n steps it is (1 + n)
-            / (10 + n) at most, so that a short training forgets where it began.
+        live: The network that is trained.
+        rate: Highest share of its value that the average keeps at a step. After n steps this share
+            is at most (1 + n) / (10 + n), so that even in a short training the initial weights have
+            almost no part in the average.
     """
 
     def __init__(self, live: nn.Module, rate: float) -> None:
@@ -31,5 +32,5 @@ class Averaged(nn.Module):
 
     @property
     def network(self) -> Any:
-        """Return the network in charge: the trained one in training, its average otherwise."""
+        """Return the trained network in training mode, and the averaged one in evaluation mode."""
         return self.live if self.training else self.average.module

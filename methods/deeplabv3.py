@@ -13,7 +13,10 @@ from methods.resnet import Dilated
 
 @dataclass(frozen=True)
 class DeepLabv3(Dilated):
-    """39.6 M parameters at width 64; atrous spatial pyramid at stride 8, rates 12, 24, 36."""
+    """DeepLabv3 with 39.6 M parameters at width 64.
+
+    Its atrous spatial pyramid has the rates 12, 24 and 36, at output stride 8.
+    """
 
     title = "DeepLabv3"
     source = (
@@ -22,7 +25,7 @@ class DeepLabv3(Dilated):
     )
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from the paper of 2017."""
+        """Return how the method differs from the paper of 2017."""
         return (
             *note(batch),
             *self.size_notes(),

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from verdiff.model import Sampled
 
 TIMESTEPS = 1000
+"""Timesteps of the diffusion, as in `verdiff.diffusion`, which is imported only when needed."""
 SHOWN = 4
-"""States x_t in the picture of the diffusion."""
+"""Number of states x_t in the picture of the diffusion."""
 
 
 @dataclass(frozen=True)
 class DiffusionMethod(Method):
-    """A method whose answer is the mean of masks that its averaged network samples.
+    """A method that samples several masks and answers with their mean.
 
-    The network samples as `verdiff.VerdiffNet` does.
+    The network that samples has the moving average of the trained weights. It has a method `sample`
+    like that of `verdiff.VerdiffNet`.
     """
 
     scheduler: str = option(
@@ -52,7 +54,7 @@ class DiffusionMethod(Method):
         """Refuse a width that the group norm cannot divide.
 
         Raises:
-            UsageError: The width is none that can be built.
+            UsageError: The width is no multiple of 4, or above 128 no multiple of 32.
         """
         step = 4 if self.width <= 128 else 32
         if self.width % step:
@@ -62,39 +64,48 @@ class DiffusionMethod(Method):
             )
 
     def size_notes(self, full: dict[str, float], of: str) -> tuple[str, ...]:
-        """Return the deviations that other sizes than the full ones are."""
+        """Return the deviations that concern sizes.
+
+        Args:
+            full: The size of each option in the full network.
+            of: Where the full sizes come from, for the text.
+        """
         own = {
             name: getattr(self, name) for name, size in full.items() if getattr(self, name) != size
         }
         notes = (
-            (own, f"{_listed(own)} ({of}: {_listed(full)})"),
+            (bool(own), f"{_listed(own)} ({of}: {_listed(full)})"),
             (self.patch > 1, f"blocks of {self.patch} x {self.patch} pixels enter as channels"),
         )
         return tuple(note for applies, note in notes if applies)
 
     @property
     def averaged(self) -> str:
-        """How the weights are averaged, as a deviation."""
+        """The deviation that says how the weights are averaged."""
         return (
             f"a moving average of the weights answers, its rate after n steps min({self.ema:g}, (1"
             " + n) / (10 + n))"
         )
 
     def stepped(self, net: nn.Module) -> None:
-        """Average the weights."""
+        """Include the weights after a step in their moving average."""
         cast(Any, net).average.update_parameters(cast(Any, net).live)
 
     def advantages(self) -> Advantages:
-        """Return that samples are averaged; the prior's row has one answer."""
+        """Return the number of samples that are averaged; the prior in its own row is not."""
         several = f"mean of {self.samples} samples (not its prior)" if self.samples > 1 else "none"
         return Advantages(ensembling=several)
 
     def how(self) -> dict[str, Any]:
-        """Return how samples are drawn, as `verdiff.Diffusion.sample` takes it."""
+        """Return the options of `verdiff.diffusion.Diffusion.sample`."""
         return {"scheduler": self.scheduler, "steps": self.steps}
 
     def sample(self, net: nn.Module, image: Tensor, rng: torch.Generator, **more: Any) -> Sampled:
-        """Return the sampled answer for an image (1, 1, H, W) in [0, 1]."""
+        """Return the sampled answer for an image (1, 1, H, W) in [0, 1].
+
+        Raises:
+            ValueError: There are several images, whose noise one generator cannot keep apart.
+        """
         if len(image) != 1:
             raise ValueError(
                 f"{len(image)} images and one generator: noise would depend on the batch; give one"
@@ -110,18 +121,19 @@ class DiffusionMethod(Method):
         return self.sample(net, image, rng).probability
 
     def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
-        """Return the mean of the samples, their spread, and the prior alone as a row of its own."""
+        """Return the mean of the samples, their spread, and the prior, which has its own row."""
         sampled = self.sample(net, image, rng)
         return Answer(sampled.probability, sampled.spread, {"prior": sampled.prior})
 
     def stages(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Return the prior, the first sample's x_t at several t, the mean and the spread."""
         count = min(SHOWN, self.steps)
-        wanted = {round(i * (self.steps - 1) / max(count - 1, 1)) for i in range(count)}
-        calls, noisy = iter(range(self.steps)), {}
+        shown_steps = {round(i * (self.steps - 1) / max(count - 1, 1)) for i in range(count)}
+        step_numbers = iter(range(self.steps))
+        noisy = {}
 
         def keep(t: int, x_t: Tensor) -> None:
-            if next(calls) in wanted:
+            if next(step_numbers) in shown_steps:
                 noisy[f"x at t = {t + 1}"] = x_t[:1].cpu()
 
         sampled = self.sample(net, image, rng, on_step=keep)

@@ -12,13 +12,13 @@ from methods.resnet import Dilated
 
 @dataclass(frozen=True)
 class FCN(Dilated):
-    """32.9 M parameters at width 64, output stride 8, no auxiliary head."""
+    """FCN with 32.9 M parameters at width 64; output stride 8, no auxiliary head."""
 
     title = "FCN"
     source = "Long, Shelhamer, Darrell: FCN, CVPR 2015, arXiv 1411.4038; torchvision's fcn_resnet50"
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from the paper of 2015."""
+        """Return how the method differs from the paper of 2015."""
         return (
             *self.size_notes(),
             "dilated ResNet-50 with one head (2015: VGG-16 with skips from strides 16 and 8)",

@@ -1,6 +1,6 @@
-"""MedSegDiff in its published first version: dynamic encoding with the FF-Parser.
+"""MedSegDiff in its first published version: dynamic encoding with the FF-Parser.
 
-Unlike the published code it takes any rectangle.
+Unlike the published code, this one accepts images of any height and width.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from methods.diffusion import TIMESTEPS, DiffusionMethod
 
 @dataclass(frozen=True)
 class MedSegDiff(DiffusionMethod):
-    """Unshifted diffusion with the backbone of Verdiff-Net.
+    """Diffusion that no prior shifts, with the same backbone as Verdiff-Net.
 
-    The network that its public code calls `new` is another one.
+    MedSegDiff's public code also has a later network, called `new`; this is not that one.
     """
 
     steps: int = option(50, "network evaluations a sample", low=1, high=TIMESTEPS)
@@ -59,7 +59,7 @@ class MedSegDiff(DiffusionMethod):
     }
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from the paper and its public code."""
+        """Return how the method differs from the paper and its public code."""
         sizes = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2, "dropout": 0.5}
         solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[
             self.scheduler
@@ -93,25 +93,25 @@ class MedSegDiff(DiffusionMethod):
         )
 
     def build(self, task: Task) -> nn.Module:
-        """Return the network and its average.
+        """Return the network and the moving average of its weights.
 
-        FF-Parsers have one weight for each frequency of the largest training image.
+        An FF-Parser has one weight for each frequency of the largest training image.
         """
         from methods.averaged import Averaged
         from methods.medsegdiff_network import Network
 
         live = Network(
             task.size,
-            self.width,
-            self.prior_width,
-            self.levels,
-            self.blocks,
-            self.patch,
-            self.dropout,
+            width=self.width,
+            prior_width=self.prior_width,
+            levels=self.levels,
+            blocks=self.blocks,
+            patch=self.patch,
+            dropout=self.dropout,
         )
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the sum of both losses; outside training, of the averaged weights."""
+        """Return the sum of both losses; in evaluation mode, of the averaged network."""
         loss: Tensor = cast(Any, net).network.loss(self.inputs.enter(image), mask, rng)
         return loss

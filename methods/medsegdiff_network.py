@@ -1,4 +1,4 @@
-"""MedSegDiff's network: a conditioner, a diffusion U-Net, and the dynamic encoding between."""
+"""MedSegDiff's network: a conditioner, a diffusion U-Net, and the dynamic encoding between them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from verdiff.unet import ConditionalUNet, DiffusionUNet
 class FFParser(nn.Module):
     """A learned complex weight for each channel and spatial frequency (MedSegDiff, eq 4).
 
-    A spectrum of another size than the one it was built for meets the weight of the nearest
-    frequencies, interpolated.
+    For features of another size than `size`, the weights are interpolated between the nearest
+    frequencies.
 
     Args:
         channels: Channels of the features.
-        size: Height and width of the features that it has one weight a frequency for.
+        size: Height and width of the features for whose frequencies there is one weight each.
     """
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
@@ -41,21 +41,19 @@ class FFParser(nn.Module):
         """Map features (B, C, H, W) to features of the same shape."""
         size = (x.shape[-2], x.shape[-1])
         weight = self.weight if size == self.size else self._resampled(size)
-        with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.fft.rfft2(x.float(), norm="ortho") * torch.view_as_complex(
-                weight.contiguous()
-            )
-            parsed: Tensor = torch.fft.irfft2(spectrum, s=size, norm="ortho")
+        with torch.autocast(x.device.type, enabled=False):  # the transform needs float32
+            spectrum = torch.fft.rfft2(x.float(), norm="ortho")
+            weighted = spectrum * torch.view_as_complex(weight.contiguous())
+            parsed: Tensor = torch.fft.irfft2(weighted, s=size, norm="ortho")
         return parsed
 
     def _resampled(self, size: tuple[int, int]) -> Tensor:
         """Return the weight (C, H, W // 2 + 1, 2) at the frequencies of another size."""
         centred = torch.fft.fftshift(self.weight, dim=1).permute(3, 0, 1, 2)
-        rows, columns = torch.fft.fftshift(torch.fft.fftfreq(size[0])), torch.fft.rfftfreq(size[1])
-        own_rows, own_columns = (
-            torch.fft.fftshift(torch.fft.fftfreq(self.size[0])),
-            torch.fft.rfftfreq(self.size[1]),
-        )
+        rows = torch.fft.fftshift(torch.fft.fftfreq(size[0]))
+        columns = torch.fft.rfftfreq(size[1])
+        own_rows = torch.fft.fftshift(torch.fft.fftfreq(self.size[0]))
+        own_columns = torch.fft.rfftfreq(self.size[1])
         at = torch.stack(
             torch.meshgrid(_place(rows, own_rows), _place(columns, own_columns), indexing="ij"),
             dim=-1,
@@ -69,24 +67,26 @@ class FFParser(nn.Module):
 
 
 def _place(wanted: Tensor, own: Tensor) -> Tensor:
-    """Return where frequencies lie among others, from -1 (the first) to 1 (the last)."""
+    """Return the places of frequencies in a list of others: -1 is its first, 1 its last."""
     return 2 * (wanted - own[0]) / (own[-1] - own[0]).clamp_min(1e-9) - 1
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What depends on the image alone.
+    """Everything that depends only on the image; computed once for all steps and samples.
 
-    All but the logits is detached, so that the diffusion does not train it.
+    No gradient passes through the conditioner's features, so the diffusion's loss does not train
+    the conditioner.
     """
 
     logits: Tensor
+    """The conditioner's output (B, 1, H, W)."""
     seen: Tensor
-    """The image as channels (B, patch^2, H / patch, W / patch)."""
+    """The image with its blocks of pixels as channels (B, patch^2, H / patch, W / patch)."""
     finest: Tensor
-    """The conditioner's last features, for the stem."""
+    """The last features of the conditioner's decoder, which are added to the stem's output."""
     encoded: tuple[Tensor, ...]
-    """The conditioner's features at each level below the first."""
+    """The features of the conditioner's encoder at each level below the first."""
 
     def repeat(self, samples: int) -> Condition:
         """Return the condition of every image `samples` times."""
@@ -99,11 +99,12 @@ class Condition:
 
 
 class Network(nn.Module):
-    """A conditioner that segments by itself, and a diffusion U-Net that its features steer.
+    """A conditioner that segments by itself, and a diffusion U-Net that receives its features.
 
-    At each level below the first, the image's features m_I and the FF-Parser's view of the noisy
-    mask's features m_x give LN(m_I) * LN(m_x) * m_I (eq 2 and 3 of the paper), which goes down with
-    the image's path; its end joins the diffusion U-Net's.
+    At each level below the first, the product LN(m_I) * LN(m_x) * m_I is computed (eq 2 and 3 of
+    the paper). m_I are the image's features, and m_x the noisy mask's features after the FF-Parser.
+    The product is added to the image's features of the next level. That of the last level is added
+    to the last features of the diffusion U-Net's encoder.
     """
 
     def __init__(
@@ -123,18 +124,19 @@ class Network(nn.Module):
         self.denoiser = DiffusionUNet(2 * pixels, pixels, width, levels, blocks)
         self.finest = nn.Conv2d(prior_width, width, 1)
         self.enter, self.parsers, self.descend = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        height, across = (-(-side // patch) for side in size)
+        # size of the features at each level: both sides are rounded up
+        rows, columns = (size[0] + patch - 1) // patch, (size[1] + patch - 1) // patch
         for ours, theirs in zip(
             self.conditional.channels[1:], self.denoiser.channels[1:], strict=True
         ):
-            height, across = -(-height // 2), -(-across // 2)
+            rows, columns = (rows + 1) // 2, (columns + 1) // 2
             self.enter.append(nn.Conv2d(ours, theirs, 1))
-            self.parsers.append(FFParser(theirs, (height, across)))
+            self.parsers.append(FFParser(theirs, (rows, columns)))
         for above, below in zip(
             self.denoiser.channels[1:], self.denoiser.channels[2:], strict=False
         ):
             self.descend.append(nn.Conv2d(above, below, 3, stride=2, padding=1))
-        self.diffusion = Diffusion(0.0, 1.0)  # masks are 0 and 1, as in its code
+        self.diffusion = Diffusion(0.0, 1.0)  # x0 is 0 and 1, as in MedSegDiff's code
         initialise(self, seed)
 
     def condition(self, image: Tensor) -> Condition:
@@ -162,7 +164,7 @@ class Network(nn.Module):
         return unfold(noise.float(), self.patch, x_t.shape[-2:])
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the noise's mean squared error plus ten times the conditioner's."""
+        """Return the mean squared error of the noise plus ten times that of the conditioner."""
         condition, diffusion = self.condition(image), self.diffusion
         t = torch.randint(len(diffusion.betas), (len(mask),), generator=rng, device=mask.device)
         noise = torch.randn(mask.shape, generator=rng, device=mask.device)
@@ -174,18 +176,25 @@ class Network(nn.Module):
     def sample(
         self, image: Tensor, rngs: Sequence[torch.Generator], samples: int, **how: Any
     ) -> Sampled:
-        """Return the mean of several sampled masks, their spread, and the prior's probability.
+        """Return the mean of several sampled masks, their spread, and the conditioner's answer.
 
-        The prior is the conditioner's own answer.
+        Arguments are those of `verdiff.VerdiffNet.sample`. The conditioner's answer is the field
+        `prior`, although it does not shift the diffusion.
         """
         condition = self.condition(image)
-        many, f = condition.repeat(samples), torch.zeros_like(image).repeat_interleave(samples, 0)
-        repeated: list[torch.Generator] = []
+        repeated = condition.repeat(samples)
+        no_prior = torch.zeros_like(image).repeat_interleave(samples, 0)
+        repeated_rngs: list[torch.Generator] = []
         for rng in rngs:
-            repeated += [rng] * samples
-        x0 = self.diffusion.sample(lambda x_t, t: self.denoise(x_t, t, many), f, repeated, **how)
+            repeated_rngs += [rng] * samples
+
+        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            return self.denoise(x_t, t, repeated)
+
+        x0 = self.diffusion.sample(denoise, no_prior, repeated_rngs, **how)
         return summary(x0, condition.logits)
 
 
 def _normalised(x: Tensor) -> Tensor:
+    """Return features (B, C, H, W) after layer norm over C, H and W, without weights."""
     return F.layer_norm(x, x.shape[1:])

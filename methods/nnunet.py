@@ -1,11 +1,11 @@
-"""nnU-Net from nnunetv2, by its own code, on the shared stream or on its own data.
+"""nnU-Net by the code of nnunetv2, trained on the shared stream or by its own trainer.
 
-Taken from the library as it is: the planner with its rules for patch, stages, features and
+These parts are the library's, unchanged: the planner with its rules for patch, stages, features and
 normalisation; the network; Dice + cross entropy over all deep-supervision outputs; SGD with
-Nesterov momentum and polynomial decay; sliding-window prediction with Gaussian weights, mirrored
-where training mirrored. Two heads with softmax, as nnU-Net has for labels; its single head by
-regions is for labels that overlap. `recipe=native` is its whole trainer, in
-`methods.nnunet_native`.
+Nesterov momentum and polynomial decay; sliding-window prediction with Gaussian weights, averaged
+over mirrored views if training mirrored. The network has two heads with softmax, as nnU-Net has for
+labels; nnU-Net's sigmoid heads are for regions that overlap. With `recipe=native`, nnU-Net's own
+trainer trains the network (`methods.nnunet_native`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from methods import nnunet_native
 from methods.nnunet_plan import Planned, Plans, folders, patches, plan, uncropped
 
 RATE, DECAY, MOMENTUM, CLIP = 1e-2, 3e-5, 0.99, 12.0
-"""Of nnUNetTrainer: learning rate, weight decay, momentum, largest norm of the gradient."""
+"""Learning rate, weight decay, momentum and largest norm of the gradient of `nnUNetTrainer`."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,29 @@ class NNUNet(Method):
     }
 
     def __new__(cls, *_: Any, recipe: str = "shared", **__: Any) -> NNUNet:
-        """Return the class that trains itself for `recipe=native`."""
+        """Return a `NativeNNUNet` for `recipe=native`.
+
+        `NativeNNUNet` alone has the method `fit`, by which the harness recognises a method that
+        trains itself (`bench.spec.capabilities.TrainsItself`). `_` and `__` take all other options,
+        which the dataclass's `__init__` reads.
+        """
         return super().__new__(NativeNNUNet if recipe == "native" else cls)
 
+    def __post_init__(self) -> None:
+        """Refuse a recipe that is not that of the class.
+
+        Raises:
+            ValueError: It is another: `dataclasses.replace` keeps the class, and `__new__` does not
+                see a recipe that is given by position.
+        """
+        if (self.recipe == "native") != isinstance(self, NativeNNUNet):
+            raise ValueError(
+                f"{type(self).__name__} cannot have recipe={self.recipe}; create it anew by"
+                f" NNUNet(recipe={self.recipe!r})"
+            )
+
     def plan_notes(self) -> tuple[str, ...]:
-        """Return the deviations of the plan, whoever trains it."""
+        """Return the deviations that concern the plan; they are the same for both recipes."""
         full = {"features": 32, "max_features": 512, "min_edge": 4}
         other = [name for name, size in full.items() if getattr(self, name) != size]
         sizes = ", ".join(f"{name}={getattr(self, name)}" for name in other)
@@ -75,7 +93,7 @@ class NNUNet(Method):
         return f"planned with {sizes} (nnU-Net: 32, 512, 4)", heads
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from nnU-Net's own training."""
+        """Return how the method differs from nnU-Net's own training."""
         return (
             *self.plan_notes(),
             "the shared stream's augmentation (nnU-Net: its own), normalised after it",
@@ -101,7 +119,7 @@ class NNUNet(Method):
             return self.planned(Path(name), uncropped(task.sizes), len(task.sizes))
 
     def planned(self, root: Path, fingerprint: Mapping[str, Any], cases: int) -> Plans:
-        """Return the plans for cases of a fingerprint, with this method's sizes; see `plan`."""
+        """Return the plans for cases with a fingerprint, with this method's sizes; see `plan`."""
         return plan(root, fingerprint, cases, self.features, self.max_features, self.min_edge)
 
     def build(self, task: Task) -> nn.Module:
@@ -125,17 +143,18 @@ class NNUNet(Method):
         sgd = torch.optim.SGD(net.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
         schedule = PolyLRScheduler(sgd, rate, task.steps)
 
-        def before(*_: object) -> None:
-            group = sgd.param_groups[0]  # what is in here is in checkpoints
+        def clip_and_set_rate(*_: object) -> None:
+            # A checkpoint holds the parameter groups, so it also holds this count of steps.
+            group = sgd.param_groups[0]
             group["done"] = group.get("done", -1) + 1
             schedule.step(group["done"])
             nn.utils.clip_grad_norm_(net.parameters(), CLIP)
 
-        sgd.register_step_pre_hook(before)
+        sgd.register_step_pre_hook(clip_and_set_rate)
         return sgd
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return nnU-Net's loss over all outputs, each against the mask at its size."""
+        """Return nnU-Net's loss over all outputs; each is compared with a mask of its own size."""
         planned = cast(Planned, net)
         image, mask = patches(self.inputs.enter(image), mask, planned.patch, rng)
         outputs = planned(image)
@@ -154,10 +173,10 @@ class NNUNet(Method):
 
 @dataclass(frozen=True)
 class NativeNNUNet(NNUNet):
-    """nnU-Net trained and asked by its own trainer and predictor."""
+    """nnU-Net trained by its own trainer, predicting with its own preprocessing and mirroring."""
 
     def advantages(self) -> Advantages:
-        """Return what it trains on, and its mirrored views, whose answers are averaged."""
+        """Return nnU-Net's own augmentation, and the mirrored views that it averages over."""
         own = (
             "nnU-Net's own: rotation, scaling, noise, blur, contrast, low resolution, gamma,"
             " mirroring"
@@ -165,7 +184,7 @@ class NativeNNUNet(NNUNet):
         return Advantages(ensembling="4 mirrored views", augmentation=own)
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from nnU-Net's own training."""
+        """Return how the method differs from nnU-Net's own training."""
         return (
             *self.plan_notes(),
             (

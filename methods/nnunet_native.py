@@ -26,20 +26,20 @@ Plan = Callable[[Path, Mapping[str, Any], int], Plans]
 
 
 def fingerprint(cases: Iterator[Example]) -> dict[str, Any]:
-    """Return the fingerprint of cases by the library's own rules, without its pool of processes."""
+    """Return the fingerprint of cases, computed as the library does, but in this process."""
     from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 
-    shapes, kept = [], []
+    shapes, kept_shares = [], []
     for case in cases:
         pixels = case.image[None, None].astype(np.float32)
         cropped, _, _ = crop_to_nonzero(pixels, case.mask[None, None].astype(np.int8))
         shapes.append([int(side) for side in cropped.shape[1:]])
-        kept.append(float(np.prod(cropped.shape) / pixels.size))
+        kept_shares.append(float(np.prod(cropped.shape) / pixels.size))
     return {
         "spacings": [SPACING] * len(shapes),
         "shapes_after_crop": shapes,
-        "foreground_intensity_properties_per_channel": {"0": {}},  # z-score reads none
-        "median_relative_size_after_cropping": float(np.median(kept)),
+        "foreground_intensity_properties_per_channel": {"0": {}},  # z-scoring needs none of them
+        "median_relative_size_after_cropping": float(np.median(kept_shares)),
     }
 
 
@@ -53,7 +53,19 @@ def fit(
     seed: int,
     tell: Tell,
 ) -> nn.Module:
-    """Plan, preprocess and train as nnU-Net does; see `bench.spec.capabilities.TrainsItself`."""
+    """Plan, preprocess and train as nnU-Net does, and return the network.
+
+    Args:
+        plan: Makes the plans.
+        min_edge: Shortest edge of a feature map, for error messages.
+        cases: Training and validation cases; this and all that follows is as in
+            `bench.spec.capabilities.TrainsItself.fit`.
+        task: What the method may know of the dataset and the profile.
+        work: An empty folder.
+        device: A PyTorch device.
+        seed: Seed of all random numbers.
+        tell: Is told of each step.
+    """
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent, folders(work):
         plans = plan(work, fingerprint(cases.train()), len(task.sizes))
@@ -63,7 +75,8 @@ def fit(
             "val": _preprocess(planned, cases.validation(), work),
         }
         (work / "preprocessed" / DATASET / "splits_final.json").write_text(json.dumps([names]))
-    # without augmenters its loader draws from the global generators of this process
+    # With augmenters=0 the library's loader draws from the global generators of this process,
+    # which are seeded here. Processes of its own would make the training impossible to repeat.
     with silent, folders(work, augmenters=0):
         random.seed(seed)
         np.random.seed(seed % 2**32)
@@ -75,7 +88,7 @@ def fit(
 
 
 def _preprocess(planned: Planned, cases: Iterator[Example], work: Path) -> list[str]:
-    """Write cases as the library's preprocessor makes them, and return their names."""
+    """Preprocess cases by the library, write them, and return their names."""
     from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 
     names = []
@@ -84,15 +97,20 @@ def _preprocess(planned: Planned, cases: Iterator[Example], work: Path) -> list[
     for case in cases:
         data, mask, properties = _preprocessed(planned, case.image, case.mask)
         blocks, chunks = comp_blosc2_params(data.shape, planned.patch, data.itemsize)
-        how = {"blocks": blocks, "chunks": chunks, "blocks_seg": blocks, "chunks_seg": chunks}
+        layout = {"blocks": blocks, "chunks": chunks, "blocks_seg": blocks, "chunks_seg": chunks}
         nnUNetDatasetBlosc2.save_case(
-            data, mask.astype(np.int16), properties, str(folder / case.id), **how
+            data, mask.astype(np.int16), properties, str(folder / case.id), **layout
         )
         names.append(case.id)
     return names
 
 
 def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Return what the library's preprocessor makes of an image and a mask (H, W).
+
+    That is the image (1, 1, h, w), the mask (1, 1, h, w) or None, and the library's record of the
+    crop.
+    """
     preprocessor = planned.configuration.preprocessor_class(verbose=False)
     prepared: tuple[Any, Any, dict[str, Any]] = preprocessor.run_case_npy(
         image[None, None].astype(np.float32),
@@ -106,7 +124,11 @@ def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, di
 
 
 def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> Any:
-    """Return nnU-Net's trainer with the budget of the profile; it says how far it is."""
+    """Return nnU-Net's trainer with the number of steps of the profile.
+
+    The trainer tells `tell` of each step, and raises a FloatingPointError at a loss that is not
+    finite.
+    """
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     class Trainer(nnUNetTrainer):  # type: ignore[misc]
@@ -125,26 +147,26 @@ def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> 
             return out
 
         def plot_network_architecture(self) -> None:
-            """Leave it out: it needs a package that no longer works."""
+            """Do nothing: the library's method needs a package that no longer works."""
 
     trainer = Trainer({**planned.plans, "continue_training": False}, "2d", 0, dict(LABELS), device)
     trainer.num_epochs = max(1, min(1000, task.steps // 50))
     trainer.num_iterations_per_epoch = max(1, task.steps // trainer.num_epochs)
-    trainer.num_val_iterations_per_epoch = max(
-        1, trainer.num_iterations_per_epoch // 5
-    )  # nnU-Net: 50 to 250
+    # As in nnU-Net, which has 50 iterations of validation for 250 of training.
+    trainer.num_val_iterations_per_epoch = max(1, trainer.num_iterations_per_epoch // 5)
     trainer.disable_checkpointing = True
-    trainer.device = device  # its constructor takes the first GPU, whichever was asked for
+    trainer.device = device  # The constructor always takes the first GPU.
     return trainer
 
 
 def predict(planned: Planned, image: Tensor) -> Tensor:
     """Return the logits (2, H, W) of an image (1, H, W) in [0, 1].
 
-    The image is cropped as in training, and what is cropped is background.
+    As in training, the image is cropped to its part that is not zero. All pixels outside this part
+    are background.
     """
-    steps = np.round(image[0].cpu().numpy() * 65535)
-    data, _, properties = _preprocessed(planned, steps, None)
+    grey_levels = np.round(image[0].cpu().numpy() * 65535)  # as in the training cases
+    data, _, properties = _preprocessed(planned, grey_levels, None)
     logits = planned.slide(torch.from_numpy(data[:, 0]).to(image.device), mirrored=True)
     full = torch.zeros(2, *image.shape[1:], device=image.device)
     full[1] = -torch.inf

@@ -1,4 +1,4 @@
-"""nnU-Net's plans from nnunetv2's planner, and the network, loss and prediction by them."""
+"""nnU-Net's plans from nnunetv2's planner, and the planned network, loss and prediction."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from bench.spec.errors import UsageError
 
 DATASET = "Dataset001_cases"
 LABELS = {
-    # grey is z-scored; "CT" is for Hounsfield units, which prepared cases no longer have
+    # nnU-Net z-scores a channel with this name. It would treat a channel "CT" as Hounsfield units,
+    # which prepared cases no longer have.
     "channel_names": {"0": "grey"},
     "labels": {"background": 0, "vertebra": 1},
     "file_ending": ".png",
     "overwrite_image_reader_writer": "NaturalImage2DIO",
 }
 SPACING = (999, 1, 1)
-"""What nnU-Net's reader says of a 2D image."""
+"""Spacing that nnU-Net's reader gives a 2D image."""
 HALF = {"cuda": torch.float16}
-"""Precision that nnU-Net's own autocast takes, whatever the harness's is."""
+"""Precision of nnU-Net's own autocast, whatever the precision of the harness is."""
 OVERSAMPLED = 0.33
-"""Share of patches that are centred on foreground, where images are larger than a patch."""
+"""Share of patches that are centred on a foreground pixel, if images are larger than a patch."""
 Plans = dict[str, Any]
+"""nnU-Net's plans, in the form of its file `nnUNetPlans.json`."""
 
 
 @contextlib.contextmanager
@@ -39,7 +41,8 @@ def folders(root: Path, augmenters: int = 1) -> Iterator[None]:
 
     Args:
         root: A folder.
-        augmenters: Its processes for augmentation; 0 augments in this one, but the planner needs 1.
+        augmenters: Number of processes in which nnU-Net augments. With 0 it augments in this
+            process; but its planner needs at least 1.
     """
     wanted = {f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
     wanted |= {
@@ -64,15 +67,16 @@ def plan(
     max_features: int,
     min_edge: int,
 ) -> Plans:
-    """Return nnU-Net's plans for cases of a fingerprint; its folders are made under `root`.
+    """Return nnU-Net's plans for cases with a fingerprint; make its folders under `root`.
 
     Args:
         root: A folder that `folders` points to.
-        fingerprint: As nnU-Net extracts it.
-        cases: Training cases: the planned batch holds 5 % of them at most.
-        features: Channels of the first stage (32 with nnU-Net).
-        max_features: Channels of a stage at most (512).
-        min_edge: Shortest edge that a feature map may have (4): stages end there.
+        fingerprint: Sizes and intensities of the cases, in the form of nnU-Net's own file.
+        cases: Number of training cases; the planned batch has at most 5 % of their pixels.
+        features: Channels of the first stage (nnU-Net: 32).
+        max_features: Channels of a stage at most (nnU-Net: 512).
+        min_edge: Shortest edge that a feature map may have (nnU-Net: 4). A further stage would have
+            a shorter one, so this limits the number of stages.
     """
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
         ExperimentPlanner,
@@ -99,10 +103,9 @@ def plan(
 
 
 def uncropped(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return the fingerprint of cases of these sizes that nothing is cropped from.
+    """Return the fingerprint of cases with these sizes (height, width), which are not cropped.
 
-    It has no intensities: only normalisation schemes that the plan here never chooses would read
-    them.
+    The fingerprint has no intensities: no normalisation that is planned here reads them.
     """
     return {
         "spacings": [SPACING] * len(sizes),
@@ -113,7 +116,15 @@ def uncropped(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
 
 
 class Planned(nn.Module):
-    """A network that nnU-Net's plans describe, with two heads and deep supervision."""
+    """A network that nnU-Net's plans describe, with two heads and deep supervision.
+
+    Args:
+        plans: nnU-Net's plans.
+        min_edge: Shortest edge of a feature map, for the error message.
+
+    Raises:
+        UsageError: The planned network has a single stage.
+    """
 
     def __init__(self, plans: Plans, min_edge: int = 4) -> None:
         from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
@@ -147,10 +158,10 @@ class Planned(nn.Module):
             dice, {}, weight_ce=1, weight_dice=1, dice_class=MemoryEfficientSoftDiceLoss
         )
         outputs = len(part.pool_op_kernel_sizes) - 1
-        # halved with each output, none for the coarsest
-        halves = [2.0**-i for i in range(max(1, outputs - 1))]
-        shares = [half / sum(halves) for half in halves]
-        self.criterion = DeepSupervisionWrapper(loss, [*shares, 0.0][:outputs])
+        # As in nnU-Net: each output has half the weight of the next finer one, the coarsest has 0.
+        halved = [2.0**-i for i in range(max(1, outputs - 1))]
+        weights = [weight / sum(halved) for weight in halved]
+        self.criterion = DeepSupervisionWrapper(loss, [*weights, 0.0][:outputs])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the logits (B, 2, h, w) of images (B, 1, *patch), the finest output first."""
@@ -161,7 +172,8 @@ class Planned(nn.Module):
     def slide(self, image: Tensor, mirrored: bool) -> Tensor:
         """Return the logits (2, H, W) of a normalised image (1, H, W), by nnU-Net's predictor.
 
-        It averages over mirrored views along the axes that training mirrored, and along no others.
+        With `mirrored`, the logits are averaged over the views mirrored along both axes, for a
+        network whose training mirrored along both.
         """
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
@@ -181,7 +193,8 @@ class Planned(nn.Module):
                 image.device.type, dtype=HALF.get(image.device.type), enabled=False
             ):
                 logits: Tensor = predictor.predict_sliding_window_return_logits(image[:, None])
-        return logits[:, 0].float()  # kept in half precision, which bfloat16 autocast refuses
+        # The predictor returns float16, which operations under a bfloat16 autocast refuse.
+        return logits[:, 0].float()
 
 
 def patches(
@@ -189,26 +202,29 @@ def patches(
 ) -> tuple[Tensor, Tensor]:
     """Return patches (B, 1, *size) of images and masks (B, 1, H, W).
 
-    Smaller images are padded with zeros, and larger ones are cut at random.
+    Sides that are shorter than the patch are padded with zeros. From a larger image a patch at a
+    random place is cut.
     """
     missing = [max(0, size[axis] - image.shape[axis + 2]) for axis in (0, 1)]
-    sides: list[int] = []
-    for gap in reversed(missing):
-        sides += [gap // 2, gap - gap // 2]
-    image, mask = F.pad(image, sides), F.pad(mask, sides)
+    padding: list[int] = []
+    for gap in reversed(missing):  # F.pad expects the last axis first
+        padding += [gap // 2, gap - gap // 2]
+    image, mask = F.pad(image, padding), F.pad(mask, padding)
     if image.shape[-2:] == size:
         return image, mask
     cuts = []
-    for one in mask[:, 0]:
-        spare = [one.shape[axis] - size[axis] + 1 for axis in (0, 1)]
-        where = torch.rand(3, generator=rng, device=image.device).tolist()
-        corner = [int(where[axis] * spare[axis]) for axis in (0, 1)]
-        spots = one.nonzero() if where[2] < OVERSAMPLED else one.new_zeros(0, 2)
-        if len(spots):
-            spot = spots[int(where[0] * len(spots))].tolist()
-            corner = [
-                min(max(int(spot[axis]) - size[axis] // 2, 0), spare[axis] - 1) for axis in (0, 1)
-            ]
+    for one_mask in mask[:, 0]:
+        corners = [one_mask.shape[axis] - size[axis] + 1 for axis in (0, 1)]  # possible ones
+        drawn = torch.rand(3, generator=rng, device=image.device).tolist()
+        corner = [int(drawn[axis] * corners[axis]) for axis in (0, 1)]
+        foreground = one_mask.new_zeros(0, 2)
+        if drawn[2] < OVERSAMPLED:
+            foreground = one_mask.nonzero()
+        if len(foreground):
+            centre = foreground[int(drawn[0] * len(foreground))].tolist()
+            for axis in (0, 1):
+                wanted = int(centre[axis]) - size[axis] // 2
+                corner[axis] = min(max(wanted, 0), corners[axis] - 1)
         cuts.append((slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])))
     return _cut(image, cuts), _cut(mask, cuts)
 

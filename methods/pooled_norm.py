@@ -1,6 +1,7 @@
-"""What small batches break: batch norm over a globally pooled map has one value an image.
+"""Group norm in place of batch norm after a global pooling, for small batches.
 
-At batch 1 it cannot train at all; at batch 2 it sends every channel to plus or minus one.
+After a global pooling a channel has one value for each image. With a batch of 1, batch norm cannot
+train there at all; with a batch of 2 it maps every channel to plus or minus one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from math import gcd
 from torch import nn
 
 GROUPS = 16
+"""Groups of a group norm, if they divide its channels."""
 SMALL = 8
-"""Batches below this get group norm."""
+"""Smallest batch with which batch norm stays."""
 
 
 def note(batch: int) -> tuple[str, ...]:

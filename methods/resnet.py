@@ -42,7 +42,7 @@ class Dilated(Method):
     needs = ("torchvision.models.segmentation",)
 
     def size_notes(self) -> tuple[str, ...]:
-        """Return the deviations that a width, a stride and a depth other than torchvision's are."""
+        """Return the deviations that concern width, stride and depth."""
         notes = (
             (
                 self.width != WIDTH,
@@ -64,7 +64,7 @@ class Dilated(Method):
 
 
 class Logits(nn.Module):
-    """Takes the main output out of torchvision's dictionary."""
+    """A torchvision segmenter that returns only the main output of its dictionary."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -76,10 +76,16 @@ class Logits(nn.Module):
 
 
 def for_grey(net: nn.Module, width: int, stride: int, blocks: int) -> nn.Module:
-    """Return a torchvision segmenter with a stem of one channel, all widths scaled by `width` / 64.
+    """Return a torchvision segmenter for grey images, with all widths multiplied by `width` / 64.
 
-    At 64, stride 8 and 6 blocks all but the stem is torchvision's own, weights included. At stride
-    4 the stem does not pool. Of each stage, no more than the first `blocks` blocks are kept.
+    At width 64, stride 8 and 6 blocks, everything but the first convolution is torchvision's own,
+    initial weights included.
+
+    Args:
+        net: torchvision's segmenter.
+        width: Channels of the stem.
+        stride: Output stride, 8 or 4; at 4 the stem does not pool.
+        blocks: Of each stage, at most this many first blocks are kept.
     """
     backbone = cast(nn.Module, net.backbone)
     for stage in ("layer1", "layer2", "layer3", "layer4"):
@@ -96,15 +102,15 @@ def for_grey(net: nn.Module, width: int, stride: int, blocks: int) -> nn.Module:
 
 
 def _resize(module: nn.Module, width: int) -> None:
-    """Replace the convolutions and norms below a module by ones of another width.
+    """Replace all convolutions and norms in a module by ones of another width.
 
-    At width 64 nothing is replaced.
+    At width 64, torchvision's own, nothing is replaced.
     """
     if width == WIDTH:
         return
 
     def scaled(channels: int) -> int:
-        if channels < WIDTH:  # the class's one channel stays
+        if channels < WIDTH:  # the output's single channel stays
             return channels
         return channels * width // WIDTH
 

@@ -15,7 +15,7 @@ from methods.pooled_norm import mend_pooled_norms, note
 
 
 def _library() -> Any:
-    """Import the library, without the warnings about PyTorch that it makes on the way."""
+    """Return the library, imported without its warnings about future versions of PyTorch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         import segmentation_models_pytorch
@@ -24,9 +24,9 @@ def _library() -> Any:
 
 @dataclass(frozen=True)
 class SMP(Method):
-    """`smp:arch=UnetPlusPlus:encoder=resnet34`: the library's network at its own defaults.
+    """A network of the library with the library's defaults, trained from scratch.
 
-    It is trained from scratch.
+    For example `smp:arch=UnetPlusPlus:encoder=resnet34`.
     """
 
     arch: str = option("Unet", "architecture, as segmentation-models-pytorch names it")
@@ -42,7 +42,11 @@ class SMP(Method):
     scales = {"small": {"encoder": "resnet18"}, "tiny": {"encoder": "resnet18"}}
 
     def __post_init__(self) -> None:
-        """Refuse names that the library does not have."""
+        """Refuse names that the library does not have.
+
+        Raises:
+            UsageError: There is no such architecture or encoder.
+        """
         import timm
 
         smp = _library()
@@ -63,7 +67,7 @@ class SMP(Method):
             )
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return what the harness decides for the library."""
+        """Return how the method differs from the library's defaults."""
         own = ("from scratch (the library's default is ImageNet)", "binary cross entropy + Dice")
         return (*note(batch), *own)
 

@@ -1,4 +1,4 @@
-"""Swin-Unet: a U-Net of shifted-window attention for any rectangle.
+"""Swin-Unet: a U-Net of shifted-window attention, for images of any height and width.
 
 The blocks are timm's, the code around them is our own.
 """
@@ -21,15 +21,18 @@ LEVELS = 4
 HEAD = 32
 """Channels of an attention head, as in every published Swin."""
 DEPTH = 2
-"""Blocks of a level, on the way down and on the way up."""
+"""Blocks of each level of the encoder, and of each level of the decoder."""
 DROP_PATH = 0.2
-"""Probability that the deepest block's branches are skipped; it grows from 0 by equal steps."""
+"""Probability that the branches of the deepest block are skipped in training. From the first block
+(0) to the deepest it grows by equal steps."""
 LR = 0.05
+"""Learning rate of the public code, for a batch of 24."""
 SMOOTH = 1e-5
+"""Added to both sides of the Dice fraction, as in the public code."""
 
 
 class Merge(nn.Module):
-    """Joins 2 x 2 tokens into one of twice the channels."""
+    """Joins 2 x 2 tokens into one with twice as many channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -39,15 +42,14 @@ class Merge(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, H, W, C), H and W even, to (B, H / 2, W / 2, 2 C)."""
         b, h, w, c = x.shape
-        x = (
-            x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)
-        )  # column by column
-        reduced: Tensor = self.reduction(self.norm(x))
+        # The four tokens are joined column by column, as published.
+        joined = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        reduced: Tensor = self.reduction(self.norm(joined))
         return reduced
 
 
 class Expand(nn.Module):
-    """Splits a token into `factor` x `factor`."""
+    """Splits a token into `factor` x `factor` tokens."""
 
     def __init__(self, inputs: int, outputs: int, factor: int) -> None:
         super().__init__()
@@ -64,7 +66,17 @@ class Expand(nn.Module):
 
 
 class Level(nn.Module):
-    """Swin blocks, every second with shifted windows, and the change of scale that follows."""
+    """Swin blocks, and then a change of scale.
+
+    Args:
+        width: Channels of the tokens.
+        heads: Attention heads.
+        window: Side of the attention's windows, in tokens.
+        rates: For each block the probability that its branches are skipped in training.
+        scale: Maps the tokens to another number of tokens and channels.
+
+    Every second block has shifted windows.
+    """
 
     def __init__(
         self, width: int, heads: int, window: int, rates: list[float], scale: nn.Module
@@ -89,20 +101,19 @@ class Level(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map tokens (B, H, W, C), H and W multiples of the window."""
-        alone = (
-            min(x.shape[1:3]) <= self.window
-        )  # as published: no shift where one window spans a side
+        """Map tokens (B, H, W, C), H and W multiples of the window, and change their scale."""
+        # As published: windows are not shifted if a single one spans the height or the width.
+        unshifted = min(x.shape[1:3]) <= self.window
         blocks: Any = self.blocks
         for block in blocks:
-            block.shift_size = (0, 0) if alone else block.target_shift_size
+            block.shift_size = (0, 0) if unshifted else block.target_shift_size
             x = block(x)
         scaled: Tensor = self.scale(x)
         return scaled
 
 
 class Network(nn.Module):
-    """The published network; its parameters have the published order.
+    """The published network, whose parameters are created in the published order.
 
     Args:
         width: Channels of the first level; each further level doubles them and the heads.
@@ -192,7 +203,7 @@ class SwinUNet(Method):
         """Refuse a width that its attention heads cannot divide.
 
         Raises:
-            UsageError: The width is none that can be built.
+            UsageError: The width is no multiple of the number of heads.
         """
         heads = heads_of(self.width)
         if self.width % heads:
@@ -204,11 +215,14 @@ class SwinUNet(Method):
 
     @property
     def multiple(self) -> int:
-        """What sides are padded to a multiple of, in pixels: whole windows at the deepest level."""
+        """The number of pixels to a multiple of which both sides of an image are padded.
+
+        At the deepest level the sides are then whole windows.
+        """
         return self.window * self.patch << LEVELS - 1
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from the paper and its public code."""
+        """Return how the method differs from the paper and its public code."""
         full = {"width": 96, "window": 7, "patch": 4}
         own = {name: getattr(self, name) for name in full if getattr(self, name) != full[name]}
         return (
@@ -249,7 +263,7 @@ class SwinUNet(Method):
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return 0.4 cross entropy + 0.6 Dice loss, as published.
 
-        Both are means over foreground and background.
+        Both losses are means over the classes foreground and background.
         """
         logits = self.logits(net, image).float()
         probability = torch.sigmoid(logits)
@@ -262,10 +276,11 @@ class SwinUNet(Method):
         return LR
 
     def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
-        """Return the published SGD; its rate falls to 0 at the last step with the power 0.9."""
+        """Return the published SGD; its learning rate falls to 0 with the power 0.9."""
         rate = self.lr or self.usual_lr
         sgd = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
-        sgd.param_groups[0]["steps_done"] = 0  # in the group, so that a checkpoint holds it
+        # A checkpoint holds the parameter groups, so it also holds this count of steps.
+        sgd.param_groups[0]["steps_done"] = 0
 
         def decay(sgd: torch.optim.Optimizer, *_: Any) -> None:
             group = sgd.param_groups[0]

@@ -14,7 +14,7 @@ from bench.spec.options import option
 
 
 class Network(nn.Module):
-    """Contracting and expanding paths of five levels with concatenated skips.
+    """An encoder and a decoder of five levels, whose features are concatenated at each level.
 
     Args:
         width: Channels of the first level; each further level doubles them.
@@ -61,7 +61,7 @@ def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class UNet(Method):
-    """31.0 M parameters at width 64; initialised as its paper says (He et al. 2015)."""
+    """U-Net with 31.0 M parameters at width 64, initialised as its paper says (He et al. 2015)."""
 
     width: int = option(64, "channels of the first level", low=1)
 
@@ -74,7 +74,7 @@ class UNet(Method):
     }
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from the paper of 2015."""
+        """Return how the method differs from the paper of 2015."""
         return (
             *(
                 (f"{self.width} channels at the first level (2015: 64)",)

@@ -1,4 +1,4 @@
-"""Verdiff-Net, the paper's model, with every reading of what it leaves open as an option."""
+"""Verdiff-Net, the paper's model; where the paper leaves a choice open, there is an option."""
 
 from __future__ import annotations
 
@@ -72,7 +72,12 @@ class VerdiffNet(DiffusionMethod):
     }
 
     def __post_init__(self) -> None:
-        """Refuse options that do not go together."""
+        """Refuse options that do not go together.
+
+        Raises:
+            UsageError: There are more steps than timesteps to visit, or a scheduler or a start is
+                given for a printed sampler, which uses neither.
+        """
         super().__post_init__()
         if self.steps > self.start:
             raise UsageError(
@@ -86,7 +91,7 @@ class VerdiffNet(DiffusionMethod):
             )
 
     def deviations(self, batch: int) -> tuple[str, ...]:
-        """Return how it differs from the paper, and how what the paper leaves open is read."""
+        """Return how the method differs from the paper, and what it chooses where that is open."""
         printed = {
             "exact": (
                 "sampled by the exact posterior of eq 2 (printed: eq 6 and algorithm 2, which are"
@@ -139,31 +144,31 @@ class VerdiffNet(DiffusionMethod):
         )
 
     def build(self, task: Task) -> nn.Module:
-        """Return the network and its average.
+        """Return the network and the moving average of its weights.
 
-        Modules that two arms of an ablation share start with the same weights.
+        Modules that two arms of an ablation have in common start with the same weights.
         """
         from methods.averaged import Averaged
         from verdiff.model import VerdiffNet as Network
 
         live = Network(
-            self.width,
-            self.prior_width,
-            self.levels,
-            self.blocks,
-            self.patch,
-            self.msfm,
-            self.nsa,
-            self.nsa_gate,
-            self.predicts,
+            width=self.width,
+            prior_width=self.prior_width,
+            levels=self.levels,
+            blocks=self.blocks,
+            patch=self.patch,
+            msfm=self.msfm,
+            nsa=self.nsa,
+            nsa_gate=self.nsa_gate,
+            predicts=self.predicts,
         )
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the paper's total loss and the prior's."""
+        """Return the paper's total loss plus the loss of the prior."""
         loss: Tensor = cast(Any, net).network.loss(self.inputs.enter(image), mask, rng, self.bce)
         return loss
 
     def how(self) -> dict[str, Any]:
-        """Return how samples are drawn."""
+        """Return the options of `verdiff.diffusion.Diffusion.sample`."""
         return {**super().how(), "start": self.start, "sampler": self.sampler}

@@ -1,4 +1,4 @@
-"""The building blocks of both networks, and weights that depend only on a module's name."""
+"""The building blocks of both networks, and initial weights that depend on a module's name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 def initialise(net: nn.Module, seed: int) -> None:
-    """Draw every module's weights again, from the seed and the module's own name.
+    """Draw the weights of every module again, from the seed and the module's own name.
 
-    Two networks that differ in one module then start from the same weights in all the others. An
-    ablation needs that.
+    So two networks that differ in one module start from the same weights in all other modules. An
+    ablation needs this: otherwise its arms would also differ in their initial weights.
     """
     with torch.random.fork_rng(devices=[]):
         for name, module in net.named_modules():
@@ -24,12 +24,12 @@ def initialise(net: nn.Module, seed: int) -> None:
 
 
 def groups_of(width: int) -> int:
-    """Return the number of groups of the group norms: four channels each, at most 32 groups.
+    """Return the number of groups of the group norms: one for every four channels, at most 32.
 
-    From 128 channels on, these are the groups of guided diffusion.
+    From 128 channels on there are 32 groups, as in guided diffusion.
 
     Raises:
-        ValueError: The width is not a multiple of 4 (of 32 above 128).
+        ValueError: The width is not a multiple of 4, or above 128 not a multiple of 32.
     """
     groups = min(32, width // 4)
     if width < 4 or width % 4 or width % groups:
@@ -41,9 +41,10 @@ def groups_of(width: int) -> int:
 
 
 def fold(x: Tensor, patch: int) -> Tensor:
-    """Turn each block of patch x patch pixels of (B, C, H, W) into channels.
+    """Turn each block of patch x patch pixels of (B, C, H, W) into the channels of one position.
 
-    The result is (B, C patch^2, H', W'), with H and W rounded up: pixels at the edges are repeated.
+    The result is (B, C patch^2, H', W'), where H' is H / patch rounded up, and W' likewise. If a
+    side is no multiple of the patch, the last row or column of pixels is repeated.
     """
     if patch == 1:
         return x
@@ -52,14 +53,17 @@ def fold(x: Tensor, patch: int) -> Tensor:
 
 
 def unfold(x: Tensor, patch: int, size: torch.Size) -> Tensor:
-    """Undo `fold`: return maps (B, C, *size)."""
+    """Undo `fold`: return maps (B, C, *size) of the size before `fold`."""
     if patch == 1:
         return x
     return F.pixel_shuffle(x, patch)[..., : size[0], : size[1]]
 
 
 class ZeroConv2d(nn.Conv2d):
-    """A convolution that starts at zero, so that a residual block starts as the identity."""
+    """A convolution whose weights start at zero.
+
+    A residual block whose last convolution is one starts as its skip connection alone.
+    """
 
     def reset_parameters(self) -> None:
         """Set weights and bias to zero."""
@@ -69,9 +73,9 @@ class ZeroConv2d(nn.Conv2d):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that can also train when a channel has a single value.
+    """Batch norm that can also train if each channel has a single value.
 
-    Then it uses its running statistics.
+    PyTorch's batch norm raises an error there; this one uses its running statistics.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,13 +88,13 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Plain(ZeroConv2d):
-    """The 3x3 convolution that closes a residual block without an adapter."""
+    """The 3x3 convolution that is the last layer of a residual block without an NSA."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        """Map features (B, C, H, W) to features of the same shape, without the gate."""
+        """Map features (B, C, H, W) to features of the same shape; ignore the gate."""
         return super().forward(x)
 
 
@@ -98,10 +102,10 @@ class ResBlock(nn.Module):
     """The residual block of guided diffusion (Dhariwal and Nichol 2021), as in MedSegDiff.
 
     Args:
-        inputs, outputs: Channels.
-        time: Size of the time embedding.
+        inputs, outputs: Channels of the input and of the output.
+        time: Length of the time embedding.
         groups: Groups of the group norms.
-        second: The module that closes the block: `Plain`, or an adapter with the same call.
+        second: The last layer: `Plain`, or an adapter that is called with the same arguments.
     """
 
     def __init__(
@@ -123,7 +127,7 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions, one head, added to its input."""
+    """Self-attention over all positions with one head; the result is added to the input."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -142,7 +146,7 @@ class Attention(nn.Module):
 class Upsample(nn.Module):
     """Nearest-neighbour scaling to the size of the skip connection, then a convolution.
 
-    So no image size needs padding.
+    Because the size is given, images of any size work without padding.
     """
 
     def __init__(self, channels: int) -> None:

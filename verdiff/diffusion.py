@@ -1,11 +1,12 @@
 """The prior-shifted diffusion (section 2.2) as ordinary DDPM on the residual y = x - f.
 
-With A_t the product of a_1..a_t, the paper's process is
+With a_t = 1 - beta_t and A_t the product of a_1 to a_t, the paper's process is
 
     q(x_t | x0, f) = N(sqrt(A_t) x0 + (1 - sqrt(A_t)) f, 1 - A_t)    (eq 3 and 5).
 
-Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. So every published scheduler works
-unchanged on y, and x = y + f. With f = 0 it is the ordinary, unshifted process.
+Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. This is the ordinary process of y0 =
+x0 - f. So every published scheduler works unchanged on y, and x = y + f. With f = 0 the process is
+not shifted.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddim": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 1}),
     "dpm": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
 }
-"""Ancestral sampling, DDIM, and DPM-Solver++ of second order: classes of diffusers, their settings.
+"""For each scheduler the class of diffusers and its settings.
 
-DPM-Solver++ of first order is DDIM (Lu et al. 2022) and takes any timesteps. `DDIMScheduler` always
-steps to t - T // steps, which is not the next timestep when the steps do not divide T.
+`ddpm` is ancestral sampling, `ddim` is DDIM, and `dpm` is DPM-Solver++ of second order. DDIM is
+computed as DPM-Solver++ of first order, which is the same (Lu et al. 2022) and accepts any list of
+timesteps. `DDIMScheduler` always steps to t - T // steps, which is not the next timestep if the
+number of steps does not divide T.
 """
 SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
-"""The exact process, and the paper's equations as printed: 6, and algorithm 2 with equation 7."""
+"""How a step is computed: exactly (by a scheduler), by the paper's equation 6 as printed, or by its
+algorithm 2 with equation 7 as printed."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Predicts the noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,)."""
@@ -39,12 +43,13 @@ OnStep = Callable[[int, Tensor], None]
 
 
 class Diffusion:
-    """T = 1000 steps of linear noise from 1e-4 to 0.02 between a mask and a prior.
+    """The process from a mask x0 to noise around a prior f.
 
-    Timesteps count from 0 in code: the paper's x_1 is t = 0, its x_T is t = 999.
+    It has T = 1000 timesteps, and beta rises linearly from 1e-4 to 0.02. In the code, timesteps
+    count from 0: the paper's x_1 is t = 0, and its x_T is t = 999.
 
     Args:
-        low, high: Values of background and foreground in x0; implied masks are clipped to this
+        low, high: Values of background and foreground in x0. Sampling clips implied masks to this
             range.
     """
 
@@ -63,27 +68,27 @@ class Diffusion:
     def implied_mask(self, x_t: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return the mask (B, 1, H, W) that a predicted noise implies: eq 3 solved for x0.
 
-        It is not clipped.
+        The mask is not clipped to [low, high].
         """
         A = self.at(t, x_t)
         return (x_t - f - (1 - A).sqrt() * noise) / A.sqrt() + f
 
     def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
-        """Return the noise (B, 1, H, W) of a velocity.
+        """Return the noise eps (B, 1, H, W) that follows from a velocity of y (B, 1, H, W).
 
-        The velocity of y is sqrt(A_t) eps - sqrt(1 - A_t) y0.
+        The velocity is sqrt(A_t) eps - sqrt(1 - A_t) y0 (Salimans and Ho 2022).
         """
         A = self.at(t, x_t)
         return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
 
     def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
-        """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 downwards.
+        """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 down to low ones.
 
-        The noise schedule is cut at `start` and unchanged below, so that sampling may begin at any
+        The scheduler has only the first `start` values of beta, so that sampling can begin at any
         timestep.
 
         Raises:
-            ValueError: The name is unknown, or there are not that many timesteps.
+            ValueError: The name is unknown, or not 1 <= steps <= start <= T.
         """
         if name not in SCHEDULERS:
             raise ValueError(
@@ -96,7 +101,8 @@ class Diffusion:
             )
         cls, settings = SCHEDULERS[name]
         scheduler = cls(start, trained_betas=self.betas[:start].numpy(), **settings)
-        # Given explicitly: diffusers' trailing spacing may round to one timestep too many, -1.
+        # The timesteps are given explicitly, because the rounding in diffusers' spacing `trailing`
+        # may add one more timestep, -1.
         timesteps = [round(start * left / steps) - 1 for left in range(steps, 0, -1)]
         scheduler.set_timesteps(timesteps=timesteps)
         return scheduler
@@ -116,18 +122,20 @@ class Diffusion:
         """Return sampled masks (B, 1, H, W) in [low, high].
 
         Args:
-            denoise: The network.
+            denoise: Predicts the noise in x_t.
             f: Prior masks (B, 1, H, W) in [low, high]; zeros for the unshifted process.
-            rngs: The generator of each item's noise, so that no item depends on another.
-            scheduler: One of `SCHEDULERS`; the paper's samplers have none.
+            rngs: For each item of the batch the generator of its noise, so that no item depends on
+                another.
+            scheduler: One of `SCHEDULERS`; only the sampler `exact` uses it.
             steps: Number of timesteps that are visited.
             start: Where the reverse process begins: at T from N(f, I), below T from the prior with
                 the noise of that timestep (pre-segmentation diffusion, Guo et al. 2023).
-            sampler: One of `SAMPLERS`; those as printed can only begin at T.
-            on_step: Receives every state.
+            sampler: One of `SAMPLERS`; `paper_eq6` and `paper_alg2` can only begin at T.
+            on_step: Receives every timestep and state before the state is denoised.
 
         Raises:
-            ValueError: A name is unknown, or steps and start do not fit.
+            ValueError: A name is unknown, a printed sampler does not begin at T, or not
+                1 <= steps <= start <= T.
         """
         if sampler not in SAMPLERS or (sampler != "exact" and start != TIMESTEPS):
             raise ValueError(
@@ -147,9 +155,10 @@ class Diffusion:
         return masks
 
     def _clipped(self, y: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Return the noise whose implied mask is clipped.
+        """Return the noise (B, 1, H, W) that implies the same mask, but clipped to [low, high].
 
-        A scheduler's own clipping cannot be used: it would clip y, which may reach 2.
+        A scheduler's own clipping cannot be used: it clips y0 to [-1, 1], but y0 = x0 - f may
+        reach 2.
         """
         A = self.at(t, y)
         x0 = self.implied_mask(y + f, f, noise, t).clamp(self.low, self.high)
@@ -164,29 +173,33 @@ class Diffusion:
         sampler: str,
         on_step: OnStep,
     ) -> Tensor:
-        """Sample by the equations as the paper prints them, to show their effect."""
+        """Sample by the equations as the paper prints them, to show their effect.
+
+        From one visited timestep to the next, A is A_t, B is A of the next timestep (which is lower
+        in t), and a = A / B is the product of a over the timesteps between.
+        """
         times = self.scheduler("ddpm", steps).timesteps.tolist()
         x = self._noise(f, rngs)
         if sampler == "paper_eq6":
-            x = x + f  # algorithm 2 starts at N(0, I)
-        for t, before in zip(times, [*times[1:], None], strict=True):
+            x = x + f  # Algorithm 2 starts at N(0, I) instead of N(f, I).
+        for t, next_t in zip(times, [*times[1:], None], strict=True):
             on_step(t, x)
-            at = torch.full((len(f),), t, device=f.device)
-            noise = denoise(x, at).float()
+            batch_t = torch.full((len(f),), t, device=f.device)
+            noise = denoise(x, batch_t).float()
             A = float(self.cumulative[t])
-            B = 1.0 if before is None else float(self.cumulative[before])
+            B = 1.0 if next_t is None else float(self.cumulative[next_t])
             a = A / B
             if sampler == "paper_eq6":
-                x0 = self.implied_mask(x, f, noise, at).clamp(self.low, self.high)
+                x0 = self.implied_mask(x, f, noise, batch_t).clamp(self.low, self.high)
                 x = (B**0.5 * (1 - a) * x0 + a**0.5 * (1 - B) * x) / (1 - A) + (1 - A**0.5) * f
             else:
                 x = (x - (1 - a) / (1 - A) ** 0.5 * noise) / a**0.5
-            if before is not None:
+            if next_t is not None:
                 x = x + ((1 - B) * (1 - a) / (1 - A)) ** 0.5 * self._noise(f, rngs)
         return x.clamp(self.low, self.high)
 
     def at(self, t: Tensor, like: Tensor) -> Tensor:
-        """Return A_t (B, 1, 1, 1) at timesteps (B,)."""
+        """Return A_t (B, 1, 1, 1) at timesteps (B,), in float32 on the device of `like`."""
         if like.device not in self._tables:
             self._tables[like.device] = self.cumulative.to(like.device, torch.float32)
         return self._tables[like.device][t].view(-1, 1, 1, 1)

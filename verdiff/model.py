@@ -1,8 +1,9 @@
 """Verdiff-Net: a conditional U-Net predicts a prior mask, and a diffusion refines it.
 
-Source: Zhang et al., Bioengineering 2024, 11(10):1031. Image b -> MSFM -> conditional U-Net ->
-prior f; x_t, f and the MSFM's output -> diffusion U-Net with NSA in its encoder -> the noise in
-x_t. Train and sample:
+Source: Zhang et al., Bioengineering 2024, 11(10):1031. The image passes through the MSFM
+(`verdiff.msfm`). From the result, the conditional U-Net predicts the prior f. The diffusion U-Net,
+with the NSA (`verdiff.nsa`) in its encoder, predicts the noise in x_t from x_t, f and the MSFM's
+output. Train and sample:
 
     import torch
     from verdiff import VerdiffNet
@@ -17,7 +18,8 @@ x_t. Train and sample:
         loss.backward()
         adam.step()
     rngs = [torch.Generator().manual_seed(i) for i in range(2)]
-    sampled = net.eval().sample(image, rngs, samples=5, steps=20)
+    net.eval()
+    sampled = net.sample(image, rngs, samples=5, steps=20)
     print(sampled.probability.shape, sampled.spread.mean(), (sampled.prior > 0.5).sum())
 """
 
@@ -45,21 +47,21 @@ class Condition:
     logits: Tensor
     """The conditional U-Net's output (B, 1, H, W)."""
     f: Tensor
-    """The prior mask 2 sigmoid(logits) - 1 (B, 1, H, W).
+    """The prior mask 2 sigmoid(logits) - 1 (B, 1, H, W), in [-1, 1] like x0.
 
-    It is detached, so the diffusion's loss trains no weight through it. The MSFM, which feeds both
-    networks, is trained by both losses.
+    No gradient passes through f, so the diffusion's loss does not train the conditional U-Net. Both
+    losses train the MSFM, whose output both networks receive.
     """
     added: Tensor
-    """The image features that are added to the diffusion U-Net's stem.
+    """Image features (B, width, H / patch, W / patch), with both sides rounded up.
 
-    (B, width, H / patch, W / patch).
+    The diffusion U-Net adds them to the output of its first convolution.
     """
     gates: tuple[Tensor | None, ...]
     """The NSA's gate at each level."""
 
     def repeat(self, samples: int) -> Condition:
-        """Return the condition of every image `samples` times, for one batch of all samples."""
+        """Return a condition for B * samples items: each image's own is repeated in a row."""
         if samples == 1:
             return self
 
@@ -79,28 +81,31 @@ class Sampled:
     spread: Tensor
     """Standard deviation over the samples, in [0, 0.5]: the uncertainty map."""
     prior: Tensor
-    """The conditional U-Net's own probability, in [0, 1]."""
+    """The conditional U-Net's probability sigmoid(logits), in [0, 1]; unlike f, not rescaled."""
 
 
 class VerdiffNet(nn.Module):
     """Verdiff-Net for grey images of any size and a binary mask.
 
     Args:
-        width: Channels of the diffusion U-Net's first level: a multiple of 4, above 128 of 32.
+        width: Channels of the diffusion U-Net's first level: up to 128 a multiple of 4, above 128 a
+            multiple of 32.
         prior_width: Channels of the conditional U-Net's first level and of the MSFM.
         levels: Depth of both U-Nets, at most 6.
         blocks: Residual blocks at each level of the diffusion U-Net.
-        patch: Side of the blocks of pixels that enter both networks as channels. The paper's is 1;
-            2 needs a quarter of the time.
-        msfm: Whether the image goes through the MSFM; if not, it enters both networks as it is.
-        nsa: Whether the NSA closes the encoder's residual blocks; if not, a plain convolution does.
+        patch: Both networks receive each block of patch x patch pixels as the channels of one
+            position. The paper has 1; with 2 the networks need about a quarter of the time.
+        msfm: Whether the image passes through the MSFM; if not, both networks receive the image.
+        nsa: Whether the last layer of each residual block of the encoder is an NSA; if not, it is a
+            plain convolution.
         nsa_gate: `soft`, `hard` or `5x5`, see `verdiff.nsa.gate_of`.
         predicts: The output of the diffusion U-Net: `noise`, or `velocity` (Salimans and Ho 2022),
             from which the noise follows. When x_t is nearly pure noise, a predicted noise does not
             determine the mask, while a velocity of 0 gives the prior.
 
-    Two networks built from the same global seed have the same weights in all modules that both
-    have.
+    The weights depend on one integer that is drawn from PyTorch's global generator. So two networks
+    that are built after the same `torch.manual_seed` start with the same weights in all modules
+    that both have.
     """
 
     def __init__(
@@ -124,11 +129,22 @@ class VerdiffNet(nn.Module):
         pixels = patch**2
         self.patch = patch
         self.msfm = MSFM(pixels, prior_width) if msfm else None
-        seen = prior_width if msfm else pixels
-        self.conditional = ConditionalUNet(seen, pixels, prior_width, levels)
-        self.fuse = nn.Conv2d(seen, width, 3, padding=1)
-        second = (lambda channels: NSA(channels, nsa_gate)) if nsa else Plain
-        self.denoiser = DiffusionUNet(2 * pixels, pixels, width, levels, blocks, second)
+        feature_channels = prior_width if msfm else pixels
+        self.conditional = ConditionalUNet(feature_channels, pixels, prior_width, levels)
+        self.fuse = nn.Conv2d(feature_channels, width, 3, padding=1)
+
+        def last_layer(channels: int) -> nn.Module:
+            return NSA(channels, nsa_gate) if nsa else Plain(channels)
+
+        self.denoiser = DiffusionUNet(
+            inputs=2 * pixels,  # x_t and f
+            outputs=pixels,
+            width=width,
+            levels=levels,
+            blocks=blocks,
+            second=last_layer,
+        )
+        # Without the NSA nothing reads a gate; for "5x5", `gate_of` computes none.
         self.gate = nsa_gate if nsa else "5x5"
         self.diffusion = Diffusion()
         self.predicts = predicts
@@ -137,33 +153,38 @@ class VerdiffNet(nn.Module):
     def condition(self, image: Tensor) -> Condition:
         """Return all that the diffusion needs of images (B, 1, H, W)."""
         folded = fold(image, self.patch)
-        X = folded if self.msfm is None else self.msfm(folded)
-        logits = unfold(self.conditional(X)[0].float(), self.patch, image.shape[-2:])
+        features = folded if self.msfm is None else self.msfm(folded)
+        folded_logits, _, _ = self.conditional(features)
+        logits = unfold(folded_logits.float(), self.patch, image.shape[-2:])
         probability = torch.sigmoid(logits).detach()
         gates = []
-        size = (folded.shape[-2], folded.shape[-1])
-        for _ in self.denoiser.channels:
-            gates.append(gate_of(probability, size, self.gate))
-            size = (-(-size[0] // 2), -(-size[1] // 2))
-        return Condition(logits, 2 * probability - 1, self.fuse(X), tuple(gates))
+        height, width = folded.shape[-2:]
+        for _ in range(len(self.denoiser.channels)):  # one gate for each level
+            gates.append(gate_of(probability, (height, width), self.gate))
+            height, width = (height + 1) // 2, (width + 1) // 2
+        return Condition(logits, 2 * probability - 1, self.fuse(features), tuple(gates))
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Return the predicted noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,), from 0."""
-        seen = fold(torch.cat([x_t, condition.f], dim=1), self.patch)
-        out = self.denoiser(seen, t, condition.added, condition.gates).float()
-        out = unfold(out, self.patch, x_t.shape[-2:])
+        folded = fold(torch.cat([x_t, condition.f], dim=1), self.patch)
+        folded_output = self.denoiser(folded, t, condition.added, condition.gates).float()
+        output = unfold(folded_output, self.patch, x_t.shape[-2:])
         if self.predicts == "noise":
-            return out
-        return self.diffusion.noise_of(out, x_t, condition.f, t)
+            return output
+        return self.diffusion.noise_of(output, x_t, condition.f, t)
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator, bce: bool = True) -> Tensor:
         """Return the scalar loss (eq 8 to 10, and the loss of the prior).
 
-        It is the sum of the mean squared error of the noise, the cross entropy and Dice loss of the
-        prior, and with `bce` the cross entropy of the mask that the predicted noise implies, cut to
-        [0.01, 0.99] (eq 9 is printed on the noise itself, which is no probability). If the network
-        predicts the noise, the last one is weighted by A_t, because its gradient would otherwise
-        grow without bound in t; with a velocity it does not.
+        The loss is the sum of three parts: the mean squared error of the noise; the cross entropy
+        and Dice loss of the prior; and with `bce` the cross entropy of the implied mask. The
+        implied mask is the x0 that follows from x_t and the predicted noise, scaled to a
+        probability and clipped to [0.01, 0.99]. The paper prints eq 9 with the noise in place of
+        the mask, but noise is no probability.
+
+        If the network predicts the noise, the third part is weighted by A_t, the product of a_1 to
+        a_t with a = 1 - beta (`verdiff.diffusion`): without this weight, its gradient would be very
+        large at large t. If the network predicts a velocity, no weight is needed.
 
         Args:
             image: (B, 1, H, W).
@@ -181,46 +202,56 @@ class VerdiffNet(nn.Module):
         loss = F.mse_loss(predicted, noise) + prior_loss(condition.logits, mask)
         if bce:
             implied = (diffusion.implied_mask(x_t, condition.f, predicted, t) + 1) / 2
-            weight = diffusion.at(t, mask) if self.predicts == "noise" else torch.ones_like(mask)
-            # Of logits, because the cross entropy of probabilities refuses NaN with an error.
+            weight = torch.ones_like(mask)
+            if self.predicts == "noise":
+                weight = diffusion.at(t, mask).expand_as(mask)
+            # The training loop reports a loss that is NaN. `F.binary_cross_entropy` would raise an
+            # error for a NaN before the loop sees it; the function of logits returns NaN.
             logits = torch.logit(implied, eps=0.01)
-            loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight.expand_as(mask))
+            loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight)
         return loss
 
     @torch.no_grad()
     def sample(
-        self, image: Tensor, rngs: Sequence[torch.Generator], samples: int = 5, **how: Any
+        self, image: Tensor, rngs: Sequence[torch.Generator], samples: int = 5, **options: Any
     ) -> Sampled:
         """Return the mean of several sampled masks, their spread, and the prior.
 
         Args:
             image: (B, 1, H, W).
-            rngs: A generator for each image, so that its samples depend on no other image.
-            samples: Sampled masks of each image, computed as one batch.
-            how: `scheduler`, `steps`, `start`, `sampler`, `on_step` of
-                `verdiff.diffusion.Diffusion.sample`.
+            rngs: One generator for each image, so that its samples depend on no other image. All
+                samples of an image draw from its generator, one after the other.
+            samples: Number of sampled masks of each image; all are computed as one batch.
+            options: Passed on to `verdiff.diffusion.Diffusion.sample`, which has the defaults:
+                `scheduler` (`dpm`, `ddim` or `ddpm`), `steps` (number of timesteps that are
+                visited), `start` (1000 begins at noise, less at the noised prior), `sampler`
+                (`exact`, `paper_eq6` or `paper_alg2`) and `on_step` (a function that receives every
+                timestep and state).
         """
         condition = self.condition(image)
-        many = condition.repeat(samples)
-        repeated: list[torch.Generator] = []
+        repeated = condition.repeat(samples)
+        repeated_rngs: list[torch.Generator] = []
         for rng in rngs:
-            repeated += [rng] * samples
+            repeated_rngs += [rng] * samples
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.denoise(x_t, t, many)
+            return self.denoise(x_t, t, repeated)
 
-        x0 = self.diffusion.sample(denoise, many.f, repeated, **how)
+        x0 = self.diffusion.sample(denoise, repeated.f, repeated_rngs, **options)
         return summary((x0 + 1) / 2, condition.logits)
 
 
 def summary(masks: Tensor, logits: Tensor) -> Sampled:
-    """Summarise sampled masks (B samples, 1, H, W) and the prior's logits (B, 1, H, W)."""
+    """Summarise sampled masks (B * samples, 1, H, W) and the prior's logits (B, 1, H, W)."""
     by_image = masks.reshape(len(logits), -1, *masks.shape[1:])
     return Sampled(by_image.mean(1), by_image.std(1, correction=0), torch.sigmoid(logits))
 
 
 def prior_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return cross entropy plus soft Dice loss of logits and masks in {0, 1}, both (B, 1, H, W)."""
+    """Return cross entropy plus soft Dice loss of logits and masks in {0, 1}, both (B, 1, H, W).
+
+    The Dice loss sums over all pixels of the batch, as if the batch were a single image.
+    """
     probability = torch.sigmoid(logits)
     dice = (2 * (probability * mask).sum() + 1) / (probability.sum() + mask.sum() + 1)
     return F.binary_cross_entropy_with_logits(logits, mask) + 1 - dice

@@ -10,11 +10,12 @@ from verdiff.blocks import BatchNorm
 
 
 class MSFM(nn.Module):
-    """Three kernel sizes that the image weights channel by channel (SKNet, Li et al. 2019, M = 3).
+    """Convolutions of three kernel sizes, weighted channel by channel (SKNet, Li et al. 2019, M = 3).
 
-    First, a convolution maps the image to `channels` channels, because attention over one channel
-    has nothing to choose from. The squeeze uses layer norm instead of the paper's batch norm, which
-    cannot train on the single vector of one image.
+    The weights depend on the image. First, a convolution maps the image to `channels` channels:
+    with a single channel there would be nothing to weight. The squeeze uses layer norm instead of
+    the paper's batch norm, because in a batch of one image batch norm has one value a channel and
+    cannot train.
 
     Args:
         inputs: Channels of the image.

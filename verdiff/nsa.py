@@ -1,6 +1,6 @@
 """The noise semantic adapter (NSA, section 2.4).
 
-It is a large-selective-kernel unit whose first kernel depends on the prior.
+The NSA is a large-selective-kernel unit whose first kernel depends on the prior mask.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from torch import Tensor, nn
 from verdiff.blocks import ZeroConv2d
 
 GATES = ("soft", "hard", "5x5")
+"""How the prior chooses the first kernel, see `gate_of`."""
 WINDOW = 5
-"""Side of the window around a pixel in which the prior's foreground is counted."""
+"""Side in pixels of the window around a pixel over which the prior is averaged."""
 NEAR = 0.25
-"""From this share of foreground in the window on, the hard gate treats a pixel as vertebra or
-boundary."""
+"""Share of foreground in the window from which on the hard gate is 1: the pixel then lies on a
+vertebra or its boundary."""
 
 
 def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
-    """Return the share of 3x3 (vertebra) against 5x5 (background) in each pixel's first kernel.
+    """Return the weight of the 3x3 kernel in the first convolution at each pixel, or None.
 
-    It is in [0, 1]. The paper chooses by the mask pixels around the centre; the only mask known at
-    test time is the prior.
+    The weight (B, 1, *size) is in [0, 1]: 1 is the 3x3 kernel alone (vertebra), 0 the 5x5 kernel
+    alone (background). The paper chooses by the mask around the pixel. At test time the only known
+    mask is the prior.
 
     Args:
         prior: Probability of foreground (B, 1, H, W).
         size: Height and width of the features that the gate is for.
-        kind: One of `GATES`: `soft` is the local mean itself, `hard` is 1 where it reaches a
-            quarter, `5x5` is no choice.
+        kind: One of `GATES`. For `soft` the weight is the mean of the prior in the window; for
+            `hard` it is 1 where this mean is at least a quarter, and 0 elsewhere; for `5x5` there
+            is no gate, and the result is None.
 
     Raises:
         ValueError: The kind is unknown.
@@ -39,15 +42,16 @@ def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
     if kind == "5x5":
         return None
     scaled = F.adaptive_avg_pool2d(prior, size)
-    near = F.avg_pool2d(scaled, WINDOW, 1, WINDOW // 2, count_include_pad=False)
-    return near if kind == "soft" else (near >= NEAR).to(near)
+    local_mean = F.avg_pool2d(scaled, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+    return local_mean if kind == "soft" else (local_mean >= NEAR).to(local_mean)
 
 
 class NSA(nn.Module):
     """A large-selective-kernel block (LSKNet, Li et al. 2023) with two first kernels, 3x3 and 5x5.
 
-    With the gate `5x5` it is exactly LSKNet's block. Its last convolution starts at zero, so that
-    the product of eq 16 is 0 and the residual block around it starts as the identity.
+    With the gate `5x5` the block is exactly LSKNet's. The last convolution starts at zero, so the
+    product of eq 16 starts as 0, and the residual block around the NSA starts as its skip
+    connection alone.
 
     Args:
         channels: Channels C of the input and the output.

@@ -1,4 +1,4 @@
-"""The two U-Nets: one denoises at a timestep, the conditional one predicts from the image alone."""
+"""The two U-Nets: the diffusion U-Net denoises, the conditional U-Net predicts from the image."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch import Tensor, nn
 from verdiff.blocks import Attention, BatchNorm, Plain, ResBlock, Upsample, ZeroConv2d, groups_of
 
 MULTIPLIERS = (1, 1, 2, 2, 4, 4)
-"""Widths of the levels, as in guided diffusion for 256 x 256 pixels."""
+"""Width of each level relative to the first, as in guided diffusion for 256 x 256 pixels."""
 ATTENTION_LEVEL = 4
-"""The level with self-attention: downsampling by 16, as in MedSegDiff's recipe. The middle always
-has it."""
+"""The level with self-attention, counted from 0: its maps are 16 times smaller than the input's, as
+in MedSegDiff's recipe. The middle of the network has self-attention whatever the depth."""
 
 
 class DiffusionUNet(nn.Module):
     """A time-conditioned U-Net with guided diffusion's residual blocks, MedSegDiff's backbone.
 
-    Height and width are free: each level halves them, rounded up, and upsampling returns to the
-    size of the skip connection.
+    Inputs may have any height and width: each level halves both, rounded up, and the decoder scales
+    its maps back to the size of the skip connection.
 
     Args:
         inputs, outputs: Channels of the noisy input and of the predicted noise.
         width: Channels of the first level.
-        levels: Depth; 6 is the whole network.
-        blocks: Residual blocks a level in the encoder; the decoder has one more.
-        second: Builds the module that closes a residual block of the encoder, from its channels.
+        levels: Number of levels; the published network has 6.
+        blocks: Residual blocks of each level of the encoder; a level of the decoder has one more.
+        second: Builds the last layer of a residual block of the encoder, given its channels.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class DiffusionUNet(nn.Module):
 
         Args:
             x: Noisy input (B, inputs, H, W).
-            time: Its embedding (B, 4 width).
-            added: Added to the stem's output (B, width, H, W).
-            gates: The gate of each level's adapters.
+            time: Embedding of the timesteps (B, 4 width).
+            added: Features (B, width, H, W) that are added to the output of the stem.
+            gates: For each level the gate of its adapters; empty if there are none.
         """
         h = self.stem(x)
         if added is not None:
@@ -124,13 +124,13 @@ class DiffusionUNet(nn.Module):
     def decode(self, h: Tensor, skips: list[Tensor], time: Tensor) -> Tensor:
         """Return the predicted noise (B, outputs, H, W) from the last features and the skips."""
         h = self.middle[1](self.middle_attention(self.middle[0](h, time)), time)
-        left = list(skips)
+        remaining = list(skips)
         stages = zip(self.decoder, self.decoder_attention, strict=True)
         for level, (rows, attentions) in enumerate(stages):
             if level:
-                h = self.grow[level - 1](h, left[-1].shape[-2:])
+                h = self.grow[level - 1](h, remaining[-1].shape[-2:])
             for block, attend in zip(rows, attentions, strict=True):  # type: ignore[call-overload]
-                h = attend(block(torch.cat([h, left.pop()], dim=1), time))
+                h = attend(block(torch.cat([h, remaining.pop()], dim=1), time))
         out: Tensor = self.head(F.silu(self.norm(h)))
         return out
 
@@ -153,13 +153,15 @@ def _attention(level: int, count: int, channels: int, groups: int) -> nn.ModuleL
 class ConditionalUNet(nn.Module):
     """A plain U-Net like nnU-Net's first version, which is MedSegDiff's conditioner.
 
-    Each level has two convolutions with batch norm and leaky ReLU; between levels there is max
-    pooling and bilinear upsampling. In a batch of one, batch norm is over the pixels of that image.
+    Each level has two convolutions with batch norm and leaky ReLU. The encoder has max pooling
+    between levels, the decoder bilinear upsampling. In a batch of one, batch norm is over the
+    pixels of that image.
 
     Args:
         inputs, outputs: Channels of the input and of the logits.
-        width: Channels of the first level; each further level doubles them, up to 15 times as many.
-        levels: Depth, the bottleneck included.
+        width: Channels of the first level; each further level has twice as many, but at most 15
+            times those of the first level.
+        levels: Number of levels, the bottleneck included.
         dropout: Probability that a channel of the encoder is dropped, after each convolution.
     """
 

@@ -1,11 +1,11 @@
 """Check whether printed means and stds of Dice and IoU can belong to the same predictions.
 
-For a single image, IoU = g(Dice) with g(D) = D / (2 - D), increasing and convex on [0, 1]. So the
-four printed numbers are four moments of one distribution of D, and bound each other: by Jensen's
-inequality, by Chebyshev's and Markov's extremal distributions (Krein and Nudelman, The Markov
-Moment Problem and Extremal Problems, 1977), and by linear programming. Every check allows for the
-rounding of all digits, and prefers missing an inconsistency to reporting a false one: what it
-reports is impossible, what it passes may still be wrong.
+For a single image, IoU = g(Dice) with g(D) = D / (2 - D), which increases and is convex on [0, 1].
+So the four printed numbers are four moments of one distribution of D, and each limits the others.
+The limits follow from Jensen's inequality, from Chebyshev's and Markov's extremal distributions
+(Krein and Nudelman, The Markov Moment Problem and Extremal Problems, 1977), and from linear
+programming. Every check allows for the rounding of all digits. In doubt a check passes: numbers
+that it reports are impossible, but numbers that it passes may still be wrong.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Floats = NDArray[np.float64]
 Span = tuple[float, float]
 CANNOT = "cannot be per-image statistics of the same predictions"
 FEWEST = 20
-"""Where no number of images is given, at least so many are assumed. Then stds by n and by n - 1 are
-at most 2.6 % apart. Jensen's floor does not depend on it."""
+"""Number of images that is assumed at least if none is given. The stds with division by n and by
+n - 1 then differ by at most 2.6 %. Jensen's floor does not depend on this assumption."""
 FAR = 0.5
-"""Points of mean IoU beyond which a cell is counted as far off."""
+"""A cell is counted as far off if its mean IoU is wrong by more than so many points."""
 NOISE = 1e-9
-"""Tolerance for floating-point errors of a mean; a thousandth of the finest allowed rounding."""
+"""Tolerance for floating-point errors of a mean: a thousandth of the finest assumed rounding."""
 RATIO = 0.03
-"""Relative growth of the steps of the grid, away from the mean Dice."""
+"""Relative growth from each step of the grid to the next, away from the mean Dice."""
 SOLVED = 1e-5
-"""Relative error of a variance that may come from the solver's tolerance (1e-7 a row)."""
+"""Relative error of a variance that the solver's tolerance (1e-7 for each row) can cause."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,14 @@ class Finding:
     interval that mean and std of Dice allow; `std`: no scores have these means and stds.
     """
     gap_points: float
-    """How far the mean IoU lies outside iou_low and iou_high. If the verdict is `std`, how far that
-    std is off."""
+    """How far the mean IoU lies below iou_low or above iou_high. If the verdict is `std`, how far the
+    std is from the nearest possible one."""
     iou_low: float | None
+    """Lowest possible mean IoU; None if too little is given."""
     iou_high: float | None
+    """Highest possible mean IoU; None if too little is given."""
     words: str
+    """The finding in words."""
 
 
 def g(dice: float) -> float:
@@ -67,11 +70,12 @@ def g(dice: float) -> float:
 def interval(mean: Span, variance: Span | None) -> Span | None:
     """Return the sharp interval of the mean IoU, given the spans of the mean and variance of Dice.
 
-    The lowest mean IoU belongs to two atoms at 0 and m + v / m; the highest to two atoms at 1 and
-    m - v / (1 - m). Proof: the third derivative of g is positive. So the parabola that meets g at 0
-    and touches it at m + v / m lies below g on all of [0, 1], and the parabola that meets g at 1
-    and touches it at m - v / (1 - m) lies above. Both ends grow with m and with v. Without a
-    variance they are g(m) and m. None if no scores between 0 and 1 have this mean and variance.
+    For a mean m and a variance v, the lowest mean IoU is that of a distribution with two values of
+    D, 0 and m + v / m; the highest is that of the two values 1 and m - v / (1 - m). Proof: the
+    third derivative of g is positive. So the parabola that meets g at 0 and touches it at m + v / m
+    lies below g on all of [0, 1], and the parabola that meets g at 1 and touches it at
+    m - v / (1 - m) lies above. Both ends grow with m and with v. If no variance is given, the ends
+    are g(m) and m. The result is None if no scores between 0 and 1 have this mean and variance.
     """
     low, high = min(mean[0], 1.0), min(mean[1], 1.0)
     if variance is None:
@@ -95,8 +99,8 @@ def interval(mean: Span, variance: Span | None) -> Span | None:
 def audit(cell: PrintedCell) -> Finding:
     """Check Jensen's floor, then the interval of the mean IoU, then all four numbers together.
 
-    If the number of images is unknown, at least `FEWEST` are assumed, and a finding that needs the
-    assumption says so.
+    If the number of images is unknown, at least `FEWEST` are assumed, and a finding that depends on
+    this assumption says so.
     """
     finding = _audit(cell, _factor(cell.n or FEWEST))
     if cell.n is None and finding.verdict != "ok" and _audit(cell, _factor(2)).verdict == "ok":
@@ -105,15 +109,20 @@ def audit(cell: PrintedCell) -> Finding:
 
 
 def _factor(n: int) -> Span:
-    """Return the span of factors that turn a printed std of n images into that of division by n.
+    """Return the span of factors that turn a printed std of n images into the std by division by n.
 
-    The printed std may have been divided by n or by n - 1.
+    The printed std may be by division by n (the factor is 1) or by n - 1.
     """
     return math.sqrt(1 - 1 / max(n, 2)), 1.0
 
 
 def _audit(cell: PrintedCell, factor: Span) -> Finding:
-    """Check a cell whose stds become those of the distribution by one number within `factor`."""
+    """Check a cell.
+
+    Args:
+        cell: The printed scores.
+        factor: Span of the factor that turns both printed stds into those by division by n.
+    """
     dice, iou, std = cell.dice_mean, cell.iou_mean, cell.dice_std
     variance = ((factor[0] * std.low) ** 2, (factor[1] * std.high) ** 2) if std else None
     low, high, given = None, None, ""
@@ -158,7 +167,7 @@ def _audit(cell: PrintedCell, factor: Span) -> Finding:
 
 
 def _passed(cell: PrintedCell, low: float | None, high: float | None) -> str:
-    """Return a line on what was checked and passed, and on what could not be checked."""
+    """Return a line that says what was checked and passed, and what could not be checked."""
     missing = [name for name in NUMBERS if getattr(cell, name) is None]
     left = f" (not given, so not checked: {', '.join(missing)})" if missing else ""
     if cell.iou_mean is None or low is None or high is None:
@@ -169,37 +178,42 @@ def _passed(cell: PrintedCell, low: float | None, high: float | None) -> str:
 def _grid(centre: float, step: float) -> Floats:
     """Return values of D from 0 to 1; the steps grow with the distance from the centre."""
     count = math.ceil(math.log(1 / step + 1) / math.log1p(RATIO)) + 1
-    away = step * (1 + RATIO) ** np.arange(count)
-    points = np.concatenate([centre - away, [0.0, centre, 1.0], centre + away])
+    distances = step * (1 + RATIO) ** np.arange(count)
+    points = np.concatenate([centre - distances, [0.0, centre, 1.0], centre + distances])
     return np.unique(points[(points >= 0) & (points <= 1)])
 
 
 def _between(x: Floats, second: Floats) -> Floats:
-    """Return at each grid point how far a function may be from its linear interpolation beside it.
+    """Return for each grid point how far a function can be from its linear interpolation.
+
+    This is the larger of the errors in the two intervals beside the point.
 
     Args:
         x: The grid.
         second: A bound of the absolute second derivative between each two neighbouring points.
     """
     error = np.diff(x) ** 2 * second / 8
-    worse: Floats = np.maximum(np.append(error, 0), np.append(0, error))
-    return worse
+    larger: Floats = np.maximum(np.append(error, 0), np.append(0, error))
+    return larger
 
 
 def _std_gap(cell: PrintedCell, factor: Span) -> tuple[float, str]:
     """Return how far the std of IoU is from the nearest possible one, and that limit in words.
 
-    The distance is 0 if the std is possible. A linear program over the weights of a grid of D
-    minimises how far the printed variance of IoU lies outside its span, while the other moments lie
-    within theirs. The grid excludes no distribution: move the mass at any D to the two grid points
-    beside it so that the mean stays. Then E[D] is the same, and each other moment moves by no more
-    than the greatest distance of its function from the line between the points, which is at most
-    step^2 / 8 times a bound of its second derivative. Every row is widened by that, point by point.
+    The distance is 0 if the std is possible. D is restricted to a grid. A linear program over the
+    weights of the grid's points minimises how far the printed variance of IoU lies outside its
+    span, while all other moments lie within their spans.
 
-    Moments are about the printed means a and b: E[(D - a)^2] = variance + (E[D] - a)^2, where the
-    last term lies between 0 and the rounding squared. The variances are c^2 times the printed ones,
-    with the same c for both. The weights are those of the distribution divided by c^2, so that
-    their sum, 1 / c^2, is free within its span.
+    The grid excludes no distribution. Proof: move the mass at any D to the two grid points beside
+    D so that the mean stays the same. Then each other moment changes by no more than the greatest
+    distance of its function from the line between the two points. This distance is at most
+    step^2 / 8 times a bound of the second derivative, and the span of each moment is widened by it
+    at each point.
+
+    Moments are taken about the printed means a and b: E[(D - a)^2] = variance + (E[D] - a)^2, where
+    the last term lies between 0 and the rounding error squared. The variances of the distribution
+    are c^2 times the printed ones, with the same c within `factor` for both. The program's weights
+    are those of the distribution divided by c^2, so their sum, 1 / c^2, may vary within its span.
     """
     dice, iou, std = cell.dice_mean, cell.iou_mean, cell.iou_std
     assert iou is not None
@@ -222,7 +236,7 @@ def _std_gap(cell: PrintedCell, factor: Span) -> tuple[float, str]:
     printed = (std.low**2, std.high**2)
     rows.append(Row((x / y - b) ** 2, _between(x, bend), std.high**2, printed, (0.0, iou.half**2)))
     above, below = _outside(rows, (factor[1] ** -2, factor[0] ** -2))
-    if above > SOLVED:  # the least possible is more than what is printed
+    if above > SOLVED:  # even the lowest possible variance is above the printed one
         nearest = std.high * math.sqrt(1 + above)
         return nearest - std.high, f"below {100 * nearest:.2f}, the least"
     if below > SOLVED:
@@ -233,21 +247,25 @@ def _std_gap(cell: PrintedCell, factor: Span) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class Row:
-    """A moment that must lie within a span."""
+    """A moment, the weighted sum of a function of D, that must lie within a span."""
 
     values: Floats
-    """The function on the grid."""
+    """The function at each grid point."""
     error: Floats
-    """How far the grid may move the moment, point by point."""
+    """For each grid point, how far the restriction to the grid may change the moment."""
     unit: float
-    """The row is divided by it, so that the solver's tolerance is relative."""
+    """The size of the moment. The row is divided by it, so that the solver's tolerance is relative."""
     span: Span = (0.0, 0.0)
+    """The part of the limits that does not depend on the sum of the weights."""
     share: Span = (0.0, 0.0)
-    """Added to the span for each unit of mass."""
+    """The part of the limits that is multiplied by the sum of the weights."""
 
 
 def _outside(rows: Sequence[Row], mass: Span) -> tuple[float, float]:
-    """Return how far, in its unit, the last row's moment must lie above and below its span."""
+    """Return how far, in its unit, the last row's moment must lie above and below its span.
+
+    All other rows lie within their spans, and the sum of the weights within `mass`.
+    """
     count = len(rows[0].values)
     matrix = np.zeros((2 * len(rows), count + 2))
     limits = np.zeros(2 * len(rows))
@@ -257,15 +275,15 @@ def _outside(rows: Sequence[Row], mass: Span) -> tuple[float, float]:
         limits[upper : upper + 2] = row.span[1] / row.unit, -row.span[0] / row.unit
     matrix[-2, -2] = matrix[-1, -1] = -1
     total = np.append(np.ones(count), [0.0, 0.0])
-    done = linprog(
+    solution = linprog(
         c=1 - total,
         A_ub=np.vstack([matrix, total, -total]),
         b_ub=np.concatenate([limits, [mass[1], -mass[0]]]),
         method="highs",
     )
-    if done.status != 0 or done.x is None:  # a solver that gives up proves nothing
+    if solution.status != 0 or solution.x is None:  # a solver that fails proves nothing
         return 0.0, 0.0
-    return float(done.x[-2]), float(done.x[-1])
+    return float(solution.x[-2]), float(solution.x[-1])
 
 
 def summary(findings: Sequence[Finding]) -> str:

@@ -1,4 +1,4 @@
-"""Read a table of printed results, and how far each number was rounded."""
+"""Read a table of printed results, and to how many digits each number was rounded."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MISSING = {"", "-", "–", "—", "na", "n/a", "nan", "none"}
 PERCENT_ABOVE = 1.5
 """A table with a number above this is in percent: no mean or std of fractions is so large."""
 FINEST = 1e-6
-"""The finest rounding that is assumed, as a fraction: smoothing terms and floating point change
-scores by less than that."""
+"""The smallest rounding error that is assumed, as a fraction. Smoothing terms of Dice and
+floating-point errors change scores by less."""
 Number = tuple[Decimal, bool]
 """A number as it is printed, and whether it has a percent sign."""
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A number as printed: its value as a fraction, and its decimals when written in percent."""
+    """A printed number: its value as a fraction, and its number of decimals in percent."""
 
     value: float
     decimals: int
@@ -75,6 +75,7 @@ class Results:
 
     cells: tuple[PrintedCell, ...]
     percent: bool
+    """Whether the numbers were read as percent, not as fractions."""
     absent: tuple[str, ...]
     """Columns of stds that the file does not have."""
 
@@ -87,8 +88,8 @@ def read(path: Path, name: str | None = None) -> Results:
     Other columns are ignored.
 
     Raises:
-        UsageError: The file cannot be read, lacks a column, or holds an impossible number; with
-            line and column.
+        UsageError: The file cannot be read, lacks a column, or holds an impossible number; the
+            message gives line and column.
     """
     lines = _lines(path)
     header, rows = lines[0][1], lines[1:]

@@ -23,7 +23,7 @@ METHODS = {
     "MedSegDiff": "medsegdiff",
     "Verdiff-Net": "verdiff",
 }
-"""The names of the methods in the paper, and here."""
+"""For each method's name in the paper its name here."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROTATION = 30.0
-"""Degrees, either way (paper)."""
+"""Largest rotation in degrees, in both directions (paper)."""
 SHIFT = (0.01, 0.05)
-"""Share of height and of width, either way (paper)."""
+"""Largest shift as a share of height and of width, in both directions (paper)."""
 ELASTIC = 0.03
 """Largest displacement of a control point, as a share of the shorter side (ours: the paper gives
 none)."""
@@ -35,13 +35,14 @@ class Parameters:
     """The random parameters of one augmentation."""
 
     angle: float
-    """Degrees, anticlockwise as seen."""
+    """Rotation in degrees, anticlockwise as the image is shown."""
     shift: tuple[float, float]
-    """Share of (height, width)."""
+    """Shift as a share of (height, width)."""
     elastic: NDArray[np.float64]
-    """(2, rows, columns): displacement of each control point in (y, x), share of the shorter
-    side."""
+    """Displacement (y, x) of each control point, as a share of the shorter side: of shape (2, rows,
+    columns)."""
     contrast: float
+    """Factor on the distance from the image's mean."""
 
     def to_bytes(self) -> bytes:
         """Return the parameters as bytes, for certificates."""

@@ -1,4 +1,4 @@
-"""Prepare a dataset once: read and check every sample, and write a memory-mapped cache."""
+"""Prepare a dataset once: read and check every sample, and write a cache to be memory-mapped."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 
 FORMAT = 2
+"""Version of the cache's layout; another version is prepared anew."""
 LIGHT = 20_000_000
-"""Up to so many bytes, reading a few files takes less time than starting processes."""
+"""Up to this number of bytes, reading a few files takes less time than starting processes."""
 TABLES = ("index.csv", "patients.csv")
-"""Tables beside the images that say who the patients are."""
+"""Tables beside the images that list the patients."""
 
 
 def find(adapter: Adapter, root: Path) -> Path | None:
@@ -41,6 +42,11 @@ def find(adapter: Adapter, root: Path) -> Path | None:
 
 
 def _items(adapter: Adapter, root: Path) -> list[Item]:
+    """Return the items of a source, with those that cannot be used marked as left out.
+
+    Raises:
+        UsageError: There are no items, or all are left out.
+    """
     inside = root.resolve()
     items = [_refused(item, root, inside) for item in adapter.items(root)]
     if not items:
@@ -51,7 +57,7 @@ def _items(adapter: Adapter, root: Path) -> list[Item]:
 
 
 def _refused(item: Item, root: Path, inside: Path) -> Item:
-    """Return an item, left out if one of its files is not there or leads out of the folder."""
+    """Return an item, marked as left out if a file is missing or lies outside the source's folder."""
     for path in item.files:
         if not path.resolve().is_relative_to(inside):
             why = f"{path} leads out of {root}; copy it there or remove the link"
@@ -63,14 +69,14 @@ def _refused(item: Item, root: Path, inside: Path) -> Item:
 
 
 def _reason(item: Item) -> str:
-    """Return why an item is left out, with its file."""
+    """Return why an item is left out, with the name of its file; empty if it is not."""
     return f"{item.files[0]}: {item.left_out}" if item.left_out and item.files else item.left_out
 
 
 def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
     """Return the folder of the cache, without reading any file.
 
-    Its name depends on the rules and on the names, sizes and times of the files.
+    The folder's name depends on the rules and on the names, sizes and times of the files.
     """
     stats = []
     for path in chain.from_iterable(item.files for item in items):
@@ -87,7 +93,7 @@ def prepare(
     jobs: int = 1,
     progress: Progress = lambda name, done, total: None,
 ) -> Path:
-    """Return the folder of the prepared dataset; the source is read only if it has changed.
+    """Return the folder of the prepared dataset; read the source only if it is new or has changed.
 
     Raises:
         UsageError: The layout is missing, no case can be used, or the cache is not writable.
@@ -118,7 +124,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class _Read:
-    """The result of reading an item: its samples, or why there are none; and its files' SHA-256."""
+    """The result of reading an item: its samples, why there are none, its files' SHA-256."""
 
     samples: list[Sample]
     why: str
@@ -147,14 +153,14 @@ def _read(work: tuple[Adapter, Item, Path]) -> _Read:
 
 
 def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> bytes:
-    """Return a case's bytes for the digest of its dataset: everything that a method can see."""
+    """Return a case's bytes for the digest of its dataset: all that a method can depend on."""
     return repr(asdict(case)).encode() + image.tobytes() + mask.tobytes()
 
 
 def _all(
     adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress
 ) -> Iterator[_Read]:
-    """Yield the result of each item, in their order, read by `jobs` processes."""
+    """Yield the result of each item in order; `jobs` processes read them."""
     tasks = [(adapter, item, root) for item in items]
     files = chain.from_iterable(item.files for item in items)
     light = len(items) < 8 and sum(path.stat().st_size for path in files) < LIGHT
@@ -180,7 +186,7 @@ def _all(
 def _write(
     adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: int, progress: Progress
 ) -> None:
-    """Write pixels, case table and manifest; the digest covers everything that a method can see."""
+    """Write pixels, case table and manifest; the digest covers all that a method can depend on."""
     digest = hashlib.sha256()
     cases: list[Case] = []
     seen: set[str] = set()

@@ -20,8 +20,8 @@ NEAR = 4
 SMALL = (32, 32)
 """(height, width) at which orientations are compared."""
 TOLD = 0.15
-"""A flip must cost the median case so much correlation. Otherwise the orientation of this dataset
-cannot be recognised."""
+"""A flip must lower the correlation of cases with the mean case by at least this much (median over
+the cases). If it lowers it less, the orientation cannot be recognised in this dataset."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def check(folder: Path) -> list[Finding]:
 
 
 def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
-    """Compare the pixels with the digest in the name of all results."""
+    """Compare the pixels with the dataset's digest, which is part of the names of all results."""
     digest = hashlib.sha256()
     for index, case in enumerate(dataset.cases):
         digest.update(cache.identity(case, dataset.image(index), dataset.mask(index)))
@@ -60,7 +60,7 @@ def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
 
 
 def _sides(folder: Path) -> Iterator[Finding]:
-    """Find patients on both sides of the publisher's split, and patients guessed from names."""
+    """Find patients on both sides of the publisher's split, and patients guessed from file names."""
     known = manifest.read(folder)
     both = known.on_both_official_sides
     if both:
@@ -76,7 +76,7 @@ def _sides(folder: Path) -> Iterator[Finding]:
 def _twins(dataset: Dataset) -> Iterator[Finding]:
     """Find identical or nearly identical images of two patients.
 
-    They may be one patient under two names, who may then be on two sides of a split.
+    The two may be one patient under two names, who may then be on two sides of a split.
     """
     import imagehash
     from PIL import Image
@@ -135,7 +135,10 @@ def _flips(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _features(dataset: Dataset, index: int) -> NDArray[np.float64]:
-    """Return image and mask of a case at one small size, each centred and scaled, added up."""
+    """Return the sum of a case's image and mask at the size `SMALL`.
+
+    Before, each has its mean subtracted and is divided by its norm.
+    """
     image = _small(dataset.image(index).astype(np.float32) / np.float32(65535))
     mask = _small(dataset.mask(index).astype(np.float32))
     return _unit(image - image.mean()) + _unit(mask - mask.mean())
@@ -148,11 +151,13 @@ def _small(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _unit(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return maps (..., H, W), each divided by its Euclidean norm."""
     norm = np.sqrt((values**2).sum((-2, -1), keepdims=True))
     out: NDArray[np.float64] = values / np.maximum(norm, 1e-9)
     return out
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:
+    """Return the first names in words, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -22,9 +22,10 @@ from bench.spec.errors import UsageError
 from bench.spec.plain import content_hash
 
 FIRST = 901
-"""The number of the first dataset in a folder; nnU-Net's last is 999."""
+"""The number of the first dataset that is exported to a folder; nnU-Net allows numbers to 999."""
 THICKNESS = 999.0
-"""The spacing across the slice that nnU-Net gives a 2D image, so that it plans in the plane."""
+"""The spacing across the slice that nnU-Net gives a 2D image: its plans are then made for the plane
+of the image."""
 LABELS = {"background": 0, "foreground": 1}
 SUFFIX = ".nii.gz"
 SQUARES = (128, 256, 512)
@@ -60,12 +61,12 @@ their own sizes. Each was scaled to fit with its aspect ratio kept, centred, and
 
 @dataclass(frozen=True)
 class Export:
-    """A prepared dataset and its split; cases of patients on no side are not written."""
+    """A prepared dataset and its split; cases of patients who are on no side are not written."""
 
     dataset: Dataset
     split: Split
     scheme: str = ""
-    """How it was split, if not 70/10/20. It is part of the name."""
+    """How the dataset was split, if not 70/10/20; this is part of the export's name."""
 
     @cached_property
     def sides(self) -> dict[Side, list[int]]:
@@ -93,13 +94,13 @@ class Export:
     def nnunet(self, folder: Path) -> Path:
         """Write `DatasetNNN_<name>` in nnU-Net v2's raw layout and return its folder.
 
-        The pixels are not changed. Each case is a volume of one slice, because NIfTI keeps both 16
-        bits and the spacing, and nnU-Net's reader of PNG knows no spacing. If the spacing of any
-        case is unknown, all have 1: nnU-Net resamples to a common spacing, and some in mm and some
-        in pixels would be mixed.
+        The pixels are not changed. Each case is a NIfTI volume of one slice, because this format
+        keeps both 16 bits and the spacing; nnU-Net's reader of PNG has no spacing. If the spacing
+        of any case is unknown, all cases get the spacing 1: nnU-Net resamples to a common spacing,
+        so it must not get some spacings in mm and some in pixels.
 
         Args:
-            folder: The folder that `nnUNet_raw` names; the dataset takes its first free number.
+            folder: The folder that `nnUNet_raw` names; the dataset gets the first free number there.
 
         Raises:
             UsageError: The dataset exists already, a case's name is reserved by nnU-Net, or nothing
@@ -145,11 +146,11 @@ class Export:
         return folder / work.name
 
     def medsegbench(self, folder: Path, size: int = 256) -> Path:
-        """Write `<name>_<size>.npz` in MedSegBench's format with a table of cases.
+        """Write `<name>_<size>.npz` in MedSegBench's format and a table of cases; return the folder.
 
-        Returns their folder. The format loses information: images become 8 bit, (N, size, size),
-        scaled with their aspect ratio kept and padded with zeros by
-        `bench.data.geometry.Geometry`; so do the labels, 0 or 1.
+        The format loses information: images (N, size, size) have 8 bits, and labels are 0 or 1.
+        `bench.data.geometry.Geometry` scales both with their aspect ratio kept and pads them with
+        zeros.
 
         Raises:
             UsageError: The export exists already, MedSegBench has no such size, or nothing can be
@@ -190,7 +191,7 @@ class Export:
         )
 
     def _describe(self, work: Path, layout: str, table: str, text: str, **how: str | int) -> None:
-        """Write what the layouts have no place for: the table of cases, a README, the origin."""
+        """Write what the layouts do not include: the table of cases, a README and the origin."""
         version = machine.versions().get("verdiff-bench", "unknown")
         with (work / table).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -226,9 +227,9 @@ class Export:
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """Yield a folder to write in, and rename it to the target at the end.
+    """Yield a folder to write in, and rename this folder to the target at the end.
 
-    So the target never holds an incomplete export.
+    So the target is never an incomplete export.
     """
     if target.exists():
         raise _taken(target)

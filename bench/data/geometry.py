@@ -1,4 +1,4 @@
-"""The way from a case's native pixels to the network grid and back."""
+"""How a case is mapped from its native pixels to the network grid and back."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
 MULTIPLE = 16
-"""Grids shared by several sizes are multiples of this, which suits most networks without
-padding."""
+"""The sides of a shared grid are multiples of this; most networks then need no padding."""
 
 
 def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int]:
-    """Return the shared (height, width) of about `pixels` pixels.
+    """Return a shared (height, width) with about `pixels` pixels.
 
-    Its aspect ratio is the median of the sizes'.
+    Its aspect ratio is the median of those of the given sizes (height, width).
     """
     aspect = float(np.median([height / width for height, width in sizes]))
     width = sqrt(pixels / aspect)
@@ -33,15 +32,17 @@ def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int
 class Geometry:
     """How one case lies on the grid.
 
-    It is scaled to fit with its aspect ratio kept, centred, and padded with zeros.
+    The case is scaled to fit the grid with its aspect ratio kept, centred, and padded with zeros.
     """
 
     native: tuple[int, int]
+    """(height, width) of the case."""
     grid: tuple[int, int]
+    """(height, width) of the grid."""
 
     @property
     def inner(self) -> tuple[int, int]:
-        """Size of the scaled case inside the grid."""
+        """(height, width) of the scaled case inside the grid."""
         scale = min(self.grid[0] / self.native[0], self.grid[1] / self.native[1])
         return max(1, round(self.native[0] * scale)), max(1, round(self.native[1] * scale))
 
@@ -52,7 +53,7 @@ class Geometry:
         return slice(top, top + inner_h), slice(left, left + inner_w)
 
     def image(self, native: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        """Map an image (H, W) to the grid; averages over areas where it shrinks."""
+        """Map an image (H, W) to the grid; if it shrinks, its pixels are averaged over areas."""
         if self.native == self.grid:
             return native
         out = np.zeros(self.grid, dtype=native.dtype)
@@ -60,7 +61,10 @@ class Geometry:
         return out
 
     def mask(self, native: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Map a binary mask (H, W) to the grid: foreground where at least half of the area is."""
+        """Map a mask (H, W) of 0 and 1 to the grid.
+
+        A pixel of the grid is foreground if at least half of its area is.
+        """
         if self.native == self.grid:
             return native
         out = np.zeros(self.grid, dtype=np.uint8)
@@ -68,7 +72,7 @@ class Geometry:
         return out
 
     def back(self, probability: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map a probability on the grid back to native pixels, linearly."""
+        """Map a probability (h, w) on the grid back to native pixels, by linear interpolation."""
         if self.native == self.grid:
             return probability
         height, width = self.native

@@ -1,4 +1,4 @@
-"""Cases on the network grid: the one place where native pixels become a network's, and back."""
+"""Cases on the network grid; only this module maps native pixels to the grid and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OnGrid:
     grid: Grid
 
     def case(self, index: int) -> Case:
-        """Return who the case is of, and its native size and spacing."""
+        """Return the record of a case: its id, patient, native size and spacing."""
         return self.dataset.cases[index]
 
     def size(self, index: int) -> tuple[int, int]:
@@ -43,7 +43,7 @@ class OnGrid:
         return self._geometry(index).mask(self.dataset.mask(index))
 
     def back(self, index: int, probability: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a map (h, w) on the grid as one (H, W) on the native pixels of a case."""
+        """Map values (h, w) on the grid back to the native pixels (H, W) of a case."""
         return self._geometry(index).back(probability)
 
     def _geometry(self, index: int) -> Geometry:

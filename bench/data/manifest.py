@@ -16,7 +16,7 @@ FILE = "manifest.json"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of a prepared dataset beside its cases and pixels."""
+    """Everything about a prepared dataset but its cases and pixels."""
 
     format: int
     name: str
@@ -24,7 +24,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """SHA-256 over every case's id, patient, spacing and pixels."""
     rules: dict[str, Any]
-    """What decides the pixels beside the files, as the reader says it."""
+    """The reader's settings that, together with the files, determine the pixels."""
     cases: int
     patients: int
     sizes: tuple[tuple[int, int], ...]
@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     on_both_official_sides: tuple[str, ...] = ()
     """Patients of whom the publisher has cases on the test side and on another."""
     left_out: tuple[str, ...] = ()
-    """What could not be used: a line each."""
+    """Files that could not be used, and why: one line for each."""
     files: dict[str, str] = {}
     """SHA-256 of every file that was read, by its path in the folder."""
 
@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.rules.get("reading", ""))
 
     def write(self, folder: Path) -> None:
-        """Write it into the folder of a prepared dataset."""
+        """Write the manifest into the folder of a prepared dataset."""
         text = json.dumps(plain.builtins(self), indent=1)
         (folder / FILE).write_text(text, encoding="utf-8")
 
@@ -61,7 +61,7 @@ def read(folder: Path) -> Manifest:
     """Read the manifest of a prepared dataset.
 
     Raises:
-        UsageError: It is missing or damaged.
+        UsageError: The manifest is missing or damaged.
     """
     try:
         return plain.decode((folder / FILE).read_bytes(), Manifest)

@@ -18,13 +18,14 @@ HEADER = "fold,patient,side"
 
 @dataclass(frozen=True)
 class Splitting:
-    """How patients are split: once, into K folds or by a file; and the used share of training."""
+    """How patients are split (70/10/20, K folds, or a file), and which share of training is used."""
 
     folds: int = 1
     file: Path | None = None
     """The user's own split, of one fold or several, in the form of `write_splits`."""
     fraction: float = 1.0
-    """Share of each fold's training patients that is used; a larger share contains a smaller."""
+    """Share of each fold's training patients that is used. A larger share includes all patients of a
+    smaller one."""
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other.
@@ -55,7 +56,7 @@ class Splitting:
 
     @property
     def scheme(self) -> Scheme:
-        """What tables and files call this way to split."""
+        """The name of this way to split in tables and files."""
         parts = []
         if self.file:
             digest = content_hash([split.sides for split in self.own])
@@ -68,7 +69,7 @@ class Splitting:
         """Split patients.
 
         Raises:
-            UsageError: There are too few, or the file does not fit them.
+            UsageError: There are too few patients, or the file does not fit them.
         """
         splits = self.own or make_splits(patients, self.folds, official)
         if self.file:

@@ -1,8 +1,9 @@
-"""The shared augmentation stream, on which every method trains and on nothing else.
+"""The shared augmentation stream: the training data of every method that does not train itself.
 
-It is a pure function: (seed, dataset, step, slot) -> (case, parameters, pixels). So all methods see
-the same data, and the certificate proves it afterwards. Nothing here depends on the method, the
-process, the number of workers, the order of calls or the point of resumption.
+The stream is a pure function: (seed, dataset, step, slot) -> (case, parameters, pixels). Its data do
+not depend on the method, the process, the number of workers, the order of calls, or the step from
+which an interrupted training continues. So all methods train on the same data, and the certificate
+proves this afterwards.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from bench.data.augment import Parameters, augment, draw
 from bench.data.grid import OnGrid
 
 PIXEL_INTERVAL = 25
-"""Every how many steps the certificate hashes the pixels themselves, step 0 first."""
+"""Steps between two steps whose pixels the certificate hashes, beginning at step 0."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on."""
+    """The data of one training step."""
 
     step: int
     images: NDArray[np.float32]
@@ -44,9 +45,9 @@ class Stream:
 
     Args:
         cases: The prepared dataset on the network grid; native sizes need batch 1.
-        indexes: Its training cases.
-        seed: The shared augmentation seed.
-        batch: Slots of a step.
+        indexes: The indexes of the training cases in the dataset.
+        seed: The seed of the augmentation, which all methods share.
+        batch: Number of slots of a step: each holds one augmented case.
     """
 
     def __init__(self, cases: OnGrid, indexes: Sequence[int], seed: int, batch: int) -> None:
@@ -60,21 +61,28 @@ class Stream:
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def _generator(self, domain: int, first: int, second: int = 0) -> np.random.Generator:
-        """Return the generator of one address, by Philox's 256-bit counter.
+        """Return the random generator of one address.
 
-        Addresses of different domains never overlap.
+        The address is part of Philox's 256-bit counter, so the random numbers of two addresses never
+        overlap.
+
+        Args:
+            domain: 0 for the order of an epoch, 1 for the parameters of a slot.
+            first: The epoch or the step.
+            second: The slot.
         """
         return np.random.Generator(
             np.random.Philox(key=self._key, counter=[0, second, first, domain])
         )
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        """Return the order of the training cases in an epoch."""
         return self._generator(0, epoch).permutation(len(self._ids))
 
     def drawn(self, step: int, slot: int) -> tuple[int, Parameters]:
-        """Return the case and the parameters of one slot; the order is new in every epoch.
+        """Return the case, as its place in `indexes`, and the parameters of one slot.
 
-        The case is its place in `indexes`.
+        The order of the cases is new in every epoch.
         """
         epoch, place = divmod(step * self.batch + slot, len(self._ids))
         case = int(self._order(epoch)[place])
@@ -91,15 +99,15 @@ class Stream:
             images.append(image)
             masks.append(mask)
         stacked, targets = np.stack(images)[:, None], np.stack(masks)[:, None]
-        seen = b""
+        pixels = b""
         if step % PIXEL_INTERVAL == 0:
-            seen = hashlib.sha256(stacked.tobytes() + targets.tobytes()).digest()
-        return Batch(step, stacked, targets.astype(np.float32), draws.digest(), seen)
+            pixels = hashlib.sha256(stacked.tobytes() + targets.tobytes()).digest()
+        return Batch(step, stacked, targets.astype(np.float32), draws.digest(), pixels)
 
     def batches(self, start: int, stop: int, workers: int = 1, ahead: int = 4) -> Iterator[Batch]:
         """Yield the batches of steps [start, stop) in order.
 
-        Threads prepare them ahead while the model computes.
+        While the model computes, `workers` threads prepare up to `ahead` further batches.
         """
         with ThreadPoolExecutor(workers, thread_name_prefix="stream") as pool:
             waiting: deque[Future[Batch]] = deque()
@@ -119,8 +127,8 @@ class Stream:
 class Certificate:
     """Proof of what a run trained on: two SHA-256 chains, of the draws and of the pixels.
 
-    Two runs saw the same data as far as both went if the chains' heads agree at every step
-    that both have.
+    If the heads of the chains of two runs agree at every step that both have, both runs trained on
+    the same data up to the last of these steps.
     """
 
     draws: str = ""
@@ -128,7 +136,11 @@ class Certificate:
     steps: int = 0
 
     def add(self, batch: Batch) -> None:
-        """Append a step; steps come in order from 0."""
+        """Append a step.
+
+        Raises:
+            ValueError: The batch is not that of the next step; the first step is 0.
+        """
         if batch.step != self.steps:
             raise ValueError(f"certificate is at step {self.steps}, batch is of step {batch.step}")
         self.draws = hashlib.sha256(bytes.fromhex(self.draws) + batch.draws).hexdigest()
@@ -137,5 +149,5 @@ class Certificate:
         self.steps += 1
 
     def head(self) -> dict[str, str | int]:
-        """Return the chains as they stand after the steps so far."""
+        """Return the heads of both chains after the steps so far, and the number of steps."""
         return {"steps": self.steps, "draws": self.draws, "pixels": self.pixels}

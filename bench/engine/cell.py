@@ -1,4 +1,4 @@
-"""What happens inside one cell: train, predict, score, write. A cell is a process."""
+"""What happens in one cell: train, predict, score, write. Each cell runs in its own process."""
 
 from __future__ import annotations
 
@@ -43,12 +43,15 @@ from bench.store.plan import split_of
 from bench.store.record import CellSpec, Certificate, Head, Joules, Record, Timings, Training
 
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
-"""Takes a test case's id, image (H, W) and reference (H, W)."""
+"""Stores a test case, given its id, image (H, W) and reference (H, W)."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """A cell's data: the cases on the grid that all methods share, and the sides of its split."""
+    """A cell's data: the cases on the grid that all methods share, and the sides of its split.
+
+    Each side lists the indexes of its cases in the dataset.
+    """
 
     cases: OnGrid
     train: list[int]
@@ -57,13 +60,16 @@ class Data:
 
     @classmethod
     def of(cls, cell: Cell, dataset: Dataset, split: Split) -> Data:
-        """Arrange a dataset by a split; the grid comes from training cases alone."""
+        """Arrange a dataset by a split; the grid depends only on training cases.
+
+        If the profile limits the validation cases, they are taken at equal distances from the list.
+        """
         training = split.indexes(dataset, "train")
         grid = _grid(dataset, training, cell.profile)
         validation = split.indexes(dataset, "validation")
-        most = cell.profile.validation_cases
-        if most and len(validation) > most:
-            chosen = np.linspace(0, len(validation) - 1, most).round().astype(int)
+        limit = cell.profile.validation_cases
+        if limit and len(validation) > limit:
+            chosen = np.linspace(0, len(validation) - 1, limit).round().astype(int)
             validation = [validation[place] for place in chosen]
         test = split.indexes(dataset, "test")
         return cls(OnGrid(dataset, grid), training, validation, test)
@@ -79,7 +85,7 @@ class Data:
         return Task(self.dataset.name, sizes, cell.profile.batch, cell.profile.steps)
 
     def given(self) -> Cases:
-        """Return what a method that trains itself is given."""
+        """Return the cases that a method which trains itself is given."""
         return Cases(lambda: self._examples(self.train), lambda: self._examples(self.validation))
 
     def _examples(self, indexes: Sequence[int]) -> Iterator[Example]:
@@ -90,7 +96,11 @@ class Data:
 
 
 def _grid(dataset: Dataset, training: Sequence[int], profile: Profile) -> Grid:
-    """Return the grid that a profile asks for; None keeps native sizes."""
+    """Return the grid that a profile asks for; None keeps native sizes.
+
+    With `pixels` = 0 the profile asks for native sizes. If a batch would then hold images of several
+    sizes, all cases share a grid with the median number of pixels.
+    """
     native = OnGrid(dataset, None)
     sizes = [native.native_size(index) for index in training]
     pixels = profile.pixels
@@ -108,11 +118,17 @@ def run_cell(
     device: str = "cpu",
     tell: Tell = lambda note: None,
 ) -> None:
-    """Run a cell to its end in the folder that the store holds for it.
+    """Run a cell to its end; continue it if it was interrupted.
 
-    A cell that was interrupted is continued.
+    Args:
+        cell: The cell.
+        store: Where results are kept.
+        work: The folder that the store keeps for this cell.
+        device: A PyTorch device.
+        tell: Is told of the progress.
     """
-    began, meter = time.monotonic(), Meter(device, work.energy)
+    began = time.monotonic()
+    meter = Meter(device, work.energy)
 
     def metered(note: Note) -> None:
         meter.look()
@@ -129,7 +145,7 @@ def run_cell(
     trains_itself = isinstance(trainee.method, TrainsItself)
     if trains_itself:
         trainee, state = _train_itself(trainee, data, work.own, metered)
-    # of a training case: test cases are not opened before training has ended
+    # A training case is counted, because test cases must not be opened before training has ended.
     counted = multiply_adds(trainee, data.cases, data.train[0])
     if not trains_itself:
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
@@ -148,7 +164,7 @@ def run_cell(
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
-    """Build the network of a cell; its weights depend on the seed alone."""
+    """Build the network of a cell; its initial weights depend only on the seed."""
     method, task = registry.of_cell(cell), data.task(cell)
     return trainees.build(method, task, cell.profile, cell.seed, device, cell.precision)
 
@@ -158,8 +174,8 @@ def _train(
 ) -> tuple[Trainee, TrainingState]:
     """Train on the shared stream.
 
-    Where the device's memory is too small, a batch goes in twice as many parts. Such an attempt
-    continues from the last checkpoint, or starts again: no step is half done.
+    If the device's memory is too small, try again with each batch in twice as many parts. The new
+    attempt continues from the last checkpoint, or from the start, so that no step is half done.
     """
     stream = Stream(data.cases, data.train, cell.seed, cell.profile.batch)
     while True:
@@ -179,7 +195,8 @@ def _train(
         )
         device = trainee.device
         trainee.net.zero_grad(set_to_none=True)
-        trainee.net.cpu()  # the caller still holds the network
+        # The caller still refers to the network, so `del` would not free its memory on the device.
+        trainee.net.cpu()
         del trainee, validate
         gc.collect()
         torch.cuda.empty_cache()
@@ -189,7 +206,7 @@ def _train(
 def _train_itself(
     trainee: Trainee, data: Data, folder: Path, tell: Tell
 ) -> tuple[Trainee, TrainingState]:
-    """Have the method train itself in an empty folder, which is removed afterwards."""
+    """Let the method train itself in an empty folder, which is removed afterwards."""
     steps = 0
 
     def timed(note: Note) -> None:
@@ -212,19 +229,19 @@ def _train_itself(
 def _digests(net: torch.nn.Module) -> dict[str, str]:
     """Return the shape and digest of each tensor that training will change.
 
-    By these the arms of an ablation are compared.
+    The report compares the initial weights of the arms of an ablation by them.
     """
     digests = {}
     for name, weight in net.named_parameters():
         if weight.requires_grad:
-            pixels = weight.detach().cpu().contiguous().numpy()
-            shape = "x".join(map(str, pixels.shape))
-            digests[name] = f"{shape}:{hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}"
+            values = weight.detach().cpu().contiguous().numpy()
+            shape = "x".join(map(str, values.shape))
+            digests[name] = f"{shape}:{hashlib.sha256(values.tobytes()).hexdigest()[:16]}"
     return digests
 
 
 def _test(trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep) -> float:
-    """Predict and score every test case and write the results; return seconds a prediction."""
+    """Predict and score every test case and write the results; return seconds per prediction."""
     spent = 0.0
     rows: dict[str, list[dict[str, str]]] = {}
     for done, index in enumerate(data.test, 1):
@@ -250,13 +267,15 @@ def _test(trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep
             writer.writerows(lines)
     shown = stages(trainee, data.cases, data.test[0])
     if shown:
-        halves: dict[str, Any] = {name: values.astype(np.float16) for name, values in shown.items()}
-        np.savez_compressed(work.stages, **halves)
+        half_precision: dict[str, Any] = {}
+        for name, values in shown.items():
+            half_precision[name] = values.astype(np.float16)
+        np.savez_compressed(work.stages, **half_precision)
     return spent / len(data.test)
 
 
 def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
-    """Write a case's masks, and its uncertainty map in 65535 steps of the unit interval."""
+    """Write a case's masks, and its uncertainty map with 65535 for 1."""
     images: dict[Path, NDArray[Any]] = {}
     for extra, mask in prediction.masks.items():
         images[work.predictions(extra)] = mask.astype(np.uint8) * 255
@@ -270,7 +289,7 @@ def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
 
 
 def _text(value: float | int | str) -> str:
-    """Return a value for cases.csv: floats to nine digits, undefined ones empty."""
+    """Return a value for cases.csv: floats with nine digits, and NaN as an empty text."""
     if not isinstance(value, float):
         return str(value)
     if math.isnan(value):
@@ -287,7 +306,7 @@ def _record(
     joules: Joules,
     timings: Timings,
 ) -> Record:
-    """Return all that is known of a cell beside its scores, predictions and weights."""
+    """Return everything about a finished cell but its scores, predictions and weights."""
     method = trainee.method
     device, device_memory = _device(trainee.device)
     cases = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -334,7 +353,7 @@ def _record(
 
 
 def _device(device: torch.device) -> tuple[str, int | None]:
-    """Return the name of a device, and its largest used memory in bytes; None for the CPU."""
+    """Return the name of a device, and its peak memory in bytes, which is None for the CPU."""
     if device.type != "cuda":
         return machine.processor(), None
     return torch.cuda.get_device_name(device), torch.cuda.max_memory_allocated(device)
@@ -353,12 +372,12 @@ def _finite(value: float) -> float | None:
 
 
 def _patients(data: Data, indexes: Sequence[int]) -> int:
-    """Return how many patients some cases are of."""
+    """Return the number of patients to whom the cases belong."""
     return len({data.cases.case(index).patient for index in indexes})
 
 
 def _tuned(cell: Cell) -> list[str]:
-    """Return what was chosen for a tuned method, and by what."""
+    """Return the deviation that says which options were tuned, and how; none without tuning."""
     if not cell.tuning:
         return []
     values = []
@@ -372,7 +391,7 @@ def _tuned(cell: Cell) -> list[str]:
 
 
 def _parted(cell: Cell, state: TrainingState) -> list[str]:
-    """Return what the device's memory made differ from the other cells."""
+    """Return the deviations of batches that were split because the device's memory was small."""
     return [
         f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients"
         " were added up, for lack of the device's memory; batch norm and Dice saw a part at a time"

@@ -1,6 +1,7 @@
-"""Checkpoints: the digest of its bytes is in each one's name, so a damaged one is noticed.
+"""Checkpoints, whose names hold the digest of their bytes, so that damage is noticed.
 
-Two are kept, so that a training whose last one is damaged continues from the one before it.
+The two latest are kept, so that a training can continue from the earlier one if the last one is
+damaged.
 """
 
 from __future__ import annotations
@@ -22,32 +23,33 @@ FULL = 1 << 20
 
 
 def write(folder: CellFolder, step: int, state: dict[str, Any], before: Path | None = None) -> Path:
-    """Write a checkpoint whole or not at all; return its file, and remove older ones.
+    """Write a checkpoint whole or not at all, remove older ones, and return its path.
 
     Args:
-        folder: Where the checkpoints are.
-        step: Steps that are done.
-        state: What it holds.
-        before: The one to keep beside it: the last that was written, or that the training continued
-            from. All others are removed, among them damaged ones, whatever their step.
+        folder: The folder of the checkpoints.
+        step: Number of steps that are done.
+        state: The content of the checkpoint.
+        before: The other checkpoint to keep: the last one that was written, or the one from which
+            the training continued. All others are removed, also damaged ones with a higher step.
 
     Raises:
         OSError: The disk is full, or cannot be written.
     """
-    beside = folder.path / ".checkpoint.pt"
+    unfinished = folder.path / ".checkpoint.pt"
     try:
-        with beside.open("wb") as file:
+        with unfinished.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
-        full = shutil.disk_usage(folder.path).free < FULL  # PyTorch hides why a write failed
-        beside.unlink(missing_ok=True)
+        # PyTorch does not tell why a write failed.
+        full = shutil.disk_usage(folder.path).free < FULL
+        unfinished.unlink(missing_ok=True)
         if full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside)) from None
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(unfinished)) from None
         raise error from None
-    path = folder.checkpoint(step, _digest(beside))
-    beside.replace(path)
+    path = folder.checkpoint(step, _digest(unfinished))
+    unfinished.replace(path)
     for old in folder.checkpoints():
         if old not in (path, before):
             old.unlink()
@@ -55,7 +57,7 @@ def write(folder: CellFolder, step: int, state: dict[str, Any], before: Path | N
 
 
 def newest(folder: CellFolder) -> Iterator[Path]:
-    """Yield the checkpoints whose bytes are intact, the latest first; name the damaged ones."""
+    """Yield the checkpoints whose bytes are intact, the latest first; print the damaged ones."""
     for path in folder.checkpoints():
         if path.stem.rpartition("-")[2] == _digest(path):
             yield path
@@ -64,7 +66,7 @@ def newest(folder: CellFolder) -> Iterator[Path]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint holds; nothing in it is executed."""
+    """Return the content of a checkpoint; code in the file is not executed."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 

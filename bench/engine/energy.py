@@ -1,4 +1,4 @@
-"""Energy by the counters of the devices themselves; where there is none, nothing is said."""
+"""The energy of a cell, by the counters of the devices; None where a device has no counter."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
 LOOK_SECONDS = 60.0
-"""How often counters are read: a processor's begins anew after 262 kJ, a quarter of an hour of the
-hungriest."""
+"""Seconds between two readings of the counters. A processor's counter returns to 0 after 262 kJ,
+which the most powerful processors use in a quarter of an hour; it must be read more often."""
 DEVICES = ("gpu", "processor")
 
 
 class Meter:
-    """The joules of a cell, also of its earlier attempts, kept in a file.
+    """The joules of a cell, including those of its earlier attempts, which are kept in a file.
 
-    The counters count all that a device does: other cells on it are included.
+    The counters count everything that a device does, so the energy of other cells that use the
+    device at the same time is included.
     """
 
     def __init__(self, device: str, file: Path, powercap: Path = POWERCAP) -> None:
-        """Go on from what the file says, or begin at zero.
+        """Continue with the joules in the file, or begin at zero.
 
         Args:
             device: A PyTorch device.
-            file: Where the joules are kept between attempts; they are null once a counter was
-                missing.
-            powercap: Where Linux shows the processors' counters.
+            file: The file that keeps the joules between attempts. A value is null for ever once
+                its counter was missing.
+            powercap: The folder in which Linux shows the processors' counters.
         """
         self.device, self.file, self.packages = device, file, _packages(powercap)
         try:
@@ -35,21 +36,21 @@ class Meter:
             self.spent: dict[str, float | None] = {name: kept[name] for name in DEVICES}
         except FileNotFoundError:
             self.spent = dict.fromkeys(DEVICES, 0.0)
-        except (ValueError, KeyError):  # killed while it was written
+        except (ValueError, KeyError):  # the process was killed while it wrote the file
             self.spent = dict.fromkeys(DEVICES)
         self._before = self._counters()
         self._looked = time.monotonic()
         self._add({})
 
     def look(self) -> None:
-        """Read the counters, if they were not read for a while."""
+        """Read the counters if the last reading is more than `LOOK_SECONDS` ago."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self.joules()
 
     def joules(self) -> dict[str, float | None]:
-        """Return the joules so far of the `gpu` and of the `processor`.
+        """Read the counters; return the joules so far of the `gpu` and of the `processor`.
 
-        They are None where a counter is or was missing.
+        A value is None if its counter is missing or ever was.
         """
         self._looked = time.monotonic()
         before, self._before = self._before, self._counters()
@@ -88,14 +89,17 @@ class Meter:
 
 
 def _since(before: float, now: float, most: float | None) -> float | None:
-    """Return how much a counter has counted; it begins anew when it is full."""
+    """Return the joules between two readings of a counter, which returns to 0 after `most`."""
     if now >= before:
         return now - before
     return None if most is None else now - before + most
 
 
 def _packages(powercap: Path) -> list[Path]:
-    """Return the processor packages' folders; what counts the whole machine as well is none."""
+    """Return the folders of the processor packages.
+
+    A counter of the whole machine (`psys`) is left out: it would count the packages again.
+    """
     return [
         folder
         for folder in sorted(powercap.glob("intel-rapl:[0-9]"))
@@ -111,7 +115,7 @@ def _named(folder: Path) -> str:
 
 
 def _read(path: Path) -> float | None:
-    """Return the joules of a counter in microjoules."""
+    """Return the joules of a file with microjoules; None if it cannot be read."""
     try:
         return int(path.read_text()) / 1e6
     except (OSError, ValueError):
@@ -121,7 +125,7 @@ def _read(path: Path) -> float | None:
 def _gpu(device: str) -> float | None:
     """Return the joules that a CUDA device has used since its driver was loaded.
 
-    They are None where it does not count.
+    Return None for another device, or if the device has no counter.
     """
     if not device.startswith("cuda"):
         return None
@@ -130,7 +134,7 @@ def _gpu(device: str) -> float | None:
         import torch
 
         pynvml.nvmlInit()
-        # found by its identifier, whatever CUDA_VISIBLE_DEVICES calls it
+        # NVML does not know the numbers that CUDA_VISIBLE_DEVICES gives, only the identifier.
         name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
         handle = pynvml.nvmlDeviceGetHandleByUUID(name)
         return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3

@@ -16,6 +16,7 @@ from bench.spec.capabilities import AnswersWithMore, ShowsStages, ToldBox, furth
 from bench.spec.method import Answer
 
 THRESHOLD = 0.5
+"""Probability from which on a pixel is foreground."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,20 @@ class Prediction:
     """A method's prediction for one case on its native pixels; each map is (H, W)."""
 
     masks: dict[str, NDArray[np.bool_]]
-    """The method's mask under the name "", and those of further rows from the same weights under
-    their names."""
+    """The method's mask has the name "". A further row from the same weights, such as `prior`, has
+    its own name."""
     spread: NDArray[np.float32] | None
-    """Standard deviation of the probability over samples, where the method draws samples."""
+    """Standard deviation of the probability over samples; None if the method draws no samples."""
 
 
 def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
     """Return the prediction for a case: foreground where the probability is at least one half.
 
-    The random numbers depend on the case's id and the seed alone.
+    The random numbers depend only on the case's id and the seed.
 
     Raises:
-        ValueError: The method's answer has another shape, or is no probability.
+        ValueError: The method's answer has other rows than declared, another shape than the image,
+            or values outside [0, 1].
     """
     image, rng = _question(trainee, cases, index)
     with torch.inference_mode(), trainee.autocast():
@@ -59,7 +61,8 @@ def ask(
 ) -> Answer:
     """Return the method's answer for one image (1, 1, h, w).
 
-    An oracle alone is told the bounding box of the reference (h, w).
+    An oracle is told the bounding box of the reference (h, w); no other method is told anything of
+    the reference.
     """
     method = trainee.method
     if not isinstance(method, ToldBox):
@@ -76,11 +79,15 @@ def ask(
 
 
 def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
-    """Return the multiply-adds of a case's answer in matrix products, convolutions, attentions."""
+    """Return the number of multiply-adds that the answer for one case needs.
+
+    Those of matrix products, convolutions and attention are counted, as PyTorch's counter does.
+    """
     image, rng = _question(trainee, cases, index)
     trained = [weight for weight in trainee.net.parameters() if weight.requires_grad]
     try:
-        # the counter follows gradients into modules that are given a weight, which fails
+        # With weights that require a gradient, PyTorch's counter fails in some modules: it also
+        # tries to count their backward pass.
         for weight in trained:
             weight.requires_grad_(False)
         with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
@@ -94,7 +101,8 @@ def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
 def stages(trainee: Trainee, cases: OnGrid, index: int) -> dict[str, NDArray[np.float32]]:
     """Return maps (h, w) on the network grid that show how a method comes to its answer.
 
-    The image comes first and the reference mask last; there are none if the method shows none.
+    The image comes first and the reference mask last. The result is empty if the method has no
+    such maps.
     """
     if not isinstance(trainee.method, ShowsStages):
         return {}
@@ -119,7 +127,7 @@ def _native(
     """Return a map in [0, 1] on native pixels.
 
     Raises:
-        ValueError: It has another shape than the image, or values outside [0, 1].
+        ValueError: The map has another shape than the image, or values outside [0, 1].
     """
     if value.shape != image.shape or not bool(((value >= 0) & (value <= 1)).all()):
         of = f"{name} of " if name else ""

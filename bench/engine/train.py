@@ -1,6 +1,6 @@
-"""The training loop: one for every method, with the same stream and the same stopping rule.
+"""The training loop: the same for every method, with the same stream and the same stopping rule.
 
-An interrupted training continues from its checkpoint to the bit-identical result.
+An interrupted training continues from its checkpoint and gives the same result to the bit.
 """
 
 from __future__ import annotations
@@ -27,22 +27,26 @@ from bench.spec.note import Note, Tell
 from bench.store.layout import CellFolder, write
 
 CHECKPOINT_SECONDS = 30.0
-"""Longest time of training that a kill may cost."""
+"""Seconds between two checkpoints; so a killed process loses about this time of training."""
 Beat = Callable[[int], None]
 """Called with the number of validation cases that are done; may raise Interrupted."""
 LOSS_INTERVAL = 10
-"""Steps between looks at the loss: each look waits for the device."""
+"""Steps between two readings of the loss; each reading waits until the device has computed it."""
 HEADS = ("step", "training_loss", "validation_loss", "seconds")
 """The columns of train.csv."""
 
 
 class Interrupted(BaseException):
-    """The cell was told to stop: code that holds unsaved work saves it and lets this pass."""
+    """The cell was told to stop.
+
+    Code with unsaved work must save its work and let the exception pass. This is no `Exception`, so
+    that no handler of errors catches it.
+    """
 
 
 @dataclass
 class TrainingState:
-    """How far a training is; a checkpoint needs this, the weights and the optimiser's state."""
+    """How far a training is; part of a checkpoint, with the weights and the optimiser's state."""
 
     step: int = 0
     best_loss: float = math.inf
@@ -53,8 +57,8 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
     """Training losses since the last validation."""
     parts: list[list[int]] = field(default_factory=list)
-    """Where the device's memory was too small: from which step (counted from 0) a batch went in how
-    many parts."""
+    """Pairs (step, parts): from this step on, counted from 0, a batch was computed in so many parts,
+    because the device's memory was too small."""
     idle: int | None = None
     """Parameters that no gradient reached at the last validated step; None if unknown."""
     certificate: dict[str, str | int] = field(default_factory=dict)
@@ -69,7 +73,7 @@ def validation_loss(
 ) -> float:
     """Return the mean loss over validation cases, which are not augmented.
 
-    The random numbers of a case depend on the seed and its id alone.
+    The random numbers of a case depend only on the seed and the case's id.
     """
     trainee.net.eval()
     losses = []
@@ -86,7 +90,7 @@ def validation_loss(
 
 
 class Training:
-    """A training under way: steps, validations and checkpoints."""
+    """A training that is under way: its steps, validations and checkpoints."""
 
     def __init__(self, trainee: Trainee, work: CellFolder) -> None:
         self.trainee, self.work = trainee, work
@@ -114,7 +118,7 @@ class Training:
             return
 
     def _parts(self) -> int:
-        """Return in how many parts a batch is trained; note it if the number has grown."""
+        """Return in how many parts a batch is computed; record the number if it has grown."""
         before = 1
         if self.state.parts:
             before = self.state.parts[-1][1]
@@ -134,12 +138,13 @@ class Training:
 
     @property
     def due(self) -> bool:
-        """Whether a validation is to follow on the last step."""
+        """Whether a validation must follow the step that was done last."""
         step, profile = self.state.step, self.trainee.profile
-        validated = 0.0
+        last_validated = 0.0
         if self.state.rows:
-            validated = float(self.state.rows[-1][0])
-        return step != validated and (step % profile.validate_every == 0 or step == profile.steps)
+            last_validated = float(self.state.rows[-1][0])
+        at_interval = step % profile.validate_every == 0
+        return step != last_validated and (at_interval or step == profile.steps)
 
     @property
     def finished(self) -> bool:
@@ -172,7 +177,11 @@ class Training:
             self._flush()
 
     def _flush(self) -> None:
-        """Copy the losses of the last steps from the device; stop if one is not a finite number."""
+        """Copy the losses of the last steps from the device.
+
+        Raises:
+            FloatingPointError: A loss is not a finite number.
+        """
         if not self._losses:
             return
         values = torch.stack(self._losses).tolist()
@@ -187,7 +196,7 @@ class Training:
         self.state.losses += values
 
     def _last_good(self) -> str:
-        """Return what a person needs to know when a loss is not a finite number."""
+        """Return what helps a user whose training has a loss that is not a finite number."""
         rate = self.optimiser.param_groups[0]["lr"]
         kept = "none yet"
         if self.saved:
@@ -198,7 +207,11 @@ class Training:
         )
 
     def validated(self, loss: float) -> None:
-        """Note a validation loss: keep the weights if it is the best, add a row to train.csv."""
+        """Record a validation loss: keep the weights if it is the lowest, extend train.csv.
+
+        Raises:
+            FloatingPointError: The loss is not a finite number.
+        """
         self._flush()
         state = self.state
         if not math.isfinite(loss):
@@ -209,16 +222,16 @@ class Training:
         if loss < state.best_loss:
             state.best_loss, state.best_step, state.stale = loss, state.step, 0
             self.best = self._weights()
-        mean = math.fsum(state.losses) / len(state.losses)
+        mean_loss = math.fsum(state.losses) / len(state.losses)
         state.losses.clear()
         state.heads.append(self.certificate.head())
-        state.rows.append([state.step, f"{mean:.6g}", f"{loss:.6g}", f"{state.seconds:.2f}"])
+        state.rows.append([state.step, f"{mean_loss:.6g}", f"{loss:.6g}", f"{state.seconds:.2f}"])
         text = io.StringIO(newline="")
         csv.writer(text).writerows([HEADS, *state.rows])
         write(self.work.losses, text.getvalue())
 
     def save(self) -> None:
-        """Write a checkpoint; the one before it stays."""
+        """Write a checkpoint; keep the previous one."""
         self._flush()
         self.state.certificate = self.certificate.head()
         content = {
@@ -257,8 +270,8 @@ def train(
     """
     training = Training(trainee, work)
     profile, state = trainee.profile, training.state
-    began, before = time.monotonic(), state.seconds
-    saved = began
+    began, earlier_seconds = time.monotonic(), state.seconds
+    last_saved = began
     trainee.net.train()
 
     def beat(validated: int = 0) -> None:
@@ -273,18 +286,18 @@ def train(
         tell(note)
 
     try:
-        if training.due:  # it was stopped in the middle of a validation
+        if training.due:  # the last attempt was stopped during a validation
             training.validated(validate(beat))
         last = state.step if training.finished else profile.steps
         for batch in stream.batches(state.step, last):
             training.step(batch)
-            validated = training.due
-            if validated:
+            due = training.due
+            if due:
                 training.validated(validate(beat))
-            state.seconds = before + time.monotonic() - began
-            if validated or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            state.seconds = earlier_seconds + time.monotonic() - began
+            if due or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                 training.save()
-                saved = time.monotonic()
+                last_saved = time.monotonic()
             beat()
             if training.finished:
                 break

@@ -1,4 +1,4 @@
-"""What is trained and asked: a method's network on a device, and its seeds."""
+"""The trainee: a method's network on a device, with the seeds of its random numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from bench.spec.method import Method, Task
 def derive(*parts: object) -> int:
     """Return the 63-bit seed of an address such as (35, "step", 12).
 
-    Seeds of similar addresses are unrelated.
+    An address names one use of random numbers. Even similar addresses have unrelated seeds, because
+    the seed is part of a SHA-256 digest.
     """
     address = "/".join(map(str, parts))
     digest = hashlib.sha256(address.encode()).digest()
@@ -35,7 +36,7 @@ def generator(device: torch.device, *parts: object) -> torch.Generator:
 
 @dataclass(frozen=True)
 class Trainee:
-    """What is trained: a method, its network on a device, under a profile and a seed."""
+    """A method and its network on a device, to be trained under a profile and a seed."""
 
     method: Method
     net: nn.Module
@@ -45,7 +46,8 @@ class Trainee:
     device: torch.device
     precision: str = "float32"
     parts: int = 1
-    """Parts of a batch whose gradients are added up, where a whole one does not fit into memory."""
+    """Number of parts in which a batch is computed; their gradients are added up. More than 1 if a
+    whole batch does not fit into the device's memory."""
 
     def autocast(self) -> torch.autocast:
         """Return the autocast of the trainee's precision."""
@@ -60,7 +62,7 @@ class Trainee:
         return torch.optim.Adam(self.net.parameters(), lr=rate, fused=True)
 
     def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
-        """Return the loss of a batch, with the random numbers of an address."""
+        """Return the loss of a batch; its random numbers follow from the seed and an address."""
         torch.manual_seed(derive(self.seed, "global", *address))
         rng = generator(self.device, self.seed, *address)
         with self.autocast():
@@ -72,7 +74,7 @@ def build(
 ) -> Trainee:
     """Build a method's network; its weights depend on the seed alone."""
     torch.manual_seed(derive(seed, "weights"))
-    # convolutions are faster with channels last
+    # Convolutions are faster if channels are the last axis in memory.
     net = method.build(task).to(device).to(memory_format=torch.channels_last)
     return Trainee(method, net, task, profile, seed, device, precision)
 
@@ -85,19 +87,22 @@ def to_tensor(image: NDArray[np.uint16], device: torch.device) -> Tensor:
 def idle(net: nn.Module) -> int | None:
     """Return how many parameters the last gradient did not reach; None if there was no gradient."""
     trained = [weight for weight in net.parameters() if weight.requires_grad]
-    without = sum(weight.numel() for weight in trained if weight.grad is None)
-    if without == sum(weight.numel() for weight in trained):
+    without_gradient = sum(weight.numel() for weight in trained if weight.grad is None)
+    if without_gradient == sum(weight.numel() for weight in trained):
         return None
-    return without
+    return without_gradient
 
 
 def save_weights(net: nn.Module, path: Path) -> None:
     """Write the weights of a network; the same weights always give the same bytes.
 
     A tensor with several names is written under one of them, and the file's metadata list the
-    others. safetensors writes this list in a random order, so it is sorted here.
+    others. safetensors writes this list in a random order, so this function sorts it.
+
+    Raises:
+        ValueError: The sorted header is longer than the one that safetensors wrote.
     """
-    # safetensors requires contiguous memory of tensors with two names
+    # safetensors requires tensors with several names to be contiguous in memory.
     save_model(net.to(memory_format=torch.contiguous_format), str(path))
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")

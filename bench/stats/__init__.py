@@ -1,4 +1,4 @@
-"""The statistics of the report: numpy and scipy, no torch; the unit of inference is the patient.
+"""The statistics of the report, with numpy and scipy only; the unit of inference is the patient.
 
 `scores` averages the cases of each patient; `intervals`, `flips` and `paired` give intervals and
 tests of means and differences; `family` corrects for the number of tests; `ranking` ranks methods

@@ -21,7 +21,7 @@ from bench.stats import Interval, interval
 
 @dataclass(frozen=True)
 class Effect:
-    """The effect of a factor, or the interaction of several, as a fraction of a score."""
+    """The effect of one factor, or the interaction of several, in the unit of the score."""
 
     name: str
     mean: float
@@ -49,16 +49,23 @@ class Scores:
         metric: str,
         row: str,
     ) -> Scores:
-        """Arrange the cases of a dataset; `row` is empty for predictions and `prior` for priors.
+        """Arrange the cases of a dataset.
+
+        Args:
+            arms: The arms of the ablation.
+            factors: Names of the options that the arms switch on and off.
+            cases: The rows of the dataset in `Store.cases`.
+            metric: Name of a metric.
+            row: Empty for a method's own predictions, `prior` for its priors.
 
         Raises:
             UsageError: The arms were not tested on the same patients under the same seeds.
         """
         tables = []
         for arm in arms:
-            mine = cases[cases.method == Row(arm.spec, row).key]
+            of_arm = cases[cases.method == Row(arm.spec, row).key]
             tables.append(
-                mine.pivot_table(index="seed", columns="patient", values=metric, aggfunc="mean")
+                of_arm.pivot_table(index="seed", columns="patient", values=metric, aggfunc="mean")
             )
         first = tables[0]
         for arm, table in zip(arms, tables, strict=True):

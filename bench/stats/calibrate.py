@@ -1,6 +1,6 @@
-"""Check that the tests give 5 % false alarms, on the user's own results.
+"""Check on the user's own results that the tests at 5 % give false alarms in 5 % of the rounds.
 
-The tests are applied to data in which, by construction, there is no difference to find.
+The tests are applied to data that are built so that there is no difference to find.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from bench.stats.paired import DECIMALS, wilcoxon
 from bench.stats.scores import PatientScores
 
 ROUNDS = 2_000
+"""Rounds of each kind."""
 FLIPS = 9_999
-"""Random flips of each round's test, a tenth of what the report takes: 2,000 rounds are tested."""
+"""Random flips of each test: a tenth of the report's number, because there are 2,000 tests."""
 SWAPPED = "methods swapped"
 SPLIT = "seeds split"
 WHOLE = "seeds split alike"
@@ -49,8 +50,8 @@ class Rate:
     interval: Interval
     """Clopper and Pearson's 95 %; NaN for WHOLE, whose rounds share patients and runs."""
     attainable: float
-    """The highest rate up to 5 % that is possible with so many patients: exact p values are
-    discrete."""
+    """The highest possible rate of p <= 5 % with this number of patients. It may be below 5 %,
+    because an exact p has only a few possible values."""
 
     @property
     def rate(self) -> float:
@@ -132,7 +133,7 @@ def rates(cases: Cases, rounds: int = ROUNDS, seed: int = SEED) -> list[Rate]:
 
 
 def _pairs(cases: Cases) -> list[tuple[int, int]]:
-    """Return the pairs of methods that differ on some patient; no test could reject the others."""
+    """Return the pairs of methods that differ on some patient; for others no test can reject."""
     means = cases.averaged(cases.values.mean(0))
     return [
         (a, b)

@@ -1,6 +1,7 @@
 """A family of comparisons that is declared before the results are seen and corrected as a whole.
 
-A difference gets no star if so few patients cannot give a corrected p of 0.05.
+With few patients, even the smallest possible corrected p may be above 0.05. Then no difference gets
+a star.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Comparison:
     adjusted: float
     """p of the sign-flip test, corrected."""
     possible: bool
-    """Whether so many patients can give a corrected p of 0.05 at all."""
+    """Whether the smallest possible corrected p of this number of patients is at most 0.05."""
     verdict: Verdict
-    """Of the baseline: `better`, `worse`, `equivalent` or `undecided`."""
+    """What the baseline is: `better`, `worse`, `equivalent` or `undecided`."""
 
     @property
     def star(self) -> bool:
@@ -71,7 +72,7 @@ def against(
     Args:
         scores: One metric of one dataset.
         baseline: The method that the others are compared with, chosen before the results were seen.
-        others: The other methods; all of them where none is named. Leave out rows that are no
+        others: The other methods; if empty, all other rows. Name them if some rows are no
             competitors.
         rope: Half the width of the region of practical equivalence. By default half a point, and
             0 for distances.
@@ -124,7 +125,8 @@ def against(
 class AllPairs:
     """All pairs of methods on one dataset, by one metric.
 
-    It serves for a map of all pairs, not for a claim about one method.
+    The report shows them as a map of all pairs. They are not for a claim about one method: that is
+    what `against` is for.
     """
 
     column: str
@@ -146,7 +148,7 @@ class AllPairs:
 
     @property
     def possible(self) -> bool:
-        """Whether so many patients can give a corrected p of 0.05 at all."""
+        """Whether the smallest possible corrected p of this number of patients is at most 0.05."""
         factor = 1 if self.correction == "max-t" else self.tests
         shared = self.patients[~np.eye(len(self.methods), dtype=bool)]
         return smallest_p(int(shared.max(initial=0))) * factor <= ALPHA
@@ -169,8 +171,8 @@ class AllPairs:
 
 
 MAP_FLIPS = 9_999
-"""Random flips of a map of all pairs by max-T. They give p = 0.05 within ± 0.004. Holm's correction
-needs all FLIPS."""
+"""Random flips for a map of all pairs by max-T: a p of 0.05 is then exact to ± 0.004. Holm's
+correction multiplies p, so it needs the smaller error of all FLIPS."""
 
 
 def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
@@ -181,31 +183,31 @@ def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
     needs twelve.
     """
     count = len(scores.methods)
-    places = list(combinations(range(count), 2))
-    parts = [scores.only([scores.methods[i] for i in place]).complete() for place in places]
+    pairs = list(combinations(range(count), 2))
+    parts = [scores.only([scores.methods[i] for i in pair]).complete() for pair in pairs]
     means = np.full((count, count), np.nan)
     p = np.full((count, count), np.nan)
     patients = np.zeros((count, count), np.int64)
-    values = np.full(len(places), np.nan)
+    p_of_pair = np.full(len(pairs), np.nan)
     groups = [group for group in alike(parts) if parts[group[0]].patients]
-    all_share = len(groups) == 1 and len(groups[0]) == len(places)
+    all_share = len(groups) == 1 and len(groups[0]) == len(pairs)
     correction: Correction = "max-t" if all_share else "holm"
     for group in groups:
-        pairs = [parts[number].means for number in group]
-        differences = np.stack([pair[:, 0] - pair[:, 1] for pair in pairs], axis=1)
+        group_means = [parts[number].means for number in group]
+        differences = np.stack([both[:, 0] - both[:, 1] for both in group_means], axis=1)
         if correction == "max-t":
-            values[group] = max_t(differences, seed, MAP_FLIPS)
+            p_of_pair[group] = max_t(differences, seed, MAP_FLIPS)
         else:
-            values[group] = sign_flip(differences, seed)
+            p_of_pair[group] = sign_flip(differences, seed)
         for number, mean in zip(group, differences.mean(0), strict=True):
-            first, second = places[number]
+            first, second = pairs[number]
             means[first, second] = mean
             means[second, first] = -mean
             patients[first, second] = patients[second, first] = len(differences)
-    tested = np.flatnonzero(~np.isnan(values))
+    tested = np.flatnonzero(~np.isnan(p_of_pair))
     if correction == "holm":
-        values[tested] = holm(values[tested])
-    for (first, second), adjusted in zip(places, values, strict=True):
+        p_of_pair[tested] = holm(p_of_pair[tested])
+    for (first, second), adjusted in zip(pairs, p_of_pair, strict=True):
         p[first, second] = p[second, first] = adjusted
     np.fill_diagonal(p, 1.0)
     np.fill_diagonal(means, 0.0)

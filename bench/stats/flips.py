@@ -1,8 +1,9 @@
-"""The sign-flip permutation test: without a true difference, both signs are equally likely.
+"""The sign-flip permutation test of paired differences.
 
-All rows of differences of the same patients share every flip. One matrix product tests all rows in
-about the time that `scipy.stats.permutation_test(permutation_type="samples")` needs for one, and
-the largest of all (max-T) comes from the same flips.
+If there is no true difference, each patient's difference is as likely to have the opposite sign.
+All rows of differences of the same patients are tested with the same flips. So one matrix product
+tests all rows in about the time that `scipy.stats.permutation_test(permutation_type="samples")`
+needs for one row, and the same flips give the largest statistic of all rows (max-T).
 """
 
 from __future__ import annotations
@@ -15,15 +16,22 @@ from numpy.typing import NDArray
 from bench.spec.config import SEED
 
 ALPHA = 0.05
+"""Level of the tests."""
 FLIPS = 99_999
+"""Random flips of a test with more than EXACT patients."""
 EXACT = 16
-"""Up to so many patients all 2^n assignments of signs are tried; there are no more than FLIPS."""
+"""Up to this number of patients n, all 2^n assignments of signs are tried, which are fewer than
+FLIPS."""
 _BLOCK = 2**17
-"""Signs drawn at once. A block depends only on n, so that the same n always has the same flips."""
+"""About the number of signs that are drawn at once. The number of flips in a block depends only on
+n, so that the same n always has the same flips."""
 
 
 def smallest_p(patients: int) -> float:
-    """Return the smallest p that so many patients can give: all their differences have one sign."""
+    """Return the smallest p that this number of patients can give.
+
+    It is the p of differences that all have the same sign.
+    """
     if patients <= EXACT:
         return min(1.0, 2.0 ** (1 - patients))
     return 1 / (FLIPS + 1)
@@ -34,8 +42,8 @@ def sign_flip(
 ) -> NDArray[np.float64]:
     """Return the two-sided p of the mean of each row of differences (patient, row).
 
-    Exact up to 16 patients. With more patients the flips are random and the observed signs are
-    counted as one of them, so that p is never 0.
+    Up to 16 patients p is exact. With more patients the flips are random, and the observed signs
+    count as one of the flips, so that p is never 0.
     """
     observed = np.abs(differences.sum(0)) - _slack(differences)
     reached = np.zeros(differences.shape[1])
@@ -49,9 +57,10 @@ def max_t(
 ) -> NDArray[np.float64]:
     """Return p of each row of (patient, row), corrected for all rows by max-T of shared flips.
 
-    Westfall and Young's step-down procedure: the largest statistic is compared with the largest of
-    all under each flip, the next one with the largest of the rest. Rows are scaled by their root
-    mean square, which no flip changes, so that all rows count alike.
+    This is Westfall and Young's step-down procedure. The row with the largest statistic is compared
+    with the largest statistic of all rows under each flip, the next row with the largest of the
+    remaining rows, and so on. Rows are divided by their root mean square, which no flip changes, so
+    that rows with large differences do not dominate.
     """
     scale = np.sqrt((differences**2).mean(0))
     rows = np.divide(differences, scale, out=np.zeros_like(differences), where=scale > 0)
@@ -73,6 +82,7 @@ def _slack(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _share(reached: NDArray[np.float64], patients: int, flips: int) -> NDArray[np.float64]:
+    """Return p of each row, given how many flips reached its observed statistic."""
     if patients <= EXACT:
         return np.asarray(reached / 2.0 ** max(0, patients - 1))
     return np.asarray((reached + 1) / (flips + 1))
@@ -81,8 +91,8 @@ def _share(reached: NDArray[np.float64], patients: int, flips: int) -> NDArray[n
 def _signs(patients: int, seed: int, flips: int) -> Iterator[NDArray[np.float64]]:
     """Yield blocks (flip, patient) of 1 and -1.
 
-    Up to EXACT patients they are all assignments, one of each mirrored two: the last patient's sign
-    is always 1. With more patients they are random.
+    Up to EXACT patients these are all assignments in which the last patient's sign is 1: the
+    opposite of each has the same absolute sum. With more patients they are random.
     """
     if patients <= EXACT:
         numbers = np.arange(2 ** max(0, patients - 1))[:, None]
@@ -92,8 +102,8 @@ def _signs(patients: int, seed: int, flips: int) -> Iterator[NDArray[np.float64]
     step = _BLOCK // patients + 1
     for start in range(0, flips, step):
         rows = min(step, flips - start)
-        width = -(-patients // 8)
-        drawn = np.frombuffer(generator.bytes(rows * width), np.uint8).reshape(rows, width)
+        row_bytes = (patients + 7) // 8  # a bit for each patient
+        drawn = np.frombuffer(generator.bytes(rows * row_bytes), np.uint8).reshape(rows, row_bytes)
         signs = np.unpackbits(drawn, axis=1, count=patients).astype(float)
         signs *= -2
         signs += 1

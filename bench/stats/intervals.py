@@ -1,7 +1,4 @@
-"""Intervals of means and medians, in the units of the scores.
-
-They are t and bootstrap intervals over patients, or over seeds and patients.
-"""
+"""t and bootstrap intervals of means and medians, over patients or over seeds and patients."""
 
 from __future__ import annotations
 
@@ -22,15 +19,15 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 RESAMPLES = 9_999
 FEW = 50
-"""With fewer patients no interval of a mean reaches its level on skewed scores: it covers the true
-mean in 85 % instead of 95 % with 42 patients."""
+"""With fewer patients than this, no 95 % interval of the mean of skewed scores reaches its level:
+with 42 patients it covers the true mean in only 85 %."""
 
 
 def interval(values: NDArray[np.float64], level: float = LEVEL) -> Interval:
-    """Return the t interval of the mean of one value a patient or a seed; NaN for a single value.
+    """Return the t interval of the mean of values, one for each patient or seed.
 
-    Bootstrap intervals (BCa) reach 95 % coverage from about 20 values on; with 5 values they cover
-    the true mean in 85 %.
+    For a single value both ends are NaN. Bootstrap intervals (BCa) need about 20 values to cover
+    the true mean in 95 %; with 5 values they cover it in 85 %.
     """
     from scipy.stats import sem, t
 
@@ -43,11 +40,11 @@ def interval(values: NDArray[np.float64], level: float = LEVEL) -> Interval:
 def bootstrap(
     values: NDArray[np.float64], levels: Sequence[float] = (LEVEL,), seed: int = SEED
 ) -> list[list[Interval]]:
-    """Return bootstrap intervals of means of (seed, patient, row): for each level, one a row.
+    """Return bootstrap intervals of means of (seed, patient, row): for each level, one per row.
 
-    With one seed, patients are resampled and the interval is BCa. With several, seeds are resampled
-    and then patients, the same for all rows, and the interval is the percentile one, because BCa
-    has no jackknife for two factors. NaN for a single patient.
+    With one seed, patients are resampled and the interval is BCa. With several seeds, both seeds
+    and patients are resampled, in the same way for all rows, and the interval is the percentile
+    interval, because BCa has no jackknife for two factors. For a single patient both ends are NaN.
     """
     if values.shape[1] < 2:
         return [[(float("nan"), float("nan"))] * values.shape[2] for _ in levels]
@@ -70,13 +67,14 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
     from scipy import stats
 
     def mean(sample: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        # Rounding: a resample that draws every patient once must have exactly the mean itself.
+        # Without rounding, a resample that draws every patient once could have another mean than
+        # the patients, by the order of the sum.
         return np.asarray(np.round(sample.mean(axis), 12))
 
-    # scipy reads only this attribute of an earlier result.
+    # scipy takes the resamples from an earlier result, of which it reads only this attribute.
     earlier: Any = SimpleNamespace(bootstrap_distribution=np.round(means.T, 12))
     with warnings.catch_warnings():
-        # Rows that are constant (up to rounding) have no BCa interval; they are set below.
+        # Rows that are constant up to rounding have no BCa interval; their ends are set below.
         warnings.simplefilter("ignore")
         ends = stats.bootstrap(
             values.T[None],
@@ -94,8 +92,8 @@ def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Inte
     """Return the percentile bootstrap interval of the median of each row of (patient, row).
 
     The basic bootstrap interval would cover the median of bounded scores in 82 to 86 % instead of
-    95 %. Values are sorted first: then the median of a resample lies at the median of the drawn
-    places, and one draw serves all rows.
+    95 %. Values are sorted first. Then the median of a resample is the value at the median of the
+    drawn places, and the same draws serve all rows.
     """
     patients = len(values)
     if patients < 2:
@@ -130,7 +128,7 @@ def resampled_means(
 
 
 def drawn(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDArray[np.int64]:
-    """Return (resample, draw): the numbers of the patients or seeds drawn, as scipy draws them."""
+    """Return (resample, draw): the numbers of drawn patients or seeds, as scipy draws them."""
     address = np.random.SeedSequence((seed, stream, of_seeds))
     return np.random.Generator(np.random.Philox(address)).integers(0, count, (RESAMPLES, count))
 
@@ -161,13 +159,14 @@ class Summary:
     undefined: int
     """Cases without a value, such as distances to an empty mask."""
     mean: float
-    """Of patients, not of images: a patient with many slices counts once."""
+    """Mean over patients, not over images: a patient with many slices counts once."""
     sd: float
-    """Between patients, NaN for a single one."""
+    """Standard deviation between patients; NaN for a single patient."""
     sd_seeds: float
-    """Between the means of seeds, NaN for a single one."""
+    """Standard deviation between the means of seeds; NaN for a single seed."""
     bootstrap: Interval
-    """95 %: BCa over patients; over seeds and patients where there are several seeds."""
+    """95 % bootstrap interval of the mean: BCa over patients if there is one seed, percentiles over
+    seeds and patients if there are several."""
     t: Interval
     """95 % t interval over patients."""
     median: float
@@ -176,10 +175,7 @@ class Summary:
 
 
 def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
-    """Return each method's mean and median over its patients with their intervals.
-
-    They are in the order of the methods.
-    """
+    """Return each method's mean and median over its patients, in the order of the methods."""
     parts = [scores.only([method]).complete() for method in scores.methods]
     summaries: dict[int, Summary] = {}
     for group in alike(parts):
@@ -210,5 +206,5 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
 
 
 def deviation(values: NDArray[np.float64]) -> float:
-    """Return the standard deviation with n - 1; NaN of a single value."""
+    """Return the standard deviation with division by n - 1; NaN for a single value."""
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")

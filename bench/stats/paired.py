@@ -16,19 +16,19 @@ from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interva
 from bench.stats.scores import PatientScores, alike
 
 ROPE = 0.005
-"""Differences up to half a point are equivalent in practice."""
+"""Differences of means up to half a point count as equivalent in practice."""
 DECIMALS = 6
-"""Differences are rounded to so many decimals before they are ranked, so that rounding noise breaks
-no ties."""
+"""Decimals to which differences are rounded before they are ranked, so that floating-point errors
+break no ties."""
 ZEROS: Literal["pratt"] = "pratt"
 """Pratt's rule: differences of zero take part in the ranking, but count for neither side."""
 TOST = 1 - 2 * ALPHA
 """Level of the interval that is equivalent to two one-sided tests at ALPHA."""
 
 _NORMAL = 50
-"""Patients up to which scipy's signed-rank test is exact."""
+"""Largest number of patients for which scipy's signed-rank test is exact."""
 _ROWS = 64
-"""Rows that scipy ranks at once; bounds the memory."""
+"""Number of rows that scipy ranks at once, which limits the memory."""
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -45,27 +45,28 @@ class Pair:
     """Patients that only one of the two has."""
     left_seeds: tuple[int, ...]
     mean: float
-    """Of patients' differences."""
+    """Mean of the patients' differences."""
     sd: float
-    """Between patients' differences."""
+    """Standard deviation of the patients' differences."""
     bootstrap: Interval
-    """95 %: BCa over patients; over seeds and patients where there are several seeds."""
+    """95 % bootstrap interval of the mean: BCa over patients if there is one seed, percentiles over
+    seeds and patients if there are several."""
     t: Interval
-    """95 % t interval over patients."""
+    """95 % t interval of the mean over patients."""
     narrow: tuple[Interval, Interval]
-    """The same two at 90 %, for equivalence."""
+    """The bootstrap and the t interval at 90 %, for the verdict `equivalent`."""
     p: float
-    """Sign-flip permutation test of the mean: the primary one. Not corrected."""
+    """p of the sign-flip permutation test of the mean, the primary test. Not corrected."""
     wilcoxon: float
-    """p of the signed-rank test: the companion. Not corrected."""
+    """p of the signed-rank test, shown beside the primary test. Not corrected."""
     zeros: int
-    """Patients without a difference."""
+    """Number of patients without a difference."""
     shift: float
-    """Hodges and Lehmann's estimate."""
+    """Hodges and Lehmann's estimate of the difference."""
     shift_interval: Interval
-    """Its 95 % interval from the signed-rank distribution; NaN with fewer than 6 patients."""
+    """95 % interval of the shift by the signed-rank distribution; NaN for fewer than 6 patients."""
     superiority: float
-    """Share of patients on whom the first method is better, ties counting half."""
+    """Share of patients on whom the first method is better; a tie counts half."""
 
 
 def compare(
@@ -102,9 +103,9 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
     ranked = wilcoxon(differences, seed)
     pairs = []
     for row, part in enumerate(parts):
-        mine = differences[:, row]
-        shift, shift_interval = hodges_lehmann(mine)
-        signs = np.sign(np.round(mine, DECIMALS)) * part.sign
+        of_pair = differences[:, row]
+        shift, shift_interval = hodges_lehmann(of_pair)
+        signs = np.sign(np.round(of_pair, DECIMALS)) * part.sign
         pairs.append(
             Pair(
                 first=part.methods[0],
@@ -113,11 +114,11 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
                 seeds=seeds,
                 left_out=part.left_out,
                 left_seeds=part.left_seeds,
-                mean=float(mine.mean()),
-                sd=deviation(mine),
+                mean=float(of_pair.mean()),
+                sd=deviation(of_pair),
                 bootstrap=wide[row],
-                t=interval(mine),
-                narrow=(narrow[row], interval(mine, TOST)),
+                t=interval(of_pair),
+                narrow=(narrow[row], interval(of_pair, TOST)),
                 p=float(tested[row]),
                 wilcoxon=float(ranked[row]),
                 zeros=int((signs == 0).sum()),
@@ -203,23 +204,25 @@ def _ranks(patients: int) -> NDArray[np.float64]:
     chances = np.zeros(patients * (patients + 1) // 2 + 1)
     chances[0] = 1.0
     for rank in range(1, patients + 1):
-        with_it = np.roll(chances, rank)  # nothing wraps: what is beyond the sum so far is still 0
-        chances = (chances + with_it) / 2
+        # No chance above 0 wraps around: all sums above that of the ranks so far still have 0.
+        with_rank = np.roll(chances, rank)
+        chances = (chances + with_rank) / 2
     return np.asarray(np.cumsum(chances))
 
 
 def decide(pair: Pair, adjusted: float, sign: float = 1.0, rope: float = ROPE) -> Verdict:
     """Return the verdict on the first method of a pair.
 
-    `better` or `worse` where the corrected p is at most 0.05, both 95 % intervals exclude 0 and the
-    mean difference is outside the region of practical equivalence; `equivalent` where both 90 %
-    intervals lie within that region, which is two one-sided tests at 5 %; else `undecided`. The
-    bootstrap and the t interval must agree, because neither reaches its level with few patients.
-    With several seeds the bootstrap covers the seeds too.
+    The verdict is `better` or `worse` if the corrected p is at most 0.05, both 95 % intervals
+    exclude 0, and the mean difference is outside the region of practical equivalence. It is
+    `equivalent` if both 90 % intervals lie within this region, which is the same as two one-sided
+    tests at 5 %. Otherwise it is `undecided`. The bootstrap and the t interval must agree, because
+    neither reaches its level with few patients. With several seeds, the bootstrap interval also
+    includes the variation between seeds.
 
     Args:
         pair: The comparison.
-        adjusted: Its p, corrected for the family.
+        adjusted: The p of the comparison, corrected for the family.
         sign: 1 where more is better, -1 where less is better.
         rope: Half the width of the region, in the metric's own unit; with 0 nothing is equivalent.
     """

@@ -13,6 +13,7 @@ from bench.stats.flips import ALPHA, smallest_p
 from bench.stats.scores import PatientScores
 
 POWER = 0.8
+"""Probability with which a planned study should find the difference."""
 ASSUMED = 0.02
 """Standard deviation of paired differences where it is unknown: 2 points."""
 
@@ -22,14 +23,14 @@ class Spread:
     """The standard deviations of the differences of two methods, split by their sources."""
 
     patients: float
-    """Between patients; with one seed it includes what the seed adds for each patient."""
+    """Between patients. From results of one seed, it includes `rest`."""
     seeds: float = 0.0
-    """Between seeds, for all patients alike; 0 where it is unknown."""
+    """Between seeds, by effects that are the same for all patients; 0 if unknown."""
     rest: float = 0.0
-    """Between seeds for a single patient; 0 where it is unknown."""
+    """Between seeds, by effects that differ from patient to patient; 0 if unknown."""
 
     def of_mean(self, patients: int, seeds: int) -> float:
-        """Return the standard error of the mean difference of so many patients and seeds."""
+        """Return the standard error of the mean difference over these numbers of both."""
         of_patients = self.patients**2 / patients
         of_seeds = self.seeds**2 / seeds
         of_rest = self.rest**2 / (patients * seeds)
@@ -37,10 +38,10 @@ class Spread:
 
 
 def spread(differences: NDArray[np.float64]) -> Spread:
-    """Return the sources of variation of differences (seed, patient).
+    """Return the standard deviations of differences (seed, patient) by their sources.
 
-    It is the balanced two-way analysis of variance in closed form. Negative variances become 0. No
-    mixed model is fitted, because near 0 it may not converge and still give numbers.
+    The balanced two-way analysis of variance gives them in closed form. A negative variance becomes
+    0. No mixed model is fitted: near 0 its fit may not converge and nevertheless return numbers.
     """
     seeds, patients = differences.shape
     between = float(differences.mean(0).var(ddof=1))
@@ -63,8 +64,9 @@ class Known:
     spread: Spread
     """Root mean squares over the pairs of methods."""
     lowest: float
-    """Least standard deviation between patients of any pair, seeds averaged."""
+    """Lowest standard deviation between patients of any pair, after seeds are averaged."""
     highest: float
+    """Highest such standard deviation."""
     pairs: int
     patients: int
     seeds: int
@@ -115,15 +117,16 @@ def detectable(
 ) -> float:
     """Return the smallest true difference that is found with the given power.
 
-    Infinite if so few patients cannot give a p that is small enough. The power is that of the
-    two-sided paired t test at alpha / tests, Holm's first step; the sign-flip test comes close to
-    it. The standard error includes the seeds; the degrees of freedom are those of the patients.
+    The result is infinite if this number of patients cannot give a p that is small enough. The
+    power is that of the two-sided paired t test at alpha / tests, which is Holm's first step; the
+    sign-flip test has almost the same power. The standard error includes the seeds; the degrees of
+    freedom are those of the patients.
 
     Args:
         patients: Number of tested patients.
         seeds: Number of seeds under which all of them are tested.
         tests: Number of comparisons in the family.
-        parts: How the differences vary; where it is unknown, 2 points between patients and nothing
+        parts: How the differences vary; if None, by 2 points between patients and not at all
             between seeds.
         power: Probability of finding the difference.
         alpha: Level of the family.
@@ -134,8 +137,8 @@ def detectable(
     if patients < 2 or smallest_p(patients) * tests > alpha:
         return float("inf")
 
-    # One-sided: the other side adds almost nothing to the power, and statsmodels may give NaN for
-    # it.
+    # Power is computed for one side, because the other side adds almost nothing and statsmodels may
+    # give NaN for both.
     level = alpha / tests / 2
 
     def lacking(effect: float) -> float:

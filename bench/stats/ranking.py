@@ -1,4 +1,4 @@
-"""Ranks of the methods over datasets and over the patients of one, and whether metrics agree."""
+"""Ranks of methods over datasets and over the patients of one dataset; agreement of metrics."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Ranking:
     mean_ranks: NDArray[np.float64]
     """(method): over the columns."""
     intervals: tuple[Interval, ...]
-    """95 % of each mean rank: percentiles over resampled patients, and seeds where there are
-    several."""
+    """95 % interval of each mean rank: percentiles over resampled patients, and over resampled seeds
+    if there are several."""
     probabilities: NDArray[np.float64]
     """(method, place): share of resamples in which a method takes a place by its mean rank. Tied
     methods share the places."""
@@ -48,12 +48,12 @@ class Ranking:
 def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     """Rank methods over datasets.
 
-    The bootstrap is hierarchical: the datasets are fixed; patients and seeds are resampled within
-    each. So the intervals are about other patients and runs of these datasets, not about other
-    datasets.
+    The bootstrap is hierarchical: datasets are fixed, and patients and seeds are resampled within
+    each. So the intervals show what other patients and other runs of the same datasets would give,
+    not what other datasets would give.
 
     Args:
-        scores: One metric; one for each dataset, all of the same source.
+        scores: The scores of one metric, one item for each dataset; all datasets have one source.
         seed: Seed of the resamples.
 
     Raises:
@@ -108,7 +108,7 @@ def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     from scipy.stats import rankdata
 
-    values = np.round(values, 9)  # so that rounding does not break ties
+    values = np.round(values, 9)  # so that floating-point errors break no ties
     low = rankdata(values, method="min", axis=1)[:, :, None]
     high = rankdata(values, method="max", axis=1)[:, :, None]
     place = np.arange(1, values.shape[1] + 1)

@@ -33,11 +33,11 @@ class PatientScores:
     patients: tuple[str, ...]
     seeds: tuple[int, ...]
     values: NDArray[np.float64]
-    """(seed, patient, method); NaN where a method was not tested on a patient, or no case of it has
-    a value."""
+    """(seed, patient, method); NaN if a method was not tested on a patient, or no case of the
+    patient has a value."""
     undefined: dict[str, int] = field(default_factory=dict)
-    """Cases without a value, such as distances to an empty mask, by method; the patient's other
-    cases count."""
+    """For each method the number of cases without a value, such as the distance to an empty mask;
+    the other cases of their patients count."""
     left_out: tuple[str, ...] = ()
     """Patients that `complete` left out because a method lacks them."""
     left_seeds: tuple[int, ...] = ()
@@ -74,8 +74,9 @@ class PatientScores:
     def complete(self) -> PatientScores:
         """Return the scores of the seeds and patients that all methods have.
 
-        The others are named in `left_out` and `left_seeds`. Unfinished seeds, under which fewer
-        patients have all methods than under another seed, are left out first, then patients.
+        All others are listed in `left_out` and `left_seeds`. First unfinished seeds are left out:
+        those under which fewer patients have all methods than under another seed. Then patients
+        that lack a method under one of the remaining seeds are left out.
         """
         present = ~np.isnan(self.values)
         whole = np.logical_and.reduce(present, axis=2)
@@ -99,7 +100,7 @@ def arrange(
     """Arrange the rows of `Store.cases` as scores of patients, by column and metric.
 
     Args:
-        cases: One row a case: column, source, method, fold, seed, patient and the metrics.
+        cases: One row for each case, with column, source, method, fold, seed, patient and metrics.
         metrics: The metrics to arrange.
     """
     return {
@@ -111,6 +112,7 @@ def arrange(
 def _column(
     column: str, source: str, cases: pd.DataFrame, metrics: Sequence[str]
 ) -> dict[str, PatientScores]:
+    """Return the scores of one column's patients by metric."""
     axes = [pd.factorize(cases[axis], sort=True) for axis in ("fold", "seed", "patient", "method")]
     codes, names = zip(*axes, strict=True)
     shape = tuple(len(values) for values in names)
@@ -142,7 +144,7 @@ def _column(
 
 
 def alike(parts: Sequence[PatientScores]) -> list[list[int]]:
-    """Return groups of the numbers of those parts that have the same seeds and patients."""
+    """Return the numbers of the parts in groups that have the same seeds and patients."""
     groups: dict[Hashable, list[int]] = {}
     for number, part in enumerate(parts):
         groups.setdefault((part.seeds, part.patients), []).append(number)
@@ -150,5 +152,5 @@ def alike(parts: Sequence[PatientScores]) -> list[list[int]]:
 
 
 def subject(seeds: int) -> str:
-    """Return what the results of so many seeds are about."""
+    """Return what the results of this number of seeds are about, in words."""
     return "this checkpoint" if seeds == 1 else "the method"

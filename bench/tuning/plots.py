@@ -13,10 +13,11 @@ SCORE = "Dice of the validation patients"
 
 
 def draw(study: Study, folder: Path) -> None:
-    """Draw how a study went into `<dataset>/<method>/<fold>/`; nothing if no trial is complete.
+    """Draw pictures of a study into `<dataset>/<method>/<fold>/` below a folder.
 
-    That is the best so far, the trials as they trained, the Dice over each option, and, of several
-    options, how much each mattered.
+    The pictures show the best Dice so far, the validation losses of each trial, the Dice over each
+    option, and, if there are several options, how important each was. Draw nothing if no trial is
+    complete.
     """
     import matplotlib as mpl
 
@@ -58,7 +59,7 @@ def draw(study: Study, folder: Path) -> None:
         if name == "curves":
             first.xaxis.get_major_locator().set_params(integer=True)
         if name == "curves" and first.get_legend():
-            first.get_legend().remove()  # a line a trial: its number says little
+            first.get_legend().remove()  # it would have an entry for each trial
         figure = first.figure
         figure.set_size_inches(7, 4.2)
         what = (

@@ -1,8 +1,8 @@
 """Studies: what options suit a method on a dataset, by its validation patients alone.
 
-A study belongs to a cell: profile, dataset, method, fold and its split. So cross-validation tunes
-within each fold, and no test patient of one fold is a validation patient who chose the options of
-another.
+A study belongs to one cell: profile, dataset, method, fold and the fold's split. So in
+cross-validation each fold is tuned on its own: only the validation patients of a fold choose the
+options that are used in this fold, and they are never its test patients.
 """
 
 from __future__ import annotations
@@ -26,35 +26,46 @@ from bench.store.cells import Store
 if TYPE_CHECKING:
     import optuna
 
-BEAT_SECONDS, STALE_SECONDS = 20, 60
-"""How often a trial shows that it lives, and when one that does not is considered dead."""
+BEAT_SECONDS = 20
+"""Seconds between two heartbeats of a trial, by which its worker shows that it is alive."""
+STALE_SECONDS = 60
+"""Seconds without a heartbeat after which a trial's worker is considered dead: three beats."""
 BEGUN = "begun"
-"""A trial's attribute once it has shown that it lives."""
+"""Name of the attribute that a trial gets at its first heartbeat."""
+CONNECT_TRIES = 4
+"""How often to try to open a storage, a second apart, while another process creates its tables."""
 STARTUP = 5
-"""Finished trials before the median stops one early; and random ones before the sampler models."""
+"""Number of trials that must have finished before Optuna uses what they show.
+
+Until then the pruner stops no trial early, and the sampler chooses options at random.
+"""
 TUNED = "tuned=on"
+"""The option that asks for tuned options in the name of a method."""
 
 
 class StoppedError(Exception):
-    """A trial that does not count: its worker was told to stop, or all trials were taken."""
+    """A trial ended without a result and does not count.
+
+    Its worker was told to stop, or other workers have taken all trials of the study.
+    """
 
 
 class FailedError(Exception):
-    """A trial whose options do not train: it counts, and says why."""
+    """A trial failed because of its own options; it counts, and its attribute `why` says why."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The trials of one cell's method."""
+    """The trials that look for the best options of one cell's method."""
 
     cell: Cell
-    """The cell untuned."""
+    """The cell with the method's default options; for `best`, the cell that is to be tuned."""
     storage: str
-    """An address of a database, as Optuna takes it."""
+    """Address of a database, in the form that Optuna accepts."""
 
     @property
     def name(self) -> str:
-        """The study's name in the storage; its last part is where its plots lie."""
+        """The study's name in the storage; what follows the profile is the folder of its plots."""
         cell = self.cell
         place = (cell.dataset.id.folder, cell.method.folder, cell.label.of_any_seed)
         return "/".join([cell.profile.name, *place])
@@ -63,7 +74,8 @@ class Study:
         """Return Optuna's study, new or as it stands.
 
         Raises:
-            UsageError: It is of another search space or protocol; or the storage does not answer.
+            UsageError: The study in the storage was made with another search space, profile, split,
+                default options or protocol; or the storage does not answer.
         """
         import optuna
 
@@ -76,30 +88,30 @@ class Study:
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
         )
-        here = self._identity()
-        known = study.user_attrs.get("identity")
-        if known is None:
-            study.set_user_attr("identity", here)
+        wanted = self._identity()
+        stored = study.user_attrs.get("identity")
+        if stored is None:
+            study.set_user_attr("identity", wanted)
             return study
-        differs = [key for key in here if known.get(key) != here[key]]
-        if differs:
+        changed_keys = [key for key in wanted if stored.get(key) != wanted[key]]
+        if changed_keys:
             raise UsageError(
                 f"the study {self.name} in {hidden(self.storage)} was made with another "
-                f"{' and '.join(differs)}; choose another --storage or another --out"
+                f"{' and '.join(changed_keys)}; choose another --storage or another --out"
             )
         return study
 
-    def _exists(self) -> bool:
-        """Return whether the storage has any trial of the study."""
+    def _has_trials(self) -> bool:
+        """Return whether the storage has at least one trial of this study."""
         storage = connect(self.storage)
         try:
-            number = storage.get_study_id_from_name(self.name)
+            study_id = storage.get_study_id_from_name(self.name)
         except KeyError:
             return False
-        return bool(storage.get_all_trials(number, deepcopy=False))
+        return bool(storage.get_all_trials(study_id, deepcopy=False))
 
     def _identity(self) -> dict[str, Any]:
-        """Return what must be the same for trials to be of one study."""
+        """Return what all trials of one study must have in common."""
         spec = self.cell.spec()
         ranges = {}
         for name, values in space(self.cell).items():
@@ -113,46 +125,67 @@ class Study:
         }
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Return what chooses a trial's options: by its number, so that no two draw the same."""
+        """Return the sampler that chooses the options of the trial with this number.
+
+        Each trial has a sampler with its own seed. If the workers shared one seed, each worker
+        would draw the same options as all others.
+        """
         import optuna
 
-        seed = int(plain.content_hash([SEED, self.name, number])[:8], 16)
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True)
+        seed_digits = plain.content_hash([SEED, self.name, number])[:8]  # hexadecimal: 32 bits
+        # With constant_liar the sampler counts a running trial as a bad one, so that workers which
+        # run at the same time do not all try nearly the same options.
+        return optuna.samplers.TPESampler(
+            seed=int(seed_digits, 16), n_startup_trials=STARTUP, constant_liar=True
+        )
 
     def begin(self, study: optuna.Study) -> None:
-        """Have the next trial be the method's defaults, unless one was or is.
+        """Enqueue a trial with the method's defaults, unless the study already has one.
 
-        So tuning never does worse than the defaults by chance.
+        So the best trial is at least as good as the defaults on the validation patients.
         """
         for trial in study.get_trials(deepcopy=False):
-            if is_default(trial) and (counts(trial) or trial.state.name in ("RUNNING", "WAITING")):
+            # WAITING: the trial is enqueued, and no worker has taken it yet.
+            under_way = trial.state.name in ("RUNNING", "WAITING")
+            if is_default(trial) and (counts(trial) or under_way):
                 return
         study.enqueue_trial(defaults(self.cell))
 
     def claim(self, study: optuna.Study, trial: optuna.Trial, trials: int) -> None:
-        """Take a place among a study's trials by the trial's number, which the database gives.
+        """Give a trial one of the places of its study, or refuse it.
 
-        Optuna's `MaxTrialsCallback` counts trials that have ended, so several workers together
-        would run too many.
+        The trials with the lowest numbers have the places; the database gives the numbers. Optuna's
+        `MaxTrialsCallback` cannot do this: it counts only trials that have ended, so several
+        workers together would run too many.
+
+        Args:
+            study: Optuna's study.
+            trial: The trial that is to begin.
+            trials: Number of places.
 
         Raises:
-            StoppedError: Those before it have taken all, or it has the method's defaults, and so
-                has one before it.
+            StoppedError: Trials with lower numbers have all places, or this trial and one with a
+                lower number both have the method's defaults.
         """
         storage = connect(self.storage)
-        number = storage.get_study_id_from_name(self.name)
-        # Optuna's own heartbeat comes a moment later, when this worker could be dead already.
+        study_id = storage.get_study_id_from_name(self.name)
+        # Optuna sends its own first heartbeat a moment later. If this worker died before that,
+        # Optuna would never consider the trial dead, and the trial would keep its place for ever.
         storage.record_heartbeat(
-            storage.get_trial_id_from_study_id_trial_number(number, trial.number)
+            storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         )
         trial.set_user_attr(BEGUN, True)
         known = study.get_trials(deepcopy=False)
         mine = next(other for other in known if other.number == trial.number)
-        before = []
+        earlier = []
         for other in known:
-            if other.number < trial.number and (counts(other) or other.state.name == "RUNNING"):
-                before.append(other)
-        if len(before) >= trials or (is_default(mine) and any(map(is_default, before))):
+            # Unlike in `begin`, a WAITING trial has no place: no worker has taken it yet.
+            has_place = counts(other) or other.state.name == "RUNNING"
+            if other.number < trial.number and has_place:
+                earlier.append(other)
+        all_taken = len(earlier) >= trials
+        repeats_defaults = is_default(mine) and any(is_default(other) for other in earlier)
+        if all_taken or repeats_defaults:
             raise StoppedError("others have taken all trials, or the defaults")
 
     def finished(self, study: optuna.Study) -> int:
@@ -160,13 +193,15 @@ class Study:
         return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
 
     def best(self) -> Cell:
-        """Return the tuned cell: the options of the best trial, and how they were found.
+        """Return the cell with the options of the best trial, and how they were found.
 
         Raises:
-            UsageError: There is no such study, or it is not finished.
+            UsageError: The storage has no trials of the study, or too few of them have finished.
         """
         from optuna.trial import TrialState
 
+        # `self.cell` asks for tuned options. The trials were made under the name of the same cell
+        # without tuning, so the study of that cell is the one to read.
         untuned = replace(
             self.cell,
             method=self.cell.method.without(TUNED),
@@ -178,7 +213,7 @@ class Study:
             f"bench tune --methods {method} --datasets {dataset} "
             "(with the data, profile, folds and --out of this run)"
         )
-        if not study._exists():
+        if not study._has_trials():
             raise UsageError(f"{method} was not tuned on {dataset} ({study.name}); {command}")
         opened = study.open()
         done, wanted = study.finished(opened), opened.user_attrs.get("trials", 0)
@@ -188,64 +223,73 @@ class Study:
                 f"the study {study.name} has {done} of {wanted} trials, "
                 f"{len(complete)} complete; {command}"
             )
-        values = opened.best_trial.params
+        chosen = opened.best_trial.params
         tuning = {
             "trials": done,
             "steps": untuned.profile.steps,
-            "values": values,
+            "values": chosen,
             "dice": opened.best_value,
         }
-        return replace(self.cell, options={**self.cell.options, **values}, tuning=tuning)
+        return replace(self.cell, options={**self.cell.options, **chosen}, tuning=tuning)
 
 
 @cache
 def connect(storage: str) -> optuna.storages.RDBStorage:
-    """Return a storage by its address, the same whenever this process asks.
+    """Return the storage at an address; within a process, the same address gives the same object.
 
     Raises:
-        UsageError: Its driver is not installed, or it does not answer.
+        UsageError: The driver of the database is not installed, or the storage does not answer.
     """
     import optuna
 
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats
-    engine: dict[str, Any] = {"pool_pre_ping": True}
+    # Optuna warns that heartbeats are experimental.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # A database server may close a connection while a trial trains for hours. With pool_pre_ping
+    # SQLAlchemy tests a connection before each use and opens a new one if needed.
+    engine_options: dict[str, Any] = {"pool_pre_ping": True}
     if storage.startswith("sqlite"):
-        engine = {"connect_args": {"timeout": 60}}
+        # Seconds to wait while another worker has the file locked; 5, the default, are too few for
+        # many workers.
+        engine_options = {"connect_args": {"timeout": 60}}
     try:
-        return _connect(storage, engine)
+        return _connect(storage, engine_options)
     except ImportError as error:
         raise UsageError(
             f"--storage {hidden(storage)}: {error}; install the driver, "
             "for PostgreSQL: pip install psycopg2-binary"
         ) from error
-    except Exception as error:  # SQLAlchemy's classes, of which each driver has its own
-        said = str(error).strip().splitlines()[0]
+    except Exception as error:  # each database driver raises exception classes of its own
+        first_line = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"--storage {hidden(storage)} does not answer ({said}); expected an address such as "
+            f"--storage {hidden(storage)} does not answer ({first_line}); expected an address such as "
             "sqlite:///tuning.db or postgresql://user@host/name"
         ) from error
 
 
-def _connect(storage: str, engine: dict[str, Any]) -> optuna.storages.RDBStorage:
-    """Return a storage; try again while another process makes the same tables."""
+def _connect(storage: str, engine_options: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Return a storage; try again while another process creates the tables of the same database.
+
+    Args:
+        storage: Address of a database.
+        engine_options: Keyword arguments of `sqlalchemy.create_engine`.
+    """
     import optuna
     from sqlalchemy.exc import DatabaseError, IntegrityError
 
-    tries = 4
-    while True:
-        tries -= 1
+    for tries_left in reversed(range(CONNECT_TRIES)):
         try:
             return optuna.storages.RDBStorage(
                 storage,
-                engine_kwargs=engine,
+                engine_kwargs=engine_options,
                 heartbeat_interval=BEAT_SECONDS,
                 grace_period=STALE_SECONDS,
             )
         except DatabaseError as error:
-            another = isinstance(error, IntegrityError) or "already exists" in str(error)
-            if not another or not tries:
+            created_by_other = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if not created_by_other or not tries_left:
                 raise
             time.sleep(1)
+    raise AssertionError("the last try returns or raises")
 
 
 def default_storage(store: Store, profile: str) -> str:
@@ -254,9 +298,9 @@ def default_storage(store: Store, profile: str) -> str:
 
 
 def counts(trial: Any) -> bool:
-    """Return whether a trial counts: complete, stopped early, or failed by its own options.
+    """Return whether a trial counts: it is complete, was pruned, or failed by its own options.
 
-    A worker that was killed, or told to stop, leaves no trial that counts.
+    The trial of a worker that was killed or told to stop does not count.
     """
     if trial.state.name == "FAIL":
         return "why" in trial.user_attrs
@@ -264,40 +308,47 @@ def counts(trial: Any) -> bool:
 
 
 def space(cell: Cell) -> dict[str, Between | tuple[Any, ...]]:
-    """Return what may be chosen for a cell's method; ranges are widened to hold its defaults."""
+    """Return the values that the sampler may choose from for each tuned option, by its name.
+
+    A range is widened where necessary, so that it holds the method's default.
+    """
     usual = defaults(cell)
     widened: dict[str, Between | tuple[Any, ...]] = {}
-    for name, values in registry.of_cell(cell).space.items():
-        if isinstance(values, Between):
-            low, high = min(values.low, usual[name]), max(values.high, usual[name])
-            values = replace(values, low=low, high=high)
-        widened[name] = values
+    for name, allowed in registry.of_cell(cell).space.items():
+        widened[name] = allowed
+        if isinstance(allowed, Between):
+            low, high = min(allowed.low, usual[name]), max(allowed.high, usual[name])
+            widened[name] = replace(allowed, low=low, high=high)
     return widened
 
 
 def suggest(trial: optuna.Trial, cell: Cell) -> dict[str, Any]:
     """Return the options that a trial is to try."""
     options: dict[str, Any] = {}
-    for name, values in space(cell).items():
-        if isinstance(values, Between):
-            options[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
+    for name, allowed in space(cell).items():
+        if isinstance(allowed, Between):
+            options[name] = trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log)
         else:
-            options[name] = trial.suggest_categorical(name, values)
+            options[name] = trial.suggest_categorical(name, allowed)
     return options
 
 
 def is_default(trial: Any) -> bool:
-    """Return whether a trial was given the method's defaults."""
+    """Return whether a trial was enqueued with the method's defaults.
+
+    Optuna's `enqueue_trial`, which only `Study.begin` calls, keeps the given options in the system
+    attribute `fixed_params`. Optuna has no public function that tells such a trial.
+    """
     return "fixed_params" in trial.system_attrs
 
 
 def bury(study: optuna.Study, since: dict[int, float]) -> None:
-    """Fail the trials of dead workers: their heartbeat stopped, or they never began.
+    """Mark the trials of dead workers as failed: their heartbeat stopped, or they never began.
 
     Args:
-        study: What they belong to.
-        since: When the caller first saw a trial that nobody had begun, by its number; kept between
-            calls.
+        study: The study of the trials.
+        since: For the number of each running trial without a heartbeat, the time at which the
+            caller first saw the trial. This function fills it; pass the same dictionary each time.
     """
     import optuna
     from optuna.trial import TrialState
@@ -313,7 +364,7 @@ def bury(study: optuna.Study, since: dict[int, float]) -> None:
 
 
 def defaults(cell: Cell) -> dict[str, Any]:
-    """Return the options that the method has without tuning, of those that may be chosen."""
+    """Return the value that each tuned option has without tuning, by the option's name."""
     method = registry.of_cell(cell)
     usual = {name: getattr(method, name) for name in method.space}
     if "lr" in usual:

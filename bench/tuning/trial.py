@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def sealed(dataset: Dataset, split: Split) -> Dataset:
-    """Return a dataset of which nothing but training and validation cases can be read."""
-    seen = {*split.indexes(dataset, "train"), *split.indexes(dataset, "validation")}
-    return dataset.without(set(range(len(dataset.cases))) - seen)
+    """Return a dataset of which only training and validation cases can be read."""
+    readable = {*split.indexes(dataset, "train"), *split.indexes(dataset, "validation")}
+    return dataset.without(set(range(len(dataset.cases))) - readable)
 
 
 def run(
@@ -38,22 +38,21 @@ def run(
 ) -> float:
     """Run a trial; return the mean Dice over the validation patients.
 
-    The weights are those of the lowest validation loss.
-
-    After each validation its loss is reported, negative, and a trial below the median of the others
-    is stopped.
+    The Dice is that of the weights with the lowest validation loss. After each validation, Optuna
+    is told the negative loss, because it expects a value of which more is better. It then stops a
+    trial whose best value is below the median of the other trials at the same validation.
 
     Args:
-        study: What the trial belongs to.
+        study: The study of the trial.
         trial: Optuna's trial.
-        split: Of the study's cell.
+        split: The split of the study's cell.
         device: A PyTorch device.
-        stopped: Whether the worker was told to stop.
+        stopped: Returns whether the worker was told to stop.
 
     Raises:
-        StoppedError: It was.
-        FloatingPointError: The options do not train.
-        optuna.TrialPruned: The trial is not worth its steps.
+        StoppedError: The worker was told to stop.
+        FloatingPointError: A loss is not finite: the network does not train with these options.
+        optuna.TrialPruned: Optuna has stopped the trial.
     """
     import optuna
 
@@ -64,17 +63,17 @@ def run(
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
     stream = Stream(data.cases, data.train, cell.seed, cell.profile.batch)
-    looks = 0
+    validations = 0
 
     def validate(beat: Beat) -> float:
-        nonlocal looks
-        lost = validation_loss(trainee, data.cases, data.validation, beat)
-        if math.isfinite(lost):
-            looks += 1
-            trial.report(-lost, looks)
+        nonlocal validations
+        loss = validation_loss(trainee, data.cases, data.validation, beat)
+        if math.isfinite(loss):
+            validations += 1
+            trial.report(-loss, validations)
             if trial.should_prune():
                 raise optuna.TrialPruned
-        return lost
+        return loss
 
     def tell(_: object) -> None:
         if stopped():
@@ -89,7 +88,7 @@ def run(
 
 
 def _dice(trainee: Trainee, data: Data) -> float:
-    """Return the mean over validation patients of their cases' mean Dice."""
+    """Return the mean Dice over the validation patients; a patient's cases are averaged first."""
     patients: dict[str, list[float]] = {}
     for index in data.validation:
         case = data.dataset.cases[index]

@@ -1,4 +1,4 @@
-"""Workers that share studies: each takes the next trial of a study that has not all of its own."""
+"""Workers that share studies: each runs the next trial of a study that still needs trials."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ from bench.store.layout import last_line
 from bench.tuning.study import FailedError, StoppedError, Study, bury, counts
 
 WAIT_SECONDS = 2.0
-"""How often a worker looks at the trials that others are at work on."""
+"""Seconds between two looks of a worker at the trials that other workers are running."""
 DEATHS = 5
-"""How many workers may die before all is given up."""
+"""Number of workers that may die before the whole command is given up."""
 
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial that ended."""
+    """A trial that ended and counts."""
 
     study: str
+    """Name of the study."""
     number: int
+    """Number of the trial in its study, from 0."""
     state: str
+    """Name of Optuna's `TrialState`."""
     value: float | None
+    """Mean Dice over the validation patients; None if the trial failed."""
     values: Mapping[str, object]
+    """The options that the trial tried."""
     why: str
+    """Why the trial failed; empty if it did not."""
     finished: int
+    """Number of trials of the study that count, this one included."""
 
 
 def work(
@@ -45,17 +52,18 @@ def work(
     device: str,
     say: Connection,
 ) -> None:
-    """Work on studies in this process, in this order, until each has its trials.
+    """Work on studies in this process, in the given order, until each has its trials.
 
     Args:
-        cells: The studies' cells.
-        splits: Their splits.
-        storage: Where the studies are.
-        trials: Of each study.
+        cells: The cells of the studies, as JSON.
+        splits: The split of each cell.
+        storage: Address of the database that holds the studies.
+        trials: Number of trials of each study.
         device: A PyTorch device.
-        say: Is sent a `TrialEnded` for each trial.
+        say: Is sent a `TrialEnded` for each trial that counts.
     """
-    asked: list[int] = []
+    asked: list[int] = []  # not empty once this process was asked to stop
+    # Ctrl-C reaches all processes at once; the parent then asks each worker by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
     for cell, split in zip(map(Cell.from_json, cells), splits, strict=True):
@@ -72,11 +80,11 @@ def _study(
     say: Connection,
     stopped: Callable[[], bool],
 ) -> None:
-    """Take trials of one study until it has all, also those that a dead worker left unfinished."""
+    """Run trials of one study until it has all; replace those that dead workers left unfinished."""
     import optuna
     from optuna.trial import TrialState
 
-    from bench.tuning import trial as one
+    from bench.tuning import trial as trial_module
 
     opened = study.open()
 
@@ -84,16 +92,17 @@ def _study(
         study.claim(opened, trial, trials)
         opened.sampler = study.sampler(trial.number)
         try:
-            return one.run(study, trial, split, device, stopped)
+            return trial_module.run(study, trial, split, device, stopped)
         except (StoppedError, optuna.TrialPruned):
             raise
-        except (OSError, MemoryError):  # the machine's fault, not the options': it does not count
+        except (OSError, MemoryError):
+            # The machine has failed, not the options: the trial does not count.
             raise
         except (FloatingPointError, RuntimeError, ValueError) as error:
             trial.set_user_attr("why", last_line(f"{type(error).__name__}: {error}"))
             raise FailedError from error
 
-    def told(opened: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    def tell_ended(opened: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if counts(trial):
             say.send(
                 TrialEnded(
@@ -107,18 +116,19 @@ def _study(
                 )
             )
 
-    silent: dict[int, float] = {}
+    first_seen: dict[int, float] = {}
     while not stopped() and study.finished(opened) < trials:
-        bury(opened, silent)
-        at_work = len(opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-        if study.finished(opened) + at_work >= trials:
+        bury(opened, first_seen)
+        running = len(opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        if study.finished(opened) + running >= trials:
+            # The running trials are enough, unless their workers die.
             time.sleep(WAIT_SECONDS)
             continue
         study.begin(opened)
         opened.optimize(
             objective,
             n_trials=1,
-            callbacks=[told],
+            callbacks=[tell_ended],
             gc_after_trial=True,
             catch=(FailedError, StoppedError),
         )
@@ -137,19 +147,18 @@ def run(
     """Run workers on this machine until every study has its trials.
 
     Args:
-        cells: The studies' cells.
-        splits: Their splits.
-        storage: Where the studies are.
-        trials: Of each study.
-        jobs: Workers.
+        cells: The cells of the studies.
+        splits: The split of each cell.
+        storage: Address of the database that holds the studies.
+        trials: Number of trials of each study.
+        jobs: Number of workers.
         device: A PyTorch device.
-        told: Is told of each trial that counts.
-        died: Is told of a worker's exit code that ended otherwise than well; another takes its
-            place.
+        told: Is called with each trial that counts.
+        died: Is called with the exit code of each worker that died; a new worker takes its place.
 
     Raises:
-        RuntimeError: Workers die again and again.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; trials that count are kept.
+        RuntimeError: More than `DEATHS` workers have died.
+        KeyboardInterrupt: Ctrl-C or SIGTERM arrived; trials that count are kept.
     """
     context = multiprocessing.get_context("forkserver")
     running: dict[Connection, BaseProcess] = {}
@@ -157,19 +166,18 @@ def run(
 
     def start(number: int) -> None:
         hear, say = context.Pipe(duplex=False)
-        turned = [
-            *range(number % len(cells), len(cells)),
-            *range(number % len(cells)),
-        ]  # each begins elsewhere
-        words = (
-            [cells[i].to_json() for i in turned],
-            [splits[i] for i in turned],
+        # Each worker begins with another study, so that they do not all compete for one.
+        first = number % len(cells)
+        order = [*range(first, len(cells)), *range(first)]
+        arguments = (
+            [cells[i].to_json() for i in order],
+            [splits[i] for i in order],
             storage,
             trials,
             device,
             say,
         )
-        process: BaseProcess = context.Process(target=work, args=words)
+        process: BaseProcess = context.Process(target=work, args=arguments)
         process.start()
         say.close()
         running[hear] = process

@@ -27,6 +27,7 @@ from methods.sam import (
     Checkpoint,
     Network,
     Size,
+    ToldSAM,
     box_of,
     jittered,
 )
@@ -470,3 +471,11 @@ def test_weights_that_change_after_planning_are_refused(official: dict[str, Path
     official["b"].unlink()
     with pytest.raises(UsageError, match="no longer where it was"):
         copy.copy(method).build(task())
+
+
+def test_a_class_refuses_the_prompt_of_the_other() -> None:
+    assert type(replace(SAM(), prompt="box")) is ToldSAM
+    with pytest.raises(ValueError, match="ToldSAM cannot have prompt=none"):
+        replace(SAM(prompt="box"), prompt="none")
+    with pytest.raises(ValueError, match="SAM cannot have prompt=box"):
+        SAM("t", 64, "box")  # `__new__` does not see an option given by position

@@ -1,6 +1,6 @@
-"""Fetch datasets that anyone may use from where they are published.
+"""Fetch datasets that anyone may use, from the servers on which they are published.
 
-The others are only given by their owners.
+All other datasets must be requested from their owners.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def fetched(collection: Collection, to: Path) -> bool:
 
 
 def offer(collection: Collection) -> Offer:
-    """Ask the server what it has.
+    """Return the list of files that the server has for a collection.
 
     Raises:
-        UsageError: It does not answer, or not as expected.
+        UsageError: The server does not answer, or not as expected.
     """
     offered = zenodo.offer(collection) if collection.doi else hub.offer(collection)
     for file in offered.files:

@@ -1,4 +1,4 @@
-"""The datasets that can be fetched, those that are never downloaded, and what a server offers."""
+"""The datasets that can be fetched, those that are never downloaded, and a server's file list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from bench.spec.errors import UsageError, did_you_mean
 
 MARGIN = 500_000_000
-"""Bytes that must stay free."""
+"""Bytes that must stay free on the disk."""
 TIMEOUT = 30
 """Seconds without an answer or a byte after which a transfer has failed."""
 BLOCK = 1 << 20
@@ -153,7 +153,7 @@ def room(needed: int, to: Path, what: str) -> None:
     """Refuse a transfer that does not fit on the disk.
 
     Raises:
-        UsageError: It is too small; says what is needed and what is free.
+        UsageError: The disk is too small; the message says what is needed and what is free.
     """
     place = next(p for p in (to.absolute(), *to.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
@@ -165,7 +165,11 @@ def room(needed: int, to: Path, what: str) -> None:
 
 
 def inside(name: str, home: str) -> PurePosixPath:
-    """Return a name as a relative path; refuse one that leads out of its folder."""
+    """Return a name as a relative path.
+
+    Raises:
+        UsageError: The name leads out of its folder.
+    """
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise UsageError(

@@ -21,10 +21,10 @@ READ = ("*.nii", "*.nii.gz", "metadata/*", "README*", "LICEN*")
 
 
 def offer(collection: Collection) -> Offer:
-    """Ask the hub what a repository holds.
+    """Return the list of files that a repository of the hub has.
 
     Raises:
-        UsageError: It does not answer, or not as expected.
+        UsageError: The hub does not answer, or not as expected.
     """
     from huggingface_hub import HfApi
 
@@ -134,7 +134,7 @@ def _bytes(folder: Path) -> int:
 
 
 def _of_hub(error: Exception, collection: Collection, done: int = 0, total: int = 0) -> UsageError:
-    """Return the line for an error of the hub's library."""
+    """Return the error to show to the user for an error of the hub's library."""
     from huggingface_hub.utils import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):

@@ -14,15 +14,15 @@ from bench.spec.errors import UsageError
 from bench.spec.note import Progress
 
 RECEIVED = 1 << 15
-"""Bytes that are written at once; a dropped connection loses no more."""
+"""Bytes that are written at once; if the connection ends, at most so many are lost."""
 AGENT = {"User-Agent": "verdiff-bench"}
 
 
 def offer(collection: Collection) -> Offer:
-    """Ask Zenodo what a record holds.
+    """Return the list of files that a record of Zenodo has.
 
     Raises:
-        UsageError: It does not answer, or not as expected.
+        UsageError: Zenodo does not answer, or not as expected.
     """
     import pooch
     import requests
@@ -90,44 +90,47 @@ class Resuming:
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
         """Write the whole file to `output_file`, where pooch checks its hash."""
         part = Path(output_file).parent / f"{self.file.name}.part"
-        there = part.stat().st_size if part.is_file() else 0
-        if there > self.file.size:
+        received = part.stat().st_size if part.is_file() else 0
+        if received > self.file.size:
             part.unlink()  # it belongs to another file
-            there = 0
-        self.progress(self.file.name, there, self.file.size)
-        if there < self.file.size or not there:
-            self._transfer(url, part, there)
+            received = 0
+        self.progress(self.file.name, received, self.file.size)
+        if received < self.file.size or not received:
+            self._transfer(url, part, received)
         part.replace(output_file)
 
-    def _transfer(self, url: str, part: Path, there: int) -> None:
+    def _transfer(self, url: str, part: Path, received: int) -> None:
+        """Continue a transfer of which `received` bytes are in the file `part`."""
         import requests
 
         headers = {**AGENT, "Accept-Encoding": "identity"}
-        if there:
-            headers["Range"] = f"bytes={there}-"
+        if received:
+            headers["Range"] = f"bytes={received}-"
         why = "the connection ended"
         try:
             with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
                 status = answer.status_code
-                continues = answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-                if there and (status == 416 or (status == 206 and not continues)):
+                content_range = answer.headers.get("Content-Range", "")
+                continues = content_range.startswith(f"bytes {received}-")
+                # 416: the server cannot continue there. 206: it sends a part, but another one.
+                if received and (status == 416 or (status == 206 and not continues)):
                     part.unlink(missing_ok=True)
                     return self._transfer(url, part, 0)
                 answer.raise_for_status()
                 if status != 206:
-                    there = 0  # the server sends the whole file
-                with part.open("ab" if there else "wb") as out:
+                    received = 0  # the server sends the whole file
+                with part.open("ab" if received else "wb") as out:
                     for block in answer.iter_content(RECEIVED):
                         out.write(block)
-                        there += len(block)
-                        self.progress(self.file.name, there, self.file.size)
+                        received += len(block)
+                        self.progress(self.file.name, received, self.file.size)
         except requests.HTTPError as error:
             why = f"the server answered {error.response.status_code}"
         except requests.RequestException as error:
             why = type(error).__name__
-        if there < self.file.size:
+        if received < self.file.size:
             raise UsageError(
-                f"{self.file.name} stopped at {there} of {self.file.size} bytes ({why}); "
+                f"{self.file.name} stopped at {received} of {self.file.size} bytes ({why}); "
                 "run the same command again, it goes on"
             )
         return None
@@ -142,8 +145,8 @@ def unpack(archive: Path, folder: Path, home: str, progress: Progress) -> None:
         UsageError: A member leads out of the folder or is a link, the zip is damaged, or the disk
             is too small.
     """
-    half = archive.with_suffix(".half")
-    shutil.rmtree(half, ignore_errors=True)
+    unfinished = archive.with_suffix(".half")
+    shutil.rmtree(unfinished, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = [member for member in zipped.infolist() if not member.is_dir()]
@@ -153,7 +156,7 @@ def unpack(archive: Path, folder: Path, home: str, progress: Progress) -> None:
             room(total, archive.parent, f"what is in {archive.name}")
             progress(f"unpacking {archive.name}", 0, total)
             for member, place in zip(members, places, strict=True):
-                target = half / place
+                target = unfinished / place
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with zipped.open(member) as packed, target.open("wb") as out:
                     shutil.copyfileobj(packed, out, BLOCK)
@@ -163,7 +166,7 @@ def unpack(archive: Path, folder: Path, home: str, progress: Progress) -> None:
         raise UsageError(
             f"{archive} cannot be unpacked ({error}); remove it and run the same command again"
         ) from error
-    half.rename(folder)
+    unfinished.rename(folder)
 
 
 def _place(member: zipfile.ZipInfo, top: str, what: str) -> PurePosixPath:

@@ -34,7 +34,7 @@ class Palette:
     lung: float
     organ: float
     vessel: float
-    wall: float  # of vessels; calcified in the CT of the old
+    wall: float  # wall of a vessel; calcified in the CT of old patients
     gas: float
     bowel: float
     fluid: float
@@ -49,19 +49,19 @@ class Palette:
 class Loop:
     """A rounded organ in the belly (bowel, vessel, bladder), in mm."""
 
-    before: float  # distance of its centre from the spine's front
+    before: float  # distance of the organ's centre from the spine's front
     y: float
     z: float
-    radii: tuple[float, float, float]
-    turn: float
+    radii: tuple[float, float, float]  # along x, y and z
+    turn: float  # rotation in the sagittal plane, in radians
     fill: str  # gas, bowel, fluid or organ
 
 
 @dataclass(frozen=True)
 class Habitus:
-    """The build of a patient beyond the spine, in mm."""
+    """The build of a patient's body around the spine, in mm unless said otherwise."""
 
-    fat: float
+    fat: float  # thickness of the fat under the skin
     infiltration: float  # share of fat in the deep back muscles
     belly: float  # distance from the spine's front to the front skin
     dome: float  # height of the diaphragm
@@ -100,16 +100,16 @@ def habitus(rng: np.random.Generator, spine: Spine, disease: float) -> Habitus:
 
 @dataclass(frozen=True)
 class Curves:
-    """Boundaries along the rows of the grid, each (H,), x in mm unless said otherwise."""
+    """Boundaries at each row of the grid (H,): x in mm unless said otherwise."""
 
-    front: Array
-    trunk: Array  # the front, smoothed as vessels and the belly follow it
-    canal: Array
+    front: Array  # front of the spine
+    trunk: Array  # the same, smoothed: vessels and the belly follow the spine less closely
+    canal: Array  # centre of the canal
     slope: Array  # cosine of the canal's slope
     centre: Array  # z of the canal's centre
-    depth: Array  # of the canal
-    tips: Array
-    skin: Array
+    depth: Array  # depth of the canal
+    tips: Array  # tips of the spinous processes
+    skin: Array  # skin of the back
 
 
 def curves(spine: Spine, build: Habitus, y: Array) -> Curves:

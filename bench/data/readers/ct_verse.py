@@ -21,7 +21,7 @@ LABELS = {**dict.fromkeys((0, 26, 27), 0), **dict.fromkeys(VERTEBRAE, 1)}
 """26 and 27 are sacrum and coccyx."""
 MASK = re.compile(r"(?P<stem>.+?)_(?:seg-vert_msk|seg)$")
 COMPLETE = "completed_annotation"
-"""In the name of CTSpine1K's folder of labels that replace VerSe's own."""
+"""Part of the name of CTSpine1K's folder with labels that replace VerSe's own."""
 MISSPELT = {"conlon": "colon"}
 """A folder of labels in CTSpine1K, and the folder of its volumes."""
 VERSE = re.compile(r"^(?:sub-)?(?P<subject>verse\d+)")
@@ -59,7 +59,7 @@ class CTVerse(Slices):
         return {**super().rules(), "volumes": cut}
 
     def items(self, root: Path) -> list[Item]:
-        """List the volumes with their masks; one without a mask is left out with a reason."""
+        """List the volumes with their masks; leave out a volume without a mask, with a reason."""
         if (root / "index.csv").is_file():
             return super().items(root)
         files = volume.files(root, (".nii", ".nii.gz"))
@@ -106,7 +106,7 @@ def _patient(stem: str) -> str:
 def _volume_of(mask: Path, stem: str, images: Sequence[Path]) -> tuple[Path | None, str]:
     """Return the volume of a mask, or why there is none.
 
-    It is found by the mask's name, or else by VerSe's number.
+    The volume is found by the mask's name, or else by VerSe's number.
     """
     same = [path for path in images if volume.stem(path) in (stem, f"{stem}_ct")]
     match = VERSE.match(stem)

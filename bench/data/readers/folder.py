@@ -70,7 +70,7 @@ class Folder(Adapter):
         }
 
     def items(self, root: Path) -> list[Item]:
-        """List the images; one without a mask or a patient is left out with a reason."""
+        """List the images; leave out an image without a mask or a patient, with a reason."""
         items: list[Item] = []
         images = _by_stem(root, "images", items)
         masks = _by_stem(root, "masks", items)
@@ -93,9 +93,9 @@ class Folder(Adapter):
     def _patients(
         self, root: Path, images: dict[str, Path], items: list[Item]
     ) -> Callable[[Path], str]:
-        """Return a function from an image's path to its patient; empty where it is unknown.
+        """Return a function that maps an image's path to its patient, or to "" if unknown.
 
-        Names in the table without an image are added to `items` as left out.
+        Names in the table of patients that have no image are added to `items` as left out.
         """
         table = root / "patients.csv"
         if table.is_file():
@@ -207,7 +207,7 @@ def _table(path: Path) -> dict[str, str]:
 
 
 def _by_stem(root: Path, name: str, items: list[Item]) -> dict[str, Path]:
-    """Return the files of a folder by their stems; unusable ones are added to `items`.
+    """Return the files of a folder by their stems; add unusable files to `items` as left out.
 
     Raises:
         UsageError: The folder is missing or empty.

@@ -16,17 +16,17 @@ from bench.spec.errors import UsageError
 from bench.spec.options import option
 
 MRSPINESEG = {**dict.fromkeys((0, 1, *range(11, 20)), 0), **dict.fromkeys(range(2, 11), 1)}
-"""1 sacrum, 2 to 10 vertebrae L5 to T9, 11 to 19 discs."""
+"""Labels: 1 is the sacrum, 2 to 10 are the vertebrae L5 to T9, 11 to 19 the discs."""
 SPIDER = {
     **dict.fromkeys((0, 100, *range(201, 226)), 0),
     **dict.fromkeys((*range(1, 26), *range(101, 126)), 1),
 }
-"""1 to 25 vertebrae from L5 upwards, 101 to 125 partly visible ones, 100 canal, 201 to 225
-discs."""
+"""Labels: 1 to 25 are the vertebrae from L5 upwards, 101 to 125 those that are partly visible, 100
+is the canal, 201 to 225 are the discs."""
 CASE = re.compile(r"case(?P<number>\d+)$", re.IGNORECASE)
 SERIES = re.compile(r"(?P<patient>.+?)_(?P<sequence>t1|t2|t2_SPACE)$")
 FOLDERS = {"mr": "mask", "source": "label"}
-"""MRSpineSeg's folders of images with those of masks, in both layouts that its archives have."""
+"""MRSpineSeg's folders of images and masks, for both layouts of its archives."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class MR(Slices):
         return {**super().rules(), "volumes": cut}
 
     def items(self, root: Path) -> list[Item]:
-        """List the volumes; one without a mask is left out with a reason."""
+        """List the volumes; leave out a volume without a mask, with a reason."""
         if (root / "index.csv").is_file():
             return super().items(root)
         items = [*_spider(root, self.sequence), *_mrspineseg(root)]

@@ -24,7 +24,7 @@ MAPPINGS: dict[str, dict[int, int]] = {
     # vertebra, 10-16 discs. The sacrum is not labelled.
     "spider-t2": {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
 }
-"""Label values of each named mapping, with their value in the binary mask."""
+"""For each named mapping: the value in the binary mask of each label value."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from bench.spec.errors import UsageError
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 SAGITTAL = "LIP"
-"""Directions of the axes of a volume here: slices to the left, rows to the feet, columns to the
-back."""
+"""Orientation of a volume after reading: slices go to the left, rows to the feet (inferior), columns
+to the back (posterior)."""
 SAME = 1e-2
-"""The corners of an image and its mask may differ by so many mm."""
+"""Largest distance in mm between the corners of an image and those of its mask."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Volume:
 
     voxels: NDArray[Any]
     spacing: tuple[float, float, float]
+    """Size of a voxel in mm along (slices, rows, columns)."""
     corners: NDArray[np.float64]
     """Positions in mm of the first and the last voxel (2, 3), to compare two volumes."""
 
@@ -41,9 +42,11 @@ class Cut:
     position: int
     """Number of the slice in its volume, from 0."""
     image: NDArray[np.float32]
+    """Intensities (H, W)."""
     labels: NDArray[np.int32]
+    """Label values (H, W)."""
     pixel: float
-    """mm."""
+    """Side of a pixel in mm."""
 
 
 def stem(path: Path) -> str:
@@ -60,7 +63,7 @@ def files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files below a folder with these suffixes, sorted.
 
     Raises:
-        UsageError: A linked folder leads out of the folder; its files would be missed.
+        UsageError: A link in the folder leads to a folder elsewhere, whose files are not read.
     """
     paths = []
     inside = root.resolve()
@@ -130,17 +133,18 @@ def _metaimage(path: Path) -> Volume:
 
 
 def _volume(voxels: NDArray[Any], spacing: NDArray[Any], affine: NDArray[Any]) -> Volume:
+    """Return a volume; `affine` (4, 4) maps voxel numbers to positions in mm."""
     last = affine @ np.array([*(size - 1 for size in voxels.shape), 1.0])
-    a, b, c = (float(value) for value in spacing)
-    return Volume(voxels, (a, b, c), np.stack([affine[:3, 3], last[:3]]))
+    slices, rows, columns = (float(side) for side in spacing)
+    return Volume(voxels, (slices, rows, columns), np.stack([affine[:3, 3], last[:3]]))
 
 
 def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
     """Read an image volume and its labels.
 
     Raises:
-        UsageError: One cannot be read, they do not lie in the same place, or the labels are no
-            whole numbers.
+        UsageError: A file cannot be read, the two have different shapes or places, or the labels
+            are no whole numbers.
     """
     image, labels = read(image_file), read(label_file)
     if image.voxels.shape != labels.voxels.shape:
@@ -148,10 +152,10 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
             f"{label_file} is {labels.voxels.shape}, {image_file} is {image.voxels.shape} "
             "(slices, rows, columns); expected one grid: export the mask again"
         )
-    far = float(np.abs(image.corners - labels.corners).max())
-    if far > SAME:
+    distance = float(np.abs(image.corners - labels.corners).max())
+    if distance > SAME:
         raise UsageError(
-            f"{label_file} lies {far:.3g} mm from {image_file} by its header; "
+            f"{label_file} lies {distance:.3g} mm from {image_file} by its header; "
             "expected the same place: export the mask again"
         )
     if not np.isfinite(labels.voxels).all() or (labels.voxels != np.rint(labels.voxels)).any():
@@ -167,14 +171,14 @@ def cuts(
 ) -> Iterator[Cut]:
     """Yield the sagittal slices that show enough foreground.
 
-    They are resampled to isotropic pixels of the finer spacing in the plane.
+    Slices are resampled to isotropic pixels, whose side is the smaller spacing in the plane.
 
     Args:
         image: Intensities.
         labels: Label values on the same grid.
         foreground: Label values that count as foreground.
-        at_least: Different foreground labels that a slice must show.
-        share: Share of its pixels that must be foreground.
+        at_least: Number of different foreground labels that a slice must show.
+        share: Share of a slice's pixels that must be foreground.
     """
     _, row, column = image.spacing
     pixel = min(row, column)
@@ -202,11 +206,11 @@ def samples(
     """Yield the cases of a volume and its mask.
 
     Args:
-        item: The item with the files of both.
-        labels: Every label that may occur, with its value in the binary mask.
-        dataset: The dataset's name for errors.
-        at_least: Different vertebrae that a slice must show.
-        share: Share of its pixels that must be vertebra.
+        item: The item with the files of the volume and of its mask.
+        labels: For every label that may occur its value in the binary mask.
+        dataset: The dataset's name in error messages.
+        at_least: Number of different vertebrae that a slice must show.
+        share: Share of a slice's pixels that must be vertebra.
         window: Intensities that become 0 and 1; by default the volume's 0.5 and 99.5 percentiles.
 
     Raises:

@@ -21,7 +21,7 @@ from bench.spec.errors import UsageError
 VERTEBRAE, CORNERS = 17, 4
 POINTS = VERTEBRAE * CORNERS
 OFFICIAL = "test"
-"""The folder whose name begins so is the publisher's test side."""
+"""Beginning of the name of the folder that is the publisher's test side."""
 NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
 """`sunhl-1th-02-Jan-2017-162 A AP.jpg`: the number before the letter is read as the patient's."""
 READING = "the number in a film's name is taken for the patient's, which nobody documents"
@@ -42,7 +42,7 @@ class XRay(Slices):
         return {**super().rules(), "quadrilaterals": 1, "reading": READING}
 
     def items(self, root: Path) -> list[Item]:
-        """List the films of all sides; one without image or landmarks is left out with a reason."""
+        """List the films of all sides; leave out those without image or landmarks, with a reason."""
         if (root / "index.csv").is_file():
             return super().items(root)
         base = root if (root / "labels").is_dir() else root / "boostnet_labeldata"
