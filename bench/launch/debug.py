@@ -49,7 +49,9 @@ class Debug:
 
         if not cells:
             return []
-        cell, store = cells[0], self.request.store
+        # as other launchers hand it to a process, which decides the order of options in the record
+        cell = Cell.from_json(cells[0].to_json())
+        store = self.request.store
         self._gone[cell.hash] = Gone("the cell ended without a result")
         with asked_to_stop() as asked:
             try:
@@ -63,7 +65,7 @@ class Debug:
             except Exception:
                 traceback.print_exc()
                 store.fail(cell, traceback.format_exc())
-        return [cell]
+        return [cells[0]]
 
     def gone(self) -> Mapping[str, Gone]:
         """Return the cells that have run; each has ended when `submit` returns."""
