@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -176,8 +176,15 @@ class Bench:
 
 
 @pytest.fixture
-def pictures() -> None:
-    """Draw figures too: `bench` leaves empty files in their place where a test does not ask."""
+def pictures() -> Iterator[None]:
+    """Draw figures too: `bench` leaves empty files in their place where a test does not ask.
+
+    Optuna changes the style of all later figures of its process; it ends with the test.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        yield
 
 
 @pytest.fixture
