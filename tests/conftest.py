@@ -86,7 +86,7 @@ def picture(
 
 
 def make_slices(data: Path, patients: int = 6, each: int = 2, **columns: Any) -> Path:
-    """Make a data directory with `mr/` in the layout of slice folders; the same pixels each time."""
+    """Make a data directory with `mr/` as slice folders; the same pixels each time."""
     root = data / "mr"
     rows = []
     for part in ("images", "labels"):

@@ -1,4 +1,4 @@
-"""`make same-bytes REV=<commit>`: proves that this checkout computes what another revision computes.
+"""`make same-bytes REV=<commit>`: compare what this checkout and another revision compute.
 
 Both revisions run every method and an ablation on two phantoms under the profile `smoke`. The
 results are compared byte for byte. Then both revisions write a report of the other revision's
@@ -66,7 +66,7 @@ class Tree:
         self._write_entry_points()
 
     def _write_entry_points(self) -> None:
-        """Write package metadata, so that the names of methods lead to the classes of this revision."""
+        """Write package metadata, so that names of methods lead to this revision's classes."""
         project = tomllib.loads((self.code / "pyproject.toml").read_text(encoding="utf-8"))[
             "project"
         ]
@@ -173,7 +173,7 @@ def weights(path: Path) -> tuple[Any, bytes]:
 
 
 def differences(ours: Path, theirs: Path, patterns: Sequence[str]) -> tuple[int, list[str]]:
-    """Compare the files of two folders; return how many were compared, and a line for each that differs."""
+    """Compare the files of two folders; return how many, and a line for each that differs."""
     names = set()
     for folder in (ours, theirs):
         for pattern in patterns:

@@ -31,7 +31,7 @@ DATA = OnGrid(dataset(), GRID)
 
 @dataclass(frozen=True)
 class Small(Method):
-    """A network with dropout and batch norm: with state beside its weights, and in need of random numbers."""
+    """A network with dropout and batch norm: it has state and needs random numbers."""
 
     title = "Small"
     source = "tests"
@@ -81,7 +81,7 @@ def fit(
 def test_an_interrupted_method_ends_bit_identical(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also with an average of weights that is no optimiser's business, and with a schedule of the method's own."""
+    """Also with an average of weights outside the optimiser, and the method's own schedule."""
     method = registry.method(Spec.parse(name), "tiny")
     _, weights = fit(tmp_path / "whole", trainee(method, steps=12, validate_every=4))
     monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)

@@ -30,7 +30,11 @@ from bench.spec.options import option
 class Faulty(Method):
     """Fails in the way that its option says."""
     in_all = False
-    how: str = option("raise", "how it fails", choices=("raise", "kill", "crash", "hang", "memory", "shape", "rows"))
+    how: str = option(
+        "raise",
+        "how it fails",
+        choices=("raise", "kill", "crash", "hang", "memory", "shape", "rows"),
+    )
     calm: bool = option(False, "does nothing")
     title = "Faulty"
     source = "tests"
@@ -116,7 +120,7 @@ def start(
 
 
 def call(home: Path, *words: str, figures: bool = False) -> str:
-    """Call `bench` in this process and a folder, for results that tests share; return its output."""
+    """Call `bench` in this process and a folder that tests share; return its output."""
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
@@ -144,7 +148,7 @@ class Bench:
         self.home, self.plugin, self.capsys, self.patch = home, plugin, capsys, patch
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-        """Start the command as a process, to be killed; `before` are words of a command that starts it."""
+        """Start the command as a process, to be killed; `before` is a command that starts it."""
         return start(self.home, *words, before=before, paths=[str(self.plugin)])
 
     def __call__(self, *words: str, code: int = 0) -> str:

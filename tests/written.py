@@ -1,4 +1,4 @@
-"""Results as a run leaves them, written by hand: no training, so a test of a report costs little."""
+"""Results as a run leaves them, written by hand, so a test of a report trains nothing."""
 
 from __future__ import annotations
 

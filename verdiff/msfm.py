@@ -10,7 +10,7 @@ from verdiff.blocks import BatchNorm
 
 
 class MSFM(nn.Module):
-    """Convolutions of three kernel sizes, weighted channel by channel (SKNet, Li et al. 2019, M = 3).
+    """Convolutions of three kernel sizes, weighted by channel (SKNet, Li et al. 2019, M = 3).
 
     The weights depend on the image. First, a convolution maps the image to `channels` channels:
     with a single channel there would be nothing to weight. The squeeze uses layer norm instead of

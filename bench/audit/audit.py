@@ -52,8 +52,8 @@ class Finding:
     interval that mean and std of Dice allow; `std`: no scores have these means and stds.
     """
     gap_points: float
-    """How far the mean IoU lies below iou_low or above iou_high. If the verdict is `std`, how far the
-    std is from the nearest possible one."""
+    """How far the mean IoU lies below iou_low or above iou_high. If the verdict is `std`, how far
+    the std is from the nearest possible one."""
     iou_low: float | None
     """Lowest possible mean IoU; None if too little is given."""
     iou_high: float | None
@@ -254,7 +254,7 @@ class Row:
     error: Floats
     """For each grid point, how far the restriction to the grid may change the moment."""
     unit: float
-    """The size of the moment. The row is divided by it, so that the solver's tolerance is relative."""
+    """The size of the moment. The row is divided by it, so the solver's tolerance is relative."""
     span: Span = (0.0, 0.0)
     """The part of the limits that does not depend on the sum of the weights."""
     share: Span = (0.0, 0.0)

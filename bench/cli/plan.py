@@ -244,7 +244,7 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
     from bench.stats.flips import ALPHA
 
     lines = [
-        f"FoundDataset with {100 * power.POWER:.0f} % chance at {100 * ALPHA:.0f} %, two-sided, paired by "
+        f"Found with {100 * power.POWER:.0f} % chance at {100 * ALPHA:.0f} %, two-sided, paired by "
         "patient; Holm counted as its first and strictest step; sd: of paired differences."
     ]
     for row in rows:

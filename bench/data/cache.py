@@ -57,7 +57,7 @@ def _items(adapter: Adapter, root: Path) -> list[Item]:
 
 
 def _refused(item: Item, root: Path, inside: Path) -> Item:
-    """Return an item, marked as left out if a file is missing or lies outside the source's folder."""
+    """Return an item, left out if a file is missing or lies outside the source's folder."""
     for path in item.files:
         if not path.resolve().is_relative_to(inside):
             why = f"{path} leads out of {root}; copy it there or remove the link"

@@ -60,7 +60,7 @@ def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
 
 
 def _sides(folder: Path) -> Iterator[Finding]:
-    """Find patients on both sides of the publisher's split, and patients guessed from file names."""
+    """Find patients on both sides of the publisher's split, and those guessed from file names."""
     known = manifest.read(folder)
     both = known.on_both_official_sides
     if both:

@@ -100,7 +100,7 @@ class Export:
         so it must not get some spacings in mm and some in pixels.
 
         Args:
-            folder: The folder that `nnUNet_raw` names; the dataset gets the first free number there.
+            folder: What `nnUNet_raw` names; the dataset gets the first free number there.
 
         Raises:
             UsageError: The dataset exists already, a case's name is reserved by nnU-Net, or nothing
@@ -146,7 +146,9 @@ class Export:
         return folder / work.name
 
     def medsegbench(self, folder: Path, size: int = 256) -> Path:
-        """Write `<name>_<size>.npz` in MedSegBench's format and a table of cases; return the folder.
+        """Write `<name>_<size>.npz` in MedSegBench's format, and a table of cases.
+
+        It returns the folder.
 
         The format loses information: images (N, size, size) have 8 bits, and labels are 0 or 1.
         `bench.data.geometry.Geometry` scales both with their aspect ratio kept and pads them with

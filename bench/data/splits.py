@@ -18,14 +18,14 @@ HEADER = "fold,patient,side"
 
 @dataclass(frozen=True)
 class Splitting:
-    """How patients are split (70/10/20, K folds, or a file), and which share of training is used."""
+    """How patients are split (70/10/20, K folds, a file), and which share of training is used."""
 
     folds: int = 1
     file: Path | None = None
     """The user's own split, of one fold or several, in the form of `write_splits`."""
     fraction: float = 1.0
-    """Share of each fold's training patients that is used. A larger share includes all patients of a
-    smaller one."""
+    """Share of each fold's training patients that is used. A larger share includes all patients
+    of a smaller one."""
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other.

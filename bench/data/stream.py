@@ -1,8 +1,8 @@
 """The shared augmentation stream: the training data of every method that does not train itself.
 
-The stream is a pure function: (seed, dataset, step, slot) -> (case, parameters, pixels). Its data do
-not depend on the method, the process, the number of workers, the order of calls, or the step from
-which an interrupted training continues. So all methods train on the same data, and the certificate
+The stream is a pure function: (seed, dataset, step, slot) -> (case, parameters, pixels). Its data
+do not depend on the method, the process, the number of workers, the order of calls, or the step
+from which an interrupted training continues. So all methods train on the same data, and the certificate
 proves this afterwards.
 """
 
@@ -63,8 +63,8 @@ class Stream:
     def _generator(self, domain: int, first: int, second: int = 0) -> np.random.Generator:
         """Return the random generator of one address.
 
-        The address is part of Philox's 256-bit counter, so the random numbers of two addresses never
-        overlap.
+        The address is part of Philox's 256-bit counter, so the random numbers of two addresses
+        never overlap.
 
         Args:
             domain: 0 for the order of an epoch, 1 for the parameters of a slot.

@@ -98,8 +98,8 @@ class Data:
 def _grid(dataset: Dataset, training: Sequence[int], profile: Profile) -> Grid:
     """Return the grid that a profile asks for; None keeps native sizes.
 
-    With `pixels` = 0 the profile asks for native sizes. If a batch would then hold images of several
-    sizes, all cases share a grid with the median number of pixels.
+    With `pixels` = 0 the profile asks for native sizes. If a batch would then hold images of
+    several sizes, all cases share a grid with the median number of pixels.
     """
     native = OnGrid(dataset, None)
     sizes = [native.native_size(index) for index in training]

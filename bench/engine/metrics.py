@@ -289,9 +289,9 @@ def _boundary(mask: _Binary) -> _Keys:
 def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, float]) -> _Floats:
     """Return the exact distance from each query (Q,) to its nearest site (N,): of shape (Q,)."""
     # Nearly all distances are a few pixels. A distance transform, whose cost grows with the area,
-    # gains nothing from this, and neither does a k-d tree alone. So this function finds by bisection
-    # among the sorted keys the nearest site in the query's own row, and then in the rows beside it;
-    # each round takes twice as many rows. A query is done once no farther row can have a nearer
+    # gains nothing from this, and neither does a k-d tree alone. So this function finds by
+    # bisection among the sorted keys the nearest site in the query's own row, and then in the rows
+    # beside it; each round takes twice as many rows. A query is done once no farther row can have a nearer
     # site. When a further round would cost more than a tree, the tree takes the queries that are
     # left. Measured at 880 x 880 for both sides on one thread: 1 ms; a tree alone 7 ms, cv2's
     # precise transform (exact for square pixels) 9 ms, scipy's transform 20 ms.
@@ -306,8 +306,8 @@ def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, flo
         moved = keys + rows * stride
         after = fenced.searchsorted(moved)
         gap = np.minimum(fenced.take(after) - moved, moved - fenced.take(after - 1))
-        # Keys of pixels in different rows differ by at least the width: a gap below it is a distance
-        # within the row.
+        # Keys of pixels in different rows differ by at least the width: a gap below it is a
+        # distance within the row.
         along = np.where(gap < width, gap * wide, np.inf)
         best = np.minimum(best, (along**2 + (rows * high) ** 2).min(axis=0))
         squared[left] = best

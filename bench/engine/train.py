@@ -57,8 +57,8 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
     """Training losses since the last validation."""
     parts: list[list[int]] = field(default_factory=list)
-    """Pairs (step, parts): from this step on, counted from 0, a batch was computed in so many parts,
-    because the device's memory was too small."""
+    """Pairs (step, parts): from this step on, counted from 0, a batch was computed in so many
+    parts, because the device's memory was too small."""
     idle: int | None = None
     """Parameters that no gradient reached at the last validated step; None if unknown."""
     certificate: dict[str, str | int] = field(default_factory=dict)

@@ -32,8 +32,8 @@ class Ranking:
     mean_ranks: NDArray[np.float64]
     """(method): over the columns."""
     intervals: tuple[Interval, ...]
-    """95 % interval of each mean rank: percentiles over resampled patients, and over resampled seeds
-    if there are several."""
+    """95 % interval of each mean rank: percentiles over resampled patients, and over resampled
+    seeds if there are several."""
     probabilities: NDArray[np.float64]
     """(method, place): share of resamples in which a method takes a place by its mean rank. Tied
     methods share the places."""

@@ -261,8 +261,8 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
     except Exception as error:  # each database driver raises exception classes of its own
         first_line = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"--storage {hidden(storage)} does not answer ({first_line}); expected an address such as "
-            "sqlite:///tuning.db or postgresql://user@host/name"
+            f"--storage {hidden(storage)} does not answer ({first_line}); expected an address "
+            "such as sqlite:///tuning.db or postgresql://user@host/name"
         ) from error
 
 

@@ -70,7 +70,8 @@ def test_table_2_compiles_as_it_is_and_inside_a_paper(bench: Bench, slices: Make
         paper = path.with_name("paper.tex")
         packages = "\\usepackage{booktabs,graphicx,amssymb}"
         paper.write_text(
-            f"\\documentclass{{article}}{packages}\\begin{{document}}Before.\\input{{{path.name}}}After.\\end{{document}}"
+            f"\\documentclass{{article}}{packages}\\begin{{document}}"
+            f"Before.\\input{{{path.name}}}After.\\end{{document}}"
         )
         path = paper
     done = subprocess.run(

@@ -232,7 +232,7 @@ def test_links_are_not_followed(bench: Bench, store: Store, tmp_path: Path) -> N
 def test_another_machines_lease_is_watched(
     bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch, alive: bool
 ) -> None:
-    """A node that died holds its lease for ever; one whose disk was slow does not look held at a glance."""
+    """A dead node holds its lease for ever; a slow disk can make a live one look free."""
     lease, clock = store.working(cell("fcn")).path / "lease-000007", [1000.0]
     text = json.dumps({"machine": "other", "pid": 1, "started": "1"})
     lease.write_text(f"{0:012}\n{text}\n")

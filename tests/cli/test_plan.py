@@ -22,7 +22,7 @@ WEIGHTS = 4000
 def finish(
     store: Store, method: str, dataset: str, seconds: float, source: str = "phantom", **more: Any
 ) -> None:
-    """Leave a finished cell that took so long, most of it in training: three validations, 10 test cases."""
+    """Leave a finished cell that took so long: training, three validations, 10 test cases."""
     ref = DatasetRef(id=DatasetId(dataset, source, "abcdef0123"), cache="")
     cell = Cell(profile=PROFILE, dataset=ref, method=Spec.parse(method), seed=more.pop("seed", 35))
     times = {

@@ -316,7 +316,7 @@ def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(
 
 
 def _multiply_adds(layer: torch.nn.Module, into: torch.Tensor, out: torch.Tensor) -> int:
-    """Multiply-adds of a convolution: each weight meets each pixel of the smaller grid it slides over."""
+    """Multiply-adds of a convolution: each weight meets each pixel of the smaller grid."""
     pixels = (into if isinstance(layer, torch.nn.ConvTranspose2d) else out)[0, 0].numel()
     weights: torch.Tensor = layer.weight  # type: ignore[assignment]
     return pixels * weights.numel()

@@ -104,7 +104,7 @@ def test_methods_with_unequal_trials_are_refused(bench: Bench, slices: Make) -> 
 
 
 def test_the_test_split_is_not_read(bench: Bench, slices: Make) -> None:
-    """A study of a dataset whose test cases are noise, put into the prepared files, is the same study."""
+    """A study is the same where the prepared test cases are replaced by noise."""
     data = slices()
     tune(bench, data, "unet", 3, "--jobs", "1", "--out", "one")
     folder = cache.find(registry.dataset(Spec("mr")), data / "mr")
@@ -199,7 +199,7 @@ def test_a_worker_that_is_killed_costs_one_trial(
 
 
 def _running(bench: Bench) -> bool:
-    """Return whether a trial is at work, by the database alone: Optuna would meddle with one in the making."""
+    """Return whether a trial is at work, by the database alone: Optuna could change it."""
     for path in bench.home.rglob("tuning.db"):
         try:
             with sqlite3.connect(path) as database:

@@ -80,7 +80,7 @@ PAIRS: dict[str, tuple[Mask, Mask]] = {
 
 @st.composite
 def pairs(draw: st.DrawFn, empty: bool = False) -> tuple[Mask, Mask]:
-    """Draw two masks of one shape: boxes with flipped pixels, so that both shapes and specks occur."""
+    """Draw two masks of one shape: boxes with flipped pixels, so shapes and specks occur."""
     height, width = draw(st.integers(1, 48)), draw(st.integers(1, 48))
     masks = []
     for _ in range(2):
@@ -104,7 +104,7 @@ fast = settings(max_examples=60, deadline=None)
 
 
 def brute(prediction: Mask, truth: Mask, spacing: Spacing) -> tuple[float, float, float]:
-    """HD95, ASSD and NSD as written in the docstring, on the whole image with scipy's distance transform."""
+    """HD95, ASSD and NSD as their docstrings say, by scipy's distance transform of the image."""
     edges = [mask.astype(bool) ^ binary_erosion(mask.astype(bool)) for mask in (prediction, truth)]
     sides = [
         distance_transform_edt(~edges[1 - i], sampling=spacing)[edges[i]].astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a matrix survives: kills, signals, crashes, hangs, a full disk, other runs on the same folder."""
+"""What a matrix survives: kills, signals, crashes, hangs, a full disk, other runs beside it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_run_whose_launcher_alone_is_killed_goes_on_to_the_same_bytes(
 def test_twenty_kills_at_random_moments_leave_the_same_bytes(
     bench: Bench, slices: Make, tmp_path: Path
 ) -> None:
-    """Each kill meets the launcher, a cell, or both, at any moment between the start and the end."""
+    """Each kill meets the launcher, a cell, or both, at any moment from start to end."""
     dice = random.Random(35)
     run = (*words(slices(), long_profile(tmp_path, 150), "unet,fcn"), "--folds", "3", "--jobs", "2")
     bench(*run, "--out", "whole", "--report", "report-whole")
@@ -279,7 +279,7 @@ def test_a_clock_that_goes_backwards_changes_nothing(
 
 
 def test_two_machines_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -> None:
-    """The second has a host name and process numbers of its own, so that neither can look at the other's processes."""
+    """The second has its own host name and process numbers, so neither sees the other's."""
     apart = [
         "unshare",
         "--uts",

@@ -33,7 +33,8 @@ def peak() -> float:
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / MIB  # type: ignore[index]
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        return int(peak[1]) / MIB  # type: ignore[index]
     from bench.spec.machine import peak_memory
 
     return peak_memory() / MIB**2

@@ -45,7 +45,8 @@ def volumes(root: Path, count: int) -> Path:
             (f"verse{500 + number}.nii.gz", voxels),
             (f"verse{500 + number}_seg.nii.gz", labels),
         ):
-            nibabel.save(nibabel.Nifti1Image(what, np.eye(4)), root / name)  # type: ignore[attr-defined,no-untyped-call]
+            image = nibabel.Nifti1Image(what, np.eye(4))  # type: ignore[no-untyped-call]
+            nibabel.save(image, root / name)  # type: ignore[attr-defined]
     return root
 
 

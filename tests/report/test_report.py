@@ -168,7 +168,8 @@ def test_the_latex_compiles_as_it_is_and_inside_a_paper(
     if how == "input":
         paper = path.with_name("paper.tex")
         paper.write_text(
-            "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}Before.\\input{table1-phantom.tex}"
+            "\\documentclass{article}\\usepackage{booktabs,graphicx}"
+            "\\begin{document}Before.\\input{table1-phantom.tex}"
             "After.\\end{document}"
         )
         path = paper

@@ -49,7 +49,8 @@ def test_one_choice_has_one_name() -> None:
 def test_options_reach_the_method_and_scales_are_only_defaults() -> None:
     assert registry.method(Spec("unet")).width == 64  # type: ignore[attr-defined]
     assert registry.method(Spec("unet"), "small").width < 64  # type: ignore[attr-defined]
-    assert registry.method(Spec.parse("unet:width=40"), "small").width == 40  # type: ignore[attr-defined]
+    wide = registry.method(Spec.parse("unet:width=40"), "small")
+    assert wide.width == 40  # type: ignore[attr-defined]
 
 
 def test_a_further_row_stands_for_its_methods_cell() -> None:
@@ -122,7 +123,7 @@ class Line(Method):
 
 
 def plugin(folder: Path, value: str = "line_plugin:Line", name: str = "line") -> dict[str, str]:
-    """Install a package beside the project, as pip would, and return the environment that sees it."""
+    """Install a package beside the project, as pip would; return the environment with it."""
     (folder / "line_plugin.py").write_text(PLUGIN)
     info = folder / f"{name}_plugin-1.0.dist-info"
     info.mkdir(parents=True)

@@ -17,7 +17,7 @@ ARMS = tuple(
 
 
 def cases(seeds: int = 1, noise: float = 0.0, drop: str = "") -> pd.DataFrame:
-    """Return scores that are a sum of a patient's ease, two effects of 10 and 5 points, and 2 more for both."""
+    """Return a patient's ease plus two effects of 10 and 5 points, and 2 more for both."""
     rng = np.random.default_rng(3)
     ease = rng.uniform(0.1, 0.6, 12)
     rows = []

@@ -18,8 +18,8 @@ from bench.spec.errors import UsageError
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 SAGITTAL = "LIP"
-"""Orientation of a volume after reading: slices go to the left, rows to the feet (inferior), columns
-to the back (posterior)."""
+"""Orientation of a volume after reading: slices go to the left, rows to the feet (inferior),
+columns to the back (posterior)."""
 SAME = 1e-2
 """Largest distance in mm between the corners of an image and those of its mask."""
 

@@ -42,7 +42,7 @@ class XRay(Slices):
         return {**super().rules(), "quadrilaterals": 1, "reading": READING}
 
     def items(self, root: Path) -> list[Item]:
-        """List the films of all sides; leave out those without image or landmarks, with a reason."""
+        """List the films of all sides; say why one without image or landmarks is left out."""
         if (root / "index.csv").is_file():
             return super().items(root)
         base = root if (root / "labels").is_dir() else root / "boostnet_labeldata"

@@ -209,7 +209,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 
 
 def requests(browser: Any) -> set[str]:
-    """Return the kinds of addresses that the page asked for; what the browser's own first tab asks is none of its."""
+    """Return the kinds of addresses that the page, not the browser's first tab, asked for."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
     return {

@@ -30,7 +30,8 @@ def paper(store: Store, folder: Path, text: str) -> Path:
     (folder / "numbers.tex").write_text(macros.numbers(tables(store)))
     path = folder / "paper.tex"
     path.write_text(
-        f"\\documentclass{{article}}\n\\input{{numbers.tex}}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
+        "\\documentclass{article}\n\\input{numbers.tex}\n"
+        f"\\begin{{document}}\n{text}\n\\end{{document}}\n"
     )
     return path
 

@@ -26,7 +26,8 @@ def paper(store: Store, folder: Path, text: str) -> Path:
     (folder / "numbers.tex").write_text(macros.numbers(tables(store)))
     path = folder / "paper.tex"
     path.write_text(
-        f"\\documentclass{{article}}\n\\input{{numbers.tex}}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
+        "\\documentclass{article}\n\\input{numbers.tex}\n"
+        f"\\begin{{document}}\n{text}\n\\end{{document}}\n"
     )
     return path
 
@@ -83,7 +84,8 @@ def test_the_numbers_compile_whatever_the_methods_are_called(store: Store, tmp_p
     \begin{{tabular}}{{ll}}\benchDiceCell{{mr}}{{unet}} & $\benchIoU{{mr-abcdef01}}{{unet}}
     \pm \benchIoUStd{{mr}}{{unet}}$ \\\end{{tabular}}
     \typeout{{seen \csname bench Dice \detokenize{{mr}} \detokenize{{{odd}}}\endcsname.}}
-    \benchPhantomDice{{mr}}{{unet}}, n = \benchN{{mr}}, \benchIoUBetter{{mr}}{{unet}}{{fcn}}{{\emph{{well}}}}"""
+    \benchPhantomDice{{mr}}{{unet}}, n = \benchN{{mr}},
+    \benchIoUBetter{{mr}}{{unet}}{{fcn}}{{\emph{{well}}}}"""
     path = paper(store, tmp_path / "paper", text)
     done = compiled(path)
     assert done.returncode == 0, done.stdout[-2000:]
