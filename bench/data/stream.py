@@ -2,8 +2,8 @@
 
 The stream is a pure function: (seed, dataset, step, slot) -> (case, parameters, pixels). Its data
 do not depend on the method, the process, the number of workers, the order of calls, or the step
-from which an interrupted training continues. So all methods train on the same data, and the certificate
-proves this afterwards.
+from which an interrupted training continues. So all methods train on the same data, and the
+certificate proves this afterwards.
 """
 
 from __future__ import annotations
