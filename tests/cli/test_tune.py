@@ -186,7 +186,7 @@ def test_a_worker_that_is_killed_costs_one_trial(
         "1",
     )
     process = bench.start(*words)
-    until(lambda: _running(bench))
+    until(lambda: _has(bench, "select 1 from trial_heartbeats"))
     for pid in [*children(process.pid), process.pid]:
         os.kill(pid, signal.SIGKILL)
     process.communicate()
@@ -199,13 +199,16 @@ def test_a_worker_that_is_killed_costs_one_trial(
 
 
 def _running(bench: Bench) -> bool:
-    """Return whether a trial is at work, by the database alone: Optuna could change it."""
+    """Return whether a trial is at work."""
+    return _has(bench, "select 1 from trials where state = 'RUNNING'")
+
+
+def _has(bench: Bench, question: str) -> bool:
+    """Return whether a query of the database has a row; Optuna itself could change a trial."""
     for path in bench.home.rglob("tuning.db"):
         try:
             with sqlite3.connect(path) as database:
-                return bool(
-                    database.execute("select 1 from trials where state = 'RUNNING'").fetchall()
-                )
+                return bool(database.execute(question).fetchall())
         except sqlite3.OperationalError:
             return False
     return False

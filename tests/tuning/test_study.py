@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -64,10 +65,9 @@ def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> N
 
 def test_processes_that_open_a_new_storage_at_once_all_get_it(tmp_path: Path) -> None:
     addresses = [f"sqlite:///{tmp_path}/{number}.db" for number in range(5)]
-    with multiprocessing.get_context("forkserver").Pool(4) as pool:
+    with ProcessPoolExecutor(4, multiprocessing.get_context("forkserver")) as pool:
         for address in addresses:
-            opened = pool.map(opens, [address] * 4, chunksize=1)
-            assert opened == [[], [], [], []]
+            assert list(pool.map(opens, [address] * 4)) == [[], [], [], []]
 
 
 def opens(address: str) -> list[str]:
