@@ -87,6 +87,7 @@ def plan(
     about = {
         **LABELS,
         "numTraining": cases,
+        # The planner asks for a list of files but reads none of them.
         "dataset": {"case": {"images": ["case.png"], "label": "case.png"}},
     }
     (root / "raw" / DATASET / "dataset.json").write_text(json.dumps(about))
@@ -189,9 +190,11 @@ class Planned(nn.Module):
                 "nnUNetTrainer",
                 (0, 1) if mirrored else None,
             )
+            # The predictor opens an autocast of its own. This one is off and only sets its dtype.
             with torch.autocast(
                 image.device.type, dtype=HALF.get(image.device.type), enabled=False
             ):
+                # It takes (1, z, H, W), here with z = 1.
                 logits: Tensor = predictor.predict_sliding_window_return_logits(image[:, None])
         # The predictor returns float16, which operations under a bfloat16 autocast refuse.
         return logits[:, 0].float()
@@ -202,8 +205,8 @@ def patches(
 ) -> tuple[Tensor, Tensor]:
     """Return patches (B, 1, *size) of images and masks (B, 1, H, W).
 
-    Sides that are shorter than the patch are padded with zeros. From a larger image a patch at a
-    random place is cut.
+    Sides that are shorter than the patch are padded with zeros. From a larger image a patch is cut
+    at a random place; a third of the patches has a foreground pixel in its centre.
     """
     missing = [max(0, size[axis] - image.shape[axis + 2]) for axis in (0, 1)]
     padding: list[int] = []

@@ -82,7 +82,7 @@ class Diffusion:
         return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
 
     def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
-        """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 down to low ones.
+        """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 down.
 
         The scheduler has only the first `start` values of beta, so that sampling can begin at any
         timestep.

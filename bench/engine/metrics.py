@@ -47,7 +47,7 @@ COUNTS = ("tp", "fp", "fn", "tn")
 
 
 def _empty(row: Metric, which: str) -> float:
-    """Return the value of a metric if a mask is empty; `cases.csv` calls the reference truth."""
+    """Return the value of a metric if a mask is empty; in `cases.csv`, the reference is `truth`."""
     return {"both": row.both, "truth": row.reference, "prediction": row.prediction}[which]
 
 
@@ -299,7 +299,9 @@ def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, flo
     stride = 2 * width
     fenced = np.concatenate(([-_BEYOND], sites, [_BEYOND]))
     squared = np.full(queries.size, np.inf)
-    left, keys, best, first, last = np.arange(queries.size), queries, squared, 0, 1
+    left = np.arange(queries.size)
+    keys, best = queries, squared
+    first, last = 0, 1  # the rows of a round, counted from the query's own
     while keys.size and 2 * (last - first) * keys.size <= _ROUND_LIMIT * (sites.size + keys.size):
         rows = np.arange(first, last)[:, None]
         rows = np.concatenate((-rows, rows)) if first else rows

@@ -17,8 +17,8 @@ _NAN = math.nan
 class Metric:
     """A score of one case.
 
-    Where a mask is empty, precision or recall can be 0 / 0, and a distance does not exist. Such a
-    score is NaN: no number is invented.
+    Two empty masks agree, so they score best. Where one mask alone is empty, precision or recall is
+    0 / 0 and a distance does not exist: such a score is NaN, because no number is invented.
     """
 
     name: str
