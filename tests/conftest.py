@@ -27,6 +27,7 @@ os.environ.setdefault(
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.getenv("PYTHONPATH"))))
 
 NEEDS = (
+    "nnunetv2.imageio.reader_writer_registry",
     "nnunetv2.inference.predict_from_raw_data",
     "segment_anything",
     "timm",

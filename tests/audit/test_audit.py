@@ -190,10 +190,9 @@ def test_a_thousand_true_tables_raise_no_alarm() -> None:
             rng.random() < 0.5,
             int(rng.choice([1, 2, 2, 3])),
         )
-        for _ in range(2):
-            n = int(rng.integers(2 if known else 20, 400))
-            found = audit(cell(scores(rng, n), ddof, n if known else None, decimals))
-            alarms += [found] if found.verdict != "ok" else []
+        n = int(rng.integers(2 if known else 20, 400))
+        found = audit(cell(scores(rng, n), ddof, n if known else None, decimals))
+        alarms += [found] if found.verdict != "ok" else []
     assert alarms == []
 
 
