@@ -190,6 +190,7 @@ class Planned(nn.Module):
                 "nnUNetTrainer",
                 (0, 1) if mirrored else None,
             )
+            predictor.network = self.net  # nnUNet_compile=t in the environment has it compiled
             # The predictor opens an autocast of its own. This one is off and only sets its dtype.
             with torch.autocast(
                 image.device.type, dtype=HALF.get(image.device.type), enabled=False

@@ -14,12 +14,13 @@ from bench.spec.options import option
 from methods.pooled_norm import mend_pooled_norms, note
 
 
-def _library() -> Any:
-    """Return the library, imported without its warnings about future versions of PyTorch."""
+def _libraries() -> tuple[Any, Any]:
+    """Return the library and timm, imported without warnings about future versions of PyTorch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         import segmentation_models_pytorch
-    return segmentation_models_pytorch
+        import timm
+    return segmentation_models_pytorch, timm
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class SMP(Method):
         Raises:
             UsageError: There is no such architecture or encoder.
         """
-        import timm
-
-        smp = _library()
+        smp, timm = _libraries()
         architectures = {cls.__name__ for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
         if self.arch not in architectures:
             raise UsageError(
@@ -73,7 +72,8 @@ class SMP(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the library's network with random weights."""
-        net: nn.Module = _library().create_model(
+        smp, _ = _libraries()
+        net: nn.Module = smp.create_model(
             self.arch, self.encoder, encoder_weights=None, in_channels=1, classes=1
         )
         mend_pooled_norms(net, task.batch)

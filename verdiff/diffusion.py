@@ -1,12 +1,13 @@
-"""The prior-shifted diffusion (section 2.2) as ordinary DDPM on the residual y = x - f.
+"""The prior-shifted diffusion of Verdiff-Net (Zhang et al. 2024, section 2.2) as ordinary DDPM.
 
-With a_t = 1 - beta_t and A_t the product of a_1 to a_t, the paper's process is
+x0 is a mask, f the prior mask of the first network, x_t the mask with noise after timestep t, and
+eps normal noise. With a_t = 1 - beta_t and A_t the product of a_1 to a_t, the paper's process is
 
     q(x_t | x0, f) = N(sqrt(A_t) x0 + (1 - sqrt(A_t)) f, 1 - A_t)    (eq 3 and 5).
 
-Subtract f: y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps. This is the ordinary process of y0 =
-x0 - f. So every published scheduler works unchanged on y, and x = y + f. With f = 0 the process is
-not shifted.
+Let y = x - f. Then y_t = sqrt(A_t) (x0 - f) + sqrt(1 - A_t) eps, which is the ordinary process of
+y0 = x0 - f. So every published scheduler works unchanged on y, and x = y + f. With f = 0 the
+process is not shifted.
 """
 
 from __future__ import annotations
@@ -33,13 +34,18 @@ timesteps. `DDIMScheduler` always steps to t - T // steps, which is not the next
 number of steps does not divide T.
 """
 SAMPLERS = ("exact", "paper_eq6", "paper_alg2")
-"""How a step is computed: exactly (by a scheduler), by the paper's equation 6 as printed, or by its
-algorithm 2 with equation 7 as printed."""
+"""How a step is computed.
+
+- `exact`: by a scheduler, on the exact process.
+- `paper_eq6`: by the paper's equation 6 as printed.
+- `paper_alg2`: by the paper's algorithm 2, with equation 7 as printed.
+"""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Predicts the noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,)."""
 OnStep = Callable[[int, Tensor], None]
-"""Receives each timestep t, from 0, and the state x_t (B, 1, H, W) before it is denoised."""
+"""Receives each visited timestep t, the highest first, and the state x_t (B, 1, H, W) before it is
+denoised. The lowest timestep is 0."""
 
 
 class Diffusion:
@@ -49,8 +55,8 @@ class Diffusion:
     count from 0: the paper's x_1 is t = 0, and its x_T is t = 999.
 
     Args:
-        low, high: Values of background and foreground in x0. Sampling clips implied masks to this
-            range.
+        low, high: Values of background and foreground in x0. Sampling clips the mask that each
+            predicted noise implies to this range.
     """
 
     def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
@@ -70,7 +76,7 @@ class Diffusion:
 
         The mask is not clipped to [low, high].
         """
-        A = self.at(t, x_t)
+        A = self.cumulative_at(t, x_t)
         return (x_t - f - (1 - A).sqrt() * noise) / A.sqrt() + f
 
     def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
@@ -78,7 +84,7 @@ class Diffusion:
 
         The velocity is sqrt(A_t) eps - sqrt(1 - A_t) y0 (Salimans and Ho 2022).
         """
-        A = self.at(t, x_t)
+        A = self.cumulative_at(t, x_t)
         return (1 - A).sqrt() * (x_t - f) + A.sqrt() * velocity
 
     def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
@@ -88,7 +94,7 @@ class Diffusion:
         timestep.
 
         Raises:
-            ValueError: The name is unknown, or not 1 <= steps <= start <= T.
+            ValueError: The name is unknown, or the numbers are not 1 <= steps <= start <= T.
         """
         if name not in SCHEDULERS:
             raise ValueError(
@@ -128,19 +134,21 @@ class Diffusion:
                 another.
             scheduler: One of `SCHEDULERS`; only the sampler `exact` uses it.
             steps: Number of timesteps that are visited.
-            start: Where the reverse process begins: at T from N(f, I), below T from the prior with
-                the noise of that timestep (pre-segmentation diffusion, Guo et al. 2023).
+            start: Number of timesteps that are left when sampling begins. It begins with the prior
+                and the noise of timestep `start` - 1; for T this is nearly N(f, I). A lower number
+                is pre-segmentation diffusion (Guo et al. 2023).
             sampler: One of `SAMPLERS`; `paper_eq6` and `paper_alg2` can only begin at T.
             on_step: Receives every timestep and state before the state is denoised.
 
         Raises:
-            ValueError: A name is unknown, a printed sampler does not begin at T, or not
-                1 <= steps <= start <= T.
+            ValueError: A name is unknown, a printed sampler does not begin at T, or the numbers of
+                steps and timesteps are not 1 <= steps <= start <= T.
         """
-        if sampler not in SAMPLERS or (sampler != "exact" and start != TIMESTEPS):
+        if sampler not in SAMPLERS:
+            raise ValueError(f"there is no sampler '{sampler}'; expected {', '.join(SAMPLERS)}")
+        if sampler != "exact" and start != TIMESTEPS:
             raise ValueError(
-                f"sampler '{sampler}' from {start}: "
-                f"expected exact, or {' or '.join(SAMPLERS[1:])} from T"
+                f"sampler '{sampler}' cannot begin at {start}; expected start = {TIMESTEPS}"
             )
         if sampler != "exact":
             return self._as_printed(denoise, f, rngs, steps, sampler, on_step)
@@ -149,18 +157,18 @@ class Diffusion:
         for t in schedule.timesteps.tolist():
             on_step(t, y + f)
             times = torch.full((len(f),), t, device=f.device)
-            noise = self._clipped(y, f, denoise(y + f, times).float(), times)
+            noise = self._noise_of_clipped_mask(y, f, denoise(y + f, times).float(), times)
             y = schedule.step(noise, t, y, generator=list(rngs)).prev_sample
         masks: Tensor = (y + f).clamp(self.low, self.high)
         return masks
 
-    def _clipped(self, y: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Return the noise (B, 1, H, W) that implies the same mask, but clipped to [low, high].
+    def _noise_of_clipped_mask(self, y: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Clip the mask that a noise implies; return the noise that implies the clipped mask.
 
         A scheduler's own clipping cannot be used: it clips y0 to [-1, 1], but y0 = x0 - f may
         reach 2.
         """
-        A = self.at(t, y)
+        A = self.cumulative_at(t, y)
         x0 = self.implied_mask(y + f, f, noise, t).clamp(self.low, self.high)
         return (y - A.sqrt() * (x0 - f)) / (1 - A).sqrt()
 
@@ -173,15 +181,22 @@ class Diffusion:
         sampler: str,
         on_step: OnStep,
     ) -> Tensor:
-        """Sample by the equations as the paper prints them, to show their effect.
+        """Sample by the equations as the paper prints them, to show that they do not work.
 
-        From one visited timestep to the next, A is A_t, B is A of the next timestep (which is lower
-        in t), and a = A / B is the product of a over the timesteps between.
+        Equation 6 adds (1 - sqrt(A_t)) f in each step, which the exact posterior of equation 2 does
+        not: at t = 500 the mean is about 75 where the exact one is 0.7. Algorithm 2 with equation 7
+        is ordinary DDPM sampling, which is right for y but not for x: f is not in it.
+
+            eq 6: (sqrt(B) (1 - a) x0 + sqrt(a) (1 - B) x_t) / (1 - A) + (1 - sqrt(A)) f
+            eq 7: (x_t - (1 - a) / sqrt(1 - A) eps) / sqrt(a)
+
+        The paper visits every timestep: A is A_t, B is A_(t-1) and a is a_t. Here some are left
+        out: B is A of the timestep that is visited next, and a = A / B.
         """
         times = self.scheduler("ddpm", steps).timesteps.tolist()
         x = self._noise(f, rngs)
         if sampler == "paper_eq6":
-            x = x + f  # Algorithm 2 starts at N(0, I) instead of N(f, I).
+            x = x + f  # N(f, I); algorithm 2 starts at N(0, I)
         for t, next_t in zip(times, [*times[1:], None], strict=True):
             on_step(t, x)
             batch_t = torch.full((len(f),), t, device=f.device)
@@ -198,7 +213,7 @@ class Diffusion:
                 x = x + ((1 - B) * (1 - a) / (1 - A)) ** 0.5 * self._noise(f, rngs)
         return x.clamp(self.low, self.high)
 
-    def at(self, t: Tensor, like: Tensor) -> Tensor:
+    def cumulative_at(self, t: Tensor, like: Tensor) -> Tensor:
         """Return A_t (B, 1, 1, 1) at timesteps (B,), in float32 on the device of `like`."""
         if like.device not in self._tables:
             self._tables[like.device] = self.cumulative.to(like.device, torch.float32)

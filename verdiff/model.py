@@ -204,7 +204,7 @@ class VerdiffNet(nn.Module):
             implied = (diffusion.implied_mask(x_t, condition.f, predicted, t) + 1) / 2
             weight = torch.ones_like(mask)
             if self.predicts == "noise":
-                weight = diffusion.at(t, mask).expand_as(mask)
+                weight = diffusion.cumulative_at(t, mask).expand_as(mask)
             # The training loop reports a loss that is NaN. `F.binary_cross_entropy` would raise an
             # error for a NaN before the loop sees it; the function of logits returns NaN.
             logits = torch.logit(implied, eps=0.01)

@@ -32,7 +32,7 @@ Beat = Callable[[int], None]
 """Called with the number of validation cases that are done; may raise Interrupted."""
 LOSS_INTERVAL = 10
 """Steps between two readings of the loss; each reading waits until the device has computed it."""
-HEADS = ("step", "training_loss", "validation_loss", "seconds")
+COLUMNS = ("step", "training_loss", "validation_loss", "seconds")
 """The columns of train.csv."""
 
 
@@ -57,13 +57,14 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
     """Training losses since the last validation."""
     parts: list[list[int]] = field(default_factory=list)
-    """Pairs (step, parts): from this step on, counted from 0, a batch was computed in so many
-    parts, because the device's memory was too small."""
+    """Pairs (step, parts): from this step on a batch was computed in so many parts, because the
+    device's memory was too small. The first step is 0."""
     idle: int | None = None
-    """Parameters that no gradient reached at the last validated step; None if unknown."""
+    """Number of parameters that no gradient reached at the last validated step; None if unknown."""
     certificate: dict[str, str | int] = field(default_factory=dict)
+    """What the certificate's hash chains have reached at this step."""
     heads: list[dict[str, str | int]] = field(default_factory=list)
-    """The certificate's heads at each validation."""
+    """What the certificate's hash chains had reached at each validation."""
     rows: list[list[float | str]] = field(default_factory=list)
     """Rows of train.csv."""
 
@@ -99,7 +100,7 @@ class Training:
         self.best = self._weights()
         self._losses: list[Tensor] = []
         self.recent: float | None = None
-        """Mean loss of the last steps that were looked at."""
+        """Mean loss of the steps that were last copied from the device."""
         self.saved: Path | None = None
         """The checkpoint on disk."""
         self._continue()
@@ -107,18 +108,22 @@ class Training:
         self.certificate = Certificate(**self.state.certificate)  # type: ignore[arg-type]
 
     def _continue(self) -> None:
-        """Continue from the latest checkpoint, if there is one."""
-        for path in checkpoint.newest(self.work):
-            try:
-                self._resume(path)
-            except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-                raise RuntimeError(
-                    f"{path} is of another training ({error}); remove it and run again"
-                ) from error
+        """Continue from the latest checkpoint that is not damaged, if there is one."""
+        path = next(checkpoint.newest(self.work), None)
+        if path is None:
             return
+        try:
+            self._resume(path)
+        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            raise RuntimeError(
+                f"{path} is of another training ({error}); remove it and run again"
+            ) from error
 
     def _parts(self) -> int:
-        """Return in how many parts a batch is computed; record the number if it has grown."""
+        """Return in how many parts a batch is computed; record the number if it has grown.
+
+        It never falls again, because the same steps would not fit the device's memory again.
+        """
         before = 1
         if self.state.parts:
             before = self.state.parts[-1][1]
@@ -137,12 +142,12 @@ class Training:
         return {name: copies[value.data_ptr(), value.shape] for name, value in state.items()}
 
     @property
-    def due(self) -> bool:
+    def validation_due(self) -> bool:
         """Whether a validation must follow the step that was done last."""
         step, profile = self.state.step, self.trainee.profile
-        last_validated = 0.0
+        last_validated = 0
         if self.state.rows:
-            last_validated = float(self.state.rows[-1][0])
+            last_validated = int(self.state.rows[-1][0])
         at_interval = step % profile.validate_every == 0
         return step != last_validated and (at_interval or step == profile.steps)
 
@@ -161,6 +166,7 @@ class Training:
         total = torch.zeros((), device=device)
         pairs = zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)
         for part, (image, mask) in enumerate(pairs):
+            # The random numbers of the first part are those of a batch that is not divided.
             address = ("step", batch.step, part) if part else ("step", batch.step)
             loss = self.trainee.loss(image, mask, *address) * (len(image) / len(images))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -171,7 +177,7 @@ class Training:
         self._losses.append(total)
         self.certificate.add(batch)
         self.state.step += 1
-        if self.due:
+        if self.validation_due:
             self.state.idle = idle(self.trainee.net)
         if len(self._losses) >= LOSS_INTERVAL:
             self._flush()
@@ -190,13 +196,13 @@ class Training:
         for step, value in enumerate(values, first):
             if not math.isfinite(value):
                 raise FloatingPointError(
-                    f"the training loss is {value} at step {step}; {self._last_good()}"
+                    f"the training loss is {value} at step {step}; {self._advice()}"
                 )
         self.recent = math.fsum(values) / len(values)
         self.state.losses += values
 
-    def _last_good(self) -> str:
-        """Return what helps a user whose training has a loss that is not a finite number."""
+    def _advice(self) -> str:
+        """Return advice for a training whose loss is not a finite number."""
         rate = self.optimiser.param_groups[0]["lr"]
         kept = "none yet"
         if self.saved:
@@ -216,7 +222,7 @@ class Training:
         state = self.state
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the validation loss is {loss} after step {state.step}; {self._last_good()}"
+                f"the validation loss is {loss} after step {state.step}; {self._advice()}"
             )
         state.stale += 1
         if loss < state.best_loss:
@@ -227,7 +233,7 @@ class Training:
         state.heads.append(self.certificate.head())
         state.rows.append([state.step, f"{mean_loss:.6g}", f"{loss:.6g}", f"{state.seconds:.2f}"])
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([HEADS, *state.rows])
+        csv.writer(text).writerows([COLUMNS, *state.rows])
         write(self.work.losses, text.getvalue())
 
     def save(self) -> None:
@@ -286,12 +292,13 @@ def train(
         tell(note)
 
     try:
-        if training.due:  # the last attempt was stopped during a validation
+        if training.validation_due:  # the last attempt was stopped during a validation
             training.validated(validate(beat))
+        # A training that had finished before it was continued has no steps left.
         last = state.step if training.finished else profile.steps
         for batch in stream.batches(state.step, last):
             training.step(batch)
-            due = training.due
+            due = training.validation_due
             if due:
                 training.validated(validate(beat))
             state.seconds = earlier_seconds + time.monotonic() - began

@@ -155,7 +155,7 @@ class Summary:
     seeds: int
     left_out: tuple[str, ...]
     """Patients whom only some of the method's seeds have."""
-    left_seeds: tuple[int, ...]
+    left_out_seeds: tuple[int, ...]
     undefined: int
     """Cases without a value, such as distances to an empty mask."""
     mean: float
@@ -192,7 +192,7 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
                 patients=len(part.patients),
                 seeds=len(part.seeds),
                 left_out=part.left_out,
-                left_seeds=part.left_seeds,
+                left_out_seeds=part.left_out_seeds,
                 undefined=part.undefined[part.methods[0]],
                 mean=float(means[:, row].mean()),
                 sd=deviation(means[:, row]),

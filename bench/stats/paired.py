@@ -16,19 +16,20 @@ from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interva
 from bench.stats.scores import PatientScores, alike
 
 ROPE = 0.005
-"""Differences of means up to half a point count as equivalent in practice."""
+"""Region of practical equivalence: up to this difference of their means, two methods count as
+equivalent. For scores that are fractions, such as Dice, it is half a percentage point."""
 DECIMALS = 6
-"""Decimals to which differences are rounded before they are ranked, so that floating-point errors
-break no ties."""
+"""Decimals to which differences are rounded before they are ranked, so that equal differences stay
+equal in spite of floating-point errors."""
 ZEROS: Literal["pratt"] = "pratt"
 """Pratt's rule: differences of zero take part in the ranking, but count for neither side."""
-TOST = 1 - 2 * ALPHA
+TOST_LEVEL = 1 - 2 * ALPHA
 """Level of the interval that is equivalent to two one-sided tests at ALPHA."""
 
-_NORMAL = 50
+_EXACT = 50
 """Largest number of patients for which scipy's signed-rank test is exact."""
-_ROWS = 64
-"""Number of rows that scipy ranks at once, which limits the memory."""
+_AT_ONCE = 64
+"""Number of pairs that scipy ranks at once, which limits the memory."""
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -43,14 +44,15 @@ class Pair:
     seeds: int
     left_out: tuple[str, ...]
     """Patients that only one of the two has."""
-    left_seeds: tuple[int, ...]
+    left_out_seeds: tuple[int, ...]
+    """Seeds that only one of the two has."""
     mean: float
     """Mean of the patients' differences."""
     sd: float
     """Standard deviation of the patients' differences."""
     bootstrap: Interval
-    """95 % bootstrap interval of the mean: BCa over patients if there is one seed, percentiles over
-    seeds and patients if there are several."""
+    """95 % bootstrap interval of the mean. One seed: bias-corrected and accelerated (BCa) over
+    patients. Several seeds: percentiles over seeds and patients."""
     t: Interval
     """95 % t interval of the mean over patients."""
     narrow: tuple[Interval, Interval]
@@ -82,11 +84,12 @@ def compare(
     Raises:
         UsageError: A method was not tested on the dataset.
     """
+    # `complete` keeps the patients and seeds that both methods of a pair have
     parts = [scores.only(pair).complete() for pair in pairs]
     compared: dict[int, Pair] = {}
     for group in alike(parts):
         members = [parts[number] for number in group]
-        compared |= zip(group, _compare(members, seed), strict=True)
+        compared.update(zip(group, _compare(members, seed), strict=True))
     return [compared[number] for number in range(len(parts))]
 
 
@@ -96,14 +99,15 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
     patients, seeds = len(first.patients), len(first.seeds)
     if not patients:
         return [_nothing(part) for part in parts]
+    # runs: (seed, patient, pair); differences: (patient, pair)
     runs = np.stack([part.values[:, :, 0] - part.values[:, :, 1] for part in parts], axis=2)
     differences = runs.mean(0)
-    wide, narrow = bootstrap(runs, (LEVEL, TOST), seed)
-    tested = sign_flip(differences, seed)
-    ranked = wilcoxon(differences, seed)
+    wide, narrow = bootstrap(runs, (LEVEL, TOST_LEVEL), seed)
+    flip_p = sign_flip(differences, seed)
+    wilcoxon_p = wilcoxon(differences, seed)
     pairs = []
-    for row, part in enumerate(parts):
-        of_pair = differences[:, row]
+    for number, part in enumerate(parts):
+        of_pair = differences[:, number]
         shift, shift_interval = hodges_lehmann(of_pair)
         signs = np.sign(np.round(of_pair, DECIMALS)) * part.sign
         pairs.append(
@@ -113,14 +117,14 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
                 patients=patients,
                 seeds=seeds,
                 left_out=part.left_out,
-                left_seeds=part.left_seeds,
+                left_out_seeds=part.left_out_seeds,
                 mean=float(of_pair.mean()),
                 sd=deviation(of_pair),
-                bootstrap=wide[row],
+                bootstrap=wide[number],
                 t=interval(of_pair),
-                narrow=(narrow[row], interval(of_pair, TOST)),
-                p=float(tested[row]),
-                wilcoxon=float(ranked[row]),
+                narrow=(narrow[number], interval(of_pair, TOST_LEVEL)),
+                p=float(flip_p[number]),
+                wilcoxon=float(wilcoxon_p[number]),
                 zeros=int((signs == 0).sum()),
                 shift=shift,
                 shift_interval=shift_interval,
@@ -131,7 +135,7 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
 
 
 def _nothing(part: PatientScores) -> Pair:
-    """Return the comparison of two methods that have no patient in common under any seed."""
+    """Return the comparison of two methods that were never tested on the same patient and seed."""
     first, second = part.methods
     nan = float("nan")
     none = (nan, nan)
@@ -141,7 +145,7 @@ def _nothing(part: PatientScores) -> Pair:
         patients=0,
         seeds=0,
         left_out=part.left_out,
-        left_seeds=part.left_seeds,
+        left_out_seeds=part.left_out_seeds,
         mean=nan,
         sd=nan,
         bootstrap=none,
@@ -157,54 +161,65 @@ def _nothing(part: PatientScores) -> Pair:
 
 
 def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.float64]:
-    """Return the two-sided p of Wilcoxon's signed-rank test of each row of (patient, row).
+    """Return the two-sided p of Wilcoxon's signed-rank test of each pair.
 
     Differences are rounded to 1e-6 and zeros are handled by Pratt's rule. scipy computes it: exact
-    up to 50 patients, by the normal approximation for more. Rows of up to 50 patients with ties or
-    zeros are tested by flipping the signs of the ranks, as scipy's `PermutationMethod` does; the
+    up to 50 patients, by the normal approximation for more. If there are ties or zeros among up to
+    50 patients, the signs of the ranks are flipped, as scipy's `PermutationMethod` does; the
     approximation would give 0.005 instead of 0.008 for 30 zeros and 8 positive differences.
+
+    Args:
+        differences: An array (patient, pair).
+        seed: Seed of the flips.
     """
     from scipy.stats import rankdata
-    from scipy.stats import wilcoxon as test
+    from scipy.stats import wilcoxon as signed_rank_test
 
     rounded = np.round(differences, DECIMALS)
     sizes = np.sort(np.abs(rounded), axis=0)
-    tied = (sizes[:1] == 0).any(0) | (np.diff(sizes, axis=0) == 0).any(0)
-    p = np.ones(rounded.shape[1])
-    if len(rounded) > _NORMAL:
-        tied &= ~rounded.any(0)
-    elif tied.any():
-        ranks = np.sign(rounded[:, tied]) * rankdata(np.abs(rounded[:, tied]), axis=0)
-        p[tied] = sign_flip(ranks, seed)
-    clear = np.flatnonzero(~tied)
-    for start in range(0, len(clear), _ROWS):
-        part = clear[start : start + _ROWS]
-        p[part] = test(rounded[:, part], zero_method=ZEROS, axis=0).pvalue
+    ties_or_zeros = (sizes == 0).any(0) | (np.diff(sizes, axis=0) == 0).any(0)
+    if len(rounded) <= _EXACT:
+        by_flips = ties_or_zeros
+        by_scipy = np.flatnonzero(~ties_or_zeros)
+    else:
+        by_flips = np.zeros_like(ties_or_zeros)
+        by_scipy = np.flatnonzero(rounded.any(0))
+    p = np.ones(rounded.shape[1])  # 1 stays where no patient has a difference
+    if by_flips.any():
+        ranks = np.sign(rounded[:, by_flips]) * rankdata(np.abs(rounded[:, by_flips]), axis=0)
+        p[by_flips] = sign_flip(ranks, seed)
+    for start in range(0, len(by_scipy), _AT_ONCE):
+        some = by_scipy[start : start + _AT_ONCE]
+        p[some] = signed_rank_test(rounded[:, some], zero_method=ZEROS, axis=0).pvalue
     return p
 
 
 def hodges_lehmann(differences: NDArray[np.float64]) -> tuple[float, Interval]:
-    """Return the median of all means of two differences, and its 95 % interval.
+    """Return the median of the means of all pairs of differences, and its 95 % interval.
 
-    The interval comes from the signed-rank distribution and covers 95 % or more. Source: Hollander
+    Each difference is also paired with itself. The interval goes from the k-th smallest to the k-th
+    largest mean. k is the number of values of the signed-rank statistic that are so small that all
+    of them together have a chance of at most 2.5 %; so it covers 95 % or more. Source: Hollander
     and Wolfe, Nonparametric Statistical Methods, 3.2 and 3.3.
     """
     first, second = np.triu_indices(len(differences))
     means = np.sort((differences[first] + differences[second]) / 2)
-    below = int(np.searchsorted(_ranks(len(differences)), (1 - LEVEL) / 2, side="right"))
+    chances = _signed_rank_distribution(len(differences))
+    k = int(np.searchsorted(chances, (1 - LEVEL) / 2, side="right"))
     ends = (float("nan"), float("nan"))
-    if below:
-        ends = (float(means[below - 1]), float(means[-below]))
+    if k:
+        ends = (float(means[k - 1]), float(means[-k]))
     return float(np.median(means)), ends
 
 
 @lru_cache(maxsize=64)
-def _ranks(patients: int) -> NDArray[np.float64]:
+def _signed_rank_distribution(patients: int) -> NDArray[np.float64]:
     """Return the distribution function of the signed-rank statistic without ties."""
     chances = np.zeros(patients * (patients + 1) // 2 + 1)
     chances[0] = 1.0
     for rank in range(1, patients + 1):
-        # No chance above 0 wraps around: all sums above that of the ranks so far still have 0.
+        # `roll` moves the end to the front. The end is all zeros, because ranks up to this one
+        # cannot reach such high sums.
         with_rank = np.roll(chances, rank)
         chances = (chances + with_rank) / 2
     return np.asarray(np.cumsum(chances))
@@ -217,12 +232,12 @@ def decide(pair: Pair, adjusted: float, sign: float = 1.0, rope: float = ROPE) -
     exclude 0, and the mean difference is outside the region of practical equivalence. It is
     `equivalent` if both 90 % intervals lie within this region, which is the same as two one-sided
     tests at 5 %. Otherwise it is `undecided`. The bootstrap and the t interval must agree, because
-    neither reaches its level with few patients. With several seeds, the bootstrap interval also
-    includes the variation between seeds.
+    with few patients each of them covers less than its level. With several seeds, the bootstrap
+    interval also includes the variation between seeds.
 
     Args:
         pair: The comparison.
-        adjusted: The p of the comparison, corrected for the family.
+        adjusted: The p of the comparison, corrected for the number of comparisons.
         sign: 1 where more is better, -1 where less is better.
         rope: Half the width of the region, in the metric's own unit; with 0 nothing is equivalent.
     """

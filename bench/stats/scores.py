@@ -40,7 +40,7 @@ class PatientScores:
     the other cases of their patients count."""
     left_out: tuple[str, ...] = ()
     """Patients that `complete` left out because a method lacks them."""
-    left_seeds: tuple[int, ...] = ()
+    left_out_seeds: tuple[int, ...] = ()
     """Seeds that `complete` left out."""
 
     @property
@@ -74,9 +74,9 @@ class PatientScores:
     def complete(self) -> PatientScores:
         """Return the scores of the seeds and patients that all methods have.
 
-        All others are listed in `left_out` and `left_seeds`. First unfinished seeds are left out:
-        those under which fewer patients have all methods than under another seed. Then patients
-        that lack a method under one of the remaining seeds are left out.
+        All others are listed in `left_out` and `left_out_seeds`. First unfinished seeds are left
+        out: those under which fewer patients have all methods than under another seed. Then
+        patients that lack a method under one of the remaining seeds are left out.
         """
         present = ~np.isnan(self.values)
         whole = np.logical_and.reduce(present, axis=2)
@@ -90,7 +90,7 @@ class PatientScores:
             seeds=tuple(compress(self.seeds, seeds)),
             values=self.values[seeds][:, patients],
             left_out=tuple(compress(self.patients, anywhere & ~patients)),
-            left_seeds=tuple(compress(self.seeds, ~seeds)),
+            left_out_seeds=tuple(compress(self.seeds, ~seeds)),
         )
 
 

@@ -282,6 +282,20 @@ def test_views_are_mirrored_where_training_mirrored_and_nowhere_else() -> None:
     assert counted[1] == 4 * counted[0]  # and that is seen by the counter of multiply-adds
 
 
+def test_the_users_environment_does_not_change_a_prediction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """nnU-Net's predictor compiles the network where `nnUNet_compile` says so."""
+    image, net = torch.rand(1, 1, 48, 64, generator=rng()), planned()
+    method = registry.method(Spec("nnunet"), "tiny")
+    expected = method.predict(net, image, rng())
+    compiled: list[None] = []
+    monkeypatch.setenv("nnUNet_compile", "t")
+    monkeypatch.setattr(torch, "compile", lambda _: lambda *_: compiled.append(None))
+    assert torch.equal(method.predict(net, image, rng()), expected)
+    assert not compiled
+
+
 def test_patches_pad_small_images_and_cut_large_ones() -> None:
     mask = torch.zeros(3, 1, 20, 40)
     mask[..., 15:, 35:] = 1

@@ -134,7 +134,12 @@ def test_a_summary_says_all_of_a_method() -> None:
     assert first.t == pytest.approx(interval(mine))
     assert first.bootstrap == bootstrap(values[:, :, :1])[0][0]
     assert first.median_interval == pytest.approx(median_intervals(mine[:, None])[0])
-    assert (second.patients, second.seeds, second.left_out, second.left_seeds) == (40, 1, (), (36,))
+    assert (second.patients, second.seeds, second.left_out, second.left_out_seeds) == (
+        40,
+        1,
+        (),
+        (36,),
+    )
 
 
 def test_a_method_without_a_value_is_not_left_away() -> None:

@@ -252,9 +252,14 @@ def test_a_pair_says_what_it_used() -> None:
     values[:, 4, 1] = np.nan
     values[2, :10, 2] = np.nan
     one, other, last = compare(scores(values), [("a", "b"), ("a", "c"), ("b", "c")])
-    assert (one.patients, one.seeds, one.left_out, one.left_seeds) == (19, 3, ("p4",), ())
-    assert (other.patients, other.seeds, other.left_out, other.left_seeds) == (20, 2, (), (37,))
-    assert (last.patients, last.seeds, last.left_out, last.left_seeds) == (19, 2, ("p4",), (37,))
+    assert (one.patients, one.seeds, one.left_out, one.left_out_seeds) == (19, 3, ("p4",), ())
+    assert (other.patients, other.seeds, other.left_out, other.left_out_seeds) == (20, 2, (), (37,))
+    assert (last.patients, last.seeds, last.left_out, last.left_out_seeds) == (
+        19,
+        2,
+        ("p4",),
+        (37,),
+    )
     assert last.mean == pytest.approx(
         np.nanmean(values[:2, :, 1].mean(0) - values[:2, :, 2].mean(0))
     )

@@ -99,7 +99,11 @@ def test_who_is_missing_is_said() -> None:
     cases = cases[~((cases.method == "unet") & (cases.patient == "p2"))]
     scores = arrange(cases, ["dice"])["mr@real-abcdef01/2fold"]["dice"]
     whole = scores.complete()
-    assert (whole.patients, whole.left_out, whole.left_seeds) == (("p0", "p1", "p3"), ("p2",), ())
+    assert (whole.patients, whole.left_out, whole.left_out_seeds) == (
+        ("p0", "p1", "p3"),
+        ("p2",),
+        (),
+    )
     assert whole.values.shape == (2, 3, 2)
     assert scores.only(["fcn"]).complete().patients == scores.patients
 
@@ -108,7 +112,7 @@ def test_a_seed_that_is_not_finished_is_left_out_before_patients_are() -> None:
     cases = rows()
     cases = cases[~((cases.method == "unet") & (cases.seed == 36) & (cases.fold == 1))]
     whole = arrange(cases, ["dice"])["mr@real-abcdef01/2fold"]["dice"].complete()
-    assert (whole.seeds, whole.left_seeds, whole.left_out) == ((35,), (36,), ())
+    assert (whole.seeds, whole.left_out_seeds, whole.left_out) == ((35,), (36,), ())
     assert len(whole.patients) == 4
 
 
