@@ -378,6 +378,7 @@ def hidden(storage: str) -> str:
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(storage).render_as_string(hide_password=True)
+        address: str = make_url(storage).render_as_string(hide_password=True)
     except ArgumentError:
         return storage
+    return address
