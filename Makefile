@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all same-bytes lint perf clean
+.PHONY: help install run test test-all gpu-check same-bytes lint perf clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,9 +15,8 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-# Most of the modules are never imported: Python compiles those that are, when they are.
 .venv/installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
 	touch .venv/installed $@
 
 .venv/installed-perf: .venv/installed-test
@@ -34,6 +33,9 @@ test: .venv/installed-test  ## Run the tests
 
 test-all: .venv/installed-test  ## Run the tests, twenty random kills and what needs a running Slurm included
 	$(BIN)/python -m pytest -m ''
+
+gpu-check: .venv/installed-test  ## Check the GPU in eight minutes: make gpu-check, or DEVICE=cuda:1; DEVICE=cpu tries the check itself
+	$(BIN)/python -m tests.gpu --device $(or $(DEVICE),cuda)
 
 same-bytes: .venv/installed-test  ## Compare results and reports with another revision, byte for byte: make same-bytes REV=HEAD~1
 	$(BIN)/python tests/same_bytes.py $(or $(REV),$(error REV is missing; for example make same-bytes REV=HEAD~1))

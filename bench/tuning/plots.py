@@ -13,15 +13,21 @@ SCORE = "Dice of the validation patients"
 
 
 def draw(study: Study, folder: Path) -> None:
+    """Draw the pictures of a study; Optuna's style, which is set for good, ends with them."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    with mpl.rc_context():
+        _draw(study, folder)
+
+
+def _draw(study: Study, folder: Path) -> None:
     """Draw pictures of a study into `<dataset>/<method>/<fold>/` below a folder.
 
     The pictures show the best Dice so far, the validation losses of each trial, the Dice over each
     option, and, if there are several options, how important each was. Draw nothing if no trial is
     complete.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     import matplotlib.pyplot as plt
     from optuna.trial import TrialState
     from optuna.visualization import matplotlib as plots

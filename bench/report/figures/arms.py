@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bench.report.figures.overlay import chosen, contour, window
 from bench.report.figures.stages import ANSWER, REFERENCE
+from bench.report.figures.style import clean_style
 from bench.report.sections.ablation import Ablation
 from bench.spec.arms import Arm
 from bench.spec.case import Dataset
@@ -31,7 +32,7 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
     ratio = max(
         dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows
     )
-    with plt.rc_context({"font.size": 8}):
+    with clean_style():
         figure, axes = plt.subplots(
             len(rows),
             len(arms),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.report.figures.style import clean_style
+
 Map = NDArray[np.floating[Any]]
 ANSWER, REFERENCE = "#D55E00", "#0072B2"
 """Okabe and Ito's orange and blue; the reference is dashed as well."""
@@ -37,7 +39,7 @@ def draw(maps: Mapping[str, Map], title: str, path: Path) -> None:
     across = -(-panels // 2) if panels > 5 else panels
     down = -(-panels // across)
     side = 1.7
-    with plt.rc_context({"font.size": 8}):
+    with clean_style():
         figure, axes = plt.subplots(
             down,
             across,

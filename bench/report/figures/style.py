@@ -38,6 +38,21 @@ def point_style(number: int) -> dict[str, Any]:
 
 
 @contextmanager
+def clean_style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Draw by matplotlib's defaults and 8 points, whatever a user or a library has set.
+
+    nnU-Net, for example, enlarges all later text of its process.
+
+    Args:
+        settings: More of matplotlib's settings.
+    """
+    from matplotlib import style
+
+    with style.context(["default", {"font.size": 8, **(settings or {})}]):
+        yield
+
+
+@contextmanager
 def sheet(width: float, height: float, constrained: bool = True) -> Iterator[Figure]:
     """Open a figure of so many inches in the style of all figures."""
     import matplotlib
@@ -45,9 +60,8 @@ def sheet(width: float, height: float, constrained: bool = True) -> Iterator[Fig
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(
-        {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}
-    ):
+    ours = {"axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}
+    with clean_style(ours):
         figure = plt.figure(figsize=(width, height), layout="constrained" if constrained else None)
         try:
             yield figure

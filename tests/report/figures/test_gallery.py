@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench.report import write
-from bench.report.figures import gallery
+from bench.report.figures import figure8, gallery
 from bench.report.figures.style import PAGE
 from bench.report.sections.table1 import Table
 from bench.store.cells import Store
@@ -136,6 +136,19 @@ folder = Path(sys.argv[2])
 for name, draw in (("critical", gallery.critical), ("figure8", figure8.draw)):
     draw(table, [folder / f"{name}.png", folder / f"{name}.pdf"])
 """
+
+
+def test_what_a_library_or_a_user_sets_changes_no_figure(store: Store, tmp_path: Path) -> None:
+    """As nnU-Net's own training does: it makes all later text of its process larger."""
+    import matplotlib as mpl
+
+    files = []
+    for name, settings in (("one", {}), ("two", {"font.size": 30, "axes.facecolor": "red"})):
+        path = tmp_path / f"{name}.png"
+        with mpl.rc_context(settings):
+            figure8.draw(written.table(store), [path, path.with_suffix(".pdf")])
+        files.append((path.read_bytes(), path.with_suffix(".pdf").read_bytes()))
+    assert files[0] == files[1]
 
 
 def test_two_processes_draw_the_same_bytes(store: Store, tmp_path: Path) -> None:
