@@ -41,6 +41,7 @@ def ablate(
     fraction: options.Fraction = 1.0,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
+    deterministic: options.Deterministic = False,
     real_only: options.RealOnly = False,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -72,6 +73,7 @@ def ablate(
         report=report,
         splitting=splitting,
         device=device,
+        deterministic=options.choose_deterministic(deterministic, device),
         seeds=seeds,
         real_only=real_only,
     )

@@ -62,6 +62,10 @@ Jobs = Annotated[
     int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", help="On a GPU, give the same bytes each time; is slower."),
+]
 RealOnly = Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]
 Storage = Annotated[
@@ -119,23 +123,38 @@ def choose_device(wanted: str, *, here: bool = True) -> str:
     Raises:
         UsageError: The device cannot be used.
     """
-    import torch
+    from bench.spec import devices
 
-    there = torch.cuda.is_available()
     if wanted == "auto":
-        if not there and not here:
-            hint = "this machine has no GPU, so cells ask for none; --device cuda asks for them"
-            print(f"bench: {hint}", file=sys.stderr)
-        return "cuda" if there else "cpu"
+        missing = devices.why_no_gpu()
+        if missing is None:
+            wanted = "cuda"
+        else:
+            hint = ""
+            if not here:
+                hint = "this machine has no GPU, so cells ask for none; --device cuda asks for them"
+            elif missing.found:
+                hint = f"the GPU is not used: {missing.why}"
+            if hint:
+                print(f"bench: {hint}", file=sys.stderr)
+            return "cpu"
     if not here and wanted in ("cpu", "cuda"):
         return wanted
-    try:
-        torch.zeros(1, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+    devices.check(wanted)
+    return wanted
+
+
+def choose_deterministic(wanted: bool, device: str) -> bool:
+    """Return whether a GPU is held to the same bytes each time.
+
+    Raises:
+        UsageError: It is wanted of the CPU.
+    """
+    if wanted and device == "cpu":
         raise UsageError(
-            f"device '{wanted}' cannot be used ({reason}); try --device cpu"
-        ) from error
+            "--deterministic has no effect on the CPU, which gives the same bytes anyway; "
+            "leave it out"
+        )
     return wanted
 
 

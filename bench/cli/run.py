@@ -76,6 +76,7 @@ def run(
     fraction: options.Fraction = 1.0,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
+    deterministic: options.Deterministic = False,
     real_only: options.RealOnly = False,
     dry_run: options.DryRun = False,
     reference: Annotated[
@@ -145,6 +146,7 @@ def run(
         report=report,
         splitting=splitting,
         device=device,
+        deterministic=options.choose_deterministic(deterministic, device),
         seeds=seeds,
         real_only=real_only,
     )
@@ -215,6 +217,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         splitting=selection.splitting,
         seeds=selection.seeds,
         device=selection.device,
+        deterministic=selection.deterministic,
         tuning=lambda cell: Study(cell, storage).best(),
     )
     _check_equal_trials(cells)

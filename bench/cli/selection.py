@@ -33,6 +33,8 @@ class Selection:
     report: Path
     splitting: Splitting
     device: str
+    deterministic: bool = False
+    """Whether a GPU is held to the same bytes each time."""
     seeds: int = 1
     real_only: bool = False
 

@@ -34,6 +34,7 @@ from bench.spec import machine, registry
 from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
 from bench.spec.case import Dataset, Split
 from bench.spec.config import Cell, Profile
+from bench.spec.errors import UsageError
 from bench.spec.method import Cases, Example, Task
 from bench.spec.note import Note, Tell
 from bench.spec.plain import convert
@@ -42,6 +43,8 @@ from bench.store.layout import CellFolder
 from bench.store.plan import split_of
 from bench.store.record import CellSpec, Certificate, Head, Joules, Record, Timings, Training
 
+LACKS = "does not have a deterministic implementation"
+"""What PyTorch says of an operation that may differ from run to run."""
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
 """Stores a test case, given its id, image (H, W) and reference (H, W)."""
 
@@ -126,7 +129,27 @@ def run_cell(
         work: The folder that the store keeps for this cell.
         device: A PyTorch device.
         tell: Is told of the progress.
+
+    Raises:
+        UsageError: The cell is to be deterministic, and PyTorch lacks an operation for it.
     """
+    if not cell.deterministic:
+        _run(cell, store, work, device, tell)
+        return
+    machine.make_deterministic()
+    try:
+        _run(cell, store, work, device, tell)
+    except RuntimeError as error:
+        if LACKS not in str(error):
+            raise
+        operation = str(error).split()[0]
+        raise UsageError(
+            f"{cell.method} cannot be deterministic on {device}: PyTorch has no {operation} that "
+            "gives the same bits each time; leave --deterministic out"
+        ) from error
+
+
+def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) -> None:
     began = time.monotonic()
     meter = Meter(device, work.energy)
 

@@ -121,6 +121,7 @@ def cells(
     splitting: Splitting,
     seeds: int,
     device: str = "cpu",
+    deterministic: bool = False,
     tuning: Tuning | None = None,
 ) -> list[Cell]:
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
@@ -148,6 +149,7 @@ def cells(
                         scheme=splitting.scheme,
                         split=split,
                         precision=_precision(method, device),
+                        deterministic=deterministic,
                     )
                     if tuning and method.tuned:
                         cell = tuning(cell)

@@ -164,6 +164,9 @@ class Cell:
     """How the options of a tuned method were found: trials, steps, values, Dice; else empty."""
     precision: str = "float32"
     """`float32`, or `bfloat16` where a device and the method allow autocast."""
+    deterministic: bool = False
+    """Whether a GPU may use only operations that give the same bits each time. On the CPU every
+    operation does."""
     protocol: int = PROTOCOL
 
     @property
@@ -183,7 +186,7 @@ class Cell:
 
     def spec(self) -> dict[str, Any]:
         """Return everything that may change a result, as plain data."""
-        return {
+        spec = {
             "profile": self.profile.protocol(),
             "dataset": asdict(self.dataset.id),
             "method": self.method.key,
@@ -197,6 +200,9 @@ class Cell:
             "precision": self.precision,
             "protocol": self.protocol,
         }
+        if self.deterministic:  # older cells do not have the key
+            spec["deterministic"] = True
+        return spec
 
     @property
     def hash(self) -> str:

@@ -84,6 +84,18 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def make_deterministic() -> None:
+    """Have PyTorch use only operations that give the same bits each time on the same GPU.
+
+    Where PyTorch has no such operation, it raises a RuntimeError.
+    """
+    import torch
+
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # is read at the first matrix product
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+
+
 def limit_threads(count: int) -> None:
     """Keep PyTorch, OpenCV and BLAS of this process to `count` threads."""
     import cv2

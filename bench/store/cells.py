@@ -124,8 +124,8 @@ class Store:
             return "failed" if self.error(cell) else "waiting"
         if known != cell.hash:
             raise UsageError(
-                f"{folder.path} was made under another protocol, split, tuning or default option "
-                "of the same name; choose another --out, or remove the folder"
+                f"{folder.path} was made under another protocol, split, tuning, device or default "
+                "option of the same name; choose another --out, or remove the folder"
             )
         return "done"
 

@@ -36,6 +36,7 @@ class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
     scheme: str = ""
     tuning: dict[str, Any] = {}
     precision: str
+    deterministic: bool = False
     protocol: int
 
 

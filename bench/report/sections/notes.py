@@ -11,7 +11,7 @@ import pandas as pd
 from bench.report.document import Note
 from bench.spec.config import SEED
 from bench.spec.plain import canonical
-from bench.store.record import Head, Record
+from bench.store.record import CellSpec, Head, Record
 
 Verdict = Literal["agree", "differ", "single"]
 
@@ -129,9 +129,14 @@ def unlike(cases: pd.DataFrame, records: Sequence[Record]) -> list[str]:
     return warnings
 
 
+def _how(spec: CellSpec) -> str:
+    """Return how a device computed."""
+    return f"{spec.precision}, deterministic" if spec.deterministic else spec.precision
+
+
 def made_on(records: Sequence[Record]) -> str:
     """Return devices, PyTorch and revisions, so that a mixture is seen."""
-    devices = sorted({f"{record.device} ({record.spec.precision})" for record in records})
+    devices = sorted({f"{record.device} ({_how(record.spec)})" for record in records})
     torch = sorted({record.versions["torch"] for record in records})
     revisions = sorted({_short(record.revision or "unknown") for record in records})
     return (

@@ -1,0 +1,88 @@
+"""Whether a device can be used, and why not, before anything runs on it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.spec.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+NEEDED_BYTES = 2**30
+"""Free memory under which a GPU counts as full: PyTorch alone takes half of it."""
+
+
+@dataclass(frozen=True)
+class NoGPU:
+    """Why PyTorch can use no GPU."""
+
+    why: str
+    found: bool
+    """Whether there seems to be one all the same."""
+
+
+def why_no_gpu() -> NoGPU | None:
+    """Return why PyTorch can use no GPU, None if it can."""
+    import torch
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return NoGPU(f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU; unset it", found=False)
+    if caught:  # a driver that is too old, or that does not answer
+        reason = str(caught[-1].message).removeprefix("CUDA initialization: ")
+        return NoGPU(reason.splitlines()[0].split(". ")[0].rstrip("."), found=True)
+    if torch.version.cuda is None:
+        return NoGPU("this PyTorch was built for the CPU alone", found=False)
+    return NoGPU("PyTorch finds none", found=False)
+
+
+def check(device: str) -> None:
+    """Refuse a device that cannot be used.
+
+    Raises:
+        UsageError: It is no PyTorch device, is not there, is full, or does not work.
+    """
+    import torch
+
+    try:
+        wanted = torch.device(device)
+        if wanted.type == "cuda":
+            _check_gpu(wanted)
+        torch.zeros(1, device=wanted)
+    except torch.OutOfMemoryError as error:
+        raise UsageError(_full(device)) from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if "out of memory" in reason:
+            raise UsageError(_full(device)) from error
+        raise UsageError(
+            f"device '{device}' cannot be used ({reason}); try --device cpu"
+        ) from error
+
+
+def _check_gpu(wanted: torch.device) -> None:
+    import torch
+
+    missing = why_no_gpu()
+    if missing:
+        raise UsageError(f"device '{wanted}' cannot be used: {missing.why}; or try --device cpu")
+    count = torch.cuda.device_count()
+    if wanted.index is not None and wanted.index >= count:
+        there = ", ".join(f"cuda:{index}" for index in range(count))
+        raise UsageError(f"device '{wanted}' is not there; this machine shows {there}")
+    free, total = torch.cuda.mem_get_info(wanted)
+    if free < NEEDED_BYTES:
+        left = f"{free / 2**30:.1f} of {total / 2**30:.0f} GiB are free"
+        raise UsageError(_full(str(wanted), left))
+
+
+def _full(device: str, left: str = "no memory is free") -> str:
+    return f"device '{device}' is full: {left}; nvidia-smi lists the programs that use it"
