@@ -133,7 +133,7 @@ def choose_device(wanted: str, *, here: bool = True) -> str:
             hint = ""
             if not here:
                 hint = "this machine has no GPU, so cells ask for none; --device cuda asks for them"
-            elif missing.found:
+            elif missing.present:
                 hint = f"the GPU is not used: {missing.why}"
             if hint:
                 print(f"bench: {hint}", file=sys.stderr)

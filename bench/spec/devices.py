@@ -21,7 +21,7 @@ class NoGPU:
     """Why PyTorch can use no GPU."""
 
     why: str
-    found: bool
+    present: bool
     """Whether there seems to be one all the same."""
 
 
@@ -35,13 +35,13 @@ def why_no_gpu() -> NoGPU | None:
             return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in ("", "-1"):
-        return NoGPU(f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU; unset it", found=False)
+        return NoGPU(f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU; unset it", present=False)
     if caught:  # a driver that is too old, or that does not answer
         reason = str(caught[-1].message).removeprefix("CUDA initialization: ")
-        return NoGPU(reason.splitlines()[0].split(". ")[0].rstrip("."), found=True)
+        return NoGPU(reason.splitlines()[0].split(". ")[0].rstrip("."), present=True)
     if torch.version.cuda is None:
-        return NoGPU("this PyTorch was built for the CPU alone", found=False)
-    return NoGPU("PyTorch finds none", found=False)
+        return NoGPU("this PyTorch was built for the CPU alone", present=False)
+    return NoGPU("PyTorch finds none", present=False)
 
 
 def check(device: str) -> None:

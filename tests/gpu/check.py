@@ -41,6 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     if asked.device == "cpu":
         machine.limit_threads(1)
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # is read at the first matrix product
     asked.out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="gpu-check-"))
     os.environ["BENCH_CACHE"] = str(work / "cache")

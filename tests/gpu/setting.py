@@ -23,6 +23,7 @@ from bench.engine.trainee import Trainee, build
 from bench.spec import registry
 from bench.spec.case import Case, Dataset
 from bench.spec.config import Profile, load_profile
+from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
 
@@ -63,14 +64,14 @@ class Setting:
         return dict(self.choose(NATIVE, TINY))
 
     @property
-    def main_methods(self) -> str:
-        """The methods of the stages that train cells: all, or two that differ most on the CPU."""
-        return str(self.choose("all", "unet,verdiff"))
+    def main_methods(self) -> list[Spec]:
+        """The methods of the stages that train to an end: all, or two of them on the CPU."""
+        return self.methods if not self.small else [Spec("unet"), Spec("verdiff")]
 
     @property
     def methods(self) -> list[Spec]:
-        """All methods of the main job."""
-        return registry.expand(registry.METHODS, "all")
+        """All methods of the main job. One whose library is missing stays: its rows say so."""
+        return [Spec(name) for name in registry.names(registry.METHODS) if _in_all(name)]
 
     def profile(self, **values: Any) -> Profile:
         """Return the paper's profile (on the CPU: `smoke`) with other values."""
@@ -95,8 +96,8 @@ class Setting:
 
     def free(self) -> None:
         """Free the memory that nothing refers to, and forget the peak."""
-        gc.collect()
         if not self.small:
+            gc.collect()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
 
@@ -110,6 +111,19 @@ class Setting:
         """Return the time, when the device has computed everything."""
         self.finish()
         return time.perf_counter()
+
+
+def missing(name: str) -> str:
+    """Return why a method cannot be imported, empty if it can."""
+    try:
+        registry.load(registry.METHODS, name)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _in_all(name: str) -> bool:
+    return bool(missing(name)) or registry.load(registry.METHODS, name).in_all
 
 
 @cache
