@@ -176,12 +176,12 @@ def test_what_failed_is_run_again_on_request_alone(bench: Bench, slices: Make) -
 
 
 def test_a_cell_that_hangs_is_killed_and_the_rest_goes_on(bench: Bench, slices: Make) -> None:
-    out = bench.run(slices(), "faulty:how=hang,unet", "--timeout", "15", code=1)
-    assert "no sign of progress for 15 s (--timeout), so it was killed" in out
+    out = bench.run(slices(), "faulty:how=hang,unet", "--timeout", "9", code=1)
+    assert "no sign of progress for 9 s (--timeout), so it was killed" in out
     assert "| U-Net |" in out
     told = bench("status")
     assert "2 cells: 1 done, 1 failed" in told
-    assert "no sign of progress for 15 s" in told
+    assert "no sign of progress for 9 s" in told
 
 
 def test_a_device_without_room_for_a_batch_trains_it_in_parts(bench: Bench, slices: Make) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,9 @@ from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.registry import DATASETS, METHODS
-from bench.testing import METHOD_CHECKS
-from tests.user import ROOT, Bench, forget
+from bench.testing import METHOD_CHECKS, tiny
+from tests import test_contract
+from tests.user import Bench, forget
 
 Install = Callable[..., None]
 
@@ -150,28 +150,13 @@ def test_an_installed_package_adds_a_method_without_an_edit(bench: Bench, instal
     assert line["options"]["kernel"]["default"] == 3
 
 
-def test_the_contract_test_picks_the_added_method_up(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-v",
-            "-p",
-            "no:cacheprovider",
-            "-n0",
-            "tests/test_contract.py",
-            "-k",
-            "line",
-            "--no-header",
-        ],
-        env=plugin(tmp_path),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    assert f"{len(METHOD_CHECKS)} passed" in done.stdout
+def test_the_contract_test_picks_the_added_method_up(install: Install) -> None:
+    install()
+    marks = test_contract.test_a_registered_method.pytestmark
+    tested = next(mark.args[1] for mark in marks if mark.args[0] == "name")
+    assert {*tested, "line"} <= {*registry.names(METHODS)}
+    for check in METHOD_CHECKS:
+        check(tiny("line"))
 
 
 def test_a_package_that_cannot_be_imported_is_named(bench: Bench, install: Install) -> None:
