@@ -34,7 +34,7 @@ test: .venv/installed-test  ## Run the tests
 test-all: .venv/installed-test  ## Run the tests, twenty random kills and what needs a running Slurm included
 	$(BIN)/python -m pytest -m ''
 
-gpu-check: .venv/installed-test  ## Check the GPU in eight minutes: make gpu-check, or DEVICE=cuda:1; DEVICE=cpu tries the check itself
+gpu-check: .venv/installed  ## Check the GPU in eight minutes: make gpu-check, or DEVICE=cuda:1; DEVICE=cpu tries the check itself
 	$(BIN)/python -m tests.gpu --device $(or $(DEVICE),cuda)
 
 same-bytes: .venv/installed-test  ## Compare results and reports with another revision, byte for byte: make same-bytes REV=HEAD~1
