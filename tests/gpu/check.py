@@ -115,7 +115,8 @@ class Check:
 def _named(device: torch.device) -> str:
     """Return the device's name, and its memory where it is a GPU."""
     if device.type != "cuda":
-        return f"{machine.processor()} ({machine.cores()} cores), tiny sizes: only tries the script"
+        tried = "tiny sizes, to try the script: **these figures mean nothing**"
+        return f"{machine.processor()} ({machine.cores()} cores), {tried}"
     memory = torch.cuda.get_device_properties(device).total_memory / 2**30
     return f"{torch.cuda.get_device_name(device)}, {memory:.0f} GiB; {machine.cores()} cores"
 

@@ -28,9 +28,14 @@ from bench.spec.method import Task
 from bench.spec.names import Spec
 
 Row = dict[str, Any]
-"""A row of a stage's table. `failed` is the last line of an error; `met` says whether a goal is
-met."""
+"""A row of a stage's table.
 
+`failed` is the last line of an error, `skipped` says why a row was not run, and `met` whether a
+goal is met.
+"""
+
+STEP, IMAGE = "training: ms a step", "prediction: ms an image"
+"""Columns of times."""
 NATIVE = {"ct-verse": (369, 166), "xray": (750, 250), "ct-pri": (768, 534), "mr": (880, 880)}
 """Native (height, width) of each dataset."""
 TINY = {"ct-verse": (48, 32), "mr": (64, 64)}

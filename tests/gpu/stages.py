@@ -27,6 +27,8 @@ from bench.spec.names import Spec
 from bench.spec.note import Note
 from bench.store.layout import CellFolder
 from tests.gpu.setting import (
+    IMAGE,
+    STEP,
     Row,
     Setting,
     bench,
@@ -38,7 +40,7 @@ from tests.gpu.setting import (
 )
 
 STEPS, WARM = 20, 3
-LATE = "not reached: the time of this stage is used up"
+LATE = "the time of this stage was used up"
 PRECISIONS = ("float32", "tf32", "bfloat16")
 Stage = Callable[[Setting, float], Iterator[Row]]
 """Receives the setting and the time (`time.monotonic`) at which it should end."""
@@ -46,7 +48,10 @@ Rows = Sequence[Row]
 
 
 def steps_and_predictions(setting: Setting, until: float) -> Iterator[Row]:
-    """Every method at full size on every native size: time, memory, and whether it is finite."""
+    """Every method with its full network, on the image size of each dataset, batch 1.
+
+    A step is a training step. An image is a whole prediction with all samples of a diffusion.
+    """
     precisions = setting.choose(PRECISIONS, ("bfloat16",))
     for name, size in setting.sizes.items():
         for spec in setting.methods:
@@ -55,7 +60,7 @@ def steps_and_predictions(setting: Setting, until: float) -> Iterator[Row]:
                 row: Row = {"method": spec.key, "height x width": "{} x {}".format(*size)}
                 row |= {"dataset": name, "precision": precision}
                 if time.monotonic() > until:
-                    yield row | {"failed": LATE}
+                    yield row | {"skipped": LATE}
                     continue
                 setting.free()
                 try:
@@ -96,11 +101,11 @@ def _one(setting: Setting, subject: Trainee, name: str, size: tuple[int, int]) -
         predict(subject, on_grid, 1)
         per_case = setting.seconds() - began
     return {
-        "ms a step": round(1000 * per_step, 1),
-        "steps": done,
-        "ms a case": round(1000 * per_case, 1),
-        "peak GiB": trained,
-        "finite": "yes" if finite else "NO",
+        STEP: round(1000 * per_step, 1),
+        "steps timed": done,
+        IMAGE: round(1000 * per_case, 1),
+        "training: peak GiB": trained,
+        "weights finite": "yes" if finite else "NO",
         "met": finite,
     }
 
@@ -144,7 +149,10 @@ class _Made:
 
 
 def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
-    """U-Net and nnU-Net against the shortest loop over the same batches, on the largest size."""
+    """The training loop of this project against a bare loop: forward, backward, update.
+
+    U-Net and nnU-Net in bfloat16 on the same batches of the largest size, batch 1.
+    """
     size = setting.sizes["mr"]
     warm, count = setting.choose((5, 35), (1, 4))
     stream = Stream(cases("mr", size), range(2), 35, 1)
@@ -166,22 +174,22 @@ def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
                 waits.append(real.waited / real.took)
             ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
             per_step = 1000 * statistics.median(ours) / (count - warm)
-            row |= {"ms a step": round(per_step, 1), "figure": f"{ratio:.3f} of its time"}
+            row |= {STEP: round(per_step, 1), "result": f"{ratio:.3f} x the time of the bare loop"}
             yield row | setting.goal("at most 1.05", ratio <= 1.05)
             share = statistics.median(waits)
             row = {"method": key, "what": "share of the time that waits for data"}
-            row["figure"] = f"{100 * share:.1f} %"
+            row["result"] = f"{100 * share:.1f} %"
             yield row | setting.goal("at most 5 %", share <= 0.05)
         except Exception as error:
             yield row | {"failed": last_line(error)}
             continue
         if setting.small:
-            yield {"method": key, "what": "a CUDA graph", "figure": "not on the CPU"}
+            yield {"method": key, "what": "a CUDA graph", "skipped": "needs a GPU"}
             continue
         for what, change in (("a CUDA graph", _graphed), ("torch.compile", _compiled)):
             row = {"method": key, "what": f"the bare loop with {what}"}
             if time.monotonic() > until:
-                yield row | {"failed": LATE}
+                yield row | {"skipped": LATE}
                 continue
             try:
                 again = setting.trainee(Spec(key), size, "bfloat16", steps=count + 1)
@@ -189,8 +197,8 @@ def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
                 took = _bare(setting, again, made, warm)
                 ratio = took / statistics.median(bare)
                 yield row | {
-                    "ms a step": round(1000 * took / (count - warm), 1),
-                    "figure": f"{ratio:.3f} of the bare loop's time",
+                    STEP: round(1000 * took / (count - warm), 1),
+                    "result": f"{ratio:.3f} x the time of the bare loop",
                 }
             except Exception as error:
                 yield row | {"failed": last_line(error)}
@@ -237,14 +245,17 @@ def _compiled(subject: Trainee, batch: Batch) -> Any:
 
 
 def sampling(setting: Setting, until: float) -> Iterator[Row]:
-    """Verdiff-Net and MedSegDiff: answers a second, and ancestral sampling for comparison."""
+    """Verdiff-Net and MedSegDiff in bfloat16: images a second.
+
+    First the mean of 10 samples of 5 steps, then one sample by ordinary DDPM sampling.
+    """
     side, many = setting.choose((512, 1000), (32, 10))
     fast, slow = "samples=10:steps=5", f"samples=1:scheduler=ddpm:steps={many}"
     for key in ("verdiff", "medsegdiff"):
         for options in (fast, slow):
             row: Row = {"method": f"{key}:{options}", "height x width": f"{side} x {side}"}
             if time.monotonic() > until:
-                yield row | {"failed": LATE}
+                yield row | {"skipped": LATE}
                 continue
             setting.free()
             try:
@@ -256,7 +267,7 @@ def sampling(setting: Setting, until: float) -> Iterator[Row]:
                 began = setting.seconds()
                 predict(subject, on_grid, 1)
                 took = setting.seconds() - began
-                row |= {"seconds an answer": round(took, 3), "answers a second": f"{1 / took:.3g}"}
+                row |= {"seconds an image": round(took, 3), "images a second": f"{1 / took:.3g}"}
                 row["peak GiB"] = setting.peak_gib()
                 if options == fast:
                     row |= setting.goal("1 a second", took <= 1)
@@ -266,21 +277,25 @@ def sampling(setting: Setting, until: float) -> Iterator[Row]:
 
 
 def the_same_bytes(setting: Setting, until: float) -> Iterator[Row]:
-    """With `--deterministic`: twice the same, and the same after a resume; then a full device."""
+    """Reproducibility under `--deterministic`, then a batch that does not fit in the memory.
+
+    Weights are compared bit by bit. A batch that does not fit must be trained in parts.
+    """
     if not setting.small:
         machine.make_deterministic()
     try:
         for spec in setting.main_methods:
             row: Row = {"method": spec.key}
             if time.monotonic() > until:
-                yield row | {"failed": LATE}
+                yield row | {"skipped": LATE}
                 continue
             setting.free()
             try:
                 one, two, resumed = (_trained(setting, spec, stop) for stop in (None, None, 3))
-                row |= {"twice the same": _equal(one, two), "after a resume": _equal(one, resumed)}
+                row |= {"two trainings identical": _equal(one, two)}
+                row |= {"stopped and resumed identical": _equal(one, resumed)}
                 row["met"] = _equal(one, two) == _equal(one, resumed) == "yes"
-                row["goal"] = "the same bits"
+                row["goal"] = "identical weights"
             except Exception as error:
                 row["failed"] = last_line(error)
             yield row
@@ -321,7 +336,7 @@ def _full_device(setting: Setting) -> Row:
     """Run a cell on a device that holds one image but not the whole batch."""
     row: Row = {"method": "unet, a batch of 8 on a device without room for it"}
     if setting.small:
-        return row | {"out of memory": "not on the CPU"}
+        return row | {"skipped": "needs a GPU"}
     try:
         size = setting.sizes["xray"]
         peaks = [_peak(setting, size, batch) for batch in (2, 8)]
@@ -338,7 +353,7 @@ def _full_device(setting: Setting) -> Row:
             return row | {"failed": told.strip().splitlines()[-1]}
         retried = parts[0]["training"]["parts"]
         met = bool(retried)
-        return row | {"out of memory": f"in parts: {retried}", "goal": "in parts", "met": met}
+        return row | {"too little memory": f"in parts: {retried}", "goal": "in parts", "met": met}
     except Exception as error:
         return row | {"failed": last_line(error)}
     finally:
@@ -364,9 +379,10 @@ def _words(setting: Setting, profile: Path, out: Path, methods: str, dataset: st
 
 
 def packing(setting: Setting, until: float) -> Iterator[Row]:
-    """Two and four cells at once on the device, against one after the other.
+    """Several cells at once on the device, against one after the other.
 
-    `bench run` packs only where `--jobs` says so, which is worth it from 1.3 upwards.
+    A cell is one training run: a method on a dataset with one fold and seed. Here it is a U-Net.
+    Running several on one GPU is off by default; use `--jobs` if the gain is 1.3 or more.
     """
     values = setting.choose({"steps": 60, "validate_every": 60, "validation_cases": 1}, {})
     phantoms = {"phantom_patients": {"ct-pri": 5}, "phantom_slices": {"ct-pri": 1}}
@@ -378,7 +394,7 @@ def packing(setting: Setting, until: float) -> Iterator[Row]:
     for jobs in setting.choose((1, 2, 4), (1, 2)):
         row: Row = {"cells at once": jobs, "cells": count}
         if time.monotonic() > until:
-            yield row | {"failed": LATE}
+            yield row | {"skipped": LATE}
             continue
         try:
             took = run(f"jobs-{jobs}", jobs=jobs, seeds=count)
@@ -390,7 +406,7 @@ def packing(setting: Setting, until: float) -> Iterator[Row]:
             alone = took
         elif alone:
             gain = alone / took
-            row |= {"throughput": f"{gain:.2f}", "at least 1.3": "yes" if gain >= 1.3 else "no"}
+            row |= {"throughput gain": f"{gain:.2f} x", "worth it": "yes" if gain >= 1.3 else "no"}
         yield row
 
 
@@ -405,7 +421,10 @@ def _cells(setting: Setting, profile: Path, name: str, *, jobs: int, seeds: int)
 
 
 def the_main_job(setting: Setting, until: float) -> Iterator[Row]:
-    """All methods on the MR phantom under the paper's profile, cut to 300 steps, and table 1."""
+    """All methods on the MR phantom as users run them: the `paper` profile cut to 300 steps.
+
+    On the CPU: two methods and the `smoke` profile. A whole cell is training, testing and writing.
+    """
     values = setting.choose({"steps": 300, "validate_every": 150, "validation_cases": 2}, {})
     phantoms = {"phantom_patients": {"mr": 10}, "phantom_slices": {"mr": 1}}
     path = write_profile(setting.work / "job.toml", setting.profile(**values, **phantoms))
@@ -427,12 +446,12 @@ def the_main_job(setting: Setting, until: float) -> Iterator[Row]:
         yield {
             "method": cell["spec"]["method"],
             "steps": cell["training"]["steps"],
-            "ms a step": round(1000 * timings["train_seconds_per_step"], 1),
-            "ms a case": round(1000 * timings["predict_seconds_per_case"], 1),
-            "seconds in all": timings["total_seconds_of_last_attempt"],
+            STEP: round(1000 * timings["train_seconds_per_step"], 1),
+            IMAGE: round(1000 * timings["predict_seconds_per_case"], 1),
+            "whole cell: seconds": timings["total_seconds_of_last_attempt"],
         }
     if code == 130:
-        yield {"method": "the rest", "failed": LATE}
+        yield {"method": "the rest", "skipped": LATE}
     elif code:
         yield {"method": "bench run", "failed": told.strip().splitlines()[-1]}
     report = f"{out}-report"
@@ -446,25 +465,30 @@ def the_main_job(setting: Setting, until: float) -> Iterator[Row]:
 
 
 def whole_matrix(rows: Rows) -> Iterator[Row]:
-    """What the paper's protocol would take, from the times of the first stage.
+    """Estimated hours of all training, from the times of the first table.
 
-    9000 steps a cell, none of them stopped early, and a prediction of a fifth of the cases, of all
-    methods on all datasets with one seed, one after the other on one device.
+    One cell for each method and dataset, one after the other: 9000 steps without early stopping,
+    and a test set of 20 % of the cases.
     """
     paper = load_profile("paper")
     for precision in PRECISIONS:
         mine = [row for row in rows if row["precision"] == precision]
         seconds = 0.0
         for row in mine:
-            if "failed" in row:
+            if STEP not in row:
                 continue
             name = row["dataset"]
             tested = paper.phantom_patients[name] * paper.phantom_slices[name] / 5
-            seconds += (paper.steps * row["ms a step"] + tested * row["ms a case"]) / 1000
-        missing = sum("failed" in row for row in mine)
+            seconds += (paper.steps * row[STEP] + tested * row[IMAGE]) / 1000
+        missing = sum(STEP not in row for row in mine)
         if mine:
             hours = f"{seconds / 3600:.1f}"
-            yield {"precision": precision, "hours": hours, "cells without a time": missing}
+            yield {
+                "precision": precision,
+                "cells": len(mine),
+                "hours": hours,
+                "cells left out, not measured": missing,
+            }
 
 
 STAGES: dict[str, tuple[Stage, float]] = {
