@@ -57,8 +57,6 @@ def check(device: str) -> None:
         if wanted.type == "cuda":
             _check_gpu(wanted)
         torch.zeros(1, device=wanted)
-    except torch.OutOfMemoryError as error:
-        raise UsageError(_full(device)) from error
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         if "out of memory" in reason:
