@@ -193,7 +193,7 @@ def test_a_device_without_room_for_a_batch_trains_it_in_parts(bench: Bench, slic
 
 def test_two_runs_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -> None:
     run = (
-        *words(slices(), long_profile(tmp_path, 100), "unet,unet:width=5"),
+        *words(slices(), long_profile(tmp_path, 60), "unet,unet:width=5"),
         "--folds",
         "2",
         "--jobs",
