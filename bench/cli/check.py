@@ -46,7 +46,7 @@ def check(
 
 def run_checks(names: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
     """Return what is found in each dataset; what is not prepared yet is."""
-    from bench.data.check import Finding, check
+    from bench.data.check import READING, Finding, check
     from bench.launch import matrix
 
     specs = registry.expand(registry.DATASETS, names)
@@ -55,6 +55,9 @@ def run_checks(names: str, data: Path | None, profile: str) -> list[dict[str, An
     with options.preparing_quietly() as told:
         for dataset in matrix.find(specs, data, load_profile(profile)):
             folder = Path(dataset.prepare(told).cache)
-            for finding in check(folder) or [nothing]:
+            findings = check(folder)
+            if all(finding.kind == READING for finding in findings):
+                findings.append(nothing)
+            for finding in findings:
                 rows.append({"dataset": dataset.adapter.name, **asdict(finding)})
     return rows

@@ -66,7 +66,7 @@ def _show(known: Manifest, file: Path) -> None:
         f"{known.name}: {known.patients} patients, {known.cases} cases of {sizes} pixels, "
         f"{100 * known.foreground_share:.1f} % foreground, digest {known.digest[:8]}"
     )
-    if known.reading:
-        options.say(f"{known.name}: {known.reading}")
+    for line in known.words:
+        options.say(f"  {line}")
     options.print_left_out(known.name, known.left_out)
     options.say(f"Manifest: {file}")

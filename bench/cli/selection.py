@@ -78,7 +78,7 @@ class Selection:
 
 
 def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRef]:
-    """Prepare datasets; say which are simulated, and what was left out of them.
+    """Prepare datasets; say which are simulated, what was assumed, and what was left out.
 
     Raises:
         UsageError: A dataset cannot be used.
@@ -93,5 +93,8 @@ def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRe
             console.print(
                 f"{name}: PHANTOM data (simulated); give real files with --data.", highlight=False
             )
-        print_left_out(name, cache.load(Path(dataset.cache)).left_out)
+        prepared = cache.load(Path(dataset.cache))
+        for line in prepared.how:
+            console.print(f"{name}: assumed: {line}", highlight=False, soft_wrap=True, markup=False)
+        print_left_out(name, prepared.left_out)
     return datasets

@@ -1,4 +1,9 @@
-"""Prepare a dataset once: read and check every sample, and write a cache to be memory-mapped."""
+"""Prepare a dataset once: read and check every sample, and write a cache to be memory-mapped.
+
+The folder of the cache holds what was read (`images.u16`, `masks.u8`, `cases.csv`,
+`reading.json`); below it, a folder for each choice of foreground labels has a manifest alone. So
+another choice reads nothing again.
+"""
 
 from __future__ import annotations
 
@@ -6,85 +11,123 @@ import csv
 import hashlib
 import multiprocessing
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
-import pooch
 from numpy.typing import NDArray
 
+from bench.data import hashes
 from bench.data import manifest as manifests
-from bench.data.manifest import Manifest
+from bench.data.hashes import Hashes
+from bench.data.manifest import Manifest, Reading
 from bench.spec import machine
-from bench.spec.case import Case, Dataset, Sample
+from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Sample
 from bench.spec.config import safe_name
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 
-FORMAT = 2
+FORMAT = 3
 """Version of the cache's layout; another version is prepared anew."""
 LIGHT = 20_000_000
 """Up to this number of bytes, reading a few files takes less time than starting processes."""
 TABLES = ("index.csv", "patients.csv")
 """Tables beside the images that list the patients."""
+MOST_LABELS = 256
+"""Labels that the masks of a dataset may hold in all."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is to be prepared."""
+
+    adapter: Adapter
+    root: Path
+    items: list[Item]
+    hashes: Hashes
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the cache: its name depends on the rules and the content of the files."""
+        items = [self._identity(item) for item in self.items]
+        adapter = self.adapter
+        key = content_hash([FORMAT, adapter.name, adapter.rules(), items])
+        return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
+
+    @property
+    def view(self) -> Path:
+        """The folder of the manifest: its name depends on the choice of labels too."""
+        return self.folder / f"foreground-{content_hash(self.adapter.choice())[:8]}"
+
+    def _identity(self, item: Item) -> list[Any]:
+        """Return all that decides what an item becomes, wherever the folder lies."""
+        paths = (*item.files, *item.sides)
+        content = hashes.relative(self.root, paths, self.hashes.digests)
+        why = item.left_out.replace(str(self.root), "")
+        known = [item.patient, item.spacing, item.official, item.key, list(item.how)]
+        return [content, why, *known]
 
 
 def find(adapter: Adapter, root: Path) -> Path | None:
     """Return the prepared dataset's folder; None if the source is not prepared or has changed."""
-    folder = _folder(adapter, root, _items(adapter, root))
+    folder = _source(adapter, root, 1).view
     return folder if manifests.exists(folder) else None
 
 
-def _items(adapter: Adapter, root: Path) -> list[Item]:
-    """Return the items of a source, with those that cannot be used marked as left out.
+def _source(adapter: Adapter, root: Path, jobs: int) -> _Source:
+    """List a source's items and hash their files; what cannot be used is marked as left out.
 
     Raises:
         UsageError: There are no items, or all are left out.
     """
     inside = root.resolve()
     items = [_refused(item, root, inside) for item in adapter.items(root)]
+    paths = chain.from_iterable((*item.files, *item.sides) for item in items)
+    known = hashes.read(root, list(dict.fromkeys(paths)), jobs)
+    items = [_unreadable(item, known) for item in items]
     if not items:
         raise UsageError(f"{root}: nothing is in it; expected images with masks")
     if all(item.left_out for item in items):
-        raise UsageError(_reason(items[0]))
-    return items
+        more = f" ({len(items)} in all)" if len(items) > 1 else ""
+        raise UsageError(_reason(items[0]) + more)
+    return _Source(adapter, root, items, known)
 
 
 def _refused(item: Item, root: Path, inside: Path) -> Item:
     """Return an item, left out if a file is missing or lies outside the source's folder."""
-    for path in item.files:
+    for path in (*item.files, *item.sides):
         if not path.resolve().is_relative_to(inside):
             why = f"{path} leads out of {root}; copy it there or remove the link"
-            return replace(item, files=(), left_out=why)
-    for path in item.files:
+            return replace(item, files=(), sides=(), left_out=why)
+    for path in (*item.files, *item.sides):
         if not path.is_file():
-            return replace(item, files=(), left_out=f"{path} is no file; remove it or its row")
+            why = f"{path} is no file; add it, or remove its header or row"
+            return replace(item, files=(), sides=(), left_out=why)
+    return item
+
+
+def _unreadable(item: Item, known: Hashes) -> Item:
+    """Return an item, left out if the system cannot read one of its files."""
+    for path in (*item.files, *item.sides):
+        if path in known.errors and not item.left_out:
+            why = f"{path} {known.errors[path]}"
+            return replace(item, files=(), sides=(), left_out=why)
     return item
 
 
 def _reason(item: Item) -> str:
     """Return why an item is left out, with the name of its file; empty if it is not."""
     return f"{item.files[0]}: {item.left_out}" if item.left_out and item.files else item.left_out
-
-
-def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
-    """Return the folder of the cache, without reading any file.
-
-    The folder's name depends on the rules and on the names, sizes and times of the files.
-    """
-    stats = []
-    for path in chain.from_iterable(item.files for item in items):
-        stat = path.stat()
-        stats.append((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns))
-    patients = [(item.patient, item.spacing) for item in items]
-    key = content_hash([FORMAT, adapter.name, adapter.rules(), patients, stats])
-    return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
 
 
 def prepare(
@@ -96,152 +139,271 @@ def prepare(
     """Return the folder of the prepared dataset; read the source only if it is new or has changed.
 
     Raises:
-        UsageError: The layout is missing, no case can be used, or the cache is not writable.
+        UsageError: The layout is missing, no case can be used, the user must say which labels are
+            foreground, or the cache is not writable.
     """
-    items = _items(adapter, root)
-    folder = _folder(adapter, root, items)
-    if manifests.exists(folder):
-        return folder
+    source = _source(adapter, root, jobs)
+    if manifests.exists(source.view):
+        return source.view
+    if not (source.folder / manifests.READING).is_file():
+        with _whole(source.folder) as work:
+            _write(source, work, jobs, progress)
+    reading = manifests.reading(source.folder)
+    decision = adapter.decide(reading.census)
+    manifest = _decided(source, reading, decision)
+    with _whole(source.view) as work:
+        manifests.write(manifest, work / manifests.FILE)
+    return source.view
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Yield a folder to write in, and rename it to the target: this is never incomplete.
+
+    Raises:
+        UsageError: The cache cannot be written, or holds a damaged folder of this name.
+    """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
             work = Path(scratch) / "prepared"
             work.mkdir()
-            _write(adapter, root, items, work, jobs, progress)
-            work.rename(folder)
+            yield work
+            work.rename(target)
     except OSError as error:
-        if folder.is_dir() and not manifests.exists(folder):
+        if not target.is_dir():
             raise UsageError(
-                f"prepared dataset {folder} is damaged (no manifest); "
+                f"cache {target.parent} cannot be written ({error.strerror}); set BENCH_CACHE"
+            ) from error
+        complete = (manifests.FILE, manifests.READING)
+        if not any((target / name).is_file() for name in complete):
+            raise UsageError(
+                f"prepared dataset {target} is damaged (no manifest); "
                 "remove the folder and run again"
             ) from error
-        if not folder.is_dir():  # else another process was faster
-            raise UsageError(
-                f"cache {folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE"
-            ) from error
-    return folder
+        # Another process was faster.
+
+
+def _decided(source: _Source, reading: Reading, decision: Decision) -> Manifest:
+    """Return the manifest of a reading with a choice of foreground labels."""
+    labels = list(reading.labels)
+    foreground = tuple(label for label in labels if label in decision.foreground)
+    pixels = sum(reading.labels[label] for label in foreground)
+    how = dict(reading.how) | dict.fromkeys(decision.how, reading.cases)
+    digest = reading.any_label_digest
+    if set(foreground) != set(labels) - {BACKGROUND}:
+        numbers = tuple(labels.index(label) for label in foreground)
+        digest = digest_of(_open(source.folder, reading, numbers))
+    values = {name: getattr(reading, name) for name in Reading.__struct_fields__}
+    return Manifest(
+        **{**values, "how": how},
+        digest=digest,
+        choice=source.adapter.choice(),
+        foreground=foreground,
+        foreground_share=pixels / sum(reading.labels.values()),
+    )
 
 
 @dataclass(frozen=True)
 class _Read:
-    """The result of reading an item: its samples, why there are none, its files' SHA-256."""
+    """The result of reading an item: its samples, or why there are none."""
 
     samples: list[Sample]
-    why: str
-    files: dict[str, str]
+    why: str = ""
 
 
-def _read(work: tuple[Adapter, Item, Path]) -> _Read:
-    adapter, item, root = work
-    samples, why = [], _reason(item)
-    if not why:
-        try:
-            samples = list(adapter.read(item))
-        except UsageError as error:
-            samples, why = [], str(error)
-        except Exception as error:  # a library may raise anything; the other files must continue
-            if adapter.source != "real" or not item.files:
-                raise
-            reason = (str(error).strip() or "no reason is given").splitlines()[0]
-            samples = []
-            why = (
-                f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); "
-                "look at the file"
-            )
-    files = {str(path.relative_to(root)): pooch.file_hash(path) for path in item.files}
-    return _Read(samples, why, files)
+def _read(work: tuple[Adapter, Item]) -> _Read:
+    adapter, item = work
+    if why := _reason(item):
+        return _Read([], why)
+    try:
+        return _Read(list(adapter.read(item)))
+    except UsageError as error:
+        return _Read([], str(error))
+    except Exception as error:  # a library may raise anything; the other files must continue
+        if adapter.source != "real" or not item.files:
+            raise
+        reason = (str(error).strip() or "no reason is given").splitlines()[0]
+        why = f"{item.files[0]} cannot be used ({type(error).__name__}: {reason}); look at the file"
+        return _Read([], why)
 
 
-def identity(case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> bytes:
-    """Return a case's bytes for the digest of its dataset: all that a method can depend on."""
-    return repr(asdict(case)).encode() + image.tobytes() + mask.tobytes()
+def _add(
+    digest: hashlib._Hash, case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]
+) -> None:
+    """Add a case to the digest of its dataset: its record and its pixels."""
+    digest.update(repr(asdict(case)).encode())
+    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(mask))
 
 
-def _all(
-    adapter: Adapter, root: Path, items: list[Item], jobs: int, progress: Progress
-) -> Iterator[_Read]:
-    """Yield the result of each item in order; `jobs` processes read them."""
-    tasks = [(adapter, item, root) for item in items]
+def digest_of(dataset: Dataset) -> str:
+    """Return the SHA-256 over all that a method can depend on, cases set aside included."""
+    digest = hashlib.sha256()
+    for index, case in enumerate(dataset.cases):
+        _add(digest, case, dataset.image(index), dataset.mask(index))
+    _add_set_aside(digest, [dataset.cases[index].id for index in sorted(dataset.set_aside)])
+    return digest.hexdigest()
+
+
+def _add_set_aside(digest: hashlib._Hash, names: Sequence[str]) -> None:
+    if names:
+        digest.update(repr(("set aside", *names)).encode())
+
+
+def _all(source: _Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, _Read]]:
+    """Yield each item with its result, in order; `jobs` processes read them."""
+    items, name = source.items, source.adapter.name
+    tasks = [(source.adapter, item) for item in items]
     files = chain.from_iterable(item.files for item in items)
-    light = len(items) < 8 and sum(path.stat().st_size for path in files) < LIGHT
+    light = len(items) < 8 and sum(map(_size, files)) < LIGHT
     if jobs == 1 or len(items) == 1 or light:
-        for done, task in enumerate(tasks, 1):
-            yield _read(task)
-            progress(adapter.name, done, len(items))
+        for done, (item, task) in enumerate(zip(items, tasks, strict=True), 1):
+            yield item, _read(task)
+            progress(name, done, len(items))
         return
     pool = ProcessPoolExecutor(min(jobs, len(items)), multiprocessing.get_context("forkserver"))
     try:
-        for done, read in enumerate(pool.map(_read, tasks), 1):
-            yield read
-            progress(adapter.name, done, len(items))
+        results = pool.map(_read, tasks)
+        for done, (item, read) in enumerate(zip(items, results, strict=True), 1):
+            yield item, read
+            progress(name, done, len(items))
     except BrokenProcessPool as error:
         raise UsageError(
-            f"{root}: a reading process was killed, as happens when memory runs out "
+            f"{source.root}: a reading process was killed, as happens when memory runs out "
             f"(each of {jobs} holds a volume); free some and run again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write(
-    adapter: Adapter, root: Path, items: list[Item], work: Path, jobs: int, progress: Progress
-) -> None:
-    """Write pixels, case table and manifest; the digest covers all that a method can depend on."""
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # its reader will say why
+
+
+@dataclass
+class _Labels:
+    """The labels that were met so far, numbered in this order; 0 is the background."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {BACKGROUND: 0})
+    masks: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def add(self, sample: Sample, file: str) -> NDArray[np.uint8]:
+        """Count a mask's labels, and return the mask in the dataset's numbers.
+
+        Raises:
+            UsageError: The masks hold too many labels.
+        """
+        counts = cv2.calcHist([sample.mask], [0], None, [256], [0, 256]).ravel()
+        held = tuple(label for label, count in zip(sample.labels, counts, strict=False) if count)
+        self.masks.setdefault(held, file)
+        for label, count in zip(sample.labels, counts.tolist(), strict=False):
+            if count:
+                self.counts[label] = self.counts.get(label, 0) + int(count)
+        if len(self.counts) > MOST_LABELS:
+            raise UsageError(
+                f"{file} and others hold more than {MOST_LABELS} labels in all; "
+                "expected label maps: export the masks with few values"
+            )
+        numbers = list(self.counts)
+        table = np.zeros(256, np.uint8)
+        for code, label in enumerate(sample.labels):
+            table[code] = numbers.index(label) if label in self.counts else 0
+        return np.asarray(cv2.LUT(sample.mask, table))
+
+
+def _write(source: _Source, work: Path, jobs: int, progress: Progress) -> None:
+    """Write pixels, the table of cases, and what is known of the files."""
+    adapter = source.adapter
     digest = hashlib.sha256()
     cases: list[Case] = []
     seen: set[str] = set()
     left_out: list[str] = []
-    files: dict[str, str] = {}
-    foreground = 0
+    labels = _Labels()
+    how: Counter[str] = Counter()
+    official = {item.patient for item in source.items if item.official}
+    others = {item.patient for item in source.items if not item.official and not item.left_out}
+    set_aside: list[str] = []
     with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
-        for read in _all(adapter, root, items, jobs, progress):
-            files |= read.files
+        for item, read in _all(source, jobs, progress):
             if read.why:
                 left_out.append(read.why)
+            file = str(item.files[-1]) if item.files else adapter.name
             for sample in read.samples:
-                height, width = sample.image.shape
                 if why := _unusable(sample.id, seen):
-                    left_out.append(f"{next(iter(read.files), adapter.name)}: {why}")
+                    left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
                     continue
-                case = Case(sample.id, sample.patient, height, width, sample.spacing)
+                case = Case(sample.id, sample.patient, *sample.image.shape, sample.spacing)
                 seen.add(case.id.lower())
                 cases.append(case)
-                digest.update(identity(case, sample.image, sample.mask))
-                images.write(sample.image.tobytes())
-                masks.write(sample.mask.tobytes())
-                foreground += int(sample.mask.sum())
+                mask = labels.add(sample, file)
+                _add(digest, case, sample.image, np.minimum(mask, 1))
+                images.write(np.ascontiguousarray(sample.image))
+                masks.write(mask)
+                how.update((*item.how, *sample.how))
+                if case.patient in official and not item.official:
+                    set_aside.append(case.id)
     if not cases:
         more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
         raise UsageError(left_out[0] + more)
-    with (work / "cases.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
-        for case in cases:
-            spacing = case.spacing or ("", "")
-            table.writerow([case.id, case.patient, case.height, case.width, *spacing])
-    tables = []
-    if adapter.source == "real":
-        tables = [root / name for name in TABLES if (root / name).is_file()]
-    official = {item.patient for item in items if item.official}
-    others = {item.patient for item in items if not item.official}
-    pixels_in_all = sum(case.height * case.width for case in cases)
-    manifest = Manifest(
+    _add_set_aside(digest, set_aside)
+    _write_cases(work / "cases.csv", cases)
+    reading = Reading(
         format=FORMAT,
         name=adapter.name,
         source=adapter.source,
-        digest=digest.hexdigest(),
         rules=adapter.rules(),
         cases=len(cases),
         patients=len({case.patient for case in cases}),
         sizes=tuple(sorted({(case.width, case.height) for case in cases})),
         spacing=tuple(sorted({case.spacing for case in cases if case.spacing})),
-        foreground_share=foreground / pixels_in_all,
+        labels=labels.counts,
+        masks=tuple(labels.masks.items()),
+        any_label_digest=digest.hexdigest(),
+        how=dict(sorted(how.items())),
         official_test=tuple(sorted(official)),
         on_both_official_sides=tuple(sorted(official & others)),
+        set_aside=tuple(set_aside),
         left_out=tuple(left_out),
-        files=files | {path.name: pooch.file_hash(path) for path in tables},
+        files=_files(source),
     )
-    manifest.write(work)
+    manifests.write(reading, work / manifests.READING)
+    _check_unchanged(source)
+
+
+def _check_unchanged(source: _Source) -> None:
+    """Refuse files that changed after they were hashed: which content was read is unknown.
+
+    Raises:
+        UsageError: A file changed.
+    """
+    before = source.hashes.digests
+    after = hashes.read(source.root, list(before)).digests
+    for path in before:
+        if after.get(path) != before[path]:
+            raise UsageError(f"{path} changed while it was read; run again when it is complete")
+
+
+def _files(source: _Source) -> dict[str, str]:
+    """Return the digests of all files that were read, tables of patients included."""
+    root, known = source.root, source.hashes.digests
+    tables = []
+    if source.adapter.source == "real":
+        tables = [root / name for name in TABLES if (root / name).is_file()]
+    beside = hashes.read(root, tables).digests if tables else {}
+    return hashes.relative(root, (*known, *tables), known | beside)
+
+
+def _write_cases(path: Path, cases: Sequence[Case]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
+        for case in cases:
+            spacing = case.spacing or ("", "")
+            table.writerow([case.id, case.patient, case.height, case.width, *spacing])
 
 
 def _unusable(name: str, seen: set[str]) -> str:
@@ -263,31 +425,43 @@ def load(folder: Path) -> Dataset:
     """
     try:
         manifest = manifests.read(folder)
-        with (folder / "cases.csv").open(newline="") as file:
-            cases = tuple(_case(row) for row in csv.DictReader(file))
-        images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
-        masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
-        sizes = [case.height * case.width for case in cases]
-        starts = np.cumsum([0, *sizes]).tolist()
-        if not starts[-1] == len(images) == len(masks) or len(cases) != manifest.cases:
-            raise UsageError(
-                f"prepared dataset {folder} is incomplete; remove the folder and run again"
-            )
-        return Dataset(
-            manifest.name,
-            manifest.source,
-            manifest.digest,
-            cases,
-            images,
-            masks,
-            tuple(starts[:-1]),
-            manifest.left_out,
-            frozenset(manifest.official_test),
-        )
+        numbers = {label: number for number, label in enumerate(manifest.labels)}
+        foreground = tuple(numbers[label] for label in manifest.foreground)
+        dataset = _open(folder.parent, manifest, foreground)
+        return replace(dataset, digest=manifest.digest, how=manifest.assumed)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"prepared dataset {folder} is damaged ({error}); remove the folder and run again"
+            f"prepared dataset {folder.parent} is damaged ({error}); "
+            "remove the folder and run again"
         ) from error
+
+
+def _open(folder: Path, known: Reading, foreground: tuple[int, ...]) -> Dataset:
+    """Open what was read, with the numbers of the labels that are foreground."""
+    with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
+        cases = tuple(_case(row) for row in csv.DictReader(file))
+    images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
+    masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
+    sizes = [case.height * case.width for case in cases]
+    starts = np.cumsum([0, *sizes]).tolist()
+    if not starts[-1] == len(images) == len(masks) or len(cases) != known.cases:
+        raise UsageError(
+            f"prepared dataset {folder} is incomplete; remove the folder and run again"
+        )
+    aside = set(known.set_aside)
+    return Dataset(
+        name=known.name,
+        source=known.source,
+        digest="",
+        cases=cases,
+        images=images,
+        masks=masks,
+        starts=tuple(starts[:-1]),
+        foreground=foreground,
+        left_out=known.left_out,
+        official=frozenset(known.official_test),
+        set_aside=frozenset(i for i, case in enumerate(cases) if case.id in aside),
+    )
 
 
 def _case(row: dict[str, str]) -> Case:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from bench.data import cache, manifest
 from bench.spec.case import Dataset
 
+READING = "reading"
+"""The kind of findings that say how files were read; nothing is wrong with them."""
 NEAR = 4
 """Images are nearly identical if their perceptual hashes differ in at most so many of 64 bits."""
 SMALL = (32, 32)
@@ -40,7 +41,7 @@ def check(folder: Path) -> list[Finding]:
     dataset = cache.load(folder)
     findings = [
         *_damage(folder, dataset),
-        *_sides(folder),
+        *_reading(folder),
         *_twins(dataset),
         *_masks(dataset),
         *_flips(dataset),
@@ -51,26 +52,15 @@ def check(folder: Path) -> list[Finding]:
 
 def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
     """Compare the pixels with the dataset's digest, which is part of the names of all results."""
-    digest = hashlib.sha256()
-    for index, case in enumerate(dataset.cases):
-        digest.update(cache.identity(case, dataset.image(index), dataset.mask(index)))
-    if digest.hexdigest() != manifest.read(folder).digest:
-        text = f"{folder} is not what was prepared: remove the folder and prepare again"
+    if cache.digest_of(dataset) != dataset.digest:
+        text = f"{folder.parent} is not what was prepared: remove the folder and prepare again"
         yield Finding("damage", (), text, grave=True)
 
 
-def _sides(folder: Path) -> Iterator[Finding]:
-    """Find patients on both sides of the publisher's split, and those guessed from file names."""
-    known = manifest.read(folder)
-    both = known.on_both_official_sides
-    if both:
-        text = (
-            f"{len(both)} patients lie on the publisher's test side and others "
-            f"({_few(both)}): here all of their cases are tested"
-        )
-        yield Finding("patient on two sides", (), text)
-    if known.reading:
-        yield Finding("reading", (), known.reading)
+def _reading(folder: Path) -> Iterator[Finding]:
+    """Say how the files were read, with what was assumed."""
+    for line in manifest.read(folder).words:
+        yield Finding(READING, (), line)
 
 
 def _twins(dataset: Dataset) -> Iterator[Finding]:
@@ -112,7 +102,7 @@ def _masks(dataset: Dataset) -> Iterator[Finding]:
     count = len(dataset.cases)
     if empty:
         text = f"{len(empty)} of {count} cases have no foreground: {_few(empty)}"
-        yield Finding("empty mask", tuple(empty), text)
+        yield Finding("empty mask", tuple(empty), text, grave=len(empty) == count)
     if cut:
         text = f"{len(cut)} of {count} cases have foreground at the image's edge: {_few(cut)}"
         yield Finding("cut mask", tuple(cut), text)

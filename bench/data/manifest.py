@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from bench.spec import plain
+from bench.spec.case import Census
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
 
-FILE = "manifest.json"
+FILE, READING = "manifest.json", "reading.json"
+FEW = 12
+"""Labels that are listed."""
+ASSUMED = "assumed: "
+"""Beginning of what a reader assumed; the user is told."""
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about a prepared dataset but its cases and pixels."""
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the files of a dataset say, whichever labels are foreground."""
 
     format: int
     name: str
     source: Source
-    digest: str
-    """SHA-256 over every case's id, patient, spacing and pixels."""
     rules: dict[str, Any]
     """The reader's settings that, together with the files, determine the pixels."""
     cases: int
@@ -31,25 +34,83 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Width and height in pixels, each size once."""
     spacing: tuple[tuple[float, float], ...]
     """mm per pixel (row, column), each spacing once."""
-    foreground_share: float
+    labels: dict[str, int]
+    """Pixels of each label, in the order of the numbers in `masks.u8`."""
+    masks: tuple[tuple[tuple[str, ...], str], ...]
+    """Each set of labels that a mask holds, with the file of the first such mask."""
+    any_label_digest: str
+    """`Manifest.digest` if every label but 0 is foreground."""
+    how: dict[str, int] = {}
+    """What was decided while reading, as `topic: words`, and for how many cases."""
     official_test: tuple[str, ...] = ()
     """Patients that the publisher put on the test side."""
     on_both_official_sides: tuple[str, ...] = ()
     """Patients of whom the publisher has cases on the test side and on another."""
+    set_aside: tuple[str, ...] = ()
+    """Their cases on the other side, which nothing sees where the publisher's split is used."""
     left_out: tuple[str, ...] = ()
     """Files that could not be used, and why: one line for each."""
     files: dict[str, str] = {}
     """SHA-256 of every file that was read, by its path in the folder."""
 
     @property
-    def reading(self) -> str:
-        """An assumption of the reader that users must know; empty where there is none."""
-        return str(self.rules.get("reading", ""))
+    def census(self) -> Census:
+        """The labels of all masks."""
+        return Census(self.labels, dict(self.masks))
 
-    def write(self, folder: Path) -> None:
-        """Write the manifest into the folder of a prepared dataset."""
-        text = json.dumps(plain.builtins(self), indent=1)
-        (folder / FILE).write_text(text, encoding="utf-8")
+
+class Manifest(Reading, frozen=True, kw_only=True):
+    """Everything about a prepared dataset but its cases and pixels."""
+
+    digest: str
+    """SHA-256 over every case's id, patient, spacing and pixels."""
+    choice: dict[str, Any]
+    """The options that say which labels are foreground."""
+    foreground: tuple[str, ...]
+    """The labels that are foreground."""
+    foreground_share: float
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How the files were read, a line each: geometry, polarity, labels, names."""
+        pixels = sum(self.labels.values())
+        shares = [f"{label} ({100 * count / pixels:.3g} %)" for label, count in self.labels.items()]
+        lines = [
+            f"{line} ({count} of {self.cases} cases)"
+            for line, count in self.how.items()
+            if not line.startswith(ASSUMED)
+        ]
+        lines += [
+            f"labels of masks: {', '.join(shares[:FEW])}" + (" ..." if len(shares) > FEW else ""),
+            f"foreground: {', '.join(self.foreground[:FEW]) or 'none'}",
+        ]
+        return (*lines, *(ASSUMED + line for line in self.assumed))
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What the reader assumed, a line each, for users."""
+        lines = [
+            f"{line[len(ASSUMED) :]} ({count} of {self.cases} cases)"
+            for line, count in self.how.items()
+            if line.startswith(ASSUMED)
+        ]
+        if reading := self.rules.get("reading"):
+            lines.append(str(reading))
+        if self.set_aside:
+            lines.append(
+                f"{len(self.set_aside)} cases of {len(self.on_both_official_sides)} patients of "
+                "the publisher's test side lie on another side too; where the publisher's split "
+                "is used, nothing sees them"
+            )
+        return tuple(lines)
+
+
+Known = TypeVar("Known", bound=Reading)
+
+
+def write(known: Reading, file: Path) -> None:
+    """Write a manifest, or a reading."""
+    file.write_text(json.dumps(plain.builtins(known), indent=1), encoding="utf-8")
 
 
 def exists(folder: Path) -> bool:
@@ -63,9 +124,22 @@ def read(folder: Path) -> Manifest:
     Raises:
         UsageError: The manifest is missing or damaged.
     """
+    return _read(folder / FILE, Manifest)
+
+
+def reading(folder: Path) -> Reading:
+    """Read what is known of the files of a dataset.
+
+    Raises:
+        UsageError: It is missing or damaged.
+    """
+    return _read(folder / READING, Reading)
+
+
+def _read(file: Path, kind: type[Known]) -> Known:
     try:
-        return plain.decode((folder / FILE).read_bytes(), Manifest)
+        return plain.decode(file.read_bytes(), kind)
     except (OSError, plain.PlainError) as error:
         raise UsageError(
-            f"prepared dataset {folder} is damaged ({error}); remove the folder and run again"
+            f"prepared dataset {file.parent} is damaged ({error}); remove the folder and run again"
         ) from error

@@ -41,7 +41,16 @@ from bench.spec.plain import convert
 from bench.store.cells import Store
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
-from bench.store.record import CellSpec, Certificate, Head, Joules, Record, Timings, Training
+from bench.store.record import (
+    SET_ASIDE,
+    CellSpec,
+    Certificate,
+    Head,
+    Joules,
+    Record,
+    Timings,
+    Training,
+)
 
 LACKS = "does not have a deterministic implementation"
 """What PyTorch says of an operation that may differ from run to run."""
@@ -60,6 +69,8 @@ class Data:
     train: list[int]
     validation: list[int]
     test: list[int]
+    set_aside: int = 0
+    """Number of cases that nothing sees, though their patients are tested."""
 
     @classmethod
     def of(cls, cell: Cell, dataset: Dataset, split: Split) -> Data:
@@ -75,7 +86,8 @@ class Data:
             chosen = np.linspace(0, len(validation) - 1, limit).round().astype(int)
             validation = [validation[place] for place in chosen]
         test = split.indexes(dataset, "test")
-        return cls(OnGrid(dataset, grid), training, validation, test)
+        aside = len(split.set_aside(dataset))
+        return cls(OnGrid(dataset, grid), training, validation, test, aside)
 
     @property
     def dataset(self) -> Dataset:
@@ -360,7 +372,7 @@ def _record(
         idle_parameters=state.idle,
         extras=further_rows(method),
         trials=cell.tuning.get("trials", 0),
-        cases={side: len(indexes) for side, indexes in cases.items()},
+        cases=_counts(data, cases),
         patients={side: _patients(data, indexes) for side, indexes in cases.items()},
         left_out=len(data.dataset.left_out),
         official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
@@ -387,6 +399,12 @@ def _about(trainee: Trainee) -> dict[str, Any]:
     if isinstance(trainee.method, Described):
         return trainee.method.about(trainee.net)
     return {}
+
+
+def _counts(data: Data, cases: dict[str, list[int]]) -> dict[str, int]:
+    """Return the number of cases of each side, and of those set aside if there are any."""
+    counts = {side: len(indexes) for side, indexes in cases.items()}
+    return counts | ({SET_ASIDE: data.set_aside} if data.set_aside else {})
 
 
 def _finite(value: float) -> float | None:

@@ -19,6 +19,10 @@ UNUSED: Side = "unused"
 the user's split."""
 
 
+BACKGROUND = "0"
+"""The label of what is no object, in every mask."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image with its mask, as a reader hands it to the cache."""
@@ -28,9 +32,32 @@ class Sample:
     image: NDArray[np.uint16]
     """(H, W), [0, 1] in 65535 steps."""
     mask: NDArray[np.uint8]
-    """(H, W), 0 or 1; a mask with no foreground is data, not an error."""
+    """(H, W), numbers of `labels`; a mask with no foreground is data, not an error."""
     spacing: tuple[float, float] | None
     """mm per pixel (row, column), None where unknown."""
+    labels: tuple[str, ...] = (BACKGROUND, "1")
+    """What the mask's values stand for, as the file says it."""
+    how: tuple[str, ...] = ()
+    """What the reader decided, as `topic: words`; the topic `assumed` is told to the user."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """The labels that occur in the masks of a dataset."""
+
+    counts: dict[str, int]
+    """Pixels of each label."""
+    masks: dict[tuple[str, ...], str]
+    """For each set of labels that a mask holds, the file of the first such mask."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which labels of a dataset are foreground."""
+
+    foreground: frozenset[str]
+    how: tuple[str, ...] = ()
+    """What was decided, as `topic: words`."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +82,20 @@ class Dataset:
     cases: tuple[Case, ...]
     images: NDArray[np.uint16]
     masks: NDArray[np.uint8]
+    """Label maps as they were read, in the dataset's own numbers of labels."""
     starts: tuple[int, ...]
     """Where each case's pixels begin in `images` and `masks`."""
+    foreground: tuple[int, ...] = (1,)
+    """The numbers in `masks` that are foreground."""
     left_out: tuple[str, ...] = ()
     """What could not be prepared: a line each with the file, why, and the remedy."""
     official: frozenset[str] = frozenset()
     """Patients that whoever published the dataset put on the test side."""
+    set_aside: frozenset[int] = frozenset()
+    """Indexes of cases of those patients that the publisher put on another side: where the
+    publisher's test side is used, nothing sees them."""
+    how: tuple[str, ...] = ()
+    """What was assumed when it was read, a line each."""
     sealed: frozenset[int] = frozenset()
     """Indexes of cases whose pixels may not be read."""
 
@@ -74,7 +109,12 @@ class Dataset:
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Return the mask (H, W) of a case, 0 or 1."""
-        return self._view(self.masks, index)
+        import cv2
+        import numpy as np
+
+        table = np.zeros(256, np.uint8)
+        table[list(self.foreground)] = 1
+        return np.asarray(cv2.LUT(self._view(self.masks, index), table))
 
     def _view(self, pixels: NDArray[np.generic], index: int) -> NDArray:  # type: ignore[type-arg]
         case, start = self.cases[index], self.starts[index]
@@ -95,5 +135,18 @@ class Split:
     sides: dict[str, Side]
 
     def indexes(self, dataset: Dataset, side: Side) -> list[int]:
-        """Return the indexes of a side's cases, in the dataset's order."""
-        return [i for i, case in enumerate(dataset.cases) if self.sides[case.patient] == side]
+        """Return the indexes of a side's cases, in the dataset's order.
+
+        Where the test side is the publisher's, cases that the publisher put elsewhere are on none.
+        """
+        aside = self.set_aside(dataset)
+        return [
+            index
+            for index, case in enumerate(dataset.cases)
+            if self.sides[case.patient] == side and index not in aside
+        ]
+
+    def set_aside(self, dataset: Dataset) -> frozenset[int]:
+        """Return the indexes of the cases that nothing sees, though their patients are tested."""
+        tested = {patient for patient, side in self.sides.items() if side == "test"}
+        return dataset.set_aside if tested == dataset.official else frozenset()

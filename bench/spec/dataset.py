@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.spec.case import Sample
+from bench.spec.case import Census, Decision, Sample
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
+
+PERCENTILES = (0.5, 99.5)
+"""Of an image's intensities: they become 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class Item:
     on."""
     official: bool = False
     """Whether whoever published the dataset put it on the test side."""
+    sides: tuple[Path, ...] = ()
+    """Files that the others need beside them: they are part of the content."""
+    key: str = ""
+    """The name of its case, where the reader knows it from the names of files."""
+    how: tuple[str, ...] = ()
+    """What was decided from names alone, as `topic: words`."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,22 @@ class Adapter(ABC):
 
     @abstractmethod
     def rules(self) -> dict[str, Any]:
-        """Return what decides the pixels beside the files: options, versions, windows."""
+        """Return what decides the pixels beside the files: options, versions, windows.
+
+        What only decides which labels are foreground belongs to `choice`.
+        """
+
+    def choice(self) -> dict[str, Any]:
+        """Return the options of `decide`."""
+        return {}
+
+    def decide(self, census: Census) -> Decision:
+        """Return which labels of the masks are foreground, when all of them were read.
+
+        Raises:
+            UsageError: A wanted label occurs in no mask, or the user must choose.
+        """
+        return Decision(frozenset({"1"}))
 
     @abstractmethod
     def items(self, root: Path) -> list[Item]:
@@ -80,11 +104,16 @@ class Adapter(ABC):
 
 
 def unit_image(
-    raw: NDArray[Any], file: Path, low: float | None = None, high: float | None = None
+    raw: NDArray[Any],
+    file: Path,
+    low: float | None = None,
+    high: float | None = None,
+    padding: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint16]:
     """Map intensities to [0, 1] in 65535 steps.
 
-    The window is fixed, or the image's own 0.5 and 99.5 percentiles.
+    The window is fixed, or the image's own 0.5 and 99.5 percentiles. Pixels of `padding` (H, W)
+    do not count for it and become 0.
 
     Raises:
         UsageError: The image is not (H, W), holds NaN or infinity, or one value only.
@@ -93,50 +122,64 @@ def unit_image(
         raise UsageError(
             f"{file}: shape {raw.shape}, expected one grey channel (height, width); convert it"
         )
+    if raw.dtype in (np.uint8, np.uint16) and padding is None:
+        return _by_table(raw, file, low, high)
     if not np.isfinite(raw).all():
         raise UsageError(
             f"{file}: holds NaN or infinite pixels, expected numbers; repair or remove the case"
         )
-    if raw.min() == raw.max():
-        raise UsageError(
-            f"{file}: every pixel is {raw.min()}, expected an image; repair or remove the case"
-        )
     image = raw.astype(np.float64)
+    seen = image if padding is None else image[~padding]
+    _check_flat(seen.min(), seen.max(), file)
     if low is None or high is None:
-        low, high = (float(v) for v in np.percentile(image, (0.5, 99.5)))
+        low, high = (float(v) for v in np.percentile(seen, PERCENTILES))
         if high <= low:
-            low, high = float(image.min()), float(image.max())
-    scaled = np.clip((image - low) / (high - low), 0, 1)
-    image_u16: NDArray[np.uint16] = np.rint(scaled * 65535).astype(np.uint16)
-    return image_u16
+            low, high = float(seen.min()), float(seen.max())
+    unit = _scaled(image, low, high)
+    return unit if padding is None else np.where(padding, np.uint16(0), unit)
 
 
-def binary_mask(
-    raw: NDArray[Any], labels: dict[int, int], file: Path, mapping: str
-) -> NDArray[np.uint8]:
-    """Map label values to 0 and 1.
+def _by_table(
+    raw: NDArray[Any], file: Path, low: float | None, high: float | None
+) -> NDArray[np.uint16]:
+    """Do the same for whole numbers of 8 or 16 bits, by a table of all values."""
+    levels = np.iinfo(raw.dtype).max + 1
+    counts = np.bincount(raw.ravel(), minlength=levels)
+    used = np.flatnonzero(counts)
+    _check_flat(used[0], used[-1], file)
+    if low is None or high is None:
+        low, high = _percentiles(counts)
+        if high <= low:
+            low, high = float(used[0]), float(used[-1])
+    table = _scaled(np.arange(levels, dtype=np.float64), low, high)
+    unit: NDArray[np.uint16] = table.take(raw)
+    return unit
 
-    Args:
-        raw: (H, W) label image.
-        labels: Every label that may occur, with its value in the binary mask.
-        file: Named in errors.
-        mapping: The mapping's name, for errors.
 
-    Raises:
-        UsageError: The labels are not (H, W), not integers, or hold a value that the mapping does
-            not know.
-    """
-    if raw.ndim != 2:
+def _percentiles(counts: NDArray[np.int64]) -> list[float]:
+    """Return what `numpy.percentile` gives for values of which there are so many each."""
+    upto = np.cumsum(counts)
+    total = int(upto[-1])
+    values = []
+    for percentile in PERCENTILES:
+        place = (total - 1) * (percentile / 100)
+        below = int(np.floor(place))
+        pair = np.searchsorted(upto, [below, min(below + 1, total - 1)], side="right")
+        one, other = (float(value) for value in pair)
+        part = place - below
+        up = one + (other - one) * part
+        values.append(other - (other - one) * (1 - part) if part >= 0.5 else up)
+    return values
+
+
+def _check_flat(low: Any, high: Any, file: Path) -> None:
+    if low == high:
         raise UsageError(
-            f"{file}: shape {raw.shape}, expected one channel of labels (height, width)"
+            f"{file}: every pixel is {low}, expected an image; repair or remove the case"
         )
-    values = np.unique(raw)
-    unknown = [v for v in values.tolist() if v not in labels]
-    if unknown:
-        raise UsageError(
-            f"{file}: label {unknown[0]} is not known to the mapping '{mapping}' (it knows "
-            f"{', '.join(map(str, sorted(labels)))}); choose another mapping by the option "
-            "labels=NAME"
-        )
-    mask: NDArray[np.uint8] = np.isin(raw, [v for v, one in labels.items() if one]).astype(np.uint8)
-    return mask
+
+
+def _scaled(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
+    scaled = np.clip((values - low) / (high - low), 0, 1)
+    unit: NDArray[np.uint16] = np.rint(scaled * 65535).astype(np.uint16)
+    return unit

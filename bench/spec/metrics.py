@@ -35,6 +35,8 @@ class Metric:
     """The score where the prediction alone is empty."""
     inferred: bool = True
     """Whether the report gives its intervals and tests."""
+    of_distances: bool = False
+    """Whether it depends on the unit of distances, so that cases of two units have no mean."""
     printed: bool = False
     """Whether tables 1 and 2 print it, in percent: it is a fraction, and inferred."""
 
@@ -44,12 +46,14 @@ METRICS = (
     Metric("iou", "IoU", "higher", "fraction", 1.0, 0.0, 0.0, printed=True),
     Metric("precision", "Precision", "higher", "fraction", 1.0, 0.0, _NAN, inferred=False),
     Metric("recall", "Recall", "higher", "fraction", 1.0, _NAN, 0.0, inferred=False),
-    Metric("hd95", "HD95", "lower", "distance", 0.0, _NAN, _NAN),
-    Metric("assd", "ASSD", "lower", "distance", 0.0, _NAN, _NAN, inferred=False),
-    Metric("nsd", "NSD", "higher", "fraction", 1.0, 0.0, 0.0),
+    Metric("hd95", "HD95", "lower", "distance", 0.0, _NAN, _NAN, of_distances=True),
+    Metric("assd", "ASSD", "lower", "distance", 0.0, _NAN, _NAN, inferred=False, of_distances=True),
+    Metric("nsd", "NSD", "higher", "fraction", 1.0, 0.0, 0.0, of_distances=True),
 )
 SCORES = tuple(metric.name for metric in METRICS)
 """The names of all metrics, as columns of cases.csv."""
+OF_DISTANCES = tuple(metric.name for metric in METRICS if metric.of_distances)
+"""The metrics that cases of two units have no mean of."""
 INFERRED = tuple(metric.name for metric in METRICS if metric.inferred)
 """The metrics that the report gives intervals and tests of."""
 PRINTED = tuple(metric.name for metric in METRICS if metric.printed)

@@ -16,6 +16,9 @@ from bench.spec.errors import UsageError
 from bench.spec.names import Column, DatasetId, Row, Scheme, Source, Spec
 from bench.store.layout import CellFolder
 
+SET_ASIDE = "set_aside"
+"""Beside the sides in `Record.cases`: cases that nothing sees, though their patients are tested."""
+
 
 def _unknown() -> dict[str, str]:
     """Return what older records say of a method's advantages."""
@@ -103,7 +106,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[str, ...] = ()
     trials: int = 0
     cases: dict[str, int]
-    """Cases of each side."""
+    """Cases of each side, and of `SET_ASIDE` if there are any."""
     patients: dict[str, int]
     left_out: int = 0
     official_test: bool = False

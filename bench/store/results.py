@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.spec.errors import UsageError
-from bench.spec.metrics import SCORES
+from bench.spec.metrics import OF_DISTANCES, SCORES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
 from bench.store import record
 from bench.store.cells import Store
@@ -169,6 +169,8 @@ class Results:
     def cases(self) -> pd.DataFrame:
         """The scores of every case under every row, with where they are from (`HEADS`).
 
+        A column that mixes cases in mm and in pixels has no distances.
+
         Raises:
             UsageError: A file of scores is damaged.
         """
@@ -184,7 +186,17 @@ class Results:
             head[name] = head[name].astype("category")  # a million rows share a handful of words
         counts = [len(frame) for frame in frames]
         repeated = head.loc[head.index.repeat(counts)].reset_index(drop=True)
-        return pd.concat([repeated, pd.concat(frames, ignore_index=True)], axis=1)
+        cases = pd.concat([repeated, pd.concat(frames, ignore_index=True)], axis=1)
+        return _without_mixtures(cases)
+
+
+def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return scores in which a column of cases in mm and in pixels has no distances."""
+    units = cases.groupby("column", observed=True)["unit"].nunique()
+    mixed = cases["column"].isin(units[units > 1].index)
+    if mixed.any():
+        cases.loc[mixed, list(OF_DISTANCES)] = float("nan")
+    return cases
 
 
 def _head(record: Record, row: Row) -> tuple[Any, ...]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.readers.folder import PATTERN, Folder
+from bench.data.readers.folder import ENDING, FOREGROUND, IMAGE_ENDING, PATTERN, Folder
 from bench.data.readers.slices import Slices
-from bench.spec.case import Sample
+from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Item
 from bench.spec.options import option
 
@@ -19,20 +19,34 @@ class CTPri(Slices):
     """The `ct-pri/` folder of the data directory."""
 
     pattern: str = option("", PATTERN, free=True)
-    foreground: str = option(
-        "", "mask values that are foreground, joined by +; 1 or the brightest where not given"
-    )
+    foreground: str = option("", FOREGROUND, free=True)
+    ending: str = option("", ENDING, free=True)
+    image_ending: str = option("", IMAGE_ENDING, free=True)
 
     name = "ct-pri"
     title = "CT-Pri"
 
     @property
     def _own(self) -> Folder:
-        return Folder(self.pattern, self.foreground, self.largest)
+        return Folder(
+            pattern=self.pattern,
+            foreground=self.foreground,
+            largest=self.largest,
+            ending=self.ending,
+            image_ending=self.image_ending,
+        )
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
         return {**super().rules(), "folder": self._own.rules()}
+
+    def choice(self) -> dict[str, Any]:
+        """Return which labels the user calls foreground."""
+        return self._own.choice()
+
+    def decide(self, census: Census) -> Decision:
+        """Return which labels are foreground, for both layouts."""
+        return self._own.decide(census)
 
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, or else the images of the folder."""
@@ -42,7 +56,4 @@ class CTPri(Slices):
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one image and its mask."""
-        if item.files[1].parent.name == "labels":
-            yield from super().read(item)
-        else:
-            yield from self._own.read(item)
+        yield from self._own.read(item) if item.key else super().read(item)

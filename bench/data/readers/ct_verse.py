@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.data.readers import volume
 from bench.data.readers.slices import Slices
-from bench.spec.case import Sample
+from bench.data.readers.walk import stem
+from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Item
 from bench.spec.errors import UsageError
 from bench.spec.options import option
@@ -65,25 +66,25 @@ class CTVerse(Slices):
         files = volume.files(root, (".nii", ".nii.gz"))
         masks = {}
         for path in files:
-            if match := MASK.match(volume.stem(path)):
+            if match := MASK.match(stem(path)):
                 masks[path] = match["stem"]
         images = [path for path in files if path not in masks]
         items: list[Item] = []
         pairs: dict[Path, Path] = {}
         # CTSpine1K's completed labels come last and replace VerSe's.
         for path in sorted(masks, key=lambda mask: (COMPLETE in str(mask), mask)):
-            stem = masks[path]
-            image, why = _volume_of(path, stem, images)
+            name = masks[path]
+            image, why = _volume_of(path, name, images)
             if image in pairs and COMPLETE not in str(path):
                 why = f"{image} has the mask {pairs[image]} already; remove one"
             if image is None or why:
-                items.append(Item(_patient(stem), (path,), left_out=why))
+                items.append(Item(_patient(name), (path,), left_out=why))
             else:
                 pairs[image] = path
         for image in images:
             own = (pairs[image],) if image in pairs else ()
             why = "" if own else "there is no mask for this volume"
-            items.append(Item(_patient(volume.stem(image)), (image, *own), left_out=why))
+            items.append(Item(_patient(stem(image)), (image, *own), left_out=why))
         if not pairs:
             raise UsageError(f"{root} holds no volume with a mask; expected {self.layout}")
         return sorted(items, key=lambda item: str(item.files[0]))
@@ -91,31 +92,39 @@ class CTVerse(Slices):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read a volume's slices, or one slice file."""
         if volume.is_volume(item.files[0]):
-            window = (self.low, self.high)
-            yield from volume.samples(item, LABELS, self.name, self.vertebrae, self.share, window)
+            yield from volume.samples(item, self._cutting())
         else:
             yield from super().read(item)
 
+    def _cutting(self) -> volume.Cutting:
+        """Return how volumes are cut into slices."""
+        window = (self.low, self.high)
+        return volume.Cutting(self.name, "verse", LABELS, self.vertebrae, self.share, window)
 
-def _patient(stem: str) -> str:
+    def decide(self, census: Census) -> Decision:
+        """Return the vertebrae of volumes, and what the mapping of slices calls vertebra."""
+        return Decision(super().decide(census).foreground | self._cutting().foreground)
+
+
+def _patient(name: str) -> str:
     """Return VerSe's subject, which several series share, or the name itself."""
-    match = VERSE.match(stem)
-    return match["subject"] if match else stem.removesuffix("_ct")
+    match = VERSE.match(name)
+    return match["subject"] if match else name.removesuffix("_ct")
 
 
-def _volume_of(mask: Path, stem: str, images: Sequence[Path]) -> tuple[Path | None, str]:
+def _volume_of(mask: Path, name: str, images: Sequence[Path]) -> tuple[Path | None, str]:
     """Return the volume of a mask, or why there is none.
 
     The volume is found by the mask's name, or else by VerSe's number.
     """
-    same = [path for path in images if volume.stem(path) in (stem, f"{stem}_ct")]
-    match = VERSE.match(stem)
+    same = [path for path in images if stem(path) in (name, f"{name}_ct")]
+    match = VERSE.match(name)
     if not same and match:
         # CTSpine1K's `verse090_seg` is VerSe's `sub-verse400_split-verse090_ct` or
         # `sub-verse090_ct`.
         subject = match["subject"]
         same = [path for path in images if f"split-{subject}" in path.name]
-        same = same or [path for path in images if _patient(volume.stem(path)) == subject]
+        same = same or [path for path in images if _patient(stem(path)) == subject]
     near = same
     if len(same) > 1:
         near = [path for path in same if _source(path) == _source(mask)]

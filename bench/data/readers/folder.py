@@ -10,23 +10,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bench.data.readers import volume
-from bench.data.readers.slices import pixels
-from bench.spec.case import Sample
+from bench.data.readers import dicom, labels, metaimage, nifti, pairing, raster, walk
+from bench.data.readers.pairing import Pair, Side
+from bench.data.readers.picture import Picture, luminance, onto
+from bench.data.readers.walk import Walk, stem
+from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
 from bench.spec.options import option
 
-RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-SUFFIXES = (*RASTER, ".dcm", ".npy", *volume.SUFFIXES)
+RASTER = raster.SUFFIXES
+SUFFIXES = (*RASTER, ".dcm", ".npy", ".nii", ".nii.gz", ".mha", ".mhd", ".hdr")
 PATIENT = "{patient}"
 PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each image is one"
-ONE = (1, 255, 65535)
-"""Mask values that are foreground unless an option says otherwise."""
-LUMINANCE = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (ITU-R BT.601)."""
+FOREGROUND = "labels that are foreground, where masks hold several: 1+2, #ff0000 or >127"
+ENDING = "ending of the masks' names, which their images' names lack: _manual1"
+IMAGE_ENDING = "ending of the images' names, which their masks' names lack: _training"
+TEST, OTHERS = ("test", "testing"), ("train", "training", "val", "valid", "validation")
+"""Names of folders in `images/` that are the sides of an official split."""
+FEW = 3
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,10 @@ class Folder(Adapter):
     """
 
     pattern: str = option("", PATTERN, free=True)
-    foreground: str = option(
-        "", "mask values that are foreground, joined by +; 1 or the brightest where not given"
-    )
+    foreground: str = option("", FOREGROUND, free=True)
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
+    ending: str = option("", ENDING, free=True)
+    image_ending: str = option("", IMAGE_ENDING, free=True)
     place: Path | None = None
     """The folder."""
 
@@ -61,34 +65,94 @@ class Folder(Adapter):
         return self.name
 
     def rules(self) -> dict[str, Any]:
-        """Return the options; grey is luminance."""
+        """Return the options of reading; grey is luminance."""
         return {
-            "layout": "folder-1",
+            "layout": "folder-2",
             "pattern": self.pattern,
-            "foreground": self.foreground,
             "largest": self.largest,
+            "ending": self.ending,
+            "image_ending": self.image_ending,
         }
+
+    def choice(self) -> dict[str, Any]:
+        """Return which labels the user calls foreground."""
+        return {"foreground": self.foreground}
+
+    def decide(self, census: Census) -> Decision:
+        """Return which labels are foreground: those of the option, or the only ones there are."""
+        return labels.choose(census, self.foreground)
 
     def items(self, root: Path) -> list[Item]:
         """List the images; leave out an image without a mask or a patient, with a reason."""
         items: list[Item] = []
-        images = _by_stem(root, "images", items)
-        masks = _by_stem(root, "masks", items)
-        patient_of = self._patients(root, images, items)
-        for stem in sorted(masks.keys() - images.keys()):
+        images = _side(root, "images", items)
+        masks = _side(root, "masks", items)
+        patient_of = self._patients(root, images.by_key, items)
+        paired, alone, spare = self._pairs(root, images, masks)
+        sides = {key.partition("/")[0] for key in images.by_key if "/" in key}
+        official = sides & set(TEST) if sides & set(OTHERS) else set()
+        for path in spare:
             why = "there is no image of this name in images/; add it"
-            items.append(Item(stem, (masks[stem],), left_out=why))
-        for stem, path in images.items():
-            patient = patient_of(path)
-            if stem not in masks:
-                why = "there is no mask of this name in masks/; add it"
-                items.append(Item(patient or stem, (path,), left_out=why))
-            elif not patient:
-                why = f"no patient is known for it; {self._how(root)}"
-                items.append(Item(stem, (path,), left_out=why))
-            else:
-                items.append(Item(patient, (path, masks[stem])))
+            items.append(Item(stem(path), (path,), left_out=why))
+        for path in alone:
+            why = "there is no mask of this name in masks/; add it"
+            items.append(Item(patient_of(path) or stem(path), (path,), left_out=why))
+        for pair in paired:
+            patient = patient_of(pair.image)
+            files = (pair.image, pair.mask)
+            side = pair.key.partition("/")[0]
+            try:
+                beside = (*walk.sides(pair.image), *walk.sides(pair.mask))
+            except UsageError as error:
+                items.append(Item(patient or pair.key, left_out=str(error)))
+                continue
+            why = "" if patient else f"no patient is known for it; {self._how(root)}"
+            how = (pair.how,) if pair.how else ()
+            if official:
+                how = (*how, f"official split: {side}")
+            items.append(
+                Item(
+                    patient or pair.key,
+                    files,
+                    left_out=why,
+                    official=side in official,
+                    sides=beside,
+                    key="_".join(
+                        (*pair.image.relative_to(images.folder).parts[:-1], stem(pair.image))
+                    ),
+                    how=how,
+                )
+            )
         return items
+
+    def _pairs(
+        self, root: Path, images: Side, masks: Side
+    ) -> tuple[list[Pair], list[Path], list[Path]]:
+        """Return pairs, and what is left of images and masks.
+
+        Raises:
+            UsageError: No image has a mask of its name.
+        """
+        images = pairing.without(images, self.image_ending)
+        masks = pairing.without(masks, self.ending)
+        paired, alone, spare = pairing.pairs(images, masks)
+        if paired:
+            return paired, alone, spare
+        ends = pairing.endings(images, masks)
+        if ends is None:
+            names = ", ".join(path.name for path in spare[:FEW])
+            raise UsageError(
+                f"{root}: no mask has the name of an image; images/ holds {alone[0].name} ..., "
+                f"masks/ holds {names} ...; rename them, or name the masks' ending by the option "
+                "ending=_manual1"
+            )
+        given = [f"image_ending={ends[0]}"] if ends[0] else []
+        given += [f"ending={ends[1]}"] if ends[1] else []
+        raise UsageError(
+            f"{root}: no mask has the name of its image ({spare[0].name} and {alone[0].name}), "
+            f"but all {len(spare)} pairs fit without their endings; "
+            f"say so: '{root}:{':'.join(given)}'"
+        )
 
     def _patients(
         self, root: Path, images: dict[str, Path], items: list[Item]
@@ -101,24 +165,32 @@ class Folder(Adapter):
         if table.is_file():
             known = _table(table)
             names = {path.name.lower() for path in images.values()}
-            stems = {volume.stem(path).lower() for path in images.values()}
+            stems = {stem(path).lower() for path in images.values()}
             for name in sorted(known.keys() - names - stems):
                 why = f"{table} names {name}, which is not in images/; add it"
                 items.append(Item(known[name], left_out=why))
 
             def by_table(path: Path) -> str:
                 by_name = known.get(path.name.lower())
-                return by_name or known.get(volume.stem(path).lower(), "")
+                return by_name or known.get(stem(path).lower(), "")
 
             return by_table
-        if PATIENT not in self.pattern:
+        if self.pattern.count(PATIENT) != 1:
+            if self.pattern:
+                raise UsageError(
+                    f"{root}: pattern={self.pattern} holds {PATIENT} "
+                    f"{self.pattern.count(PATIENT)} times; expected it once"
+                )
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
         expression = re.escape(self.pattern)
         expression = expression.replace(re.escape(PATIENT), "(?P<patient>.+?)")
         pattern = re.compile(expression.replace(r"\*", ".*"))
 
         def by_pattern(path: Path) -> str:
-            match = pattern.fullmatch(volume.stem(path))
+            text = stem(path)
+            if "/" in self.pattern:
+                text = (path.relative_to(_child(root, "images")).parent / text).as_posix()
+            match = pattern.fullmatch(text)
             return match["patient"] if match else ""
 
         return by_pattern
@@ -133,46 +205,20 @@ class Folder(Adapter):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one image and its mask."""
         image_file, mask_file = item.files
-        (raw, spacing), (labels, _) = (_plane(path, self.largest) for path in item.files)
-        if labels.ndim == 3:
-            labels = labels.max(2)
-        grey = raw @ np.array(LUMINANCE) if raw.ndim == 3 else raw
-        if grey.shape != labels.shape:
-            raise UsageError(
-                f"{mask_file} is {labels.shape}, {image_file} is {grey.shape}; "
-                "expected equal height and width: export the pair again"
-            )
+        image = _picture(image_file, self.largest)
+        mask, place = onto(image, _picture(mask_file, self.largest, True), image_file, mask_file)
+        codes, names, assumed = labels.decode(mask, mask_file)
+        spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"
+        grey = luminance(image)
         yield Sample(
-            id=re.sub(r"[^A-Za-z0-9._-]", "_", volume.stem(image_file)),
+            id=walk.case_id(item.key),
             patient=item.patient,
-            image=unit_image(grey, image_file),
-            mask=self._mask(labels, mask_file),
-            spacing=spacing,
+            image=unit_image(grey, image_file, padding=image.padding),
+            mask=codes,
+            spacing=image.spacing,
+            labels=names,
+            how=tuple(filter(None, (*image.how, spacing, place, assumed))),
         )
-
-    def _mask(self, labels: NDArray[Any], file: Path) -> NDArray[np.uint8]:
-        values = np.unique(labels)
-        if not np.isfinite(values).all() or (values != np.rint(values)).any():
-            raise UsageError(
-                f"{file}: values are not whole numbers; expected labels, not probabilities"
-            )
-        beside = [int(value) for value in values if value != 0]
-        if self.foreground:
-            wanted = [int(value) for value in self.foreground.split("+") if value.isdigit()]
-            if len(wanted) != len(self.foreground.split("+")):
-                raise UsageError(
-                    f"foreground={self.foreground}: expected whole numbers joined by +, such as 1+2"
-                )
-        elif len(beside) > 1 or not set(beside) <= set(ONE):
-            shown = f"value{'s' * (len(beside) > 1)} {', '.join(map(str, beside[:6]))}"
-            raise UsageError(
-                f"{file}: holds the {shown} beside 0; "
-                f"say which are foreground: foreground={beside[0]}"
-            )
-        else:
-            wanted = beside
-        mask: NDArray[np.uint8] = np.isin(labels, wanted).astype(np.uint8)
-        return mask
 
 
 def _table(path: Path) -> dict[str, str]:
@@ -206,69 +252,82 @@ def _table(path: Path) -> dict[str, str]:
     return known
 
 
-def _by_stem(root: Path, name: str, items: list[Item]) -> dict[str, Path]:
-    """Return the files of a folder by their stems; add unusable files to `items` as left out.
+def _side(root: Path, name: str, items: list[Item]) -> Side:
+    """Return the files of `images/` or `masks/`; add unusable files to `items` as left out.
 
     Raises:
         UsageError: The folder is missing or empty.
     """
-    folder = root / name
-    by_stem: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(".") or path.is_dir():
-            continue
-        stem = volume.stem(path).lower()
-        if not path.name.lower().endswith(SUFFIXES):
-            why = f"no reader is known for it; expected {', '.join(SUFFIXES)}"
-            items.append(Item(stem, (path,), left_out=why))
-        elif stem in by_stem:
-            why = f"{by_stem[stem].name} has this name too; rename or remove one"
-            items.append(Item(stem, (path,), left_out=why))
-        else:
-            by_stem[stem] = path
-    if not by_stem:
+    folder = _child(root, name)
+    below = walk.walk(folder)
+    side = pairing.side(folder, below, SUFFIXES, _beside(below))
+    for path, why in side.unusable:
+        items.append(Item(stem(path), left_out=f"{path}: {why}"))
+    if not side.by_key:
         raise UsageError(
             f"{root} has no {name}/ with files in it; "
             f"expected images/ and masks/ of {', '.join(SUFFIXES)}"
         )
-    return by_stem
+    return side
 
 
-def _plane(path: Path, largest: int) -> tuple[NDArray[Any], tuple[float, float] | None]:
-    """Return a file's values (H, W) or (H, W, 3), and its spacing (row, column) in mm if known."""
+def _child(root: Path, name: str) -> Path:
+    """Return the folder of a name, in any case."""
+    folders = [path for path in root.iterdir() if path.is_dir() and path.name.lower() == name]
+    return min(folders, default=root / name)
+
+
+def _beside(below: Walk) -> Iterator[Path]:
+    """Yield the files that headers need beside them."""
+    for path in below.select((".mhd", ".hdr")):
+        try:
+            yield from walk.sides(path)
+        except UsageError:
+            continue  # the header itself is left out, with the reason
+
+
+def _picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
+    """Read a file of any format.
+
+    Raises:
+        UsageError: It cannot be read, or holds no single 2D image of at most `largest` a side.
+    """
     name = path.name.lower()
     if name.endswith(RASTER):
-        return pixels(path, palette=path.parent.name != "images", largest=largest), None
+        return raster.read(path, largest)
     try:
-        values, spacing = _scientific(path, name)
+        picture = _scientific(path, name, is_mask)
     except UsageError:
         raise
     except Exception as error:  # the libraries may raise anything
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"{path} cannot be read ({error}); expected one whole 2D image: copy it again"
+            f"{path} cannot be read ({why}); expected one whole 2D image: copy it again"
         ) from error
-    one_image = values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)
-    if not one_image or max(values.shape) > largest:
+    shape = picture.values.shape
+    if min(shape) < 1 or max(shape) > largest:
         raise UsageError(
-            f"{path}: shape {values.shape}, expected one 2D image of {largest} a side at most"
+            f"{path}: shape {shape}, expected one 2D image of {largest} a side at most"
         )
-    return values, spacing
+    return picture
 
 
-def _scientific(path: Path, name: str) -> tuple[NDArray[Any], tuple[float, float] | None]:
+def _scientific(path: Path, name: str, is_mask: bool) -> Picture:
     if name.endswith(".npy"):
-        return np.squeeze(np.load(path, allow_pickle=False)), None
+        return _numpy(path)
     if name.endswith(".dcm"):
-        import pydicom
+        return dicom.read(path, is_mask)
+    if name.endswith((".mha", ".mhd")):
+        return metaimage.read(path)
+    return nifti.read(path)
 
-        film = pydicom.dcmread(path)
-        values = film.pixel_array.astype(np.float64)
-        if film.get("PhotometricInterpretation") == "MONOCHROME1":
-            values = values.max() - values
-        mm = film.get("PixelSpacing") or film.get("ImagerPixelSpacing")
-        return values, (float(mm[0]), float(mm[1])) if mm else None
-    import SimpleITK
 
-    image = SimpleITK.ReadImage(str(path))
-    values = np.squeeze(SimpleITK.GetArrayFromImage(image))
-    return values, (float(image.GetSpacing()[1]), float(image.GetSpacing()[0]))
+def _numpy(path: Path) -> Picture:
+    """Read an array (H, W), or one with sides of 1 besides."""
+    values = np.squeeze(np.load(path, allow_pickle=False))
+    if values.ndim != 2:
+        raise UsageError(
+            f"{path}: shape {values.shape}, expected one 2D image (height, width); "
+            "save a colour picture as PNG, and each slice of a volume as a file"
+        )
+    return Picture(values, how=("format: NumPy", "spacing: unknown"))

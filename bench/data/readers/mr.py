@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.data.readers import volume
 from bench.data.readers.slices import MAPPINGS, Slices
-from bench.spec.case import Sample
+from bench.data.readers.walk import same, stem
+from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Item
 from bench.spec.errors import UsageError
 from bench.spec.options import option
@@ -71,20 +72,40 @@ class MR(Slices):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read a volume's slices, or one slice file."""
         if volume.is_volume(item.files[0]):
-            labels = SPIDER if item.files[0].suffix == ".mha" else MRSPINESEG
-            yield from volume.samples(item, labels, self.name, self.vertebrae, self.share)
+            spider = item.files[0].suffix.lower() == ".mha"
+            yield from volume.samples(item, self._cuttings()[0 if spider else 1])
         else:
             yield from super().read(item)
+
+    def _cuttings(self) -> tuple[volume.Cutting, volume.Cutting]:
+        """Return how volumes of SPIDER and of MRSpineSeg are cut into slices."""
+        size = (self.vertebrae, self.share)
+        return (
+            volume.Cutting(self.name, "spider", SPIDER, *size),
+            volume.Cutting(self.name, "mrspineseg", MRSPINESEG, *size),
+        )
+
+    def decide(self, census: Census) -> Decision:
+        """Return the vertebrae of volumes, and what the mapping of slices calls vertebra."""
+        spider, mrspineseg = self._cuttings()
+        of_volumes = spider.foreground | mrspineseg.foreground
+        return Decision(super().decide(census).foreground | of_volumes)
 
 
 def _spider(root: Path, sequence: str) -> list[Item]:
     items = []
-    for path in volume.files(root, (".mha",)):
-        name = SERIES.match(path.stem)
-        if path.parent.name != "images" or not name or name["sequence"] != sequence:
+    files = volume.files(root, (".mha",))
+    masks = {
+        (path.parent.parent, same(path.name)): path
+        for path in files
+        if path.parent.name.lower() == "masks"
+    }
+    for path in files:
+        name = SERIES.match(stem(path))
+        if path.parent.name.lower() != "images" or not name or name["sequence"] != sequence:
             continue
-        mask = path.parent.parent / "masks" / path.name
-        items.append(_item(name["patient"], path, mask if mask.is_file() else None))
+        mask = masks.get((path.parent.parent, same(path.name)))
+        items.append(_item(name["patient"], path, mask))
     return items
 
 
@@ -92,11 +113,11 @@ def _mrspineseg(root: Path) -> list[Item]:
     files = volume.files(root, (".nii", ".nii.gz"))
     masks = {}
     for path in files:
-        if name := CASE.search(volume.stem(path)):
+        if name := CASE.search(stem(path)):
             masks[path.parent.parent, path.parent.name.lower(), name["number"]] = path
     items = []
     for path in files:
-        name = CASE.match(volume.stem(path))
+        name = CASE.match(stem(path))
         folder = FOLDERS.get(path.parent.name.lower())
         if not name or folder is None:
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from bench.spec.case import Sample
-from bench.spec.dataset import Adapter, Item, binary_mask, unit_image
+from bench.data.readers import raster, walk
+from bench.data.readers.labels import colour, decode
+from bench.data.readers.picture import Picture
+from bench.spec.case import Census, Decision, Sample
+from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.options import option
 
@@ -119,72 +120,69 @@ class Slices(Adapter):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one slice."""
         image_file, label_file = item.files
-        raw = pixels(image_file, palette=False, largest=self.largest)
-        labels = pixels(label_file, palette=True, largest=self.largest)
-        image = unit_image(raw, image_file)
-        mask = binary_mask(labels, MAPPINGS[self.labels], label_file, self.labels)
-        if image.shape != mask.shape:
+        image, mask = raster.read(image_file, self.largest), raster.read(label_file, self.largest)
+        if image.palette is not None:
             raise UsageError(
-                f"{label_file} is {mask.shape}, {image_file} is {image.shape}; "
+                f"{image_file} has a palette, expected grey values: convert it to grey"
+            )
+        unit = unit_image(image.values, image_file)
+        if self.labels != "binary":  # the numbers of a palette are the labels
+            mask = Picture(mask.values)
+        codes, labels, _ = decode(mask, label_file)
+        check_labels(codes, labels, MAPPINGS[self.labels], label_file, self.labels)
+        if unit.shape != codes.shape:
+            raise UsageError(
+                f"{label_file} is {codes.shape}, {image_file} is {unit.shape}; "
                 "expected equal height and width: export the pair again"
             )
+        spacing = "spacing: index.csv" if item.spacing else "spacing: unknown"
         yield Sample(
-            id=re.sub(r"[^A-Za-z0-9._-]", "_", image_file.stem),
+            id=walk.case_id(image_file.stem),
             patient=item.patient,
-            image=image,
-            mask=mask,
+            image=unit,
+            mask=codes,
             spacing=item.spacing,
+            labels=labels,
+            how=(*image.how, spacing),
         )
 
+    def decide(self, census: Census) -> Decision:
+        """Return the labels that the mapping calls vertebra."""
+        mapping = MAPPINGS[self.labels]
+        return Decision(frozenset(str(label) for label, one in mapping.items() if one))
 
-def pixels(path: Path, palette: bool, largest: int) -> NDArray[Any]:
-    """Decode an image file to its grey values, or with a palette to its label indexes (H, W).
+
+def check_labels(
+    codes: NDArray[np.uint8],
+    labels: tuple[str, ...],
+    mapping: dict[int, int],
+    file: Path,
+    name: str,
+) -> None:
+    """Refuse a mask that holds a label which its mapping does not know.
+
+    Args:
+        codes: (H, W), numbers of `labels`.
+        labels: The labels of the mask.
+        mapping: The value in the binary mask of each label.
+        file: Named in errors.
+        name: The mapping's name.
 
     Raises:
-        UsageError: The file cannot be decoded, is larger than `largest`, or is no single grey
-            image.
+        UsageError: A label is unknown, or the mask holds 1 and 255, of which one is void.
     """
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, largest**2
-    try:
-        with Image.open(path) as image:
-            if max(image.size) > largest:
-                raise UsageError(
-                    f"{path} has {image.width} x {image.height} pixels, "
-                    f"expected {largest} a side at most: "
-                    "reduce it, or raise the limit by the option largest"
-                )
-            pages = getattr(image, "n_frames", 1)
-            if pages > 1:
-                raise UsageError(
-                    f"{path} holds {pages} pages, expected one image: export each as a file"
-                )
-            if image.mode == "P" and not palette:
-                raise UsageError(f"{path} has a palette, expected grey values: convert it to grey")
-            return np.asarray(_opaque(image, path))
-    except Image.DecompressionBombError:
-        raise UsageError(
-            f"{path} has more than {largest} x {largest} pixels: "
-            "reduce it, or raise the limit by the option largest"
-        ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UsageError(
-            f"{path} cannot be decoded ({error}); expected a whole PNG, TIFF or JPEG: copy it again"
-        ) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def _opaque(image: Image.Image, path: Path) -> Image.Image:
-    """Return an image as grey, index or RGB values; an alpha channel must be opaque everywhere."""
-    if image.mode in ("RGBA", "LA"):
-        if image.getchannel("A").getextrema() != (255, 255):
+    for label in labels:
+        if colour(label) or int(label) not in mapping:
             raise UsageError(
-                f"{path} has transparent pixels, expected none: export it without an alpha channel"
+                f"{file}: label {label} is not known to the mapping '{name}' (it knows "
+                f"{', '.join(map(str, sorted(mapping)))}); choose another mapping by the option "
+                "labels=NAME"
             )
-        return image.convert(image.mode[:-1])
-    if image.mode in ("CMYK", "YCbCr"):
-        return image.convert("RGB")
-    return image
+    if mapping == MAPPINGS["binary"] and {"1", "255"} <= set(labels):
+        raise UsageError(
+            f"{file}: holds both 1 and 255, of which 255 is the void label of pixels that belong "
+            "to no class; give these pixels 0 or 1"
+        )
 
 
 def _spacing(row: dict[Hashable, Any], root: Path) -> tuple[float, float] | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.spec.case import Sample
-from bench.spec.dataset import Item, unit_image
+from bench.data.readers import metaimage, nifti
+from bench.data.readers.labels import NEAR_WHOLE, ROUNDED
+from bench.data.readers.picture import SAME, SAME_PIXELS
+from bench.data.readers.walk import case_id, stem, walk
+from bench.spec.case import BACKGROUND, Sample
+from bench.spec.dataset import PERCENTILES, Item, unit_image
 from bench.spec.errors import UsageError
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 SAGITTAL = "LIP"
 """Orientation of a volume after reading: slices go to the left, rows to the feet (inferior),
 columns to the back (posterior)."""
-SAME = 1e-2
-"""Largest distance in mm between the corners of an image and those of its mask."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Volume:
     """Size of a voxel in mm along (slices, rows, columns)."""
     corners: NDArray[np.float64]
     """Positions in mm of the first and the last voxel (2, 3), to compare two volumes."""
+    how: tuple[str, ...] = ()
+    """What was decided when it was read, as `topic: words`."""
 
 
 @dataclass(frozen=True)
@@ -49,33 +52,21 @@ class Cut:
     """Side of a pixel in mm."""
 
 
-def stem(path: Path) -> str:
-    """Return a file's name without `.nii.gz` or a similar ending."""
-    return path.name.removesuffix(".gz").rpartition(".")[0]
-
-
 def is_volume(path: Path) -> bool:
     """Return whether a file is a volume by its name."""
-    return path.name.endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files below a folder with these suffixes, sorted.
+    """Return the files below a folder with these suffixes in any case, sorted.
 
     Raises:
-        UsageError: A link in the folder leads to a folder elsewhere, whose files are not read.
+        UsageError: A link leads out of the folder or to nothing.
     """
-    paths = []
-    inside = root.resolve()
-    for path in sorted(root.rglob("*")):
-        if path.is_symlink() and path.is_dir() and not path.resolve().is_relative_to(inside):
-            raise UsageError(
-                f"{path} leads out of {root}; expected folders inside: "
-                "copy it there or remove the link"
-            )
-        if path.name.endswith(suffixes) and not path.name.startswith(".") and path.is_file():
-            paths.append(path)
-    return paths
+    below = walk(root)
+    for path, why in below.broken:
+        raise UsageError(f"{path} {why}")
+    return below.select(suffixes)
 
 
 def read(path: Path) -> Volume:
@@ -84,7 +75,7 @@ def read(path: Path) -> Volume:
     Raises:
         UsageError: The file cannot be read, is no volume, or has no orientation.
     """
-    reader = _metaimage if path.suffix in (".mha", ".mhd") else _nifti
+    reader = _metaimage if path.suffix.lower() in (".mha", ".mhd") else _nifti
     try:
         return reader(path)
     except UsageError:
@@ -97,30 +88,41 @@ def read(path: Path) -> Volume:
 
 
 def _nifti(path: Path) -> Volume:
-    import nibabel
     from nibabel.orientations import (
         apply_orientation,
         axcodes2ornt,
         inv_ornt_aff,
         io_orientation,
+        ornt2axcodes,
         ornt_transform,
     )
 
-    loaded: Any = nibabel.load(path)
-    voxels = np.asanyarray(loaded.dataobj)
+    voxels, stored, unit = nifti.load(path)
     if voxels.ndim == 4 and voxels.shape[3] == 1:
         voxels = voxels[..., 0]
     if voxels.ndim != 3:
         raise UsageError(f"{path}: shape {voxels.shape}, expected a volume of three dimensions")
-    turn = ornt_transform(io_orientation(loaded.affine), axcodes2ornt(tuple(SAGITTAL)))
-    affine = loaded.affine @ inv_ornt_aff(turn, voxels.shape)
+    axes = io_orientation(stored)
+    turn = ornt_transform(axes, axcodes2ornt(tuple(SAGITTAL)))
+    affine = stored @ inv_ornt_aff(turn, voxels.shape)
     turned: NDArray[Any] = apply_orientation(voxels, turn)
-    return _volume(turned, np.linalg.norm(affine[:3, :3], axis=0), affine)
+    code = "".join(ornt2axcodes(axes))
+    how = (
+        f"orientation: NIfTI {code}, turned to {SAGITTAL}",
+        nifti.spacing_from(unit),
+    )
+    return _volume(turned, np.linalg.norm(affine[:3, :3], axis=0), affine, how)
 
 
 def _metaimage(path: Path) -> Volume:
     import SimpleITK
 
+    missing = {"elementspacing", "transformmatrix"} - metaimage.fields(path)
+    if missing:
+        raise UsageError(
+            f"{path}: its header lacks {' and '.join(sorted(missing))}, so how its voxels lie is "
+            "unknown; write it again with its orientation"
+        )
     loaded = SimpleITK.ReadImage(str(path))
     if loaded.GetDimension() != 3:
         raise UsageError(f"{path}: {loaded.GetDimension()} dimensions, expected a volume of three")
@@ -129,14 +131,20 @@ def _metaimage(path: Path) -> Volume:
     affine = np.eye(4)
     direction = np.array(turned.GetDirection()).reshape(3, 3) * np.array(turned.GetSpacing())
     affine[:3, :3], affine[:3, 3] = direction[:, ::-1], turned.GetOrigin()
-    return _volume(voxels, np.array(turned.GetSpacing())[::-1], affine)
+    code = SimpleITK.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(
+        loaded.GetDirection()
+    )
+    how = (f"orientation: MetaImage {code}, turned to {SAGITTAL}", "spacing: MetaImage header")
+    return _volume(voxels, np.array(turned.GetSpacing())[::-1], affine, how)
 
 
-def _volume(voxels: NDArray[Any], spacing: NDArray[Any], affine: NDArray[Any]) -> Volume:
+def _volume(
+    voxels: NDArray[Any], spacing: NDArray[Any], affine: NDArray[Any], how: tuple[str, ...]
+) -> Volume:
     """Return a volume; `affine` (4, 4) maps voxel numbers to positions in mm."""
     last = affine @ np.array([*(size - 1 for size in voxels.shape), 1.0])
     slices, rows, columns = (float(side) for side in spacing)
-    return Volume(voxels, (slices, rows, columns), np.stack([affine[:3, 3], last[:3]]))
+    return Volume(voxels, (slices, rows, columns), np.stack([affine[:3, 3], last[:3]]), how)
 
 
 def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
@@ -153,17 +161,20 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
             "(slices, rows, columns); expected one grid: export the mask again"
         )
     distance = float(np.abs(image.corners - labels.corners).max())
-    if distance > SAME:
+    if distance > min(SAME, SAME_PIXELS * min(image.spacing)):
         raise UsageError(
             f"{label_file} lies {distance:.3g} mm from {image_file} by its header; "
             "expected the same place: export the mask again"
         )
-    if not np.isfinite(labels.voxels).all() or (labels.voxels != np.rint(labels.voxels)).any():
+    whole = np.rint(labels.voxels)
+    off = np.abs(labels.voxels - whole).max(initial=0)
+    if not np.isfinite(labels.voxels).all() or off > NEAR_WHOLE:
         raise UsageError(
             f"{label_file}: labels are not whole numbers; expected a label map, not probabilities"
         )
-    whole = labels.voxels.astype(np.int32)
-    return image, Volume(whole, labels.spacing, labels.corners)
+    how = (*image.how, ROUNDED) if off else image.how
+    image = replace(image, how=how)
+    return image, replace(labels, voxels=whole.astype(np.int32))
 
 
 def cuts(
@@ -195,28 +206,41 @@ def cuts(
         yield Cut(position, np.asarray(scaled, np.float32), whole.astype(np.int32), pixel)
 
 
-def samples(
-    item: Item,
-    labels: dict[int, int],
-    dataset: str,
-    at_least: int,
-    share: float,
-    window: tuple[float, float] | None = None,
-) -> Iterator[Sample]:
-    """Yield the cases of a volume and its mask.
+@dataclass(frozen=True)
+class Cutting:
+    """How the volumes of a collection become cases."""
 
-    Args:
-        item: The item with the files of the volume and of its mask.
-        labels: For every label that may occur its value in the binary mask.
-        dataset: The dataset's name in error messages.
-        at_least: Number of different vertebrae that a slice must show.
-        share: Share of a slice's pixels that must be vertebra.
-        window: Intensities that become 0 and 1; by default the volume's 0.5 and 99.5 percentiles.
+    dataset: str
+    """The dataset's name in error messages."""
+    collection: str
+    """Whose labels they are: the beginning of their names."""
+    labels: dict[int, int]
+    """For every label that may occur its value in the binary mask."""
+    at_least: int
+    """Number of different vertebrae that a slice must show."""
+    share: float
+    """Share of a slice's pixels that must be vertebra."""
+    window: tuple[float, float] | None = None
+    """Intensities that become 0 and 1; by default the volume's 0.5 and 99.5 percentiles."""
+
+    @property
+    def foreground(self) -> frozenset[str]:
+        """The names of the labels that are vertebra."""
+        return frozenset(self.name(label) for label, one in self.labels.items() if one)
+
+    def name(self, label: int) -> str:
+        """Return the name of a label in the cache, since collections number otherwise."""
+        return f"{self.collection}-{label}" if label else BACKGROUND
+
+
+def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
+    """Yield the cases of a volume and its mask.
 
     Raises:
         UsageError: The files cannot be read, do not fit, hold an unknown label, or no slice shows
             enough.
     """
+    dataset, labels = cutting.dataset, cutting.labels
     image_file, label_file = item.files
     image, mask = pair(image_file, label_file)
     unknown = sorted(set(np.unique(mask.voxels).tolist()) - labels.keys())
@@ -230,20 +254,29 @@ def samples(
             f"{image_file}: holds NaN or infinite voxels, expected numbers; "
             "repair or remove the volume"
         )
-    low, high = window or tuple(float(v) for v in np.percentile(image.voxels, (0.5, 99.5)))
+    low, high = cutting.window or tuple(float(v) for v in np.percentile(image.voxels, PERCENTILES))
+    if low >= high:
+        raise UsageError(
+            f"{image_file}: 99 % of its voxels are {low:g}, expected an image; "
+            "repair or remove the volume"
+        )
     foreground = np.array([label for label, one in labels.items() if one], np.int32)
     count = 0
-    for cut in cuts(image, mask, foreground, at_least, share):
+    for cut in cuts(image, mask, foreground, cutting.at_least, cutting.share):
         count += 1
+        held, codes = np.unique(cut.labels, return_inverse=True)
         yield Sample(
-            id=f"{re.sub('[^A-Za-z0-9._-]', '_', stem(image_file))}_{cut.position:03d}",
+            id=f"{case_id(stem(image_file))}_{cut.position:03d}",
             patient=item.patient,
             image=unit_image(cut.image, image_file, low, high),
-            mask=np.isin(cut.labels, foreground).astype(np.uint8),
+            mask=codes.reshape(cut.labels.shape).astype(np.uint8),
             spacing=(cut.pixel, cut.pixel),
+            labels=tuple(map(cutting.name, held.tolist())),
+            how=image.how,
         )
     if not count:
         raise UsageError(
-            f"{label_file}: no sagittal slice shows {at_least} vertebrae on {100 * share:g} % "
-            f"of its pixels; lower {dataset}:vertebrae or {dataset}:share, or remove the volume"
+            f"{label_file}: no sagittal slice shows {cutting.at_least} vertebrae on "
+            f"{100 * cutting.share:g} % of its pixels; "
+            f"lower {dataset}:vertebrae or {dataset}:share, or remove the volume"
         )

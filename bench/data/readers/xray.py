@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.data.readers.slices import Slices, pixels
+from bench.data.readers import raster
+from bench.data.readers.picture import colours, is_grey
+from bench.data.readers.slices import Slices
 from bench.spec.case import Sample
 from bench.spec.dataset import Item, unit_image
 from bench.spec.errors import UsageError
@@ -56,14 +58,14 @@ class XRay(Slices):
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read a film and fill its quadrilaterals, or read one slice file."""
-        if item.files[-1].suffix not in (".mat", ".csv"):
+        if item.files[-1].suffix.lower() not in (".mat", ".csv"):
             yield from super().read(item)
             return
         film, marks = item.files
-        raw = pixels(film, palette=False, largest=self.largest)
-        grey = raw
-        if raw.ndim == 3 and np.ptp(raw, axis=2).max() == 0:  # some are grey in three channels
-            grey = raw.mean(2)
+        picture = raster.read(film, self.largest)
+        grey = colours(picture)
+        if grey.ndim == 3 and is_grey(grey):  # some are grey in three channels
+            grey = grey[..., 0]
         size = (grey.shape[0], grey.shape[1])
         points = _mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size)
         _check_area(points, size, marks)
@@ -73,6 +75,7 @@ class XRay(Slices):
             image=unit_image(grey, film),
             mask=quadrilaterals(points, size),
             spacing=None,
+            how=(*picture.how, "spacing: unknown"),
         )
 
 

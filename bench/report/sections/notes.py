@@ -10,8 +10,9 @@ import pandas as pd
 
 from bench.report.document import Note
 from bench.spec.config import SEED
+from bench.spec.metrics import OF_DISTANCES, listed
 from bench.spec.plain import canonical
-from bench.store.record import CellSpec, Head, Record
+from bench.store.record import SET_ASIDE, CellSpec, Head, Record
 
 Verdict = Literal["agree", "differ", "single"]
 
@@ -39,10 +40,11 @@ def collect(
     columns: Mapping[str, str],
     methods: Mapping[str, str],
     certificates: Mapping[str, Certificates],
+    units: Mapping[str, str],
 ) -> list[Note]:
     """Return the notes: what was tested, splits and seeds, certificates, machine, differences."""
     notes = [
-        _coverage(records, cases[cases.column == column], column, title)
+        _coverage(records, cases[cases.column == column], column, title, units[column])
         for column, title in columns.items()
     ]
     notes.append(Note(_splits(records), "data"))
@@ -58,7 +60,9 @@ def collect(
     return notes
 
 
-def _coverage(records: Sequence[Record], cases: pd.DataFrame, column: str, title: str) -> Note:
+def _coverage(
+    records: Sequence[Record], cases: pd.DataFrame, column: str, title: str, unit: str
+) -> Note:
     """Return what was tested on a column, and in what its methods were not treated alike."""
     mine = [record for record in records if record.column.key == column]
     counts = cases.groupby("method")[["patient", "case"]].nunique()
@@ -67,7 +71,16 @@ def _coverage(records: Sequence[Record], cases: pd.DataFrame, column: str, title
     left_out = max(record.left_out for record in mine)
     if left_out:
         text += f"; {left_out} files of the dataset could not be used and were left out"
+    if aside := max(record.cases.get(SET_ASIDE, 0) for record in mine):
+        text += (
+            f"; {aside} cases are unused, since the publisher tests their patients by other cases"
+        )
     warnings = unlike(cases, mine)
+    if " and " in unit:
+        warnings.append(
+            f"distances of its cases are in {unit}, so {listed(OF_DISTANCES)} have no mean: "
+            "give all cases a spacing"
+        )
     for warning in warnings:
         text += f"; {warning}"
     return Note(f"{text}.", "data", grave=bool(warnings))

@@ -54,7 +54,7 @@ class Table:
     patients: dict[str, dict[str, PatientScores]]
     """Each column's scores of patients by metric, distances included: what is tested."""
     units: dict[str, str]
-    """The unit of each column's distances."""
+    """The unit of each column's distances: `mm`, `px`, or both."""
     family: Family | None
     """The comparisons that were declared in the run."""
 
@@ -128,7 +128,10 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     for column in titles:
         mine = [record for record in records if record.column.key == column]
         certificates[column] = notes.certificates(mine)
-    units = cases.groupby("column", observed=True)["unit"].first()
+    units = {
+        str(column): " and ".join(sorted(set(part.dropna())))
+        for column, part in cases.groupby("column", observed=True)["unit"]
+    }
     return Table(
         source=source,
         profile=results.profile,
@@ -142,9 +145,9 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         marked=frozenset(row.key for row in chain.from_iterable(alone)),
         failures=tuple(failures),
         certificates=certificates,
-        notes=tuple(notes.collect(records, mean, titles, methods, certificates)),
+        notes=tuple(notes.collect(records, mean, titles, methods, certificates, units)),
         patients=arrange(cases),
-        units={column: str(units[column]) for column in titles},
+        units=units,
         family=results.family,
     )
 

@@ -1,0 +1,144 @@
+"""DICOM: one frame, its grey values as the standard says they are shown (PS3.3 C.7.6.3, C.11)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.readers.picture import Picture, corners
+from bench.spec.errors import UsageError
+
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+"""The first that the file has is its spacing; the second is that at the detector."""
+TO_RAS = np.diag([-1.0, -1.0, 1.0])
+"""DICOM's axes lead to the left and back; those of `Picture.corners` to the right and front."""
+
+
+def read(path: Path, labels: bool) -> Picture:
+    """Read one frame.
+
+    Grey values pass the modality LUT or rescale slope, then the VOI LUT or window, and are
+    inverted where 0 is white. Those of a mask (`labels`) pass the first alone.
+
+    Raises:
+        UsageError: The file holds several frames, or nothing that is shown.
+    """
+    import pydicom
+
+    film = pydicom.dcmread(path)
+    frames = int(film.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")
+    stored = film.pixel_array
+    spacing, how = _spacing(film)
+    known = {"spacing": spacing, "corners": _corners(film, spacing, stored.shape)}
+    photometric = str(film.get("PhotometricInterpretation", "MONOCHROME2"))
+    if not photometric.startswith("MONOCHROME"):
+        values = _colours(stored, film, photometric, path)
+        return Picture(values, how=("format: DICOM", how, f"polarity: {photometric}"), **known)
+    if labels:
+        values, polarity = _labels(stored, film, photometric, path), "as stored"
+    else:
+        values, polarity = _shown(stored, film, path)
+    return Picture(
+        values,
+        padding=None if labels else _padding(stored, film),
+        how=("format: DICOM", how, f"polarity: {polarity}"),
+        **known,
+    )
+
+
+def _colours(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:
+    """Return red, green and blue (H, W, 3); 16 bits of a palette become 8."""
+    from pydicom.pixels import apply_color_lut
+
+    if photometric != "PALETTE COLOR":
+        return stored
+    values: NDArray[Any] = apply_color_lut(stored, film)[..., :3]
+    if values.dtype == np.uint16:
+        values = (values >> 8).astype(np.uint8)
+    if values.ndim != 3:
+        raise UsageError(f"{path} has a palette that cannot be read; expected grey values")
+    return values
+
+
+def _labels(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:
+    from pydicom.pixels import apply_modality_lut
+
+    if photometric == "MONOCHROME1":
+        raise UsageError(
+            f"{path} is a mask that says 0 is white (MONOCHROME1); "
+            "expected MONOCHROME2: export it again"
+        )
+    values: NDArray[Any] = apply_modality_lut(stored, film)
+    return values
+
+
+def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], str]:
+    """Return grey values that grow with brightness, and what was applied, in words."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    applied = []
+    values: NDArray[Any] = apply_modality_lut(stored, film)
+    if float(film.get("RescaleSlope") or 1) < 0:
+        applied.append("negative rescale slope")
+    if "VOILUTSequence" in film:
+        values = apply_voi_lut(np.rint(values).astype(np.int64), film)
+        applied.append("VOI LUT")
+    elif _has_window(film):
+        values = apply_voi_lut(values, film)
+        applied.append("VOI window")
+        if values.min() == values.max():
+            raise UsageError(
+                f"{path}: its window (centre {film.WindowCenter}, width {film.WindowWidth}) "
+                "leaves one grey value; correct the window or remove it"
+            )
+    white_is_zero = film.PhotometricInterpretation == "MONOCHROME1"
+    if white_is_zero or film.get("PresentationLUTShape") == "INVERSE":
+        values = values.max() - values.astype(np.float64)
+        applied.append("inverted, 0 is white" if white_is_zero else "inverted by presentation")
+    return values.astype(np.float64), ", ".join(applied) or "as stored"
+
+
+def _has_window(film: Any) -> bool:
+    """Return whether there is a window of which the standard allows the width."""
+    width = film.get("WindowWidth")
+    if width is None or film.get("WindowCenter") is None:
+        return False
+    first = float(width if np.isscalar(width) else width[0])
+    return first >= 1
+
+
+def _padding(stored: NDArray[Any], film: Any) -> NDArray[np.bool_] | None:
+    """Return where pixels (H, W) hold the padding value or one of its range."""
+    if "PixelPaddingValue" not in film:
+        return None
+    first = int(film.PixelPaddingValue)
+    last = int(film.get("PixelPaddingRangeLimit", first))
+    padding: NDArray[np.bool_] = (stored >= min(first, last)) & (stored <= max(first, last))
+    return padding if padding.any() and not padding.all() else None
+
+
+def _spacing(film: Any) -> tuple[tuple[float, float] | None, str]:
+    """Return mm per pixel (row, column), and where it comes from."""
+    for name in SPACINGS:
+        mm = film.get(name)
+        if mm and len(mm) == 2 and min(map(float, mm)) > 0:
+            return (float(mm[0]), float(mm[1])), f"spacing: DICOM {name}"
+    return None, "spacing: unknown"
+
+
+def _corners(
+    film: Any, spacing: tuple[float, float] | None, shape: tuple[int, ...]
+) -> NDArray[np.float64] | None:
+    axes, origin = film.get("ImageOrientationPatient"), film.get("ImagePositionPatient")
+    if not axes or not origin or not spacing or "PixelSpacing" not in film:
+        return None
+    along, down = np.array(axes, float).reshape(2, 3)
+    affine = np.zeros((4, 4))
+    affine[:3, 0], affine[:3, 1] = along * spacing[1], down * spacing[0]
+    affine[:3, 3], affine[3, 3] = np.array(origin, float), 1
+    return corners(affine, shape[0], shape[1]) @ TO_RAS

@@ -1,0 +1,312 @@
+"""One decoder of masks: what a mask's values are, and over a whole set which are foreground.
+
+A label is a text: a number ("255"), a colour ("#ff0000"), or a palette's number with its colour
+("1 #ff0000"). Black is "0".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.readers.picture import Picture, colours, is_grey
+from bench.spec.case import BACKGROUND, Census, Decision
+from bench.spec.errors import UsageError
+
+BINARY = ("1", "255", "65535")
+"""Labels that mean foreground in a mask that holds one label beside the background."""
+VOID = 255
+"""The field's label of pixels that belong to no class."""
+CLASSES = 64
+"""Numbers up to this are those of classes, beside which 255 is void."""
+MANY = 24
+"""A grey mask with more labels is no label map: JPEG or smoothing blurred it."""
+MOST = 256
+"""Labels that one mask may hold."""
+NEAR_WHOLE = 1e-3
+"""Numbers this near to a whole one are rounded."""
+ROUNDED = f"assumed: mask values within {NEAR_WHOLE:g} of a whole number are that number"
+_TERM = re.compile(r"(?P<number>-?\d+)|>(?P<above>-?\d+)|(?P<colour>#[0-9a-f]{6})")
+
+
+def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
+    """Return a mask's codes (H, W), the labels that they number, and what was assumed.
+
+    Raises:
+        UsageError: The values are no labels: fractions, or too many.
+    """
+    values = colours(picture)
+    if picture.palette is not None and values.ndim == 3:
+        return *_of_palette(picture), ""
+    if values.ndim == 3:
+        if is_grey(values):
+            values = values[..., 0]
+        else:
+            return *_of_colours(values, file), ""
+    return _of_numbers(values, file)
+
+
+def _of_palette(picture: Picture) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    used, codes = np.unique(picture.values, return_inverse=True)
+    palette = picture.palette
+    assert palette is not None
+    names = [
+        f"{number} {_hex(palette[number])}" if palette[number].any() else BACKGROUND
+        for number in used.tolist()
+    ]
+    return _merged(codes.reshape(picture.values.shape), names)
+
+
+def _of_colours(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    packed = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    used, codes = np.unique(packed, return_inverse=True)
+    if len(used) > MANY:
+        raise UsageError(
+            f"{file} holds {len(used)} colours, as JPEG and smoothing leave them; "
+            "expected one colour a class: export the masks as PNG, without smoothing"
+        )
+    names = [f"#{number:06x}" if number else BACKGROUND for number in used.tolist()]
+    return _merged(codes.reshape(packed.shape), names)
+
+
+def _of_numbers(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
+    told = ""
+    if values.dtype == np.bool_:
+        values = values.view(np.uint8)
+    if values.dtype == np.uint8:
+        return *_of_bytes(values), told
+    if values.dtype.kind == "f":
+        whole = np.rint(values)
+        off = np.abs(values - whole).max(initial=0)
+        if not np.isfinite(values).all() or off > NEAR_WHOLE:
+            raise UsageError(
+                f"{file}: values are not whole numbers; expected labels, not probabilities"
+            )
+        if off:
+            told = ROUNDED
+        values = whole.astype(np.int64)
+    used, codes = np.unique(values, return_inverse=True)
+    if len(used) > MOST:
+        raise UsageError(
+            f"{file} holds {len(used)} values; expected a label map of {MOST} labels at most"
+        )
+    return codes.reshape(values.shape).astype(np.uint8), tuple(map(str, used.tolist())), told
+
+
+def _of_bytes(values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return codes and labels of 8-bit numbers, by their histogram."""
+    plain = np.ascontiguousarray(values)
+    used = np.flatnonzero(cv2.calcHist([plain], [0], None, [256], [0, 256]))
+    table = np.zeros(256, np.uint8)
+    table[used] = np.arange(len(used))
+    return np.asarray(cv2.LUT(plain, table)), tuple(map(str, used.tolist()))
+
+
+def _merged(codes: NDArray[Any], names: Iterable[str]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Give equal names one code."""
+    listed = list(names)
+    unique = list(dict.fromkeys(listed))
+    table = np.array([unique.index(name) for name in listed], np.uint8)
+    return table[codes], tuple(unique)
+
+
+def _hex(colour: NDArray[np.uint8]) -> str:
+    return "#" + bytes(colour.tolist()).hex()
+
+
+def number(label: str) -> int | None:
+    """Return the number of a label: its own, or that of a palette; None of a colour alone."""
+    head = label.split(" ")[0]
+    return None if head.startswith("#") else int(head)
+
+
+def colour(label: str) -> str:
+    """Return the colour of a label, empty where it is a number."""
+    return label[label.index("#") :] if "#" in label else ""
+
+
+def choose(census: Census, option: str) -> Decision:
+    """Return which labels of a set of masks are foreground.
+
+    Args:
+        census: The labels that occur, over all masks.
+        option: What the user wants (`1+2`, `#ff0000`, `>127`), or empty.
+
+    Raises:
+        UsageError: A wanted label occurs nowhere, or there is a choice that the user must make.
+    """
+    census = replace(census, counts=dict(sorted(census.counts.items(), key=_order)))
+    beside = [label for label in census.counts if label != BACKGROUND]
+    binary = _is_binary(census, beside)
+    chosen = _wanted(census, option, binary) if option else _default(census, beside, binary)
+    _refuse_void(census, beside, binary)
+    told = []
+    if binary and len(chosen) > 1:
+        told.append(f"assumed: {_and(chosen)} both mean foreground, in different masks")
+    if len(beside) == 1 and colour(beside[0]):
+        told.append(f"assumed: the one colour {beside[0]} is foreground")
+    return Decision(frozenset(chosen), tuple(told))
+
+
+def _order(entry: tuple[str, int]) -> tuple[float, str]:
+    """Return a key that sorts numbers as numbers, then colours."""
+    value = number(entry[0])
+    return (np.inf if value is None else value, entry[0])
+
+
+def _is_binary(census: Census, beside: Collection[str]) -> bool:
+    """Return whether every mask holds one of 1, 255 and 65535 at most, beside the background."""
+    if not set(beside) <= set(BINARY):
+        return False
+    return all(len(set(labels) - {BACKGROUND}) <= 1 for labels in census.masks)
+
+
+def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
+    if binary or not beside:
+        return beside
+    file = census.masks[max(census.masks, key=len)]
+    if len(beside) == 1 and colour(beside[0]) and BACKGROUND in census.counts:
+        return beside
+    if any(map(colour, beside)):
+        shares = ", ".join(f"{label} {_percent(census, label)}" for label in census.counts)
+        raise UsageError(
+            f"{file} and others hold colours ({shares}); "
+            f"say which are foreground: foreground={_term(beside[0])}"
+        )
+    if len(beside) > MANY:
+        raise UsageError(f"{file} and others {_blurred(census)}")
+    shown = f"value{'s' * (len(beside) > 1)} {', '.join(beside[:6])}"
+    raise UsageError(
+        f"{file}: masks hold the {shown} beside 0; "
+        f"say which are foreground: foreground={_term(beside[0])}"
+    )
+
+
+def _percent(census: Census, label: str) -> str:
+    return f"{100 * census.counts[label] / sum(census.counts.values()):.2g} %"
+
+
+def _term(label: str) -> str:
+    """Return how a label is chosen by the option."""
+    return colour(label) or label
+
+
+def _blurred(census: Census) -> str:
+    """Return the advice for masks of many grey values: a threshold between their peaks."""
+    peaks = _peaks(census)
+    low, high = min(map(int, census.counts)), max(map(int, census.counts))
+    words = (
+        f"hold {len(census.counts)} values from {low} to {high}, as JPEG and smoothing leave them"
+    )
+    if len(peaks) < 2:
+        return f"{words}; expected label maps: export the masks as PNG, without smoothing"
+    cuts = [(one + other) // 2 for one, other in pairwise(peaks)]
+    ways = " or ".join(f"foreground=>{cut}" for cut in cuts)
+    return f"{words}; most lie about {_and(map(str, peaks))}: say which are foreground, {ways}"
+
+
+def _peaks(census: Census, share: float = 0.005, apart: int = 24) -> list[int]:
+    """Return the values about which many pixels lie, the most frequent of each neighbourhood."""
+    counts = {int(label): count for label, count in census.counts.items()}
+    peaks: list[int] = []
+    for value in sorted(counts, key=lambda value: -counts[value]):
+        near = sum(count for other, count in counts.items() if abs(other - value) < apart // 2)
+        if near < share * sum(counts.values()):
+            continue
+        if all(abs(value - peak) >= apart for peak in peaks):
+            peaks.append(value)
+    return sorted(peaks)
+
+
+def _wanted(census: Census, option: str, binary: bool) -> list[str]:
+    """Return the labels that an option names.
+
+    Raises:
+        UsageError: A term cannot be read, occurs in no mask, or has several colours.
+    """
+    chosen: list[str] = []
+    for term in option.lower().split("+"):
+        match = _TERM.fullmatch(term.strip())
+        if not match:
+            raise UsageError(
+                f"foreground={option}: {term!r} is no label; "
+                "expected numbers, colours or a threshold joined by +: 1+2, #ff0000, >127"
+            )
+        matched = _matching(census, match)
+        if not matched:
+            raise UsageError(
+                f"foreground={option}: {term} occurs in no mask; they hold {_held(census)}"
+            )
+        tints = {colour(label) for label in matched}
+        if match["number"] and len(tints) > 1:
+            raise UsageError(
+                f"foreground={option}: number {term} has several colours ({_and(matched)}); "
+                f"choose by colour: foreground={_term(matched[0])}"
+            )
+        chosen += matched
+    if binary and set(chosen) & set(BINARY):
+        chosen = [label for label in census.counts if label in BINARY]
+    if set(chosen) == set(census.counts):
+        raise UsageError(f"foreground={option} is every label of the masks; leave one out")
+    return list(dict.fromkeys(chosen))
+
+
+def _matching(census: Census, match: re.Match[str]) -> list[str]:
+    if match["colour"]:
+        tint = match["colour"]
+        return [label for label in census.counts if tint in (colour(label), _grey_colour(label))]
+    if match["above"]:
+        limit = int(match["above"])
+        return [label for label in census.counts if not colour(label) and int(label) > limit]
+    return [label for label in census.counts if number(label) == int(match["number"])]
+
+
+def _grey_colour(label: str) -> str:
+    """Return a number of 8 bits as a colour, so that white may be chosen as #ffffff."""
+    value = None if colour(label) else int(label)
+    return f"#{value:02x}{value:02x}{value:02x}" if value is not None and 0 <= value < 256 else ""
+
+
+def _held(census: Census) -> str:
+    """Return in words what the masks hold beside the background."""
+    beside = [label for label in census.counts if label != BACKGROUND]
+    if not beside:
+        return "nothing but 0"
+    few = beside[:6]
+    more = f" and {len(beside) - 6} more" if len(beside) > 6 else ""
+    return (", ".join(few) if more else _and(few)) + more
+
+
+def _refuse_void(census: Census, beside: Collection[str], binary: bool) -> None:
+    """Refuse 255 beside the numbers of classes: its pixels are neither foreground nor background.
+
+    Raises:
+        UsageError: A mask has such pixels.
+    """
+    numbers = {label: number(label) for label in beside}
+    void = [label for label, value in numbers.items() if value == VOID]
+    classes = [label for label, value in numbers.items() if value != VOID]
+    small = all(
+        value is not None and 0 < value <= CLASSES for value in numbers.values() if value != VOID
+    )
+    if binary or not void or not classes or not small:
+        return
+    file = next(file for labels, file in census.masks.items() if set(labels) & set(void))
+    raise UsageError(
+        f"{file}: {void[0]} beside {_and(classes[:4])} is the void label of pixels that belong to "
+        "no class, and cannot be left out of training and scores; "
+        "give these pixels a class or 0 in the masks"
+    )
+
+
+def _and(words: Iterable[str]) -> str:
+    *head, last = list(words)
+    return f"{', '.join(head)} and {last}" if head else last

@@ -1,0 +1,121 @@
+"""NIfTI headers, read once for volumes and slices: units, forms and what they contradict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.readers.picture import SAME_SPACING, Picture, corners
+from bench.spec.errors import UsageError
+
+MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
+"""mm in each unit of length that a header may name."""
+GZIP = b"\x1f\x8b"
+
+
+def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
+    """Read a NIfTI file: its voxels, the affine (4, 4) from voxel numbers to mm, and its unit.
+
+    Raises:
+        UsageError: The header does not say where the voxels lie, or says it twice and otherwise,
+            or the file's name says that it is compressed and it is not.
+    """
+    import nibabel
+
+    _check_compression(path)
+    loaded: Any = nibabel.load(path)
+    header = loaded.header
+    if "sform_code" not in header:
+        raise UsageError(f"{path} is no NIfTI file, expected one with its orientation: convert it")
+    unit = header.get_xyzt_units()[0]
+    affine = np.asarray(loaded.affine, np.float64).copy()
+    affine[:3] *= MM[unit]
+    _check_forms(path, header)
+    voxels = np.asanyarray(loaded.dataobj)
+    if voxels.dtype.fields:
+        voxels = np.stack([voxels[name] for name in ("R", "G", "B")], -1)
+    return voxels, affine, unit
+
+
+def _check_compression(path: Path) -> None:
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+    named = path.name.lower().endswith(".gz")
+    if named and not packed:
+        raise UsageError(f"{path} is not compressed; rename it to {path.name[:-3]}")
+    if packed and not named:
+        raise UsageError(f"{path} is compressed; rename it to {path.name}.gz")
+
+
+def _check_forms(path: Path, header: Any) -> None:
+    """Refuse a header that does not say how voxels lie, or whose parts contradict each other."""
+    import nibabel
+
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    if not sform and not qform:
+        raise UsageError(
+            f"{path}: its header does not say how the voxels lie (sform and qform codes are 0); "
+            "write it again with its orientation"
+        )
+    by_sform, by_qform = header.get_sform(), header.get_qform()
+    if sform and qform:
+        ways = ["".join(map(str, nibabel.aff2axcodes(form))) for form in (by_sform, by_qform)]
+        if ways[0] != ways[1]:
+            raise UsageError(
+                f"{path}: its header says two orientations (sform {ways[0]}, qform {ways[1]}); "
+                "write it again with one"
+            )
+    zooms = np.array(header.get_zooms()[:3], np.float64)
+    sides = np.linalg.norm((by_sform if sform else by_qform)[:3, : len(zooms)], axis=0)
+    if not (sides > 0).all() or not np.isfinite(sides).all():
+        raise UsageError(f"{path}: its header gives voxels no size; write it again")
+    if not np.allclose(sides, zooms, rtol=SAME_SPACING) and not (zooms == 1).all():
+        raise UsageError(
+            f"{path}: its header says two voxel sizes ({_sizes(sides)} by its orientation, "
+            f"{_sizes(zooms)} by pixdim); write it again with one"
+        )
+
+
+def spacing_from(unit: str) -> str:
+    """Return in words where the spacing is from."""
+    if unit == "unknown":
+        return "assumed: NIfTI headers without a unit are in mm"
+    return f"spacing: NIfTI header, in {unit}"
+
+
+def _sizes(sides: NDArray[np.float64]) -> str:
+    return " x ".join(f"{side:.4g}" for side in sides)
+
+
+def read(path: Path) -> Picture:
+    """Read a volume of one slice, whichever axis is thin: rows are its later axis.
+
+    Raises:
+        UsageError: It is no single slice, or `load` refuses it.
+    """
+    voxels, affine, unit = load(path)
+    colour = voxels.ndim > 3 and voxels.shape[-1] == 3
+    channels = voxels.shape[-1:] if colour else ()
+    shape = voxels.shape[: voxels.ndim - len(channels)]
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    wide = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(shape) != 3 or len(wide) != 2:
+        raise UsageError(
+            f"{path}: shape {voxels.shape}, expected one 2D image (one of three sides is 1)"
+        )
+    column, row = wide
+    values = voxels.reshape((shape[column], shape[row], *channels)).swapaxes(0, 1)
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    plane = affine[:, [column, row, 3 - column - row, 3]]
+    return Picture(
+        values,
+        spacing=(float(sides[row]), float(sides[column])),
+        corners=corners(plane, shape[row], shape[column]),
+        how=("format: NIfTI", spacing_from(unit)),
+    )

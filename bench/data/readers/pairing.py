@@ -1,0 +1,168 @@
+"""Which mask belongs to which image, by their names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data.readers.walk import Walk, same, stem
+from bench.spec.errors import UsageError
+
+USUAL = re.compile(
+    r"([_\-. ](segmentation|masks?|labels?|seg|gt|ground[_ ]?truth|image|img|0000))$",
+    re.IGNORECASE,
+)
+"""Endings by which a mask's name usually differs from its image's."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The images of a folder, or its masks."""
+
+    folder: Path
+    by_key: dict[str, Path]
+    """Each file by its path in the folder, without suffix, as names are compared."""
+    unusable: tuple[tuple[Path, str], ...] = ()
+    """Files that cannot be used, each with the reason."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image with its mask."""
+
+    key: str
+    image: Path
+    mask: Path
+    how: str = ""
+    """The rule, empty where both have one name."""
+
+
+def side(folder: Path, below: Walk, suffixes: tuple[str, ...], beside: Iterable[Path] = ()) -> Side:
+    """List the files of `images/` or `masks/` by their names.
+
+    Args:
+        folder: Where they lie.
+        below: The walk through the folder.
+        suffixes: What can be read, in lower case.
+        beside: Files that belong to a header.
+    """
+    by_key: dict[str, Path] = {}
+    unusable = list(below.broken)
+    belongs = set(beside)
+    for path in below.files:
+        key = key_of(path, folder)
+        if path in belongs:
+            continue
+        if not path.name.lower().endswith(suffixes):
+            unusable.append((path, f"no reader is known for it; expected {', '.join(suffixes)}"))
+        elif key in by_key:
+            why = f"{by_key[key].name} has this name too; rename or remove one"
+            unusable.append((path, why))
+        else:
+            by_key[key] = path
+    return Side(folder, by_key, tuple(unusable))
+
+
+def key_of(path: Path, folder: Path) -> str:
+    """Return a file's path in a folder, without suffix, as names are compared."""
+    return same((path.relative_to(folder).parent / stem(path)).as_posix())
+
+
+def pairs(images: Side, masks: Side) -> tuple[list[Pair], list[Path], list[Path]]:
+    """Return the pairs, and the images and masks that belong to no pair, in the images' order.
+
+    Equal names come first, then names that differ by usual endings; a name that fits several
+    files makes no pair.
+    """
+    known = {
+        key: Pair(key, path, masks.by_key[key])
+        for key, path in images.by_key.items()
+        if key in masks.by_key
+    }
+    left = {key: path for key, path in images.by_key.items() if key not in known}
+    others = {key: path for key, path in masks.by_key.items() if key not in known}
+    bare_images, bare_masks = _by_bare_name(left), _by_bare_name(others)
+    for name, keys in bare_images.items():
+        fitting = bare_masks.get(name, [])
+        if len(keys) == len(fitting) == 1 and name not in known:
+            image, mask = keys[0], fitting[0]
+            known[image] = Pair(image, left[image], others[mask], _rule(image, mask))
+    used = {pair.mask for pair in known.values()}
+    paired = [known[key] for key in images.by_key if key in known]
+    alone = [path for key, path in images.by_key.items() if key not in known]
+    return paired, alone, [path for path in masks.by_key.values() if path not in used]
+
+
+def _by_bare_name(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return keys by their name without usual endings."""
+    bare: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        bare[USUAL.sub("", key)].append(key)
+    return bare
+
+
+def _rule(image: str, mask: str) -> str:
+    """Return in words by which endings two keys differ."""
+    endings = [USUAL.search(key) for key in (image, mask)]
+    words = [
+        f"{kind} end in {match[0]}"
+        for kind, match in zip(("images", "masks"), endings, strict=True)
+        if match
+    ]
+    return f"assumed: paired by name, though {' and '.join(words)}"
+
+
+def endings(images: Side, masks: Side) -> tuple[str, str] | None:
+    """Return the endings of all images and all masks without which their names are equal.
+
+    None if there are none, or several masks would fit an image.
+    """
+    ends = _ending(images.by_key), _ending(masks.by_key)
+    # The common ending may hold more than the rule does: images a_1, b_1 and masks a_1_m, b_1_m.
+    for length in range(len(ends[0]) + 1):
+        image_end = ends[0][len(ends[0]) - length :]
+        for mask_length in range(len(ends[1]) + 1):
+            mask_end = ends[1][len(ends[1]) - mask_length :]
+            if _fit(images, masks, image_end, mask_end):
+                return image_end, mask_end
+    return None
+
+
+def _fit(images: Side, masks: Side, image_end: str, mask_end: str) -> bool:
+    names = {key.removesuffix(image_end) for key in images.by_key}
+    others = {key.removesuffix(mask_end) for key in masks.by_key}
+    return names == others and len(names) == len(images.by_key) == len(masks.by_key)
+
+
+def _ending(keys: Iterable[str]) -> str:
+    """Return the longest ending that all names share; it holds no folder."""
+    names = [key.rpartition("/")[2] for key in keys]
+    shortest = min(names, key=len)
+    if len(names) < 2:
+        return ""
+    length = next(
+        (at for at in range(len(shortest)) if len({name[-1 - at] for name in names}) > 1),
+        len(shortest),
+    )
+    return shortest[len(shortest) - length :]
+
+
+def without(given: Side, ending: str) -> Side:
+    """Return a side whose names lost an ending that the user named; names without it stay.
+
+    Raises:
+        UsageError: Two names become the same.
+    """
+    cut = same(ending)
+    by_key: dict[str, Path] = {}
+    for key, path in given.by_key.items():
+        name = key.removesuffix(cut)
+        if name in by_key:
+            raise UsageError(
+                f"{path} and {by_key[name].name} have one name without {ending}; rename one"
+            )
+        by_key[name] = path
+    return Side(given.folder, by_key, given.unusable)

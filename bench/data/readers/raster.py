@@ -1,0 +1,110 @@
+"""PNG, TIFF, JPEG, BMP and GIF, upright and bright as their own headers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bench.data.readers.picture import Picture
+from bench.spec.errors import UsageError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+MODES = ("1", "L", "P", "I", "F", "I;16", "I;16B", "I;16L", "RGB")
+"""Pillow's names of what is read: grey of any depth, colours, and numbers of a palette."""
+COLOURS = ("CMYK", "YCbCr")
+PHOTOMETRIC, ORIENTATION = 262, 274
+"""Tags of TIFF, and of EXIF."""
+
+
+def read(path: Path, largest: int) -> Picture:
+    """Read a raster file, turned as its EXIF orientation says.
+
+    Raises:
+        UsageError: The file cannot be decoded, is larger than `largest`, holds several pages, is
+            partly transparent, or has a colour model that is not read.
+    """
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, largest**2
+    try:
+        with Image.open(path) as image:
+            _check_size(image, path, largest)
+            return _picture(image, path)
+    except Image.DecompressionBombError:
+        raise UsageError(
+            f"{path} has more than {largest} x {largest} pixels: "
+            "reduce it, or raise the limit by the option largest"
+        ) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UsageError(
+            f"{path} cannot be decoded ({error}); expected a whole PNG, TIFF or JPEG: copy it again"
+        ) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _check_size(image: Image.Image, path: Path, largest: int) -> None:
+    if max(image.size) > largest:
+        raise UsageError(
+            f"{path} has {image.width} x {image.height} pixels, "
+            f"expected {largest} a side at most: "
+            "reduce it, or raise the limit by the option largest"
+        )
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise UsageError(f"{path} holds {pages} pages, expected one image: export each as a file")
+
+
+def _picture(image: Image.Image, path: Path) -> Picture:
+    how = [f"format: {image.format}"]
+    inverted = _is_white_zero(image)
+    turn = image.getexif().get(ORIENTATION, 1)
+    how.append(f"orientation: {'as stored' if turn == 1 else 'turned as EXIF says'}")
+    upright = image if turn == 1 else ImageOps.exif_transpose(image)
+    opaque = _opaque(upright, path)
+    values = np.asarray(opaque)
+    if inverted:
+        values = _inverted(values)
+    how.append(f"polarity: {'WhiteIsZero, inverted' if inverted else 'as stored'}")
+    return Picture(values, _palette(opaque), how=tuple(how))
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Return whether a TIFF stores white as 0 and Pillow does not invert it (above 8 bits)."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return tags.get(PHOTOMETRIC) == 0 and image.mode in ("I", "F", "I;16", "I;16B", "I;16L")
+
+
+def _inverted(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind == "u":
+        return np.iinfo(values.dtype).max - values
+    return -values.astype(np.float64)
+
+
+def _opaque(image: Image.Image, path: Path) -> Image.Image:
+    """Return an image as grey, index or RGB values; an alpha channel must be opaque everywhere."""
+    if image.mode in ("RGBA", "LA", "PA"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise UsageError(
+                f"{path} has transparent pixels, expected none: export it without an alpha channel"
+            )
+        return image.convert("L" if image.mode == "LA" else "RGB")
+    if image.mode in COLOURS:
+        return image.convert("RGB")
+    if image.mode not in MODES:
+        raise UsageError(
+            f"{path} has the colour model {image.mode}, expected grey or RGB: export it again"
+        )
+    return image
+
+
+def _palette(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the colours (256, 3) of an image of palette numbers; missing ones are black."""
+    if image.mode != "P":
+        return None
+    listed = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(listed)] = listed
+    return colours
