@@ -31,8 +31,6 @@ FORMAT = 2
 """Version of the cache's layout; another version is prepared anew."""
 LIGHT = 20_000_000
 """Up to this number of bytes, reading a few files takes less time than starting processes."""
-TABLES = ("index.csv", "patients.csv")
-"""Tables beside the images that list the patients."""
 
 
 def find(adapter: Adapter, root: Path) -> Path | None:
@@ -83,8 +81,14 @@ def _folder(adapter: Adapter, root: Path, items: list[Item]) -> Path:
         stat = path.stat()
         stats.append((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns))
     patients = [(item.patient, item.spacing) for item in items]
-    key = content_hash([FORMAT, adapter.name, adapter.rules(), patients, stats])
+    tables = [pooch.file_hash(path) for path in _tables(adapter, root)]
+    key = content_hash([FORMAT, adapter.name, adapter.rules(), patients, stats, tables])
     return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
+
+
+def _tables(adapter: Adapter, root: Path) -> list[Path]:
+    """Return the tables that say what the images are; a phantom has none."""
+    return adapter.tables(root) if adapter.source == "real" else []
 
 
 def prepare(
@@ -219,9 +223,6 @@ def _write(
         for case in cases:
             spacing = case.spacing or ("", "")
             table.writerow([case.id, case.patient, case.height, case.width, *spacing])
-    tables = []
-    if adapter.source == "real":
-        tables = [root / name for name in TABLES if (root / name).is_file()]
     official = {item.patient for item in items if item.official}
     others = {item.patient for item in items if not item.official}
     pixels_in_all = sum(case.height * case.width for case in cases)
@@ -239,7 +240,7 @@ def _write(
         official_test=tuple(sorted(official)),
         on_both_official_sides=tuple(sorted(official & others)),
         left_out=tuple(left_out),
-        files=files | {path.name: pooch.file_hash(path) for path in tables},
+        files=files | {path.name: pooch.file_hash(path) for path in _tables(adapter, root)},
     )
     manifest.write(work)
 

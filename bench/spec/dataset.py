@@ -62,6 +62,13 @@ class Adapter(ABC):
     def rules(self) -> dict[str, Any]:
         """Return what decides the pixels beside the files: options, versions, windows."""
 
+    def tables(self, root: Path) -> list[Path]:
+        """Return the tables beside the images that say what they are, such as whose.
+
+        The prepared dataset is made anew when one changes, and its manifest has their digests.
+        """
+        return []
+
     @abstractmethod
     def items(self, root: Path) -> list[Item]:
         """List what `root` holds without reading pixels.

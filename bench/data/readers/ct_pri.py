@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.readers.folder import PATTERN, Folder
-from bench.data.readers.slices import Slices
+from bench.data.readers.folder import FILE, PATIENTS, PATTERN, WHOSE, Folder
+from bench.data.readers.slices import INDEX, Slices
 from bench.spec.case import Sample
 from bench.spec.dataset import Item
+from bench.spec.errors import UsageError
 from bench.spec.options import option
 
 
@@ -23,12 +24,38 @@ class CTPri(Slices):
         "", "mask values that are foreground, joined by +; 1 or the brightest where not given"
     )
 
+    patients: str = option("", PATIENTS, free=True)
+    file: str = option("", FILE, free=True)
+    patient: str = option("", WHOSE, free=True)
+
     name = "ct-pri"
     title = "CT-Pri"
 
     @property
     def _own(self) -> Folder:
-        return Folder(self.pattern, self.foreground, self.largest)
+        return Folder(
+            pattern=self.pattern,
+            foreground=self.foreground,
+            largest=self.largest,
+            patients=self.patients,
+            file=self.file,
+            patient=self.patient,
+        )
+
+    def tables(self, root: Path) -> list[Path]:
+        """Return `index.csv`, or else the table of patients of the folder.
+
+        Raises:
+            UsageError: The options name a table of patients, and there is `index.csv`.
+        """
+        if not (root / INDEX).is_file():
+            return self._own.tables(root)
+        if self.patients or self.file or self.patient:
+            raise UsageError(
+                f"{root / INDEX} says whose image it is; "
+                "leave out the options patients, file and patient, or remove it"
+            )
+        return super().tables(root)
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
@@ -36,7 +63,7 @@ class CTPri(Slices):
 
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, or else the images of the folder."""
-        if (root / "index.csv").is_file():
+        if INDEX in [table.name for table in self.tables(root)]:
             return super().items(root)
         return self._own.items(root)
 

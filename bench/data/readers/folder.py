@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from bench.data.readers import volume
+from bench.data.readers import patients, volume
+from bench.data.readers.patients import Choice
 from bench.data.readers.slices import pixels
 from bench.spec.case import Sample
 from bench.spec.dataset import Adapter, Item, unit_image
@@ -23,6 +23,9 @@ RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*RASTER, ".dcm", ".npy", *volume.SUFFIXES)
 PATIENT = "{patient}"
 PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each image is one"
+PATIENTS = "table of files and patients: its name in the folder, or its absolute path"
+FILE = "column of that table, or of patients.csv, that names the files"
+WHOSE = "column of that table, or of patients.csv, that names the patients"
 ONE = (1, 255, 65535)
 """Mask values that are foreground unless an option says otherwise."""
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -33,7 +36,8 @@ LUMINANCE = (0.299, 0.587, 0.114)
 class Folder(Adapter):
     """`--datasets path/to/folder`: images, and masks with the same stems.
 
-    `patients.csv` (file, patient) or a pattern gives the patients.
+    `patients.csv` (file, patient), another table that options name, or a pattern gives the
+    patients.
     """
 
     pattern: str = option("", PATTERN, free=True)
@@ -41,8 +45,20 @@ class Folder(Adapter):
         "", "mask values that are foreground, joined by +; 1 or the brightest where not given"
     )
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
+    patients: str = option("", PATIENTS, free=True)
+    file: str = option("", FILE, free=True)
+    patient: str = option("", WHOSE, free=True)
     place: Path | None = None
     """The folder."""
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(self.patients, self.file, self.patient)
+
+    def tables(self, root: Path) -> list[Path]:
+        """Return the table of patients, if there is one."""
+        table = self._choice.path(root)
+        return [table] if table else []
 
     @property
     def folder(self) -> Path | None:
@@ -97,20 +113,20 @@ class Folder(Adapter):
 
         Names in the table of patients that have no image are added to `items` as left out.
         """
-        table = root / "patients.csv"
-        if table.is_file():
-            known = _table(table)
-            names = {path.name.lower() for path in images.values()}
-            stems = {volume.stem(path).lower() for path in images.values()}
-            for name in sorted(known.keys() - names - stems):
-                why = f"{table} names {name}, which is not in images/; add it"
-                items.append(Item(known[name], left_out=why))
-
-            def by_table(path: Path) -> str:
-                by_name = known.get(path.name.lower())
-                return by_name or known.get(volume.stem(path).lower(), "")
-
-            return by_table
+        table = self._choice.path(root)
+        if table and self.pattern:
+            raise UsageError(
+                f"{table} and pattern={self.pattern} both say whose image it is; "
+                "leave out the pattern, or remove the table"
+            )
+        if table:
+            entries = patients.read(table, self._choice, str(root))
+            paths = {path: path.relative_to(root / "images") for path in images.values()}
+            stems = {p.as_posix(): p.with_name(volume.stem(p)).as_posix() for p in paths.values()}
+            matched = patients.match(entries, stems)
+            for entry, why in matched.unused:
+                items.append(Item(entry.patient, left_out=f"{table} names {entry.name}, {why}"))
+            return lambda path: matched.patients.get(paths[path].as_posix(), "")
         if PATIENT not in self.pattern:
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
         expression = re.escape(self.pattern)
@@ -173,37 +189,6 @@ class Folder(Adapter):
             wanted = beside
         mask: NDArray[np.uint8] = np.isin(labels, wanted).astype(np.uint8)
         return mask
-
-
-def _table(path: Path) -> dict[str, str]:
-    """Return the patients of patients.csv by file names in lower case.
-
-    Raises:
-        UsageError: A column or a value is missing, or a file has two patients.
-    """
-    try:
-        rows = pd.read_csv(path, dtype=str, encoding="utf-8-sig").rename(columns=str.strip)
-        pairs = list(zip(rows.file, rows.patient, strict=True))
-    except (ValueError, AttributeError, OSError) as error:
-        raise UsageError(
-            f"{path} cannot be used ({error}); expected columns file and patient"
-        ) from error
-    known: dict[str, str] = {}
-    for line, (file, patient) in enumerate(pairs, 2):
-        # pandas gives NaN for an empty field.
-        both = isinstance(file, str) and isinstance(patient, str)
-        if not both or not file.strip() or not patient.strip():
-            raise UsageError(
-                f"{path} line {line}: expected a file and its patient; "
-                "fill it in or remove the line"
-            )
-        name = Path(file.strip()).name.lower()
-        if known.setdefault(name, patient.strip()) != patient.strip():
-            raise UsageError(
-                f"{path} line {line}: {name} is of {known[name]} already, "
-                f"and of {patient.strip()} here; expected one patient: remove one line"
-            )
-    return known
 
 
 def _by_stem(root: Path, name: str, items: list[Item]) -> dict[str, Path]:

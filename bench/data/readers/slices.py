@@ -27,6 +27,7 @@ MAPPINGS: dict[str, dict[int, int]] = {
     "spider-t2": {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
 }
 """For each named mapping: the value in the binary mask of each label value."""
+INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
 
@@ -61,6 +62,11 @@ class Slices(Adapter):
             "largest": self.largest,
         }
 
+    def tables(self, root: Path) -> list[Path]:
+        """Return `index.csv`, if it is there."""
+        table = root / INDEX
+        return [table] if table.is_file() else []
+
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, in its order."""
         table = self._index(root)
@@ -85,7 +91,7 @@ class Slices(Adapter):
 
     def _index(self, root: Path) -> CsvTable:
         """Read index.csv; both columns of the spacing are there, or neither."""
-        path = root / "index.csv"
+        path = root / INDEX
         if not path.is_file():
             raise UsageError(f"{path} is not there; expected {self.layout}")
         table = csvs.read(path, ("file", "volume"), numbers=SPACING)
