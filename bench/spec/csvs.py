@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from bench.spec.errors import UsageError, did_you_mean
@@ -202,6 +202,7 @@ def parse(
     return table
 
 
+@lru_cache
 def folded(heading: str) -> str:
     """Return a heading for comparisons: `Row_MM`, ` row mm ` and `row-mm` are one."""
     words = _JOINTS.sub(" ", unicodedata.normalize("NFC", heading))

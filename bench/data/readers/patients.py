@@ -224,11 +224,11 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
     unused: list[tuple[Entry, str]] = []
     loose: list[Entry] = []
     for entry in entries:
-        path = next((path for path in (entry.key, _below(entry.key)) if path in by_path), None)
-        if path is None:
+        ways = [way for way in (entry.key, _below(entry.key)) if way in by_path]
+        if not ways:
             loose.append(entry)
             continue
-        for image in by_path[path]:
+        for image in by_path[ways[0]]:
             _give(rows, image, entry)
     certain = set(rows)
     for entry in loose:
