@@ -354,8 +354,8 @@ def _check_sample(sample: Sample) -> None:
         f"{sample.id}: the mask is {mask.dtype} of shape {mask.shape}; expected uint8 of the"
         f" image's, {image.shape}",
     )
-    most = int(mask.max())
-    _ensure(most <= 1, f"{sample.id}: the mask holds {most}; expected 0 and 1")
+    most, known = int(mask.max()), len(sample.labels) - 1
+    _ensure(most <= known, f"{sample.id}: the mask holds {most}; expected 0 to {known}")
     if sample.spacing is not None:
         positive = all(math.isfinite(side) and side > 0 for side in sample.spacing)
         _ensure(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
+from bench.spec import csvs
+from bench.spec.csvs import CsvRow, CsvTable
 from bench.spec.errors import UsageError
 
 MEANS, STDS = ("dice_mean", "iou_mean"), ("dice_std", "iou_std")
@@ -18,9 +18,12 @@ NEEDED = ("method", "dataset", *MEANS)
 IMAGES = ("n", "cases")
 """Columns that hold the number of test images; `bench report` writes the second."""
 LAYOUT = "method,dataset,dice_mean,dice_std,iou_mean,iou_std"
+_FOLDED = {csvs.folded(name) for name in (*NEEDED, *STDS)}
 MISSING = {"", "-", "–", "—", "na", "n/a", "nan", "none"}
 PERCENT_ABOVE = 1.5
 """A table with a number above this is in percent: no mean or std of fractions is so large."""
+PLAIN_PERCENT = 10
+"""From this mean in percent on, the other mean is above 1 %: IoU is D / (2 - D) at least."""
 FINEST = 1e-6
 """The smallest rounding error that is assumed, as a fraction. Smoothing terms of Dice and
 floating-point errors change scores by less."""
@@ -78,6 +81,8 @@ class Results:
     """Whether the numbers were read as percent, not as fractions."""
     absent: tuple[str, ...]
     """Columns of stds that the file does not have."""
+    remark: str = ""
+    """How the text was read if that is a guess."""
 
 
 def read(path: Path, name: str | None = None) -> Results:
@@ -91,63 +96,41 @@ def read(path: Path, name: str | None = None) -> Results:
         UsageError: The file cannot be read, lacks a column, or holds an impossible number; the
             message gives line and column.
     """
-    lines = _lines(path)
-    header, rows = lines[0][1], lines[1:]
-    _check_header(header, path)
-    if not rows:
+    table = csvs.read(path, NEEDED, numbers=NUMBERS)
+    _check_header(table)
+    if not table.rows:
         raise UsageError(
             f"{path} has no line below its header; expected one for each method and dataset"
         )
-    for number, row in rows:
-        _check_length(row, header, f"{path} line {number}")
-    numbers = [_numbers(row, header, f"{path} line {number}") for number, row in rows]
+    numbers = [_numbers(table, row) for row in table.rows]
     percent = any(_in_percent(fields.values()) for fields in numbers)
-    counted = next((column for column in IMAGES if column in header), None)
+    if percent:
+        _check_mixture(table, numbers)
+    counted = next((column for column in IMAGES if table.has(column)), None)
     cells = []
-    for (number, row), fields in zip(rows, numbers, strict=True):
-        at = f"{path} line {number}"
+    for row, fields in zip(table.rows, numbers, strict=True):
+        at = table.at(row)
         scores = {
             column: _printed(value, column, percent, at) for column, (value, _) in fields.items()
         }
-        table = row[header.index("table")] if "table" in header else ""
-        method = _name(row, header, "method", at)
-        dataset = _name(row, header, "dataset", at)
+        title = table.value(row, "table") if table.has("table") else ""
+        method = _name(table, row, "method")
+        dataset = _name(table, row, "dataset")
         n = None
         if counted:
-            n = _images(row[header.index(counted)], f"{at}, column {counted}")
-        cells.append(PrintedCell(table or name or path.stem, method, dataset, n=n, **scores))
-    absent = tuple(column for column in STDS if column not in header)
-    return Results(tuple(cells), percent, absent)
+            n = _images(table.value(row, counted), f"{at}, column {counted}")
+        cells.append(PrintedCell(title or name or path.stem, method, dataset, n=n, **scores))
+    absent = tuple(column for column in STDS if not table.has(column))
+    return Results(tuple(cells), percent, absent, table.remark)
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the lines of a csv that are not empty: their numbers and their fields."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise UsageError(
-            f"table {path} cannot be read ({why}); expected a csv with the columns {LAYOUT}"
-        ) from error
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True)
-    try:
-        stripped = ((reader.line_num, [field.strip() for field in row]) for row in reader)
-        lines = [(number, row) for number, row in stripped if any(row)]
-    except csv.Error as error:
-        raise UsageError(
-            f"{path} line {reader.line_num}: {error}; expected a csv with the columns {LAYOUT}"
-        ) from error
-    if not lines:
-        raise UsageError(f"{path} is empty; expected the columns {LAYOUT}")
-    return lines
-
-
-def _numbers(row: Sequence[str], header: Sequence[str], at: str) -> dict[str, Number]:
-    """Return the numbers of a line by their columns, without the missing ones."""
+def _numbers(table: CsvTable, row: CsvRow) -> dict[str, Number]:
+    """Return the numbers of a row by their columns, without the missing ones."""
     numbers = {}
     for name in NUMBERS:
-        if name in header:
-            number = _number(row[header.index(name)], f"{at}, column {name}")
+        if table.has(name):
+            at = f"{table.at(row)}, column {name}"
+            number = _number(table.value(row, name), at, table.delimiter)
             if number:
                 numbers[name] = number
     return numbers
@@ -158,61 +141,69 @@ def _in_percent(numbers: Iterable[Number]) -> bool:
     return any(signed or value > Decimal(str(PERCENT_ABOVE)) for value, signed in numbers)
 
 
-def _check_header(header: Sequence[str], path: Path) -> None:
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise UsageError(
-            f"{path} line 1: columns are separated by semicolons or tabs; "
-            f"expected commas between columns and points in numbers: {LAYOUT}"
-        )
-    for name in (*NEEDED, *STDS):
-        if header.count(name) > 1:
-            raise UsageError(f"{path} line 1: column {name} is there twice; remove one")
-        if name not in header:
-            others = [column for column in header if column not in (*NEEDED, *STDS)]
+def _like_fractions(numbers: Mapping[str, Number]) -> bool:
+    """Return whether the means of a row look like fractions: none above 1, one above 0."""
+    means = [numbers[name][0] for name in MEANS if name in numbers]
+    return bool(means) and 0 < max(means) <= 1
+
+
+def _check_mixture(table: CsvTable, numbers: Sequence[Mapping[str, Number]]) -> None:
+    """Refuse fractions in a table of percent, between rows or within one.
+
+    Raises:
+        UsageError: A row is in fractions and another in percent, or its two means are.
+    """
+    first = next(place for place, one in enumerate(numbers) if _in_percent(one.values()))
+    for row, fields in zip(table.rows, numbers, strict=True):
+        if any(signed for _, signed in fields.values()):
+            continue
+        at = table.at(row)
+        if _like_fractions(fields) and not _in_percent(fields.values()):
+            raise UsageError(
+                f"{at} looks like fractions, line {table.rows[first].line} like percent; "
+                "expected one of them in all rows: put % behind numbers that are percent"
+            )
+        means = sorted(fields[name][0] for name in MEANS if name in fields)
+        if len(means) == len(MEANS) and 0 < means[0] <= 1 and means[1] >= PLAIN_PERCENT:
+            raise UsageError(
+                f"{at}: one mean looks like a fraction ({means[0]}), the other like percent "
+                f"({means[1]}); expected one of them: put % behind numbers that are percent"
+            )
+
+
+def _check_header(table: CsvTable) -> None:
+    """Refuse a table that lacks a column, or has one of a similar name.
+
+    Raises:
+        UsageError: A column is missing.
+    """
+    known = (*NEEDED, *STDS)
+    others = [heading for heading in table.headings if csvs.folded(heading) not in _FOLDED]
+    for name in known:
+        if not table.has(name):
             near = difflib.get_close_matches(name, others, n=1, cutoff=0.8)
             hint = f"; is '{near[0]}' meant?" if near else ""
             if name in NEEDED or near:
                 raise UsageError(
-                    f"{path} line 1: column {name} is missing{hint}; expected {LAYOUT}"
+                    f"{table.source} line 1: column {name} is missing{hint}; expected {LAYOUT}"
                 )
 
 
-def _check_length(row: Sequence[str], header: Sequence[str], at: str) -> None:
-    """Refuse a line that is not as long as the header; decimal commas usually make it longer."""
-    if len(row) < len(header):
-        raise UsageError(
-            f"{at}: column {header[len(row)]} is missing, {len(row)} fields where the header has "
-            f"{len(header)}; leave a field empty for what is not known"
-        )
-    if len(row) > len(header):
-        for place, name in enumerate(header):
-            whole, decimals = row[place], row[place + 1]
-            if name in NUMBERS and (whole + decimals).isdigit():
-                raise UsageError(
-                    f"{at}, column {name}: '{whole},{decimals}' has a decimal comma; "
-                    f"write {whole}.{decimals}"
-                )
-        raise UsageError(
-            f"{at}: {len(row)} fields where the header has {len(header)}; "
-            "put names that hold commas in quotes"
-        )
-
-
-def _number(text: str, at: str) -> Number | None:
+def _number(text: str, at: str, delimiter: str) -> Number | None:
     """Return the number in a field; None where it is missing."""
     if text.lower() in MISSING:
         return None
     bare = text.removesuffix("%").rstrip()
-    if "," in bare:
+    if "," in bare and delimiter == ",":
         raise UsageError(f"{at}: '{text}' has a decimal comma; write {bare.replace(',', '.')}")
     try:
-        value = Decimal(bare)
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite():
+        value = csvs.number(bare)
+    except ValueError as error:
+        if "," in bare and "." in bare:
+            raise UsageError(f"{at}: {error}") from None
         raise UsageError(
             f"{at}: '{text}' is no number; expected one such as 83.25 or 0.8325, or nothing"
-        )
+        ) from None
     if value < 0:
         what = "std" if at.endswith("_std") else "mean"
         raise UsageError(
@@ -239,10 +230,12 @@ def _printed(value: Decimal, name: str, percent: bool, at: str) -> Printed:
     return Printed(fraction, decimals)
 
 
-def _name(row: Sequence[str], header: Sequence[str], name: str, at: str) -> str:
-    text = row[header.index(name)]
+def _name(table: CsvTable, row: CsvRow, name: str) -> str:
+    text = table.value(row, name)
     if not text:
-        raise UsageError(f"{at}, column {name}: nothing is there; expected the {name}'s name")
+        raise UsageError(
+            f"{table.at(row)}, column {name}: nothing is there; expected the {name}'s name"
+        )
     return text
 
 

@@ -164,6 +164,8 @@ def _remarks(one: Audit) -> Iterator[str]:
         yield f"Read as percent, for a number is above {PERCENT_ABOVE}."
     else:
         yield f"Read as fractions, for no number is above {PERCENT_ABOVE}."
+    if one.results.remark:
+        yield f"{one.results.remark}."
     if one.results.absent:
         yield f"Not checked, for lack of a column: {', '.join(one.results.absent)}."
     yield "Allowed for: the rounding of every printed digit, and stds by n or by n - 1."

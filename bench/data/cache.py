@@ -23,6 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pooch
 from numpy.typing import NDArray
 
 from bench.data import hashes
@@ -41,8 +42,6 @@ FORMAT = 3
 """Version of the cache's layout; another version is prepared anew."""
 LIGHT = 20_000_000
 """Up to this number of bytes, reading a few files takes less time than starting processes."""
-TABLES = ("index.csv", "patients.csv")
-"""Tables beside the images that list the patients."""
 MOST_LABELS = 256
 """Labels that the masks of a dataset may hold in all."""
 
@@ -55,13 +54,16 @@ class _Source:
     root: Path
     items: list[Item]
     hashes: Hashes
+    tables: dict[str, str]
+    """SHA-256 of the tables that say what the images are, by name."""
 
     @property
     def folder(self) -> Path:
         """The folder of the cache: its name depends on the rules and the content of the files."""
         items = [self._identity(item) for item in self.items]
         adapter = self.adapter
-        key = content_hash([FORMAT, adapter.name, adapter.rules(), items])
+        tables = list(self.tables.values())
+        key = content_hash([FORMAT, adapter.name, adapter.rules(), items, tables])
         return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
 
     @property
@@ -100,7 +102,9 @@ def _source(adapter: Adapter, root: Path, jobs: int) -> _Source:
     if all(item.left_out for item in items):
         more = f" ({len(items)} in all)" if len(items) > 1 else ""
         raise UsageError(_reason(items[0]) + more)
-    return _Source(adapter, root, items, known)
+    tables = adapter.tables(root) if adapter.source == "real" else []
+    of_tables = {path.name: pooch.file_hash(path) for path in tables}
+    return _Source(adapter, root, items, known, of_tables)
 
 
 def _refused(item: Item, root: Path, inside: Path) -> Item:
@@ -233,8 +237,13 @@ def _add(
 ) -> None:
     """Add a case to the digest of its dataset: its record and its pixels."""
     digest.update(repr(asdict(case)).encode())
-    digest.update(np.ascontiguousarray(image))
-    digest.update(np.ascontiguousarray(mask))
+    digest.update(_bytes(image))
+    digest.update(_bytes(mask))
+
+
+def _bytes(pixels: NDArray[Any]) -> memoryview:
+    """Return pixels as bytes in row order, without a copy where they lie so."""
+    return np.ascontiguousarray(pixels).data
 
 
 def digest_of(dataset: Dataset) -> str:
@@ -336,13 +345,14 @@ def _write(source: _Source, work: Path, jobs: int, progress: Progress) -> None:
                 if why := _unusable(sample.id, seen):
                     left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
                     continue
-                case = Case(sample.id, sample.patient, *sample.image.shape, sample.spacing)
+                height, width = sample.image.shape
+                case = Case(sample.id, sample.patient, height, width, sample.spacing)
                 seen.add(case.id.lower())
                 cases.append(case)
                 mask = labels.add(sample, file)
                 _add(digest, case, sample.image, np.minimum(mask, 1))
-                images.write(np.ascontiguousarray(sample.image))
-                masks.write(mask)
+                images.write(_bytes(sample.image))
+                masks.write(_bytes(mask))
                 how.update((*item.how, *sample.how))
                 if case.patient in official and not item.official:
                     set_aside.append(case.id)
@@ -351,6 +361,7 @@ def _write(source: _Source, work: Path, jobs: int, progress: Progress) -> None:
         raise UsageError(left_out[0] + more)
     _add_set_aside(digest, set_aside)
     _write_cases(work / "cases.csv", cases)
+    known = source.hashes.digests
     reading = Reading(
         format=FORMAT,
         name=adapter.name,
@@ -368,7 +379,7 @@ def _write(source: _Source, work: Path, jobs: int, progress: Progress) -> None:
         on_both_official_sides=tuple(sorted(official & others)),
         set_aside=tuple(set_aside),
         left_out=tuple(left_out),
-        files=_files(source),
+        files=hashes.relative(source.root, known, known) | source.tables,
     )
     manifests.write(reading, work / manifests.READING)
     _check_unchanged(source)
@@ -385,16 +396,6 @@ def _check_unchanged(source: _Source) -> None:
     for path in before:
         if after.get(path) != before[path]:
             raise UsageError(f"{path} changed while it was read; run again when it is complete")
-
-
-def _files(source: _Source) -> dict[str, str]:
-    """Return the digests of all files that were read, tables of patients included."""
-    root, known = source.root, source.hashes.digests
-    tables = []
-    if source.adapter.source == "real":
-        tables = [root / name for name in TABLES if (root / name).is_file()]
-    beside = hashes.read(root, tables).digests if tables else {}
-    return hashes.relative(root, (*known, *tables), known | beside)
 
 
 def _write_cases(path: Path, cases: Sequence[Case]) -> None:

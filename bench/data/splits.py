@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import csv
+import io
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench.spec import csvs
 from bench.spec.case import SIDES, UNUSED, Side, Split
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.names import Scheme
 from bench.spec.plain import content_hash
 
-HEADER = "fold,patient,side"
+COLUMNS = ("fold", "patient", "side")
+HEADER = ",".join(COLUMNS)
+Row = tuple[int, tuple[str, str, str]]
+"""A line's number, and its fold, patient and side."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +141,13 @@ def _assign(order: list[str], test: list[str]) -> Split:
 
 
 def write_splits(splits: Sequence[Split]) -> str:
-    """Return splits as CSV text: fold, patient, side."""
-    lines = [HEADER]
+    """Return splits as CSV text: fold, patient, side; names with commas or quotes are in quotes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
     for fold, split in enumerate(splits):
-        lines += [f"{fold},{patient},{side}" for patient, side in split.sides.items()]
-    return "\n".join([*lines, ""])
+        writer.writerows((fold, patient, side) for patient, side in split.sides.items())
+    return text.getvalue()
 
 
 def read_splits(path: Path, patients: Sequence[str]) -> list[Split]:
@@ -154,39 +162,34 @@ def read_splits(path: Path, patients: Sequence[str]) -> list[Split]:
 
 
 def parse_splits(path: Path) -> list[Split]:
-    """Read a split file.
+    """Read a split file: one of `write_splits`, or any table with the columns of its header.
 
     Raises:
         UsageError: The file is missing or damaged, or puts a patient on two sides.
     """
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise UsageError(
-            f"split file {path} cannot be read ({why}); expected lines of {HEADER}"
-        ) from error
+    text, encoding = csvs.read_text(path)
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if next(filter(str.strip, lines), "") == HEADER:
+        rows = list(_written(lines, path))
+    else:
+        rows = _tabled(text, path, encoding)
     folds: dict[int, dict[str, Side]] = {}
-    for number, line in enumerate(lines[1:], 2):
-        try:
-            fold, rest = line.split(",", 1)
-            patient, name = rest.rsplit(",", 1)
-            sides = folds.setdefault(int(fold), {})
-        except ValueError:
-            raise UsageError(f"{path} line {number}: {line!r}, expected {HEADER}") from None
+    for line, (fold, patient, name) in rows:
+        at = f"{path} line {line}"
+        if not fold.strip().isdecimal() or not patient:
+            raise UsageError(f"{at}: {','.join((fold, patient, name))!r}, expected {HEADER}")
         known = (*SIDES, UNUSED)
         side = next((side for side in known if side == name.strip()), None)
         if side is None:
-            raise UsageError(
-                f"{path} line {number}: side '{name}', expected one of {', '.join(known)}"
-            )
+            raise UsageError(f"{at}: side '{name}', expected one of {', '.join(known)}")
+        sides = folds.setdefault(int(fold), {})
         if patient in sides:
             raise UsageError(
-                f"{path} line {number}: patient {patient} is on two sides of fold {fold}, "
+                f"{at}: patient {patient} is on two sides of fold {int(fold)}, "
                 "or named twice; remove one line"
             )
         sides[patient] = side
-    if lines[:1] != [HEADER] or list(folds) != list(range(len(folds))) or not folds:
+    if list(folds) != list(range(len(folds))) or not folds:
         raise UsageError(f"{path} is no split file: expected the header {HEADER} and folds from 0")
     for number, sides in folds.items():
         for side in SIDES:
@@ -195,6 +198,40 @@ def parse_splits(path: Path) -> list[Split]:
                     f"{path}: fold {number} has no {side} patient, expected one at least"
                 )
     return [Split(sides) for sides in folds.values()]
+
+
+def _tabled(text: str, path: Path, encoding: str) -> list[Row]:
+    """Return the rows of a table that another program wrote."""
+    table = csvs.parse(text, str(path), COLUMNS, encoding=encoding)
+    if not all(table.has(name) for name in COLUMNS):
+        raise UsageError(f"{path} is no split file: expected the header {HEADER} and folds from 0")
+    fold, patient, side = COLUMNS
+    rows = []
+    for row in table.rows:
+        values = (table.value(row, fold), table.value(row, patient), table.value(row, side))
+        rows.append((row.line, values))
+    return rows
+
+
+def _written(lines: list[str], path: Path) -> Iterator[Row]:
+    """Yield the rows of a file of `write_splits`; a name keeps the blanks at its ends.
+
+    Older versions wrote names as they are: `0,Smith, John,train`. Such a line has more commas than
+    three values need, or is no CSV.
+    """
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    for number, line in filled[1:]:
+        try:
+            values = next(csv.reader([line], strict=True))
+        except csv.Error:
+            values = []
+        if len(values) != len(COLUMNS):
+            fold, _, rest = line.partition(",")
+            patient, comma, side = rest.rpartition(",")
+            if not comma:
+                raise UsageError(f"{path} line {number}: {line!r}, expected {HEADER}")
+            values = [fold, patient, side]
+        yield number, (values[0], values[1], values[2])
 
 
 def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -> None:

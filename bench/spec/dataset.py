@@ -86,6 +86,13 @@ class Adapter(ABC):
         """
         return Decision(frozenset({"1"}))
 
+    def tables(self, root: Path) -> list[Path]:
+        """Return the tables beside the images that say what they are, such as whose.
+
+        The prepared dataset is made anew when one changes, and its manifest has their digests.
+        """
+        return []
+
     @abstractmethod
     def items(self, root: Path) -> list[Item]:
         """List what `root` holds without reading pixels.
@@ -183,3 +190,34 @@ def _scaled(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.
     scaled = np.clip((values - low) / (high - low), 0, 1)
     unit: NDArray[np.uint16] = np.rint(scaled * 65535).astype(np.uint16)
     return unit
+
+
+def binary_mask(
+    raw: NDArray[Any], labels: dict[int, int], file: Path, mapping: str
+) -> NDArray[np.uint8]:
+    """Map label values to 0 and 1.
+
+    Args:
+        raw: (H, W) label image.
+        labels: Every label that may occur, with its value in the binary mask.
+        file: Named in errors.
+        mapping: The mapping's name, for errors.
+
+    Raises:
+        UsageError: The labels are not (H, W), not integers, or hold a value that the mapping does
+            not know.
+    """
+    if raw.ndim != 2:
+        raise UsageError(
+            f"{file}: shape {raw.shape}, expected one channel of labels (height, width)"
+        )
+    values = np.unique(raw)
+    unknown = [v for v in values.tolist() if v not in labels]
+    if unknown:
+        raise UsageError(
+            f"{file}: label {unknown[0]} is not known to the mapping '{mapping}' (it knows "
+            f"{', '.join(map(str, sorted(labels)))}); choose another mapping by the option "
+            "labels=NAME"
+        )
+    mask: NDArray[np.uint8] = np.isin(raw, [v for v, one in labels.items() if one]).astype(np.uint8)
+    return mask

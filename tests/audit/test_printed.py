@@ -16,6 +16,10 @@ def table(folder: Path, *lines: str, header: str = HEADER) -> Path:
     return path
 
 
+def approx(value: float, decimals: int) -> Printed:
+    return Printed(pytest.approx(value), decimals)
+
+
 def test_digits_are_read_as_they_are_printed(tmp_path: Path) -> None:
     (cell,) = read(table(tmp_path, "U-Net,MR,83.20,4.1,71,3.23")).cells
     assert cell.dice_mean == Printed(pytest.approx(0.832), 2)
@@ -101,7 +105,7 @@ def test_bad_input_is_named_by_line_and_column(lines: list[str], says: str, tmp_
             "method,dataset,dice_mean,dice_stdev,iou_mean,iou_std",
             "column dice_std is missing; is 'dice_stdev' meant",
         ),
-        ("method;dataset;dice_mean;iou_mean", "line 1: columns are separated by semicolons"),
+        ("method;dataset;dice_mean", "line 1: column iou_mean is missing"),
         ("method,dataset,dice_mean,dice_mean,iou_mean", "line 1: column dice_mean is there twice"),
         ("", "is empty"),
     ],
@@ -123,5 +127,51 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.csv cannot be read \(No such file"):
         read(tmp_path / "none.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="no UTF-8 text"):
+    with pytest.raises(UsageError, match="is damaged utf-16-le; save it as UTF-8"):
         read(tmp_path / "binary.csv")
+
+
+def test_a_spreadsheet_writes_semicolons_and_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    text = "Method;Dataset;Dice mean;IoU-Mean\r\nNA;MR;83,20;71\r\nnull;MR;83.2 %;n/a\r\n"
+    path.write_bytes(text.encode("utf-16"))
+    first, second = read(path).cells
+    assert (first.method, second.method) == ("NA", "null")
+    assert (first.dice_mean, first.iou_mean) == (approx(0.832, 2), approx(0.71, 0))
+    assert (second.dice_mean, second.iou_mean) == (approx(0.832, 1), None)
+    path.write_text("method;dataset;dice_mean;iou_mean\nU-Net;MR;1.083,2;71\n")
+    with pytest.raises(UsageError, match=r"line 2, column dice_mean: '1\.083,2' holds a comma and"):
+        read(path)
+
+
+def test_a_guessed_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes("method,dataset,dice_mean,iou_mean\nMüller,MR,83,71\n".encode("cp1252"))
+    results = read(path)
+    assert results.cells[0].method == "Müller"
+    assert "mine.csv is read as cp1252" in results.remark
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            ["U-Net,MR,83.25,4.08,71.35,3.23", "FCN,MR,0.81,0.04,0.70,0.03"],
+            "line 3 looks like fractions, line 2 like percent; expected one of them in all rows",
+        ),
+        (["FCN,MR,0.81,,0.70,", "U-Net,MR,0.8,,71 %,"], "line 2 looks like fractions, line 3"),
+        (["FCN,MR,,,0.70,", "U-Net,MR,1.6,,1,"], "line 2 looks like fractions, line 3 like"),
+        (["FCN,MR,81,4,0.70,0.04"], r"line 2: one mean looks like a fraction \(0\.70\), the other"),
+    ],
+)
+def test_fractions_beside_percent_are_refused(lines: list[str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"mine\.csv {says}"):
+        read(table(tmp_path, *lines))
+
+
+def test_small_percentages_say_what_they_are(tmp_path: Path) -> None:
+    rows = ["U-Net,MR,83.25,4.08,71.35,3.23", "FCN,MR,0.8 %,,0.5,", "SAM,MR,0,0,0.0,"]
+    _, small, none = read(table(tmp_path, *rows)).cells
+    assert small.dice_mean == Printed(pytest.approx(0.008), 1)
+    assert small.iou_mean == Printed(0.005, 1)
+    assert none.dice_mean == Printed(0.0, 0)

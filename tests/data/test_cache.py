@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
 import pytest
+from PIL import Image
 
 from bench.data import cache
 from bench.data.readers.mr import MR
@@ -14,6 +17,7 @@ from bench.data.readers.simulated import Simulated
 from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
+from tests.conftest import picture
 
 Make = Callable[..., Path]
 
@@ -32,13 +36,99 @@ def test_preparing_twice_reads_once(slices: Make, monkeypatch: pytest.MonkeyPatc
     assert cache.find(registry.dataset(Spec("mr")), data / "mr") == folder
 
 
-def test_a_touched_file_is_read_again_but_the_digest_is_of_the_pixels(slices: Make) -> None:
+def test_a_copy_is_the_same_dataset_and_is_not_read_again(
+    slices: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = slices()
-    before = prepare(data)
+    folder = prepare(data)
     os.utime(data / "mr" / "images" / "1_0.png", (1, 1))
-    after = prepare(data)
-    assert before != after
-    assert cache.load(before).digest == cache.load(after).digest
+    shutil.copytree(data, tmp_path / "copy")
+    monkeypatch.setattr(
+        "bench.data.readers.slices.Slices.read", lambda *_: pytest.fail("read again")
+    )
+    assert prepare(data) == prepare(tmp_path / "copy") == folder
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_file_that_changed_is_noticed_though_its_size_and_time_are_as_before(
+    slices: Make, old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if old:  # files that did not change lately are not hashed again
+        monkeypatch.setattr("bench.data.hashes.RECENT", -(10**12))
+    data = slices()
+    path = data / "mr" / "labels" / "1_0.bmp"
+    mask = np.zeros((60, 44), np.uint8)
+    mask[:20] = 1
+    (data / "mr" / "labels" / "1_0.png").unlink()
+    image = data / "mr" / "images" / "1_0.png"
+    Image.open(image).save(image.with_suffix(".bmp"))
+    index = data / "mr" / "index.csv"
+    index.write_text(index.read_text().replace("1_0.png", "1_0.bmp"))
+    Image.fromarray(mask).save(path)
+    before = cache.load(prepare(data))
+    times = path.stat()
+    Image.fromarray(mask[::-1]).save(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_size == times.st_size
+    after = cache.load(prepare(data))
+    assert after.digest != before.digest
+    assert after.mask(0)[-1].all()
+    assert not after.mask(0)[0].any()
+
+
+def test_another_choice_of_labels_reads_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "own"
+    labels = np.zeros((60, 44), np.uint8)
+    labels[:20], labels[20:30] = 1, 2
+    for number in range(3):
+        for kind, values in (("images", picture(number)[0]), ("masks", labels)):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(root / kind / f"p{number}.png")
+    one = registry.dataset(Spec.parse(f"{root}:pattern={{patient}}:foreground=1"))
+    first = cache.load(cache.prepare(one, root))
+    monkeypatch.setattr("bench.data.readers.folder.Folder.read", lambda *_: pytest.fail("again"))
+    both = registry.dataset(Spec.parse(f"{root}:pattern={{patient}}:foreground=1+2"))
+    second = cache.load(cache.prepare(both, root))
+    assert first.mask(0).sum() == 20 * 44
+    assert second.mask(0).sum() == 30 * 44
+    assert first.digest != second.digest
+
+
+def test_an_unreadable_file_is_left_out_and_the_cache_is_not_blamed(
+    slices: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = slices(patients=5, each=1)
+    damaged = data / "mr" / "images" / "1_0.png"
+    read = pooch.file_hash
+
+    def failing(path: Path) -> str:
+        if Path(path) == damaged:
+            raise OSError(5, "Input/output error")
+        return str(read(path))
+
+    monkeypatch.setattr("bench.data.hashes.pooch.file_hash", failing)
+    dataset = cache.load(prepare(data))
+    (line,) = dataset.left_out
+    assert "1_0.png cannot be read (Input/output error); look at its" in line
+    assert len(dataset.cases) == 4
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    slices: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = slices(patients=7, each=1)
+    read = MR.read
+
+    def touched(self: MR, item: Any) -> Any:
+        with item.files[0].open("ab") as file:
+            file.write(b" ")
+        yield from read(self, item)
+
+    monkeypatch.setattr(MR, "read", touched)
+    with pytest.raises(UsageError, match=r"1_0.png changed while it was read; run again"):
+        prepare(data)
 
 
 def test_workers_do_not_change_the_digest(
@@ -54,7 +144,7 @@ def test_progress_counts_to_the_end(slices: Make) -> None:
     told: list[tuple[int, int]] = []
     cache.prepare(
         registry.dataset(Spec("mr")),
-        slices() / "mr",
+        slices(row_mm=0.3, column_mm=0.3) / "mr",
         1,
         lambda name, done, total: told.append((done, total)),
     )
@@ -62,9 +152,12 @@ def test_progress_counts_to_the_end(slices: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["images.u16", "masks.u8", "cases.csv", "manifest.json"])
-def test_a_damaged_cache_is_never_trusted(slices: Make, name: str) -> None:
+def test_a_damaged_cache_is_never_trusted(
+    slices: Make, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     folder = prepare(slices(patients=4))
-    path = folder / name
+    path = folder / name if name == "manifest.json" else folder.parent / name
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UsageError, match="remove the folder and run again"):
         cache.load(folder)
@@ -83,7 +176,7 @@ def test_a_reader_that_is_killed_ends_the_preparation_in_one_line(
         UsageError, match="a reading process was killed, as happens when memory runs out"
     ):
         cache.prepare(killer.Killed(), slices(patients=12) / "mr", 2)
-    assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.startswith(".")]
+    assert not list((tmp_path / "cache").glob("mr-*"))
 
 
 KILLER = """
@@ -102,8 +195,10 @@ class Killed(MR):
 
 
 def test_what_a_library_makes_of_a_strange_file_does_not_stop_the_others(
-    slices: Make, monkeypatch: pytest.MonkeyPatch
+    slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
     def strange(*_: Any) -> None:
         raise ZeroDivisionError("float division\nby zero")
 

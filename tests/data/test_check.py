@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from bench.data import cache
-from bench.data.check import Finding, check
+from bench.data.check import READING, Finding, check
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.config import load_profile
@@ -39,7 +39,7 @@ BOTH = ("images", "labels")
 
 
 def test_nothing_is_found_where_nothing_is(slices: Make) -> None:
-    assert check(prepared(slices())) == []
+    assert {each.kind for each in check(prepared(slices()))} == {READING}
 
 
 @pytest.mark.parametrize("name", ["mr", "ct-verse", "ct-pri", "xray"])
@@ -47,7 +47,8 @@ def test_phantoms_are_no_twins_and_not_flipped(name: str) -> None:
     profile = load_profile("smoke")
     (phantom,) = matrix.find([Spec(name)], None, profile)
     ref = phantom.prepare()
-    assert {each.kind for each in check(Path(ref.cache))} <= {"cut mask", "nearly identical"}
+    kinds = {each.kind for each in check(Path(ref.cache))}
+    assert kinds <= {READING, "cut mask", "nearly identical"}
     assert not any(each.grave for each in check(Path(ref.cache)))
 
 
@@ -113,10 +114,18 @@ def test_damaged_pixels_and_what_was_left_out_are_told(slices: Make) -> None:
     data = slices()
     (data / "mr" / "images" / "6_1.png").unlink()
     folder = prepared(data)
-    assert [each.kind for each in check(folder)] == ["left out"]
-    pixels = bytearray((folder / "images.u16").read_bytes())
+    assert {each.kind for each in check(folder)} == {"left out", READING}
+    path = folder.parent / "images.u16"
+    pixels = bytearray(path.read_bytes())
     pixels[100] ^= 1
-    (folder / "images.u16").write_bytes(pixels)
+    path.write_bytes(pixels)
     first = check(folder)[0]
     assert (first.kind, first.grave) == ("damage", True)
     assert "prepare again" in first.text
+
+
+def test_a_set_whose_masks_are_all_empty_is_grave(slices: Make) -> None:
+    data = slices()
+    for path in (data / "mr" / "labels").iterdir():
+        Image.fromarray(np.zeros((60, 44), np.uint8)).save(path)
+    assert found(data)["empty mask"].grave

@@ -64,6 +64,63 @@ def test_blanks_do_not_make_another_patient(slices: Make) -> None:
     assert prepared(data).patients == ["1", "2", "3"]
 
 
+def test_a_spreadsheets_index_is_the_same(slices: Make) -> None:
+    plain = prepared(slices(row_mm=0.8, column_mm=0.4))
+    index = index_of(slices(row_mm=0.8, column_mm=0.4))
+    text = index.read_text().replace(",", ";").replace(";0.", ";0,")
+    text = text.replace("file;volume;row_mm;column_mm", "File;VOLUME ;Row MM;column-mm")
+    index.write_bytes(text.encode("utf-16"))
+    same = prepared(index.parents[1])
+    assert same.cases == plain.cases
+    assert same.cases[0].spacing == (0.8, 0.4)
+
+
+def index_of(data: Path) -> Path:
+    return data / "mr" / "index.csv"
+
+
+def test_names_that_look_like_gaps_are_patients(slices: Make) -> None:
+    data = slices(patients=4, each=1)
+    names = ["NA", "None", "null", "001"]
+    rows = [f"{number}_0.png,{name}\n" for number, name in enumerate(names, 1)]
+    index_of(data).write_text("".join(["file,volume\n", *rows]))
+    assert prepared(data).patients == names
+
+
+def test_a_spacing_may_be_unknown(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    rows = "1_0.png,1,,\n2_0.png,2,0.5,0.7\n3_0.png,3,,\n"
+    index_of(data).write_text(f"file,volume,row_mm,column_mm\n{rows}")
+    assert [case.spacing for case in prepared(data).cases] == [None, (0.5, 0.7), None]
+
+
+def test_accents_may_be_composed_or_not(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    for part in ("images", "labels"):
+        (data / "mr" / part / "1_0.png").rename(data / "mr" / part / "Mu\u0308ller.png")
+    rows = "M\u00fcller.png,\u00e9\n2_0.png,e\u0301\n3_0.png,3\n"
+    index_of(data).write_text(f"file,volume\n{rows}")
+    dataset = prepared(data)
+    assert not dataset.left_out
+    assert dataset.patients == ["\u00e9", "3"]
+
+
+def test_an_index_whose_encoding_is_guessed_says_so_where_a_name_fits_no_file(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    rows = "M\u00fcller.png,1\n2_0.png,2\n3_0.png,3\n"
+    index_of(data).write_bytes(f"file,volume\n{rows}".encode("cp1252"))
+    (line,) = prepared(data).left_out
+    assert "images/M\u00fcller.png is not there" in line
+    assert "index.csv is read as cp1252 (Windows), because it is no UTF-8" in line
+
+
+@pytest.mark.parametrize("mark", ["2", "yes", "0.5"])
+def test_a_mark_is_one_or_zero(slices: Make, mark: str) -> None:
+    data = slices(good_central=mark)
+    with pytest.raises(UsageError, match=f"line 2: good_central is {mark}; expected 1 or 0"):
+        prepared(data, "mr:good_central=on")
+
+
 def test_good_central_filters(slices: Make) -> None:
     data = slices(patients=6, good_central=1)
     table = pd.read_csv(data / "mr" / "index.csv")
@@ -197,6 +254,22 @@ BAD_INDEX = {
     "control character": (
         'file,volume\n1_0.png,"a\nb"\n',
         r"volume 'a\\nb' holds control characters",
+    ),
+    "one spacing": (
+        "file,volume,row_mm\n1_0.png,1,1\n",
+        r"has the column row_mm without column_mm; add column_mm or remove row_mm",
+    ),
+    "half a spacing": (
+        "file,volume,row_mm,column_mm\n1_0.png,1,1,\n",
+        r"line 2: 1_0.png has one of row_mm and column_mm; give both",
+    ),
+    "spacing of pandas": (
+        "file,volume,row_mm,column_mm\n1_0.png,1,nan,nan\n",
+        r"line 2: 1_0.png has spacing nan, nan; expected mm .* or nothing in both",
+    ),
+    "decimal commas": (
+        "file,volume,row_mm,column_mm\n1_0.png,1,0,5,1\n",
+        r"line 2, column row_mm: '0,5' has a decimal comma; write 0.5",
     ),
     "nothing": ("", r"index.csv cannot be read as CSV"),
     "twice": (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.splits import Splitting, make_splits, read_splits, write_splits
+from bench.data.splits import Splitting, make_splits, parse_splits, read_splits, write_splits
 from bench.spec import names
-from bench.spec.case import SIDES
+from bench.spec.case import SIDES, Split
 from bench.spec.errors import UsageError
 
 patients = st.lists(
@@ -48,6 +50,73 @@ def test_the_holdout_is_70_10_20() -> None:
     assert [sides.count(side) for side in SIDES] == [140, 20, 40]
 
 
+names_of_any_kind = st.lists(
+    st.one_of(
+        st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8),
+        st.text(' ,;"a', min_size=1, max_size=6),
+        st.sampled_from(["NA", "None", "null", "001", "1e5", "Smith, John", '"a"', "train"]),
+    ),
+    min_size=5,
+    max_size=20,
+    unique=True,
+)
+
+
+@given(names_of_any_kind, st.integers(1, 3))
+def test_a_split_of_any_names_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], folds: int
+) -> None:
+    path = tmp_path_factory.mktemp("split") / "split.csv"
+    splits = make_splits(names, folds)
+    text = write_splits(splits)
+    path.write_bytes(text.encode())
+    assert read_splits(path, names) == splits
+    assert write_splits(read_splits(path, names)) == text
+
+
+def written_before(splits: list[Split]) -> str:
+    """Return what versions wrote that put no name into quotes."""
+    lines = ["fold,patient,side"]
+    for fold, split in enumerate(splits):
+        lines += [f"{fold},{patient},{side}" for patient, side in split.sides.items()]
+    return "\n".join([*lines, ""])
+
+
+@given(patients, st.integers(1, 3))
+def test_a_split_of_an_older_version_is_read_and_stays_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], folds: int
+) -> None:
+    path = tmp_path_factory.mktemp("split") / "split.csv"
+    splits = make_splits(names, folds)
+    path.write_text(written_before(splits))
+    assert read_splits(path, names) == splits
+    if not any("," in name for name in names):
+        assert write_splits(splits) == path.read_text()
+
+
+def test_the_split_of_old_results_is_written_again_as_it_is() -> None:
+    files = sorted((Path(__file__).parents[1] / "store" / "old").rglob("split.csv"))
+    assert files
+    for path in files:
+        assert write_splits(parse_splits(path)) == path.read_text()
+
+
+@given(patients, st.sampled_from([",", ";", "\t"]), st.sampled_from(["utf-8-sig", "utf-16"]))
+def test_a_split_may_be_a_table_of_any_program(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], delimiter: str, encoding: str
+) -> None:
+    path = tmp_path_factory.mktemp("split") / "mine.csv"
+    names = [f"p{number}{name}x" for number, name in enumerate(names)]
+    splits = make_splits(names, 2)
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter)
+    writer.writerow(["Patient", "note", "Side", "FOLD"])
+    for fold, split in enumerate(splits):
+        writer.writerows((name, "", side, fold) for name, side in split.sides.items())
+    path.write_bytes(text.getvalue().encode(encoding))
+    assert read_splits(path, names) == splits
+
+
 @given(patients, st.integers(1, 3))
 def test_a_written_split_reads_back(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], folds: int
@@ -74,6 +143,12 @@ def test_too_few_patients_are_refused() -> None:
         ("fold,patient,side\n0,a,training\n", "side 'training'"),
         ("fold,patient,side\n0,a\n", "expected fold,patient,side"),
         ("patient,side\n", "is no split file"),
+        ("", "is empty; expected the columns fold, patient, side"),
+        ("fold,patient,side\n", "is no split file"),
+        ("fold,patient,side\n0,,train\n", "line 2: '0,,train', expected fold,patient,side"),
+        ("fold,patient,side\nx,a,train\n", "line 2: 'x,a,train', expected"),
+        ("fold;patient;side\n0;a;train\n0;a\n", "line 3: column side is missing"),
+        ("Fold,patient,side\n0,a,b,train\n", "line 2: 4 fields where the header has 3"),
         (
             "fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n0,c,test\n",
             "has no patient d; remove the line",

@@ -19,7 +19,7 @@ from bench.data.readers.xray import quadrilaterals
 from bench.data.splits import Splitting
 from bench.launch import matrix
 from bench.spec import registry
-from bench.spec.case import Dataset
+from bench.spec.case import SIDES, Dataset
 from bench.spec.config import load_profile
 from bench.spec.names import Spec
 from bench.store.cells import Store
@@ -251,14 +251,26 @@ def test_names_may_be_in_latin_or_begin_with_a_mark_and_mats_in_another_case(
     assert "names M\u00fcller-7 A AP.jpg, which is not in" in line
 
 
-def test_who_is_on_both_official_sides_is_told(tmp_path: Path) -> None:
+def test_an_official_split_is_kept_exactly(tmp_path: Path) -> None:
+    """165 has a film in training/ too: nothing sees it, and its film in test/ is tested."""
     aasce(tmp_path / "xray")
-    found = {
-        each.kind: each.text
-        for each in check(cache.prepare(registry.dataset(Spec("xray")), tmp_path / "xray"))
-    }
-    assert (
-        "1 patients lie on the publisher's test side and others (n165)"
-        in found["patient on two sides"]
-    )
-    assert "is taken for the patient's" in found["reading"]
+    folder = cache.prepare(registry.dataset(Spec("xray")), tmp_path / "xray")
+    dataset = cache.load(folder)
+    (split,) = Splitting().split(dataset.patients, dataset.official)
+    sides = {side: split.indexes(dataset, side) for side in SIDES}
+    files = {side: {dataset.cases[i].id for i in indexes} for side, indexes in sides.items()}
+    assert len(files["test"]) == len(NAMES["test"])
+    assert all(name.startswith("test-") for name in files["test"])
+    assert len(set().union(*files.values())) == len(dataset.cases) - 1
+    assert any("1 cases of 1 patients of the publisher's test side" in line for line in dataset.how)
+    folds = Splitting(5).split(dataset.patients, dataset.official)
+    tested = [index for fold in folds for index in fold.indexes(dataset, "test")]
+    assert sorted(tested) == list(range(len(dataset.cases)))
+
+
+def test_how_films_were_read_is_told(tmp_path: Path) -> None:
+    aasce(tmp_path / "xray")
+    folder = cache.prepare(registry.dataset(Spec("xray")), tmp_path / "xray")
+    told = {finding.text for finding in check(folder) if finding.kind == "reading"}
+    assert "spacing: unknown (6 of 6 cases)" in told
+    assert any("is taken for the patient's" in line for line in told)

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.readers.folder import ENDING, FOREGROUND, IMAGE_ENDING, PATTERN, Folder
-from bench.data.readers.slices import Slices
+from bench.data.readers.folder import (
+    ENDING,
+    FILE,
+    FOREGROUND,
+    IMAGE_ENDING,
+    PATIENTS,
+    PATTERN,
+    WHOSE,
+    Folder,
+)
+from bench.data.readers.slices import INDEX, Slices
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Item
+from bench.spec.errors import UsageError
 from bench.spec.options import option
 
 
@@ -23,6 +33,10 @@ class CTPri(Slices):
     ending: str = option("", ENDING, free=True)
     image_ending: str = option("", IMAGE_ENDING, free=True)
 
+    patients: str = option("", PATIENTS, free=True)
+    file: str = option("", FILE, free=True)
+    patient: str = option("", WHOSE, free=True)
+
     name = "ct-pri"
     title = "CT-Pri"
 
@@ -34,7 +48,25 @@ class CTPri(Slices):
             largest=self.largest,
             ending=self.ending,
             image_ending=self.image_ending,
+            patients=self.patients,
+            file=self.file,
+            patient=self.patient,
         )
+
+    def tables(self, root: Path) -> list[Path]:
+        """Return `index.csv`, or else the table of patients of the folder.
+
+        Raises:
+            UsageError: The options name a table of patients, and there is `index.csv`.
+        """
+        if not (root / INDEX).is_file():
+            return self._own.tables(root)
+        if self.patients or self.file or self.patient:
+            raise UsageError(
+                f"{root / INDEX} says whose image it is; "
+                "leave out the options patients, file and patient, or remove it"
+            )
+        return super().tables(root)
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
@@ -50,7 +82,7 @@ class CTPri(Slices):
 
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, or else the images of the folder."""
-        if (root / "index.csv").is_file():
+        if INDEX in [table.name for table in self.tables(root)]:
             return super().items(root)
         return self._own.items(root)
 

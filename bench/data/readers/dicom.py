@@ -34,20 +34,22 @@ def read(path: Path, labels: bool) -> Picture:
         raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")
     stored = film.pixel_array
     spacing, how = _spacing(film)
-    known = {"spacing": spacing, "corners": _corners(film, spacing, stored.shape)}
+    place = _corners(film, spacing, stored.shape)
     photometric = str(film.get("PhotometricInterpretation", "MONOCHROME2"))
     if not photometric.startswith("MONOCHROME"):
         values = _colours(stored, film, photometric, path)
-        return Picture(values, how=("format: DICOM", how, f"polarity: {photometric}"), **known)
+        told = ("format: DICOM", how, f"polarity: {photometric}")
+        return Picture(values, spacing=spacing, corners=place, how=told)
     if labels:
         values, polarity = _labels(stored, film, photometric, path), "as stored"
     else:
         values, polarity = _shown(stored, film, path)
     return Picture(
         values,
+        spacing=spacing,
+        corners=place,
         padding=None if labels else _padding(stored, film),
         how=("format: DICOM", how, f"polarity: {polarity}"),
-        **known,
     )
 
 
@@ -105,11 +107,8 @@ def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], s
 
 def _has_window(film: Any) -> bool:
     """Return whether there is a window of which the standard allows the width."""
-    width = film.get("WindowWidth")
-    if width is None or film.get("WindowCenter") is None:
-        return False
-    first = float(width if np.isscalar(width) else width[0])
-    return first >= 1
+    widths = np.atleast_1d(film.get("WindowWidth", [])).astype(float)
+    return "WindowCenter" in film and bool(widths.size) and bool(widths[0] >= 1)
 
 
 def _padding(stored: NDArray[Any], film: Any) -> NDArray[np.bool_] | None:

@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from bench.data.readers import dicom, labels, metaimage, nifti, pairing, raster, walk
+from bench.data.readers import (
+    dicom,
+    labels,
+    metaimage,
+    nifti,
+    pairing,
+    patients,
+    raster,
+    walk,
+)
 from bench.data.readers.pairing import Pair, Side
+from bench.data.readers.patients import Choice
 from bench.data.readers.picture import Picture, luminance, onto
 from bench.data.readers.walk import Walk, stem
 from bench.spec.case import Census, Decision, Sample
@@ -27,6 +36,9 @@ PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each ima
 FOREGROUND = "labels that are foreground, where masks hold several: 1+2, #ff0000 or >127"
 ENDING = "ending of the masks' names, which their images' names lack: _manual1"
 IMAGE_ENDING = "ending of the images' names, which their masks' names lack: _training"
+PATIENTS = "table of files and patients: its name in the folder, or its absolute path"
+FILE = "column of that table, or of patients.csv, that names the files"
+WHOSE = "column of that table, or of patients.csv, that names the patients"
 TEST, OTHERS = ("test", "testing"), ("train", "training", "val", "valid", "validation")
 """Names of folders in `images/` that are the sides of an official split."""
 FEW = 3
@@ -37,7 +49,8 @@ FEW = 3
 class Folder(Adapter):
     """`--datasets path/to/folder`: images, and masks with the same stems.
 
-    `patients.csv` (file, patient) or a pattern gives the patients.
+    `patients.csv` (file, patient), another table that options name, or a pattern gives the
+    patients.
     """
 
     pattern: str = option("", PATTERN, free=True)
@@ -45,8 +58,20 @@ class Folder(Adapter):
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
     ending: str = option("", ENDING, free=True)
     image_ending: str = option("", IMAGE_ENDING, free=True)
+    patients: str = option("", PATIENTS, free=True)
+    file: str = option("", FILE, free=True)
+    patient: str = option("", WHOSE, free=True)
     place: Path | None = None
     """The folder."""
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(self.patients, self.file, self.patient)
+
+    def tables(self, root: Path) -> list[Path]:
+        """Return the table of patients, if there is one."""
+        table = self._choice.path(root)
+        return [table] if table else []
 
     @property
     def folder(self) -> Path | None:
@@ -87,7 +112,7 @@ class Folder(Adapter):
         items: list[Item] = []
         images = _side(root, "images", items)
         masks = _side(root, "masks", items)
-        patient_of = self._patients(root, images.by_key, items)
+        patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
         sides = {key.partition("/")[0] for key in images.by_key if "/" in key}
         official = sides & set(TEST) if sides & set(OTHERS) else set()
@@ -154,27 +179,25 @@ class Folder(Adapter):
             f"say so: '{root}:{':'.join(given)}'"
         )
 
-    def _patients(
-        self, root: Path, images: dict[str, Path], items: list[Item]
-    ) -> Callable[[Path], str]:
+    def _patients(self, root: Path, images: Side, items: list[Item]) -> Callable[[Path], str]:
         """Return a function that maps an image's path to its patient, or to "" if unknown.
 
         Names in the table of patients that have no image are added to `items` as left out.
         """
-        table = root / "patients.csv"
-        if table.is_file():
-            known = _table(table)
-            names = {path.name.lower() for path in images.values()}
-            stems = {stem(path).lower() for path in images.values()}
-            for name in sorted(known.keys() - names - stems):
-                why = f"{table} names {name}, which is not in images/; add it"
-                items.append(Item(known[name], left_out=why))
-
-            def by_table(path: Path) -> str:
-                by_name = known.get(path.name.lower())
-                return by_name or known.get(stem(path).lower(), "")
-
-            return by_table
+        table = self._choice.path(root)
+        if table and self.pattern:
+            raise UsageError(
+                f"{table} and pattern={self.pattern} both say whose image it is; "
+                "leave out the pattern, or remove the table"
+            )
+        if table:
+            entries = patients.read(table, self._choice, str(root))
+            paths = {path: path.relative_to(images.folder) for path in images.by_key.values()}
+            stems = {p.as_posix(): p.with_name(stem(p)).as_posix() for p in paths.values()}
+            matched = patients.match(entries, stems)
+            for entry, why in matched.unused:
+                items.append(Item(entry.patient, left_out=f"{table} names {entry.name}, {why}"))
+            return lambda path: matched.patients.get(paths[path].as_posix(), "")
         if self.pattern.count(PATIENT) != 1:
             if self.pattern:
                 raise UsageError(
@@ -189,7 +212,7 @@ class Folder(Adapter):
         def by_pattern(path: Path) -> str:
             text = stem(path)
             if "/" in self.pattern:
-                text = (path.relative_to(_child(root, "images")).parent / text).as_posix()
+                text = (path.relative_to(images.folder).parent / text).as_posix()
             match = pattern.fullmatch(text)
             return match["patient"] if match else ""
 
@@ -219,37 +242,6 @@ class Folder(Adapter):
             labels=names,
             how=tuple(filter(None, (*image.how, spacing, place, assumed))),
         )
-
-
-def _table(path: Path) -> dict[str, str]:
-    """Return the patients of patients.csv by file names in lower case.
-
-    Raises:
-        UsageError: A column or a value is missing, or a file has two patients.
-    """
-    try:
-        rows = pd.read_csv(path, dtype=str, encoding="utf-8-sig").rename(columns=str.strip)
-        pairs = list(zip(rows.file, rows.patient, strict=True))
-    except (ValueError, AttributeError, OSError) as error:
-        raise UsageError(
-            f"{path} cannot be used ({error}); expected columns file and patient"
-        ) from error
-    known: dict[str, str] = {}
-    for line, (file, patient) in enumerate(pairs, 2):
-        # pandas gives NaN for an empty field.
-        both = isinstance(file, str) and isinstance(patient, str)
-        if not both or not file.strip() or not patient.strip():
-            raise UsageError(
-                f"{path} line {line}: expected a file and its patient; "
-                "fill it in or remove the line"
-            )
-        name = Path(file.strip()).name.lower()
-        if known.setdefault(name, patient.strip()) != patient.strip():
-            raise UsageError(
-                f"{path} line {line}: {name} is of {known[name]} already, "
-                f"and of {patient.strip()} here; expected one patient: remove one line"
-            )
-    return known
 
 
 def _side(root: Path, name: str, items: list[Item]) -> Side:

@@ -44,7 +44,7 @@ def colours(picture: Picture) -> NDArray[Any]:
     """Return the values with the palette applied: (H, W) if all colours are grey, or (H, W, 3)."""
     if picture.palette is None:
         return picture.values
-    full = picture.palette[picture.values]
+    full: NDArray[np.uint8] = picture.palette[picture.values]
     return full[..., 0] if is_grey(full) else full
 
 

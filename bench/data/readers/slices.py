@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.data.readers import raster, walk
 from bench.data.readers.labels import colour, decode
 from bench.data.readers.picture import Picture
+from bench.spec import csvs
 from bench.spec.case import Census, Decision, Sample
+from bench.spec.csvs import CsvRow, CsvTable
 from bench.spec.dataset import Adapter, Item, unit_image
-from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.errors import UsageError
 from bench.spec.options import option
 
 MAPPINGS: dict[str, dict[int, int]] = {
@@ -26,6 +28,9 @@ MAPPINGS: dict[str, dict[int, int]] = {
     "spider-t2": {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
 }
 """For each named mapping: the value in the binary mask of each label value."""
+INDEX = "index.csv"
+SPACING = ("row_mm", "column_mm")
+"""The columns of index.csv that give the size of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Slices(Adapter):
     """Grey images with index masks of the same name, listed with their patients in `index.csv`.
 
     Optional columns: `good_central` (1 marks the slices that the option keeps), `row_mm` and
-    `column_mm` (pixel spacing). Images may be PNG, TIFF, JPEG or BMP of any bit depth.
+    `column_mm` (pixel spacing; both, or both empty where it is not known). Images may be PNG, TIFF,
+    JPEG or BMP of any bit depth.
     """
 
     labels: str = option(
@@ -57,65 +63,70 @@ class Slices(Adapter):
             "largest": self.largest,
         }
 
+    def tables(self, root: Path) -> list[Path]:
+        """Return `index.csv`, if it is there."""
+        table = root / INDEX
+        return [table] if table.is_file() else []
+
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, in its order."""
+        table = self._index(root)
+        listed = self._listed(table)
+        _check_names(table, listed)
         items = []
-        for row in self._index(root).to_dict("records"):
-            files = (root / "images" / row["file"], root / "labels" / row["file"])
+        for row in listed:
+            name = table.value(row, "file")
+            patient = unicodedata.normalize("NFC", table.value(row, "volume"))
+            files = (_existing(root / "images", name), _existing(root / "labels", name))
             absent = next((path for path in files if not path.is_file()), None)
             if absent:
                 why = (
-                    f"{absent} is not there, but {root / 'index.csv'} names it: "
-                    "add it or remove the row"
+                    f"{absent} is not there, but {table.source} names it: add it or remove the row"
                 )
-                items.append(Item(str(row["volume"]), left_out=why))
+                if table.remark:
+                    why = f"{why} ({table.remark})"
+                items.append(Item(patient, left_out=why))
                 continue
-            items.append(Item(str(row["volume"]), files, _spacing(row, root)))
+            items.append(Item(patient, files, _spacing(table, row)))
         return items
 
-    def _index(self, root: Path) -> pd.DataFrame:
-        """Read and check index.csv."""
-        path = root / "index.csv"
+    def _index(self, root: Path) -> CsvTable:
+        """Read index.csv; both columns of the spacing are there, or neither."""
+        path = root / INDEX
         if not path.is_file():
             raise UsageError(f"{path} is not there; expected {self.layout}")
-        try:
-            table = pd.read_csv(path, dtype={"file": str, "volume": str})
-        except (ValueError, OSError) as error:
-            raise UsageError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
+        table = csvs.read(path, ("file", "volume"), numbers=SPACING)
+        table.require("file", "volume")
+        if self.good_central:
+            table.require("good_central")
+        row_mm, column_mm = SPACING
+        if table.has(row_mm) != table.has(column_mm):
+            alone, lacking = (row_mm, column_mm) if table.has(row_mm) else (column_mm, row_mm)
+            raise UsageError(
+                f"{path} has the column {alone} without {lacking}; add {lacking} or remove {alone}"
+            )
+        return table
+
+    def _listed(self, table: CsvTable) -> list[CsvRow]:
+        """Return the rows that are used.
+
+        Raises:
+            UsageError: A value is missing, or there is no row.
+        """
         needed = ["file", "volume"]
         if self.good_central:
             needed.append("good_central")
-        for column in needed:
-            if column not in table:
+        rows = []
+        for row in table.rows:
+            if not all(table.value(row, name) for name in needed):
                 raise UsageError(
-                    f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}"
+                    f"{table.at(row)}: expected a value in each of {', '.join(needed)}"
                 )
-        table["file"] = table.file.str.strip()
-        table["volume"] = table.volume.str.strip()
-        empty = (table[needed].isna() | (table[needed] == "")).any(axis=1)
-        if empty.any():
-            line = int(empty.argmax()) + 2
-            raise UsageError(f"{path} line {line}: expected a value in each of {', '.join(needed)}")
-        if self.good_central:
-            table = table[table.good_central == 1]
-        if table.empty:
-            raise UsageError(f"{path} lists no case; expected at least three patients")
-        for name in table.file:
-            if Path(name).name != name or len(name) > 200:
-                raise UsageError(
-                    f"{path}: file {name[:80]!r} leads out of the folder; "
-                    "expected a plain file name"
-                )
-        for name in table.file[table.file.str.lower().duplicated()]:
-            raise UsageError(
-                f"{path} names {name} twice, whatever its case; expected one row a file: remove one"
-            )
-        for volume in table.volume:
-            if not volume.isprintable():
-                raise UsageError(
-                    f"{path}: volume {volume!r} holds control characters; expected a plain name"
-                )
-        return table
+            if not self.good_central or _marked(table, row):
+                rows.append(row)
+        if not rows:
+            raise UsageError(f"{table.source} lists no case; expected at least three patients")
+        return rows
 
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one slice."""
@@ -185,17 +196,80 @@ def check_labels(
         )
 
 
-def _spacing(row: dict[Hashable, Any], root: Path) -> tuple[float, float] | None:
-    """Return a case's spacing; None if index.csv does not give it."""
-    if "row_mm" not in row or "column_mm" not in row:
-        return None
+def _check_names(table: CsvTable, rows: list[CsvRow]) -> None:
+    """Refuse names of files that lead out of the folder, or stand in two rows.
+
+    Raises:
+        UsageError: A name is refused.
+    """
+    seen: set[str] = set()
+    for row in rows:
+        name = table.value(row, "file")
+        if Path(name).name != name or len(name) > 200:
+            raise UsageError(
+                f"{table.source}: file {name[:80]!r} leads out of the folder; "
+                "expected a plain file name"
+            )
+        key = unicodedata.normalize("NFC", name.lower())
+        if key in seen:
+            raise UsageError(
+                f"{table.source} names {name} twice, whatever its case; "
+                "expected one row a file: remove one"
+            )
+        seen.add(key)
+
+
+def _existing(folder: Path, name: str) -> Path:
+    """Return a file's path; disks and tables may compose the accents of its name differently."""
+    for form in ("NFC", "NFD"):
+        path = folder / unicodedata.normalize(form, name)
+        if not (folder / name).exists() and path.exists():
+            return path
+    return folder / name
+
+
+def _marked(table: CsvTable, row: CsvRow) -> bool:
+    """Return whether a row's good_central is 1.
+
+    Raises:
+        UsageError: It is neither 1 nor 0.
+    """
+    text = table.value(row, "good_central")
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     try:
-        spacing = (float(row["row_mm"]), float(row["column_mm"]))
+        mark = csvs.number(text)
     except ValueError:
-        spacing = (0.0, 0.0)
-    if not all(0 < value < 100 for value in spacing):
+        mark = None
+    if mark not in (0, 1):
+        raise UsageError(f"{table.at(row)}: good_central is {text}; expected 1 or 0")
+    return mark == 1
+
+
+def _spacing(table: CsvTable, row: CsvRow) -> tuple[float, float] | None:
+    """Return a case's spacing; None if index.csv does not give it.
+
+    Raises:
+        UsageError: One of the two numbers is missing, or one is no spacing.
+    """
+    if not table.has(SPACING[0]):
+        return None
+    texts = [table.value(row, name) for name in SPACING]
+    if not any(texts):
+        return None
+    name = table.value(row, "file")
+    if not all(texts):
         raise UsageError(
-            f"{root / 'index.csv'}: {row['file']} has spacing {row['row_mm']}, {row['column_mm']}; "
-            "expected mm between 0 and 100"
+            f"{table.at(row)}: {name} has one of row_mm and column_mm; "
+            "give both, or leave both empty where they are not known"
         )
-    return spacing
+    try:
+        row_mm, column_mm = (float(csvs.number(text)) for text in texts)
+    except ValueError:
+        row_mm, column_mm = 0.0, 0.0
+    if not (0 < row_mm < 100 and 0 < column_mm < 100):
+        raise UsageError(
+            f"{table.at(row)}: {name} has spacing {', '.join(texts)}; "
+            "expected mm between 0 and 100, or nothing in both where they are not known"
+        )
+    return row_mm, column_mm

@@ -1,0 +1,267 @@
+"""The table that says whose image each file is: `patients.csv`, or a list with other headings."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from bench.spec import csvs
+from bench.spec.csvs import CsvTable
+from bench.spec.errors import UsageError, did_you_mean
+
+TABLE = "patients.csv"
+FILE, PATIENT = "file", "patient"
+"""The columns that are read unless options name others."""
+LIKE_FILE = ("image", "images", "image id", "image name", "filename", "file name", "path", "name")
+"""Headings that an error proposes for the files; none is read unasked."""
+LIKE_PATIENT = ("patient id", "patientid", "subject", "subject id", "case", "case id", "id")
+"""Headings that an error proposes for the patients."""
+IMAGES = "images"
+"""The folder of the images; a path in the table is read from here on."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which table gives the patients, and by which columns; empty texts are the usual ones."""
+
+    table: str = ""
+    """A name in the folder of the dataset, or an absolute path."""
+    file: str = ""
+    patient: str = ""
+
+    @property
+    def given(self) -> bool:
+        """Whether an option was given."""
+        return bool(self.table or self.file or self.patient)
+
+    @property
+    def option(self) -> str:
+        """The beginning of the options that choose columns."""
+        return f":patients={self.table}" if self.table else ""
+
+    def path(self, root: Path) -> Path | None:
+        """Return the table's path; None where no table is named and none is there.
+
+        Raises:
+            UsageError: The table that is named is not there, or columns are named without a table.
+        """
+        usual = root / TABLE
+        if not self.table and usual.is_file():
+            return usual
+        if self.table:
+            return self._named(root)
+        if self.given:
+            name, column = (FILE, self.file) if self.file else (PATIENT, self.patient)
+            raise UsageError(
+                f"{root}: {name}={column} names a column, but there is no {TABLE}; "
+                "add it, or name the table by patients=FILE"
+            )
+        return None
+
+    def _named(self, root: Path) -> Path:
+        path = root / self.table
+        if not path.resolve().is_relative_to(root.resolve()) and not Path(self.table).is_absolute():
+            raise UsageError(
+                f"patients={self.table} leads out of {root}; "
+                "expected a name in it, or an absolute path"
+            )
+        if not path.is_file():
+            raise UsageError(
+                f"patients={self.table}: {path} is not there; "
+                f"expected a table in {root}, or an absolute path"
+            )
+        return path
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table."""
+
+    at: str
+    """The table and the line, for errors."""
+    name: str
+    """The file, as it is written."""
+    patient: str
+    remark: str = ""
+    """How the table was read if that is a guess: names may be wrong for it."""
+
+    @property
+    def key(self) -> str:
+        """The file for comparisons."""
+        return key(self.name)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The patients of images, and the rows of the table that are of no image."""
+
+    patients: Mapping[str, str]
+    """By the names of the images; an image that no row names is missing."""
+    unused: Sequence[tuple[Entry, str]]
+    """Each with the reason."""
+
+
+def key(name: str) -> str:
+    """Return a file's path for comparisons: in one case, one Unicode form, and without `./`."""
+    text = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    text = unicodedata.normalize("NFC", text.lower())
+    return "/".join(part for part in text.split("/") if part not in ("", "."))
+
+
+def read(path: Path, choice: Choice, place: str) -> list[Entry]:
+    """Return the rows of a table of files and patients.
+
+    Args:
+        path: The table.
+        choice: Its columns.
+        place: The dataset as the command line names it, for errors.
+
+    Raises:
+        UsageError: A column or a value is missing, or a file has two patients.
+    """
+    file, patient = choice.file or FILE, choice.patient or PATIENT
+    if csvs.folded(file) == csvs.folded(patient):
+        raise UsageError(f"file={file} and patient={patient} are one column; expected two")
+    table = csvs.read(path, (file, patient))
+    _check_columns(table, choice, place)
+    entries: list[Entry] = []
+    first: dict[str, Entry] = {}
+    for row in table.rows:
+        name = table.value(row, file)
+        whose = unicodedata.normalize("NFC", table.value(row, patient))
+        entry = Entry(table.at(row), name, whose, table.remark)
+        if not entry.key or not whose:
+            raise UsageError(
+                f"{entry.at}: expected a file and its patient; fill it in or remove the line"
+            )
+        other = first.setdefault(entry.key, entry)
+        if other.patient != whose:
+            raise UsageError(_contradiction(other, entry))
+        if other is entry:
+            entries.append(entry)
+    return entries
+
+
+def _contradiction(one: Entry, other: Entry) -> str:
+    """Return the line that refuses two rows about one image."""
+    return (
+        f"{other.at}: {other.key} is of {one.patient} already, and of {other.patient} here; "
+        "expected one patient: remove one line"
+    )
+
+
+def _check_columns(table: CsvTable, choice: Choice, place: str) -> None:
+    """Refuse a table without the two columns, and say which options would choose them.
+
+    Raises:
+        UsageError: A column is missing.
+    """
+    headings = [heading for heading in table.headings if heading]
+    for chosen in filter(None, (choice.file, choice.patient)):
+        if not table.has(chosen):
+            raise UsageError(
+                f"{table.source} has no column '{chosen}'; {did_you_mean(chosen, headings)}"
+            )
+    file = choice.file or FILE
+    patient = choice.patient or PATIENT
+    missing = [name for name in (file, patient) if not table.has(name)]
+    if not missing:
+        return
+    others = [h for h in headings if csvs.folded(h) not in map(csvs.folded, (file, patient))]
+    if len(others) < len(missing):
+        raise UsageError(
+            f"{table.source} has no column '{missing[0]}'; its columns are "
+            f"{', '.join(headings)}; expected one of files and one of patients"
+        )
+    options = choice.option
+    if file in missing:
+        file = _proposed(others, LIKE_FILE)
+        others.remove(file)
+    if file != FILE:
+        options += f":file={file}"
+    if patient in missing:
+        patient = _proposed(others, LIKE_PATIENT)
+    if patient != PATIENT:
+        options += f":patient={patient}"
+    raise UsageError(
+        f"{table.source} has no column '{missing[0]}'; its columns are {', '.join(headings)}; "
+        f"name those of the files and the patients, such as '{place}{options}'"
+    )
+
+
+def _proposed(headings: Sequence[str], likely: Sequence[str]) -> str:
+    """Return the heading that an error proposes: a likely one, or else the first."""
+    for heading in headings:
+        if csvs.folded(heading) in likely:
+            return heading
+    return headings[0]
+
+
+def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
+    """Find the rows of images.
+
+    A row may leave out the suffix of its image. It names the path below `images/`, with or without
+    folders before; or the end of the path, if only one image has it.
+
+    Args:
+        entries: The rows of the table.
+        images: The path of each image below `images/`, and the same without the suffix.
+
+    Raises:
+        UsageError: Two rows give an image different patients.
+    """
+    by_path: dict[str, list[str]] = defaultdict(list)
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for image, stem in images.items():
+        for path in {key(image), key(stem)}:
+            by_path[path].append(image)
+            by_name[_last(path)].append(path)
+    rows: dict[str, Entry] = {}
+    unused: list[tuple[Entry, str]] = []
+    loose: list[Entry] = []
+    for entry in entries:
+        ways = [way for way in (entry.key, _below(entry.key)) if way in by_path]
+        if not ways:
+            loose.append(entry)
+            continue
+        for image in by_path[ways[0]]:
+            _give(rows, image, entry)
+    certain = set(rows)
+    for entry in loose:
+        paths = [path for path in by_name.get(_last(entry.key), []) if _alike(path, entry.key)]
+        named = set(chain.from_iterable(by_path[path] for path in paths))
+        if len(named) > 1:
+            places = " or ".join(sorted(named)[:2])
+            unused.append((entry, f"which may be {places}; write its folder before the name"))
+        elif not named or named <= certain:
+            remark = f" ({entry.remark})" if entry.remark else ""
+            unused.append((entry, f"which is not in {IMAGES}/; add it{remark}"))
+        else:
+            _give(rows, named.pop(), entry)
+    return Matched({image: entry.patient for image, entry in rows.items()}, unused)
+
+
+def _last(path: str) -> str:
+    """Return the last part of a path."""
+    return path.rpartition("/")[2]
+
+
+def _below(path: str) -> str:
+    """Return what follows the last folder `images/` of a path, or else the path."""
+    return f"/{path}".rpartition(f"/{IMAGES}/")[2].removeprefix("/")
+
+
+def _alike(one: str, other: str) -> bool:
+    """Return whether one path is the end of the other."""
+    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
+
+
+def _give(rows: dict[str, Entry], image: str, entry: Entry) -> None:
+    """Keep an image's row; refuse a second one of another patient."""
+    other = rows.setdefault(image, entry)
+    if other.patient != entry.patient:
+        raise UsageError(_contradiction(other, entry))

@@ -1,0 +1,346 @@
+"""The one reader of CSV: tables of users, whatever program wrote them, are read rightly or refused.
+
+Columns are separated by commas, semicolons or tabs, which the header decides. The text is UTF-8,
+UTF-16 with a byte order mark, or else cp1252, which `CsvTable.encoding` names. Every value is text:
+`NA`, `None` and `null` are names like others.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from bench.spec.errors import UsageError, did_you_mean
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""What may separate columns, and how errors call it."""
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # it begins with the mark of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""The byte order marks, and the encoding that each stands for."""
+GUESS = "cp1252"
+"""The encoding of what is no UTF-8 and has no mark: that of Windows in western Europe."""
+BLANKS = " \t\u00a0"
+"""What is cut off both ends of a value; the last is the blank that does not break."""
+_JOINTS = re.compile(r"[\s_-]+")
+"""What may stand between the words of a heading."""
+_NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[0-9]+")
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """The values of a row, as many as the table has headings."""
+
+    line: int
+    """The line of the file in which the row stands."""
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A table as text; no value has blanks at its ends or holds a control character."""
+
+    source: str
+    """The file, as errors name it."""
+    headings: tuple[str, ...]
+    """As they are written; `column` finds them in any case, and `_` and `-` are blanks."""
+    rows: tuple[CsvRow, ...]
+    delimiter: str
+    encoding: str
+
+    @property
+    def remark(self) -> str:
+        """A line that says how the text was read if that is a guess; else empty."""
+        if self.encoding != GUESS:
+            return ""
+        return f"{self.source} is read as {GUESS} (Windows), because it is no UTF-8"
+
+    def column(self, name: str) -> int | None:
+        """Return the place of a heading; None if the table lacks it."""
+        return self._places.get(folded(name))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {folded(heading): place for place, heading in enumerate(self.headings) if heading}
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a column of this name."""
+        return self.column(name) is not None
+
+    def require(self, *names: str) -> None:
+        """Refuse a table that lacks a column.
+
+        Raises:
+            UsageError: A column is missing.
+        """
+        for name in names:
+            if not self.has(name):
+                hint = did_you_mean(name, filter(None, self.headings))
+                raise UsageError(f"{self.source} has no column '{name}'; {hint}")
+
+    def value(self, row: CsvRow, name: str) -> str:
+        """Return a row's value in a column that the table has."""
+        return row.values[self._places[folded(name)]]
+
+    def at(self, row: CsvRow) -> str:
+        """Return how errors name a row: its file and line."""
+        return f"{self.source} line {row.line}"
+
+
+def read(path: Path, expected: Collection[str], numbers: Collection[str] = ()) -> CsvTable:
+    """Read a table from a file.
+
+    Args:
+        path: The file.
+        expected: Columns that decide between two possible delimiters. That they are there is
+            checked by `CsvTable.require`.
+        numbers: Columns of numbers, for errors about decimal commas.
+
+    Raises:
+        UsageError: The file cannot be read, or is no table.
+    """
+    text, encoding = read_text(path)
+    return parse(text, str(path), expected, numbers, encoding)
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """Return the text of a file, and its encoding.
+
+    Raises:
+        UsageError: The file cannot be read, or its encoding is not known.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise UsageError(f"{path} cannot be read ({why}); expected a CSV file") from error
+    return decode(content, str(path))
+
+
+def decode(content: bytes, source: str) -> tuple[str, str]:
+    """Return the text of bytes, and their encoding: that of the mark, UTF-8, or cp1252.
+
+    Raises:
+        UsageError: The bytes are no text in one of these.
+    """
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            return _decoded(content[len(mark) :], encoding, source), encoding
+    if b"\0" in content:
+        raise UsageError(
+            f"{source} holds zero bytes, as UTF-16 without its mark does; save it as UTF-8"
+        )
+    try:
+        return content.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        text = _decoded(content, GUESS, source)
+    controls = {character for character in text if unicodedata.category(character) == "Cc"}
+    if controls - set("\t\r\n"):
+        raise UsageError(
+            f"{source} is no UTF-8, and {GUESS} gives control characters; save it as UTF-8"
+        )
+    return text, GUESS
+
+
+def _decoded(content: bytes, encoding: str, source: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        what = "neither UTF-8 nor cp1252" if encoding == GUESS else f"damaged {encoding}"
+        raise UsageError(f"{source} is {what}; save it as UTF-8") from None
+
+
+def parse(
+    text: str,
+    source: str,
+    expected: Collection[str],
+    numbers: Collection[str] = (),
+    encoding: str = "utf-8",
+) -> CsvTable:
+    """Read a table from text; the arguments are those of `read`.
+
+    Raises:
+        UsageError: The text is no table: a row is longer or shorter than the header, two headings
+            are one, a quote is not closed, or a value holds a control character.
+    """
+    delimiter = _delimiter(text, source, expected)
+    try:
+        records = list(_records(text, delimiter))
+    except ValueError as error:
+        raise UsageError(
+            f"{source} {error}; "
+            "expected quotes around whole values, and two quotes for one inside them"
+        ) from error
+    if not records:
+        columns = ", ".join(expected)
+        raise UsageError(
+            f"{source} cannot be read as CSV: it is empty; expected the columns {columns}"
+        )
+    headings = _headings(records[0][1], f"{source} line {records[0][0]}")
+    rows = []
+    for line, record in records[1:]:
+        values = [value.strip(BLANKS) for value in record]
+        at = f"{source} line {line}"
+        values = _as_long(values, headings, at, delimiter, numbers)
+        _check_characters(values, headings, at)
+        rows.append(CsvRow(line, tuple(values)))
+    table = CsvTable(source, headings, tuple(rows), delimiter, encoding)
+    _check_unnamed(table)
+    return table
+
+
+@lru_cache
+def folded(heading: str) -> str:
+    """Return a heading for comparisons: `Row_MM`, ` row mm ` and `row-mm` are one."""
+    words = _JOINTS.sub(" ", unicodedata.normalize("NFC", heading))
+    return words.strip().casefold()
+
+
+def number(text: str) -> Decimal:
+    """Return a number that is written with a point or with a comma, `0.5` or `0,5`.
+
+    Raises:
+        ValueError: It is none, or holds both; the message says which.
+    """
+    if "." in text and "," in text:
+        raise ValueError(f"'{text}' holds a comma and a point; write it with one point alone")
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"'{text}' is no number; expected one such as 0.5 or 0,5")
+    return Decimal(text.replace(",", "."))
+
+
+def _delimiter(text: str, source: str, expected: Collection[str]) -> str:
+    """Return what separates the columns: what gives the expected ones, where several could."""
+    headers: dict[str, list[str]] = {}
+    for delimiter in DELIMITERS:
+        try:
+            _, headers[delimiter] = next(_records(text, delimiter), (1, []))
+        except ValueError:
+            continue
+    splitting = [delimiter for delimiter, header in headers.items() if len(header) > 1]
+    if not splitting:
+        return next(iter(headers), ",")
+    if len(splitting) == 1:
+        return splitting[0]
+    needed = {folded(name) for name in expected}
+    fitting = [d for d in splitting if needed <= {folded(name) for name in headers[d]}]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = " and ".join(DELIMITERS[delimiter] for delimiter in splitting)
+    raise UsageError(
+        f"{source}: its header holds {names}, and which of them separate columns is not clear; "
+        f"expected the columns {', '.join(expected)}: put headings that hold one in quotes"
+    )
+
+
+def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the line in which it begins.
+
+    Raises:
+        ValueError: A row is not written as CSV is; the message begins with its line.
+    """
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+    begin = 1
+    try:
+        for record in reader:
+            if any(value.strip(BLANKS) for value in record):
+                yield begin, record
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"line {begin}: {error}") from error
+
+
+def _headings(record: Sequence[str], at: str) -> tuple[str, ...]:
+    """Return the checked headings, without empty ones at the end."""
+    headings = [" ".join(heading.split()) for heading in record]
+    while headings and not headings[-1]:
+        headings.pop()
+    _check_characters(headings, headings, at)
+    seen: dict[str, str] = {}
+    for heading in filter(None, headings):
+        other = seen.get(folded(heading))
+        if other == heading:
+            raise UsageError(f"{at}: column {heading} is there twice; remove one")
+        if other:
+            raise UsageError(
+                f"{at}: the columns {other} and {heading} are one name; rename or remove one"
+            )
+        seen[folded(heading)] = heading
+    return tuple(headings)
+
+
+def _as_long(
+    values: list[str],
+    headings: Sequence[str],
+    at: str,
+    delimiter: str,
+    numbers: Collection[str],
+) -> list[str]:
+    """Return the values of a row without empty ones beyond the header.
+
+    Raises:
+        UsageError: The row is shorter or longer than the header.
+    """
+    width = len(headings)
+    while len(values) > width and not values[-1]:
+        values = values[:-1]
+    if len(values) < width:
+        raise UsageError(
+            f"{at}: column {headings[len(values)] or len(values) + 1} is missing, "
+            f"{len(values)} fields where the header has {width}; "
+            "leave a field empty for what is not known"
+        )
+    if len(values) == width:
+        return values
+    known = {folded(name) for name in numbers}
+    for place, heading in enumerate(headings):
+        whole, decimals = values[place], values[place + 1]
+        digits = _WHOLE.fullmatch(whole) and _WHOLE.fullmatch(decimals)
+        if delimiter == "," and folded(heading) in known and digits:
+            raise UsageError(
+                f"{at}, column {heading}: '{whole},{decimals}' has a decimal comma; "
+                f"write {whole}.{decimals}"
+            )
+    raise UsageError(
+        f"{at}: {len(values)} fields where the header has {width}; "
+        f"put names that hold {DELIMITERS[delimiter]} in quotes"
+    )
+
+
+def _check_characters(values: Sequence[str], headings: Sequence[str], at: str) -> None:
+    """Refuse line breaks and other characters that cannot be seen."""
+    for value, heading in zip(values, headings, strict=True):
+        if not value.isprintable():
+            code = next(ord(character) for character in value if not character.isprintable())
+            raise UsageError(
+                f"{at}: {heading or 'a value'} {value[:80]!r} holds control characters "
+                f"(U+{code:04X}); expected plain text in one line"
+            )
+
+
+def _check_unnamed(table: CsvTable) -> None:
+    """Refuse values without a heading, but for the row numbers that pandas and R write first."""
+    for place, heading in enumerate(table.headings):
+        values = [row.values[place] for row in table.rows]
+        numbered = place == 0 and all(_WHOLE.fullmatch(value) for value in values)
+        if heading or not any(values) or (numbered and len(set(values)) == len(values)):
+            continue
+        row = next(row for row in table.rows if row.values[place])
+        raise UsageError(
+            f"{table.at(row)}: '{row.values[place]}' is in column {place + 1}, which has no "
+            "heading; name the column or remove it"
+        )

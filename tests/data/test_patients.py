@@ -1,0 +1,228 @@
+"""Whose image a file is: the table of patients, whoever wrote it, and how its rows find images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bench.data import cache, manifest
+from bench.data.readers import patients
+from bench.data.readers.patients import Choice
+from bench.spec import csvs, registry
+from bench.spec.case import Dataset
+from bench.spec.errors import UsageError
+from bench.spec.names import Spec
+from tests.conftest import picture
+
+NAMES = st.text(
+    st.one_of(
+        st.characters(categories=("L", "N", "P", "S"), exclude_characters="/\\"),
+        st.sampled_from(' ,;"'),
+    ),
+    min_size=1,
+    max_size=8,
+).filter(lambda name: name == name.strip(csvs.BLANKS) and name != ".")
+PATIENTS = st.one_of(NAMES, st.sampled_from(["NA", "None", "null", "001", "1e5"]))
+TABLES = st.dictionaries(NAMES, PATIENTS, min_size=1, max_size=8).filter(
+    lambda table: (
+        len({patients.key(name) for name in table}) == len(table)
+        and not any(name.lower().endswith(".png") for name in table)
+    )
+)
+
+
+def composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+@given(TABLES, st.sampled_from(["file", "Image ID"]), st.data())
+def test_each_image_has_the_patient_of_its_row(
+    tmp_path_factory: pytest.TempPathFactory,
+    truth: dict[str, str],
+    heading: str,
+    data: st.DataObject,
+) -> None:
+    path = tmp_path_factory.mktemp("list") / "list.csv"
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=data.draw(st.sampled_from([",", ";", "\t"])))
+    writer.writerow(["patient", "notes", heading])
+    for name, patient in truth.items():
+        form = data.draw(st.sampled_from(["NFC", "NFD"]))
+        front = data.draw(st.sampled_from(["", "./", "images/", "C:\\data\\images\\"]))
+        end = data.draw(st.sampled_from(["", ".png", ".PNG"]))
+        writer.writerow([patient, "", unicodedata.normalize(form, f"{front}{name}{end}")])
+    path.write_bytes(text.getvalue().encode(data.draw(st.sampled_from(["utf-8", "utf-16"]))))
+    choice = Choice(str(path), "" if heading == "file" else "image_id")
+    images = {f"{unicodedata.normalize('NFD', name)}.png": name for name in truth}
+    matched = patients.match(patients.read(path, choice, "own"), images)
+    assert not matched.unused
+    assert matched.patients == {image: composed(truth[name]) for image, name in images.items()}
+
+
+def matched(images: list[str], rows: list[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """Return the patients of images, and why rows are of none."""
+    entries = [patients.Entry(f"list.csv line {n}", *row) for n, row in enumerate(rows, 2)]
+    stems = {image: str(Path(image).with_suffix("")) for image in images}
+    whose = patients.match(entries, stems)
+    return dict(whose.patients), [f"{entry.name}: {why}" for entry, why in whose.unused]
+
+
+def test_the_path_below_images_is_stronger_than_the_bare_name() -> None:
+    images = ["a.png", "one/a.png", "two/b.png", "C/D.png"]
+    rows = [("images/one/A.png", "P1"), ("a.png", "P2"), ("b", "P3"), ("data/c/d", "P4")]
+    assert matched(images, rows) == (
+        {"one/a.png": "P1", "a.png": "P2", "two/b.png": "P3", "C/D.png": "P4"},
+        [],
+    )
+
+
+def test_a_bare_name_of_two_images_is_of_neither() -> None:
+    assert matched(["one/a.png", "two/a.png"], [("a.png", "P1")]) == (
+        {},
+        ["a.png: which may be one/a.png or two/a.png; write its folder before the name"],
+    )
+
+
+def test_a_row_of_another_folder_is_of_no_image() -> None:
+    absent = "which is not in images/; add it"
+    assert matched(["two/a.png"], [("one/a.png", "P1")]) == ({}, [f"one/a.png: {absent}"])
+    rows = [("a.png", "P1"), ("one/a.png", "P2")]
+    assert matched(["a.png"], rows) == ({"a.png": "P1"}, [f"one/a.png: {absent}"])
+
+
+def test_files_that_differ_in_their_suffix_are_two() -> None:
+    rows = [("a.png", "P1"), ("a.jpg", "P2"), ("b.jpg", "P3")]
+    assert matched(["a.png", "a.jpg", "b.png"], rows) == (
+        {"a.png": "P1", "a.jpg": "P2"},
+        ["b.jpg: which is not in images/; add it"],
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a.png", "P1"), ("A", "P2")],
+        [("a.png", "P1"), ("images/a.png", "P2")],
+        [("one/a.png", "P1"), ("two/a.png", "P2")],
+    ],
+)
+def test_an_image_has_one_patient(rows: list[tuple[str, str]]) -> None:
+    with pytest.raises(UsageError, match=r"list.csv line 3: .*a.* is of P1 already, and of P2"):
+        matched(["a.png"], rows)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Path]:
+    """Return a maker of a folder of images and masks with tables."""
+
+    def make(name: str = "own", **tables: str) -> Path:
+        root = tmp_path / name
+        for part in ("images", "masks"):
+            (root / part).mkdir(parents=True)
+        for number in range(6):
+            image, labels = picture(number)
+            Image.fromarray(image).save(root / "images" / f"{number}.png")
+            Image.fromarray((labels > 0).astype(np.uint8)).save(root / "masks" / f"{number}.png")
+        for stem, text in tables.items():
+            (root / f"{stem}.csv").write_text(text)
+        return root
+
+    return make
+
+
+def prepared(spec: str, root: Path) -> Dataset:
+    return cache.load(cache.prepare(registry.dataset(Spec.parse(spec)), root))
+
+
+def listed(heading: str, patient: str = "p") -> str:
+    rows = "".join(f"{number}.png;{patient}{number // 2}\n" for number in range(6))
+    return f"{heading}\n{rows}"
+
+
+LIST = listed("image;subject id")
+
+
+@pytest.mark.parametrize("kind", ["folder", "ct-pri"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_options_choose_the_table_and_its_columns(
+    own: Callable[..., Path], kind: str, absolute: bool
+) -> None:
+    root = own("ct-pri", list=LIST)
+    table = root / "list.csv" if absolute else "list.csv"
+    spec = str(root) if kind == "folder" else kind
+    dataset = prepared(f"{spec}:patients={table}:file=image:patient=Subject_ID", root)
+    assert dataset.patients == ["p0", "p1", "p2"]
+    assert not dataset.left_out
+
+
+def test_a_table_that_changes_is_read_again_wherever_it_is(
+    own: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, table = own(), tmp_path / "list.csv"
+    for patient in ("p", "q"):
+        table.write_text(listed("file;patient", patient))
+        folder = cache.prepare(registry.dataset(Spec(str(root), (f"patients={table}",))), root)
+        assert cache.load(folder).patients == [f"{patient}{number}" for number in range(3)]
+        assert manifest.read(folder).files["list.csv"]
+    copy = table.rename(tmp_path / "copy.csv")
+    assert cache.find(registry.dataset(Spec(str(root), (f"patients={copy}",))), root) == folder
+
+
+SPOILED = {
+    "other headings": (
+        {"patients": LIST},
+        "",
+        r"has no column 'file'; its columns are image, subject id; name those of the files and the "
+        r"patients, such as 'ROOT:file=image:patient=subject id'",
+    ),
+    "one other heading": (
+        {"patients": listed("filename;patient")},
+        "",
+        r"such as 'ROOT:file=filename'$",
+    ),
+    "other headings of a named table": (
+        {"list": listed("Case ID;name")},
+        ":patients=list.csv",
+        r"such as 'ROOT:patients=list.csv:file=name:patient=Case ID'",
+    ),
+    "one column": ({"patients": "file\n0.png\n"}, "", "expected one of files and one of patients"),
+    "no such column": (
+        {"patients": LIST},
+        ":file=imgae",
+        r"has no column 'imgae'; did you mean 'image'\? Valid: image, subject id\.",
+    ),
+    "one column for both": ({"patients": LIST}, ":file=image:patient=Image", "are one column"),
+    "no table": ({}, ":file=image", "file=image names a column, but there is no patients.csv"),
+    "no such table": ({}, ":patients=list.csv", r"list.csv is not there; expected a table in"),
+    "outside": ({}, ":patients=../list.csv", r"leads out of ROOT; expected a name in it, or an"),
+    "two sources": (
+        {"patients": listed("file;patient")},
+        ":pattern={patient}",
+        r"patients.csv and pattern=\{patient\} both say whose image it is",
+    ),
+    "not filled in": ({"patients": "file,patient\n0.png,\n"}, "", "line 2: expected a file and"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+def test_a_table_that_is_no_use_is_refused(own: Callable[..., Path], what: str) -> None:
+    tables, options, says = SPOILED[what]
+    root = own(**tables)
+    with pytest.raises(UsageError, match=says.replace("ROOT", str(root))) as refusal:
+        prepared(f"{root}{options}", root)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_index_leaves_no_choice_of_patients(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("file,volume\na.png,1\n")
+    with pytest.raises(UsageError, match="leave out the options patients, file and patient"):
+        prepared("ct-pri:patient=subject", tmp_path)

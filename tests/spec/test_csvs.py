@@ -1,0 +1,197 @@
+"""The one reader of CSV: what any program writes is read as it was meant, or refused by name."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.spec import csvs
+from bench.spec.errors import UsageError
+
+HEADINGS = ("file", "patient", "row_mm", "column_mm")
+NAMES = st.sampled_from(["NA", "None", "null", "nan", "N/A", "001", "1e5", "True", "-", '"', "a,b"])
+PRINTABLE = st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
+TEXTS = st.text(st.one_of(PRINTABLE, st.sampled_from(' ,;"')), max_size=8).map(
+    lambda text: text.strip(csvs.BLANKS)
+)
+VALUES = st.one_of(NAMES, TEXTS)
+ROWS = st.lists(st.lists(VALUES, min_size=4, max_size=4).filter(any), max_size=6)
+"""Rows that are not blank."""
+MARKED = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+}
+
+
+def spelled(data: st.DataObject, heading: str) -> str:
+    """Draw another spelling of a heading: its case, the blanks around it and between its words."""
+    words = data.draw(st.sampled_from([heading, heading.upper(), heading.title()]))
+    joint = data.draw(st.sampled_from(["_", "-", " ", "  ", " _ "]))
+    around = data.draw(st.sampled_from(["", " ", "  "]))
+    return around + words.replace("_", joint) + around
+
+
+@given(ROWS, st.sampled_from(list(csvs.DELIMITERS)), st.data())
+def test_a_table_is_read_in_any_dialect(
+    rows: list[list[str]], delimiter: str, data: st.DataObject
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(
+        text,
+        delimiter=delimiter,
+        lineterminator=data.draw(st.sampled_from(["\n", "\r\n", "\r"])),
+        quoting=data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
+    )
+    writer.writerow([spelled(data, heading) for heading in HEADINGS])
+    for row in rows:
+        writer.writerow(row)
+        if data.draw(st.booleans()):
+            writer.writerow([])
+    encoding = data.draw(st.sampled_from(list(MARKED)))
+    mark = MARKED[encoding] if encoding != "utf-8" or data.draw(st.booleans()) else b""
+    content = mark + text.getvalue().encode(encoding)
+    decoded, known = csvs.decode(content, "mine.csv")
+    table = csvs.parse(decoded, "mine.csv", HEADINGS, encoding=known)
+    assert (table.delimiter, table.encoding, table.remark) == (delimiter, encoding, "")
+    values = [[table.value(row, heading) for heading in HEADINGS] for row in table.rows]
+    assert values == rows
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=9))
+def test_rows_know_their_lines(blank: list[bool]) -> None:
+    lines = ["" if none else f"a{number}" for number, none in enumerate(blank, 2)]
+    table = csvs.parse("\n".join(["file", *lines]), "mine.csv", ["file"])
+    for row in table.rows:
+        assert row.values == (f"a{row.line}",)
+    assert len(table.rows) == blank.count(False)
+
+
+@given(st.text(st.characters(codec="cp1252", exclude_categories=("Cc", "Cf", "Zs")), max_size=9))
+def test_what_is_no_utf_8_is_read_as_windows_writes_it_and_says_so(name: str) -> None:
+    content = f"Müller{name}".encode("cp1252")
+    text, encoding = csvs.decode(content, "mine.csv")
+    table = csvs.parse("file\na\n", "mine.csv", ["file"], encoding=encoding)
+    if encoding == "cp1252":
+        assert text == f"Müller{name}"
+        assert "read as cp1252" in table.remark
+    else:
+        assert content.decode("utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("file,patient\na,b\n".encode("utf-16-le"), "holds zero bytes, as UTF-16 without its mark"),
+        (b"\xff\xfe\x00", "is damaged utf-16-le; save it as UTF-8"),
+        (b"\xef\xbb\xbf\xff", "is damaged utf-8; save it as UTF-8"),
+        (b"M\x81ller", "is neither UTF-8 nor cp1252; save it as UTF-8"),
+        (b"M\xfcller\x1b", "cp1252 gives control characters; save it as UTF-8"),
+    ],
+)
+def test_an_unknown_encoding_is_refused(content: bytes, says: str) -> None:
+    with pytest.raises(UsageError, match=f"mine.csv .*{says}"):
+        csvs.decode(content, "mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty; expected the columns file, patient"),
+        ("\n ,\n", "is empty"),
+        ("file,patient\na\n", "line 2: column patient is missing, 1 fields where the header has 2"),
+        ("file,patient\na,b,c\n", "line 2: 3 fields where the header has 2; put names that hold"),
+        ("file,patient,row_mm\na,b,0,5\n", "line 2, column row_mm: '0,5' has a decimal comma"),
+        ("file;patient,x\na,b\n", "its header holds commas and semicolons, and which"),
+        ("File,file,patient\na,b,c\n", "line 1: the columns File and file are one name"),
+        ("row mm,row_mm\n1,2\n", "line 1: the columns row mm and row_mm are one name"),
+        ("file,file\na,b\n", "line 1: column file is there twice"),
+        ('file,patient\na,"b\nc"\n', r"line 2: patient 'b\\nc' holds control .* \(U\+000A\)"),
+        ("file,patient\na\tb,c\n", r"line 2: file 'a\\tb' holds control characters"),
+        ("file,patient\na,b\u200bc\n", r"line 2: patient .* holds control .* \(U\+200B\)"),
+        ("file,patient\na,b\x0c\n", r"line 2: patient 'b\\x0c' holds control"),
+        ('file,patient\na,b\nc,"d\ne,f\n', "line 3: unexpected end of data; expected quotes"),
+        ('file,patient\n"a"b,c\n', "line 2: ',' expected after"),
+        (",file,patient\nx,a,b\n", "line 2: 'x' is in column 1, which has no heading"),
+        ("file,,patient\na,1,b\n", "line 2: '1' is in column 2, which has no heading"),
+        ("file,patient,\na,b,1\n", "line 2: 3 fields where the header has 2"),
+        (",file,patient\n1,a,b\n1,c,d\n", "is in column 1, which has no heading"),
+    ],
+)
+def test_what_could_be_misread_is_refused(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=rf"^mine\.csv.*{says}") as refusal:
+        csvs.parse(text, "mine.csv", ["file", "patient"], numbers=["row_mm"])
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,patient\na,b\n",
+        "file,patient,\na,b\n",
+        "file,patient\na,b,,\n",
+        "file,,patient\na,,b\n",
+        ",file,patient\n7,a,b\n",  # pandas writes its index without a heading
+        '"","file","patient"\n"1","a","b"\n',  # R writes the numbers of the rows
+        'file;"patient"\na;b',
+        'file, "patient"\n a, "b"\n',
+        "notes, long;file;patient\nx;a;b\n",
+        "file\tpatient\n\n\na\tb\n",
+        "file,patient\n\u00a0a,b \n",
+    ],
+)
+def test_programs_write_tables_in_many_ways(text: str) -> None:
+    table = csvs.parse(text, "mine.csv", ["file", "patient"])
+    (row,) = table.rows
+    assert (table.value(row, "file"), table.value(row, "Patient ")) == ("a", "b")
+
+
+def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes("Datei;patient\na;b\n".encode("utf-8-sig"))
+    table = csvs.read(path, ["file"])
+    with pytest.raises(UsageError, match=r"mine.csv has no column 'file'; .*Datei, patient"):
+        table.require("patient", "file")
+    with pytest.raises(UsageError, match=r"cannot be read \(No such file"):
+        csvs.read(tmp_path / "none.csv", ["file"])
+    with pytest.raises(UsageError, match=r"cannot be read \(Is a directory"):
+        csvs.read(tmp_path, ["file"])
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.booleans())
+def test_a_number_has_a_point_or_a_comma(value: Decimal, comma: bool) -> None:
+    text = str(value)
+    read = csvs.number(text.replace(".", ",") if comma else text)
+    assert (read, read.as_tuple()) == (value, value.as_tuple())
+
+
+@pytest.mark.parametrize("text", ["1.234,5", "1,234.5"])
+def test_a_number_with_both_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="holds a comma and a point"):
+        csvs.number(text)
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1 000", "1_0", "nan", "inf", "٣", ".", "0x1", "1e"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no number"):
+        csvs.number(text)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_table_or_one_line(content: bytes) -> None:
+    refusal = ""
+    try:
+        text, encoding = csvs.decode(b"file,patient\n" + content, "mine.csv")
+        table = csvs.parse(text, "mine.csv", ["file", "patient"], encoding=encoding)
+        assert all(len(row.values) == len(table.headings) for row in table.rows)
+    except UsageError as error:
+        refusal = str(error)
+    assert refusal.isprintable()
+    assert not refusal or refusal.startswith("mine.csv")
