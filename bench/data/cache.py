@@ -12,11 +12,12 @@ import hashlib
 import multiprocessing
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,14 @@ FORMAT = 3
 """Version of the cache's layout; another version is prepared anew."""
 LIGHT = 20_000_000
 """Up to this number of bytes, reading a few files takes less time than starting processes."""
+SMALL, MANY = 2_000_000, 8
+"""Items of fewer bytes than this are handed to a process so many at once."""
 MOST_LABELS = 256
 """Labels that the masks of a dataset may hold in all."""
+
+
+Inside = Callable[[Path], bool]
+"""Whether a path lies in a source's folder."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class _Source:
     tables: dict[str, str]
     """SHA-256 of the tables that say what the images are, by name."""
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the cache: its name depends on the rules and the content of the files."""
         items = [self._identity(item) for item in self.items]
@@ -92,7 +99,7 @@ def _source(adapter: Adapter, root: Path, jobs: int) -> _Source:
     Raises:
         UsageError: There are no items, or all are left out.
     """
-    inside = root.resolve()
+    inside = _inside(root)
     items = [_refused(item, root, inside) for item in adapter.items(root)]
     paths = chain.from_iterable((*item.files, *item.sides) for item in items)
     known = hashes.read(root, list(dict.fromkeys(paths)), jobs)
@@ -107,25 +114,39 @@ def _source(adapter: Adapter, root: Path, jobs: int) -> _Source:
     return _Source(adapter, root, items, known, of_tables)
 
 
-def _refused(item: Item, root: Path, inside: Path) -> Item:
-    """Return an item, left out if a file is missing or lies outside the source's folder."""
+def _refused(item: Item, root: Path, inside: Inside) -> Item:
+    """Return an item, left out if a file lies outside the source's folder."""
     for path in (*item.files, *item.sides):
-        if not path.resolve().is_relative_to(inside):
+        if not inside(path):
             why = f"{path} leads out of {root}; copy it there or remove the link"
-            return replace(item, files=(), sides=(), left_out=why)
-    for path in (*item.files, *item.sides):
-        if not path.is_file():
-            why = f"{path} is no file; add it, or remove its header or row"
             return replace(item, files=(), sides=(), left_out=why)
     return item
 
 
+def _inside(root: Path) -> Inside:
+    """Return whether a path lies in a folder when links are followed; only links are looked at."""
+    real = root.resolve()
+    folders: dict[Path, bool] = {}
+
+    def inside(path: Path) -> bool:
+        if path.is_symlink():
+            return path.resolve().is_relative_to(real)
+        if path.parent not in folders:
+            folders[path.parent] = path.parent.resolve().is_relative_to(real)
+        return folders[path.parent]
+
+    return inside
+
+
 def _unreadable(item: Item, known: Hashes) -> Item:
-    """Return an item, left out if the system cannot read one of its files."""
+    """Return an item, left out if a file is missing or the system cannot read it."""
     for path in (*item.files, *item.sides):
-        if path in known.errors and not item.left_out:
-            why = f"{path} {known.errors[path]}"
-            return replace(item, files=(), sides=(), left_out=why)
+        if path not in known.errors or item.left_out:
+            continue
+        why = f"{path} {known.errors[path]}"
+        if not path.is_file():
+            why = f"{path} is no file; add it, or remove its header or row"
+        return replace(item, files=(), sides=(), left_out=why)
     return item
 
 
@@ -264,8 +285,8 @@ def _all(source: _Source, jobs: int, progress: Progress) -> Iterator[tuple[Item,
     """Yield each item with its result, in order; `jobs` processes read them."""
     items, name = source.items, source.adapter.name
     tasks = [(source.adapter, item) for item in items]
-    files = chain.from_iterable(item.files for item in items)
-    light = len(items) < 8 and sum(map(_size, files)) < LIGHT
+    size = sum(map(_size, chain.from_iterable(item.files for item in items)))
+    light = len(items) < 8 and size < LIGHT
     if jobs == 1 or len(items) == 1 or light:
         for done, (item, task) in enumerate(zip(items, tasks, strict=True), 1):
             yield item, _read(task)
@@ -273,7 +294,8 @@ def _all(source: _Source, jobs: int, progress: Progress) -> Iterator[tuple[Item,
         return
     pool = ProcessPoolExecutor(min(jobs, len(items)), multiprocessing.get_context("forkserver"))
     try:
-        results = pool.map(_read, tasks)
+        at_once = MANY if size < len(items) * SMALL else 1
+        results = pool.map(_read, tasks, chunksize=at_once)
         for done, (item, read) in enumerate(zip(items, results, strict=True), 1):
             yield item, read
             progress(name, done, len(items))
@@ -306,22 +328,35 @@ class _Labels:
         Raises:
             UsageError: The masks hold too many labels.
         """
-        counts = cv2.calcHist([sample.mask], [0], None, [256], [0, 256]).ravel()
-        held = tuple(label for label, count in zip(sample.labels, counts, strict=False) if count)
+        counts = _counts(sample)
+        held = tuple(label for label, count in counts.items() if count)
         self.masks.setdefault(held, file)
-        for label, count in zip(sample.labels, counts.tolist(), strict=False):
-            if count:
-                self.counts[label] = self.counts.get(label, 0) + int(count)
+        for label in held:
+            self.counts[label] = self.counts.get(label, 0) + counts[label]
         if len(self.counts) > MOST_LABELS:
             raise UsageError(
                 f"{file} and others hold more than {MOST_LABELS} labels in all; "
                 "expected label maps: export the masks with few values"
             )
         numbers = list(self.counts)
+        if list(sample.labels) == numbers[: len(sample.labels)]:
+            return sample.mask
         table = np.zeros(256, np.uint8)
         for code, label in enumerate(sample.labels):
             table[code] = numbers.index(label) if label in self.counts else 0
         return np.asarray(cv2.LUT(sample.mask, table))
+
+
+def _counts(sample: Sample) -> dict[str, int]:
+    """Return the number of a mask's pixels with each label."""
+    if len(sample.labels) == 2:
+        ones = int(np.count_nonzero(sample.mask))
+        counts = [sample.mask.size - ones, ones]
+    else:
+        counts = (
+            cv2.calcHist([sample.mask], [0], None, [256], [0, 256]).ravel().astype(int).tolist()
+        )
+    return dict(zip(sample.labels, counts, strict=False))
 
 
 def _write(source: _Source, work: Path, jobs: int, progress: Progress) -> None:
@@ -350,7 +385,8 @@ def _write(source: _Source, work: Path, jobs: int, progress: Progress) -> None:
                 seen.add(case.id.lower())
                 cases.append(case)
                 mask = labels.add(sample, file)
-                _add(digest, case, sample.image, np.minimum(mask, 1))
+                binary = mask if len(labels.counts) == 2 else np.minimum(mask, 1)
+                _add(digest, case, sample.image, binary)
                 images.write(_bytes(sample.image))
                 masks.write(_bytes(mask))
                 how.update((*item.how, *sample.how))

@@ -48,7 +48,7 @@ def read(root: Path, files: Sequence[Path], jobs: int = 1) -> Hashes:
         except OSError as error:
             errors[path] = _why(error)
             continue
-        entry = known.get(str(path.relative_to(root)))
+        entry = known.get(_within(root, path))
         if entry and entry[1:] == hints[path]:
             digests[path] = str(entry[0])
     fresh = [path for path in hints if path not in digests]
@@ -61,9 +61,7 @@ def read(root: Path, files: Sequence[Path], jobs: int = 1) -> Hashes:
                 digests[path] = digest
     if fresh:
         lasting = (path for path in digests if now - hints[path][2] > RECENT)
-        _save(
-            ledger, {str(path.relative_to(root)): [digests[path], *hints[path]] for path in lasting}
-        )
+        _save(ledger, {_within(root, path): [digests[path], *hints[path]] for path in lasting})
     return Hashes(digests, errors)
 
 
@@ -111,4 +109,10 @@ def _save(ledger: Path, known: dict[str, list[str | int]]) -> None:
 
 def relative(root: Path, paths: Iterable[Path], digests: dict[Path, str]) -> dict[str, str]:
     """Return digests by the files' paths in the folder."""
-    return {path.relative_to(root).as_posix(): digests[path] for path in paths if path in digests}
+    return {_within(root, path): digests[path] for path in paths if path in digests}
+
+
+def _within(root: Path, path: Path) -> str:
+    """Return a file's path in its folder; `Path.relative_to` takes ten times as long."""
+    whole, beginning = path.as_posix(), root.as_posix()
+    return whole if beginning == "." else whole[len(beginning) :].lstrip("/")

@@ -150,17 +150,29 @@ def _by_table(
     raw: NDArray[Any], file: Path, low: float | None, high: float | None
 ) -> NDArray[np.uint16]:
     """Do the same for whole numbers of 8 or 16 bits, by a table of all values."""
-    levels = np.iinfo(raw.dtype).max + 1
-    counts = np.bincount(raw.ravel(), minlength=levels)
+    counts = _histogram(raw)
     used = np.flatnonzero(counts)
     _check_flat(used[0], used[-1], file)
     if low is None or high is None:
         low, high = _percentiles(counts)
         if high <= low:
             low, high = float(used[0]), float(used[-1])
-    table = _scaled(np.arange(levels, dtype=np.float64), low, high)
+    table = _scaled(np.arange(len(counts), dtype=np.float64), low, high)
+    if raw.dtype == np.uint8:
+        import cv2
+
+        return np.asarray(cv2.LUT(np.ascontiguousarray(raw), table))
     unit: NDArray[np.uint16] = table.take(raw)
     return unit
+
+
+def _histogram(raw: NDArray[Any]) -> NDArray[np.int64]:
+    """Return how many pixels have each value of 8 or 16 bits."""
+    if raw.dtype == np.uint8:
+        from PIL import Image
+
+        return np.array(Image.fromarray(raw).histogram(), np.int64)
+    return np.bincount(raw.ravel(), minlength=1 << 16)
 
 
 def _percentiles(counts: NDArray[np.int64]) -> list[float]:

@@ -102,8 +102,12 @@ def _of_numbers(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tu
 
 
 def _of_bytes(values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Return codes and labels of 8-bit numbers, by their histogram."""
+    """Return codes and labels of 8-bit numbers; most masks hold 0 and one other."""
     plain = np.ascontiguousarray(values)
+    most = int(plain.max())
+    brightest = plain == most
+    if np.count_nonzero(brightest) == np.count_nonzero(plain) < plain.size:
+        return brightest.view(np.uint8), (BACKGROUND, str(most))
     used = np.flatnonzero(cv2.calcHist([plain], [0], None, [256], [0, 256]))
     table = np.zeros(256, np.uint8)
     table[used] = np.arange(len(used))

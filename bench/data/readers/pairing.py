@@ -68,7 +68,8 @@ def side(folder: Path, below: Walk, suffixes: tuple[str, ...], beside: Iterable[
 
 def key_of(path: Path, folder: Path) -> str:
     """Return a file's path in a folder, without suffix, as names are compared."""
-    return same((path.relative_to(folder).parent / stem(path)).as_posix())
+    within = "" if path.parent == folder else f"{path.relative_to(folder).parent.as_posix()}/"
+    return same(within + stem(path))
 
 
 def pairs(images: Side, masks: Side) -> tuple[list[Pair], list[Path], list[Path]]:
