@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import multiprocessing
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -292,7 +293,8 @@ def _all(source: _Source, jobs: int, progress: Progress) -> Iterator[tuple[Item,
             yield item, _read(task)
             progress(name, done, len(items))
         return
-    pool = ProcessPoolExecutor(min(jobs, len(items)), multiprocessing.get_context("forkserver"))
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(min(jobs, len(items)), context, _obey)
     try:
         at_once = MANY if size < len(items) * SMALL else 1
         results = pool.map(_read, tasks, chunksize=at_once)
@@ -306,6 +308,11 @@ def _all(source: _Source, jobs: int, progress: Progress) -> Iterator[tuple[Item,
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _obey() -> None:
+    """End at SIGTERM: the pool sends it where another reader was killed, and its server ignores it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _size(path: Path) -> int:
