@@ -26,6 +26,7 @@ from bench.cli import (
     track,
     tune,
 )
+from bench.cli.encoding import use_utf8
 from bench.spec.errors import UsageError
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ data_app.command("fetch")(fetch.fetch)
 
 def main() -> None:
     """Run the command line; wrong use and bad input end with one line and exit code 2."""
+    use_utf8()
     try:
         app()
     except UsageError as error:

@@ -213,7 +213,7 @@ def _write(
     if not cases:
         more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
         raise UsageError(left_out[0] + more)
-    with (work / "cases.csv").open("w", newline="") as file:
+    with (work / "cases.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
         for case in cases:
@@ -263,7 +263,7 @@ def load(folder: Path) -> Dataset:
     """
     try:
         manifest = manifests.read(folder)
-        with (folder / "cases.csv").open(newline="") as file:
+        with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
             cases = tuple(_case(row) for row in csv.DictReader(file))
         images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
         masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")

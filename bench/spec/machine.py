@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
 def processor() -> str:
     """Return the processor's name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(
             line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
         )
@@ -65,7 +65,12 @@ def revision() -> str | None:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True
+            ["git", *words],
+            cwd=here,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=True,
         ).stdout.strip()
 
     try:
