@@ -28,6 +28,7 @@ from bench.cli import (
 )
 from bench.cli.encoding import use_utf8
 from bench.spec.errors import UsageError
+from bench.spec.machine import lend_home
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,6 +63,7 @@ data_app.command("fetch")(fetch.fetch)
 def main() -> None:
     """Run the command line; wrong use and bad input end with one line and exit code 2."""
     use_utf8()
+    lend_home()
     try:
         app()
     except UsageError as error:
