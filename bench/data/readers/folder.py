@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.data.readers import volume
 from bench.data.readers.slices import pixels
+from bench.spec import registry
 from bench.spec.case import Sample
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
@@ -51,9 +52,11 @@ class Folder(Adapter):
 
     @property
     def name(self) -> str:
-        """The folder's own name, made safe."""
+        """The folder's own name, made safe; `folder-xray` where a registered dataset has it."""
         own = self.place.resolve().name if self.place else ""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", own).strip("-.") or "folder"
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", own).strip("-.") or registry.FOLDER
+        taken = safe.lower() in {*registry.names(registry.DATASETS)} - {registry.FOLDER}
+        return f"{registry.FOLDER}-{safe}" if taken else safe
 
     @property
     def title(self) -> str:
