@@ -74,7 +74,8 @@ def fit(
             "train": _preprocess(planned, cases.train(), work),
             "val": _preprocess(planned, cases.validation(), work),
         }
-        (work / "preprocessed" / DATASET / "splits_final.json").write_text(json.dumps([names]))
+        splits = work / "preprocessed" / DATASET / "splits_final.json"
+        splits.write_text(json.dumps([names]), encoding="utf-8")
     # With augmenters=0 the library's loader draws from the global generators of this process,
     # which are seeded here. Processes of its own would make the training impossible to repeat.
     with silent, folders(work, augmenters=0):

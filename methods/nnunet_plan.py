@@ -90,16 +90,17 @@ def plan(
         # The planner asks for a list of files but reads none of them.
         "dataset": {"case": {"images": ["case.png"], "label": "case.png"}},
     }
-    (root / "raw" / DATASET / "dataset.json").write_text(json.dumps(about))
+    (root / "raw" / DATASET / "dataset.json").write_text(json.dumps(about), "utf-8")
     (root / "preprocessed" / DATASET / "dataset_fingerprint.json").write_text(
-        json.dumps(fingerprint)
+        json.dumps(fingerprint), "utf-8"
     )
     with contextlib.redirect_stdout(io.StringIO()):
         planner = ExperimentPlanner(DATASET)
         planner.UNet_base_num_features, planner.UNet_max_features_2d = features, max_features
         planner.UNet_featuremap_min_edge_length = min_edge
         planner.plan_experiment()
-    plans: Plans = json.loads((root / "preprocessed" / DATASET / "nnUNetPlans.json").read_text())
+    planned = root / "preprocessed" / DATASET / "nnUNetPlans.json"
+    plans: Plans = json.loads(planned.read_text(encoding="utf-8"))
     return plans
 
 

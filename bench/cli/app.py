@@ -26,7 +26,9 @@ from bench.cli import (
     track,
     tune,
 )
+from bench.cli.encoding import use_utf8
 from bench.spec.errors import UsageError
+from bench.spec.machine import lend_home
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,6 +62,8 @@ data_app.command("fetch")(fetch.fetch)
 
 def main() -> None:
     """Run the command line; wrong use and bad input end with one line and exit code 2."""
+    use_utf8()
+    lend_home()
     try:
         app()
     except UsageError as error:

@@ -11,6 +11,7 @@ import typer
 
 from bench.cli import options
 from bench.spec import machine, registry
+from bench.spec.errors import UsageError
 
 
 def doctor(as_json: options.Json = False) -> None:
@@ -51,7 +52,7 @@ def run_checks() -> list[dict[str, Any]]:
         _check("device", True, device),
         _check("methods", True, ", ".join(registry.names(registry.METHODS))),
         _check("memory", memory > 6e9, f"{memory / 1e9:.1f} GB", "6 GB are advised; try --jobs 1"),
-        _check_folder("cache", machine.cache_root(), "set BENCH_CACHE"),
+        _check_cache(),
         _check_folder("results", Path("results"), "choose another folder with --out"),
         _check(
             "BENCH_DATA",
@@ -60,6 +61,15 @@ def run_checks() -> list[dict[str, Any]]:
             "set it to a folder that exists",
         ),
     ]
+
+
+def _check_cache() -> dict[str, Any]:
+    """Check the folder of prepared datasets."""
+    try:
+        folder = machine.cache_root()
+    except UsageError as error:
+        return _check("cache", False, "this user has no home folder", str(error))
+    return _check_folder("cache", folder, "set BENCH_CACHE")
 
 
 def _check_folder(name: str, folder: Path, remedy: str) -> dict[str, Any]:

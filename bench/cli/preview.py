@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from bench.spec.config import load_profile
 from bench.store.layout import make_folder
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bench.spec.case import Dataset
 
 SHOWN = 8
@@ -62,6 +65,16 @@ def sheet(dataset: Dataset, path: Path) -> None:
     picked = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
     aspect = np.median([dataset.cases[i].height / dataset.cases[i].width for i in picked])
     size = (1.7 * len(picked), 1.7 * 2 * aspect + 0.7)
+    with plt.rc_context({"text.parse_math": False}):  # a $ in a name is no formula
+        figure = _sheet(dataset, picked, size)
+        figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _sheet(dataset: Dataset, picked: Sequence[int], size: tuple[float, float]) -> Figure:
+    """Return the figure of a contact sheet."""
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots(2, len(picked), figsize=size, squeeze=False, layout="constrained")
     for column, index in enumerate(picked):
         case, image, mask = dataset.cases[index], dataset.image(index), dataset.mask(index)
@@ -80,5 +93,4 @@ def sheet(dataset: Dataset, path: Path) -> None:
         f"{dataset.name}, {source}: {len(dataset.patients)} patients, {len(dataset.cases)} cases",
         fontsize=9,
     )
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure

@@ -176,6 +176,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     Raises:
         UsageError: Something is wrong with the selection or the data; nothing was trained.
     """
+    from bench.engine.smallest import refuse_small
     from bench.launch import matrix
     from bench.launch.base import Request, launcher
     from bench.store.plan import Plan
@@ -221,6 +222,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         tuning=lambda cell: Study(cell, storage).best(),
     )
     _check_equal_trials(cells)
+    refuse_small(cells, selection.store)
     plan = Plan(selection.store, profile.name)
     if baseline:
         plan.declare(baseline, how.correction, methods)

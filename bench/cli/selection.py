@@ -77,6 +77,21 @@ class Selection:
         make_folder(self.report / profile.name, "report", "--report")
 
 
+def _refuse_twins(readers: Sequence[FoundDataset], datasets: Sequence[DatasetRef]) -> None:
+    """Refuse two folders that hold the same cases: they would be one column.
+
+    Raises:
+        UsageError: Two do.
+    """
+    roots: dict[DatasetRef, Path | None] = {}
+    for reader, dataset in zip(readers, datasets, strict=True):
+        other = roots.setdefault(dataset, reader.root)
+        if other != reader.root:
+            raise UsageError(
+                f"{other} and {reader.root} hold the same cases ({dataset.id.key}); name one"
+            )
+
+
 def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRef]:
     """Prepare datasets; say which are simulated, what was assumed, and what was left out.
 
@@ -87,6 +102,7 @@ def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRe
 
     with preparing(console) as told:
         datasets = [reader.prepare(told) for reader in readers]
+    _refuse_twins(readers, datasets)
     for dataset in datasets:
         name = dataset.id.name
         if dataset.id.source == "phantom":

@@ -73,9 +73,14 @@ def simulate(
     gpus, jobs = _machines(machines)
     chosen, store = load_profile(profile), Store(out)
     specs = registry.expand(registry.METHODS, methods)
-    by_name = {
-        registry.dataset(spec).name: spec for spec in registry.expand(registry.DATASETS, datasets)
-    }
+    by_name: dict[str, Spec] = {}
+    for spec in registry.expand(registry.DATASETS, datasets):
+        name = registry.dataset(spec).name
+        if by_name.setdefault(name, spec) != spec:
+            raise UsageError(
+                f"{by_name[name]} and {spec} have the same name '{name}', by which their results "
+                "are found; plan them one at a time"
+            )
     pairs = list(product(by_name, specs))
     measured = _measured(store, chosen.name, pairs)
     missing = [pair for pair, cells in measured.items() if not cells]

@@ -85,6 +85,7 @@ def _studies(
     Raises:
         UsageError: Something is wrong with the selection or the data; nothing was trained.
     """
+    from bench.engine.smallest import refuse_small
     from bench.launch import local, matrix
     from bench.tuning.study import Study, default_storage
 
@@ -106,6 +107,7 @@ def _studies(
         seeds=1,
         device=selection.device,
     )
+    refuse_small(cells, selection.store)
     place = storage or default_storage(selection.store, profile.name)
     return [Study(cell, place) for cell in cells]
 

@@ -311,7 +311,7 @@ def _all(source: _Source, jobs: int, progress: Progress) -> Iterator[tuple[Item,
 
 
 def _obey() -> None:
-    """End at SIGTERM: the pool sends it where another reader was killed, and its server ignores it."""
+    """End at SIGTERM, by which the pool stops readers; the launcher's server ignores it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

@@ -32,7 +32,7 @@ class Meter:
         """
         self.device, self.file, self.packages = device, file, _packages(powercap)
         try:
-            kept = json.loads(file.read_text())
+            kept = json.loads(file.read_text(encoding="utf-8"))
             self.spent: dict[str, float | None] = {name: kept[name] for name in DEVICES}
         except FileNotFoundError:
             self.spent = dict.fromkeys(DEVICES, 0.0)
@@ -76,7 +76,7 @@ class Meter:
                 self.spent[device] = before + more
             else:
                 self.spent[device] = None
-        self.file.write_text(json.dumps(self.spent))
+        self.file.write_text(json.dumps(self.spent), encoding="utf-8")
 
     def _counters(self) -> dict[str, float]:
         """Return the joules that each counter shows, by the package's folder or `gpu`."""
@@ -109,7 +109,7 @@ def _packages(powercap: Path) -> list[Path]:
 
 def _named(folder: Path) -> str:
     try:
-        return (folder / "name").read_text()
+        return (folder / "name").read_text(encoding="utf-8")
     except OSError:
         return ""
 
@@ -117,7 +117,7 @@ def _named(folder: Path) -> str:
 def _read(path: Path) -> float | None:
     """Return the joules of a file with microjoules; None if it cannot be read."""
     try:
-        return int(path.read_text()) / 1e6
+        return int(path.read_text(encoding="utf-8")) / 1e6
     except (OSError, ValueError):
         return None
 

@@ -102,8 +102,11 @@ def save_weights(net: nn.Module, path: Path) -> None:
     Raises:
         ValueError: The sorted header is longer than the one that safetensors wrote.
     """
+    path.touch()
+    mode = path.stat().st_mode
     # safetensors requires tensors with several names to be contiguous in memory.
     save_model(net.to(memory_format=torch.contiguous_format), str(path))
+    path.chmod(mode)  # the library's file is its owner's alone, whatever the umask
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

@@ -201,7 +201,7 @@ def _gone(code: int, memory: bool) -> Gone:
 def _memory_kills() -> int:
     """Return how many processes the kernel has killed for lack of memory; 0 where unknown."""
     try:
-        words = Path("/proc/vmstat").read_text().split()
+        words = Path("/proc/vmstat").read_text(encoding="utf-8").split()
         return int(words[words.index("oom_kill") + 1])
     except (OSError, ValueError):
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import multiprocessing
 import os
 import signal
@@ -71,6 +72,7 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
             with folder.log.open("a", buffering=1, encoding="utf-8") as log:
                 os.dup2(log.fileno(), sys.stdout.fileno())
                 os.dup2(log.fileno(), sys.stderr.fileno())
+            _print_utf8()
             faulthandler.enable(sys.stderr)
             try:
                 run_cell(cell, store, folder, device, Reporter(cell, store, asked))
@@ -84,6 +86,13 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
     except OSError as error:  # a disk that is full, or gone, leaves no other place to say it
         print(f"{cell.title}: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _print_utf8() -> None:
+    """Have this process print UTF-8, as its log is, whatever the environment says."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _end_with_launcher() -> None:

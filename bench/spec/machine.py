@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import resource
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from bench.spec.errors import UsageError
 
 PACKAGES = (
     "verdiff-bench",
@@ -27,9 +30,56 @@ PACKAGES = (
 
 
 def cache_root() -> Path:
-    """Return where prepared datasets live: `BENCH_CACHE`, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verdiff-bench"
-    return Path(os.environ.get("BENCH_CACHE") or default)
+    """Return where prepared datasets live: `BENCH_CACHE`, or the user's cache folder.
+
+    Raises:
+        UsageError: `BENCH_CACHE` is not set, and the user has no home folder.
+    """
+    chosen = os.environ.get("BENCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    caches = os.environ.get("XDG_CACHE_HOME")
+    if caches:
+        return Path(caches) / "verdiff-bench"
+    try:
+        home = Path.home()
+    except RuntimeError as error:  # no HOME, and no entry in the list of users
+        raise UsageError(
+            "prepared datasets lie below the home folder, but this user has none; "
+            "set BENCH_CACHE to a folder"
+        ) from error
+    return home / ".cache" / "verdiff-bench"
+
+
+def lend_home() -> None:
+    """Give libraries a home below the cache where a user has none, as in `docker run --user 12345`.
+
+    matplotlib, the hub's library and others keep files there, or ask for the user's name.
+    """
+    if _listed() or not _homeless():
+        return
+    try:
+        home = cache_root()
+    except UsageError:  # what needs the cache says so
+        return
+    os.environ["HOME"] = str(home.absolute())
+    os.environ.setdefault("USER", str(os.getuid()))
+
+
+def _listed() -> bool:
+    """Return whether the system knows this process's user."""
+    try:
+        return bool(pwd.getpwuid(os.getuid()))
+    except KeyError:
+        return False
+
+
+def _homeless() -> bool:
+    """Return whether there is no home folder that can be written."""
+    try:
+        return not os.access(Path.home(), os.W_OK)
+    except RuntimeError:
+        return True
 
 
 def versions() -> dict[str, str]:
@@ -46,7 +96,7 @@ def versions() -> dict[str, str]:
 def processor() -> str:
     """Return the processor's name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(
             line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
         )
@@ -65,7 +115,12 @@ def revision() -> str | None:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True
+            ["git", *words],
+            cwd=here,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=True,
         ).stdout.strip()
 
     try:

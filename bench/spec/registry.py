@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -99,26 +100,36 @@ def _is_folder(name: str) -> bool:
     """Return whether a dataset is named by a path: with a separator, or an existing folder."""
     if "/" in name or os.sep in name:
         return True
-    return name not in _entries(DATASETS) and Path(name).is_dir()
+    return name not in _entries(DATASETS) and _is_there(name)
+
+
+def _is_there(path: str) -> bool:
+    """Return whether a path is a folder; a text that is too long for a path is none."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
 
 
 def expand(group: str, text: str) -> list[Spec]:
     """Return the specs of a comma-separated list, checked, with options in order.
 
+    Of datasets, the longest beginning of the text that is an existing folder is one.
     `all` takes every standard name. A further row of a method (`verdiff:prior`) stands for the
     method, because one cell computes both.
 
     Raises:
         UsageError: A name, an option or a value is unknown, or nothing is named.
     """
-    specs = [_checked(group, part) for part in _parts(group, text)]
+    rows = _datasets(text) if group == DATASETS else map(Row.parse, _names(group, text))
+    specs = [_checked(group, row) for row in rows]
     if not specs:
         hint = did_you_mean(text, [*names(group), ALL])
         raise UsageError(f"nothing is named in '{text}'; {hint}")
     return list(dict.fromkeys(specs))
 
 
-def _parts(group: str, text: str) -> Iterator[str]:
+def _names(group: str, text: str) -> Iterator[str]:
     """Yield the names in a comma-separated list, those that `all` stands for included."""
     for part in text.split(","):
         name = part.strip()
@@ -128,12 +139,75 @@ def _parts(group: str, text: str) -> Iterator[str]:
             yield name
 
 
-def _checked(group: str, text: str) -> Spec:
+def _datasets(text: str) -> Iterator[Row]:
+    """Yield the datasets in a list: names and folders, each with its options.
+
+    A folder's path may hold commas, colons and blanks: the longest beginning of the text that is an
+    existing folder is one.
+    """
+    while text.strip(" ,"):
+        folder, rest = _leading_folder(text)
+        if folder:
+            words, text = _options(rest)
+            yield Row(Spec(folder, words))
+            continue
+        part, _, text = text.partition(",")
+        yield from map(_named, _names(DATASETS, part))
+
+
+def _leading_folder(text: str) -> tuple[str, str]:
+    """Return the longest beginning that is an existing folder, and what follows it."""
+    for match in reversed([*re.finditer("[,:]|$", text)]):
+        beginning = text[: match.start()]
+        for path in (beginning, beginning.strip()):
+            if path.strip() and _is_folder(path) and _is_there(path):
+                return path, text[match.start() :]
+    return "", text
+
+
+def _options(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the options that follow a folder, and the rest of the list.
+
+    `*` and `{` are in no name of a dataset or an option, so a part with one continues the value
+    before it: a pattern may hold commas and colons.
+    """
+    words: list[str] = []
+    parts = re.findall("[,:][^,:]*", text)
+    while parts:
+        part = parts[0]
+        name, equals, _ = part[1:].partition("=")
+        continues = words and re.search(r"[*{]", part) and not (equals and name.isidentifier())
+        if continues:
+            words[-1] += part
+        elif part[0] == ":":
+            words.append(part[1:])
+        else:
+            break
+        parts.pop(0)
+    return tuple(word.strip() for word in words), "".join(parts)
+
+
+def _named(text: str) -> Row:
+    """Return a dataset that is no existing folder.
+
+    Raises:
+        UsageError: It is a path, so its folder is not there.
+    """
+    place = re.split(r":\w+=", text)[0]
+    if _is_folder(place):
+        raise UsageError(
+            f"dataset {place} is not there; expected a folder with images/ and masks/ in it"
+        )
+    return Row(Spec.parse(text))
+
+
+def _checked(group: str, row: Row) -> Spec:
     """Return a spec whose name, options and values exist."""
-    row = Row.parse(text)
     name = row.spec.name
     if group == DATASETS and _is_folder(name):
         name = FOLDER
     cls = load(group, name)
-    spec = row.spec if row.extra in getattr(cls, "extras", ()) else Spec.parse(text)
+    spec = row.spec
+    if row.extra and row.extra not in getattr(cls, "extras", ()):
+        spec = Spec(spec.name, (*spec.options, row.extra))
     return options.canonical(spec, options.parse(spec, cls), cls)

@@ -6,8 +6,9 @@ So no path is part of a result's identity.
 from __future__ import annotations
 
 import json
+import os
+import platform
 import re
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -120,11 +121,9 @@ def _write(target: Path, place: Place) -> None:
     """Write an entry whole or not at all: other processes may read it at the same time."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=target.parent, delete=False, encoding="utf-8"
-        ) as file:
-            json.dump(plain.builtins(place), file)
-        Path(file.name).replace(target)
+        beside = target.with_name(f".{target.name}.{platform.node()}.{os.getpid()}")
+        beside.write_text(json.dumps(plain.builtins(place)), encoding="utf-8")
+        beside.replace(target)
     except OSError as error:
         raise UsageError(
             f"cache {target.parent} cannot be written ({error.strerror}); set BENCH_CACHE"

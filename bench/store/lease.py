@@ -126,7 +126,7 @@ def _number(path: Path) -> int:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
 
@@ -156,7 +156,7 @@ def _self() -> dict[str, object]:
 def _machine() -> str:
     """Return a name within which process numbers are unique: host, its start, and container."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
         return f"{platform.node()}/{boot}/{space}"
     except OSError:
@@ -166,7 +166,7 @@ def _machine() -> str:
 def _started(pid: int) -> str:
     """Return when a process was started, so that a reused number is noticed; empty if unknown."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return ""
     words = stat.rpartition(")")[2].split()

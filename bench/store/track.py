@@ -105,7 +105,7 @@ def logs(store: Store, profile: str) -> Iterator[Log]:
     """Yield what each cell has left that began; one that ends meanwhile comes the next time."""
     for folder in store.layout.profile(profile).begun():
         try:
-            known = folder.spec_hash.read_text() if folder.at_work else read_hash(folder)
+            known = folder.spec_hash.read_text("utf-8") if folder.at_work else read_hash(folder)
             losses = read_losses(folder)
         except (OSError, ValueError, UsageError):
             continue
@@ -241,7 +241,7 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
         return
     words = json.dumps({"root": str(store.root), "profile": profile, **asdict(wanted)})
     path = store.layout.profile(profile).track_log
-    with path.open("w") as log:
+    with path.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.store.track", words],
             stdin=subprocess.PIPE,
@@ -256,7 +256,8 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
     finally:
         try:
             process.communicate(timeout=left)
-            why = last_line(path.read_text(errors="replace")) if process.returncode else ""
+            said = path.read_text(encoding="utf-8", errors="replace")
+            why = last_line(said) if process.returncode else ""
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

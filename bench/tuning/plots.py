@@ -17,7 +17,7 @@ def draw(study: Study, folder: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    with mpl.rc_context():
+    with mpl.rc_context({"text.parse_math": False}):  # a $ in a name is no formula
         _draw(study, folder)
 
 

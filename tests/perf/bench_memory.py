@@ -33,7 +33,7 @@ def peak() -> float:
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
         return int(peak[1]) / MIB  # type: ignore[index]
     from bench.spec.machine import peak_memory
 

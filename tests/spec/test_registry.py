@@ -103,6 +103,57 @@ def test_smp_refuses_what_the_library_does_not_have(spec: str, message: str) -> 
         registry.method(Spec.parse(spec))
 
 
+NEAR = "{patient},*_a"
+"""A pattern with a comma."""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("p/x:y", [Spec("p/x:y")]),
+        ("p/x:y, z", [Spec("p/x:y, z")]),
+        ("p/x , plain,mr", [Spec("p/x"), Spec("plain"), Spec("mr")]),
+        (f"p/x:y:pattern={NEAR},mr", [Spec("p/x:y", (f"pattern={NEAR}",)), Spec("mr")]),
+        ("p/x:pattern={patient}:*", [Spec("p/x", ("pattern={patient}:*",))]),
+        ("p/x:largest=9,p/x:y", [Spec("p/x", ("largest=9",)), Spec("p/x:y")]),
+    ],
+)
+def test_a_folder_may_have_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: list[Spec]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("p/x", "p/x:y", "p/x:y, z", "plain"):
+        Path(name).mkdir(parents=True)
+    assert registry.expand(DATASETS, text) == expected
+    # What a command prints may be given to the next one.
+    assert registry.expand(DATASETS, ",".join(map(str, expected))) == expected
+    folders = [spec for spec in expected if spec.name != "mr"]
+    assert [registry.dataset(spec).folder for spec in folders] == [Path(s.name) for s in folders]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("p/none:a/b:pattern=3", "dataset p/none:a/b is not there; expected a folder with images/"),
+        ("p/x:patern=3", "p/x has no option 'patern'; did you mean 'pattern'"),
+        ("p/x:pattern={patient}_*,xry", "unknown dataset 'xry'; did you mean 'xray'"),
+        ("z" * 5000, "unknown dataset"),
+    ],
+)
+def test_a_wrong_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p/x").mkdir(parents=True)
+    with pytest.raises(UsageError, match=message):
+        registry.expand(DATASETS, text)
+
+
+@pytest.mark.parametrize(("own", "name"), [("xray", "folder-xray"), ("MR", "folder-MR")])
+def test_a_folder_is_no_registered_dataset(own: str, name: str) -> None:
+    assert registry.dataset(Spec(f"./{own}")).name == name
+
+
 PLUGIN = '''
 from dataclasses import dataclass
 import torch

@@ -24,6 +24,7 @@ from bench.data.readers.pairing import Pair, Side
 from bench.data.readers.patients import Choice
 from bench.data.readers.picture import Picture, luminance, onto
 from bench.data.readers.walk import Walk, stem
+from bench.spec import registry
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
@@ -80,9 +81,11 @@ class Folder(Adapter):
 
     @property
     def name(self) -> str:
-        """The folder's own name, made safe."""
+        """The folder's own name, made safe; `folder-xray` where a registered dataset has it."""
         own = self.place.resolve().name if self.place else ""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", own).strip("-.") or "folder"
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", own).strip("-.") or registry.FOLDER
+        taken = safe.lower() in {*registry.names(registry.DATASETS)} - {registry.FOLDER}
+        return f"{registry.FOLDER}-{safe}" if taken else safe
 
     @property
     def title(self) -> str:

@@ -48,7 +48,9 @@ def clean_style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
     """
     from matplotlib import style
 
-    with style.context(["default", {"font.size": 8, **(settings or {})}]):
+    # Names of cases, patients and datasets may hold a $, which is no formula.
+    plain = {"font.size": 8, "text.parse_math": False}
+    with style.context(["default", {**plain, **(settings or {})}]):
         yield
 
 

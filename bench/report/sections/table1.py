@@ -15,7 +15,7 @@ from bench.report.sections import notes
 from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES, listed
 from bench.spec.names import Column, Row, Source
-from bench.spec.registry import DATASETS, load
+from bench.spec.registry import DATASETS, FOLDER, load
 from bench.stats.family import MAP_FLIPS, AllPairs, all_pairs
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.scores import PatientScores, arrange
@@ -192,6 +192,9 @@ def _column_titles(columns: dict[str, Column]) -> dict[str, str]:
 
 
 def _printed_name(dataset: str) -> str:
+    """Return a registered dataset's title; a folder is printed by its own name."""
+    if dataset == FOLDER:  # a folder whose name has no letter that is safe in a path
+        return dataset
     try:
         return str(load(DATASETS, dataset).title)
     except UsageError:
