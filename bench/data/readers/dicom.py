@@ -13,6 +13,14 @@ from bench.spec.errors import UsageError
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 """The first that the file has is its spacing; the second is that at the detector."""
+WINDOW = (
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "PhotometricInterpretation",
+    "BitsStored",
+    "PixelRepresentation",
+)
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """DICOM's axes lead to the left and back; those of `Picture.corners` to the right and front."""
 
@@ -81,7 +89,7 @@ def _labels(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> ND
 
 def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], str]:
     """Return grey values that grow with brightness, and what was applied, in words."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 
     applied = []
     values: NDArray[Any] = apply_modality_lut(stored, film)
@@ -91,7 +99,7 @@ def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], s
         values = apply_voi_lut(np.rint(values).astype(np.int64), film)
         applied.append("VOI LUT")
     elif _has_window(film):
-        values = apply_voi_lut(values, film)
+        values = apply_windowing(values, _window(film))
         applied.append("VOI window")
         if values.min() == values.max():
             raise UsageError(
@@ -103,6 +111,17 @@ def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], s
         values = values.max() - values.astype(np.float64)
         applied.append("inverted, 0 is white" if white_is_zero else "inverted by presentation")
     return values.astype(np.float64), ", ".join(applied) or "as stored"
+
+
+def _window(film: Any) -> Any:
+    """Return the window alone: pydicom's output would fall where the rescale slope is negative."""
+    import pydicom
+
+    alone = pydicom.Dataset()
+    for name in WINDOW:
+        if name in film:
+            setattr(alone, name, film[name].value)
+    return alone
 
 
 def _has_window(film: Any) -> bool:

@@ -29,7 +29,8 @@ def read(path: Path, largest: int) -> Picture:
     """
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, largest**2
     try:
-        with Image.open(path) as image:
+        # By its path, Pillow 13 garbles a TIFF without compression that its orientation turns.
+        with path.open("rb") as file, Image.open(file) as image:
             _check_size(image, path, largest)
             return _picture(image, path)
     except Image.DecompressionBombError:
@@ -58,11 +59,12 @@ def _check_size(image: Image.Image, path: Path, largest: int) -> None:
 
 
 def _picture(image: Image.Image, path: Path) -> Picture:
+    """Return a picture as it is shown; Pillow turns a TIFF by itself."""
     how = [f"format: {image.format}"]
     inverted = _is_white_zero(image)
     turn = image.getexif().get(ORIENTATION, 1)
     how.append(f"orientation: {'as stored' if turn == 1 else 'turned as EXIF says'}")
-    upright = image if turn == 1 else ImageOps.exif_transpose(image)
+    upright = image if image.format == "TIFF" else ImageOps.exif_transpose(image)
     opaque = _opaque(upright, path)
     values = np.asarray(opaque)
     if inverted:

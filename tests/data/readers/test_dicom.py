@@ -1,0 +1,165 @@
+"""DICOM: what is bright on a screen is bright here, in any encoding of grey values."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from bench.data.readers import dicom
+from bench.data.readers.picture import Picture, luminance
+from bench.spec.errors import UsageError
+
+SHOWN = np.random.default_rng(3).integers(0, 200, (6, 5))
+"""Brightness on the screen."""
+
+
+def film(stored: np.ndarray, **fields: Any) -> Dataset:
+    """Return a film of one frame with other fields."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = SecondaryCaptureImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.Rows, data.Columns = stored.shape[-2:] if stored.ndim == 2 else stored.shape[:2]
+    data.SamplesPerPixel = 1 if stored.ndim == 2 else 3
+    data.PhotometricInterpretation = "MONOCHROME2" if stored.ndim == 2 else "RGB"
+    data.BitsAllocated = data.BitsStored = 8 * stored.dtype.itemsize
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(stored.dtype.kind == "i")
+    if stored.ndim == 3:
+        data.PlanarConfiguration = 0
+    for name, value in fields.items():
+        setattr(data, name, value)
+    data.PixelData = stored.tobytes()
+    return data
+
+
+def read(data: Dataset, labels: bool = False) -> Picture:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.dcm"
+        data.save_as(path, enforce_file_format=True)
+        return dicom.read(path, labels)
+
+
+def rises(values: np.ndarray) -> bool:
+    """Return whether values grow strictly with brightness."""
+    order = np.argsort(SHOWN, axis=None, kind="stable")
+    steps, rise = np.diff(SHOWN.ravel()[order]), np.diff(values.astype(float).ravel()[order])
+    return bool((rise[steps > 0] > 0).all() and (rise[steps == 0] == 0).all())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    inverse=st.booleans(),
+    slope=st.sampled_from([1, 2, -1, -0.5]),
+    intercept=st.integers(-1024, 1024),
+    signed=st.booleans(),
+    window=st.booleans(),
+    shape=st.booleans(),
+    packed=st.booleans(),
+)
+def test_brightness_is_kept_by_any_encoding(
+    inverse: bool,
+    slope: float,
+    intercept: int,
+    signed: bool,
+    window: bool,
+    shape: bool,
+    packed: bool,
+) -> None:
+    values = 200 - SHOWN if inverse else SHOWN
+    stored = values if slope > 0 else 300 - values
+    fields: dict[str, Any] = {"RescaleSlope": str(slope), "RescaleIntercept": str(intercept)}
+    fields["PhotometricInterpretation"] = "MONOCHROME1" if inverse else "MONOCHROME2"
+    if shape:
+        fields["PresentationLUTShape"] = "INVERSE" if inverse else "IDENTITY"
+    if window:
+        rescaled = stored * slope + intercept
+        fields["WindowCenter"] = str(int(rescaled.mean()))
+        fields["WindowWidth"] = str(3000)
+    data = film(stored.astype(np.int16 if signed else np.uint16), **fields)
+    if packed:
+        data.compress(RLELossless)
+    assert rises(read(data).values)
+
+
+def test_a_lut_that_inverts_is_applied() -> None:
+    item = Dataset()
+    item.LUTDescriptor = [256, 0, 16]
+    item.LUTData = (np.arange(255, -1, -1) * 257).astype(np.uint16).tobytes()
+    data = film((255 - SHOWN).astype(np.uint16), VOILUTSequence=pydicom.Sequence([item]))
+    assert rises(read(data).values)
+    modality = film((255 - SHOWN).astype(np.uint16))
+    item.ModalityLUTType = "US"
+    modality.ModalityLUTSequence = pydicom.Sequence([item])
+    assert rises(read(modality).values)
+
+
+def test_a_palette_is_read_by_its_colours() -> None:
+    table = (np.arange(255, -1, -1) * 257).astype(np.uint16)
+    look = {}
+    for colour in ("Red", "Green", "Blue"):
+        look[f"{colour}PaletteColorLookupTableData"] = table.tobytes()
+        look[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+    data = film((255 - SHOWN).astype(np.uint8), PhotometricInterpretation="PALETTE COLOR", **look)
+    assert rises(luminance(read(data)))
+
+
+def test_colours_of_either_order_are_read() -> None:
+    grey = np.repeat(SHOWN.astype(np.uint8)[..., None], 3, 2)
+    assert rises(luminance(read(film(grey))))
+    by_plane = film(grey, PlanarConfiguration=1)
+    by_plane.PixelData = np.ascontiguousarray(np.moveaxis(grey, 2, 0)).tobytes()
+    assert rises(luminance(read(by_plane)))
+
+
+def test_padding_is_no_part_of_the_picture() -> None:
+    stored = SHOWN.astype(np.int16)
+    stored[:, 0] = -2000
+    picture = read(film(stored, PixelPaddingValue=-2000))
+    assert picture.padding is not None
+    assert picture.padding[:, 0].all()
+    assert not picture.padding[:, 1:].any()
+
+
+def test_spacing_is_of_rows_then_columns_and_its_source_is_told() -> None:
+    stored = SHOWN.astype(np.uint8)
+    assert read(film(stored, PixelSpacing=[0.5, 0.25])).spacing == (0.5, 0.25)
+    detector = read(film(stored, ImagerPixelSpacing=[0.2, 0.1]))
+    assert detector.spacing == (0.2, 0.1)
+    assert "spacing: DICOM ImagerPixelSpacing" in detector.how
+    assert read(film(stored)).spacing is None
+    assert read(film(stored, PixelSpacing=[0, 0])).spacing is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "labels", "message"),
+    [
+        ({"NumberOfFrames": 2}, False, "holds 2 frames, expected one image"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, True, "is a mask that says 0 is white"),
+        ({"WindowCenter": "9000", "WindowWidth": "2"}, False, "leaves one grey value"),
+    ],
+)
+def test_what_is_not_one_picture_is_refused(
+    fields: dict[str, Any], labels: bool, message: str
+) -> None:
+    stored = SHOWN.astype(np.uint8)
+    data = film(stored, **fields)
+    if "NumberOfFrames" in fields:
+        data.PixelData = stored.tobytes() * 2
+    with pytest.raises(UsageError, match=message):
+        read(data, labels)

@@ -1,0 +1,170 @@
+"""Image and mask are laid on each other as their headers say, in any orientation and unit."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+from bench.data.readers import metaimage, nifti
+from bench.data.readers.picture import Picture, onto
+from bench.spec.errors import UsageError
+
+HEIGHT, WIDTH = 7, 5
+CODES = [
+    "".join(way)
+    for axes in itertools.permutations(("LR", "PA", "IS"))
+    for way in itertools.product(*axes)
+]
+"""The names of all 48 orientations of a volume."""
+MM = st.floats(0.05, 5)
+IMAGE, MASK = Path("image"), Path("mask")
+
+
+def slice_of(
+    values: np.ndarray, thin: int, mm: tuple[float, float], across: float
+) -> nibabel.Nifti1Image:
+    """Return values (rows, columns) as a slice whose axis `thin` has one voxel."""
+    zooms = np.insert(np.array(mm[::-1]), thin, across)
+    return nibabel.Nifti1Image(np.expand_dims(values.T, thin), np.diag([*zooms, 1.0]))
+
+
+def turned(image: nibabel.Nifti1Image, code: str) -> nibabel.Nifti1Image:
+    """Return the same voxels in the same places, stored in another orientation."""
+    way = ornt_transform(io_orientation(image.affine), axcodes2ornt(tuple(code)))
+    return image.as_reoriented(way)
+
+
+def read(image: nibabel.Nifti1Image, name: str = "a.nii.gz") -> Picture:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        nibabel.save(image, path)
+        return nifti.read(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    thin=st.integers(0, 2),
+    mm=st.tuples(MM, MM),
+    across=MM,
+    code=st.sampled_from(CODES),
+    angle=st.floats(-0.3, 0.3),
+    origin=st.tuples(*[st.floats(-300, 300)] * 3),
+)
+def test_a_mask_stored_in_another_orientation_is_laid_on_its_image(
+    thin: int,
+    mm: tuple[float, float],
+    across: float,
+    code: str,
+    angle: float,
+    origin: tuple[float, float, float],
+) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 200, (HEIGHT, WIDTH)).astype(np.int16)
+    oblique = np.eye(4)
+    oblique[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    oblique[:3, 3] = origin
+    flat = slice_of(values, thin, mm, across)
+    image = nibabel.Nifti1Image(flat.dataobj, oblique @ flat.affine)
+    picture = read(image)
+    assert picture.spacing == pytest.approx(mm, rel=1e-4)
+    np.testing.assert_array_equal(picture.values, values)
+    laid, _ = onto(picture, read(turned(image, code)), IMAGE, MASK)
+    np.testing.assert_array_equal(laid.values, values)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shift=st.floats(0.5, 50), axis=st.integers(0, 2), unit=st.sampled_from(["mm", "micron"]))
+def test_a_shifted_mask_is_refused(shift: float, axis: int, unit: str) -> None:
+    values = np.eye(HEIGHT, WIDTH, dtype=np.int16)
+    image = slice_of(values, 2, (0.4, 0.3), 3.0)
+    affine = image.affine.copy()
+    affine[axis, 3] += shift
+    other = nibabel.Nifti1Image(values.T[:, :, None], affine)
+    if unit == "micron":
+        affine[:3] *= 1000
+        other = nibabel.Nifti1Image(values.T[:, :, None], affine)
+        other.header.set_xyzt_units("micron")
+    with pytest.raises(UsageError, match=r"mask lies .* mm from image by its header"):
+        onto(read(image), read(other), IMAGE, MASK)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 1e3), ("meter", 1e-3), ("mm", 1.0)])
+def test_units_become_mm(unit: str, factor: float) -> None:
+    image = slice_of(np.eye(HEIGHT, WIDTH, dtype=np.int16), 0, (0.5, 0.8), 5.0)
+    scaled = nibabel.Nifti1Image(image.dataobj, np.diag([factor] * 3 + [1]) @ image.affine)
+    scaled.header.set_xyzt_units(unit)
+    assert read(scaled).spacing == pytest.approx((0.5, 0.8), rel=1e-5)
+
+
+def test_nifti_and_metaimage_are_compared_in_one_space() -> None:
+    """ITK's axes lead to the left and back, NIfTI's to the right and front."""
+    values = np.arange(HEIGHT * WIDTH, dtype=np.int16).reshape(HEIGHT, WIDTH)
+    affine = np.diag([-0.5, -0.8, 3, 1])  # ITK's own orientation
+    affine[:3, 3] = 10, 20, 30
+    image = read(nibabel.Nifti1Image(values.T[:, :, None], affine))
+    itk = SimpleITK.GetImageFromArray(values[None])
+    itk.SetSpacing((0.5, 0.8, 3))
+    itk.SetOrigin((-10, -20, 30))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mha"
+        SimpleITK.WriteImage(itk, str(path))
+        mask = metaimage.read(path)
+    laid, how = onto(image, mask, IMAGE, MASK)
+    np.testing.assert_array_equal(laid.values, values)
+    assert how == "place of masks: on their images' pixels"
+
+
+def _without_forms(image: nibabel.Nifti1Image) -> None:
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+
+
+def _two_orientations(image: nibabel.Nifti1Image) -> None:
+    image.set_sform(image.affine, 1)
+    image.set_qform(np.diag([-1, 1, 1, 1]) @ image.affine, 1)
+
+
+def _two_sizes(image: nibabel.Nifti1Image) -> None:
+    image.set_sform(image.affine, 1)
+    image.header["pixdim"][1:4] = 2
+
+
+BAD_HEADERS = {
+    "no form": (_without_forms, "does not say how the voxels lie"),
+    "two orientations": (_two_orientations, "says two orientations"),
+    "two sizes": (_two_sizes, "says two voxel sizes"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_HEADERS)
+def test_a_header_that_says_nothing_or_two_things_is_refused(what: str, tmp_path: Path) -> None:
+    damage, message = BAD_HEADERS[what]
+    image = slice_of(np.eye(HEIGHT, WIDTH, dtype=np.int16), 2, (0.5, 0.8), 5.0)
+    damage(image)
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(UsageError, match=message):
+        nifti.read(tmp_path / "a.nii")
+
+
+def test_three_slices_are_a_volume_and_no_colours(tmp_path: Path) -> None:
+    volume = nibabel.Nifti1Image(np.ones((WIDTH, HEIGHT, 3), np.uint8), np.eye(4))
+    nibabel.save(volume, tmp_path / "a.nii")
+    with pytest.raises(UsageError, match="expected one 2D image"):
+        nifti.read(tmp_path / "a.nii")
+
+
+def test_a_name_that_lies_about_compression_is_told(tmp_path: Path) -> None:
+    image = slice_of(np.eye(HEIGHT, WIDTH, dtype=np.int16), 2, (0.5, 0.8), 5.0)
+    nibabel.save(image, tmp_path / "a.nii")
+    (tmp_path / "a.nii").rename(tmp_path / "b.nii.gz")
+    with pytest.raises(UsageError, match=r"is not compressed; rename it to b\.nii"):
+        nifti.read(tmp_path / "b.nii.gz")
