@@ -1,0 +1,206 @@
+"""Masks of any encoding over a whole set, compared with the classes that they were drawn from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bench.data.readers import raster
+from bench.data.readers.labels import choose, decode
+from bench.data.readers.picture import Picture
+from bench.spec.case import Census
+from bench.spec.errors import UsageError
+
+COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
+FILE = Path("mask")
+
+
+def census(masks: Sequence[np.ndarray | Picture]) -> tuple[Census, list[np.ndarray]]:
+    """Return what occurs in masks, and each mask as an array of labels."""
+    counts: Counter[str] = Counter()
+    sets: dict[tuple[str, ...], str] = {}
+    arrays = []
+    for number, mask in enumerate(masks):
+        picture = mask if isinstance(mask, Picture) else Picture(mask)
+        codes, labels, _ = decode(picture, FILE)
+        named = np.array(labels)[codes]
+        held, times = np.unique(named, return_counts=True)
+        counts.update(dict(zip(held.tolist(), times.tolist(), strict=True)))
+        sets.setdefault(tuple(held.tolist()), f"mask {number}")
+        arrays.append(named)
+    return Census(dict(counts), sets), arrays
+
+
+def foreground(masks: Sequence[np.ndarray | Picture], option: str = "") -> list[np.ndarray]:
+    """Return what is foreground in each mask."""
+    known, arrays = census(masks)
+    chosen = choose(known, option).foreground
+    return [np.isin(array, list(chosen)) for array in arrays]
+
+
+def file_of(image: Image.Image, tmp_path: Path, **how: object) -> Picture:
+    path = tmp_path / "mask.png"
+    image.save(path, **how)
+    return raster.read(path, 1000)
+
+
+CLASSES = st.lists(st.integers(0, 4), min_size=24, max_size=24).map(
+    lambda values: np.array([0, 1, *values[2:]], np.uint8).reshape(6, 4)
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(CLASSES, min_size=1, max_size=3), st.integers(1, 4), st.data())
+def test_a_colour_is_found_in_any_palette_and_in_rgb(
+    drawn: list[np.ndarray], wanted: int, data: st.DataObject
+) -> None:
+    masks = []
+    for classes in drawn:
+        colours = np.array(COLOURS, np.uint8)
+        if data.draw(st.booleans()):
+            masks.append(Picture(colours[classes]))
+            continue
+        order = np.array(data.draw(st.permutations(range(5))))
+        palette = np.zeros((256, 3), np.uint8)
+        palette[:5] = colours[order]
+        masks.append(Picture(np.argsort(order)[classes].astype(np.uint8), palette))
+    red, green, blue = COLOURS[wanted]
+    option = f"foreground=#{red:02x}{green:02x}{blue:02x}".partition("=")[2]
+    if not any((classes == wanted).any() for classes in drawn):
+        with pytest.raises(UsageError, match="occurs in no mask"):
+            foreground(masks, option)
+        return
+    for mask, classes in zip(foreground(masks, option), drawn, strict=True):
+        np.testing.assert_array_equal(mask, classes == wanted)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(CLASSES, min_size=1, max_size=3),
+    st.sampled_from([np.uint8, np.uint16, np.int32, np.float32, np.float64]),
+    st.sets(st.integers(1, 4), min_size=1, max_size=3),
+    st.sampled_from([1, 2, 40]),
+)
+def test_numbers_are_found_in_any_type(
+    drawn: list[np.ndarray], kind: type, wanted: set[int], factor: int
+) -> None:
+    held = set(np.unique(np.stack(drawn)).tolist())
+    masks = [(classes.astype(int) * factor).astype(kind) for classes in drawn]
+    option = "+".join(str(value * factor) for value in wanted)
+    if not wanted <= held:
+        with pytest.raises(UsageError, match="occurs in no mask"):
+            foreground(masks, option)
+        return
+    for mask, classes in zip(foreground(masks, option), drawn, strict=True):
+        np.testing.assert_array_equal(mask, np.isin(classes, list(wanted)))
+
+
+def binary(value: int) -> np.ndarray:
+    mask = np.zeros((6, 4), np.uint16)
+    mask[2:4] = value
+    return mask
+
+
+@pytest.mark.parametrize("option", ["", "1", "255"])
+def test_files_of_1_and_of_255_are_one_set(option: str) -> None:
+    for mask in foreground([binary(1), binary(255), binary(0)], option):
+        assert mask.sum() in (0, 8)
+        assert mask[2:4].all() or not mask.any()
+
+
+def test_the_brighter_grey_of_a_palette_is_foreground_wherever_it_stands(tmp_path: Path) -> None:
+    image = Image.fromarray(1 - binary(1).astype(np.uint8))
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    (mask,) = foreground([file_of(image, tmp_path)])
+    np.testing.assert_array_equal(mask, binary(1) == 1)
+
+
+def test_one_colour_beside_black_is_no_choice() -> None:
+    red = np.zeros((6, 4, 3), np.uint8)
+    red[2:4] = 255, 0, 0
+    (mask,) = foreground([Picture(red)])
+    np.testing.assert_array_equal(mask, binary(1) == 1)
+
+
+REFUSED: dict[str, tuple[list[np.ndarray], str, str]] = {
+    "nowhere": (
+        [binary(2), binary(5)],
+        "3",
+        r"foreground=3: 3 occurs in no mask; they hold 2 and 5",
+    ),
+    "a choice": ([binary(2), binary(5)], "", r"hold the values 2, 5 beside 0.* foreground=2"),
+    "one of two": ([binary(2), binary(5)], "2+1", r"1 occurs in no mask"),
+    "nothing": ([binary(0)], "1", r"1 occurs in no mask; they hold nothing but 0"),
+    "all": ([binary(2)], "0+2", r"is every label of the masks"),
+    "no label": ([binary(2)], "vertebra", r"'vertebra' is no label; expected numbers"),
+    "void": (
+        [binary(1), binary(2), binary(255)],
+        "1+2",
+        r"255 beside 1 and 2 is the void label",
+    ),
+    "void alone": (
+        [np.array([[0, 1, 255]])],
+        "",
+        r"0?255 beside 1 is the void label|values 1, 255",
+    ),
+    "fractions": ([np.full((6, 4), 0.5)], "", r"values are not whole numbers"),
+    "too many": ([np.arange(400).reshape(20, 20)], "", r"400 values; expected a label map"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_leaves_a_choice_or_none_is_refused(what: str) -> None:
+    masks, option, message = REFUSED[what]
+    with pytest.raises(UsageError, match=message):
+        foreground(masks, option)
+
+
+def test_colours_are_listed_with_their_shares() -> None:
+    colours = np.zeros((10, 10, 3), np.uint8)
+    colours[0], colours[1:3] = (255, 0, 0), (0, 255, 0)
+    with pytest.raises(UsageError, match=r"0 70 %, #00ff00 20 %, #ff0000 10 %.*foreground=#00ff00"):
+        foreground([Picture(colours)])
+
+
+def blurred(levels: Sequence[int]) -> Picture:
+    """Return a mask of bands of these levels, as JPEG keeps it."""
+    mask = np.zeros((96, 96), np.uint8)
+    for number, level in enumerate(levels, 1):
+        mask[20 * number : 20 * number + 14, 10:70] = level
+    file = BytesIO()
+    Image.fromarray(mask).save(file, "JPEG", quality=30)
+    return Picture(np.asarray(Image.open(file)))
+
+
+def test_a_blurred_mask_gets_a_threshold_that_fits() -> None:
+    with pytest.raises(UsageError, match=r"as JPEG .* about 0 and 25\d: .*foreground=>12[67]$"):
+        foreground([blurred([255])])
+    (mask,) = foreground([blurred([255])], ">127")
+    assert abs(int(mask.sum()) - 14 * 60) < 30
+    with pytest.raises(UsageError, match=r"foreground=>6\d or foreground=>1[89]\d"):
+        foreground([blurred([128, 255])])
+
+
+def test_a_coloured_jpeg_is_refused(tmp_path: Path) -> None:
+    mask = np.zeros((96, 96, 3), np.uint8)
+    mask[20:50, 10:70] = 255, 0, 0
+    path = tmp_path / "mask.jpg"
+    Image.fromarray(mask).save(path, quality=40)
+    with pytest.raises(UsageError, match=r"mask.jpg|mask holds \d+ colours, as JPEG"):
+        foreground([raster.read(path, 1000)])
+
+
+def test_noise_beside_whole_numbers_is_rounded_and_told() -> None:
+    noisy = binary(1) + np.random.default_rng(0).uniform(-1e-6, 1e-6, (6, 4))
+    codes, labels, told = decode(Picture(noisy), FILE)
+    assert labels == ("0", "1")
+    assert "whole number" in told
+    np.testing.assert_array_equal(codes, binary(1))
