@@ -194,7 +194,9 @@ def _queued(tasks: Mapping[str, str]) -> set[str] | None:
     """Return the tasks that Slurm still has, waiting or running; None where it does not answer."""
     arrays = ",".join(sorted({task.split("_")[0] for task in tasks.values()}))
     command = ["squeue", "-h", "-r", "-o", "%i", "-j", arrays]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode and "Invalid job id" not in done.stderr:
         return None
     return set(done.stdout.split())

@@ -295,7 +295,7 @@ def _picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
     except UsageError:
         raise
     except Exception as error:  # the libraries may raise anything
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(
             f"{path} cannot be read ({why}); expected one whole 2D image: copy it again"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,16 @@ def fields(path: Path) -> set[str]:
     return {name.lower() for name in re.findall(r"^\s*(\w+)\s*=", head, re.MULTILINE)}
 
 
+def load(path: Path) -> Any:
+    """Return SimpleITK's image of a file, whatever the case of its suffix."""
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("MetaImageIO")
+    reader.SetFileName(str(path))
+    return reader.Execute()
+
+
 def read(path: Path) -> Picture:
     """Read an image of two dimensions, or a volume of one slice, whichever axis is thin.
 
@@ -29,7 +40,7 @@ def read(path: Path) -> Picture:
     """
     import SimpleITK
 
-    image = SimpleITK.ReadImage(str(path))
+    image = load(path)
     values = SimpleITK.GetArrayFromImage(image)
     size, channels = image.GetSize(), image.GetNumberOfComponentsPerPixel()
     wide = [axis for axis, side in enumerate(size) if side > 1]

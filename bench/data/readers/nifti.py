@@ -23,10 +23,8 @@ def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
         UsageError: The header does not say where the voxels lie, or says it twice and otherwise,
             or the file's name says that it is compressed and it is not.
     """
-    import nibabel
-
     _check_compression(path)
-    loaded: Any = nibabel.load(path)
+    loaded = _open(path)
     header = loaded.header
     if "sform_code" not in header:
         raise UsageError(f"{path} is no NIfTI file, expected one with its orientation: convert it")
@@ -38,6 +36,17 @@ def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     if voxels.dtype.fields:
         voxels = np.stack([voxels[name] for name in ("R", "G", "B")], -1)
     return voxels, affine, unit
+
+
+def _open(path: Path) -> Any:
+    """Return nibabel's image; it finds no file whose suffix is in mixed case, such as `.Nii`."""
+    import nibabel
+    from nibabel.fileholders import FileHolder
+
+    suffix = "".join(path.suffixes)
+    if suffix in (suffix.lower(), suffix.upper()):
+        return nibabel.load(path)
+    return nibabel.Nifti1Image.from_file_map({"image": FileHolder(str(path))})
 
 
 def _check_compression(path: Path) -> None:

@@ -123,7 +123,7 @@ def _metaimage(path: Path) -> Volume:
             f"{path}: its header lacks {' and '.join(sorted(missing))}, so how its voxels lie is "
             "unknown; write it again with its orientation"
         )
-    loaded = SimpleITK.ReadImage(str(path))
+    loaded = metaimage.load(path)
     if loaded.GetDimension() != 3:
         raise UsageError(f"{path}: {loaded.GetDimension()} dimensions, expected a volume of three")
     turned = SimpleITK.DICOMOrient(loaded, SAGITTAL[::-1])  # SimpleITK names the fastest axis first

@@ -1,0 +1,187 @@
+"""Whole sets of files as strangers have them: read rightly, or refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.data import cache, manifest
+from bench.data.splits import Splitting
+from bench.spec import registry
+from bench.spec.case import SIDES, Dataset
+from bench.spec.errors import UsageError
+from bench.spec.names import Spec
+
+HEIGHT, WIDTH = 40, 56
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def pair(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image that is bright where its mask of 0 and 1 is, which lies off the centre."""
+    rng = np.random.default_rng(number)
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[4 + number % 3 :, 6:20][:13] = 1
+    image = 60 + 20 * np.linspace(0, 1, WIDTH)[None] + 100 * mask + rng.normal(0, 3, mask.shape)
+    return image.clip(0, 255).astype(np.uint8), mask
+
+
+def png(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def nifti(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values.T[:, :, None], affine), path)
+
+
+def fill(root: Path, names: tuple[str, ...] = ("p0_1", "p1_1", "p2_1"), ending: str = "") -> Path:
+    for number, name in enumerate(names):
+        image, mask = pair(number)
+        png(root / "images" / f"{name}.png", image)
+        png(root / "masks" / f"{name}{ending}.png", mask * 255)
+    return root
+
+
+def prepared(root: Path, options: str = ":pattern={patient}_*") -> Dataset:
+    adapter = registry.dataset(Spec.parse(f"{root}{options}"))
+    return cache.load(cache.prepare(adapter, root))
+
+
+def fits(dataset: Dataset) -> bool:
+    """Return whether every image is bright where its mask is."""
+    for index in range(len(dataset.cases)):
+        image, mask = dataset.image(index), dataset.mask(index) > 0
+        if image[mask].mean() < 2 * image[~mask].mean():
+            return False
+    return True
+
+
+def test_a_mirrored_mask_is_turned_by_its_header_and_a_shifted_one_is_refused(
+    tmp_path: Path,
+) -> None:
+    mirrored = np.diag([-1.0, 1, 1, 1])
+    mirrored[0, 3] = WIDTH - 1
+    shifted = np.eye(4)
+    shifted[0, 3] = 20
+    for number in range(3):
+        image, mask = pair(number)
+        for root in ("mirrored", "shifted"):
+            nifti(tmp_path / root / "images" / f"p{number}_1.nii.gz", image, np.eye(4))
+        nifti(tmp_path / "mirrored" / "masks" / f"p{number}_1.nii.gz", mask[:, ::-1], mirrored)
+        nifti(tmp_path / "shifted" / "masks" / f"p{number}_1.nii.gz", mask, shifted)
+    dataset = prepared(tmp_path / "mirrored")
+    assert fits(dataset)
+    with pytest.raises(UsageError, match=r"lies 20 mm from .*\(3 in all\)"):
+        prepared(tmp_path / "shifted")
+
+
+@pytest.mark.parametrize("name", ["p0_1.NII.GZ", "p0_1.Nii", "p0_1.HDR"])
+def test_a_suffix_may_be_in_any_case(name: str, tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    (root / "images" / "p0_1.png").unlink()
+    written = tmp_path / name.lower()
+    kind = nibabel.Nifti1Pair if name.endswith("HDR") else nibabel.Nifti1Image
+    nibabel.save(kind(pair(0)[0].T[:, :, None], np.diag([0.5, 0.25, 1, 1])), written)
+    written.rename(root / "images" / name)
+    if name.endswith("HDR"):
+        (tmp_path / "p0_1.img").rename(root / "images" / "p0_1.IMG")
+    dataset = prepared(root)
+    assert fits(dataset)
+    assert dataset.left_out == ()
+    assert dataset.cases[0].spacing == (0.25, 0.5)
+
+
+def test_an_official_split_of_folders_is_kept(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    sides = {"train": ("p0_1", "p1_1", "p2_1", "p3_1"), "test": ("p4_1", "p5_1")}
+    for side, names in sides.items():
+        for number, name in enumerate(names):
+            image, mask = pair(number)
+            png(root / "images" / side / f"{name}.png", image)
+            png(root / "masks" / side / f"{name}.png", mask * 255)
+    dataset = prepared(root)
+    (split,) = Splitting().split(dataset.patients, dataset.official)
+    tested = [dataset.cases[index].id for index in split.indexes(dataset, "test")]
+    assert tested == ["test_p4_1", "test_p5_1"]
+    assert sum(len(split.indexes(dataset, side)) for side in SIDES) == len(dataset.cases)
+
+
+def test_a_usual_ending_is_paired_and_told(tmp_path: Path) -> None:
+    dataset = prepared(fill(tmp_path / "own", ending="_mask"))
+    assert fits(dataset)
+    assert dataset.how == ("paired by name, though masks end in _mask (3 of 3 cases)",)
+
+
+def test_an_unknown_ending_is_one_line_with_the_option_that_pairs(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own", ending="_manual1")
+    with pytest.raises(UsageError, match=r"all 3 pairs fit without their endings.*ending=") as said:
+        prepared(root)
+    option = str(said.value).rpartition("ending=")[2].rstrip("'")
+    assert fits(prepared(root, f":pattern={{patient}}_*:ending={option}"))
+
+
+def test_a_part_of_a_header_is_content_too(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    image, _ = pair(0)
+    (root / "images" / "p0_1.png").unlink()
+    header = (
+        "ObjectType = Image\nNDims = 2\nDimSize = 56 40\nElementType = MET_UCHAR\n"
+        "ElementSpacing = 0.5 0.25\nElementDataFile = p0_1.raw\n"
+    )
+    (root / "images" / "p0_1.MHD").write_text(header)
+    (root / "images" / "p0_1.raw").write_bytes(image.tobytes())
+    first = prepared(root)
+    assert fits(first)
+    assert not first.left_out
+    assert first.cases[0].spacing == (0.25, 0.5)
+    (root / "images" / "p0_1.raw").write_bytes((255 - image).tobytes())
+    assert prepared(root).digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (":pattern={patient}_{patient}", "holds {patient} 2 times; expected it once"),
+        (":pattern=p*", "holds {patient} 0 times; expected it once"),
+    ],
+)
+def test_a_pattern_names_the_patient_once(tmp_path: Path, options: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        prepared(fill(tmp_path / "own"), options)
+
+
+def test_how_files_were_read_is_in_the_manifest(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    adapter = registry.dataset(Spec.parse(f"{root}:pattern={{patient}}_*"))
+    known = manifest.read(cache.prepare(adapter, root))
+    assert known.words == (
+        "format: PNG (3 of 3 cases)",
+        "orientation: as stored (3 of 3 cases)",
+        "place of masks: as the pixels are stored (3 of 3 cases)",
+        "polarity: as stored (3 of 3 cases)",
+        "spacing: unknown (3 of 3 cases)",
+        "labels of masks: 0 (91.9 %), 255 (8.12 %)",
+        "foreground: 255",
+    )
+
+
+GOLDEN = {
+    "mr": "273bbf516fcddc29df75c409b199dadab85d230419d63d4ed9309b6790e7df9a",
+    "mr:good_central=on": "c88d471d72265ee3603f8a47f4f24e2afc8e382f63128da8bc4743ceada88633",
+    "ct-verse": "f847bc988df88214ac4c275ff7bd11b48ecb273f9ac2c5a4c52ac6d26266768a",
+}
+"""Digests of real data as they were prepared before labels were kept: results carry them."""
+
+
+@pytest.mark.parametrize("spec", GOLDEN)
+def test_real_data_are_prepared_to_the_same_bytes(spec: str) -> None:
+    adapter = registry.dataset(Spec.parse(spec))
+    root = SHARED / ("spider-t2" if adapter.name == "mr" else "verse014")
+    if not root.is_dir():
+        pytest.skip("the real data are not beside this checkout (../shared/data)")
+    assert cache.load(cache.prepare(adapter, root)).digest == GOLDEN[spec]
