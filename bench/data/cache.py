@@ -94,7 +94,11 @@ def find(adapter: Adapter, root: Path) -> Path | None:
     return folder if manifests.exists(folder) else None
 
 
-def _source(adapter: Adapter, root: Path, jobs: int) -> _Source:
+def _silent(name: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def _source(adapter: Adapter, root: Path, jobs: int, progress: Progress = _silent) -> _Source:
     """List a source's items and hash their files; what cannot be used is marked as left out.
 
     Raises:
@@ -103,7 +107,12 @@ def _source(adapter: Adapter, root: Path, jobs: int) -> _Source:
     inside = _inside(root)
     items = [_refused(item, root, inside) for item in adapter.items(root)]
     paths = chain.from_iterable((*item.files, *item.sides) for item in items)
-    known = hashes.read(root, list(dict.fromkeys(paths)), jobs)
+    known = hashes.read(
+        root,
+        list(dict.fromkeys(paths)),
+        jobs,
+        lambda done, total: progress(f"{adapter.name} (comparing files)", done, total),
+    )
     items = [_unreadable(item, known) for item in items]
     if not items:
         raise UsageError(f"{root}: nothing is in it; expected images with masks")
@@ -160,7 +169,7 @@ def prepare(
     adapter: Adapter,
     root: Path,
     jobs: int = 1,
-    progress: Progress = lambda name, done, total: None,
+    progress: Progress = _silent,
 ) -> Path:
     """Return the folder of the prepared dataset; read the source only if it is new or has changed.
 
@@ -168,7 +177,7 @@ def prepare(
         UsageError: The layout is missing, no case can be used, the user must say which labels are
             foreground, or the cache is not writable.
     """
-    source = _source(adapter, root, jobs)
+    source = _source(adapter, root, jobs, progress)
     if manifests.exists(source.view):
         return source.view
     if not (source.folder / manifests.READING).is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +20,9 @@ RECENT = 2_000_000_000
 """A file that changed less than so many nanoseconds ago may change again with the same times, so
 its digest is not remembered."""
 
+LONG = 2_000_000_000
+"""Hashing more bytes than this takes seconds."""
+
 Hint = list[int]
 """Size, time of content, time of change and inode: no tool can set back the third."""
 
@@ -32,10 +35,16 @@ class Hashes:
     errors: dict[Path, str] = field(default_factory=dict)
 
 
-def read(root: Path, files: Sequence[Path], jobs: int = 1) -> Hashes:
+def read(
+    root: Path,
+    files: Sequence[Path],
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Hashes:
     """Return the digests of files below a folder.
 
-    The first call reads all; later calls read those whose size, times or inode changed.
+    The first call reads all; later calls read those whose size, times or inode changed. Where this
+    takes long, `progress` is told how many are done.
     """
     ledger = machine.cache_root() / "hashes" / f"{_name(root)}.json"
     known = _load(ledger)
@@ -53,8 +62,12 @@ def read(root: Path, files: Sequence[Path], jobs: int = 1) -> Hashes:
             digests[path] = str(entry[0])
     fresh = [path for path in hints if path not in digests]
     now = time.time_ns()
+    long = sum(hints[path][0] for path in fresh) > LONG
     with ThreadPoolExecutor(jobs) as pool:
-        for path, (digest, why) in zip(fresh, pool.map(_digest, fresh), strict=True):
+        results = zip(fresh, pool.map(_digest, fresh), strict=True)
+        for done, (path, (digest, why)) in enumerate(results, 1):
+            if long:
+                progress(done, len(fresh))
             if why:
                 errors[path] = why
             else:

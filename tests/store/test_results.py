@@ -92,3 +92,21 @@ def test_damaged_scores_are_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="is damaged") as caught:
         read_scores(path)
     assert str(path) in str(caught.value)
+
+
+def test_cases_in_mm_and_in_pixels_have_no_mean_distance(tmp_path: Path) -> None:
+    """Half of the cases have a spacing: one number over both would be of no unit."""
+    for method in ("unet", "fcn"):
+        folder = finished(tmp_path, method, DICE[method])
+        path = folder / "cases.csv"
+        scores = read_scores(path)
+        scores["unit"] = ["mm" if number % 2 else "px" for number in range(len(scores))]
+        scores.to_csv(path, index=False)
+    results = written.results(Store(tmp_path))
+    assert results.cases[["hd95", "assd", "nsd"]].isna().all(axis=None)
+    assert results.cases["dice"].notna().all()
+    table = written.table(Store(tmp_path))
+    note = next(note for note in table.notes if "distances of its cases" in note.text)
+    assert note.grave
+    assert "are in mm and px, so HD95, ASSD and NSD have no mean" in note.text
+    write(results, tmp_path / "reports", "texts")
