@@ -129,6 +129,14 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a cache of this test alone: others share one, where equal data are prepared once."""
+    folder = tmp_path / "own-cache"
+    monkeypatch.setenv("BENCH_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
 def spider(tmp_path: Path) -> Path:
     """Return a data directory with the real MR slices, where they lie beside the project."""
     if not SPIDER.is_dir():

@@ -111,7 +111,9 @@ def test_a_split_of_other_patients_is_refused(bench: Bench, slices: Make, tmp_pa
     assert "is of one dataset's patients" in bench(*words, "--datasets", "mr,xray", code=2)
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(bench: Bench, slices: Make) -> None:
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    bench: Bench, slices: Make, own_cache: Path
+) -> None:
     out = bench.run(slices(), "unet,fcn", "--dry-run")
     assert "to be prepared" in out
     assert "2 cells to run" in out
@@ -133,12 +135,14 @@ def test_a_dataset_named_twice_is_run_once(bench: Bench, slices: Make) -> None:
     assert "1 cells, 1 to run" in out
 
 
-def test_a_damaged_cache_is_found_before_anything_trains(bench: Bench, slices: Make) -> None:
+def test_a_damaged_cache_is_found_before_anything_trains(
+    bench: Bench, slices: Make, own_cache: Path
+) -> None:
     data = slices()
     bench("data", "list", "--datasets", "mr", "--data", str(data))
     folder = cache.find(registry.dataset(Spec("mr")), data / "mr")
     assert folder
-    (folder / "images.u16").write_bytes(b"")
+    (folder.parent / "images.u16").write_bytes(b"")
     assert "remove the folder and run again" in bench.run(data, code=2)
 
 
@@ -201,7 +205,7 @@ BAD = {
     "no share": (["--fraction", "0"], "--fraction 0 is no share of patients"),
     "no split file": (
         ["--split", "/nowhere.csv"],
-        "split file /nowhere.csv cannot be read (No such file",
+        "/nowhere.csv cannot be read (No such file",
     ),
     "too many folds": (["--folds", "50"], "6 patients cannot be split: expected at least 50"),
 }

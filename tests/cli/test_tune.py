@@ -103,7 +103,7 @@ def test_methods_with_unequal_trials_are_refused(bench: Bench, slices: Make) -> 
     assert "fewer than 2 had: fcn:tuned=on on mr 1; bench tune --trials 2 gives all as many" in out
 
 
-def test_the_test_split_is_not_read(bench: Bench, slices: Make) -> None:
+def test_the_test_split_is_not_read(bench: Bench, slices: Make, own_cache: Path) -> None:
     """A study is the same where the prepared test cases are replaced by noise."""
     data = slices()
     tune(bench, data, "unet", 3, "--jobs", "1", "--out", "one")
@@ -124,7 +124,7 @@ def test_the_test_split_is_not_read(bench: Bench, slices: Make) -> None:
     )
     before = [(t.params, t.value) for t in studies(bench)["unet/f0"].trials]
     images, masks = (
-        np.memmap(folder / name, kind, "r+")
+        np.memmap(folder.parent / name, kind, "r+")
         for name, kind in (("images.u16", "u2"), ("masks.u8", "u1"))
     )
     for index in tests:

@@ -97,7 +97,7 @@ def test_another_choice_of_labels_reads_nothing_again(
 
 
 def test_an_unreadable_file_is_left_out_and_the_cache_is_not_blamed(
-    slices: Make, monkeypatch: pytest.MonkeyPatch
+    slices: Make, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     data = slices(patients=5, each=1)
     damaged = data / "mr" / "images" / "1_0.png"
@@ -116,7 +116,7 @@ def test_an_unreadable_file_is_left_out_and_the_cache_is_not_blamed(
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
-    slices: Make, monkeypatch: pytest.MonkeyPatch
+    slices: Make, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     data = slices(patients=7, each=1)
     read = MR.read
@@ -140,11 +140,11 @@ def test_workers_do_not_change_the_digest(
     assert cache.load(prepare(data, jobs=2)).digest == alone
 
 
-def test_progress_counts_to_the_end(slices: Make) -> None:
+def test_progress_counts_to_the_end(slices: Make, own_cache: Path) -> None:
     told: list[tuple[int, int]] = []
     cache.prepare(
         registry.dataset(Spec("mr")),
-        slices(row_mm=0.3, column_mm=0.3) / "mr",
+        slices() / "mr",
         1,
         lambda name, done, total: told.append((done, total)),
     )
@@ -152,10 +152,7 @@ def test_progress_counts_to_the_end(slices: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["images.u16", "masks.u8", "cases.csv", "manifest.json"])
-def test_a_damaged_cache_is_never_trusted(
-    slices: Make, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+def test_a_damaged_cache_is_never_trusted(slices: Make, name: str, own_cache: Path) -> None:
     folder = prepare(slices(patients=4))
     path = folder / name if name == "manifest.json" else folder.parent / name
     path.write_bytes(path.read_bytes()[:-40])
@@ -195,10 +192,8 @@ class Killed(MR):
 
 
 def test_what_a_library_makes_of_a_strange_file_does_not_stop_the_others(
-    slices: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    slices: Make, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-
     def strange(*_: Any) -> None:
         raise ZeroDivisionError("float division\nby zero")
 

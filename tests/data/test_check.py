@@ -110,7 +110,7 @@ def test_a_case_that_lies_otherwise_than_the_others_is_told(
     assert [each.cases for each in flips if kind in each.text] == [(source.cases[2].id,)]
 
 
-def test_damaged_pixels_and_what_was_left_out_are_told(slices: Make) -> None:
+def test_damaged_pixels_and_what_was_left_out_are_told(slices: Make, own_cache: Path) -> None:
     data = slices()
     (data / "mr" / "images" / "6_1.png").unlink()
     folder = prepared(data)

@@ -1,4 +1,4 @@
-"""Preparation: its time by volumes and processes, its memory, and reading a prepared case.
+"""Preparation: volumes and their processes, small files against a bare loop, reading a case.
 
 Run from the repository's root: ``python tests/perf/bench_prepare.py``. The volumes are simulated,
 in the format of VerSe: NIfTI, int16, 160 x 320 x 320 voxels with six vertebrae. Where
@@ -7,16 +7,19 @@ in the format of VerSe: NIfTI, int16, 160 x 320 x 320 voxels with six vertebrae.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
+from PIL import Image
 from timing import ROOT, Row, one_thread, table
 
 from bench.data import cache
@@ -25,6 +28,10 @@ from bench.spec.names import Spec
 
 REAL = ROOT.parent / "shared" / "data" / "verse014"
 REAL_LIMIT, READ_LIMIT, LINEAR_LIMIT = 2.0, 1e-3, 1.25
+BARE_LIMIT, AGAIN_LIMIT = 1.2, 2.0
+PAIRS, AT_ONCE, MANY = 2000, 20, 10_000
+"""Pairs of small files, how many of them a process of the bare loop is given, and the number of
+files for which the second preparation has its limit."""
 REPEATS = 5
 COUNTS = (4, 8, 16)
 SHAPE = (160, 320, 320)
@@ -137,6 +144,71 @@ def reading(folder: Path) -> list[Row]:
     ]
 
 
+def _draw(work: tuple[Path, int]) -> None:
+    """Write an image with noise and its mask, 512 x 512, as PNG."""
+    import cv2
+
+    root, number = work
+    rng = np.random.default_rng(number)
+    smooth = cv2.resize(rng.random((32, 32), np.float32) * 255, (512, 512))
+    image = (smooth + rng.normal(0, 6, (512, 512))).clip(0, 255).astype(np.uint8)
+    mask = 255 * (cv2.resize(rng.random((12, 12), np.float32), (512, 512)) > 0.6).astype(np.uint8)
+    for kind, pixels in (("images", image), ("masks", mask)):
+        Image.fromarray(pixels).save(root / kind / f"p{number // 10}_{number}.png")
+
+
+def _decode(files: tuple[Path, ...]) -> int:
+    """Decode files by Pillow and NumPy, and do nothing with them."""
+    return sum(int(np.asarray(Image.open(path))[0, 0]) for path in files)
+
+
+def small_files(root: Path) -> list[Row]:
+    """Return the rows of preparing pairs of PNG, and of finding that none has changed."""
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(2, context) as pool:
+        list(pool.map(_draw, [(root, number) for number in range(PAIRS)], chunksize=AT_ONCE))
+    adapter = registry.dataset(Spec.parse(f"{root}:pattern={{patient}}_*"))
+    pairs = [item.files for item in adapter.items(root)]
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with ProcessPoolExecutor(2, context) as pool:
+            list(pool.map(_decode, pairs, chunksize=AT_ONCE))
+        bare = time.perf_counter() - start
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["BENCH_CACHE"] = folder
+            start = time.perf_counter()
+            cache.prepare(adapter, root, 2)
+            prepared = time.perf_counter() - start
+            start = time.perf_counter()
+            cache.prepare(adapter, root, 2)
+            again = (time.perf_counter() - start) * MANY / (2 * PAIRS)
+        times.append((prepared / bare, prepared, bare, again))
+    ratio, prepared, bare, again = sorted(times)[1]
+    return [
+        Row(
+            f"{PAIRS} pairs of PNG, 512 x 512, two processes",
+            f"{prepared:.2f} s",
+            "a bare loop of Pillow and NumPy",
+            f"{bare:.2f} s",
+            f"{ratio:.2f}",
+            f"{BARE_LIMIT:g}",
+            ratio <= BARE_LIMIT,
+        ),
+        Row(
+            f"the same again, nothing changed, by {MANY} files",
+            f"{again:.2f} s",
+            "limit",
+            f"{AGAIN_LIMIT:g} s",
+            f"{again / AGAIN_LIMIT:.2f}",
+            "1.00",
+            again <= AGAIN_LIMIT,
+        ),
+    ]
+
+
 def measure() -> list[Row]:
     """Return all rows."""
     one_thread()
@@ -144,7 +216,8 @@ def measure() -> list[Row]:
         folder = Path(name)
         for count in COUNTS:
             volumes(folder / str(count), count)
-        return [*real(), *growth(folder), *reading(folder / "films")]
+        small = small_files(folder / "small")
+        return [*real(), *growth(folder), *small, *reading(folder / "films")]
 
 
 if __name__ == "__main__":
