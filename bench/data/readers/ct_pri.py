@@ -24,6 +24,10 @@ from bench.spec.errors import UsageError
 from bench.spec.options import option
 
 
+OF_NAMES = ("pattern", "patients", "file", "patient", "ending", "image_ending")
+"""Options that have no effect where `index.csv` lists the files."""
+
+
 @dataclass(frozen=True)
 class CTPri(Slices):
     """The `ct-pri/` folder of the data directory."""
@@ -57,14 +61,15 @@ class CTPri(Slices):
         """Return `index.csv`, or else the table of patients of the folder.
 
         Raises:
-            UsageError: The options name a table of patients, and there is `index.csv`.
+            UsageError: Options say how names are read, and there is `index.csv`.
         """
         if not (root / INDEX).is_file():
             return self._own.tables(root)
-        if self.patients or self.file or self.patient:
+        given = [name for name in OF_NAMES if getattr(self, name)]
+        if given:
             raise UsageError(
-                f"{root / INDEX} says whose image it is; "
-                "leave out the options patients, file and patient, or remove it"
+                f"{root / INDEX} says which files belong together and whose they are; "
+                f"leave out {given[0]}={getattr(self, given[0])}, or remove the table"
             )
         return super().tables(root)
 
