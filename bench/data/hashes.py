@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 
 import pooch
 
@@ -83,7 +84,14 @@ def _name(root: Path) -> str:
 
 
 def _hint(path: Path) -> Hint:
+    """Return what tells a file from another one of its name.
+
+    Raises:
+        OSError: It is not there, or no file: opening a pipe would wait for ever.
+    """
     stat = path.stat()
+    if not S_ISREG(stat.st_mode):
+        raise OSError(f"{path} is no file")
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 

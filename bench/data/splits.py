@@ -125,6 +125,12 @@ def make_splits(
     generator = np.random.Generator(np.random.Philox(SEED))
     order = [names[i] for i in generator.permutation(len(names))]
     if folds == 1 and official:
+        if len(names) - len({*official} & {*names}) < 2:
+            raise UsageError(
+                f"{len(official)} of {len(names)} patients are on the publisher's test side; "
+                "expected two others, to train and to validate: if the numbers of patients "
+                "begin anew on each side, give a table of patients; or split anew with --folds"
+            )
         return [_assign(order, [name for name in order if name in official])]
     if folds == 1:
         return [_assign(order, order[: max(1, round(0.2 * len(order)))])]

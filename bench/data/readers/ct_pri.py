@@ -23,7 +23,6 @@ from bench.spec.dataset import Item
 from bench.spec.errors import UsageError
 from bench.spec.options import option
 
-
 OF_NAMES = ("pattern", "patients", "file", "patient", "ending", "image_ending")
 """Options that have no effect where `index.csv` lists the files."""
 

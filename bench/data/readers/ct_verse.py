@@ -102,8 +102,9 @@ class CTVerse(Slices):
         return volume.Cutting(self.name, "verse", LABELS, self.vertebrae, self.share, window)
 
     def decide(self, census: Census) -> Decision:
-        """Return the vertebrae of volumes, and what the mapping of slices calls vertebra."""
-        return Decision(super().decide(census).foreground | self._cutting().foreground)
+        """Return the vertebrae of volumes, or what the mapping of slices calls vertebra."""
+        vertebrae = self._cutting().foreground
+        return Decision(vertebrae) if vertebrae & census.counts.keys() else super().decide(census)
 
 
 def _patient(name: str) -> str:

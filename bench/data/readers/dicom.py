@@ -40,6 +40,7 @@ def read(path: Path, labels: bool) -> Picture:
     frames = int(film.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")
+    _check_encoding(film, path)
     stored = film.pixel_array
     spacing, how = _spacing(film)
     place = _corners(film, spacing, stored.shape)
@@ -61,6 +62,24 @@ def read(path: Path, labels: bool) -> Picture:
     )
 
 
+def _check_encoding(film: Any, path: Path) -> None:
+    """Refuse what would be read wrongly: groups of enhanced files, and bits out of place.
+
+    Raises:
+        UsageError: The file has them.
+    """
+    if "SharedFunctionalGroupsSequence" in film or "PerFrameFunctionalGroupsSequence" in film:
+        raise UsageError(
+            f"{path} is an enhanced file, whose spacing and grey values stand in groups of frames; "
+            "export it as a classic single-frame file"
+        )
+    if film.get("HighBit", film.BitsStored - 1) != film.BitsStored - 1:
+        raise UsageError(
+            f"{path} stores {film.BitsStored} bits up to bit {film.HighBit}; "
+            f"expected {film.BitsStored - 1}: export it again"
+        )
+
+
 def _colours(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:
     """Return red, green and blue (H, W, 3); 16 bits of a palette become 8."""
     from pydicom.pixels import apply_color_lut
@@ -78,10 +97,11 @@ def _colours(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> N
 def _labels(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:
     from pydicom.pixels import apply_modality_lut
 
-    if photometric == "MONOCHROME1":
+    inverse = film.get("PresentationLUTShape") == "INVERSE" or "VOILUTSequence" in film
+    if photometric == "MONOCHROME1" or inverse:
         raise UsageError(
-            f"{path} is a mask that says 0 is white (MONOCHROME1); "
-            "expected MONOCHROME2: export it again"
+            f"{path} is a mask whose labels are shown otherwise than stored (MONOCHROME1, an "
+            "inverse presentation or a VOI LUT); expected MONOCHROME2 alone: export it again"
         )
     values: NDArray[Any] = apply_modality_lut(stored, film)
     return values
@@ -134,10 +154,20 @@ def _padding(stored: NDArray[Any], film: Any) -> NDArray[np.bool_] | None:
     """Return where pixels (H, W) hold the padding value or one of its range."""
     if "PixelPaddingValue" not in film:
         return None
-    first = int(film.PixelPaddingValue)
-    last = int(film.get("PixelPaddingRangeLimit", first))
+    limit = film.get("PixelPaddingRangeLimit", film.PixelPaddingValue)
+    first, last = (_signed(int(value), film) for value in (film.PixelPaddingValue, limit))
     padding: NDArray[np.bool_] = (stored >= min(first, last)) & (stored <= max(first, last))
     return padding if padding.any() and not padding.all() else None
+
+
+def _signed(value: int, film: Any) -> int:
+    """Return a padding value in the range of the pixels; many files write it without a sign."""
+    whole = 1 << int(film.BitsAllocated)
+    if film.PixelRepresentation and value >= whole // 2:
+        return value - whole
+    if not film.PixelRepresentation and value < 0:
+        return value + whole
+    return value
 
 
 def _spacing(film: Any) -> tuple[tuple[float, float] | None, str]:

@@ -20,9 +20,9 @@ from bench.data.readers import (
     raster,
     walk,
 )
-from bench.data.readers.pairing import Pair, Side
+from bench.data.readers.pairing import Pair, Side, key_of
 from bench.data.readers.patients import Choice
-from bench.data.readers.picture import Picture, luminance, onto
+from bench.data.readers.picture import Picture, check_numbers, luminance, onto
 from bench.data.readers.walk import Walk, stem
 from bench.spec import registry
 from bench.spec.case import Census, Decision, Sample
@@ -40,7 +40,8 @@ IMAGE_ENDING = "ending of the images' names, which their masks' names lack: _tra
 PATIENTS = "table of files and patients: its name in the folder, or its absolute path"
 FILE = "column of that table, or of patients.csv, that names the files"
 WHOSE = "column of that table, or of patients.csv, that names the patients"
-TEST, OTHERS = ("test", "testing"), ("train", "training", "val", "valid", "validation")
+TEST = ("test", "testing", "tests", "testset", "test_set", "ts")
+OTHERS = ("train", "training", "trainset", "train_set", "tr", "val", "valid", "validation")
 """Names of folders in `images/` that are the sides of an official split."""
 FEW = 3
 """Names that an error lists."""
@@ -117,8 +118,8 @@ class Folder(Adapter):
         masks = _side(root, "masks", items)
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
-        sides = {key.partition("/")[0] for key in images.by_key if "/" in key}
-        official = sides & set(TEST) if sides & set(OTHERS) else set()
+        sides = {key: _side_of(key) for key in images.by_key}
+        official = TEST if {*sides.values()} & {*OTHERS} else ()
         for path in spare:
             why = "there is no image of this name in images/; add it"
             items.append(Item(stem(path), (path,), left_out=why))
@@ -128,7 +129,7 @@ class Folder(Adapter):
         for pair in paired:
             patient = patient_of(pair.image)
             files = (pair.image, pair.mask)
-            side = pair.key.partition("/")[0]
+            side = sides[key_of(pair.image, images.folder)]
             try:
                 beside = (*walk.sides(pair.image), *walk.sides(pair.mask))
             except UsageError as error:
@@ -136,7 +137,7 @@ class Folder(Adapter):
                 continue
             why = "" if patient else f"no patient is known for it; {self._how(root)}"
             how = (pair.how,) if pair.how else ()
-            if official:
+            if official and side:
                 how = (*how, f"official split: {side}")
             items.append(
                 Item(
@@ -266,10 +267,16 @@ def _side(root: Path, name: str, items: list[Item]) -> Side:
     return side
 
 
+def _side_of(key: str) -> str:
+    """Return the side of an official split that a file's folders name, empty if none does."""
+    folders = key.split("/")[:-1]
+    return next((name for name in folders if name in (*TEST, *OTHERS)), "")
+
+
 def _child(root: Path, name: str) -> Path:
     """Return the folder of a name, in any case."""
     folders = [path for path in root.iterdir() if path.is_dir() and path.name.lower() == name]
-    return min(folders, default=root / name)
+    return root / name if root / name in folders else min(folders, default=root / name)
 
 
 def _beside(below: Walk) -> Iterator[Path]:
@@ -277,8 +284,8 @@ def _beside(below: Walk) -> Iterator[Path]:
     for path in below.select((".mhd", ".hdr")):
         try:
             yield from walk.sides(path)
-        except UsageError:
-            continue  # the header itself is left out, with the reason
+        except UsageError:  # the header itself is left out, with the reason
+            yield from (path.with_suffix(suffix) for suffix in (".raw", ".zraw"))
 
 
 def _picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
@@ -320,6 +327,7 @@ def _scientific(path: Path, name: str, is_mask: bool) -> Picture:
 def _numpy(path: Path) -> Picture:
     """Read an array (H, W), or one with sides of 1 besides."""
     values = np.squeeze(np.load(path, allow_pickle=False))
+    check_numbers(values, path)
     if values.ndim != 2:
         raise UsageError(
             f"{path}: shape {values.shape}, expected one 2D image (height, width); "

@@ -7,7 +7,7 @@ A label is a text: a number ("255"), a colour ("#ff0000"), or a palette's number
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,10 +23,12 @@ from bench.spec.errors import UsageError
 
 BINARY = ("1", "255", "65535")
 """Labels that mean foreground in a mask that holds one label beside the background."""
-VOID = 255
-"""The field's label of pixels that belong to no class."""
-CLASSES = 64
-"""Numbers up to this are those of classes, beside which 255 is void."""
+VOID = (255, 65535)
+"""The field's labels of pixels that belong to no class; numbers below 0 are void too."""
+BRIGHT = 100
+"""Classes that are numbered have no number above this; greys have."""
+EVEN = 5
+"""Greys that differ by no more from even steps between 0 and 255 are no numbers of classes."""
 MANY = 24
 """A grey mask with more labels is no label map: JPEG or smoothing blurred it."""
 MOST = 256
@@ -34,7 +36,7 @@ MOST = 256
 NEAR_WHOLE = 1e-3
 """Numbers this near to a whole one are rounded."""
 ROUNDED = f"assumed: mask values within {NEAR_WHOLE:g} of a whole number are that number"
-_TERM = re.compile(r"(?P<number>-?\d+)|>(?P<above>-?\d+)|(?P<colour>#[0-9a-f]{6})")
+_TERM = re.compile(r"(?P<number>-?(0|[1-9][0-9]*))|>(?P<above>[0-9]+)|(?P<colour>#[0-9a-f]{6})")
 
 
 def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
@@ -43,6 +45,8 @@ def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, 
     Raises:
         UsageError: The values are no labels: fractions, or too many.
     """
+    if picture.palette is not None:
+        _check_palette(picture.values, picture.palette, file)
     values = colours(picture)
     if picture.palette is not None and values.ndim == 3:
         return *_of_palette(picture), ""
@@ -52,6 +56,19 @@ def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, 
         else:
             return *_of_colours(values, file), ""
     return _of_numbers(values, file)
+
+
+def _check_palette(values: NDArray[Any], palette: NDArray[np.uint8], file: Path) -> None:
+    """Refuse a palette that shows two labels of a mask in one colour."""
+    used = np.unique(values).tolist()
+    by_colour: dict[bytes, int] = {}
+    for number in used:
+        other = by_colour.setdefault(palette[number].tobytes(), number)
+        if other != number:
+            raise UsageError(
+                f"{file}: its palette shows {other} and {number} in one colour "
+                f"({_hex(palette[number])}); give them two, or write the mask as grey"
+            )
 
 
 def _of_palette(picture: Picture) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -151,7 +168,8 @@ def choose(census: Census, option: str) -> Decision:
     beside = [label for label in census.counts if label != BACKGROUND]
     binary = _is_binary(census, beside)
     chosen = _wanted(census, option, binary) if option else _default(census, beside, binary)
-    _refuse_void(census, beside, binary)
+    if ">" not in option:
+        _refuse_void(census, beside, binary)
     told = []
     if binary and len(chosen) > 1:
         told.append(f"assumed: {_and(chosen)} both mean foreground, in different masks")
@@ -185,13 +203,19 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
             f"{file} and others hold colours ({shares}); "
             f"say which are foreground: foreground={_term(beside[0])}"
         )
-    if len(beside) > MANY:
+    if len(beside) > MANY or _is_blurred(census, beside):
         raise UsageError(f"{file} and others {_blurred(census)}")
     shown = f"value{'s' * (len(beside) > 1)} {', '.join(beside[:6])}"
     raise UsageError(
         f"{file}: masks hold the {shown} beside 0; "
         f"say which are foreground: foreground={_term(beside[0])}"
     )
+
+
+def _is_blurred(census: Census, beside: Sequence[str]) -> bool:
+    """Return whether several values lie about few, far from those of classes."""
+    values = [int(label) for label in beside]
+    return len(values) > 3 and max(values) > BRIGHT and len(_peaks(census)) < len(values) / 2
 
 
 def _percent(census: Census, label: str) -> str:
@@ -257,10 +281,25 @@ def _wanted(census: Census, option: str, binary: bool) -> list[str]:
             )
         chosen += matched
     if binary and set(chosen) & set(BINARY):
-        chosen = [label for label in census.counts if label in BINARY]
+        chosen += [label for label in census.counts if label in BINARY]
+    _check_threshold(census, option, chosen)
     if set(chosen) == set(census.counts):
         raise UsageError(f"foreground={option} is every label of the masks; leave one out")
     return list(dict.fromkeys(chosen))
+
+
+def _check_threshold(census: Census, option: str, chosen: Collection[str]) -> None:
+    """Refuse a threshold above masks that hold 1 alone: their foreground would be lost.
+
+    Raises:
+        UsageError: There is such a mask.
+    """
+    file = census.masks.get((BACKGROUND, "1"), census.masks.get(("1",)))
+    if ">" in option and file and "1" not in chosen:
+        raise UsageError(
+            f"foreground={option}: {file} holds 1 alone beside 0, which is not above it; "
+            "write all masks on one scale"
+        )
 
 
 def _matching(census: Census, match: re.Match[str]) -> list[str]:
@@ -295,20 +334,28 @@ def _refuse_void(census: Census, beside: Collection[str], binary: bool) -> None:
     Raises:
         UsageError: A mask has such pixels.
     """
-    numbers = {label: number(label) for label in beside}
-    void = [label for label, value in numbers.items() if value == VOID]
-    classes = [label for label, value in numbers.items() if value != VOID]
-    small = all(
-        value is not None and 0 < value <= CLASSES for value in numbers.values() if value != VOID
-    )
-    if binary or not void or not classes or not small:
+    numbers = [value for label in beside if (value := number(label)) is not None]
+    void = [value for value in numbers if value < 0 or value in VOID]
+    classes = [value for value in numbers if value not in void]
+    if binary:
+        void = [int(label) for label in beside if label != "1" and (label,) in census.masks]
+        classes = [1] if "1" in beside else []
+    elif _are_greys(numbers) and min(numbers) > 0:
         return
-    file = next(file for labels, file in census.masks.items() if set(labels) & set(void))
+    if not void or not classes:
+        return
+    file = next(file for labels, file in census.masks.items() if {*map(number, labels)} & set(void))
     raise UsageError(
-        f"{file}: {void[0]} beside {_and(classes[:4])} is the void label of pixels that belong to "
-        "no class, and cannot be left out of training and scores; "
+        f"{file}: {void[0]} beside {_and(map(str, classes[:4]))} is the void label of pixels that "
+        "belong to no class, and cannot be left out of training and scores; "
         "give these pixels a class or 0 in the masks"
     )
+
+
+def _are_greys(numbers: Collection[int]) -> bool:
+    """Return whether numbers are even steps up to 255, as picture editors write classes."""
+    steps = np.linspace(0, max(numbers, default=0), len(numbers) + 1)[1:]
+    return 1 < len(numbers) <= MANY and bool(np.abs(np.sort([*numbers]) - steps).max() <= EVEN)
 
 
 def _and(words: Iterable[str]) -> str:

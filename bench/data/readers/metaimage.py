@@ -2,24 +2,67 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.data.readers.picture import Picture, corners
+from bench.data.readers.picture import Picture, check_numbers, corners
+from bench.data.readers.walk import sides
 from bench.spec.errors import UsageError
 
+BYTES = {
+    "MET_CHAR": 1,
+    "MET_UCHAR": 1,
+    "MET_SHORT": 2,
+    "MET_USHORT": 2,
+    "MET_INT": 4,
+    "MET_UINT": 4,
+    "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
+}
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """The format's axes lead to the left and back; those of `Picture.corners` right and front."""
 
 
-def fields(path: Path) -> set[str]:
-    """Return the names of a header's fields, in lower case."""
+def fields(path: Path) -> dict[str, str]:
+    """Return the fields of a header, which has been checked.
+
+    Raises:
+        UsageError: A spacing is not above 0, or the data file has another size than the header
+            says.
+    """
     with path.open("rb") as file:
         head = file.read(65536).partition(b"ElementDataFile")[0].decode("latin-1")
-    return {name.lower() for name in re.findall(r"^\s*(\w+)\s*=", head, re.MULTILINE)}
+    known = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", head, re.MULTILINE))
+    for name in ("ElementSpacing", "ElementSize"):
+        try:
+            positive = all(float(side) > 0 for side in known.get(name, "").split())
+        except ValueError:
+            positive = False
+        if not positive:
+            raise UsageError(
+                f"{path}: {name} is {known[name]}, expected numbers above 0; write it again"
+            )
+    _check_size(path, known)
+    return known
+
+
+def _check_size(path: Path, known: dict[str, str]) -> None:
+    """Refuse a data file that is longer than its header says: it may begin elsewhere."""
+    data = sides(path)
+    plain = known.get("CompressedData", "False").lower() != "true"
+    if not data or not plain or "HeaderSize" in known or known.get("ElementType") not in BYTES:
+        return
+    voxels = math.prod(map(int, known["DimSize"].split()))
+    channels = int(known.get("ElementNumberOfChannels", "1"))
+    expected, size = voxels * channels * BYTES[known["ElementType"]], data[0].stat().st_size
+    if size != expected:
+        raise UsageError(
+            f"{data[0]} has {size} bytes, {path.name} says {expected}; write both again"
+        )
 
 
 def load(path: Path) -> Any:
@@ -40,6 +83,7 @@ def read(path: Path) -> Picture:
     """
     import SimpleITK
 
+    known = fields(path)
     image = load(path)
     values = SimpleITK.GetArrayFromImage(image)
     size, channels = image.GetSize(), image.GetNumberOfComponentsPerPixel()
@@ -51,20 +95,21 @@ def read(path: Path) -> Picture:
         )
     column, row = wide
     shape = (size[row], size[column], *(() if channels == 1 else (channels,)))
-    known = fields(path)
-    if "elementspacing" not in known and "elementsize" not in known:
+    check_numbers(values, path)
+    if "ElementSpacing" not in known and "ElementSize" not in known:
         return Picture(values.reshape(shape), how=("format: MetaImage", "spacing: unknown"))
-    sides = image.GetSpacing()
-    place = None
-    if len(size) == 3:
-        affine = np.eye(4)
-        affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(sides)
-        affine[:3, 3] = image.GetOrigin()
-        affine = affine[:, [column, row, 3 - column - row, 3]]
-        place = corners(affine, size[row], size[column]) @ TO_RAS
+    mm, dimensions = image.GetSpacing(), len(size)
+    affine = np.eye(4)
+    direction = np.array(image.GetDirection()).reshape(dimensions, dimensions)
+    affine[:dimensions, :dimensions] = direction * np.array(mm)
+    affine[:dimensions, 3] = image.GetOrigin()
+    affine = affine[:, [column, row, 3 - column - row, 3]]
+    place = corners(affine, size[row], size[column]) @ TO_RAS
+    if dimensions == 2:
+        place[..., 2] = np.nan
     return Picture(
         values.reshape(shape),
-        spacing=(float(sides[row]), float(sides[column])),
+        spacing=(float(mm[row]), float(mm[column])),
         corners=place,
         how=("format: MetaImage", "spacing: MetaImage header"),
     )

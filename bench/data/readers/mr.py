@@ -86,10 +86,10 @@ class MR(Slices):
         )
 
     def decide(self, census: Census) -> Decision:
-        """Return the vertebrae of volumes, and what the mapping of slices calls vertebra."""
+        """Return the vertebrae of volumes, or what the mapping of slices calls vertebra."""
         spider, mrspineseg = self._cuttings()
-        of_volumes = spider.foreground | mrspineseg.foreground
-        return Decision(super().decide(census).foreground | of_volumes)
+        vertebrae = spider.foreground | mrspineseg.foreground
+        return Decision(vertebrae) if vertebrae & census.counts.keys() else super().decide(census)
 
 
 def _spider(root: Path, sequence: str) -> list[Item]:

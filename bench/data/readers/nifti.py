@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.readers.picture import SAME_SPACING, Picture, corners
+from bench.data.readers.picture import (
+    SAME_SPACING,
+    Picture,
+    check_axes,
+    check_numbers,
+    corners,
+)
 from bench.spec.errors import UsageError
 
 MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
@@ -18,6 +24,8 @@ GZIP = b"\x1f\x8b"
 
 def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     """Read a NIfTI file: its voxels, the affine (4, 4) from voxel numbers to mm, and its unit.
+
+    Colours are a last axis of three.
 
     Raises:
         UsageError: The header does not say where the voxels lie, or says it twice and otherwise,
@@ -33,8 +41,16 @@ def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     affine[:3] *= MM[unit]
     _check_forms(path, header)
     voxels = np.asanyarray(loaded.dataobj)
-    if voxels.dtype.fields:
-        voxels = np.stack([voxels[name] for name in ("R", "G", "B")], -1)
+    if {"R", "G", "B"} <= set(voxels.dtype.names or ()):
+        return np.stack([voxels[name] for name in "RGB"], -1), affine, unit
+    check_numbers(voxels, path)
+    while voxels.ndim > 3 and voxels.shape[-1] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim > 3:
+        raise UsageError(
+            f"{path}: shape {voxels.shape}, expected one image or volume of three dimensions; "
+            "export each point in time or each channel as a file"
+        )
     return voxels, affine, unit
 
 
@@ -78,9 +94,11 @@ def _check_forms(path: Path, header: Any) -> None:
                 "write it again with one"
             )
     zooms = np.array(header.get_zooms()[:3], np.float64)
-    sides = np.linalg.norm((by_sform if sform else by_qform)[:3, : len(zooms)], axis=0)
+    form = by_sform if sform else by_qform
+    sides = np.linalg.norm(form[:3, : len(zooms)], axis=0)
     if not (sides > 0).all() or not np.isfinite(sides).all():
         raise UsageError(f"{path}: its header gives voxels no size; write it again")
+    check_axes(form, path)
     if not np.allclose(sides, zooms, rtol=SAME_SPACING) and not (zooms == 1).all():
         raise UsageError(
             f"{path}: its header says two voxel sizes ({_sizes(sides)} by its orientation, "
@@ -106,11 +124,8 @@ def read(path: Path) -> Picture:
         UsageError: It is no single slice, or `load` refuses it.
     """
     voxels, affine, unit = load(path)
-    colour = voxels.ndim > 3 and voxels.shape[-1] == 3
-    channels = voxels.shape[-1:] if colour else ()
-    shape = voxels.shape[: voxels.ndim - len(channels)]
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    channels = voxels.shape[3:]
+    shape = voxels.shape[:3]
     if len(shape) == 2:
         shape = (*shape, 1)
     wide = [axis for axis, size in enumerate(shape) if size > 1]

@@ -18,6 +18,9 @@ USUAL = re.compile(
 """Endings by which a mask's name usually differs from its image's."""
 
 
+SEPARATORS = "_-. "
+
+
 @dataclass(frozen=True)
 class Side:
     """The images of a folder, or its masks."""
@@ -27,6 +30,8 @@ class Side:
     """Each file by its path in the folder, without suffix, as names are compared."""
     unusable: tuple[tuple[Path, str], ...] = ()
     """Files that cannot be used, each with the reason."""
+    twice: frozenset[str] = frozenset()
+    """Names that several files have: none of them is used."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ def side(folder: Path, below: Walk, suffixes: tuple[str, ...], beside: Iterable[
     """
     by_key: dict[str, Path] = {}
     unusable = list(below.broken)
+    twins: dict[str, list[Path]] = {}
     belongs = set(beside)
     for path in below.files:
         key = key_of(path, folder)
@@ -59,11 +65,15 @@ def side(folder: Path, below: Walk, suffixes: tuple[str, ...], beside: Iterable[
         if not path.name.lower().endswith(suffixes):
             unusable.append((path, f"no reader is known for it; expected {', '.join(suffixes)}"))
         elif key in by_key:
-            why = f"{by_key[key].name} has this name too; rename or remove one"
-            unusable.append((path, why))
+            twins[key] = [*twins.get(key, [by_key[key]]), path]
         else:
             by_key[key] = path
-    return Side(folder, by_key, tuple(unusable))
+    for key, paths in twins.items():
+        del by_key[key]
+        for path in paths:
+            other = next(one for one in paths if one != path)
+            unusable.append((path, f"{other.name} has this name too; rename or remove one"))
+    return Side(folder, by_key, tuple(unusable), frozenset(twins))
 
 
 def key_of(path: Path, folder: Path) -> str:
@@ -93,8 +103,13 @@ def pairs(images: Side, masks: Side) -> tuple[list[Pair], list[Path], list[Path]
             known[image] = Pair(image, left[image], others[mask], _rule(image, mask))
     used = {pair.mask for pair in known.values()}
     paired = [known[key] for key in images.by_key if key in known]
-    alone = [path for key, path in images.by_key.items() if key not in known]
-    return paired, alone, [path for path in masks.by_key.values() if path not in used]
+    alone = [
+        path for key, path in images.by_key.items() if key not in known and key not in masks.twice
+    ]
+    spare = [
+        path for key, path in masks.by_key.items() if path not in used and key not in images.twice
+    ]
+    return paired, alone, spare
 
 
 def _by_bare_name(keys: Iterable[str]) -> dict[str, list[str]]:
@@ -121,15 +136,19 @@ def endings(images: Side, masks: Side) -> tuple[str, str] | None:
 
     None if there are none, or several masks would fit an image.
     """
-    ends = _ending(images.by_key), _ending(masks.by_key)
-    # The common ending may hold more than the rule does: images a_1, b_1 and masks a_1_m, b_1_m.
-    for length in range(len(ends[0]) + 1):
-        image_end = ends[0][len(ends[0]) - length :]
-        for mask_length in range(len(ends[1]) + 1):
-            mask_end = ends[1][len(ends[1]) - mask_length :]
-            if _fit(images, masks, image_end, mask_end):
-                return image_end, mask_end
-    return None
+    ways = [
+        (image_end, mask_end)
+        for image_end in _tails(_ending(images.by_key))
+        for mask_end in _tails(_ending(masks.by_key))
+    ]
+    # Where several fit, one that begins with a separator reads best: _mri, not ri.
+    ways.sort(key=lambda way: sum(bool(end) and end[0] not in SEPARATORS for end in way))
+    return next((way for way in ways if _fit(images, masks, *way)), None)
+
+
+def _tails(ending: str) -> list[str]:
+    """Return the ends of an ending, the shortest first."""
+    return [ending[len(ending) - length :] for length in range(len(ending) + 1)]
 
 
 def _fit(images: Side, masks: Side, image_end: str, mask_end: str) -> bool:
@@ -166,4 +185,4 @@ def without(given: Side, ending: str) -> Side:
                 f"{path} and {by_key[name].name} have one name without {ending}; rename one"
             )
         by_key[name] = path
-    return Side(given.folder, by_key, given.unusable)
+    return Side(given.folder, by_key, given.unusable, given.twice)

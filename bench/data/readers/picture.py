@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from bench.spec.errors import UsageError
 
-SAME = 1e-2
-"""Largest distance in mm between the corners of an image and those of its mask."""
-SAME_PIXELS = 0.1
-"""Largest such distance in pixels."""
+SAME = 0.1
+"""Largest distance in pixels between the corners of an image and those of its mask."""
 SAME_SPACING = 0.01
 """Largest relative difference between two spacings that are called equal."""
+RIGHT_ANGLE = 0.01
+"""Largest cosine of the angle between two axes."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
@@ -33,7 +33,8 @@ class Picture:
     """mm per pixel (row, column), None where unknown."""
     corners: NDArray[np.float64] | None = None
     """Positions in mm (2, 2, 3) of the first and last pixel of the first and last row, to the
-    right, front and head (RAS); None where the file does not say where it lies."""
+    right, front and head (RAS); None where the file does not say where it lies. The last is NaN in
+    a file of two dimensions."""
     padding: NDArray[np.bool_] | None = None
     """Pixels (H, W) that are no part of the picture."""
     how: tuple[str, ...] = ()
@@ -69,20 +70,17 @@ def onto(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> tu
         UsageError: The two have different sizes, spacings or places.
     """
     size, other = image.values.shape[:2], mask.values.shape[:2]
-    if image.corners is None or mask.corners is None:
+    if not _comparable(image, mask):
         if size != other:
             raise _sizes(mask_file, other, image_file, size)
         _compare_spacing(image, mask, image_file, mask_file)
         if image.spacing or mask.spacing:
             return mask, "assumed: masks lie on their images as the pixels are stored"
         return mask, "place of masks: as the pixels are stored"
-    limit = SAME
-    if image.spacing:
-        limit = min(SAME, SAME_PIXELS * min(image.spacing))
+    limit = SAME * min(image.spacing or (1.0,))
     nearest = np.inf
     for turn in range(8):
-        placed = _turned(mask.corners, turn)
-        distance = float(np.abs(placed - image.corners).max())
+        distance = _distance(image, mask, turn)
         nearest = min(nearest, distance)
         values = _turned(mask.values, turn)
         if distance <= limit and values.shape[:2] == size:
@@ -94,6 +92,20 @@ def onto(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> tu
         f"{mask_file} lies {nearest:.3g} mm from {image_file} by its header; "
         "expected the same place: export the mask again"
     )
+
+
+def _comparable(image: Picture, mask: Picture) -> bool:
+    """Return whether both say where they lie, in equally many dimensions."""
+    if image.corners is None or mask.corners is None:
+        return False
+    return bool((np.isnan(image.corners) == np.isnan(mask.corners)).all())
+
+
+def _distance(image: Picture, mask: Picture, turn: int) -> float:
+    """Return how far in mm the corners of a turned mask are from its image's, at most."""
+    assert image.corners is not None
+    assert mask.corners is not None
+    return float(np.nanmax(np.abs(_turned(mask.corners, turn) - image.corners)))
 
 
 def _sizes(mask_file: Path, mask: Any, image_file: Path, image: Any) -> UsageError:
@@ -126,6 +138,32 @@ def _compare_spacing(image: Picture, mask: Picture, image_file: Path, mask_file:
 def _mm(picture: Picture) -> str:
     row, column = picture.spacing or (0, 0)
     return f"{row:.4g} x {column:.4g} mm"
+
+
+def check_numbers(values: NDArray[Any], path: Path) -> None:
+    """Refuse what is no grey value: complex numbers, texts, dates, records.
+
+    Raises:
+        UsageError: The values are none.
+    """
+    if values.dtype.kind not in "biuf":
+        raise UsageError(
+            f"{path} holds values of type {values.dtype}; expected whole or floating numbers"
+        )
+
+
+def check_axes(affine: NDArray[np.float64], path: Path) -> None:
+    """Refuse axes that are not at right angles: pixels would be no rectangles.
+
+    Raises:
+        UsageError: Two axes are not.
+    """
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > RIGHT_ANGLE:
+        raise UsageError(
+            f"{path}: its header gives axes that are not at right angles (shear, or a tilted "
+            "gantry); resample it to a rectangular grid"
+        )
 
 
 def corners(affine: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:

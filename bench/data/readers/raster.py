@@ -16,8 +16,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 MODES = ("1", "L", "P", "I", "F", "I;16", "I;16B", "I;16L", "RGB")
 """Pillow's names of what is read: grey of any depth, colours, and numbers of a palette."""
 COLOURS = ("CMYK", "YCbCr")
-PHOTOMETRIC, ORIENTATION = 262, 274
-"""Tags of TIFF, and of EXIF."""
+BITS, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339
+"""Tags of TIFF; the third is EXIF's too."""
+UNSIGNED, SIGNED = (1,), (2,)
+"""Values of SampleFormat."""
 
 
 def read(path: Path, largest: int) -> Picture:
@@ -61,16 +63,41 @@ def _check_size(image: Image.Image, path: Path, largest: int) -> None:
 def _picture(image: Image.Image, path: Path) -> Picture:
     """Return a picture as it is shown; Pillow turns a TIFF by itself."""
     how = [f"format: {image.format}"]
+    tags: Any = getattr(image, "tag_v2", {})
+    _check_depth(image, path)
     inverted = _is_white_zero(image)
     turn = image.getexif().get(ORIENTATION, 1)
     how.append(f"orientation: {'as stored' if turn == 1 else 'turned as EXIF says'}")
     upright = image if image.format == "TIFF" else ImageOps.exif_transpose(image)
     opaque = _opaque(upright, path)
-    values = np.asarray(opaque)
+    values = _typed(np.asarray(opaque), image.mode, tags.get(SAMPLE_FORMAT, UNSIGNED))
     if inverted:
         values = _inverted(values)
     how.append(f"polarity: {'WhiteIsZero, inverted' if inverted else 'as stored'}")
-    return Picture(values, _palette(opaque), how=tuple(how))
+    palette = _palette(opaque)
+    if palette is not None and values.max() >= len(palette):
+        raise UsageError(
+            f"{path} uses colour {values.max()} of a palette of {len(palette)}; export it again"
+        )
+    return Picture(values, palette, how=tuple(how))
+
+
+def _check_depth(image: Image.Image, path: Path) -> None:
+    """Refuse colours of 16 bits, of which Pillow drops 8."""
+    tags: Any = getattr(image, "tag_v2", {})
+    tiles: Any = getattr(image, "tile", [])
+    raw = str(tiles[0][3]) if tiles else ""
+    if image.mode in ("RGB", "RGBA", "LA") and (";16" in raw or max(tags.get(BITS, (8,))) > 8):
+        raise UsageError(f"{path} has colours of 16 bits, expected 8, or grey values: convert it")
+
+
+def _typed(values: NDArray[Any], mode: str, sample_format: tuple[int, ...]) -> NDArray[Any]:
+    """Return a TIFF's numbers with their sign, which Pillow does not look at in two modes."""
+    if mode == "L" and sample_format == SIGNED:
+        return values.view(np.int8)
+    if mode == "I" and sample_format == UNSIGNED and values.min(initial=0) < 0:
+        return values.view(np.uint32)
+    return values
 
 
 def _is_white_zero(image: Image.Image) -> bool:
@@ -87,6 +114,12 @@ def _inverted(values: NDArray[Any]) -> NDArray[Any]:
 
 def _opaque(image: Image.Image, path: Path) -> Image.Image:
     """Return an image as grey, index or RGB values; an alpha channel must be opaque everywhere."""
+    if image.mode == "P" and "transparency" in image.info:
+        image = (
+            image
+            if image.convert("RGBA").getchannel("A").getextrema()[0] == 255
+            else image.convert("RGBA")
+        )
     if image.mode in ("RGBA", "LA", "PA"):
         if image.getchannel("A").getextrema() != (255, 255):
             raise UsageError(
@@ -103,10 +136,7 @@ def _opaque(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8] | None:
-    """Return the colours (256, 3) of an image of palette numbers; missing ones are black."""
+    """Return the colours (n, 3) of an image of palette numbers."""
     if image.mode != "P":
         return None
-    listed = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(listed)] = listed
-    return colours
+    return np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.readers import raster, walk
-from bench.data.readers.labels import colour, decode
+from bench.data.readers.labels import choose, colour, decode
 from bench.data.readers.picture import Picture
 from bench.spec import csvs
 from bench.spec.case import Census, Decision, Sample
@@ -160,6 +160,8 @@ class Slices(Adapter):
     def decide(self, census: Census) -> Decision:
         """Return the labels that the mapping calls vertebra."""
         mapping = MAPPINGS[self.labels]
+        if self.labels == "binary":
+            return choose(census, "")
         return Decision(frozenset(str(label) for label, one in mapping.items() if one))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from numpy.typing import NDArray
 
 from bench.data.readers import metaimage, nifti
 from bench.data.readers.labels import NEAR_WHOLE, ROUNDED
-from bench.data.readers.picture import SAME, SAME_PIXELS
+from bench.data.readers.picture import SAME
 from bench.data.readers.walk import case_id, stem, walk
 from bench.spec.case import BACKGROUND, Sample
 from bench.spec.dataset import PERCENTILES, Item, unit_image
 from bench.spec.errors import UsageError
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
+LARGEST = 8192
+"""Longest side in pixels that a slice may have."""
 SAGITTAL = "LIP"
 """Orientation of a volume after reading: slices go to the left, rows to the feet (inferior),
 columns to the back (posterior)."""
@@ -33,7 +36,7 @@ class Volume:
     spacing: tuple[float, float, float]
     """Size of a voxel in mm along (slices, rows, columns)."""
     corners: NDArray[np.float64]
-    """Positions in mm of the first and the last voxel (2, 3), to compare two volumes."""
+    """Positions in mm of the eight voxels at the corners (8, 3), to compare two volumes."""
     how: tuple[str, ...] = ()
     """What was decided when it was read, as `topic: words`."""
 
@@ -98,8 +101,6 @@ def _nifti(path: Path) -> Volume:
     )
 
     voxels, stored, unit = nifti.load(path)
-    if voxels.ndim == 4 and voxels.shape[3] == 1:
-        voxels = voxels[..., 0]
     if voxels.ndim != 3:
         raise UsageError(f"{path}: shape {voxels.shape}, expected a volume of three dimensions")
     axes = io_orientation(stored)
@@ -117,7 +118,7 @@ def _nifti(path: Path) -> Volume:
 def _metaimage(path: Path) -> Volume:
     import SimpleITK
 
-    missing = {"elementspacing", "transformmatrix"} - metaimage.fields(path)
+    missing = {"ElementSpacing", "TransformMatrix"} - metaimage.fields(path).keys()
     if missing:
         raise UsageError(
             f"{path}: its header lacks {' and '.join(sorted(missing))}, so how its voxels lie is "
@@ -142,9 +143,10 @@ def _volume(
     voxels: NDArray[Any], spacing: NDArray[Any], affine: NDArray[Any], how: tuple[str, ...]
 ) -> Volume:
     """Return a volume; `affine` (4, 4) maps voxel numbers to positions in mm."""
-    last = affine @ np.array([*(size - 1 for size in voxels.shape), 1.0])
+    ends = product(*((0, size - 1) for size in voxels.shape))
+    corners = np.array([affine @ (*end, 1) for end in ends])[:, :3]
     slices, rows, columns = (float(side) for side in spacing)
-    return Volume(voxels, (slices, rows, columns), np.stack([affine[:3, 3], last[:3]]), how)
+    return Volume(voxels, (slices, rows, columns), corners, how)
 
 
 def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
@@ -161,7 +163,7 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
             "(slices, rows, columns); expected one grid: export the mask again"
         )
     distance = float(np.abs(image.corners - labels.corners).max())
-    if distance > min(SAME, SAME_PIXELS * min(image.spacing)):
+    if distance > SAME * min(image.spacing):
         raise UsageError(
             f"{label_file} lies {distance:.3g} mm from {image_file} by its header; "
             "expected the same place: export the mask again"
@@ -259,6 +261,13 @@ def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
         raise UsageError(
             f"{image_file}: 99 % of its voxels are {low:g}, expected an image; "
             "repair or remove the volume"
+        )
+    _, row, column = image.spacing
+    sides = (image.voxels.shape[1] * row, image.voxels.shape[2] * column)
+    if max(sides) / min(row, column) > LARGEST:
+        raise UsageError(
+            f"{image_file}: its pixels are {row:.4g} x {column:.4g} mm, so a slice of square "
+            f"pixels would have more than {LARGEST} a side; correct the spacing"
         )
     foreground = np.array([label for label, one in labels.items() if one], np.int32)
     count = 0

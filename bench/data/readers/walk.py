@@ -55,9 +55,9 @@ def walk(folder: Path) -> Walk:
     broken: list[tuple[Path, str]] = []
     inside = folder.resolve()
     for path in _below(folder):
-        if "\udc80" <= max(path.name) <= "\udcff":
-            shown = path.with_name(os.fsencode(path.name).decode("utf-8", "backslashreplace"))
-            broken.append((shown, "has a name that is not UTF-8; rename it"))
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        if shown != str(path):
+            broken.append((Path(shown), "has a name that is not UTF-8; rename it"))
         elif path.is_symlink() and not path.exists():
             broken.append((path, ABSENT))
         elif path.is_dir():

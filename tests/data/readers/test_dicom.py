@@ -150,7 +150,11 @@ def test_spacing_is_of_rows_then_columns_and_its_source_is_told() -> None:
     ("fields", "labels", "message"),
     [
         ({"NumberOfFrames": 2}, False, "holds 2 frames, expected one image"),
-        ({"PhotometricInterpretation": "MONOCHROME1"}, True, "is a mask that says 0 is white"),
+        (
+            {"PhotometricInterpretation": "MONOCHROME1"},
+            True,
+            "is a mask whose labels are shown otherwise",
+        ),
         ({"WindowCenter": "9000", "WindowWidth": "2"}, False, "leaves one grey value"),
     ],
 )

@@ -154,7 +154,7 @@ def test_masks_are_paired_where_it_is_unambiguous(what: str, tmp_path: Path) -> 
         (
             ["21_training.png", "22_training.png"],
             ["21_manual1.png", "22_manual1.png"],
-            ("training", "manual1"),
+            ("_training", "_manual1"),
         ),
         (["a.png", "b.png"], ["a_gt2.png", "b_gt2.png"], ("", "_gt2")),
         (["a_1.png", "b_1.png"], ["a_1_x.png", "b_1_x.png"], ("", "_x")),
