@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import nibabel
 import numpy as np
 import pytest
-from PIL import Image
+import SimpleITK
+from PIL import Image, TiffImagePlugin
 
 from bench.data import cache, manifest
+from bench.data.readers import raster
 from bench.data.splits import Splitting
 from bench.spec import registry
 from bench.spec.case import SIDES, Dataset
@@ -185,3 +192,149 @@ def test_real_data_are_prepared_to_the_same_bytes(spec: str) -> None:
     if not root.is_dir():
         pytest.skip("the real data are not beside this checkout (../shared/data)")
     assert cache.load(cache.prepare(adapter, root)).digest == GOLDEN[spec]
+
+
+def pipe(root: Path) -> None:
+    os.mkfifo(root / "images" / "p9_1.png")
+    png(root / "masks" / "p9_1.png", pair(0)[1])
+
+
+def swap(root: Path, kind: str, suffix: str, write: Callable[[Path], object]) -> None:
+    """Write the first image or mask over again in another format."""
+    (root / kind / "p0_1.png").unlink()
+    write(root / kind / f"p0_1{suffix}")
+
+
+def time_series(root: Path) -> None:
+    image, _ = pair(0)
+    volume = np.stack([image.T, 255 - image.T, image.T], -1)[:, :, None, :]
+    swap(root, "images", ".nii", lambda p: nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), p))
+
+
+def colours_of_16_bits(root: Path) -> None:
+    image, _ = pair(0)
+    colours = np.repeat(image.astype(np.uint16)[..., None] * 16, 3, 2)
+    cv2.imwrite(str(root / "images" / "p0_1.png"), colours)
+
+
+def stored_flipped(path: Path, values: np.ndarray, mirrored: bool, away: float = 0) -> None:
+    film = SimpleITK.GetImageFromArray(values[:, ::-1] if mirrored else values)
+    film.SetSpacing((0.25, 0.5))
+    if mirrored:
+        film.SetDirection((-1, 0, 0, 1))
+        film.SetOrigin((0.25 * (WIDTH - 1), 0))
+    film.SetOrigin((film.GetOrigin()[0] + away, 0))
+    SimpleITK.WriteImage(film, str(path))
+
+
+def planar(root: Path, away: float) -> None:
+    image, mask = pair(0)
+    swap(root, "images", ".mha", lambda path: stored_flipped(path, image, False))
+    swap(root, "masks", ".mha", lambda path: stored_flipped(path, mask * 255, True, away))
+
+
+STRANGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a pipe": (pipe, "p9_1.png is no file"),
+    "complex": (
+        lambda r: swap(r, "masks", ".npy", lambda p: np.save(p, pair(0)[1].astype(complex))),
+        "holds values of type complex128",
+    ),
+    "texts": (
+        lambda r: swap(r, "images", ".npy", lambda p: np.save(p, pair(0)[0].astype(str))),
+        "holds values of type <U3",
+    ),
+    "a palette without colours": (
+        lambda r: Image.fromarray(pair(0)[1], "P").save(r / "masks" / "p0_1.png"),
+        "uses colour 1 of a palette of 1",
+    ),
+    "a palette of one colour": (
+        lambda r: _black_palette(r / "masks" / "p0_1.png"),
+        r"its palette shows 0 and 1 in one colour \(#000000\)",
+    ),
+    "points in time": (time_series, "expected one image or volume of three dimensions"),
+    "16 bits of colour": (colours_of_16_bits, "has colours of 16 bits"),
+    "far away": (lambda r: planar(r, 30), "lies 30 mm from"),
+    "other spacing": (
+        lambda r: [
+            swap(r, "images", ".mha", lambda p: stored_flipped(p, pair(0)[0], False)),
+            swap(r, "masks", ".nii", lambda p: nifti(p, pair(0)[1], np.eye(4))),
+        ],
+        r"has pixels of 1 x 1 mm, .* of 0.5 x 0.25 mm",
+    ),
+    "not UTF-8": (
+        lambda r: shutil.copy(r / "images" / "p0_1.png", os.fsencode(r / "images") + b"/\xfc.png"),
+        r"xfc.png: has a name that is not UTF-8; rename it",
+    ),
+}
+
+
+def _black_palette(path: Path) -> None:
+    image = Image.fromarray(pair(0)[1])
+    image.putpalette([0, 0, 0] * 2)
+    image.save(path)
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_a_strange_file_is_left_out_by_name_and_the_others_go_on(what: str, tmp_path: Path) -> None:
+    damage, message = STRANGE[what]
+    root = fill(tmp_path / "own")
+    damage(root)
+    dataset = prepared(root)
+    assert any(re.search(message, line) for line in dataset.left_out), dataset.left_out
+    assert len(dataset.cases) >= 2
+    assert fits(dataset)
+
+
+def test_a_slice_of_two_dimensions_is_laid_by_its_header(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    planar(root, 0)
+    dataset = prepared(root)
+    assert dataset.left_out == ()
+    assert fits(dataset)
+
+
+def test_numbers_of_a_tiff_keep_their_sign(tmp_path: Path) -> None:
+    """Pillow reads 8 bits as numbers from 0 to 255."""
+    root = fill(tmp_path / "own")
+    (root / "images" / "p0_1.png").unlink()
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[raster.SAMPLE_FORMAT] = raster.SIGNED[0]
+    stored = (pair(0)[0].astype(int) - 128).astype(np.int8)
+    film = Image.frombytes("L", (WIDTH, HEIGHT), stored.tobytes())
+    film.save(root / "images" / "p0_1.tif", tiffinfo=tags)
+    dataset = prepared(root)
+    assert dataset.left_out == ()
+    assert fits(dataset)
+
+
+def test_names_that_end_in_the_masks_ending_are_no_pair_by_chance(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    for number, name in enumerate(("p0", "p0_x")):
+        image, mask = pair(number)
+        png(root / "images" / f"{name}.png", image)
+        png(root / "masks" / f"{name}_x.png", mask * 255)
+    with pytest.raises(UsageError, match=r"all 2 pairs fit without their endings.*ending=_x"):
+        prepared(root, ":pattern={patient}")
+
+
+def test_an_official_split_without_training_patients_is_refused(tmp_path: Path) -> None:
+    """Numbers that begin anew on each side would be the same patients."""
+    root = tmp_path / "own"
+    for side in ("train", "test"):
+        for number in range(3):
+            image, mask = pair(number)
+            png(root / "images" / side / f"{number}.png", image)
+            png(root / "masks" / side / f"{number}.png", mask * 255)
+    dataset = prepared(root, ":pattern={patient}")
+    with pytest.raises(UsageError, match="3 of 3 patients are on the publisher's test side"):
+        Splitting().split(dataset.patients, dataset.official)
+
+
+def test_void_is_refused_beside_any_classes(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    for number in range(3):
+        _, mask = pair(number)
+        labels = np.where(np.roll(mask, 15, 1) & (1 - mask), 255, mask * (80 + number))
+        png(root / "masks" / f"p{number}_1.png", labels.astype(np.uint8))
+    with pytest.raises(UsageError, match="255 beside 80, 81 and 82 is the void label"):
+        prepared(root, ":pattern={patient}_*:foreground=80")

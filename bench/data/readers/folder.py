@@ -165,9 +165,11 @@ class Folder(Adapter):
         images = pairing.without(images, self.image_ending)
         masks = pairing.without(masks, self.ending)
         paired, alone, spare = pairing.pairs(images, masks)
-        if paired:
+        if paired and not (alone and spare):
             return paired, alone, spare
         ends = pairing.endings(images, masks)
+        if ends is None and paired:
+            return paired, alone, spare
         if ends is None:
             names = ", ".join(path.name for path in spare[:FEW])
             raise UsageError(
@@ -178,8 +180,8 @@ class Folder(Adapter):
         given = [f"image_ending={ends[0]}"] if ends[0] else []
         given += [f"ending={ends[1]}"] if ends[1] else []
         raise UsageError(
-            f"{root}: no mask has the name of its image ({spare[0].name} and {alone[0].name}), "
-            f"but all {len(spare)} pairs fit without their endings; "
+            f"{root}: some masks have not the name of their image ({spare[0].name}, "
+            f"{alone[0].name}), but all {len(masks.by_key)} pairs fit without their endings; "
             f"say so: '{root}:{':'.join(given)}'"
         )
 

@@ -13,6 +13,11 @@ from bench.data.readers.picture import Picture, check_numbers, corners
 from bench.data.readers.walk import sides
 from bench.spec.errors import UsageError
 
+NAMES = {
+    name.lower(): name
+    for name in ("ElementSpacing", "ElementSize", "TransformMatrix", "Offset", "DimSize")
+}
+"""Fields that ITK does not find when they are written otherwise."""
 BYTES = {
     "MET_CHAR": 1,
     "MET_UCHAR": 1,
@@ -37,6 +42,10 @@ def fields(path: Path) -> dict[str, str]:
     with path.open("rb") as file:
         head = file.read(65536).partition(b"ElementDataFile")[0].decode("latin-1")
     known = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", head, re.MULTILINE))
+    for name in known:
+        proper = NAMES.get(name.lower(), name)
+        if name != proper:
+            raise UsageError(f"{path}: the field {name} is unknown, expected {proper}; rename it")
     for name in ("ElementSpacing", "ElementSize"):
         try:
             positive = all(float(side) > 0 for side in known.get(name, "").split())
