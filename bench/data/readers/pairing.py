@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from bench.data.readers.walk import Walk, same, stem
@@ -136,11 +137,7 @@ def endings(images: Side, masks: Side) -> tuple[str, str] | None:
 
     None if there are none, or several masks would fit an image.
     """
-    ways = [
-        (image_end, mask_end)
-        for image_end in _tails(_ending(images.by_key))
-        for mask_end in _tails(_ending(masks.by_key))
-    ]
+    ways = list(product(_tails(_ending(images.by_key)), _tails(_ending(masks.by_key))))
     # Where several fit, one that begins with a separator reads best: _mri, not ri.
     ways.sort(key=lambda way: sum(bool(end) and end[0] not in SEPARATORS for end in way))
     return next((way for way in ways if _fit(images, masks, *way)), None)
