@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import cache, manifest
+from bench.data.digest import digest_of
 from bench.spec.case import Dataset
 
 READING = "reading"
@@ -52,7 +53,7 @@ def check(folder: Path) -> list[Finding]:
 
 def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
     """Compare the pixels with the dataset's digest, which is part of the names of all results."""
-    if cache.digest_of(dataset) != dataset.digest:
+    if digest_of(dataset) != dataset.digest:
         text = f"{folder.parent} is not what was prepared: remove the folder and prepare again"
         yield Finding("damage", (), text, grave=True)
 

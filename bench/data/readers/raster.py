@@ -114,14 +114,10 @@ def _inverted(values: NDArray[Any]) -> NDArray[Any]:
 
 def _opaque(image: Image.Image, path: Path) -> Image.Image:
     """Return an image as grey, index or RGB values; an alpha channel must be opaque everywhere."""
-    if image.mode == "P" and "transparency" in image.info:
-        image = (
-            image
-            if image.convert("RGBA").getchannel("A").getextrema()[0] == 255
-            else image.convert("RGBA")
-        )
+    if image.mode == "P" and "transparency" in image.info and _is_transparent(image):
+        image = image.convert("RGBA")
     if image.mode in ("RGBA", "LA", "PA"):
-        if image.getchannel("A").getextrema() != (255, 255):
+        if _is_transparent(image):
             raise UsageError(
                 f"{path} has transparent pixels, expected none: export it without an alpha channel"
             )
@@ -133,6 +129,11 @@ def _opaque(image: Image.Image, path: Path) -> Image.Image:
             f"{path} has the colour model {image.mode}, expected grey or RGB: export it again"
         )
     return image
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Return whether a pixel is not opaque."""
+    return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8] | None:

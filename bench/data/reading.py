@@ -1,0 +1,240 @@
+"""Read the items of a source in processes, and write what they hold."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import multiprocessing
+import signal
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data import digest as digests
+from bench.data import hashes
+from bench.data import manifest as manifests
+from bench.data.manifest import Reading
+from bench.data.source import FORMAT, Source, reason
+from bench.spec.case import BACKGROUND, Case, Sample
+from bench.spec.config import safe_name
+from bench.spec.dataset import Adapter, Item
+from bench.spec.errors import UsageError
+from bench.spec.note import Progress
+
+LIGHT = 20_000_000
+"""Up to this number of bytes, reading a few files takes less time than starting processes."""
+SMALL, MANY = 2_000_000, 8
+"""Items of fewer bytes than this are handed to a process so many at once."""
+MOST_LABELS = 256
+"""Labels that the masks of a dataset may hold in all."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The result of reading an item: its samples, or why there are none."""
+
+    samples: list[Sample]
+    why: str = ""
+
+
+def _read(work: tuple[Adapter, Item]) -> _Read:
+    adapter, item = work
+    if why := reason(item):
+        return _Read([], why)
+    try:
+        return _Read(list(adapter.read(item)))
+    except UsageError as error:
+        return _Read([], str(error))
+    except Exception as error:  # a library may raise anything; the other files must continue
+        if adapter.source != "real" or not item.files:
+            raise
+        said = (str(error).strip() or "no reason is given").splitlines()[0]
+        why = f"{item.files[0]} cannot be used ({type(error).__name__}: {said}); look at the file"
+        return _Read([], why)
+
+
+def _all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, _Read]]:
+    """Yield each item with its result, in order; `jobs` processes read them."""
+    items, name = source.items, source.adapter.name
+    tasks = [(source.adapter, item) for item in items]
+    size = sum(map(_size, chain.from_iterable(item.files for item in items)))
+    light = len(items) < 8 and size < LIGHT
+    if jobs == 1 or len(items) == 1 or light:
+        for done, (item, task) in enumerate(zip(items, tasks, strict=True), 1):
+            yield item, _read(task)
+            progress(name, done, len(items))
+        return
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(min(jobs, len(items)), context, _obey)
+    try:
+        at_once = MANY if size < len(items) * SMALL else 1
+        results = pool.map(_read, tasks, chunksize=at_once)
+        for done, (item, read) in enumerate(zip(items, results, strict=True), 1):
+            yield item, read
+            progress(name, done, len(items))
+    except BrokenProcessPool as error:
+        raise UsageError(
+            f"{source.root}: a reading process was killed, as happens when memory runs out "
+            f"(each of {jobs} holds a volume); free some and run again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _obey() -> None:
+    """End at SIGTERM, by which the pool stops readers; the launcher's server ignores it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # its reader will say why
+
+
+@dataclass
+class _Labels:
+    """The labels that were met so far, numbered in this order; 0 is the background."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {BACKGROUND: 0})
+    masks: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def add(self, sample: Sample, file: str) -> NDArray[np.uint8]:
+        """Count a mask's labels, and return the mask in the dataset's numbers.
+
+        Raises:
+            UsageError: The masks hold too many labels.
+        """
+        counts = _counts(sample)
+        held = tuple(label for label, count in counts.items() if count)
+        self.masks.setdefault(held, file)
+        for label in held:
+            self.counts[label] = self.counts.get(label, 0) + counts[label]
+        if len(self.counts) > MOST_LABELS:
+            raise UsageError(
+                f"{file} and others hold more than {MOST_LABELS} labels in all; "
+                "expected label maps: export the masks with few values"
+            )
+        numbers = list(self.counts)
+        if list(sample.labels) == numbers[: len(sample.labels)]:
+            return sample.mask
+        table = np.zeros(256, np.uint8)
+        for code, label in enumerate(sample.labels):
+            table[code] = numbers.index(label) if label in self.counts else 0
+        return np.asarray(cv2.LUT(sample.mask, table))
+
+
+def _counts(sample: Sample) -> dict[str, int]:
+    """Return the number of a mask's pixels with each label."""
+    if len(sample.labels) == 2:
+        ones = int(np.count_nonzero(sample.mask))
+        counts = [sample.mask.size - ones, ones]
+    else:
+        counts = (
+            cv2.calcHist([sample.mask], [0], None, [256], [0, 256]).ravel().astype(int).tolist()
+        )
+    return dict(zip(sample.labels, counts, strict=False))
+
+
+def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
+    """Write pixels, the table of cases, and what is known of the files."""
+    adapter = source.adapter
+    digest = hashlib.sha256()
+    cases: list[Case] = []
+    seen: set[str] = set()
+    left_out: list[str] = []
+    labels = _Labels()
+    how: Counter[str] = Counter()
+    official = {item.patient for item in source.items if item.official}
+    others = {item.patient for item in source.items if not item.official and not item.left_out}
+    set_aside: list[str] = []
+    with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
+        for item, read in _all(source, jobs, progress):
+            if read.why:
+                left_out.append(read.why)
+            file = str(item.files[-1]) if item.files else adapter.name
+            for sample in read.samples:
+                if why := _unusable(sample.id, seen):
+                    left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
+                    continue
+                height, width = sample.image.shape
+                case = Case(sample.id, sample.patient, height, width, sample.spacing)
+                seen.add(case.id.lower())
+                cases.append(case)
+                mask = labels.add(sample, file)
+                binary = mask if len(labels.counts) == 2 else np.minimum(mask, 1)
+                digests.add(digest, case, sample.image, binary)
+                images.write(digests.as_bytes(sample.image))
+                masks.write(digests.as_bytes(mask))
+                how.update((*item.how, *sample.how))
+                if case.patient in official and not item.official:
+                    set_aside.append(case.id)
+    if not cases:
+        more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
+        raise UsageError(left_out[0] + more)
+    digests.add_set_aside(digest, set_aside)
+    _write_cases(work / "cases.csv", cases)
+    known = source.hashes.digests
+    reading = Reading(
+        format=FORMAT,
+        name=adapter.name,
+        source=adapter.source,
+        rules=adapter.rules(),
+        cases=len(cases),
+        patients=len({case.patient for case in cases}),
+        sizes=tuple(sorted({(case.width, case.height) for case in cases})),
+        spacing=tuple(sorted({case.spacing for case in cases if case.spacing})),
+        labels=labels.counts,
+        masks=tuple(labels.masks.items()),
+        any_label_digest=digest.hexdigest(),
+        how=dict(sorted(how.items())),
+        official_test=tuple(sorted(official)),
+        on_both_official_sides=tuple(sorted(official & others)),
+        set_aside=tuple(set_aside),
+        left_out=tuple(left_out),
+        files=hashes.relative(source.root, known, known) | source.tables,
+    )
+    manifests.write(reading, work / manifests.READING)
+    _check_unchanged(source)
+
+
+def _check_unchanged(source: Source) -> None:
+    """Refuse files that changed after they were hashed: which content was read is unknown.
+
+    Raises:
+        UsageError: A file changed.
+    """
+    before = source.hashes.digests
+    after = hashes.read(source.root, list(before)).digests
+    for path in before:
+        if after.get(path) != before[path]:
+            raise UsageError(f"{path} changed while it was read; run again when it is complete")
+
+
+def _write_cases(path: Path, cases: Sequence[Case]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
+        for case in cases:
+            spacing = case.spacing or ("", "")
+            table.writerow([case.id, case.patient, case.height, case.width, *spacing])
+
+
+def _unusable(name: str, seen: set[str]) -> str:
+    """Return why a case cannot have a name; empty if it can."""
+    try:
+        safe_name(name, "case")
+    except UsageError as error:
+        return str(error)
+    if name.lower() in seen:
+        return f"another case is named {name} already, whatever its case; rename one of them"
+    return ""

@@ -1,0 +1,130 @@
+"""What is to be prepared: a source's items and the digests of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pooch
+
+from bench.data import hashes
+from bench.data.hashes import Hashes
+from bench.spec import machine
+from bench.spec.dataset import Adapter, Item
+from bench.spec.errors import UsageError
+from bench.spec.note import Progress
+from bench.spec.plain import content_hash
+
+FORMAT = 3
+"""Version of the cache's layout; another version is prepared anew."""
+Inside = Callable[[Path], bool]
+"""Whether a path lies in a source's folder."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be prepared."""
+
+    adapter: Adapter
+    root: Path
+    items: list[Item]
+    hashes: Hashes
+    tables: dict[str, str]
+    """SHA-256 of the tables that say what the images are, by name."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of the cache: its name depends on the rules and the content of the files."""
+        items = [self._identity(item) for item in self.items]
+        adapter = self.adapter
+        tables = list(self.tables.values())
+        key = content_hash([FORMAT, adapter.name, adapter.rules(), items, tables])
+        return machine.cache_root() / f"{adapter.name}-{adapter.source}-{key[:16]}"
+
+    @property
+    def view(self) -> Path:
+        """The folder of the manifest: its name depends on the choice of labels too."""
+        return self.folder / f"foreground-{content_hash(self.adapter.choice())[:8]}"
+
+    def _identity(self, item: Item) -> list[Any]:
+        """Return all that decides what an item becomes, wherever the folder lies."""
+        paths = (*item.files, *item.sides)
+        content = hashes.relative(self.root, paths, self.hashes.digests)
+        why = item.left_out.replace(str(self.root), "")
+        known = [item.patient, item.spacing, item.official, item.key, list(item.how)]
+        return [content, why, *known]
+
+
+def silent(name: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = silent) -> Source:
+    """List a source's items and hash their files; what cannot be used is marked as left out.
+
+    Raises:
+        UsageError: There are no items, or all are left out.
+    """
+    inside = _inside(root)
+    items = [_refused(item, root, inside) for item in adapter.items(root)]
+    paths = chain.from_iterable((*item.files, *item.sides) for item in items)
+    known = hashes.read(
+        root,
+        list(dict.fromkeys(paths)),
+        jobs,
+        lambda done, total: progress(f"{adapter.name} (comparing files)", done, total),
+    )
+    items = [_unreadable(item, known) for item in items]
+    if not items:
+        raise UsageError(f"{root}: nothing is in it; expected images with masks")
+    if all(item.left_out for item in items):
+        more = f" ({len(items)} in all)" if len(items) > 1 else ""
+        raise UsageError(reason(items[0]) + more)
+    tables = adapter.tables(root) if adapter.source == "real" else []
+    of_tables = {path.name: pooch.file_hash(path) for path in tables}
+    return Source(adapter, root, items, known, of_tables)
+
+
+def _refused(item: Item, root: Path, inside: Inside) -> Item:
+    """Return an item, left out if a file lies outside the source's folder."""
+    for path in (*item.files, *item.sides):
+        if not inside(path):
+            why = f"{path} leads out of {root}; copy it there or remove the link"
+            return replace(item, files=(), sides=(), left_out=why)
+    return item
+
+
+def _inside(root: Path) -> Inside:
+    """Return whether a path lies in a folder when links are followed; only links are looked at."""
+    real = root.resolve()
+    folders: dict[Path, bool] = {}
+
+    def inside(path: Path) -> bool:
+        if path.is_symlink():
+            return path.resolve().is_relative_to(real)
+        if path.parent not in folders:
+            folders[path.parent] = path.parent.resolve().is_relative_to(real)
+        return folders[path.parent]
+
+    return inside
+
+
+def _unreadable(item: Item, known: Hashes) -> Item:
+    """Return an item, left out if a file is missing or the system cannot read it."""
+    for path in (*item.files, *item.sides):
+        if path not in known.errors or item.left_out:
+            continue
+        why = f"{path} {known.errors[path]}"
+        if not path.is_file():
+            why = f"{path} is no file; add it, or remove its header or row"
+        return replace(item, files=(), sides=(), left_out=why)
+    return item
+
+
+def reason(item: Item) -> str:
+    """Return why an item is left out, with the name of its file; empty if it is not."""
+    return f"{item.files[0]}: {item.left_out}" if item.left_out and item.files else item.left_out
