@@ -338,3 +338,42 @@ def test_void_is_refused_beside_any_classes(tmp_path: Path) -> None:
         png(root / "masks" / f"p{number}_1.png", labels.astype(np.uint8))
     with pytest.raises(UsageError, match="255 beside 80, 81 and 82 is the void label"):
         prepared(root, ":pattern={patient}_*:foreground=80")
+
+
+RASTERS = "3d66dfc2e846bce4389b9fc10e4105379e1c8127d56cb831d92e21d4b7418fb1"
+
+
+def rasters(root: Path) -> Path:
+    """Write twelve kinds of raster files, and masks of three kinds of values."""
+    ramp = np.add.outer(3 * np.arange(HEIGHT), 2 * np.arange(WIDTH)).astype(np.uint8)
+    colours = np.stack([ramp, ramp[::-1], 255 - ramp], -1)
+    grey, colour = Image.fromarray(ramp), Image.fromarray(colours)
+    deep = ramp.astype(np.uint16) * 17
+    images = {
+        "a_1.png": grey,
+        "b_1.png": Image.fromarray(deep),
+        "c_1.tif": grey,
+        "d_1.tif": Image.fromarray(deep),
+        "e_1.tiff": Image.fromarray(ramp.astype(np.float32) / 7),
+        "f_1.bmp": grey,
+        "g_1.png": colour,
+        "h_1.png": colour.convert("RGBA"),
+        "i_1.png": grey.convert("LA"),
+        "j_1.tif": colour.convert("CMYK"),
+        "k_1.png": Image.fromarray(ramp > 120),
+        "l_1.tif": Image.fromarray(ramp.astype(np.int32) * 1000),
+    }
+    _, mask = pair(0)
+    for number, (name, image) in enumerate(images.items()):
+        (root / "images").mkdir(parents=True, exist_ok=True)
+        image.save(root / "images" / name)
+        value = (1, 255, 65535)[number % 3]
+        png(root / "masks" / f"{name[0]}_1.png", mask * np.uint16(value))
+    return root
+
+
+def test_twelve_kinds_of_raster_are_prepared_to_the_same_bytes(tmp_path: Path) -> None:
+    """The digest is that of the revision before labels were kept."""
+    dataset = prepared(rasters(tmp_path / "own"))
+    assert len(dataset.cases) == 12
+    assert dataset.digest == RASTERS
