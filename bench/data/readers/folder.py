@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bench.data.readers import (
     raster,
     walk,
 )
-from bench.data.readers.pairing import Pair, Side, key_of
+from bench.data.readers.pairing import Pair, Side
 from bench.data.readers.patients import Choice
 from bench.data.readers.picture import Picture, check_numbers, luminance, onto
 from bench.data.readers.walk import Walk, stem
@@ -41,7 +41,8 @@ PATIENTS = "table of files and patients: its name in the folder, or its absolute
 FILE = "column of that table, or of patients.csv, that names the files"
 WHOSE = "column of that table, or of patients.csv, that names the patients"
 TEST = ("test", "testing", "tests", "testset", "test_set", "ts")
-OTHERS = ("train", "training", "trainset", "train_set", "tr", "val", "valid", "validation")
+VALIDATION = ("val", "valid", "validation")
+OTHERS = ("train", "training", "trainset", "train_set", "tr", *VALIDATION)
 """Names of folders in `images/` that are the sides of an official split."""
 FEW = 3
 """Names that an error lists."""
@@ -118,8 +119,6 @@ class Folder(Adapter):
         masks = _side(root, "masks", items)
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
-        sides = {key: _side_of(key) for key in images.by_key}
-        official = TEST if {*sides.values()} & {*OTHERS} else ()
         for path in spare:
             why = "there is no image of this name in images/; add it"
             items.append(Item(stem(path), (path,), left_out=why))
@@ -127,32 +126,36 @@ class Folder(Adapter):
             why = "there is no mask of this name in masks/; add it"
             items.append(Item(patient_of(path) or stem(path), (path,), left_out=why))
         for pair in paired:
-            patient = patient_of(pair.image)
-            files = (pair.image, pair.mask)
-            side = sides[key_of(pair.image, images.folder)]
-            try:
-                beside = (*walk.sides(pair.image), *walk.sides(pair.mask))
-            except UsageError as error:
-                items.append(Item(patient or pair.key, left_out=str(error)))
-                continue
-            why = "" if patient else f"no patient is known for it; {self._how(root)}"
-            how = (pair.how,) if pair.how else ()
-            if official and side:
-                how = (*how, f"official split: {side}")
-            items.append(
-                Item(
-                    patient or pair.key,
-                    files,
-                    left_out=why,
-                    official=side in official,
-                    sides=beside,
-                    key="_".join(
-                        (*pair.image.relative_to(images.folder).parts[:-1], stem(pair.image))
-                    ),
-                    how=how,
-                )
-            )
+            items.append(self._item(root, pair, images.folder, patient_of(pair.image)))
+        tested = [item.official for item in items if item.key]
+        if all(tested):  # all lie in images/test: that is no split
+            return [replace(item, official=False) for item in items]
         return items
+
+    def _item(self, root: Path, pair: Pair, folder: Path, patient: str) -> Item:
+        """Return the item of an image with its mask; left out if its patient is unknown."""
+        folders = pair.image.relative_to(folder).parts[:-1]
+        side = next((name for name in map(str.lower, folders) if name in (*TEST, *OTHERS)), "")
+        how = [pair.how] if pair.how else []
+        if side:
+            how.append(f"official split: {side}")
+        if side in VALIDATION:
+            how.append(
+                f"assumed: cases in {side} are joined to training, and validation is drawn anew"
+            )
+        try:
+            beside = (*walk.sides(pair.image), *walk.sides(pair.mask))
+        except UsageError as error:
+            return Item(patient or pair.key, left_out=str(error))
+        return Item(
+            patient or pair.key,
+            (pair.image, pair.mask),
+            left_out="" if patient else f"no patient is known for it; {self._how(root)}",
+            official=side in TEST,
+            sides=beside,
+            key="_".join((*folders, stem(pair.image))),
+            how=tuple(how),
+        )
 
     def _pairs(
         self, root: Path, images: Side, masks: Side
@@ -267,12 +270,6 @@ def _side(root: Path, name: str, items: list[Item]) -> Side:
             f"expected images/ and masks/ of {', '.join(SUFFIXES)}"
         )
     return side
-
-
-def _side_of(key: str) -> str:
-    """Return the side of an official split that a file's folders name, empty if none does."""
-    folders = key.split("/")[:-1]
-    return next((name for name in folders if name in (*TEST, *OTHERS)), "")
 
 
 def _child(root: Path, name: str) -> Path:
