@@ -224,5 +224,5 @@ def test_a_table_that_is_no_use_is_refused(own: Callable[..., Path], what: str) 
 
 def test_an_index_leaves_no_choice_of_patients(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("file,volume\na.png,1\n")
-    with pytest.raises(UsageError, match="leave out the options patients, file and patient"):
+    with pytest.raises(UsageError, match="leave out patient=subject, or remove"):
         prepared("ct-pri:patient=subject", tmp_path)

@@ -24,7 +24,7 @@ from bench.data.readers.pairing import Pair, Side, key_of
 from bench.data.readers.patients import Choice
 from bench.data.readers.picture import Picture, check_numbers, luminance, onto
 from bench.data.readers.walk import Walk, stem
-from bench.spec import registry
+from bench.spec import csvs, registry
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
@@ -118,6 +118,7 @@ class Folder(Adapter):
         masks = _side(root, "masks", items)
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
+        assumed = csvs.assumed(self.tables(root))
         sides = {key: _side_of(key) for key in images.by_key}
         official = TEST if {*sides.values()} & {*OTHERS} else ()
         for path in spare:
@@ -136,7 +137,7 @@ class Folder(Adapter):
                 items.append(Item(patient or pair.key, left_out=str(error)))
                 continue
             why = "" if patient else f"no patient is known for it; {self._how(root)}"
-            how = (pair.how,) if pair.how else ()
+            how = (pair.how, *assumed) if pair.how else assumed
             if official and side:
                 how = (*how, f"official split: {side}")
             items.append(
@@ -225,6 +226,10 @@ class Folder(Adapter):
         return by_pattern
 
     def _how(self, root: Path) -> str:
+        """Return how to say whose image it is: in the table, where there is one."""
+        table = self._choice.path(root)
+        if table:
+            return f"add it to {table}"
         return (
             f"write {root / 'patients.csv'} with the columns file and patient, "
             f"or give a pattern: '{root}:pattern={{patient}}_*'; "
