@@ -296,15 +296,9 @@ def _value(cell: str, at: str, encoding: str) -> str:
     """Return a cell's text without blanks at its ends.
 
     Raises:
-        UsageError: A quote follows a blank that is no space, or the ends of a guessed text are
-            blanks of another encoding perhaps.
+        UsageError: A quote follows a blank that is no space, or `check_guess` refuses the text.
     """
-    bare = cell.strip(" \t")
-    if encoding == GUESS and bare != bare.strip("\u00a0"):
-        raise UsageError(
-            f"{at}: {cell[:80]!r} has a letter of another encoding or a no-break blank at an end; "
-            "expected UTF-8: save it as UTF-8"
-        )
+    check_guess(cell, at, encoding)
     value = with_plain_blanks(cell).strip(BLANKS)
     if value.startswith('"') and not cell.lstrip(" ").startswith('"'):
         raise UsageError(
@@ -428,6 +422,20 @@ def _longest(
     if not last & {folded(name) for name in expected}:
         return len(header)
     return len(header) + extra
+
+
+def check_guess(cell: str, at: str, encoding: str) -> None:
+    """Refuse a guessed text with a no-break blank at an end: in other encodings it is a letter.
+
+    Raises:
+        UsageError: It has one.
+    """
+    bare = cell.strip(" \t")
+    if encoding == GUESS and bare != bare.strip("\u00a0"):
+        raise UsageError(
+            f"{at}: {cell[:80]!r} has a letter of another encoding or a no-break blank at an end; "
+            "expected UTF-8: save it as UTF-8"
+        )
 
 
 def _as_long(

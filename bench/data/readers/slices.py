@@ -272,8 +272,9 @@ def _existing(folder: Path, name: str, by_name: Mapping[str, list[Path]]) -> Pat
     same = [path for path in fitting if _composed(path.name) == _composed(name)]
     if folder / name in same:
         return folder / name
-    fitting = same or [path for path in fitting if _composed(path.stem) == _composed(name)]
-    return fitting[0] if len(fitting) == 1 else folder / name
+    if not same and not name.lower().endswith(raster.SUFFIXES):
+        same = [path for path in fitting if _composed(path.stem) == _composed(name)]
+    return same[0] if len(same) == 1 else folder / name
 
 
 def _composed(name: str) -> str:
