@@ -27,6 +27,8 @@ NEAR = 1000
 """Names that are compared with one that is missing."""
 _FOLD = re.compile(r"([0-9]{1,9})([.,]0)?")
 """A fold; pandas may write it as `0.0`."""
+_NUMBERED = re.compile(r"[0-9]+,.")
+"""How the name of a patient begins if a line has a number before its fold."""
 _ENDS = re.compile(r"[,\s]+$")
 """Empty columns at the end of a line."""
 Row = tuple[int, tuple[str, str, str]]
@@ -217,6 +219,7 @@ def parse_splits(path: Path) -> list[Split]:
             if side not in sides.values():
                 raise UsageError(
                     f"{path}: fold {number} has no {side} patient, expected one at least"
+                    f"{_numbered(sides)}"
                 )
     return [Split(folds[number]) for number in sorted(folds)]
 
@@ -228,6 +231,13 @@ def _lines(text: str) -> list[str]:
         bare = line.removesuffix("\r")
         lines += [bare] if '"' in bare else bare.split("\r")
     return lines
+
+
+def _numbered(names: Collection[str]) -> str:
+    """Return a hint for rows that begin with their number, which was read as the fold."""
+    if not all(_NUMBERED.match(name) for name in names):
+        return ""
+    return f"; the lines have a number before {HEADER}: remove it, or give it a heading"
 
 
 def _check_folds(folds: Collection[int], path: Path) -> None:

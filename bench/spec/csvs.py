@@ -125,7 +125,7 @@ class CsvTable:
             UsageError: The value holds what cannot be seen.
         """
         value = row.values[self._places[folded(name)]]
-        _check_characters(value, name, self.at(row))
+        _check_characters(value, name, self.at(row), self.remark)
         return value
 
     def at(self, row: CsvRow) -> str:
@@ -391,7 +391,7 @@ def _headings(record: Sequence[str], at: str) -> tuple[str, ...]:
     while headings and not headings[-1]:
         headings.pop()
     for heading in headings:
-        _check_characters(heading, heading, at)
+        _check_characters(heading, "the heading", at)
     seen: dict[str, str] = {}
     for heading in filter(None, headings):
         other = seen.get(folded(heading))
@@ -477,7 +477,7 @@ def _as_long(
     raise UsageError(f"{at}: {len(values)} fields where the header has {width}; {remedy}")
 
 
-def _check_characters(value: str, name: str, at: str) -> None:
+def _check_characters(value: str, name: str, at: str, remark: str = "") -> None:
     """Refuse line breaks and other characters that cannot be seen.
 
     Raises:
@@ -492,8 +492,8 @@ def _check_characters(value: str, name: str, at: str) -> None:
         control = unicodedata.category(character) == "Cc"
         what = "control characters" if control else "characters that cannot be seen"
         raise UsageError(
-            f"{at}: {name or 'a value'} {value[:80]!r} holds {what} "
-            f"(U+{ord(character):04X}); expected plain text in one line"
+            f"{at}: {name} {value[:80]!r} holds {what} "
+            f"(U+{ord(character):04X}); expected plain text in one line{remark and f' ({remark})'}"
         )
 
 

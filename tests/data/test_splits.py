@@ -166,6 +166,10 @@ def test_too_few_patients_are_refused() -> None:
         ),
         ("sep=,\nfold,patient,side\n0,a,x\n", "line 3: side 'x'"),
         (
+            "fold,patient,side\n1,0,a,train\n2,0,b,validation\n3,0,c,test\n",
+            "fold 1 has no validation patient.*; the lines have a number before fold,patient,side",
+        ),
+        (
             'fold,patient,side\n0,"a,train\n0,b,validation\n0,c,test\n',
             "fold 0 lacks patient a; .*; is '\"a' meant",
         ),
