@@ -21,7 +21,7 @@ from bench.spec.plain import content_hash
 
 COLUMNS = ("fold", "patient", "side")
 HEADER = ",".join(COLUMNS)
-SIDES_OF = {**{side: side for side in (*SIDES, UNUSED)}, "val": "validation"}
+SIDES_OF: dict[str, Side] = {**{side: side for side in (*SIDES, UNUSED)}, "val": "validation"}
 """The sides by what a file may call them, in any case."""
 NEAR = 1000
 """Names that are compared with one that is missing."""
