@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from bench.audit.printed import NUMBERS, PrintedCell
+from bench.audit.printed import NUMBERS, PrintedCell, other_units
+from bench.spec.errors import UsageError
 
 Floats = NDArray[np.float64]
 Span = tuple[float, float]
@@ -27,6 +28,8 @@ CANNOT = "cannot be per-image statistics of the same predictions"
 FEWEST = 20
 """Number of images that is assumed at least if none is given. The stds with division by n and by
 n - 1 then differ by at most 2.6 %. Jensen's floor does not depend on this assumption."""
+MUCH_LESS = 0.5
+"""In other units a cell fits far better if its gap is smaller than this share of the gap."""
 FAR = 0.5
 """A cell is counted as far off if its mean IoU is wrong by more than so many points."""
 NOISE = 1e-9
@@ -101,11 +104,33 @@ def audit(cell: PrintedCell) -> Finding:
 
     If the number of images is unknown, at least `FEWEST` are assumed, and a finding that depends on
     this assumption says so.
+
+    Raises:
+        UsageError: The numbers are impossible, but not if some are percent and others fractions.
     """
     finding = _audit(cell, _factor(cell.n or FEWEST))
+    if finding.verdict != "ok":
+        _check_units(finding)
     if cell.n is None and finding.verdict != "ok" and _audit(cell, _factor(2)).verdict == "ok":
         return replace(finding, words=f"{finding.words}, if the images are at least {FEWEST}")
     return finding
+
+
+def _check_units(finding: Finding) -> None:
+    """Refuse a cell whose numbers fit, or fit far better, if some of them are in another unit.
+
+    Raises:
+        UsageError: They do; the columns are named.
+    """
+    cell = finding.cell
+    unit, other = ("percent", "fractions") if cell.percent else ("fractions", "percent")
+    for reading, names in other_units(cell):
+        again = _audit(reading, _factor(cell.n or 2))
+        if again.verdict == "ok" or again.gap_points < MUCH_LESS * finding.gap_points:
+            raise UsageError(
+                f"{cell.at}: {names} may be {other} beside {unit}, for the row is impossible as "
+                f"{unit} alone; expected one unit: put % behind numbers that are percent"
+            )
 
 
 def _factor(n: int) -> Span:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,8 +18,10 @@ from bench.spec.errors import UsageError
 MEANS, STDS = ("dice_mean", "iou_mean"), ("dice_std", "iou_std")
 NUMBERS = ("dice_mean", "dice_std", "iou_mean", "iou_std")
 NEEDED = ("method", "dataset", *MEANS)
-IMAGES = ("n", "cases")
-"""Columns that hold the number of test images; `bench report` writes the second."""
+IMAGES = "n"
+"""The column that holds the number of test images."""
+_WHOLE = re.compile(r"([0-9]{1,9})([.,]0)?")
+"""A number of images; pandas may write it as `40.0`."""
 LAYOUT = "method,dataset,dice_mean,dice_std,iou_mean,iou_std"
 _FOLDED = {csvs.folded(name) for name in (*NEEDED, *STDS)}
 MISSING = {"", "-", "–", "—", "na", "n/a", "nan", "none"}
@@ -27,6 +32,14 @@ PLAIN_PERCENT = 10
 FINEST = 1e-6
 """The smallest rounding error that is assumed, as a fraction. Smoothing terms of Dice and
 floating-point errors change scores by less."""
+LARGEST_STD = 0.5
+"""No std of fractions is larger."""
+MORE_DECIMALS = 2
+"""A fraction needs so many decimals more than the same number in percent."""
+FEW_DECIMALS = 3
+"""From so many decimals on, decimals alone tell fractions from percent."""
+LONGEST = 40
+"""Characters of a printed number."""
 Number = tuple[Decimal, bool]
 """A number as it is printed, and whether it has a percent sign."""
 
@@ -53,6 +66,10 @@ class Printed:
         """The highest value that can have been rounded to this."""
         return self.value + self.half
 
+    def times(self, power: int) -> Printed:
+        """Return the number as it is if it was printed in a unit 10^power times as large."""
+        return Printed(self.value * 10.0**power, self.decimals - power)
+
     def __str__(self) -> str:
         return f"{100 * self.value:.{max(0, self.decimals)}f}"
 
@@ -70,6 +87,12 @@ class PrintedCell:
     iou_std: Printed | None = None
     n: int | None = None
     """The number of test images, where it is known."""
+    at: str = ""
+    """The file and line, for errors."""
+    plain: tuple[str, ...] = ()
+    """Columns of numbers that may be in another unit than the table: those without a % sign."""
+    percent: bool = True
+    """Whether the table was read as percent."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +129,6 @@ def read(path: Path, name: str | None = None) -> Results:
     percent = any(_in_percent(fields.values()) for fields in numbers)
     if percent:
         _check_mixture(table, numbers)
-    counted = next((column for column in IMAGES if table.has(column)), None)
     cells = []
     for row, fields in zip(table.rows, numbers, strict=True):
         at = table.at(row)
@@ -117,9 +139,13 @@ def read(path: Path, name: str | None = None) -> Results:
         method = _name(table, row, "method")
         dataset = _name(table, row, "dataset")
         n = None
-        if counted:
-            n = _images(table.value(row, counted), f"{at}, column {counted}")
-        cells.append(PrintedCell(title or name or path.stem, method, dataset, n=n, **scores))
+        if table.has(IMAGES):
+            n = _images(table.value(row, IMAGES), f"{at}, column {IMAGES}")
+        plain = tuple(column for column, (_, signed) in fields.items() if not signed)
+        title = title or name or path.stem
+        cells.append(
+            PrintedCell(title, method, dataset, n=n, at=at, plain=plain, percent=percent, **scores)
+        )
     absent = tuple(column for column in STDS if not table.has(column))
     return Results(tuple(cells), percent, absent, table.remark)
 
@@ -151,13 +177,16 @@ def _check_mixture(table: CsvTable, numbers: Sequence[Mapping[str, Number]]) -> 
     """Refuse fractions in a table of percent, between rows or within one.
 
     Raises:
-        UsageError: A row is in fractions and another in percent, or its two means are.
+        UsageError: A row is in fractions and another in percent, or numbers of one row are.
     """
+    printed = itertools.chain.from_iterable(fields.values() for fields in numbers)
+    finest = max(_decimals(one[0]) for one in printed if _in_percent([one]))
     first = next(place for place, one in enumerate(numbers) if _in_percent(one.values()))
     for row, fields in zip(table.rows, numbers, strict=True):
-        if any(signed for _, signed in fields.values()):
-            continue
         at = table.at(row)
+        if any(signed for _, signed in fields.values()):
+            _check_decimals(fields, finest, at)
+            continue
         if _like_fractions(fields) and not _in_percent(fields.values()):
             raise UsageError(
                 f"{at} looks like fractions, line {table.rows[first].line} like percent; "
@@ -169,6 +198,57 @@ def _check_mixture(table: CsvTable, numbers: Sequence[Mapping[str, Number]]) -> 
                 f"{at}: one mean looks like a fraction ({means[0]}), the other like percent "
                 f"({means[1]}); expected one of them: put % behind numbers that are percent"
             )
+        _check_decimals(fields, finest, at)
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)  # infinities and NaN are no numbers of a table
+    return -exponent
+
+
+def _check_decimals(fields: Mapping[str, Number], finest: int, at: str) -> None:
+    """Refuse numbers that have the size and the decimals of fractions, in a table of percent.
+
+    Raises:
+        UsageError: One has; its name and value are told.
+    """
+    for name, (value, signed) in fields.items():
+        most = LARGEST_STD if name in STDS else 1
+        decimals = _decimals(value)
+        fine = decimals >= max(FEW_DECIMALS, finest + MORE_DECIMALS)
+        if not signed and 0 < value <= most and fine:
+            raise UsageError(
+                f"{at}: {name} {value} looks like a fraction, other numbers like percent; "
+                "expected one of them: put % behind numbers that are percent"
+            )
+
+
+def other_units(cell: PrintedCell) -> Iterator[tuple[PrintedCell, str]]:
+    """Yield the cell as it is if some of its numbers are in another unit, and their columns."""
+    doubtful = [name for name in cell.plain if _doubtful(cell, name)]
+    power = 2 if cell.percent else -2
+    for count in range(1, len(doubtful) + 1):
+        for names in itertools.combinations(doubtful, count):
+            scores = {name: getattr(cell, name).times(power) for name in names}
+            yield replace(cell, **scores), " and ".join(names)
+
+
+def _doubtful(cell: PrintedCell, name: str) -> bool:
+    """Return whether a number may be in another unit than the table.
+
+    In a table of percent it is small enough for a fraction. In one of fractions it is a std that is
+    too large for its mean.
+    """
+    number: Printed = getattr(cell, name)
+    if cell.percent:
+        most = LARGEST_STD if name in STDS else 1.0
+        return 0 < number.times(2).value <= most
+    if name not in STDS:
+        return False
+    mean: Printed | None = getattr(cell, MEANS[STDS.index(name)])
+    middle = min(1.0, mean.value) if mean else 0.5
+    return number.low > math.sqrt(middle * (1 - middle))
 
 
 def _check_header(table: CsvTable) -> None:
@@ -198,11 +278,14 @@ def _number(text: str, at: str, delimiter: str) -> Number | None:
         raise UsageError(f"{at}: '{text}' has a decimal comma; write {bare.replace(',', '.')}")
     try:
         value = csvs.number(bare)
+        if len(bare) > LONGEST or abs(_decimals(value)) > LONGEST:
+            raise ValueError(f"'{bare[:LONGEST]}' has too many digits or too large an exponent")
     except ValueError as error:
         if "," in bare and "." in bare:
             raise UsageError(f"{at}: {error}") from None
         raise UsageError(
-            f"{at}: '{text}' is no number; expected one such as 83.25 or 0.8325, or nothing"
+            f"{at}: '{text[:LONGEST]}' is no number; "
+            "expected one such as 83.25 or 0.8325, or nothing"
         ) from None
     if value < 0:
         what = "std" if at.endswith("_std") else "mean"
@@ -214,13 +297,12 @@ def _number(text: str, at: str, delimiter: str) -> Number | None:
 
 
 def _printed(value: Decimal, name: str, percent: bool, at: str) -> Printed:
-    exponent = value.as_tuple().exponent
-    assert isinstance(exponent, int)  # infinities and NaN are refused above
+    decimals = _decimals(value)
     if percent:
-        fraction, decimals = float(value) / 100, -exponent
+        fraction = float(value) / 100
         unit, expected = "percent, because a number is above 1.5", "0 to 100"
     else:
-        fraction, decimals = float(value), -exponent - 2
+        fraction, decimals = float(value), decimals - 2
         unit, expected = "fractions, because no number is above 1.5", "0 to 1"
     if fraction > 1:
         raise UsageError(
@@ -242,8 +324,10 @@ def _name(table: CsvTable, row: CsvRow, name: str) -> str:
 def _images(text: str, at: str) -> int | None:
     if text.lower() in MISSING:
         return None
-    if not text.isdecimal() or int(text) < 1:
+    digits = _WHOLE.fullmatch(text)
+    if not digits or int(digits[1]) < 1:
         raise UsageError(
-            f"{at}: '{text}' is no number of images; expected a whole one from 1, or nothing"
+            f"{at}: '{text[:LONGEST]}' is no number of images; "
+            "expected a whole one from 1, or nothing"
         )
-    return int(text)
+    return int(digits[1])

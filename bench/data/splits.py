@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
+import re
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +21,16 @@ from bench.spec.plain import content_hash
 
 COLUMNS = ("fold", "patient", "side")
 HEADER = ",".join(COLUMNS)
+SIDES_OF: dict[str, Side] = {**{side: side for side in (*SIDES, UNUSED)}, "val": "validation"}
+"""The sides by what a file may call them, in any case."""
+NEAR = 1000
+"""Names that are compared with one that is missing."""
+_FOLD = re.compile(r"([0-9]{1,9})([.,]0)?")
+"""A fold; pandas may write it as `0.0`."""
+_NUMBERED = re.compile(r"[0-9]+,.")
+"""How the name of a patient begins if a line has a number before its fold."""
+_ENDS = re.compile(r"[,\s]+$")
+"""Empty columns at the end of a line."""
 Row = tuple[int, tuple[str, str, str]]
 """A line's number, and its fold, patient and side."""
 
@@ -79,6 +92,7 @@ class Splitting:
         """
         splits = self.own or make_splits(patients, self.folds, official)
         if self.file:
+            splits = fitted(splits, patients)
             check_splits(splits, self.file, patients)
         return [_thinned(split, self.fraction) for split in splits]
 
@@ -162,7 +176,7 @@ def read_splits(path: Path, patients: Sequence[str]) -> list[Split]:
     Raises:
         UsageError: The file is damaged, puts a patient on two sides, or does not fit the patients.
     """
-    splits = parse_splits(path)
+    splits = fitted(parse_splits(path), patients)
     check_splits(splits, path, patients)
     return splits
 
@@ -174,36 +188,73 @@ def parse_splits(path: Path) -> list[Split]:
         UsageError: The file is missing or damaged, or puts a patient on two sides.
     """
     text, encoding = csvs.read_text(path)
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if next(filter(str.strip, lines), "") == HEADER:
+    lines = _lines(text)
+    if next(filter(str.strip, lines), "").rstrip() == HEADER:
         rows = list(_written(lines, path))
     else:
         rows = _tabled(text, path, encoding)
     folds: dict[int, dict[str, Side]] = {}
     for line, (fold, patient, name) in rows:
         at = f"{path} line {line}"
-        if not fold.strip().isdecimal() or not patient:
-            raise UsageError(f"{at}: {','.join((fold, patient, name))!r}, expected {HEADER}")
-        known = (*SIDES, UNUSED)
-        side = next((side for side in known if side == name.strip()), None)
+        digits = _FOLD.fullmatch(fold.strip())
+        if not digits or not patient:
+            given = ",".join((fold, patient, name))
+            raise UsageError(f"{at}: {given[:200]!r}, expected {HEADER}")
+        csvs.check_guess(patient, at, encoding)
+        side = SIDES_OF.get(name.strip().lower())
         if side is None:
-            raise UsageError(f"{at}: side '{name}', expected one of {', '.join(known)}")
-        sides = folds.setdefault(int(fold), {})
+            known = ", ".join((*SIDES, UNUSED))
+            raise UsageError(f"{at}: side {name[:80]!r}, expected one of {known}")
+        number = int(digits[1])
+        sides = folds.setdefault(number, {})
         if patient in sides:
             raise UsageError(
-                f"{at}: patient {patient} is on two sides of fold {int(fold)}, "
+                f"{at}: patient {patient} is on two sides of fold {number}, "
                 "or named twice; remove one line"
             )
         sides[patient] = side
-    if list(folds) != list(range(len(folds))) or not folds:
-        raise UsageError(f"{path} is no split file: expected the header {HEADER} and folds from 0")
+    _check_folds(folds, path)
     for number, sides in folds.items():
         for side in SIDES:
             if side not in sides.values():
                 raise UsageError(
                     f"{path}: fold {number} has no {side} patient, expected one at least"
+                    f"{_numbered(sides)}"
                 )
-    return [Split(sides) for sides in folds.values()]
+    return [Split(folds[number]) for number in sorted(folds)]
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text, whatever ends them; a name in quotes may hold such an end."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        bare = line.removesuffix("\r")
+        lines += [bare] if '"' in bare else bare.split("\r")
+    return lines
+
+
+def _numbered(names: Collection[str]) -> str:
+    """Return a hint for rows that begin with their number, which was read as the fold."""
+    if not all(_NUMBERED.match(name) for name in names):
+        return ""
+    return f"; the lines have a number before {HEADER}: remove it, or give it a heading"
+
+
+def _check_folds(folds: Collection[int], path: Path) -> None:
+    """Refuse folds that are not numbered from 0, or from 1.
+
+    Raises:
+        UsageError: There are none, or a number is missing.
+    """
+    if not folds:
+        raise UsageError(f"{path} is no split file: expected the header {HEADER} and folds from 0")
+    first = min(folds)
+    if first > 1 or set(folds) != set(range(first, first + len(folds))):
+        numbers = ", ".join(map(str, sorted(folds)[:5]))
+        raise UsageError(
+            f"{path} is no split file: its column fold holds {numbers}; "
+            "expected folds from 0, or from 1, without a gap"
+        )
 
 
 def _tabled(text: str, path: Path, encoding: str) -> list[Row]:
@@ -226,7 +277,8 @@ def _written(lines: list[str], path: Path) -> Iterator[Row]:
     three values need, or is no CSV.
     """
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    for number, line in filled[1:]:
+    for number, whole in filled[1:]:
+        line = _ENDS.sub("", whole)
         try:
             values = next(csv.reader([line], strict=True))
         except csv.Error:
@@ -235,9 +287,38 @@ def _written(lines: list[str], path: Path) -> Iterator[Row]:
             fold, _, rest = line.partition(",")
             patient, comma, side = rest.rpartition(",")
             if not comma:
-                raise UsageError(f"{path} line {number}: {line!r}, expected {HEADER}")
+                raise UsageError(f"{path} line {number}: {whole[:200]!r}, expected {HEADER}")
             values = [fold, patient, side]
         yield number, (values[0], values[1], values[2])
+
+
+def _plain(name: str) -> str:
+    """Return a name for comparisons: composed, without quotes around it, or blanks at its ends."""
+    text = unicodedata.normalize("NFC", csvs.with_plain_blanks(name)).strip(csvs.BLANKS)
+    if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+        text = text[1:-1].replace('""', '"').strip(csvs.BLANKS)
+    return text
+
+
+def fitted(splits: Sequence[Split], patients: Sequence[str]) -> list[Split]:
+    """Return splits with the dataset's own spelling of names, where that is clear.
+
+    A name that the dataset has is kept. Another may differ from one of the dataset's in the blanks
+    at its ends, quotes around it, or how its accents are composed.
+    """
+    known = set(patients)
+    spellings: dict[str, list[str]] = {}
+    for patient in known:
+        spellings.setdefault(_plain(patient), []).append(patient)
+    result = []
+    for split in splits:
+        sides: dict[str, Side] = {}
+        for name, side in split.sides.items():
+            meant = [] if name in known else spellings.get(_plain(name), [])
+            clear = len(meant) == 1 and meant[0] not in split.sides and meant[0] not in sides
+            sides[meant[0] if clear else name] = side
+        result.append(Split(sides))
+    return result
 
 
 def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -> None:
@@ -247,12 +328,25 @@ def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -
         UsageError: A patient is missing in the file or in the dataset.
     """
     for number, split in enumerate(splits):
+        unknown = sorted(set(split.sides) - set(patients))
         for patient in sorted(set(patients) - set(split.sides))[:1]:
+            near = difflib.get_close_matches(patient, unknown[:NEAR], n=1, cutoff=0.5)
+            hint = f"; is {near[0][:80]!r} meant?" if near else ""
             raise UsageError(
                 f"{path} does not fit the dataset: fold {number} lacks patient {patient}; "
-                f"give it a side, {UNUSED} to leave it out"
+                f"give it a side, {UNUSED} to leave it out{hint}{_guess(path)}"
             )
-        for patient in sorted(set(split.sides) - set(patients))[:1]:
+        for patient in unknown[:1]:
             raise UsageError(
-                f"{path} does not fit the dataset: it has no patient {patient}; remove the line"
+                f"{path} does not fit the dataset: it has no patient {patient[:80]}; "
+                f"remove the line{_guess(path)}"
             )
+
+
+def _guess(path: Path) -> str:
+    """Return how the file was read if that is a guess, for the end of an error."""
+    try:
+        lines = csvs.assumed([path])
+    except UsageError:
+        return ""
+    return "".join(f" ({line})" for line in lines)

@@ -2,19 +2,20 @@
 
 Columns are separated by commas, semicolons or tabs, which the header decides. The text is UTF-8,
 UTF-16 with a byte order mark, or else cp1252, which `CsvTable.encoding` names. Every value is text:
-`NA`, `None` and `null` are names like others.
+`NA`, `None` and `null` are names like others. Excel's first line `sep=;` names what separates.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import io
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -32,10 +33,23 @@ MARKS = (
 """The byte order marks, and the encoding that each stands for."""
 GUESS = "cp1252"
 """The encoding of what is no UTF-8 and has no mark: that of Windows in western Europe."""
-BLANKS = " \t\u00a0"
-"""What is cut off both ends of a value; the last is the blank that does not break."""
-_JOINTS = re.compile(r"[\s_-]+")
+BLANKS = " \t\u00a0\u3000"
+"""What is cut off both ends of a value: also the blank that does not break, and the wide one."""
+WORKBOOK = b"PK\x03\x04"
+"""How an .xlsx file begins."""
+JOINERS = "\u200c\u200d"
+"""Characters without width that words of Persian or Hindi need between letters."""
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of what cannot be seen: controls, marks of direction, breaks of lines."""
+_JOINTS = re.compile(r"[\s_.-]+")
 """What may stand between the words of a heading."""
+_OTHER_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
+"""Blanks that read as plain ones; the wide one of Chinese and Japanese stays."""
+_FORMULA = re.compile('="([^"]*)"')
+"""How Excel writes text that looks like a number."""
+_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
+"""Excel's first line."""
+_UNIT = re.compile(r"[\[(].*?[\])]")
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[0-9]+")
 
@@ -51,12 +65,12 @@ class CsvRow:
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A table as text; no value has blanks at its ends or holds a control character."""
+    """A table as text; no value has blanks at its ends."""
 
     source: str
     """The file, as errors name it."""
     headings: tuple[str, ...]
-    """As they are written; `column` finds them in any case, and `_` and `-` are blanks."""
+    """As they are written; `column` finds them in any case, and `_`, `-` and `.` are blanks."""
     rows: tuple[CsvRow, ...]
     delimiter: str
     encoding: str
@@ -66,7 +80,12 @@ class CsvTable:
         """A line that says how the text was read if that is a guess; else empty."""
         if self.encoding != GUESS:
             return ""
-        return f"{self.source} is read as {GUESS} (Windows), because it is no UTF-8"
+        return _remark(self.source)
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """A line `assumed: words` if the encoding is a guess; else none."""
+        return (f"assumed: {_remark(Path(self.source).name)}",) if self.remark else ()
 
     def column(self, name: str) -> int | None:
         """Return the place of a heading; None if the table lacks it."""
@@ -80,6 +99,14 @@ class CsvTable:
         """Return whether there is a column of this name."""
         return self.column(name) is not None
 
+    def near(self, name: str) -> str:
+        """Return a heading that may be meant by a column that the table lacks; else empty."""
+        if self.has(name):
+            return ""
+        others = {_letters(heading): heading for heading in self.headings if heading}
+        near = difflib.get_close_matches(_letters(name), others, n=1, cutoff=0.9)
+        return others[near[0]] if near else ""
+
     def require(self, *names: str) -> None:
         """Refuse a table that lacks a column.
 
@@ -92,8 +119,14 @@ class CsvTable:
                 raise UsageError(f"{self.source} has no column '{name}'; {hint}")
 
     def value(self, row: CsvRow, name: str) -> str:
-        """Return a row's value in a column that the table has."""
-        return row.values[self._places[folded(name)]]
+        """Return a row's value in a column that the table has.
+
+        Raises:
+            UsageError: The value holds what cannot be seen.
+        """
+        value = row.values[self._places[folded(name)]]
+        _check_characters(value, name, self.at(row), self.remark)
+        return value
 
     def at(self, row: CsvRow) -> str:
         """Return how errors name a row: its file and line."""
@@ -116,6 +149,19 @@ def read(path: Path, expected: Collection[str], numbers: Collection[str] = ()) -
     return parse(text, str(path), expected, numbers, encoding)
 
 
+def assumed(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Return a line `assumed: words` for each file whose encoding is a guess."""
+    lines = []
+    for path in paths:
+        if read_text(path)[1] == GUESS:
+            lines.append(f"assumed: {_remark(path.name)}")
+    return tuple(lines)
+
+
+def _remark(source: str) -> str:
+    return f"{source} is read as {GUESS} (Windows), because it is no UTF-8"
+
+
 def read_text(path: Path) -> tuple[str, str]:
     """Return the text of a file, and its encoding.
 
@@ -136,6 +182,10 @@ def decode(content: bytes, source: str) -> tuple[str, str]:
     Raises:
         UsageError: The bytes are no text in one of these.
     """
+    if content.startswith(WORKBOOK):
+        raise UsageError(
+            f"{source} is a workbook or an archive; expected text: save it as CSV UTF-8"
+        )
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return _decoded(content[len(mark) :], encoding, source), encoding
@@ -174,9 +224,11 @@ def parse(
 
     Raises:
         UsageError: The text is no table: a row is longer or shorter than the header, two headings
-            are one, a quote is not closed, or a value holds a control character.
+            are one, or a quote is not closed.
     """
-    delimiter = _delimiter(text, source, expected)
+    text, delimiter = _announced(text, source)
+    _check_comment(text, source, expected)
+    delimiter = delimiter or _delimiter(text, source, expected)
     try:
         records = list(_records(text, delimiter))
     except ValueError as error:
@@ -189,24 +241,90 @@ def parse(
         raise UsageError(
             f"{source} cannot be read as CSV: it is empty; expected the columns {columns}"
         )
-    headings = _headings(records[0][1], f"{source} line {records[0][0]}")
+    (line, header), *others = records
+    headings = _headings(header, f"{source} line {line}")
+    longest = _longest(header, [record for _, record in others], expected)
     rows = []
-    for line, record in records[1:]:
-        values = [value.strip(BLANKS) for value in record]
+    for line, record in others:
         at = f"{source} line {line}"
-        values = _as_long(values, headings, at, delimiter, numbers)
-        _check_characters(values, headings, at)
+        values = [_value(cell, at, encoding) for cell in record]
+        values = _as_long(values, headings, longest, at, delimiter, numbers)
         rows.append(CsvRow(line, tuple(values)))
     table = CsvTable(source, headings, tuple(rows), delimiter, encoding)
     _check_unnamed(table)
     return table
 
 
+def _announced(text: str, source: str) -> tuple[str, str]:
+    """Return the text with an empty line for Excel's `sep=;`, and what that names; else empty.
+
+    Raises:
+        UsageError: It names what separates no columns here.
+    """
+    first = _SEPARATOR.match(text)
+    if not first:
+        return text, ""
+    if first[1] not in DELIMITERS:
+        raise UsageError(
+            f"{source} line 1: {first[0]!r} says what separates columns; "
+            f"expected {', '.join(DELIMITERS.values())}: save the table with one of these"
+        )
+    return text[first.end() :], first[1]
+
+
+def _check_comment(text: str, source: str, expected: Collection[str]) -> None:
+    """Refuse a first line that is a comment.
+
+    Raises:
+        UsageError: It begins with `#`, and is not the header.
+    """
+    lines = re.split(r"\r\n|\r|\n", text)
+    number, first = next(
+        ((n, line) for n, line in enumerate(lines, 1) if line.strip(BLANKS)), (1, "")
+    )
+    if not first.lstrip(BLANKS + '"').startswith("#"):
+        return
+    names = {folded(name.strip(BLANKS + '"')) for name in re.split("[,;\t]", first)}
+    if not names >= {folded(name) for name in expected}:
+        raise UsageError(
+            f"{source} line {number} begins with '#'; expected the headings "
+            f"{', '.join(expected)}: remove the lines above them"
+        )
+
+
+def _value(cell: str, at: str, encoding: str) -> str:
+    """Return a cell's text without blanks at its ends.
+
+    Raises:
+        UsageError: A quote follows a blank that is no space, or `check_guess` refuses the text.
+    """
+    check_guess(cell, at, encoding)
+    value = with_plain_blanks(cell).strip(BLANKS)
+    if value.startswith('"') and not cell.lstrip(" ").startswith('"'):
+        raise UsageError(
+            f"{at}: {cell[:80]!r} has a quote behind a blank; "
+            "expected quotes around whole values: remove the blank"
+        )
+    formula = _FORMULA.fullmatch(value)
+    return formula[1].strip(BLANKS) if formula else value
+
+
 @lru_cache
 def folded(heading: str) -> str:
-    """Return a heading for comparisons: `Row_MM`, ` row mm ` and `row-mm` are one."""
+    """Return a heading for comparisons: `Row_MM`, ` row mm `, `row.mm` and `row-mm` are one."""
     words = _JOINTS.sub(" ", unicodedata.normalize("NFC", heading))
     return words.strip().casefold()
+
+
+def with_plain_blanks(text: str) -> str:
+    """Return a text with spaces for blanks that do not break, or are narrow."""
+    return _OTHER_BLANKS.sub(" ", text)
+
+
+def _letters(heading: str) -> str:
+    """Return a heading without its unit and all that is no letter or digit: `row_mm [mm]`."""
+    bare = _UNIT.sub("", folded(heading))
+    return "".join(filter(str.isalnum, bare))
 
 
 def number(text: str) -> Decimal:
@@ -219,7 +337,10 @@ def number(text: str) -> Decimal:
         raise ValueError(f"'{text}' holds a comma and a point; write it with one point alone")
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"'{text}' is no number; expected one such as 0.5 or 0,5")
-    return Decimal(text.replace(",", "."))
+    try:
+        return Decimal(text.replace(",", "."))
+    except InvalidOperation:
+        raise ValueError(f"'{text}' is no number: its exponent is too large") from None
 
 
 def _delimiter(text: str, source: str, expected: Collection[str]) -> str:
@@ -269,7 +390,8 @@ def _headings(record: Sequence[str], at: str) -> tuple[str, ...]:
     headings = [" ".join(heading.split()) for heading in record]
     while headings and not headings[-1]:
         headings.pop()
-    _check_characters(headings, headings, at)
+    for heading in headings:
+        _check_characters(heading, "the heading", at)
     seen: dict[str, str] = {}
     for heading in filter(None, headings):
         other = seen.get(folded(heading))
@@ -283,9 +405,43 @@ def _headings(record: Sequence[str], at: str) -> tuple[str, ...]:
     return tuple(headings)
 
 
+def _longest(
+    header: Sequence[str], records: Sequence[Sequence[str]], expected: Collection[str]
+) -> int:
+    """Return how many cells a row may have, if those without a heading are empty.
+
+    They are as many as the header's own cells. Some programs end every row with a delimiter, but
+    not the header: a name with a comma looks the same, if the last columns are empty. So this is
+    read only where one of the last columns is needed, which is never empty.
+    """
+    lengths = {len(record) for record in records}
+    extra = max(lengths, default=0) - len(header)
+    if len(lengths) != 1 or extra <= 0:
+        return len(header)
+    last = {folded(heading) for heading in header[-extra:]}
+    if not last & {folded(name) for name in expected}:
+        return len(header)
+    return len(header) + extra
+
+
+def check_guess(cell: str, at: str, encoding: str) -> None:
+    """Refuse a guessed text with a no-break blank at an end: in other encodings it is a letter.
+
+    Raises:
+        UsageError: It has one.
+    """
+    bare = cell.strip(" \t")
+    if encoding == GUESS and bare != bare.strip("\u00a0"):
+        raise UsageError(
+            f"{at}: {cell[:80]!r} has a letter of another encoding or a no-break blank at an end; "
+            "expected UTF-8: save it as UTF-8"
+        )
+
+
 def _as_long(
     values: list[str],
     headings: Sequence[str],
+    longest: int,
     at: str,
     delimiter: str,
     numbers: Collection[str],
@@ -296,8 +452,8 @@ def _as_long(
         UsageError: The row is shorter or longer than the header.
     """
     width = len(headings)
-    while len(values) > width and not values[-1]:
-        values = values[:-1]
+    if width < len(values) <= longest and not any(values[width:]):
+        values = values[:width]
     if len(values) < width:
         raise UsageError(
             f"{at}: column {headings[len(values)] or len(values) + 1} is missing, "
@@ -315,21 +471,30 @@ def _as_long(
                 f"{at}, column {heading}: '{whole},{decimals}' has a decimal comma; "
                 f"write {whole}.{decimals}"
             )
-    raise UsageError(
-        f"{at}: {len(values)} fields where the header has {width}; "
-        f"put names that hold {DELIMITERS[delimiter]} in quotes"
-    )
+    remedy = f"put names that hold {DELIMITERS[delimiter]} in quotes"
+    if not values[-1]:
+        remedy += f", and remove {DELIMITERS[delimiter]} at the ends of rows"
+    raise UsageError(f"{at}: {len(values)} fields where the header has {width}; {remedy}")
 
 
-def _check_characters(values: Sequence[str], headings: Sequence[str], at: str) -> None:
-    """Refuse line breaks and other characters that cannot be seen."""
-    for value, heading in zip(values, headings, strict=True):
-        if not value.isprintable():
-            code = next(ord(character) for character in value if not character.isprintable())
-            raise UsageError(
-                f"{at}: {heading or 'a value'} {value[:80]!r} holds control characters "
-                f"(U+{code:04X}); expected plain text in one line"
-            )
+def _check_characters(value: str, name: str, at: str, remark: str = "") -> None:
+    """Refuse line breaks and other characters that cannot be seen.
+
+    Raises:
+        UsageError: The value holds one.
+    """
+    if value.isascii() and value.isprintable():
+        return
+    for character in value:
+        unseen = unicodedata.category(character) in INVISIBLE
+        if not unseen or (character in JOINERS and value.strip(JOINERS) == value):
+            continue
+        control = unicodedata.category(character) == "Cc"
+        what = "control characters" if control else "characters that cannot be seen"
+        raise UsageError(
+            f"{at}: {name} {value[:80]!r} holds {what} "
+            f"(U+{ord(character):04X}); expected plain text in one line{remark and f' ({remark})'}"
+        )
 
 
 def _check_unnamed(table: CsvTable) -> None:
@@ -341,6 +506,6 @@ def _check_unnamed(table: CsvTable) -> None:
             continue
         row = next(row for row in table.rows if row.values[place])
         raise UsageError(
-            f"{table.at(row)}: '{row.values[place]}' is in column {place + 1}, which has no "
+            f"{table.at(row)}: {row.values[place][:80]!r} is in column {place + 1}, which has no "
             "heading; name the column or remove it"
         )

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
+from bench.audit.audit import audit
 from bench.audit.printed import Printed, read
 from bench.spec.errors import UsageError
 
@@ -115,9 +117,23 @@ def test_a_header_that_is_no_use_is_refused(header: str, says: str, tmp_path: Pa
         read(table(tmp_path, header=header))
 
 
-@pytest.mark.parametrize("n", ["0", "-3", "many", "2.5"])
+@pytest.mark.parametrize("number", ["1e99999999999999999999", "0e400", "0." + "85" * 3000])
+def test_a_number_beyond_all_tables_is_refused(number: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"line 2, column dice_mean: '.*' is no number; expected"):
+        read(table(tmp_path, f"U-Net,MR,{number},,0.7,"))
+
+
+def test_cases_are_no_images(tmp_path: Path) -> None:
+    header = "method,dataset,dice_mean,iou_mean,cases,n"
+    with_n, without = read(
+        table(tmp_path, "U-Net,MR,83.2,72.1,3,40.0", "FCN,MR,83.2,72.1,3,", header=header)
+    ).cells
+    assert (with_n.n, without.n) == (40, None)
+
+
+@pytest.mark.parametrize("n", ["0", "-3", "many", "2.5", "1.000", "9" * 5000])
 def test_a_number_of_images_is_whole(n: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"line 2, column n: '{n}' is no number of images"):
+    with pytest.raises(UsageError, match=f"line 2, column n: '{n[:40]}' is no number of images"):
         read(
             table(tmp_path, f"U-Net,MR,83.2,72.1,{n}", header="method,dataset,dice_mean,iou_mean,n")
         )
@@ -167,6 +183,32 @@ def test_a_guessed_encoding_is_told(tmp_path: Path) -> None:
 def test_fractions_beside_percent_are_refused(lines: list[str], says: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"mine\.csv {says}"):
         read(table(tmp_path, *lines))
+
+
+PERCENT = ("84.64", "4.72", "73.66", "7.08")
+FRACTIONS = ("0.8464", "0.0472", "0.7366", "0.0708")
+"""Moments of one vector of scores."""
+
+
+@pytest.mark.parametrize("above", [[], [",".join(("U-Net", "MR", *PERCENT))]])
+@pytest.mark.parametrize("fractions", [p for p in itertools.product((0, 1), repeat=4)][1:-1])
+@pytest.mark.parametrize("sign", ["", "%"])
+@pytest.mark.parametrize("digits", [0, 2])
+def test_units_mixed_within_a_row_are_refused(
+    above: list[str], fractions: tuple[int, ...], sign: str, digits: int, tmp_path: Path
+) -> None:
+    numbers = []
+    for is_fraction, percent, fraction in zip(fractions, PERCENT, FRACTIONS, strict=True):
+        numbers.append(fraction[: len(fraction) - digits] if is_fraction else percent + sign)
+    path = table(tmp_path, *above, ",".join(["FCN", "MR", *numbers]))
+    with pytest.raises(UsageError, match=r"mine\.csv line .* put % behind numbers"):
+        [audit(cell) for cell in read(path).cells]
+
+
+def test_moments_in_one_unit_keep_their_verdicts(tmp_path: Path) -> None:
+    for row in (PERCENT, FRACTIONS, [f"{number} %" for number in PERCENT]):
+        (cell,) = read(table(tmp_path, ",".join(["FCN", "MR", *row]))).cells
+        assert audit(cell).verdict == "ok"
 
 
 def test_small_percentages_say_what_they_are(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_patients_come_from_a_table(tmp_path: Path) -> None:
     dataset = prepared(str(root))
     assert dataset.patients == [f"Smith{n}" for n in range(5)]
     (line,) = dataset.left_out
-    assert re.search(r"p4_1.png: no patient is known for it; write .*patients.csv", line)
+    assert re.search(r"p4_1.png: no patient is known for it; add it to .*patients.csv", line)
 
 
 def test_foreground_is_named_where_masks_hold_several_values(tmp_path: Path) -> None:

@@ -177,6 +177,31 @@ def test_a_table_that_changes_is_read_again_wherever_it_is(
     assert cache.find(registry.dataset(Spec(str(root), (f"patients={copy}",))), root) == folder
 
 
+def test_a_guessed_table_is_told_before_a_run(own: Callable[..., Path]) -> None:
+    root = own()
+    rows = "".join(f"{number}.png,M\u00fcller{number}\n" for number in range(6))
+    (root / "patients.csv").write_bytes(f"file,patient\n{rows}".encode("cp1252"))
+    dataset = prepared(str(root), root)
+    assert dataset.patients[0] == "M\u00fcller0"
+    (line,) = dataset.how
+    assert line.startswith("patients.csv is read as cp1252 (Windows), because it is no UTF-8")
+
+
+def test_an_image_without_a_row_is_added_to_the_table_that_is_there(
+    own: Callable[..., Path],
+) -> None:
+    root = own(list="file,patient\n0.png,p\n1.png,q\n2.png,r\n3.png,s\n4.png,t\n")
+    (line,) = prepared(f"{root}:patients=list.csv", root).left_out
+    assert line.endswith(f"no patient is known for it; add it to {root / 'list.csv'}")
+
+
+def test_a_table_in_a_folder_may_be_called_as_an_index(own: Callable[..., Path]) -> None:
+    root = own("ct-pri")
+    (root / "meta").mkdir()
+    (root / "meta" / "index.csv").write_text(listed("file;patient"))
+    assert len(prepared("ct-pri:patients=meta/index.csv", root).cases) == 6
+
+
 SPOILED = {
     "other headings": (
         {"patients": LIST},

@@ -89,7 +89,7 @@ def test_names_that_look_like_gaps_are_patients(slices: Make) -> None:
 
 def test_a_spacing_may_be_unknown(slices: Make) -> None:
     data = slices(patients=3, each=1)
-    rows = "1_0.png,1,,\n2_0.png,2,0.5,0.7\n3_0.png,3,,\n"
+    rows = "1_0.png,1,,\n2_0.png,2,0.5,0.7\n3_0.png,3,NA,NA\n"
     index_of(data).write_text(f"file,volume,row_mm,column_mm\n{rows}")
     assert [case.spacing for case in prepared(data).cases] == [None, (0.5, 0.7), None]
 
@@ -112,6 +112,27 @@ def test_an_index_whose_encoding_is_guessed_says_so_where_a_name_fits_no_file(sl
     (line,) = prepared(data).left_out
     assert "images/M\u00fcller.png is not there" in line
     assert "index.csv is read as cp1252 (Windows), because it is no UTF-8" in line
+
+
+def test_a_guessed_encoding_is_told_before_a_run(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    rows = "1_0.png,\u5f20\u4f1f\n2_0.png,\u674e\u5a1c\n3_0.png,3\n"
+    index_of(data).write_bytes(f"file,volume\n{rows}".encode("gbk"))
+    dataset = prepared(data)
+    assert len(dataset.patients) == 3
+    (line,) = dataset.how
+    assert line.startswith("index.csv is read as cp1252 (Windows), because it is no UTF-8")
+
+
+def test_a_name_may_lack_its_suffix_where_one_file_fits(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    (data / "mr" / "images" / "3_0.tif").write_bytes(b"")
+    rows = "images/1_0.png,1\nimages\\2_0,2\n3_0,3\n"
+    index_of(data).write_text(f"file,volume\n{rows}")
+    dataset = prepared(data)
+    assert dataset.patients == ["1", "2"]
+    (line,) = dataset.left_out
+    assert "images/3_0 is not there" in line
 
 
 @pytest.mark.parametrize("mark", ["2", "yes", "0.5"])
@@ -270,6 +291,26 @@ BAD_INDEX = {
     "decimal commas": (
         "file,volume,row_mm,column_mm\n1_0.png,1,0,5,1\n",
         r"line 2, column row_mm: '0,5' has a decimal comma; write 0.5",
+    ),
+    "another heading of the spacing": (
+        "file,volume,RowMM,ColumnMM\n1_0.png,1,1,1\n",
+        r"has no column row_mm; is 'RowMM' meant\? rename it to row_mm",
+    ),
+    "half a spacing of R": (
+        "file,volume,row.mm,column.mm\n1_0.png,1,1,NA\n",
+        r"line 2: 1_0.png has one of row_mm and column_mm; give both",
+    ),
+    "a spacing beyond numbers": (
+        "file,volume,row_mm,column_mm\n1_0.png,1,1e99999999999999999999,1\n",
+        r"1_0.png has spacing 1e99999999999999999999, 1; expected mm",
+    ),
+    "a name too long for a disk": (
+        "file,volume\n" + "\u5c71" * 190 + ".png,1\n",
+        r"index.csv line 2: file .* is longer than the 255 bytes",
+    ),
+    "twice by two names": (
+        "file,volume\n1_0.png,1\n1_0,2\n",
+        r"line 3: 1_0 is 1_0.png, which another row names",
     ),
     "nothing": ("", r"index.csv cannot be read as CSV"),
     "twice": (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -158,6 +159,24 @@ def test_too_few_patients_are_refused() -> None:
             "fold 0 lacks patient c; give it a side, unused",
         ),
         ("fold,patient,side\n0,a,train\n0,b,train\n0,c,test\n", "fold 0 has no validation patient"),
+        (f"fold,patient,side\n{'9' * 5000},a,train\n", "line 2: '99.*, expected fold,patient,side"),
+        (
+            "fold,patient,side\n0,a,train\n2,a,train\n",
+            "its column fold holds 0, 2; expected folds from 0, or from 1, without a gap",
+        ),
+        ("sep=,\nfold,patient,side\n0,a,x\n", "line 3: side 'x'"),
+        (
+            "fold,patient,side\n1,0,a,train\n2,0,b,validation\n3,0,c,test\n",
+            "fold 1 has no validation patient.*; the lines have a number before fold,patient,side",
+        ),
+        (
+            'fold,patient,side\n0,"a,train\n0,b,validation\n0,c,test\n',
+            "fold 0 lacks patient a; .*; is '\"a' meant",
+        ),
+        (
+            "fold,patient,side\n0,a\u200b,train\n0,b,validation\n0,c,test\n",
+            r"fold 0 lacks patient a; .*; is 'a\\u200b' meant",
+        ),
     ],
 )
 def test_a_damaged_split_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -165,6 +184,63 @@ def test_a_damaged_split_file_is_refused(tmp_path: Path, text: str, message: str
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         read_splits(path, ["a", "b", "c"])
+
+
+NAMES = ["M\u00fcller", "Smith, John", " c "]
+PLAIN = '0,M\u00fcller,train\n0,"Smith, John",validation\n0, c ,test\n'
+"""Names of a dataset: with an accent, a comma and blanks at its ends."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"fold,patient,side\n{PLAIN}",
+        f"fold,patient,side \n{PLAIN}",
+        'fold,patient,side\n0, M\u00fcller, train\n0, "Smith, John", validation\n0, c, test\n',
+        "fold,patient,side\n0,M\u00fcller ,Train,\n0,Smith, John,val,\n0,c,TEST,\n",
+        'fold,patient,side\n0.0,M\u00fcller\u00a0,train\n0.0,"Smith, John",val\n0.0,c,test\n',
+        f"fold,patient,side\n{unicodedata.normalize('NFD', PLAIN)}",
+        f"fold,patient,side\n{PLAIN}".replace("0,", "1,"),
+        "fold,patient,side\n" + PLAIN.replace('"', "").replace("\n", "\r"),
+        'sep=;\nfold;patient;side\n1;M\u00fcller;train\n1;"Smith, John";Validation\n1;c;test\n',
+    ],
+)
+def test_a_split_that_is_clear_is_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(text.encode())
+    sides = dict(zip(NAMES, SIDES, strict=True))
+    assert [split.sides for split in read_splits(path, NAMES)] == [sides]
+    assert [split.sides for split in Splitting(file=path).split(NAMES)] == [sides]
+
+
+def test_folds_may_stand_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    splits = make_splits(list("abcdef"), 3)
+    header, *lines = write_splits(splits).splitlines()
+    path.write_text("\n".join([header, *reversed(lines)]))
+    assert read_splits(path, list("abcdef")) == splits
+
+
+def test_a_spelling_that_is_not_clear_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("fold,patient,side\n0,a ,train\n0,a,validation\n0,b,test\n")
+    with pytest.raises(UsageError, match="it has no patient a "):
+        read_splits(path, ["a", "b"])
+    assert read_splits(path, ["a", "a ", "b"])
+
+
+def test_a_guessed_encoding_is_told_where_names_do_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes("fold,patient,side\n0,\u5f20\u4f1f,train\n0,b,val\n0,c,test\n".encode("gbk"))
+    with pytest.raises(UsageError, match=r"mine.csv is read as cp1252 \(Windows\)"):
+        read_splits(path, ["\u5f20\u4f1f", "b", "c"])
+
+
+def test_a_letter_of_another_encoding_is_no_blank(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(b"fold,patient,side\n0,Novotn\xa0,train\n0,b,val\n0,c,test\n")
+    with pytest.raises(UsageError, match=r"mine.csv line 2: .* save it as UTF-8"):
+        read_splits(path, ["Novotn", "b", "c"])
 
 
 def own(tmp_path: Path, text: str, **wish: float) -> Splitting:

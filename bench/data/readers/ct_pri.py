@@ -86,7 +86,7 @@ class CTPri(Slices):
 
     def items(self, root: Path) -> list[Item]:
         """List the slices of `index.csv`, or else the images of the folder."""
-        if INDEX in [table.name for table in self.tables(root)]:
+        if root / INDEX in self.tables(root):
             return super().items(root)
         return self._own.items(root)
 

@@ -24,7 +24,7 @@ from bench.data.readers.pairing import Pair, Side
 from bench.data.readers.patients import Choice
 from bench.data.readers.picture import Picture, check_numbers, luminance, onto
 from bench.data.readers.walk import Walk, stem
-from bench.spec import registry
+from bench.spec import csvs, registry
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
@@ -119,6 +119,7 @@ class Folder(Adapter):
         masks = _side(root, "masks", items)
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
+        assumed = csvs.assumed(self.tables(root))
         for path in spare:
             why = "there is no image of this name in images/; add it"
             items.append(Item(stem(path), (path,), left_out=why))
@@ -126,7 +127,8 @@ class Folder(Adapter):
             why = "there is no mask of this name in masks/; add it"
             items.append(Item(patient_of(path) or stem(path), (path,), left_out=why))
         for pair in paired:
-            items.append(self._item(root, pair, images.folder, patient_of(pair.image)))
+            item = self._item(root, pair, images.folder, patient_of(pair.image))
+            items.append(replace(item, how=(*item.how, *assumed)))
         tested = [item.official for item in items if item.key]
         if all(tested):  # all lie in images/test: that is no split
             return [replace(item, official=False) for item in items]
@@ -228,6 +230,10 @@ class Folder(Adapter):
         return by_pattern
 
     def _how(self, root: Path) -> str:
+        """Return how to say whose image it is: in the table, where there is one."""
+        table = self._choice.path(root)
+        if table:
+            return f"add it to {table}"
         return (
             f"write {root / 'patients.csv'} with the columns file and patient, "
             f"or give a pattern: '{root}:pattern={{patient}}_*'; "

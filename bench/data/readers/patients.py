@@ -106,8 +106,9 @@ class Matched:
 
 
 def key(name: str) -> str:
-    """Return a file's path for comparisons: in one case, one Unicode form, and without `./`."""
-    text = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    """Return a path for comparisons: one case, Unicode form and kind of blanks, without `./`."""
+    text = csvs.with_plain_blanks(name.replace("\\", "/"))
+    text = unicodedata.normalize("NFC", text)
     text = unicodedata.normalize("NFC", text.lower())
     return "/".join(part for part in text.split("/") if part not in ("", "."))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.readers import raster, walk
+from bench.data.readers import patients, raster, walk
 from bench.data.readers.labels import choose, colour, decode
 from bench.data.readers.picture import Picture
 from bench.spec import csvs
@@ -31,6 +32,8 @@ MAPPINGS: dict[str, dict[int, int]] = {
 INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
+LONGEST = 255
+"""Bytes that the name of a file may have."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Slices(Adapter):
     """Grey images with index masks of the same name, listed with their patients in `index.csv`.
 
     Optional columns: `good_central` (1 marks the slices that the option keeps), `row_mm` and
-    `column_mm` (pixel spacing; both, or both empty where it is not known). Images may be PNG, TIFF,
-    JPEG or BMP of any bit depth.
+    `column_mm` (pixel spacing; both, or both empty or `NA` where it is not known). A file may be
+    named without its suffix, where one file alone fits. Images may be PNG, TIFF, JPEG or BMP of any
+    bit depth.
     """
 
     labels: str = option(
@@ -73,11 +77,20 @@ class Slices(Adapter):
         table = self._index(root)
         listed = self._listed(table)
         _check_names(table, listed)
+        images, labels = root / "images", root / "labels"
+        in_images, in_labels = _by_name(images), _by_name(labels)
+        seen: set[Path] = set()
         items = []
         for row in listed:
-            name = table.value(row, "file")
+            name = _bare(table.value(row, "file"))
             patient = unicodedata.normalize("NFC", table.value(row, "volume"))
-            files = (_existing(root / "images", name), _existing(root / "labels", name))
+            files = (_existing(images, name, in_images), _existing(labels, name, in_labels))
+            if files[0] in seen:
+                raise UsageError(
+                    f"{table.at(row)}: {name} is {files[0].name}, which another row names; "
+                    "expected one row a file: remove one"
+                )
+            seen.add(files[0])
             absent = next((path for path in files if not path.is_file()), None)
             if absent:
                 why = (
@@ -87,7 +100,7 @@ class Slices(Adapter):
                     why = f"{why} ({table.remark})"
                 items.append(Item(patient, left_out=why))
                 continue
-            items.append(Item(patient, files, _spacing(table, row)))
+            items.append(Item(patient, files, _spacing(table, row), how=table.assumed))
         return items
 
     def _index(self, root: Path) -> CsvTable:
@@ -99,6 +112,13 @@ class Slices(Adapter):
         table.require("file", "volume")
         if self.good_central:
             table.require("good_central")
+        for name in SPACING:
+            near = table.near(name)
+            if near:
+                raise UsageError(
+                    f"{path} has no column {name}; is '{near}' meant? rename it to {name}, "
+                    "or remove it"
+                )
         row_mm, column_mm = SPACING
         if table.has(row_mm) != table.has(column_mm):
             alone, lacking = (row_mm, column_mm) if table.has(row_mm) else (column_mm, row_mm)
@@ -206,11 +226,16 @@ def _check_names(table: CsvTable, rows: list[CsvRow]) -> None:
     """
     seen: set[str] = set()
     for row in rows:
-        name = table.value(row, "file")
-        if Path(name).name != name or len(name) > 200:
+        name = _bare(table.value(row, "file"))
+        if Path(name).name != name:
             raise UsageError(
                 f"{table.source}: file {name[:80]!r} leads out of the folder; "
                 "expected a plain file name"
+            )
+        if len(name.encode()) > LONGEST:
+            raise UsageError(
+                f"{table.at(row)}: file {name[:80]!r} ... is longer than the {LONGEST} bytes "
+                "that a disk takes; expected the name of a file"
             )
         key = unicodedata.normalize("NFC", name.lower())
         if key in seen:
@@ -221,13 +246,40 @@ def _check_names(table: CsvTable, rows: list[CsvRow]) -> None:
         seen.add(key)
 
 
-def _existing(folder: Path, name: str) -> Path:
-    """Return a file's path; disks and tables may compose the accents of its name differently."""
-    for form in ("NFC", "NFD"):
-        path = folder / unicodedata.normalize(form, name)
-        if not (folder / name).exists() and path.exists():
-            return path
-    return folder / name
+def _bare(name: str) -> str:
+    """Return a file's name without the folder `images/` before it."""
+    path = name.replace("\\", "/")
+    return path.removeprefix("./").removeprefix("images/") if "/" in path else name
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of a folder by their names, with the suffix of a picture and without it."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        by_name[patients.key(path.name)].append(path)
+        if path.name.lower().endswith(raster.SUFFIXES):
+            by_name[patients.key(path.stem)].append(path)
+    return by_name
+
+
+def _existing(folder: Path, name: str, by_name: Mapping[str, list[Path]]) -> Path:
+    """Return the file of a name, or the only one that fits.
+
+    Disks and tables may compose the accents of a name differently, and tables may leave out the
+    suffix.
+    """
+    fitting = by_name.get(patients.key(name), [])
+    same = [path for path in fitting if _composed(path.name) == _composed(name)]
+    if folder / name in same:
+        return folder / name
+    if not same and not name.lower().endswith(raster.SUFFIXES):
+        same = [path for path in fitting if _composed(path.stem) == _composed(name)]
+    return same[0] if len(same) == 1 else folder / name
+
+
+def _composed(name: str) -> str:
+    """Return a name with its accents composed and plain blanks."""
+    return unicodedata.normalize("NFC", csvs.with_plain_blanks(name))
 
 
 def _marked(table: CsvTable, row: CsvRow) -> bool:
@@ -257,10 +309,10 @@ def _spacing(table: CsvTable, row: CsvRow) -> tuple[float, float] | None:
     if not table.has(SPACING[0]):
         return None
     texts = [table.value(row, name) for name in SPACING]
-    if not any(texts):
+    if not any(text and text.upper() != "NA" for text in texts):
         return None
     name = table.value(row, "file")
-    if not all(texts):
+    if not all(text and text.upper() != "NA" for text in texts):
         raise UsageError(
             f"{table.at(row)}: {name} has one of row_mm and column_mm; "
             "give both, or leave both empty where they are not known"
