@@ -157,7 +157,7 @@ def test_both_ends_grow_with_mean_and_variance() -> None:
                 assert inner[1] <= wide[1] + 1e-9
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.integers(2, 500),
     st.integers(0, 2**32 - 1),
@@ -181,10 +181,10 @@ def test_scores_at_the_edge_raise_no_alarm(dice: list[float], ddof: int, known: 
     assert found.verdict == "ok", found.words
 
 
-def test_a_thousand_true_tables_raise_no_alarm() -> None:
+def test_five_hundred_true_tables_raise_no_alarm() -> None:
     rng = np.random.default_rng(35)
     alarms = []
-    for _ in range(1000):
+    for _ in range(500):
         ddof, known, decimals = (
             int(rng.integers(2)),
             rng.random() < 0.5,

@@ -72,7 +72,7 @@ def test_a_cache_is_the_same_under_every_locale(tmp_path: Path, locales: Path) -
     cases = (Path(expected["prepared"]).parent / "cases.csv").read_text(encoding="utf-8")
     assert expected["patients"] == len(PATIENTS)
     assert all(patient in cases for patient in PATIENTS)
-    for number, locale in enumerate((ASCII, LATIN_1, GBK)):
+    for number, locale in enumerate((LATIN_1, GBK)):
         env = {**locale, "LOCPATH": str(locales)}
         got = prepared(source, tmp_path / str(number), env)
         assert got["digest"] == expected["digest"]

@@ -40,13 +40,11 @@ def likeness(a: Slice, b: Slice) -> float:
 
 @pytest.fixture(scope="module")
 def slices() -> dict[str, list[list[Slice]]]:
-    return {name: [[render(name, p, q, 5) for q in (1, 2, 3)] for p in range(4)] for name in NAMES}
+    return {name: [[render(name, p, q, 5) for q in (1, 2, 3)] for p in range(3)] for name in NAMES}
 
 
 def test_pixels_depend_on_the_arguments_alone() -> None:
-    asked = [
-        (name, patient, position) for name in NAMES for patient in (0, 7) for position in (0, 1)
-    ]
+    asked = [(name, patient, position) for name in NAMES for patient, position in ((0, 1), (7, 0))]
     here = {key: digest(*key) for key in asked}
     sagittal.patient_of.cache_clear()
     assert {key: digest(*key) for key in reversed(asked)} == here
@@ -93,7 +91,7 @@ def test_sizes_types_shares_and_spacing(name: str, slices: dict[str, list[list[S
 def test_spacing_belongs_to_the_patient(name: str, slices: dict[str, list[list[Slice]]]) -> None:
     assert all(len({s.spacing for s in patient}) == 1 for patient in slices[name])
     if name != "xray":
-        assert len({patient[0].spacing for patient in slices[name]}) == 4
+        assert len({patient[0].spacing for patient in slices[name]}) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
