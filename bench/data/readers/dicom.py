@@ -73,6 +73,11 @@ def _check_encoding(film: Any, path: Path) -> None:
             f"{path} is an enhanced file, whose spacing and grey values stand in groups of frames; "
             "export it as a classic single-frame file"
         )
+    if "PresentationLUTSequence" in film:
+        raise UsageError(
+            f"{path} is shown through a presentation LUT, which is not applied here; "
+            "expected plain MONOCHROME: export it again"
+        )
     if film.get("HighBit", film.BitsStored - 1) != film.BitsStored - 1:
         raise UsageError(
             f"{path} stores {film.BitsStored} bits up to bit {film.HighBit}; "

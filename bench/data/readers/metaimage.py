@@ -9,15 +9,38 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.readers.picture import Picture, check_numbers, corners
+from bench.data.readers.picture import RIGHT_ANGLE, Picture, check_numbers, corners
 from bench.data.readers.walk import sides
 from bench.spec.errors import UsageError
 
 NAMES = {
     name.lower(): name
-    for name in ("ElementSpacing", "ElementSize", "TransformMatrix", "Offset", "DimSize")
+    for name in (
+        "BinaryData",
+        "BinaryDataByteOrderMSB",
+        "CompressedData",
+        "DimSize",
+        "DistanceUnits",
+        "ElementByteOrderMSB",
+        "ElementNumberOfChannels",
+        "ElementSize",
+        "ElementSpacing",
+        "ElementToIntensityFunctionOffset",
+        "ElementToIntensityFunctionSlope",
+        "ElementType",
+        "HeaderSize",
+        "NDims",
+        "Offset",
+        "TransformMatrix",
+    )
 }
 """Fields that ITK does not find when they are written otherwise."""
+ALLOWED = {
+    "DistanceUnits": ("mm",),
+    "ElementToIntensityFunctionOffset": ("0",),
+    "ElementToIntensityFunctionSlope": ("1",),
+}
+"""Fields that ITK does not apply, with what they may say."""
 BYTES = {
     "MET_CHAR": 1,
     "MET_UCHAR": 1,
@@ -25,6 +48,10 @@ BYTES = {
     "MET_USHORT": 2,
     "MET_INT": 4,
     "MET_UINT": 4,
+    "MET_LONG": 4,
+    "MET_ULONG": 4,
+    "MET_LONG_LONG": 8,
+    "MET_ULONG_LONG": 8,
     "MET_FLOAT": 4,
     "MET_DOUBLE": 8,
 }
@@ -40,7 +67,8 @@ def fields(path: Path) -> dict[str, str]:
             says.
     """
     with path.open("rb") as file:
-        head = file.read(65536).partition(b"ElementDataFile")[0].decode("latin-1")
+        whole = file.read(65536)
+    head = whole.partition(b"ElementDataFile")[0].decode("latin-1")
     known = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", head, re.MULTILINE))
     for name in known:
         proper = NAMES.get(name.lower(), name)
@@ -55,19 +83,32 @@ def fields(path: Path) -> dict[str, str]:
             raise UsageError(
                 f"{path}: {name} is {known[name]}, expected numbers above 0; write it again"
             )
-    _check_size(path, known)
+    for name, allowed in ALLOWED.items():
+        value = known.get(name, allowed[0])
+        if value.rstrip("0").rstrip(".") not in (*allowed, *(one.rstrip("0") for one in allowed)):
+            raise UsageError(
+                f"{path}: {name} is {value}, expected {allowed[0]}: convert it to "
+                "intensities and mm as they are"
+            )
+    _check_size(path, known, whole)
     return known
 
 
-def _check_size(path: Path, known: dict[str, str]) -> None:
-    """Refuse a data file that is longer than its header says: it may begin elsewhere."""
-    data = sides(path)
+def _check_size(path: Path, known: dict[str, str], whole: bytes) -> None:
+    """Refuse data that are longer than their header says: they may begin elsewhere."""
+    data = sides(path) or (path,)
+    begins = 0
+    if data == (path,):
+        begins = whole.index(b"\n", whole.index(b"ElementDataFile")) + 1
     plain = known.get("CompressedData", "False").lower() != "true"
-    if not data or not plain or "HeaderSize" in known or known.get("ElementType") not in BYTES:
+    if not plain or "HeaderSize" in known or known.get("ElementType") not in BYTES:
         return
     voxels = math.prod(map(int, known["DimSize"].split()))
     channels = int(known.get("ElementNumberOfChannels", "1"))
-    expected, size = voxels * channels * BYTES[known["ElementType"]], data[0].stat().st_size
+    expected, size = (
+        voxels * channels * BYTES[known["ElementType"]],
+        data[0].stat().st_size - begins,
+    )
     if size != expected:
         raise UsageError(
             f"{data[0]} has {size} bytes, {path.name} says {expected}; write both again"
@@ -81,7 +122,15 @@ def load(path: Path) -> Any:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("MetaImageIO")
     reader.SetFileName(str(path))
-    return reader.Execute()
+    image = reader.Execute()
+    size = image.GetDimension()
+    axes = np.array(image.GetDirection()).reshape(size, size)
+    if np.abs(axes.T @ axes - np.eye(size)).max() > RIGHT_ANGLE:
+        raise UsageError(
+            f"{path}: its TransformMatrix is no rotation (its axes are scaled, or not at right "
+            "angles); resample it to a rectangular grid"
+        )
+    return image
 
 
 def read(path: Path) -> Picture:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from bench.data.readers.picture import (
     check_numbers,
     corners,
 )
+from bench.data.readers.walk import sides
 from bench.spec.errors import UsageError
 
 MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 """mm in each unit of length that a header may name."""
+PAIR = (".hdr", ".img")
+"""Suffixes of a header and its voxels in two files."""
 GZIP = b"\x1f\x8b"
 
 
@@ -40,7 +45,10 @@ def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     affine = np.asarray(loaded.affine, np.float64).copy()
     affine[:3] *= MM[unit]
     _check_forms(path, header)
+    begins = int(loaded.dataobj.offset)
+    _check_begin(path, header, begins)
     voxels = np.asanyarray(loaded.dataobj)
+    _check_size(path, header, begins)
     if {"R", "G", "B"} <= set(voxels.dtype.names or ()):
         return np.stack([voxels[name] for name in "RGB"], -1), affine, unit
     check_numbers(voxels, path)
@@ -75,6 +83,43 @@ def _check_compression(path: Path) -> None:
         raise UsageError(f"{path} is compressed; rename it to {path.name}.gz")
 
 
+def _check_begin(path: Path, header: Any, begins: int) -> None:
+    """Refuse voxels that begin inside the header of their own file.
+
+    Raises:
+        UsageError: They do.
+    """
+    ends = int(header["sizeof_hdr"]) + 4
+    if path.suffix.lower() not in PAIR and begins < ends:
+        raise UsageError(
+            f"{path}: its header says that voxels begin at byte {begins}, inside the header of "
+            f"{ends} bytes; write it again"
+        )
+
+
+def _check_size(path: Path, header: Any, begins: int) -> None:
+    """Refuse a file that is longer than its header says: another slice may be meant.
+
+    Raises:
+        UsageError: It is.
+    """
+    voxels = math.prod(int(side) for side in header.get_data_shape())
+    expected = begins + voxels * int(header["bitpix"]) // 8
+    data = next(iter(sides(path)), path)
+    size = _length(data)
+    if size > expected:
+        raise UsageError(f"{data} has {size} bytes, its header says {expected}; write it again")
+
+
+def _length(path: Path) -> int:
+    """Return the bytes of a file when it is unpacked: gzip's last four say it, but for parts."""
+    if not path.name.lower().endswith(".gz"):
+        return path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")
+
+
 def _check_forms(path: Path, header: Any) -> None:
     """Refuse a header that does not say how voxels lie, or whose parts contradict each other."""
     import nibabel
@@ -99,7 +144,8 @@ def _check_forms(path: Path, header: Any) -> None:
     if not (sides > 0).all() or not np.isfinite(sides).all():
         raise UsageError(f"{path}: its header gives voxels no size; write it again")
     check_axes(form, path)
-    if not np.allclose(sides, zooms, rtol=SAME_SPACING) and not (zooms == 1).all():
+    unset = not qform  # pixdim then says nothing, and many programs leave it at 1
+    if not np.allclose(sides, zooms, rtol=SAME_SPACING) and not (unset and (zooms == 1).all()):
         raise UsageError(
             f"{path}: its header says two voxel sizes ({_sizes(sides)} by its orientation, "
             f"{_sizes(zooms)} by pixdim); write it again with one"

@@ -65,6 +65,7 @@ def _picture(image: Image.Image, path: Path) -> Picture:
     how = [f"format: {image.format}"]
     tags: Any = getattr(image, "tag_v2", {})
     _check_depth(image, path)
+    _check_inks(image, path)
     inverted = _is_white_zero(image)
     turn = image.getexif().get(ORIENTATION, 1)
     how.append(f"orientation: {'as stored' if turn == 1 else 'turned as EXIF says'}")
@@ -89,6 +90,15 @@ def _check_depth(image: Image.Image, path: Path) -> None:
     raw = str(tiles[0][3]) if tiles else ""
     if image.mode in ("RGB", "RGBA", "LA") and (";16" in raw or max(tags.get(BITS, (8,))) > 8):
         raise UsageError(f"{path} has colours of 16 bits, expected 8, or grey values: convert it")
+
+
+def _check_inks(image: Image.Image, path: Path) -> None:
+    """Refuse a JPEG of four inks that does not say by Adobe's mark whether they are inverted."""
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        raise UsageError(
+            f"{path} has CMYK inks without Adobe's mark, so it is unknown whether they are "
+            "inverted; convert it to grey or RGB"
+        )
 
 
 def _typed(values: NDArray[Any], mode: str, sample_format: tuple[int, ...]) -> NDArray[Any]:
