@@ -377,3 +377,24 @@ def test_twelve_kinds_of_raster_are_prepared_to_the_same_bytes(tmp_path: Path) -
     dataset = prepared(rasters(tmp_path / "own"))
     assert len(dataset.cases) == 12
     assert dataset.digest == RASTERS
+
+
+@pytest.mark.parametrize("name", ["imagesTs", "Test Set", "01_test", "holdout"])
+def test_a_test_side_is_known_by_its_usual_names(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    for side, patients in (("train", "abc"), (name, "de")):
+        for patient in patients:
+            image, mask = pair(ord(patient))
+            png(root / "images" / side / f"{patient}_1.png", image)
+            png(root / "masks" / side / f"{patient}_1.png", mask * 255)
+    assert prepared(root).official == {"d", "e"}
+    shutil.rmtree(root / "masks" / name)
+    with pytest.raises(UsageError, match="has a test side, but none of its images has a mask"):
+        prepared(root)
+
+
+def test_folders_that_differ_in_case_are_refused(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    shutil.copytree(root / "masks", root / "Masks")
+    with pytest.raises(UsageError, match="has Masks and masks; expected one masks/: join them"):
+        prepared(root)

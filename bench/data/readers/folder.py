@@ -40,10 +40,15 @@ IMAGE_ENDING = "ending of the images' names, which their masks' names lack: _tra
 PATIENTS = "table of files and patients: its name in the folder, or its absolute path"
 FILE = "column of that table, or of patients.csv, that names the files"
 WHOSE = "column of that table, or of patients.csv, that names the patients"
-TEST = ("test", "testing", "tests", "testset", "test_set", "ts")
-VALIDATION = ("val", "valid", "validation")
-OTHERS = ("train", "training", "trainset", "train_set", "tr", *VALIDATION)
-"""Names of folders in `images/` that are the sides of an official split."""
+TEST, VALIDATION, TRAIN = "test", "validation", "training"
+"""The sides of an official split, as folders in `images/` name them."""
+SIDES = (
+    (TEST, re.compile(r"test.*|.*test|(images)?ts|holdout|eval(uation)?")),
+    (VALIDATION, re.compile(r"val(id|idation)?|dev")),
+    (TRAIN, re.compile(r"train.*|.*train|(images)?tr")),
+)
+"""Patterns of their names, in small letters alone."""
+BLURRED = "assumed: masks in JPEG are as they were drawn, though JPEG blurs outlines"
 FEW = 3
 """Names that an error lists."""
 
@@ -132,18 +137,24 @@ class Folder(Adapter):
         tested = [item.official for item in items if item.key]
         if all(tested):  # all lie in images/test: that is no split
             return [replace(item, official=False) for item in items]
+        folders = (path.relative_to(images.folder).parts[:-1] for path in images.by_key.values())
+        if not any(tested) and TEST in map(_side_of, folders):
+            raise UsageError(
+                f"{images.folder} has a test side, but none of its images has a mask; "
+                "add the masks, or move its images away to split anew"
+            )
         return items
 
     def _item(self, root: Path, pair: Pair, folder: Path, patient: str) -> Item:
         """Return the item of an image with its mask; left out if its patient is unknown."""
         folders = pair.image.relative_to(folder).parts[:-1]
-        side = next((name for name in map(str.lower, folders) if name in (*TEST, *OTHERS)), "")
+        side = _side_of(folders)
         how = [pair.how] if pair.how else []
         if side:
             how.append(f"official split: {side}")
-        if side in VALIDATION:
+        if side == VALIDATION:
             how.append(
-                f"assumed: cases in {side} are joined to training, and validation is drawn anew"
+                "assumed: the publisher's validation is joined to training, and another is drawn"
             )
         try:
             beside = (*walk.sides(pair.image), *walk.sides(pair.mask))
@@ -153,7 +164,7 @@ class Folder(Adapter):
             patient or pair.key,
             (pair.image, pair.mask),
             left_out="" if patient else f"no patient is known for it; {self._how(root)}",
-            official=side in TEST,
+            official=side == TEST,
             sides=beside,
             key="_".join((*folders, stem(pair.image))),
             how=tuple(how),
@@ -244,9 +255,11 @@ class Folder(Adapter):
         """Read one image and its mask."""
         image_file, mask_file = item.files
         image = _picture(image_file, self.largest)
-        mask, place = onto(image, _picture(mask_file, self.largest, True), image_file, mask_file)
+        drawn = _picture(mask_file, self.largest, True)
+        mask, place = onto(image, drawn, image_file, mask_file)
         codes, names, assumed = labels.decode(mask, mask_file)
         spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"
+        blurred = BLURRED if "format: JPEG" in drawn.how else ""
         grey = luminance(image)
         yield Sample(
             id=walk.case_id(item.key),
@@ -255,7 +268,7 @@ class Folder(Adapter):
             mask=codes,
             spacing=image.spacing,
             labels=names,
-            how=tuple(filter(None, (*image.how, spacing, place, assumed))),
+            how=tuple(filter(None, (*image.how, spacing, place, assumed, blurred))),
         )
 
 
@@ -278,10 +291,29 @@ def _side(root: Path, name: str, items: list[Item]) -> Side:
     return side
 
 
+def _side_of(folders: tuple[str, ...]) -> str:
+    """Return the side of an official split that a file's folders name, empty if none does."""
+    for folder in folders:
+        letters = re.sub(r"[^a-z]", "", folder.lower())
+        for side, pattern in SIDES:
+            if pattern.fullmatch(letters):
+                return side
+    return ""
+
+
 def _child(root: Path, name: str) -> Path:
-    """Return the folder of a name, in any case."""
+    """Return the folder of a name, in any case.
+
+    Raises:
+        UsageError: Several folders have the name.
+    """
     folders = [path for path in root.iterdir() if path.is_dir() and path.name.lower() == name]
-    return root / name if root / name in folders else min(folders, default=root / name)
+    if len(folders) > 1:
+        raise UsageError(
+            f"{root} has {' and '.join(sorted(path.name for path in folders))}; "
+            f"expected one {name}/: join them"
+        )
+    return folders[0] if folders else root / name
 
 
 def _beside(below: Walk) -> Iterator[Path]:

@@ -55,7 +55,17 @@ def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, 
             values = values[..., 0]
         else:
             return *_of_colours(values, file), ""
-    return _of_numbers(values, file)
+    codes, names, told = _of_numbers(values, file)
+    if picture.palette is not None and _is_reversed(picture):
+        told = "assumed: a palette's number means its grey, though larger numbers are darker"
+    return codes, names, told
+
+
+def _is_reversed(picture: Picture) -> bool:
+    """Return whether larger numbers of a grey palette are darker."""
+    assert picture.palette is not None
+    greys = picture.palette[np.unique(picture.values)][:, 0].astype(int)
+    return bool((np.diff(greys) < 0).any())
 
 
 def _check_palette(values: NDArray[Any], palette: NDArray[np.uint8], file: Path) -> None:
@@ -173,6 +183,10 @@ def choose(census: Census, option: str) -> Decision:
     told = []
     if binary and len(chosen) > 1:
         told.append(f"assumed: {_and(chosen)} both mean foreground, in different masks")
+    for held, file in census.masks.items() if option else ():
+        if set(held) - {BACKGROUND} and not set(held) & set(chosen):
+            told.append(f"assumed: masks such as {file} have no foreground under this choice")
+            break
     if len(beside) == 1 and colour(beside[0]):
         told.append(f"assumed: the one colour {beside[0]} is foreground")
     return Decision(frozenset(chosen), tuple(told))
@@ -283,23 +297,24 @@ def _wanted(census: Census, option: str, binary: bool) -> list[str]:
     if binary and set(chosen) & set(BINARY):
         chosen += [label for label in census.counts if label in BINARY]
     _check_threshold(census, option, chosen)
-    if set(chosen) == set(census.counts):
+    if set(chosen) >= {label for label, count in census.counts.items() if count}:
         raise UsageError(f"foreground={option} is every label of the masks; leave one out")
     return list(dict.fromkeys(chosen))
 
 
 def _check_threshold(census: Census, option: str, chosen: Collection[str]) -> None:
-    """Refuse a threshold above masks that hold 1 alone: their foreground would be lost.
+    """Refuse a threshold above all labels of a mask, or over colours: its foreground would be lost.
 
     Raises:
         UsageError: There is such a mask.
     """
-    file = census.masks.get((BACKGROUND, "1"), census.masks.get(("1",)))
-    if ">" in option and file and "1" not in chosen:
-        raise UsageError(
-            f"foreground={option}: {file} holds 1 alone beside 0, which is not above it; "
-            "write all masks on one scale"
-        )
+    for held, file in census.masks.items() if ">" in option else ():
+        beside = [label for label in held if label != BACKGROUND]
+        if beside and (any(map(colour, beside)) or not set(beside) & set(chosen)):
+            raise UsageError(
+                f"foreground={option}: {file} holds {_and(beside[:4])}, of which none is above it; "
+                "write all masks on one scale of grey"
+            )
 
 
 def _matching(census: Census, match: re.Match[str]) -> list[str]:

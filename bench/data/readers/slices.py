@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -101,7 +101,10 @@ class Slices(Adapter):
                 items.append(Item(patient, left_out=why))
                 continue
             items.append(Item(patient, files, _spacing(table, row), how=table.assumed))
-        return items
+        if self.good_central:
+            return items
+        told = _unwanted(images, seen)
+        return [replace(item, how=(*item.how, *told)) for item in items]
 
     def _index(self, root: Path) -> CsvTable:
         """Read index.csv; both columns of the spacing are there, or neither."""
@@ -216,6 +219,14 @@ def check_labels(
             f"{file}: holds both 1 and 255, of which 255 is the void label of pixels that belong "
             "to no class; give these pixels 0 or 1"
         )
+
+
+def _unwanted(images: Path, named: set[Path]) -> tuple[str, ...]:
+    """Return what to tell of images that no row names, if there are any."""
+    others = [path for path in walk.walk(images).files if path not in named]
+    if not others:
+        return ()
+    return (f"assumed: images that {INDEX} does not name are not wanted, such as {others[0].name}",)
 
 
 def _check_names(table: CsvTable, rows: list[CsvRow]) -> None:

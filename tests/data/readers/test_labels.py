@@ -204,3 +204,19 @@ def test_noise_beside_whole_numbers_is_rounded_and_told() -> None:
     assert labels == ("0", "1")
     assert "whole number" in told
     np.testing.assert_array_equal(codes, binary(1))
+
+
+def test_a_threshold_above_a_mask_or_over_colours_is_refused() -> None:
+    small, red = binary(2), np.zeros((6, 4, 3), np.uint8)
+    red[2:4] = 255, 0, 0
+    for masks in ([small, binary(255)], [Picture(red), binary(255)]):
+        with pytest.raises(UsageError, match="of which none is above it; write all masks on one"):
+            foreground(masks, ">127")
+
+
+def test_a_choice_that_empties_masks_is_told_and_one_of_all_is_refused() -> None:
+    known, _ = census([binary(2), binary(5)])
+    assert any("mask 1 have no foreground" in line for line in choose(known, "2").how)
+    full = np.where(binary(1) > 0, 1, 2)
+    with pytest.raises(UsageError, match="is every label of the masks"):
+        foreground([full], "1+2")
