@@ -48,7 +48,7 @@ SIDES = (
     (TRAIN, re.compile(r"train.*|.*train|(images)?tr")),
 )
 """Patterns of their names, in small letters alone."""
-BLURRED = "assumed: masks in JPEG are as they were drawn, though JPEG blurs outlines"
+BLURRED = "assumed: JPEG did not change the masks; it can blur their outlines"
 FEW = 3
 """Names that an error lists."""
 

@@ -57,7 +57,7 @@ def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, 
             return *_of_colours(values, file), ""
     codes, names, told = _of_numbers(values, file)
     if picture.palette is not None and _is_reversed(picture):
-        told = "assumed: a palette's number means its grey, though larger numbers are darker"
+        told = "assumed: masks are read by the greys of their palette, not by its numbers"
     return codes, names, told
 
 
