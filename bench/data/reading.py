@@ -182,6 +182,7 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
         more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
         raise UsageError(left_out[0] + more)
     digests.add_set_aside(digest, set_aside)
+    how.update(_alike(cases))
     _write_cases(work / "cases.csv", cases)
     known = source.hashes.digests
     reading = Reading(
@@ -205,6 +206,19 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
     )
     manifests.write(reading, work / manifests.READING)
     _check_unchanged(source)
+
+
+def _alike(cases: Sequence[Case]) -> Counter[str]:
+    """Return, for patients whose names differ by case alone, a line and the number of cases."""
+    spellings: dict[str, set[str]] = {}
+    for case in cases:
+        spellings.setdefault(case.patient.casefold(), set()).add(case.patient)
+    lines: Counter[str] = Counter()
+    for case in cases:
+        names = sorted(spellings[case.patient.casefold()])
+        if len(names) > 1:
+            lines[f"assumed: {' and '.join(names)} are different patients"] += 1
+    return lines
 
 
 def _check_unchanged(source: Source) -> None:

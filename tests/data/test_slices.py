@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.data import cache
+from bench.data import manifest as manifests
 from bench.spec import machine, registry
 from bench.spec.case import Dataset
 from bench.spec.errors import UsageError
@@ -85,6 +86,23 @@ def test_names_that_look_like_gaps_are_patients(slices: Make) -> None:
     rows = [f"{number}_0.png,{name}\n" for number, name in enumerate(names, 1)]
     index_of(data).write_text("".join(["file,volume\n", *rows]))
     assert prepared(data).patients == names
+
+
+def test_columns_that_may_be_a_spacing_and_are_not_read_are_told(slices: Make) -> None:
+    data = slices(patients=2, each=2, **{"PixelSpacing_X": 0.4, "row_um": 400, "age": 7})
+    manifest = manifests.read(cache.prepare(registry.dataset(Spec("mr")), data / "mr"))
+    assert any(
+        line.split("; ")[1].startswith("not read: PixelSpacing_X, row_um (4 of 4")
+        for line in manifest.assumed
+    )
+
+
+def test_patients_whose_names_differ_by_case_are_told(slices: Make) -> None:
+    data = slices(patients=2, each=2)
+    index_of(data).write_text("file,volume\n1_0.png,P1\n1_1.png,p1\n2_0.png,P2\n2_1.png,P2\n")
+    manifest = manifests.read(cache.prepare(registry.dataset(Spec("mr")), data / "mr"))
+    assert manifest.patients == 3
+    assert "P1 and p1 are different patients (2 of 4 cases)" in manifest.assumed
 
 
 def test_a_spacing_may_be_unknown(slices: Make) -> None:

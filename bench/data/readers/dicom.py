@@ -83,6 +83,24 @@ def _check_encoding(film: Any, path: Path) -> None:
             f"{path} stores {film.BitsStored} bits up to bit {film.HighBit}; "
             f"expected {film.BitsStored - 1}: export it again"
         )
+    if _signs_differ(film):
+        raise UsageError(
+            f"{path} says by PixelRepresentation {film.PixelRepresentation} whether its values "
+            "have a sign, and its JPEG 2000 data says the opposite; expected one of them: "
+            "export it again"
+        )
+
+
+def _signs_differ(film: Any) -> bool:
+    """Return whether header and JPEG 2000 data disagree on whether values have a sign."""
+    from pydicom.encaps import get_frame
+    from pydicom.pixels.utils import get_j2k_parameters
+    from pydicom.uid import JPEG2000TransferSyntaxes
+
+    if film.file_meta.get("TransferSyntaxUID") not in JPEG2000TransferSyntaxes:
+        return False
+    known = get_j2k_parameters(get_frame(film.PixelData, 0, number_of_frames=1))
+    return bool(known.get("is_signed", film.PixelRepresentation) != film.PixelRepresentation)
 
 
 def _colours(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ MAPPINGS: dict[str, dict[int, int]] = {
 INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
+OF_SIZES = ("spacing", "mm", "um", "µm", "micron", "pixel", "resolution", "dpi")
+"""Words in headings that may give the size of a pixel."""
 LONGEST = 255
 """Bytes that the name of a file may have."""
 
@@ -101,9 +104,9 @@ class Slices(Adapter):
                 items.append(Item(patient, left_out=why))
                 continue
             items.append(Item(patient, files, _spacing(table, row), how=table.assumed))
-        if self.good_central:
-            return items
-        told = _unwanted(images, seen)
+        told = _unread_sizes(table)
+        if not self.good_central:
+            told += _unwanted(images, seen)
         return [replace(item, how=(*item.how, *told)) for item in items]
 
     def _index(self, root: Path) -> CsvTable:
@@ -219,6 +222,25 @@ def check_labels(
             f"{file}: holds both 1 and 255, of which 255 is the void label of pixels that belong "
             "to no class; give these pixels 0 or 1"
         )
+
+
+def _unread_sizes(table: CsvTable) -> tuple[str, ...]:
+    """Return what to tell of columns that may give the size of a pixel, but are not read."""
+    if table.has(SPACING[0]):
+        return ()
+    unread = [name for name in table.headings if _words(name) & set(OF_SIZES)]
+    if not unread:
+        return ()
+    return (
+        f"assumed: the spacing is unknown, for {INDEX} has no columns {' and '.join(SPACING)}; "
+        f"not read: {', '.join(unread)}",
+    )
+
+
+def _words(heading: str) -> set[str]:
+    """Return the words of a heading: `PixelSpacing_X (mm)` holds pixel, spacing, x and mm."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", heading)
+    return set(re.findall(r"[^\W_]+", apart.lower()))
 
 
 def _unwanted(images: Path, named: set[Path]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -167,3 +171,17 @@ def test_what_is_not_one_picture_is_refused(
         data.PixelData = stored.tobytes() * 2
     with pytest.raises(UsageError, match=message):
         read(data, labels)
+
+
+def test_jpeg_2000_is_read_unless_its_sign_contradicts_the_header() -> None:
+    stored = SHOWN.astype(np.uint16)
+    packed = io.BytesIO()
+    Image.fromarray(stored).save(packed, "JPEG2000", no_jp2=True, irreversible=False)
+    data = film(stored)
+    data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    data.PixelData = encapsulate([packed.getvalue()])
+    data["PixelData"].VR = "OB"
+    assert rises(read(data).values)
+    data.PixelRepresentation = 1
+    with pytest.raises(UsageError, match="says the opposite"):
+        read(data)
