@@ -13,10 +13,10 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from PIL import Image, TiffImagePlugin
+import tifffile
+from PIL import Image
 
 from bench.data import cache, manifest
-from bench.data.readers import raster
 from bench.data.splits import Splitting
 from bench.spec import registry
 from bench.spec.case import SIDES, Dataset
@@ -294,14 +294,10 @@ def test_a_slice_of_two_dimensions_is_laid_by_its_header(tmp_path: Path) -> None
 
 
 def test_numbers_of_a_tiff_keep_their_sign(tmp_path: Path) -> None:
-    """Pillow reads 8 bits as numbers from 0 to 255."""
     root = fill(tmp_path / "own")
     (root / "images" / "p0_1.png").unlink()
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[raster.SAMPLE_FORMAT] = raster.SIGNED[0]
     stored = (pair(0)[0].astype(int) - 128).astype(np.int8)
-    film = Image.frombytes("L", (WIDTH, HEIGHT), stored.tobytes())
-    film.save(root / "images" / "p0_1.tif", tiffinfo=tags)
+    tifffile.imwrite(root / "images" / "p0_1.tif", stored)
     dataset = prepared(root)
     assert dataset.left_out == ()
     assert fits(dataset)
@@ -391,6 +387,16 @@ def test_a_test_side_is_known_by_its_usual_names(name: str, tmp_path: Path) -> N
     shutil.rmtree(root / "masks" / name)
     with pytest.raises(UsageError, match="has a test side, but none of its images has a mask"):
         prepared(root)
+
+
+@pytest.mark.parametrize("name", ["TS01", "latest", "testis", "stress_test", "contest", "tr2"])
+def test_a_folder_of_another_name_is_no_side(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    for folder in ("a", "b", name):
+        image, mask = pair(ord(folder[0]))
+        png(root / "images" / folder / "1.png", image)
+        png(root / "masks" / folder / "1.png", mask * 255)
+    assert not prepared(root, ":pattern={patient}/*").official
 
 
 def test_folders_that_differ_in_case_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from bench.data import cache
+from bench.data.readers import metaimage
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import Dataset
@@ -329,3 +330,25 @@ def test_ct_pri_may_lie_in_either_layout(tmp_path: Path, slices: Callable[..., P
         )
         == 6
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("ElementToIntensityFunctionSlope = 10", "Slope is 10, expected 1"),
+        ("Offset = 7 0", "without ElementSpacing"),
+        ("TransformMatrix = -1 0 0 1", "without ElementSpacing"),
+    ],
+)
+def test_a_metaimage_whose_header_is_not_applied_is_refused(
+    field: str, why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mha"
+    path.write_bytes(
+        b"NDims = 2\nDimSize = 4 3\nElementType = MET_UCHAR\n"
+        + field.encode()
+        + b"\nElementDataFile = LOCAL\n"
+        + bytes(range(12))
+    )
+    with pytest.raises(UsageError, match=why):
+        metaimage.read(path)

@@ -251,3 +251,17 @@ def test_an_index_leaves_no_choice_of_patients(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("file,volume\na.png,1\n")
     with pytest.raises(UsageError, match="leave out patient=subject, or remove the table"):
         prepared("ct-pri:patient=subject", tmp_path)
+
+
+def test_a_row_with_a_suffix_is_of_that_file_alone() -> None:
+    entries = [patients.Entry("line 2", "scan.jpg", "P1")]
+    images = {"scan.jpg": "scan", "scan.jpg.png": "scan.jpg"}
+    assert patients.match(entries, images).patients == {"scan.jpg": "P1"}
+
+
+def test_the_table_may_be_written_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "Patients.CSV").write_text("file,patient\n")
+    assert Choice().path(tmp_path) == tmp_path / "Patients.CSV"
+    (tmp_path / "patients.csv").write_text("file,patient\n")
+    with pytest.raises(UsageError, match=r"has Patients.CSV and patients.csv; expected one"):
+        Choice().path(tmp_path)

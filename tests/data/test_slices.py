@@ -105,6 +105,17 @@ def test_patients_whose_names_differ_by_case_are_told(slices: Make) -> None:
     assert "P1 and p1 are different patients (2 of 4 cases)" in manifest.assumed
 
 
+def test_what_was_assumed_of_a_mask_is_told(slices: Make) -> None:
+    data = slices(patients=3, each=1)
+    for file in (data / "mr" / "labels").iterdir():
+        reverse = Image.fromarray((np.asarray(Image.open(file)) == 0).astype(np.uint8))
+        reverse.putpalette([255] * 3 + [0] * 3)
+        reverse.save(file)
+    adapter = registry.dataset(Spec.parse("mr:labels=binary"))
+    told = manifests.read(cache.prepare(adapter, data / "mr")).assumed
+    assert any("read by the greys of their palette" in line for line in told)
+
+
 def test_a_spacing_may_be_unknown(slices: Make) -> None:
     data = slices(patients=3, each=1)
     rows = "1_0.png,1,,\n2_0.png,2,0.5,0.7\n3_0.png,3,NA,NA\n"

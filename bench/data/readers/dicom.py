@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.readers.picture import Picture, corners
+from bench.data.readers.picture import RIGHT_ANGLE, Picture, corners
 from bench.spec.errors import UsageError
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -21,6 +21,10 @@ WINDOW = (
     "BitsStored",
     "PixelRepresentation",
 )
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR")
+"""Colour models that are read in any transfer syntax."""
+OF_JPEG_2000 = ("YBR_RCT", "YBR_ICT")
+"""Those that its decoder alone turns into red, green and blue."""
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """DICOM's axes lead to the left and back; those of `Picture.corners` to the right and front."""
 
@@ -42,8 +46,9 @@ def read(path: Path, labels: bool) -> Picture:
         raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")
     _check_encoding(film, path)
     stored = film.pixel_array
+    _check_stored(stored, film, path)
     spacing, how = _spacing(film)
-    place = _corners(film, spacing, stored.shape)
+    place = _corners(film, spacing, stored.shape, path)
     photometric = str(film.get("PhotometricInterpretation", "MONOCHROME2"))
     if not photometric.startswith("MONOCHROME"):
         values = _colours(stored, film, photometric, path)
@@ -73,6 +78,16 @@ def _check_encoding(film: Any, path: Path) -> None:
             f"{path} is an enhanced file, whose spacing and grey values stand in groups of frames; "
             "export it as a classic single-frame file"
         )
+    if "PixelData" not in film:
+        raise UsageError(
+            f"{path} holds no PixelData (floating values are not read); "
+            "expected whole numbers: export it again"
+        )
+    lone = film.get("RescaleSlope", 1) != 1 or film.get("RescaleIntercept", 0) != 0
+    if lone and ("RescaleSlope" in film) != ("RescaleIntercept" in film):
+        raise UsageError(
+            f"{path} has one of RescaleSlope and RescaleIntercept; expected both: export it again"
+        )
     if "PresentationLUTSequence" in film:
         raise UsageError(
             f"{path} is shown through a presentation LUT, which is not applied here; "
@@ -91,6 +106,23 @@ def _check_encoding(film: Any, path: Path) -> None:
         )
 
 
+def _check_stored(stored: NDArray[Any], film: Any, path: Path) -> None:
+    """Refuse decoded values that are no single frame, or have more bits than the header says.
+
+    Raises:
+        UsageError: They are so.
+    """
+    if stored.ndim != (2 if film.SamplesPerPixel == 1 else 3):
+        raise UsageError(f"{path} holds several frames, expected one image: export each as a file")
+    bits = film.BitsStored - film.PixelRepresentation
+    least = -(1 << bits) if film.PixelRepresentation else 0
+    if stored.min() < least or stored.max() >= 1 << bits:
+        raise UsageError(
+            f"{path} holds values from {stored.min()} to {stored.max()}, which {film.BitsStored} "
+            "bits (BitsStored) cannot hold; export it again"
+        )
+
+
 def _signs_differ(film: Any) -> bool:
     """Return whether header and JPEG 2000 data disagree on whether values have a sign."""
     from pydicom.encaps import get_frame
@@ -106,7 +138,14 @@ def _signs_differ(film: Any) -> bool:
 def _colours(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:
     """Return red, green and blue (H, W, 3); 16 bits of a palette become 8."""
     from pydicom.pixels import apply_color_lut
+    from pydicom.uid import JPEG2000TransferSyntaxes
 
+    syntax = film.file_meta.get("TransferSyntaxUID")
+    allowed = COLOURS + (OF_JPEG_2000 if syntax in JPEG2000TransferSyntaxes else ())
+    if photometric not in allowed:
+        raise UsageError(
+            f"{path} has the colour model {photometric}, expected grey or RGB: export it again"
+        )
     if photometric != "PALETTE COLOR":
         return stored
     values: NDArray[Any] = apply_color_lut(stored, film)[..., :3]
@@ -198,18 +237,28 @@ def _spacing(film: Any) -> tuple[tuple[float, float] | None, str]:
     for name in SPACINGS:
         mm = film.get(name)
         if mm and len(mm) == 2 and min(map(float, mm)) > 0:
-            return (float(mm[0]), float(mm[1])), f"spacing: DICOM {name}"
+            how = f"spacing: DICOM {name}"
+            if name == "ImagerPixelSpacing":
+                how = f"assumed: spacing is that at the detector ({name}), larger than in the body"
+            return (float(mm[0]), float(mm[1])), how
     return None, "spacing: unknown"
 
 
 def _corners(
-    film: Any, spacing: tuple[float, float] | None, shape: tuple[int, ...]
+    film: Any, spacing: tuple[float, float] | None, shape: tuple[int, ...], path: Path
 ) -> NDArray[np.float64] | None:
-    axes, origin = film.get("ImageOrientationPatient"), film.get("ImagePositionPatient")
-    if not axes or not origin or not spacing or "PixelSpacing" not in film:
+    """Return the place of the corners in mm, or in pixels where the spacing is unknown."""
+    directions, origin = film.get("ImageOrientationPatient"), film.get("ImagePositionPatient")
+    if not directions or not origin:
         return None
-    along, down = np.array(axes, float).reshape(2, 3)
-    affine = np.zeros((4, 4))
-    affine[:3, 0], affine[:3, 1] = along * spacing[1], down * spacing[0]
-    affine[:3, 3], affine[3, 3] = np.array(origin, float), 1
+    axes = np.array(directions, float).reshape(2, 3)
+    if np.abs(axes @ axes.T - np.eye(2)).max() > RIGHT_ANGLE:
+        raise UsageError(
+            f"{path}: its ImageOrientationPatient is no rotation (its axes are scaled, or not at "
+            "right angles); export it again"
+        )
+    row_mm, column_mm = spacing or (1.0, 1.0)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = axes[0] * column_mm, axes[1] * row_mm
+    affine[:3, 3] = np.array(origin, float)
     return corners(affine, shape[0], shape[1]) @ TO_RAS

@@ -43,14 +43,22 @@ WHOSE = "column of that table, or of patients.csv, that names the patients"
 TEST, VALIDATION, TRAIN = "test", "validation", "training"
 """The sides of an official split, as folders in `images/` name them."""
 SIDES = (
-    (TEST, re.compile(r"test.*|.*test|(images)?ts|holdout|eval(uation)?")),
-    (VALIDATION, re.compile(r"val(id|idation)?|dev")),
-    (TRAIN, re.compile(r"train.*|.*train|(images)?tr")),
+    (TEST, ("test", "testing", "holdout", "eval", "evaluation")),
+    (VALIDATION, ("val", "valid", "validation", "dev")),
+    (TRAIN, ("train", "training")),
 )
-"""Patterns of their names, in small letters alone."""
+"""Their names, in small letters."""
+SHORT = {"ts": TEST, "tr": TRAIN, "imagests": TEST, "imagestr": TRAIN}
+"""Names without digits that nnU-Net and others use."""
+AROUND = r"(images?|imgs?|data)?({})(s|set|data|dataset|images?|imgs?|split)?[a-d]?[0-9]*"
+"""What may stand about a name: `test_images`, `train2017`, `training-a`."""
 BLURRED = "assumed: JPEG did not change the masks; it can blur their outlines"
 FEW = 3
 """Names that an error lists."""
+
+TURNED = "orientation: turned as EXIF says"
+UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns one of them alone"
+"""What is told where only one of a pair is stored turned."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +268,7 @@ class Folder(Adapter):
         codes, names, assumed = labels.decode(mask, mask_file)
         spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"
         blurred = BLURRED if "format: JPEG" in drawn.how else ""
+        upright = UPRIGHT if (TURNED in image.how) != (TURNED in drawn.how) else ""
         grey = luminance(image)
         yield Sample(
             id=walk.case_id(item.key),
@@ -268,7 +277,7 @@ class Folder(Adapter):
             mask=codes,
             spacing=image.spacing,
             labels=names,
-            how=tuple(filter(None, (*image.how, spacing, place, assumed, blurred))),
+            how=tuple(filter(None, (*image.how, spacing, place, assumed, blurred, upright))),
         )
 
 
@@ -294,9 +303,11 @@ def _side(root: Path, name: str, items: list[Item]) -> Side:
 def _side_of(folders: tuple[str, ...]) -> str:
     """Return the side of an official split that a file's folders name, empty if none does."""
     for folder in folders:
-        letters = re.sub(r"[^a-z]", "", folder.lower())
-        for side, pattern in SIDES:
-            if pattern.fullmatch(letters):
+        name = re.sub(r"^[0-9]+\b|^[0-9]+_|[^a-z0-9]", "", folder.lower())
+        if name in SHORT:
+            return SHORT[name]
+        for side, names in SIDES:
+            if re.fullmatch(AROUND.format("|".join(names)), name):
                 return side
     return ""
 

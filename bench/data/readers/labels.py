@@ -47,9 +47,9 @@ def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, 
     """
     if picture.palette is not None:
         _check_palette(picture.values, picture.palette, file)
+        if not is_grey(picture.palette):
+            return *_of_palette(picture), ""
     values = colours(picture)
-    if picture.palette is not None and values.ndim == 3:
-        return *_of_palette(picture), ""
     if values.ndim == 3:
         if is_grey(values):
             values = values[..., 0]
@@ -178,7 +178,7 @@ def choose(census: Census, option: str) -> Decision:
     beside = [label for label in census.counts if label != BACKGROUND]
     binary = _is_binary(census, beside)
     chosen = _wanted(census, option, binary) if option else _default(census, beside, binary)
-    if ">" not in option:
+    if not (">" in option and _is_smooth(census, beside)):
         _refuse_void(census, beside, binary)
     told = []
     if binary and len(chosen) > 1:
@@ -217,13 +217,18 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
             f"{file} and others hold colours ({shares}); "
             f"say which are foreground: foreground={_term(beside[0])}"
         )
-    if len(beside) > MANY or _is_blurred(census, beside):
+    if _is_smooth(census, beside):
         raise UsageError(f"{file} and others {_blurred(census)}")
     shown = f"value{'s' * (len(beside) > 1)} {', '.join(beside[:6])}"
     raise UsageError(
         f"{file}: masks hold the {shown} beside 0; "
         f"say which are foreground: foreground={_term(beside[0])}"
     )
+
+
+def _is_smooth(census: Census, beside: Sequence[str]) -> bool:
+    """Return whether there are too many values for classes, as JPEG and smoothing leave them."""
+    return len(beside) > MANY or _is_blurred(census, beside)
 
 
 def _is_blurred(census: Census, beside: Sequence[str]) -> bool:
@@ -357,7 +362,7 @@ def _refuse_void(census: Census, beside: Collection[str], binary: bool) -> None:
         classes = [1] if "1" in beside else []
     elif _are_greys(numbers) and min(numbers) > 0:
         return
-    if not void or not classes:
+    if not void or not classes or min(classes) > BRIGHT:
         return
     file = next(file for labels, file in census.masks.items() if {*map(number, labels)} & set(void))
     raise UsageError(

@@ -36,9 +36,9 @@ NAMES = {
 }
 """Fields that ITK does not find when they are written otherwise."""
 ALLOWED = {
-    "DistanceUnits": ("mm",),
-    "ElementToIntensityFunctionOffset": ("0",),
-    "ElementToIntensityFunctionSlope": ("1",),
+    "DistanceUnits": "mm",
+    "ElementToIntensityFunctionOffset": "0",
+    "ElementToIntensityFunctionSlope": "1",
 }
 """Fields that ITK does not apply, with what they may say."""
 BYTES = {
@@ -84,14 +84,36 @@ def fields(path: Path) -> dict[str, str]:
                 f"{path}: {name} is {known[name]}, expected numbers above 0; write it again"
             )
     for name, allowed in ALLOWED.items():
-        value = known.get(name, allowed[0])
-        if value.rstrip("0").rstrip(".") not in (*allowed, *(one.rstrip("0") for one in allowed)):
+        value = known.get(name, allowed)
+        if value != allowed and _number(value) != _number(allowed):
             raise UsageError(
-                f"{path}: {name} is {value}, expected {allowed[0]}: convert it to "
+                f"{path}: {name} is {value}, expected {allowed}: convert it to "
                 "intensities and mm as they are"
             )
     _check_size(path, known, whole)
     return known
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _check_place(path: Path, image: Any) -> None:
+    """Refuse a place that is given without the size of a pixel, so that it cannot be compared.
+
+    Raises:
+        UsageError: There is a position or a rotation, and no spacing.
+    """
+    size = image.GetDimension()
+    plain = np.array_equal(image.GetDirection(), np.eye(size).ravel())
+    if not plain or any(image.GetOrigin()):
+        raise UsageError(
+            f"{path} has a TransformMatrix or an Offset without ElementSpacing; "
+            "expected all of them: write it again"
+        )
 
 
 def _check_size(path: Path, known: dict[str, str], whole: bytes) -> None:
@@ -154,7 +176,13 @@ def read(path: Path) -> Picture:
     column, row = wide
     shape = (size[row], size[column], *(() if channels == 1 else (channels,)))
     check_numbers(values, path)
+    if channels == 3 and values.dtype != np.uint8:
+        raise UsageError(
+            f"{path} has colours of type {values.dtype}, expected 8 bits, or grey values: "
+            "convert it"
+        )
     if "ElementSpacing" not in known and "ElementSize" not in known:
+        _check_place(path, image)
         return Picture(values.reshape(shape), how=("format: MetaImage", "spacing: unknown"))
     mm, dimensions = image.GetSpacing(), len(size)
     affine = np.eye(4)

@@ -49,9 +49,12 @@ class Choice:
         Raises:
             UsageError: The table that is named is not there, or columns are named without a table.
         """
-        usual = root / TABLE
-        if not self.table and usual.is_file():
-            return usual
+        names = (path.name for path in root.iterdir() if path.is_file())
+        usual = [name for name in names if name.lower() == TABLE]
+        if not self.table and usual:
+            if len(usual) > 1:
+                raise UsageError(f"{root} has {' and '.join(sorted(usual))}; expected one table")
+            return root / usual[0]
         if self.table:
             return self._named(root)
         if self.given:
@@ -216,8 +219,10 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
         UsageError: Two rows give an image different patients.
     """
     by_path: dict[str, list[str]] = defaultdict(list)
+    whole: dict[str, list[str]] = defaultdict(list)
     by_name: dict[str, list[str]] = defaultdict(list)
     for image, stem in images.items():
+        whole[key(image)].append(image)
         for path in {key(image), key(stem)}:
             by_path[path].append(image)
             by_name[_last(path)].append(path)
@@ -229,7 +234,7 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
         if not ways:
             loose.append(entry)
             continue
-        for image in by_path[ways[0]]:
+        for image in whole.get(ways[0]) or by_path[ways[0]]:
             _give(rows, image, entry)
     certain = set(rows)
     for entry in loose:

@@ -1,4 +1,4 @@
-"""PNG, TIFF, JPEG, BMP and GIF, upright and bright as their own headers say."""
+"""PNG, JPEG, BMP and GIF, upright and bright as their own headers say; TIFF is in `tiff`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bench.data.readers import tiff
 from bench.data.readers.picture import Picture
 from bench.spec.errors import UsageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
-MODES = ("1", "L", "P", "I", "F", "I;16", "I;16B", "I;16L", "RGB")
+MODES = ("1", "L", "P", "I", "I;16", "I;16B", "RGB")
 """Pillow's names of what is read: grey of any depth, colours, and numbers of a palette."""
 COLOURS = ("CMYK", "YCbCr")
-BITS, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339
-"""Tags of TIFF; the third is EXIF's too."""
-UNSIGNED, SIGNED = (1,), (2,)
-"""Values of SampleFormat."""
+ORIENTATION = 274
+"""EXIF's tag."""
 
 
 def read(path: Path, largest: int) -> Picture:
@@ -29,10 +28,11 @@ def read(path: Path, largest: int) -> Picture:
         UsageError: The file cannot be decoded, is larger than `largest`, holds several pages, is
             partly transparent, or has a colour model that is not read.
     """
+    if _is_tiff(path):
+        return tiff.read(path, largest)
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, largest**2
     try:
-        # By its path, Pillow 13 garbles a TIFF without compression that its orientation turns.
-        with path.open("rb") as file, Image.open(file) as image:
+        with Image.open(path) as image:
             _check_size(image, path, largest)
             return _picture(image, path)
     except Image.DecompressionBombError:
@@ -48,6 +48,15 @@ def read(path: Path, largest: int) -> Picture:
         Image.MAX_IMAGE_PIXELS = before
 
 
+def _is_tiff(path: Path) -> bool:
+    """Return whether a file begins as a TIFF does, whatever its suffix."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in tiff.MAGIC
+    except OSError:
+        return False  # its reader will say why
+
+
 def _check_size(image: Image.Image, path: Path, largest: int) -> None:
     if max(image.size) > largest:
         raise UsageError(
@@ -61,34 +70,30 @@ def _check_size(image: Image.Image, path: Path, largest: int) -> None:
 
 
 def _picture(image: Image.Image, path: Path) -> Picture:
-    """Return a picture as it is shown; Pillow turns a TIFF by itself."""
-    how = [f"format: {image.format}"]
-    tags: Any = getattr(image, "tag_v2", {})
+    """Return a picture as it is shown."""
     _check_depth(image, path)
     _check_inks(image, path)
-    inverted = _is_white_zero(image)
     turn = image.getexif().get(ORIENTATION, 1)
-    how.append(f"orientation: {'as stored' if turn == 1 else 'turned as EXIF says'}")
-    upright = image if image.format == "TIFF" else ImageOps.exif_transpose(image)
-    opaque = _opaque(upright, path)
-    values = _typed(np.asarray(opaque), image.mode, tags.get(SAMPLE_FORMAT, UNSIGNED))
-    if inverted:
-        values = _inverted(values)
-    how.append(f"polarity: {'WhiteIsZero, inverted' if inverted else 'as stored'}")
+    opaque = _opaque(ImageOps.exif_transpose(image), path)
+    values = np.asarray(opaque)
     palette = _palette(opaque)
     if palette is not None and values.max() >= len(palette):
         raise UsageError(
             f"{path} uses colour {values.max()} of a palette of {len(palette)}; export it again"
         )
-    return Picture(values, palette, how=tuple(how))
+    how = (
+        f"format: {image.format}",
+        f"orientation: {'as stored' if turn == 1 else 'turned as EXIF says'}",
+        "polarity: as stored",
+    )
+    return Picture(values, palette, how=how)
 
 
 def _check_depth(image: Image.Image, path: Path) -> None:
     """Refuse colours of 16 bits, of which Pillow drops 8."""
-    tags: Any = getattr(image, "tag_v2", {})
     tiles: Any = getattr(image, "tile", [])
     raw = str(tiles[0][3]) if tiles else ""
-    if image.mode in ("RGB", "RGBA", "LA") and (";16" in raw or max(tags.get(BITS, (8,))) > 8):
+    if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw:
         raise UsageError(f"{path} has colours of 16 bits, expected 8, or grey values: convert it")
 
 
@@ -99,27 +104,6 @@ def _check_inks(image: Image.Image, path: Path) -> None:
             f"{path} has CMYK inks without Adobe's mark, so it is unknown whether they are "
             "inverted; convert it to grey or RGB"
         )
-
-
-def _typed(values: NDArray[Any], mode: str, sample_format: tuple[int, ...]) -> NDArray[Any]:
-    """Return a TIFF's numbers with their sign, which Pillow does not look at in two modes."""
-    if mode == "L" and sample_format == SIGNED:
-        return values.view(np.int8)
-    if mode == "I" and sample_format == UNSIGNED and values.min(initial=0) < 0:
-        return values.view(np.uint32)
-    return values
-
-
-def _is_white_zero(image: Image.Image) -> bool:
-    """Return whether a TIFF stores white as 0 and Pillow does not invert it (above 8 bits)."""
-    tags: Any = getattr(image, "tag_v2", {})
-    return tags.get(PHOTOMETRIC) == 0 and image.mode in ("I", "F", "I;16", "I;16B", "I;16L")
-
-
-def _inverted(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype.kind == "u":
-        return np.iinfo(values.dtype).max - values
-    return -values.astype(np.float64)
 
 
 def _opaque(image: Image.Image, path: Path) -> Image.Image:

@@ -165,7 +165,7 @@ class Slices(Adapter):
         unit = unit_image(image.values, image_file)
         if self.labels != "binary":  # the numbers of a palette are the labels
             mask = Picture(mask.values)
-        codes, labels, _ = decode(mask, label_file)
+        codes, labels, assumed = decode(mask, label_file)
         check_labels(codes, labels, MAPPINGS[self.labels], label_file, self.labels)
         if unit.shape != codes.shape:
             raise UsageError(
@@ -180,7 +180,7 @@ class Slices(Adapter):
             mask=codes,
             spacing=item.spacing,
             labels=labels,
-            how=(*image.how, spacing),
+            how=tuple(filter(None, (*image.how, spacing, assumed))),
         )
 
     def decide(self, census: Census) -> Decision:

@@ -13,8 +13,12 @@ from pathlib import Path
 from bench.spec.errors import UsageError
 
 IGNORED = {
+    "#recycle",
     "__macosx",
     "$recycle.bin",
+    "@recycle",
+    "recycler",
+    "~snapshot",
     "@eadir",
     "desktop.ini",
     "lost+found",

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -18,6 +19,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLSLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -145,7 +147,8 @@ def test_spacing_is_of_rows_then_columns_and_its_source_is_told() -> None:
     assert read(film(stored, PixelSpacing=[0.5, 0.25])).spacing == (0.5, 0.25)
     detector = read(film(stored, ImagerPixelSpacing=[0.2, 0.1]))
     assert detector.spacing == (0.2, 0.1)
-    assert "spacing: DICOM ImagerPixelSpacing" in detector.how
+    told = "assumed: spacing is that at the detector (ImagerPixelSpacing), larger than in the body"
+    assert told in detector.how
     assert read(film(stored)).spacing is None
     assert read(film(stored, PixelSpacing=[0, 0])).spacing is None
 
@@ -173,6 +176,16 @@ def test_what_is_not_one_picture_is_refused(
         read(data, labels)
 
 
+def test_values_that_the_stored_bits_cannot_hold_are_refused() -> None:
+    stored = (50 * SHOWN).astype(np.uint16)
+    data = film(stored, BitsStored=12, HighBit=11)
+    data.file_meta.TransferSyntaxUID = JPEGLSLossless
+    data.PixelData = encapsulate([imagecodecs.jpegls_encode(stored)])
+    data["PixelData"].VR = "OB"
+    with pytest.raises(UsageError, match="which 12 bits"):
+        read(data)
+
+
 def test_jpeg_2000_is_read_unless_its_sign_contradicts_the_header() -> None:
     stored = SHOWN.astype(np.uint16)
     packed = io.BytesIO()
@@ -185,3 +198,32 @@ def test_jpeg_2000_is_read_unless_its_sign_contradicts_the_header() -> None:
     data.PixelRepresentation = 1
     with pytest.raises(UsageError, match="says the opposite"):
         read(data)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"RescaleSlope": "-1"}, "has one of RescaleSlope and RescaleIntercept"),
+        (
+            {"ImageOrientationPatient": [1, 0, 0, 0.6, 0.8, 0], "ImagePositionPatient": [0, 0, 0]},
+            "is no rotation",
+        ),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        read(film(SHOWN.astype(np.uint8), **fields))
+
+
+@pytest.mark.parametrize("model", ["HSV", "YBR_PARTIAL_420", "YBR_ICT"])
+def test_colours_that_nothing_decodes_are_refused(model: str) -> None:
+    colours = np.repeat(SHOWN.astype(np.uint8)[..., None], 3, 2)
+    with pytest.raises(UsageError, match=f"the colour model {model}"):
+        read(film(colours, PhotometricInterpretation=model))
+
+
+def test_a_place_is_compared_where_the_spacing_is_unknown() -> None:
+    place = {"ImageOrientationPatient": [-1, 0, 0, 0, 1, 0], "ImagePositionPatient": [4, 0, 0]}
+    picture = read(film(SHOWN.astype(np.uint8), **place))
+    assert picture.spacing is None
+    assert picture.corners is not None

@@ -146,6 +146,7 @@ REFUSED: dict[str, tuple[list[np.ndarray], str, str]] = {
         "1+2",
         r"255 beside 1 and 2 is the void label",
     ),
+    "void above a threshold": ([np.array([[0, 1, 255]])], ">0", r"255 beside 1 is the void"),
     "void alone": (
         [np.array([[0, 1, 255]])],
         "",
@@ -220,3 +221,15 @@ def test_a_choice_that_empties_masks_is_told_and_one_of_all_is_refused() -> None
     full = np.where(binary(1) > 0, 1, 2)
     with pytest.raises(UsageError, match="is every label of the masks"):
         foreground([full], "1+2")
+
+
+def test_a_palette_with_colours_names_its_greys_by_number() -> None:
+    """As in Pascal VOC, where class 7 is grey: a mask without a tinted class is no grey mask."""
+    palette = np.array([(0, 0, 0), (128, 0, 0), (128, 128, 128)], np.uint8)
+    tinted = Picture(np.array([[0, 1, 2]], np.uint8), palette)
+    grey = Picture(np.array([[0, 2, 2]], np.uint8), palette)
+    assert foreground([tinted, grey], "2")[1].tolist() == [[False, True, True]]
+
+
+def test_two_greys_above_all_numbers_of_classes_are_no_void() -> None:
+    assert foreground([np.array([[0, 150, 255]])], "255")[0].tolist() == [[False, False, True]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
-from bench.data.readers import raster
+from bench.data.readers import raster, tiff
 from bench.data.readers.picture import Picture, colours, luminance
 from bench.spec.errors import UsageError
 
@@ -58,7 +58,7 @@ def white_is_zero(path: Path, values: np.ndarray) -> None:
     start = struct.unpack_from("<I", content, 4)[0]
     for entry in range(struct.unpack_from("<H", content, start)[0]):
         place = start + 2 + 12 * entry
-        if struct.unpack_from("<H", content, place)[0] == raster.PHOTOMETRIC:
+        if struct.unpack_from("<H", content, place)[0] == tiff.PHOTOMETRIC:
             struct.pack_into("<H", content, place + 8, 0)
     path.write_bytes(content)
 
