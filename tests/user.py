@@ -227,7 +227,7 @@ RESULTS = ("cases.csv", "*.png", "model.safetensors", "table1-*")
 """What must be the same to the byte, however a matrix came to its end."""
 
 
-def long_profile(folder: Path, steps: int = 100) -> Path:
+def long_profile(folder: Path, steps: int = 60) -> Path:
     """Return a profile whose cells take seconds, so that a kill meets them at work."""
     profile = folder / "long.toml"
     profile.write_text(

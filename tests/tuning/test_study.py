@@ -64,7 +64,7 @@ def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> N
 
 
 def test_processes_that_open_a_new_storage_at_once_all_get_it(tmp_path: Path) -> None:
-    addresses = [f"sqlite:///{tmp_path}/{number}.db" for number in range(5)]
+    addresses = [f"sqlite:///{tmp_path}/{number}.db" for number in range(3)]
     with ProcessPoolExecutor(4, multiprocessing.get_context("forkserver")) as pool:
         for address in addresses:
             assert list(pool.map(opens, [address] * 4)) == [[], [], [], []]

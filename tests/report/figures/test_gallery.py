@@ -36,12 +36,9 @@ ALONE = (f"grid-{COLUMN}", f"curves-{COLUMN}", "patients-phantom", "differences-
 STEMS = (*ALONE, f"pairs-{COLUMN}", "critical-phantom", "ranks-phantom")
 
 
-def test_all_figures_are_drawn_and_are_the_same_bytes_each_time(
-    store: Store, tmp_path: Path
-) -> None:
+def test_all_figures_are_drawn(store: Store, tmp_path: Path) -> None:
     first, text = drawn(store, tmp_path / "one")
     assert set(first) == {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "pdf")}
-    assert drawn(store, tmp_path / "two") == (first, text)
     assert "Not drawn" not in text
     for stem in STEMS:
         assert first[f"{stem}.pdf"].startswith(b"%PDF")
