@@ -1,11 +1,11 @@
 """nnU-Net by the code of nnunetv2, trained on the shared stream or by its own trainer.
 
 These parts are the library's, unchanged: the planner with its rules for patch, stages, features and
-normalisation; the network; Dice + cross entropy over all deep-supervision outputs; SGD with
-Nesterov momentum and polynomial decay; sliding-window prediction with Gaussian weights, averaged
-over mirrored views if training mirrored. The network has two heads with softmax, as nnU-Net has for
-labels; nnU-Net's sigmoid heads are for regions that overlap. With `recipe=native`, nnU-Net's own
-trainer trains the network (`methods.nnunet_native`).
+normalisation; the network; Dice + cross entropy over all deep-supervision outputs; sliding-window
+prediction with Gaussian weights, averaged over mirrored views if training mirrored. The network has
+two heads with softmax, as nnU-Net has for labels; nnU-Net's sigmoid heads are for regions that
+overlap. Adam trains it as all methods, or with `optimiser=sgd` nnU-Net's SGD with Nesterov momentum
+and polynomial decay. With `recipe=native`, nnU-Net's own trainer does (`methods.nnunet_native`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.spec.errors import UsageError
 from bench.spec.method import Advantages, Cases, Inputs, Method, Task
 from bench.spec.note import Tell
 from bench.spec.options import option
@@ -40,12 +41,16 @@ class NNUNet(Method):
         "shared stream, or native: its own trainer and augmentation",
         choices=("shared", "native"),
     )
+    optimiser: str = option(
+        "adam",
+        "the profile's Adam as for all methods, or nnU-Net's sgd, made for 250,000 steps",
+        choices=("adam", "sgd"),
+    )
     features: int = option(32, "channels of the first stage", low=1)
     max_features: int = option(512, "channels of a stage at most", low=1)
     min_edge: int = option(4, "shortest edge of a feature map; larger means fewer stages", low=2)
 
-    space = {"lr": Between(1e-3, 1e-1, log=True)}
-    title = "nnU-Net"
+    title = "nnU-Net network, shared recipe"
     source = (
         "Isensee et al.: nnU-Net, Nature Methods 2021, 18:203-211; nnunetv2's plan, network, loss,"
         " prediction"
@@ -53,30 +58,34 @@ class NNUNet(Method):
     inputs = Inputs(normalise="zscore")
     needs = ("nnunetv2.inference.predict_from_raw_data",)
     scales = {
-        "small": {"features": 8, "max_features": 64, "min_edge": 4},
+        "small": {"features": 12, "max_features": 192, "min_edge": 4},
         "tiny": {"features": 4, "max_features": 8, "min_edge": 8},
     }
 
-    def __new__(cls, *_: Any, recipe: str = "shared", **__: Any) -> NNUNet:
-        """Return a `NativeNNUNet` for `recipe=native`.
+    def __new__(cls, *_: Any, recipe: str = "shared", optimiser: str = "adam", **__: Any) -> NNUNet:
+        """Return a `NativeNNUNet` for `recipe=native`, and a `SgdNNUNet` for `optimiser=sgd`.
 
-        `NativeNNUNet` alone has the method `fit`, by which the harness recognises a method that
-        trains itself (`bench.spec.capabilities.TrainsItself`). `_` and `__` take all other options,
-        which the dataclass's `__init__` reads.
+        The first alone has the method `fit`, by which the harness recognises a method that trains
+        itself (`bench.spec.capabilities.TrainsItself`); the second alone an optimiser of its own.
+        `_` and `__` take all other options, which the dataclass's `__init__` reads.
         """
-        return super().__new__(NativeNNUNet if recipe == "native" else cls)
+        kind = _kind(recipe, optimiser)
+        return super().__new__(kind if issubclass(kind, cls) else cls)
 
     def __post_init__(self) -> None:
-        """Refuse a recipe that is not that of the class.
+        """Refuse options that are not those of the class, or exclude each other.
 
         Raises:
-            ValueError: It is another: `dataclasses.replace` keeps the class, and `__new__` does not
-                see a recipe that is given by position.
+            UsageError: `recipe=native` is given with an optimiser: it has its own.
+            ValueError: They are others: `dataclasses.replace` keeps the class, and `__new__` does
+                not see an option that is given by position.
         """
-        if (self.recipe == "native") != isinstance(self, NativeNNUNet):
+        if self.recipe == "native" and self.optimiser != "adam":
+            raise UsageError("recipe=native trains by nnU-Net's own SGD; leave optimiser out")
+        if type(self) is not _kind(self.recipe, self.optimiser):
             raise ValueError(
-                f"{type(self).__name__} cannot have recipe={self.recipe}; create it anew by"
-                f" NNUNet(recipe={self.recipe!r})"
+                f"{type(self).__name__} cannot have recipe={self.recipe} and "
+                f"optimiser={self.optimiser}; create it anew by NNUNet(...) with names"
             )
 
     def plan_notes(self) -> tuple[str, ...]:
@@ -97,10 +106,10 @@ class NNUNet(Method):
         return (
             *self.plan_notes(),
             "the shared stream's augmentation (nnU-Net: its own), normalised after it",
+            self.trained_by(),
             (
-                f"batch {batch} (nnU-Net: as planned); the profile's steps, over which the learning"
-                " rate decays, and which may end early, before it has (nnU-Net: 250,000); one"
-                " fold, no ensemble of five"
+                f"batch {batch} (nnU-Net: as planned); the profile's steps, which may end early"
+                " (nnU-Net: 250,000); one fold, no ensemble of five"
             ),
             "the weights of the lowest validation loss (nnU-Net: the last)",
             (
@@ -111,6 +120,13 @@ class NNUNet(Method):
                 "cases are not cropped to their non-zero part; 33 % of the patches on foreground by"
                 " chance, not by count"
             ),
+        )
+
+    def trained_by(self) -> str:
+        """Return the deviation that concerns the optimiser."""
+        return (
+            "the profile's Adam without decay, as all methods (nnU-Net: SGD with momentum 0.99 and"
+            " a rate from 0.01 to 0)"
         )
 
     def plans(self, task: Task) -> Plans:
@@ -129,29 +145,6 @@ class NNUNet(Method):
     def about(self, net: nn.Module) -> dict[str, Any]:
         """Return the plans."""
         return cast(Planned, net).plans
-
-    @property
-    def usual_lr(self) -> float:
-        """The highest learning rate, as published."""
-        return RATE
-
-    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
-        """Return nnU-Net's SGD; at every step it clips gradients and lowers the learning rate."""
-        from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-
-        rate = self.lr or self.usual_lr
-        sgd = torch.optim.SGD(net.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
-        schedule = PolyLRScheduler(sgd, rate, task.steps)
-
-        def clip_and_set_rate(*_: object) -> None:
-            # A checkpoint holds the parameter groups, so it also holds this count of steps.
-            group = sgd.param_groups[0]
-            group["done"] = group.get("done", -1) + 1
-            schedule.step(group["done"])
-            nn.utils.clip_grad_norm_(net.parameters(), CLIP)
-
-        sgd.register_step_pre_hook(clip_and_set_rate)
-        return sgd
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return nnU-Net's loss over all outputs; each is compared with a mask of its own size."""
@@ -172,8 +165,44 @@ class NNUNet(Method):
 
 
 @dataclass(frozen=True)
+class SgdNNUNet(NNUNet):
+    """nnU-Net's network on the shared stream, trained by nnU-Net's own optimiser."""
+
+    space = {"lr": Between(1e-3, 1e-1, log=True)}
+
+    def trained_by(self) -> str:
+        """Return the deviation that concerns the optimiser."""
+        return "the learning rate decays over the profile's steps, and may not reach 0"
+
+    @property
+    def usual_lr(self) -> float:
+        """The highest learning rate, as published."""
+        return RATE
+
+    def make_optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
+        """Return nnU-Net's SGD; at every step it clips gradients and lowers the learning rate."""
+        from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+        rate = self.lr or self.usual_lr
+        sgd = torch.optim.SGD(net.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
+        schedule = PolyLRScheduler(sgd, rate, task.steps)
+
+        def clip_and_set_rate(*_: object) -> None:
+            # A checkpoint holds the parameter groups, so it also holds this count of steps.
+            group = sgd.param_groups[0]
+            group["done"] = group.get("done", -1) + 1
+            schedule.step(group["done"])
+            nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+
+        sgd.register_step_pre_hook(clip_and_set_rate)
+        return sgd
+
+
+@dataclass(frozen=True)
 class NativeNNUNet(NNUNet):
     """nnU-Net trained by its own trainer, predicting with its own preprocessing and mirroring."""
+
+    title = "nnU-Net"
 
     def advantages(self) -> Advantages:
         """Return nnU-Net's own augmentation, and the mirrored views that it averages over."""
@@ -211,3 +240,10 @@ class NativeNNUNet(NNUNet):
         """Return the network that nnU-Net's own trainer trained."""
         plan, edge = self.planned, self.min_edge
         return nnunet_native.fit(plan, edge, cases, task, work, device, seed, tell)
+
+
+def _kind(recipe: str, optimiser: str) -> type[NNUNet]:
+    """Return the class that has what two options ask for."""
+    if recipe == "native":
+        return NativeNNUNet
+    return SgdNNUNet if optimiser == "sgd" else NNUNet

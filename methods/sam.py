@@ -386,7 +386,7 @@ class SAM(Method):
             net.load(torch.load(self._official(), map_location="cpu", weights_only=True))
         return net
 
-    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
+    def make_optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
         """Return AdamW with SAM's weight decay and warm-up.
 
         The learning rate rises linearly for the steps of warm-up, and falls towards 0 at the end of

@@ -275,7 +275,7 @@ class SwinUNet(Method):
         """The highest learning rate, as published."""
         return LR
 
-    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
+    def make_optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
         """Return the published SGD; its learning rate falls to 0 with the power 0.9."""
         rate = self.lr or self.usual_lr
         sgd = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)

@@ -57,7 +57,7 @@ class Trainee:
     def optimiser(self) -> torch.optim.Optimizer:
         """Return the method's own optimiser, or the profile's Adam."""
         if isinstance(self.method, OwnOptimiser):
-            return self.method.optimiser(self.net, self.task)
+            return self.method.make_optimiser(self.net, self.task)
         rate = self.method.lr or self.profile.lr
         return torch.optim.Adam(self.net.parameters(), lr=rate, fused=True)
 

@@ -93,7 +93,7 @@ class OwnOptimiser(Protocol):
     def usual_lr(self) -> float:
         """The highest learning rate, unless the option `lr` says another."""
 
-    def optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
+    def make_optimiser(self, net: nn.Module, task: Task) -> torch.optim.Optimizer:
         """Return the optimiser of a network."""
 
 

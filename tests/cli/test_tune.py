@@ -90,7 +90,7 @@ def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slic
     assert ledger.trials.to_dict() == {
         "U-Net": 0,
         "U-Net (tuned=on)": 3,
-        "nnU-Net (tuned=on)": 3,
+        "nnU-Net network, shared recipe (tuned=on)": 3,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.engine.train import Training
 from bench.engine.trainee import Trainee, idle
 from bench.spec import registry
-from bench.spec.capabilities import TrainsItself
+from bench.spec.capabilities import OwnOptimiser, TrainsItself
 from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.method import Cases, Example, Inputs, Task
@@ -192,13 +193,13 @@ def test_every_weight_but_the_coarsest_outputs_gets_a_gradient(
 
 def test_it_overfits_two_cases_in_ten_steps() -> None:
     method, net = (
-        registry.method(Spec.parse("nnunet:features=8:max_features=32"), "tiny"),
+        registry.method(Spec.parse("nnunet:optimiser=sgd:features=8:max_features=32"), "tiny"),
         planned("nnunet:features=8:max_features=32"),
     )
     mask = torch.zeros(2, 1, 48, 64)
     mask[0, :, 10:30, 12:40] = mask[1, :, 20:44, 30:60] = 1
     image = 0.6 * mask + 0.3 * torch.rand(mask.shape, generator=rng())
-    sgd, losses = method.optimiser(net, task()), []
+    sgd, losses = method.make_optimiser(net, task()), []
     assert sgd is not None
     for _ in range(10):
         loss = method.loss(net, image, mask, rng())
@@ -210,9 +211,9 @@ def test_it_overfits_two_cases_in_ten_steps() -> None:
 
 
 def test_optimiser_and_schedule_are_the_trainers_and_survive_a_checkpoint() -> None:
-    net, method = planned(), registry.method(Spec("nnunet"), "tiny")
+    net, method = planned(), registry.method(Spec.parse("nnunet:optimiser=sgd"), "tiny")
     sgd, schedule = theirs(net).configure_optimizers()
-    ours = method.optimiser(net, task())
+    ours = method.make_optimiser(net, task())
     assert ours is not None
     same = ("momentum", "weight_decay", "nesterov", "dampening")
     assert all(ours.param_groups[0][key] == sgd.param_groups[0][key] for key in same)
@@ -220,7 +221,7 @@ def test_optimiser_and_schedule_are_the_trainers_and_survive_a_checkpoint() -> N
     for step in range(10):
         if step == 5:
             state = ours.state_dict()
-            ours = method.optimiser(net, task())
+            ours = method.make_optimiser(net, task())
             assert ours is not None
             ours.load_state_dict(state)
         for weight in net.parameters():
@@ -381,3 +382,28 @@ def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path
         nets[0].net.decoder.seg_layers[0].weight.grad is None
     )  # the coarsest output has no share in the loss
     assert idle(nets[0]) == nets[0].net.decoder.seg_layers[0].weight.numel() + 2
+
+
+def test_the_profiles_adam_trains_it_unless_another_is_asked_for() -> None:
+    def own(spec: str) -> bool:
+        return isinstance(registry.method(Spec.parse(spec), "tiny"), OwnOptimiser)
+
+    assert (own("nnunet"), own("nnunet:optimiser=sgd")) == (False, True)
+    with pytest.raises(UsageError, match="recipe=native trains by nnU-Net's own SGD"):
+        own("nnunet:recipe=native:optimiser=sgd")
+    with pytest.raises(ValueError, match="create it anew"):
+        dataclasses.replace(
+            registry.method(Spec.parse("nnunet:optimiser=sgd"), "tiny"), optimiser="adam"
+        )
+
+
+def test_small_is_as_large_as_the_small_unet() -> None:
+    """In multiply-adds, at the size of the `cpu` profile."""
+    counted = []
+    for name in ("unet", "nnunet"):
+        method = registry.method(Spec(name), "small")
+        net = method.build(task((112, 112))).eval()
+        with FlopCounterMode(display=False) as counter:
+            method.predict(net, torch.rand(1, 1, 112, 112, generator=rng()), rng())
+        counted.append(counter.get_total_flops())
+    assert counted[1] / counted[0] == pytest.approx(1, abs=0.2)

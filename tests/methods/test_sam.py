@@ -189,7 +189,7 @@ def test_it_overfits_two_cases_in_ten_steps() -> None:
 
 def test_the_rate_warms_up_and_falls_and_is_taken_up_to_the_bit() -> None:
     method, plan, net = registry.method(Spec("sam"), "tiny"), task(steps=20), build()
-    optimiser, rates = method.optimiser(net, plan), []
+    optimiser, rates = method.make_optimiser(net, plan), []
     optimiser.register_step_post_hook(
         lambda own, *_: rates.append([group["lr"] for group in own.param_groups])
     )
@@ -203,7 +203,7 @@ def test_the_rate_warms_up_and_falls_and_is_taken_up_to_the_bit() -> None:
     assert rates[highest][0] == pytest.approx(method.usual_lr, rel=0.15)
     resumed = build()
     resumed.load_state_dict(half[0])
-    again = method.optimiser(resumed, plan)
+    again = method.make_optimiser(resumed, plan)
     again.load_state_dict(half[1])
     train(resumed, again, 11)
     for name, value in net.state_dict().items():

@@ -227,7 +227,7 @@ def test_the_loss_is_the_published_one() -> None:
 def test_ten_steps_learn_two_cases() -> None:
     method, net = build()
     task = Task("mr", ((64, 48),) * 2, 2, 30)
-    optimiser = method.optimiser(net, task) or torch.optim.Adam(net.parameters(), 1e-2)
+    optimiser = method.make_optimiser(net, task) or torch.optim.Adam(net.parameters(), 1e-2)
     images, masks = two_cases()
     losses = []
     for _ in range(10):
@@ -264,9 +264,9 @@ def test_the_rate_falls_as_published_and_goes_on_after_a_restart() -> None:
             rates.append(optimiser.param_groups[0]["lr"])
         return rates
 
-    whole = steps(method.optimiser(net, task), 5)
+    whole = steps(method.make_optimiser(net, task), 5)
     assert whole == pytest.approx([0.05 * (1 - n / 4) ** 0.9 for n in range(5)])
-    before, after = method.optimiser(net, task), method.optimiser(net, task)
+    before, after = method.make_optimiser(net, task), method.make_optimiser(net, task)
     first = steps(before, 2)
     after.load_state_dict(before.state_dict())
     assert first + steps(after, 3) == whole
