@@ -47,7 +47,6 @@ class DiffusionMethod(Method):
         0.9999, "highest rate of the moving average of weights, which answers", low=0, high=0.99999
     )
 
-    extras = ("prior",)
     needs = ("verdiff",)
 
     def __post_init__(self) -> None:
@@ -62,6 +61,11 @@ class DiffusionMethod(Method):
                 f"width={self.width} cannot be divided by the group norm; expected a multiple of 4"
                 f" up to 128, of 32 above, such as width={self.width - self.width % step}"
             )
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the further rows."""
+        return ("prior",)
 
     def size_notes(self, full: dict[str, float], of: str) -> tuple[str, ...]:
         """Return the deviations that concern sizes.

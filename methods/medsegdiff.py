@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bench.spec.method import Inputs, Task
+from bench.spec.method import Answer, Inputs, Task
 from bench.spec.options import option
 from bench.spec.space import Between
 from methods.diffusion import TIMESTEPS, DiffusionMethod
@@ -25,6 +25,18 @@ class MedSegDiff(DiffusionMethod):
     """
 
     steps: int = option(50, "network evaluations a sample", low=1, high=TIMESTEPS)
+    rule: str = option(
+        "v1",
+        "how samples become the answer: v1, as its first code joins each with the conditioner's"
+        " mask, or samples alone",
+        choices=("v1", "samples"),
+    )
+    detach: bool = option(
+        False, "keep the diffusion's loss from training the conditioner, as its later code does"
+    )
+    predicts: str = option(
+        "noise", "what the diffusion U-Net puts out", choices=("noise", "velocity")
+    )
     dropout: float = option(
         0.5, "probability that a channel of the conditioner's encoder is dropped", low=0, high=0.9
     )
@@ -75,10 +87,13 @@ class MedSegDiff(DiffusionMethod):
                 "(source: 1000 ancestral steps; its code's STAPLE is the squared mean)"
             ),
             (
-                "conditional features from the image alone, computed once and detached (its code:"
-                " at every step); its last ones join the stem through a convolution, as in the"
-                " code's later network"
+                "conditional features from the image alone, computed once (first version: at every"
+                " step); its last ones join the stem through a convolution, as in the later version"
             ),
+            self._answer_note(),
+            self._training_note(),
+            "the mask in [0, 1] in sampling (first version: [-1, 1])",
+            f"the network puts out the {self.predicts} (source: the noise)",
             (
                 "dynamic encoding by the paper's formula at every level below the first, with"
                 " convolutions of its own"
@@ -91,6 +106,39 @@ class MedSegDiff(DiffusionMethod):
             f"{self.averaged} (source: 0.9999)",
             "the harness's Adam and augmentation (source: AdamW, without)",
         )
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the further rows."""
+        return ("prior", "samples") if self.rule == "v1" else ("prior",)
+
+    def _training_note(self) -> str:
+        """Return the deviation that says what the diffusion's loss trains."""
+        if self.detach:
+            return "the diffusion's loss does not train the conditioner, as in the later version"
+        return "the diffusion's loss trains the conditioner too, as in the first version"
+
+    def _answer_note(self) -> str:
+        """Return the deviation that says how samples become an answer."""
+        if self.rule == "samples":
+            return (
+                "answers with its samples alone (first version: joined with the conditioner's mask)"
+            )
+        return (
+            "each sample joined with the conditioner's mask by the first version's rule; its row"
+            " 'samples' is without the rule"
+        )
+
+    def how(self) -> dict[str, Any]:
+        """Return the options of `Network.sample`."""
+        return {**super().how(), "rule": self.rule}
+
+    def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
+        """Return the answer, its spread over samples, and the rows of prior and bare samples."""
+        sampled = cast(Any, self.sample(net, image, rng))
+        rows = {"prior": sampled.prior, "samples": sampled.bare}
+        extras = {name: rows[name] for name in self.extras}
+        return Answer(sampled.probability, sampled.spread, extras)
 
     def build(self, task: Task) -> nn.Module:
         """Return the network and the moving average of its weights.
@@ -108,6 +156,8 @@ class MedSegDiff(DiffusionMethod):
             blocks=self.blocks,
             patch=self.patch,
             dropout=self.dropout,
+            detach=self.detach,
+            predicts=self.predicts,
         )
         return Averaged(live, self.ema)
 

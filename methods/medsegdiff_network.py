@@ -71,13 +71,22 @@ def _place(wanted: Tensor, own: Tensor) -> Tensor:
     return 2 * (wanted - own[0]) / (own[-1] - own[0]).clamp_min(1e-9) - 1
 
 
+ALIKE, SHARE = 0.65, 0.25
+"""From which Dice with the conditioner's mask on a sample counts as much as that mask, and how much
+another sample adds to it."""
+
+
+@dataclass(frozen=True)
+class Answered(Sampled):
+    """The prediction for a batch of images; each map is (B, 1, H, W)."""
+
+    bare: Tensor
+    """Mean of the samples alone, in [0, 1]."""
+
+
 @dataclass(frozen=True)
 class Condition:
-    """Everything that depends only on the image; computed once for all steps and samples.
-
-    No gradient passes through the conditioner's features, so the diffusion's loss does not train
-    the conditioner.
-    """
+    """Everything that depends only on the image; computed once for all steps and samples."""
 
     logits: Tensor
     """The conditioner's output (B, 1, H, W)."""
@@ -116,10 +125,13 @@ class Network(nn.Module):
         blocks: int,
         patch: int,
         dropout: float,
+        detach: bool = False,
+        predicts: str = "noise",
     ) -> None:
         super().__init__()
         seed = int(torch.randint(2**62, ()))
         pixels, self.patch = patch**2, patch
+        self.detach, self.predicts = detach, predicts
         self.conditional = ConditionalUNet(pixels, pixels, prior_width, levels, dropout)
         self.denoiser = DiffusionUNet(2 * pixels, pixels, width, levels, blocks)
         self.finest = nn.Conv2d(prior_width, width, 1)
@@ -144,8 +156,10 @@ class Network(nn.Module):
         seen = fold(image, self.patch)
         logits, encoded, decoded = self.conditional(seen)
         logits = unfold(logits.float(), self.patch, image.shape[-2:])
-        levels = tuple(level.detach() for level in encoded[1:])
-        return Condition(logits, seen, decoded[0].detach(), levels)
+        features = (decoded[0], *encoded[1:])
+        if self.detach:
+            features = tuple(feature.detach() for feature in features)
+        return Condition(logits, seen, features[0], features[1:])
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Return the predicted noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,), from 0."""
@@ -160,8 +174,11 @@ class Network(nn.Module):
             if level:
                 m_I = m_I + self.descend[level - 1](path)
             path = _normalised(m_I) * _normalised(parser(m_x)) * m_I
-        noise = self.denoiser.decode(ends[-1] + path, skips, time)
-        return unfold(noise.float(), self.patch, x_t.shape[-2:])
+        folded = self.denoiser.decode(ends[-1] + path, skips, time)
+        output = unfold(folded.float(), self.patch, x_t.shape[-2:])
+        if self.predicts == "noise":
+            return output
+        return self.diffusion.noise_of(output, x_t, torch.zeros_like(x_t), t)
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the mean squared error of the noise plus ten times that of the conditioner."""
@@ -174,12 +191,22 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, image: Tensor, rngs: Sequence[torch.Generator], samples: int, **how: Any
-    ) -> Sampled:
-        """Return the mean of several sampled masks, their spread, and the conditioner's answer.
+        self,
+        image: Tensor,
+        rngs: Sequence[torch.Generator],
+        samples: int,
+        rule: str = "v1",
+        **how: Any,
+    ) -> Answered:
+        """Return the mean of several answers, their spread, and the conditioner's mask.
 
-        Arguments are those of `verdiff.VerdiffNet.sample`. The conditioner's answer is the field
-        `prior`, although it does not shift the diffusion.
+        Args:
+            image: (B, 1, H, W).
+            rngs: One generator for each image.
+            samples: Sampled masks of each image.
+            rule: How a sample becomes an answer: `v1`, see `joined`, or `samples`, as it is.
+            how: As of `verdiff.VerdiffNet.sample`. The conditioner's mask is the field `prior`,
+                although it does not shift the diffusion.
         """
         condition = self.condition(image)
         repeated = condition.repeat(samples)
@@ -192,7 +219,25 @@ class Network(nn.Module):
             return self.denoise(x_t, t, repeated)
 
         x0 = self.diffusion.sample(denoise, no_prior, repeated_rngs, **how)
-        return summary(x0, condition.logits)
+        answers = joined(x0, torch.sigmoid(repeated.logits)) if rule == "v1" else x0
+        both = summary(answers, condition.logits), summary(x0, condition.logits)
+        return Answered(both[0].probability, both[0].spread, both[0].prior, both[1].probability)
+
+
+def joined(samples: Tensor, mask: Tensor) -> Tensor:
+    """Return what MedSegDiff's first code answers with samples and the conditioner's masks.
+
+    A sample that is like the mask is averaged with it; of another one, a quarter is added.
+
+    Args:
+        samples: (B, 1, H, W) in [0, 1].
+        mask: (B, 1, H, W) in [0, 1].
+    """
+    positive = (samples > 0).float()
+    total = (positive + mask).sum((1, 2, 3), keepdim=True)
+    dice = 2 * (positive * mask).sum((1, 2, 3), keepdim=True) / total.clamp_min(1e-6)
+    added = (mask + SHARE * samples).clamp(0, 1)
+    return torch.where(dice < ALIKE, added, (mask + samples) / 2)
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -29,8 +29,14 @@ class VerdiffNet(DiffusionMethod):
         "soft", "how the prior chooses NSA's first kernel", choices=("soft", "hard", "5x5")
     )
     bce: bool = option(True, "cross entropy of the mask that the predicted noise implies (eq 9)")
+    dice: bool = option(True, "Dice of that mask in the diffusion's loss, as in the prior's")
     predicts: str = option(
-        "velocity", "what the diffusion U-Net puts out", choices=("velocity", "noise")
+        "mask",
+        "what the diffusion U-Net puts out: a correction of the prior's logits, velocity or noise",
+        choices=("mask", "velocity", "noise"),
+    )
+    scale: float = option(
+        0.1, "largest value of the mask in the diffusion (paper: 1)", low=0.001, high=10
     )
     start: int = option(
         TIMESTEPS,
@@ -114,19 +120,23 @@ class VerdiffNet(DiffusionMethod):
                 " diffusion, and a second input channel beside x_t (paper: unstated)"
             ),
         ]
-        if self.predicts == "velocity":
+        if self.predicts != "noise":
+            output = {"mask": "a correction of the prior's logits", "velocity": "a velocity"}
             lines.append(
-                "the network puts out a velocity, from which the noise of eq 8 follows (paper: the"
-                " noise)"
+                f"the network puts out {output[self.predicts]}, from which the noise of eq 8"
+                " follows (paper: the noise)"
             )
+        if self.predicts == "mask":
+            lines.append("eq 8 weighted by min(1, 1 / SNR) (paper: not)")
+        if self.scale != 1:
+            lines.append(f"masks in [-{self.scale:g}, {self.scale:g}] in the diffusion (unstated)")
         if self.bce:
             weight = ", weighted by A_t" if self.predicts == "noise" else ""
-            lines.append(
-                f"eq 9 on the mask that the noise implies, cut to [0.01, 0.99]{weight} (printed on"
-                " the noise)"
-            )
+            lines.append(f"eq 9 on the mask that the output implies{weight} (printed on the noise)")
         else:
             lines.append("without eq 9")
+        if self.dice:
+            lines.append("Dice of the mask in the diffusion's loss (paper: not)")
         if self.msfm:
             lines.append(
                 "MSFM on a 3x3 stem, its branches with batch norm and ReLU, layer norm in its"
@@ -161,12 +171,15 @@ class VerdiffNet(DiffusionMethod):
             nsa=self.nsa,
             nsa_gate=self.nsa_gate,
             predicts=self.predicts,
+            scale=self.scale,
         )
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the paper's total loss plus the loss of the prior."""
-        loss: Tensor = cast(Any, net).network.loss(self.inputs.enter(image), mask, rng, self.bce)
+        loss: Tensor = cast(Any, net).network.loss(
+            self.inputs.enter(image), mask, rng, self.bce, self.dice
+        )
         return loss
 
     def how(self) -> dict[str, Any]:

@@ -79,6 +79,11 @@ class Diffusion:
         A = self.cumulative_at(t, x_t)
         return (x_t - f - (1 - A).sqrt() * noise) / A.sqrt() + f
 
+    def noise_of_mask(self, x0: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
+        """Return the noise (B, 1, H, W) that implies a mask (B, 1, H, W): eq 3 solved for eps."""
+        A = self.cumulative_at(t, x_t)
+        return (x_t - f - A.sqrt() * (x0 - f)) / (1 - A).sqrt()
+
     def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
         """Return the noise eps (B, 1, H, W) that follows from a velocity of y (B, 1, H, W).
 
@@ -168,9 +173,8 @@ class Diffusion:
         A scheduler's own clipping cannot be used: it clips y0 to [-1, 1], but y0 = x0 - f may
         reach 2.
         """
-        A = self.cumulative_at(t, y)
         x0 = self.implied_mask(y + f, f, noise, t).clamp(self.low, self.high)
-        return (y - A.sqrt() * (x0 - f)) / (1 - A).sqrt()
+        return self.noise_of_mask(x0, y + f, f, t)
 
     def _as_printed(
         self,

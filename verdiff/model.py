@@ -39,6 +39,11 @@ from verdiff.msfm import MSFM
 from verdiff.nsa import NSA, gate_of
 from verdiff.unet import ConditionalUNet, DiffusionUNet
 
+PREDICTS = ("mask", "velocity", "noise")
+"""What the diffusion U-Net may put out."""
+EDGE = 0.01
+"""Probabilities this near to 0 or 1 have the logits of a straight line."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -47,7 +52,7 @@ class Condition:
     logits: Tensor
     """The conditional U-Net's output (B, 1, H, W)."""
     f: Tensor
-    """The prior mask 2 sigmoid(logits) - 1 (B, 1, H, W), in [-1, 1] like x0.
+    """The prior mask (2 sigmoid(logits) - 1) scale (B, 1, H, W), in [-scale, scale] like x0.
 
     No gradient passes through f, so the diffusion's loss does not train the conditional U-Net. Both
     losses train the MSFM, whose output both networks receive.
@@ -99,9 +104,12 @@ class VerdiffNet(nn.Module):
         nsa: Whether the last layer of each residual block of the encoder is an NSA; if not, it is a
             plain convolution.
         nsa_gate: `soft`, `hard` or `5x5`, see `verdiff.nsa.gate_of`.
-        predicts: The output of the diffusion U-Net: `noise`, or `velocity` (Salimans and Ho 2022),
-            from which the noise follows. When x_t is nearly pure noise, a predicted noise does not
-            determine the mask, while a velocity of 0 gives the prior.
+        predicts: The output of the diffusion U-Net: `mask`, `velocity` (Salimans and Ho 2022) or
+            `noise`. From the first two the noise follows. `mask` corrects the prior: the output is
+            added to the prior's logits, so that 0 gives the prior at every timestep. So does a
+            velocity of 0 when x_t is nearly pure noise; a noise does not determine the mask there.
+        scale: Largest value of x0 and f. At 1 the noise hides the mask only late: at most timesteps
+            a network can read the mask off x_t in training, but not in sampling.
 
     The weights depend on one integer that is drawn from PyTorch's global generator. So two networks
     that are built after the same `torch.manual_seed` start with the same weights in all modules
@@ -118,13 +126,16 @@ class VerdiffNet(nn.Module):
         msfm: bool = True,
         nsa: bool = True,
         nsa_gate: str = "soft",
-        predicts: str = "velocity",
+        predicts: str = "mask",
+        scale: float = 0.1,
     ) -> None:
         super().__init__()
-        if predicts not in ("velocity", "noise"):
+        if predicts not in PREDICTS:
             raise ValueError(
-                f"there is nothing like '{predicts}' to predict; expected velocity or noise"
+                f"there is nothing like '{predicts}' to predict; expected {', '.join(PREDICTS)}"
             )
+        if scale <= 0:
+            raise ValueError(f"scale={scale} leaves no mask; expected a number above 0")
         seed = int(torch.randint(2**62, ()))
         pixels = patch**2
         self.patch = patch
@@ -146,8 +157,9 @@ class VerdiffNet(nn.Module):
         )
         # Without the NSA nothing reads a gate; for "5x5", `gate_of` computes none.
         self.gate = nsa_gate if nsa else "5x5"
-        self.diffusion = Diffusion()
+        self.diffusion = Diffusion(-scale, scale)
         self.predicts = predicts
+        self.scale = scale
         initialise(self, seed)
 
     def condition(self, image: Tensor) -> Condition:
@@ -162,54 +174,97 @@ class VerdiffNet(nn.Module):
         for _ in range(len(self.denoiser.channels)):  # one gate for each level
             gates.append(gate_of(probability, (height, width), self.gate))
             height, width = (height + 1) // 2, (width + 1) // 2
-        return Condition(logits, 2 * probability - 1, self.fuse(features), tuple(gates))
+        return Condition(logits, self.mask_of(probability), self.fuse(features), tuple(gates))
+
+    def mask_of(self, probability: Tensor) -> Tensor:
+        """Return a probability as a mask in the diffusion's range [-scale, scale]."""
+        return self.scale * (2 * probability - 1)
+
+    def probability_of(self, mask: Tensor) -> Tensor:
+        """Return a mask of the diffusion's range as a probability."""
+        return (mask / self.scale + 1) / 2
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Return the predicted noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,), from 0."""
+        return self._noise(self._output(x_t, t, condition), x_t, t, condition)
+
+    def _output(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Return the output (B, 1, H, W) of the diffusion U-Net."""
         folded = fold(torch.cat([x_t, condition.f], dim=1), self.patch)
         folded_output = self.denoiser(folded, t, condition.added, condition.gates).float()
-        output = unfold(folded_output, self.patch, x_t.shape[-2:])
+        return unfold(folded_output, self.patch, x_t.shape[-2:])
+
+    def _noise(self, output: Tensor, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Return the noise (B, 1, H, W) that follows from an output of the diffusion U-Net."""
         if self.predicts == "noise":
             return output
-        return self.diffusion.noise_of(output, x_t, condition.f, t)
+        if self.predicts == "velocity":
+            return self.diffusion.noise_of(output, x_t, condition.f, t)
+        probability = torch.sigmoid(condition.logits.detach() + output)
+        return self.diffusion.noise_of_mask(self.mask_of(probability), x_t, condition.f, t)
 
-    def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator, bce: bool = True) -> Tensor:
+    def _logits(self, output: Tensor, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Return logits (B, 1, H, W) of the mask that an output implies; all have a gradient.
+
+        A noise or a velocity may imply a mask out of its range. Beyond [0.01, 0.99] of the range,
+        the logits go on as a straight line.
+        """
+        if self.predicts == "mask":
+            return condition.logits.detach() + output
+        noise = self._noise(output, x_t, t, condition)
+        implied = self.diffusion.implied_mask(x_t, condition.f, noise, t)
+        probability = self.probability_of(implied)
+        inside = probability.clamp(EDGE, 1 - EDGE)
+        return torch.logit(inside) + (probability - inside) / (EDGE * (1 - EDGE))
+
+    def loss(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        rng: torch.Generator,
+        bce: bool = True,
+        dice: bool = True,
+    ) -> Tensor:
         """Return the scalar loss (eq 8 to 10, and the loss of the prior).
 
-        The loss is the sum of three parts: the mean squared error of the noise; the cross entropy
-        and Dice loss of the prior; and with `bce` the cross entropy of the implied mask. The
-        implied mask is the x0 that follows from x_t and the predicted noise, scaled to a
-        probability and clipped to [0.01, 0.99]. The paper prints eq 9 with the noise in place of
-        the mask, but noise is no probability.
+        The loss is a sum of up to four parts: the mean squared error of the noise (eq 8); the cross
+        entropy and Dice loss of the prior; with `bce` the cross entropy of the mask that the output
+        implies (eq 9; the paper prints it with the noise, which is no probability); with `dice`
+        the Dice loss of that mask: without it, prior and diffusion aim at different ends.
 
-        If the network predicts the noise, the third part is weighted by A_t, the product of a_1 to
-        a_t with a = 1 - beta (`verdiff.diffusion`): without this weight, its gradient would be very
-        large at large t. If the network predicts a velocity, no weight is needed.
+        If the network predicts the mask, the first part is weighted by min(1, 1 / SNR) with SNR =
+        A_t / (1 - A_t), after Hang et al. (2023): an error of the mask then never counts more than
+        an error of the noise. If it predicts the noise, the cross entropy is weighted by A_t:
+        otherwise its gradient would be very large at large t.
 
         Args:
             image: (B, 1, H, W).
             mask: (B, 1, H, W) in {0, 1}.
             rng: Source of timesteps and noise, on the image's device.
             bce: Whether eq 9 is included.
+            dice: Whether the diffusion's Dice loss is included.
         """
         condition = self.condition(image)
         diffusion = self.diffusion
-        x0 = 2 * mask - 1
         t = torch.randint(len(diffusion.betas), (len(mask),), generator=rng, device=mask.device)
         noise = torch.randn(mask.shape, generator=rng, device=mask.device)
-        x_t = diffusion.add_noise(x0, condition.f, noise, t)
-        predicted = self.denoise(x_t, t, condition).float()
-        loss = F.mse_loss(predicted, noise) + prior_loss(condition.logits, mask)
+        x_t = diffusion.add_noise(self.mask_of(mask), condition.f, noise, t)
+        output = self._output(x_t, t, condition)
+        predicted = self._noise(output, x_t, t, condition).float()
+        A = diffusion.cumulative_at(t, mask)
+        squared = (predicted - noise) ** 2
+        if self.predicts == "mask":
+            squared = squared * ((1 - A) / A).clamp(max=1)
+        loss = squared.mean() + prior_loss(condition.logits, mask)
+        if not (bce or dice):
+            return loss
+        logits = self._logits(output, x_t, t, condition)
         if bce:
-            implied = (diffusion.implied_mask(x_t, condition.f, predicted, t) + 1) / 2
-            weight = torch.ones_like(mask)
-            if self.predicts == "noise":
-                weight = diffusion.cumulative_at(t, mask).expand_as(mask)
-            # The training loop reports a loss that is NaN. `F.binary_cross_entropy` would raise an
-            # error for a NaN before the loop sees it; the function of logits returns NaN.
-            logits = torch.logit(implied, eps=0.01)
+            # A function of probabilities would raise an error for a NaN before the training loop
+            # sees it and reports it.
+            weight = (A if self.predicts == "noise" else torch.ones_like(A)).expand_as(mask)
             loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight)
-        return loss
+        return loss + dice_loss(torch.sigmoid(logits), mask) if dice else loss
 
     @torch.no_grad()
     def sample(
@@ -238,7 +293,7 @@ class VerdiffNet(nn.Module):
             return self.denoise(x_t, t, repeated)
 
         x0 = self.diffusion.sample(denoise, repeated.f, repeated_rngs, **options)
-        return summary((x0 + 1) / 2, condition.logits)
+        return summary(self.probability_of(x0), condition.logits)
 
 
 def summary(masks: Tensor, logits: Tensor) -> Sampled:
@@ -248,10 +303,16 @@ def summary(masks: Tensor, logits: Tensor) -> Sampled:
 
 
 def prior_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return cross entropy plus soft Dice loss of logits and masks in {0, 1}, both (B, 1, H, W).
+    """Return cross entropy plus soft Dice loss of logits and masks in {0, 1}, both (B, 1, H, W)."""
+    return F.binary_cross_entropy_with_logits(logits, mask) + dice_loss(torch.sigmoid(logits), mask)
 
-    The Dice loss sums over all pixels of the batch, as if the batch were a single image.
+
+def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
+    """Return the soft Dice loss over all pixels of the batch, as if it were a single image.
+
+    Args:
+        probability: (B, 1, H, W).
+        mask: (B, 1, H, W) in {0, 1}.
     """
-    probability = torch.sigmoid(logits)
-    dice = (2 * (probability * mask).sum() + 1) / (probability.sum() + mask.sum() + 1)
-    return F.binary_cross_entropy_with_logits(logits, mask) + 1 - dice
+    overlap = 2 * (probability * mask).sum() + 1
+    return 1 - overlap / (probability.sum() + mask.sum() + 1)

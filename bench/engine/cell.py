@@ -9,6 +9,7 @@ import json
 import math
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,9 @@ from bench.data import cache
 from bench.data.geometry import shared_grid
 from bench.data.grid import Grid, OnGrid
 from bench.data.stream import Stream
+from bench.engine import cut
 from bench.engine import trainee as trainees
+from bench.engine.cut import Curve
 from bench.engine.energy import Meter
 from bench.engine.metrics import score
 from bench.engine.predict import Prediction, multiply_adds, predict, stages
@@ -45,6 +48,7 @@ from bench.store.record import (
     SET_ASIDE,
     CellSpec,
     Certificate,
+    Cut,
     Head,
     Joules,
     Record,
@@ -186,7 +190,9 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
         work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
-    seconds = _test(trainee, data, work, metered, keep)
+    known = _validate(trainee, data, metered)
+    seconds, scored = _test(trainee, data, work, metered, keep)
+    cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())
     timings = Timings(
@@ -195,7 +201,7 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         predict_seconds_per_case=seconds,
         total_seconds_of_last_attempt=round(time.monotonic() - began, 3),
     )
-    store.finish(cell, _record(cell, trainee, data, state, counted, joules, timings))
+    store.finish(cell, _record(cell, trainee, data, state, counted, cuts, joules, timings))
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
@@ -275,9 +281,27 @@ def _digests(net: torch.nn.Module) -> dict[str, str]:
     return digests
 
 
-def _test(trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep) -> float:
-    """Predict and score every test case and write the results; return seconds per prediction."""
+def _validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
+    """Return for each row the Dice of the validation cases at several thresholds."""
+    curves: dict[str, Curve] = defaultdict(Curve)
+    for index in data.validation:
+        tell(Note(phase="test", step=0, steps=len(data.test)))
+        case, reference = data.cases.case(index), data.dataset.mask(index)
+        for name, value in predict(trainee, data.cases, index).probabilities.items():
+            curves[name].add(case.patient, value, reference)
+    return curves
+
+
+def _test(
+    trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep
+) -> tuple[float, dict[str, Curve]]:
+    """Predict and score every test case and write the results.
+
+    Returns:
+        Seconds per prediction, and for each row the Dice at several thresholds.
+    """
     spent = 0.0
+    curves: dict[str, Curve] = defaultdict(Curve)
     rows: dict[str, list[dict[str, str]]] = {}
     for done, index in enumerate(data.test, 1):
         case = data.cases.case(index)
@@ -285,6 +309,8 @@ def _test(trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep
         began = time.monotonic()
         prediction = predict(trainee, data.cases, index)
         spent += time.monotonic() - began
+        for name, probability in prediction.probabilities.items():
+            curves[name].add(case.patient, probability, reference)
         for name, mask in prediction.masks.items():
             row = {"case": case.id, "patient": case.patient}
             for column, value in score(mask, reference, case.spacing).row().items():
@@ -306,7 +332,7 @@ def _test(trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep
         for name, values in shown.items():
             half_precision[name] = values.astype(np.float16)
         np.savez_compressed(work.stages, **half_precision)
-    return spent / len(data.test)
+    return spent / len(data.test), curves
 
 
 def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
@@ -338,6 +364,7 @@ def _record(
     data: Data,
     state: TrainingState,
     multiply_adds: int,
+    cuts: dict[str, Cut],
     joules: Joules,
     timings: Timings,
 ) -> Record:
@@ -372,6 +399,7 @@ def _record(
         idle_parameters=state.idle,
         extras=further_rows(method),
         trials=cell.tuning.get("trials", 0),
+        cuts=cuts,
         cases=_counts(data, cases),
         patients={side: _patients(data, indexes) for side, indexes in cases.items()},
         left_out=len(data.dataset.left_out),

@@ -23,15 +23,20 @@ THRESHOLD = 0.5
 class Prediction:
     """A method's prediction for one case on its native pixels; each map is (H, W)."""
 
-    masks: dict[str, NDArray[np.bool_]]
-    """The method's mask has the name "". A further row from the same weights, such as `prior`, has
+    probabilities: dict[str, NDArray[np.float32]]
+    """The method's map has the name "". A further row from the same weights, such as `prior`, has
     its own name."""
     spread: NDArray[np.float32] | None
     """Standard deviation of the probability over samples; None if the method draws no samples."""
 
+    @property
+    def masks(self) -> dict[str, NDArray[np.bool_]]:
+        """The maps as masks: foreground where the probability is at least one half."""
+        return {name: value >= THRESHOLD for name, value in self.probabilities.items()}
+
 
 def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
-    """Return the prediction for a case: foreground where the probability is at least one half.
+    """Return the prediction for a case.
 
     The random numbers depend only on the case's id and the seed.
 
@@ -48,12 +53,12 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
             f"predict gave the rows {list(answer.extras)}, declared are {list(declared)}; they must"
             " agree, and none may be called spread"
         )
-    masks = {}
+    maps = {}
     for name, value in {"": answer.probability, **answer.extras}.items():
-        masks[name] = _native(value, name, image, cases, index) >= THRESHOLD
+        maps[name] = _native(value, name, image, cases, index)
     if answer.spread is None:
-        return Prediction(masks, None)
-    return Prediction(masks, _native(answer.spread, "spread", image, cases, index))
+        return Prediction(maps, None)
+    return Prediction(maps, _native(answer.spread, "spread", image, cases, index))
 
 
 def ask(

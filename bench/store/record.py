@@ -68,6 +68,18 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """From which step a batch went in how many parts, where memory was too small."""
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """A row's Dice if its probabilities are cut where validation patients prefer, not at 0.5."""
+
+    threshold: float
+    validation: float
+    """Mean over validation patients at this threshold."""
+    validation_at_half: float
+    test: float
+    """Mean over test patients at this threshold."""
+    test_at_half: float
+
+
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, beside whatever else ran on the machine."""
 
@@ -105,6 +117,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     idle_parameters: int | float | None = math.nan
     extras: tuple[str, ...] = ()
     trials: int = 0
+    cuts: dict[str, Cut] = {}
+    """By the name of the row; the method's own is empty."""
     cases: dict[str, int]
     """Cases of each side, and of `SET_ASIDE` if there are any."""
     patients: dict[str, int]

@@ -15,7 +15,7 @@ from bench.spec.errors import UsageError
 from bench.spec.method import Method, Task
 from bench.spec.names import Spec
 from methods.averaged import Averaged
-from methods.medsegdiff_network import FFParser
+from methods.medsegdiff_network import FFParser, joined
 from verdiff.blocks import ZeroConv2d
 from verdiff.diffusion import Diffusion
 
@@ -73,7 +73,8 @@ def rng(seed: int = 1) -> torch.Generator:
         ("verdiff:scheduler=euler", "ddim, ddpm, dpm"),
         ("verdiff:sampler=eq6", "exact, paper_alg2, paper_eq6"),
         ("verdiff:nsa_gate=3x3", "5x5, hard, soft"),
-        ("verdiff:predicts=mask", "noise, velocity"),
+        ("verdiff:predicts=logit", "mask, noise, velocity"),
+        ("verdiff:scale=0", "0 is out of range; expected 0.001 to 10"),
         ("verdiff:levels=7", "7 is out of range; expected 2 to 6"),
         ("verdiff:levels=1", "1 is out of range; expected 2 to 6"),
         ("verdiff:patch=9", "9 is out of range; expected 1 to 8"),
@@ -122,7 +123,8 @@ def test_the_answer_has_the_prior_as_a_row_and_a_spread(name: str) -> None:
     method, net = build(f"{name}:samples=3")
     image, _ = pair()
     answer = method.answer(net, image, rng())
-    assert method.extras == tuple(answer.extras) == ("prior",)
+    rows = {"verdiff": ("prior",), "medsegdiff": ("prior", "samples")}
+    assert method.extras == tuple(answer.extras) == rows[name]
     prior, spread = answer.extras["prior"], answer.spread
     assert spread is not None
     assert answer.probability.shape == spread.shape == prior.shape == image.shape
@@ -201,7 +203,8 @@ def test_verdiffs_options_reach_its_sampling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "to_mask"), [("verdiff", lambda mask: 2 * mask - 1), ("medsegdiff", lambda mask: mask)]
+    ("name", "to_mask"),
+    [("verdiff", lambda mask: 0.2 * mask - 0.1), ("medsegdiff:rule=samples", lambda mask: mask)],
 )
 def test_the_answer_is_the_mean_of_the_samples_and_not_its_square(
     name: str, to_mask: Any, monkeypatch: pytest.MonkeyPatch
@@ -333,11 +336,14 @@ def reached(net: nn.Module) -> set[str]:
     }
 
 
-def test_the_diffusion_does_not_train_the_conditioner() -> None:
-    live, (image, mask) = medsegdiff()[1].live.train(), pair()
-    condition = live.condition(image)
-    live.denoise(torch.randn_like(mask), torch.tensor([400]), condition).square().mean().backward()
-    assert reached(live) == {"denoiser", "finest", "enter", "parsers", "descend"}
+def test_the_diffusion_trains_the_conditioner_unless_it_is_detached() -> None:
+    own = {"denoiser", "finest", "enter", "parsers", "descend"}
+    for spec, trained in (("medsegdiff:detach=on", own), ("medsegdiff", {*own, "conditional"})):
+        live, (image, mask) = build(spec)[1].live.train(), pair()
+        condition = live.condition(image)
+        noise = live.denoise(torch.randn_like(mask), torch.tensor([400]), condition)
+        noise.square().mean().backward()
+        assert reached(live) == trained
     live.zero_grad()
     live.condition(image).logits.square().mean().backward()
     assert reached(live) == {"conditional"}
@@ -450,3 +456,21 @@ def test_the_average_is_part_of_what_is_saved(name: str) -> None:
         moved(each, 0.01)
         method.stepped(each)
     assert torch.equal(weights(net.average.module), weights(other.average.module))
+
+
+def test_a_sample_is_joined_with_the_conditioners_mask_as_in_the_first_version() -> None:
+    mask = torch.tensor([1.0, 1, 0, 0]).view(1, 1, 2, 2).repeat(2, 1, 1, 1)
+    samples = torch.stack([torch.tensor([0.8, 0.4, 0, 0]), torch.tensor([0, 0, 0.4, 0.8])])
+    answers = joined(samples.view(2, 1, 2, 2), mask)
+    assert answers[0].flatten().tolist() == pytest.approx([0.9, 0.7, 0, 0])  # alike: the mean
+    assert answers[1].flatten().tolist() == pytest.approx([1, 1, 0.1, 0.2])  # a quarter is added
+
+
+def test_a_velocity_is_turned_into_the_noise_that_it_implies() -> None:
+    live, (image, mask) = build("medsegdiff:predicts=velocity")[1].live.eval(), pair()
+    t, x_t, condition = torch.tensor([400]), torch.randn_like(mask), live.condition(image)
+    noise = live.denoise(x_t, t, condition)
+    live.predicts = "noise"
+    velocity = live.denoise(x_t, t, condition)
+    expected = live.diffusion.noise_of(velocity, x_t, torch.zeros_like(x_t), t)
+    torch.testing.assert_close(noise, expected)

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import verdiff.model
 from verdiff.blocks import ZeroConv2d
 from verdiff.diffusion import Diffusion
-from verdiff.model import Condition, VerdiffNet, prior_loss
+from verdiff.model import PREDICTS, Condition, VerdiffNet, prior_loss
 
 ROOT = Path(__file__).parents[2]
 READINGS = [
@@ -209,7 +210,7 @@ def test_the_condition_is_of_the_right_sizes_and_ranges() -> None:
     net, (image, _) = model().eval(), pair(2, 37, 23)
     condition = net.condition(image)
     assert condition.logits.shape == condition.f.shape == image.shape
-    torch.testing.assert_close(condition.f, 2 * torch.sigmoid(condition.logits) - 1)
+    torch.testing.assert_close(condition.f, 0.2 * torch.sigmoid(condition.logits) - 0.1)
     assert [gate.shape[-2:] for gate in condition.gates] == [(19, 12), (10, 6), (5, 3)]
     assert condition.added.shape == (2, 8, 19, 12)
     assert model(nsa=False).eval().condition(image).gates == (None, None, None)
@@ -245,9 +246,10 @@ class Answering(VerdiffNet):
 
     off = 0.0
 
-    def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def _noise(self, output: Tensor, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         A = self.diffusion.cumulative[t].float().view(-1, 1, 1, 1)
-        noise = (x_t - condition.f - A.sqrt() * (2 * self.mask - 1 - condition.f)) / (1 - A).sqrt()
+        x0 = self.scale * (2 * self.mask - 1)
+        noise = (x_t - condition.f - A.sqrt() * (x0 - condition.f)) / (1 - A).sqrt()
         self.seen = (x_t, t, condition)
         return noise + self.off
 
@@ -256,9 +258,10 @@ class Answering(VerdiffNet):
 @torch.no_grad()
 def test_the_loss_is_the_noises_the_priors_and_the_implied_masks(predicts: str) -> None:
     torch.manual_seed(0)
-    net, (image, mask) = Answering(8, 4, 3, 1, 2, predicts=predicts).eval(), pair(3)
+    net, (image, mask) = Answering(8, 4, 3, 1, 2, predicts=predicts, scale=1.0).eval(), pair(3)
     net.mask = mask
-    right = net.loss(image, mask, *rngs(1), bce=False)
+    alone = {"bce": False, "dice": False}
+    right = net.loss(image, mask, *rngs(1), **alone)
     _, t, condition = net.seen
     p = torch.sigmoid(condition.logits)
     of_prior = -(mask * p.log() + (1 - mask) * (1 - p).log()).mean()
@@ -266,18 +269,50 @@ def test_the_loss_is_the_noises_the_priors_and_the_implied_masks(predicts: str) 
     torch.testing.assert_close(right, of_prior, atol=1e-5, rtol=1e-5)
     net.off = 2.0
     torch.testing.assert_close(
-        net.loss(image, mask, *rngs(1), bce=False), of_prior + 4, atol=1e-4, rtol=1e-5
+        net.loss(image, mask, *rngs(1), **alone), of_prior + 4, atol=1e-4, rtol=1e-5
     )
     A = net.diffusion.cumulative[t].float().view(-1, 1, 1, 1)
     implied = (
         2 * mask - 1 - net.off * (1 - A).sqrt() / A.sqrt() + 1
     ) / 2  # too much noise, too low a mask
-    q = implied.clamp(0.01, 0.99)
-    weight = A if predicts == "noise" else 1.0
-    cross = -(weight * (mask * q.log() + (1 - mask) * (1 - q).log())).mean()
+    inside = implied.clamp(0.01, 0.99)
+    logits = inside.logit() + (implied - inside) / 0.0099  # a line beyond, so a gradient everywhere
+    weight = A if predicts == "noise" else torch.ones_like(A)
+    cross = (weight * F.binary_cross_entropy_with_logits(logits, mask, reduction="none")).mean()
     torch.testing.assert_close(
-        net.loss(image, mask, *rngs(1)), of_prior + 4 + cross, atol=1e-4, rtol=1e-4
+        net.loss(image, mask, *rngs(1), dice=False), of_prior + 4 + cross, atol=1e-4, rtol=1e-4
     )
+    q = logits.sigmoid()
+    overlap = 1 - (2 * (q * mask).sum() + 1) / (q.sum() + mask.sum() + 1)
+    torch.testing.assert_close(
+        net.loss(image, mask, *rngs(1)), of_prior + 4 + cross + overlap, atol=1e-4, rtol=1e-4
+    )
+
+
+@torch.no_grad()
+def test_a_fresh_network_that_corrects_the_prior_answers_with_it() -> None:
+    """Its loss is the prior's twice, and that of the noise, which weighs less for a large A_t."""
+    net, (image, mask) = model().eval(), pair(2)
+    seen = net.sample(image, rngs(1, 2), samples=2, steps=3)
+    torch.testing.assert_close(seen.probability, seen.prior, atol=1e-4, rtol=1e-4)
+    rng = torch.Generator().manual_seed(7)
+    t = torch.randint(1000, (2,), generator=rng)
+    A = net.diffusion.cumulative[t].float().view(-1, 1, 1, 1)
+    off = 0.2 * (mask - torch.sigmoid(net.condition(image).logits))
+    of_noise = (off**2 * (A / (1 - A)).clamp(max=1)).mean()
+    expected = of_noise + 2 * prior_loss(net.condition(image).logits, mask)
+    torch.testing.assert_close(net.loss(image, mask, *rngs(7)), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_every_pixel_has_a_gradient_though_the_mask_is_out_of_range() -> None:
+    for predicts in PREDICTS:
+        net, (image, _) = model(awake=True, predicts=predicts).eval(), pair()
+        x_t, t, condition = 5 * torch.ones_like(image), torch.tensor([200]), net.condition(image)
+        output = net._output(x_t, t, condition).detach().requires_grad_()
+        logits = net._logits(output, x_t, t, condition)
+        F.binary_cross_entropy_with_logits(logits, 1 - (logits > 0).float()).backward()
+        assert output.grad is not None
+        assert (output.grad != 0).all()
 
 
 @torch.no_grad()
@@ -297,7 +332,8 @@ def test_timesteps_and_noise_of_the_loss_come_from_its_generator_over_the_whole_
     assert t.min() < 30
     assert t.max() > 970
     assert 430 < t.float().mean() < 570
-    A, x0, f = net.diffusion.cumulative[t].float().view(-1, 1, 1, 1), 2 * mask - 1, net.seen[2].f
+    A, f = net.diffusion.cumulative[t].float().view(-1, 1, 1, 1), net.seen[2].f
+    x0 = 0.1 * (2 * mask - 1)
     noise = (x_t - A.sqrt() * x0 - (1 - A.sqrt()) * f) / (1 - A).sqrt()
     assert noise.std() == pytest.approx(1, abs=0.03)
     assert abs(noise.mean()) < 0.03
@@ -328,7 +364,8 @@ def test_the_spread_is_that_of_the_samples() -> None:
 
 
 def test_the_answer_is_the_mean_of_each_images_own_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = torch.tensor([-1.0, -1, 1, 0.2, 0.6, 1])  # masks in [-1, 1], three of each image
+    # masks in [-0.1, 0.1], three of each image
+    drawn = 0.1 * torch.tensor([-1.0, -1, 1, 0.2, 0.6, 1])
 
     def sample(
         self: Diffusion, denoise: Any, f: Tensor, rngs: list[torch.Generator], **how: Any

@@ -22,6 +22,8 @@ HEADS = {
     "memory": "Peak memory (MiB)",
     "energy": "Energy (kJ)",
     "trials": "Tuning trials",
+    "threshold": "Threshold that validation prefers",
+    "dice_there": "Dice there (%)",
     "pretraining": "Pretraining",
     "prompt": "Prompt",
     "ensembling": "Ensembling",
@@ -38,7 +40,12 @@ NUMBERS = {
     "memory": Number(",.0f"),
     "energy": Number(".3g"),
     "trials": Number(",.0f"),
+    "threshold": Number(".2f"),
+    "dice_there": Number(".2f"),
 }
+REFINED = ("answer_dice", "prior_dice", "prior_dice_there")
+"""Dice (%) of a method that refines a prior: of its answer, of its prior, and of the prior cut
+where validation patients prefer."""
 WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
 """What is measured, and what methods declare."""
 CAPTION = (
@@ -48,8 +55,9 @@ CAPTION = (
     "seconds beside the cells that ran at the same time, peak memory of the cell's process (of the "
     "device where there is one). Energy: by the counters of GPU and processor while the cell ran, "
     "others beside it included; no column where no device counts. Trials: of bench tune, before "
-    "the cell. Declared by the method: pretraining, prompt, ensembling, augmentation beyond the "
-    "shared stream."
+    "the cell. Threshold: what validation patients prefer to the 0.5 at which all tables cut, "
+    "and the test patients' Dice there. Declared by the method: pretraining, prompt, ensembling, "
+    "augmentation beyond the shared stream."
 )
 
 
@@ -64,7 +72,10 @@ def documents(table: Table) -> list[Document]:
         heading=f"Fairness ledger ({table.source})",
         caption=f"{data(table)}, profile '{table.profile}'. {CAPTION}",
         blocks=(block(frame, heads, NUMBERS),),
-        notes=tuple(Note(text, "difference") for text in differences(frame)),
+        notes=(
+            *(Note(text, "difference") for text in differences(frame)),
+            *(Note(text, "difference") for text in refinements(frame)),
+        ),
         frames={"": frame[["column", *HEADS, "differs"]]},
         wide=True,
     )
@@ -75,7 +86,7 @@ def collect(table: Table) -> pd.DataFrame:
     """Return a row for each dataset and method: `HEADS` and the keys `column` and `method`."""
     rows = [_row(cell.record, table) for cell in table.cells]
     frame = pd.DataFrame(rows)
-    how = {name: "mean" if name in NUMBERS else "first" for name in frame}
+    how = {name: "mean" if name in (*NUMBERS, *REFINED) else "first" for name in frame}
     return frame.groupby(["column", "method"], sort=False).agg(how).reset_index(drop=True)
 
 
@@ -105,8 +116,22 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
     }
     for name in WORDS:
         row[name] = record.advantages[name]
+    row.update(_cuts(record))
     row["differs"] = "; ".join(record.deviations) or "nothing declared"
     return row
+
+
+def _cuts(record: Record) -> dict[str, float]:
+    """Return the columns of the threshold, NaN in older results, and those of `REFINED`."""
+    own, prior = record.cuts.get(""), record.cuts.get("prior")
+    names = ("threshold", "dice_there", *REFINED)
+    cuts = dict.fromkeys(names, float("nan"))
+    if own:
+        cuts |= {"threshold": own.threshold, "dice_there": 100 * own.test}
+    if own and prior:
+        halves = (own.test_at_half, prior.test_at_half, prior.test)
+        cuts |= {name: 100 * dice for name, dice in zip(REFINED, halves, strict=True)}
+    return cuts
 
 
 def _kilojoules(joules: Joules) -> float:
@@ -121,4 +146,16 @@ def differences(frame: pd.DataFrame) -> list[str]:
     lines = []
     for title, words in zip(rows.title, rows.differs, strict=True):
         lines.append(f"{title} differs from its source: {words}.")
+    return lines
+
+
+def refinements(frame: pd.DataFrame) -> list[str]:
+    """Return how much of what a method adds to its prior a threshold of the prior gives too."""
+    lines = []
+    for row in frame.dropna(subset=list(REFINED)).itertuples():
+        answer, prior, there = (getattr(row, name) for name in REFINED)
+        lines.append(
+            f"{row.title} on {row.dataset}: Dice {answer:.2f} %, its prior {prior:.2f} %, "
+            f"and {there:.2f} % if the prior is cut where validation patients prefer."
+        )
     return lines

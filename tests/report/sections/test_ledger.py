@@ -61,10 +61,8 @@ def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: P
         "SA-1B",
     )
     text = (tmp_path / "reports" / "cpu" / "ledger-phantom.md").read_text()
-    assert (
-        "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | SA-1B | none | none | none |"
-        in text
-    )
+    row = "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | - | - | SA-1B | none |"
+    assert row in text
     assert "FCN differs from its source: something_new & 50 % more." in text
     (table,) = tables(store)
     assert any("(pretraining: SA-1B)" in note.text for note in table.notes)
@@ -81,7 +79,7 @@ def test_results_from_before_the_ledger_have_their_place_in_it(
     rows = ledger_of(store, tmp_path)
     assert set(rows.prompt) == {"unknown"}
     assert (
-        "| MR | FCN | 1.234 | - | - | 9 | 7 | 0.25 | 100 | 0 | unknown |"
+        "| MR | FCN | 1.234 | - | - | 9 | 7 | 0.25 | 100 | 0 | - | - | unknown |"
         in (tmp_path / "cpu" / "ledger-phantom.md").read_text()
     )
 
@@ -97,3 +95,19 @@ def test_a_gradient_that_nobody_saw_is_no_zero(store: Store, tmp_path: Path) -> 
     )
     rows = ledger_of(store, tmp_path).set_index("title")
     assert rows.loc["OWN [trained on data of its own making]", "idle_parameters"] == ""
+
+
+def test_the_ledger_says_what_a_threshold_alone_would_give(store: Store, tmp_path: Path) -> None:
+    def cut(threshold: float, test: float, half: float) -> dict[str, float]:
+        known = {"validation": 0.9, "validation_at_half": 0.8}
+        return {"threshold": threshold, "test": test, "test_at_half": half, **known}
+
+    cuts = {"": cut(0.5, 0.8, 0.8), "prior": cut(0.4, 0.79, 0.7)}
+    finished(store.root, "verdiff", DICE["fcn"], cuts=cuts)
+    row = ledger_of(store, tmp_path).set_index("title").loc["VERDIFF"]
+    assert (float(row.threshold), float(row.dice_there)) == (0.5, 80)
+    text = (tmp_path / "cpu" / "ledger-phantom.md").read_text()
+    assert (
+        "VERDIFF on MR: Dice 80.00 %, its prior 70.00 %, and 79.00 % if the prior is cut where "
+        "validation patients prefer." in text
+    )

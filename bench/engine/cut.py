@@ -1,0 +1,67 @@
+"""The threshold that validation patients prefer, so that no method wins by being cut elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.store.record import Cut
+
+CUTS = np.arange(1, 20) / 20
+"""The thresholds that are tried: 0.05 to 0.95."""
+HALF = 9
+"""The place of 0.5 among them."""
+
+
+def dice_at_cuts(
+    probability: NDArray[np.float32], reference: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """Return the Dice (19,) of a map (H, W) cut at each of `CUTS`; 1 where both masks are empty."""
+    passed = np.digitize(probability.ravel(), CUTS.astype(np.float32))
+    foreground = reference.ravel() > 0
+    predicted = _above(passed)
+    both = _above(passed[foreground])
+    total = predicted + np.count_nonzero(foreground)
+    return np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)
+
+
+def _above(passed: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return how many pixels pass each cut, of the number of cuts that each passes."""
+    counts = np.bincount(passed, minlength=len(CUTS) + 1)
+    return counts[::-1].cumsum()[::-1][1:]
+
+
+@dataclass
+class Curve:
+    """The Dice at each of `CUTS` over cases of several patients."""
+
+    cases: dict[str, list[NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(list))
+    """By patient."""
+
+    def add(
+        self, patient: str, probability: NDArray[np.float32], reference: NDArray[np.uint8]
+    ) -> None:
+        """Include a case: its map (H, W) and its reference (H, W)."""
+        self.cases[patient].append(dice_at_cuts(probability, reference))
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the mean over patients (19,), each with the mean of its cases."""
+        patients = [np.mean(cases, axis=0) for cases in self.cases.values()]
+        return np.asarray(np.mean(patients, axis=0))
+
+
+def chosen(validation: Curve, test: Curve) -> Cut:
+    """Return the cut with the highest validation Dice, the nearest to 0.5 of equal ones."""
+    known, scored = validation.mean(), test.mean()
+    far = np.abs(np.arange(len(CUTS)) - HALF)
+    best = int(np.lexsort((far, -known))[0])
+    return Cut(
+        threshold=float(CUTS[best]),
+        validation=float(known[best]),
+        validation_at_half=float(known[HALF]),
+        test=float(scored[best]),
+        test_at_half=float(scored[HALF]),
+    )
