@@ -76,8 +76,10 @@ class MedSegDiff(DiffusionMethod):
         solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[
             self.scheduler
         ]
+        velocity = ("the network puts out a velocity (source: the noise)",)
         return (
             *self.size_notes(sizes, "source"),
+            *(velocity if self.predicts == "velocity" else ()),
             (
                 "far shorter than its own recipe (60,000 to 100,000 steps of batch 8, no"
                 " augmentation, 256 x 256)"
@@ -93,7 +95,6 @@ class MedSegDiff(DiffusionMethod):
             self._answer_note(),
             self._training_note(),
             "the mask in [0, 1] in sampling (first version: [-1, 1])",
-            f"the network puts out the {self.predicts} (source: the noise)",
             (
                 "dynamic encoding by the paper's formula at every level below the first, with"
                 " convolutions of its own"
