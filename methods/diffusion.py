@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,7 @@ class DiffusionMethod(Method):
         0.9999, "highest rate of the moving average of weights, which answers", low=0, high=0.99999
     )
 
+    extras: ClassVar[tuple[str, ...]] = ("prior",)
     needs = ("verdiff",)
 
     def __post_init__(self) -> None:
@@ -61,11 +62,6 @@ class DiffusionMethod(Method):
                 f"width={self.width} cannot be divided by the group norm; expected a multiple of 4"
                 f" up to 128, of 32 above, such as width={self.width - self.width % step}"
             )
-
-    @property
-    def extras(self) -> tuple[str, ...]:
-        """Names of the further rows."""
-        return ("prior",)
 
     def size_notes(self, full: dict[str, float], of: str) -> tuple[str, ...]:
         """Return the deviations that concern sizes.

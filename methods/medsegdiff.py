@@ -42,6 +42,7 @@ class MedSegDiff(DiffusionMethod):
     )
 
     space = {"lr": Between(1e-4, 1e-2, log=True), "dropout": Between(0.0, 0.7)}
+    extras = ("prior", "samples")
     title = "MedSegDiff"
     source = (
         "Wu et al.: MedSegDiff, MIDL 2023, arXiv 2211.00611 (first version); own code after the"
@@ -108,11 +109,6 @@ class MedSegDiff(DiffusionMethod):
             "the harness's Adam and augmentation (source: AdamW, without)",
         )
 
-    @property
-    def extras(self) -> tuple[str, ...]:
-        """Names of the further rows."""
-        return ("prior", "samples") if self.rule == "v1" else ("prior",)
-
     def _training_note(self) -> str:
         """Return the deviation that says what the diffusion's loss trains."""
         if self.detach:
@@ -138,8 +134,7 @@ class MedSegDiff(DiffusionMethod):
         """Return the answer, its spread over samples, and the rows of prior and bare samples."""
         sampled = cast(Any, self.sample(net, image, rng))
         rows = {"prior": sampled.prior, "samples": sampled.bare}
-        extras = {name: rows[name] for name in self.extras}
-        return Answer(sampled.probability, sampled.spread, extras)
+        return Answer(sampled.probability, sampled.spread, rows)
 
     def build(self, task: Task) -> nn.Module:
         """Return the network and the moving average of its weights.
