@@ -78,7 +78,7 @@ def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = si
         jobs,
         lambda done, total: progress(f"{adapter.name} (comparing files)", done, total),
     )
-    items = [_unreadable(item, known) for item in items]
+    items = _once([_unreadable(item, known) for item in items])
     if not items:
         raise UsageError(f"{root}: nothing is in it; expected images with masks")
     if all(item.left_out for item in items):
@@ -96,6 +96,21 @@ def _refused(item: Item, root: Path, inside: Inside) -> Item:
             why = f"{path} leads out of {root}; copy it there or remove the link"
             return replace(item, files=(), sides=(), left_out=why)
     return item
+
+
+def _once(items: list[Item]) -> list[Item]:
+    """Return items, those left out whose files are, by links, those of another."""
+    first: dict[tuple[Path, ...], Item] = {}
+    checked = []
+    for item in items:
+        files = tuple(path.resolve() if path.is_symlink() else path for path in item.files)
+        other = first.setdefault(files, item)
+        if files and other is not item and other.files != item.files:
+            why = f"{item.files[0]} is the same file as {other.files[0]}; remove one of them"
+            checked.append(replace(item, files=(), sides=(), left_out=why))
+        else:
+            checked.append(item)
+    return checked
 
 
 def _inside(root: Path) -> Inside:

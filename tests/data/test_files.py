@@ -399,6 +399,17 @@ def test_a_folder_of_another_name_is_no_side(name: str, tmp_path: Path) -> None:
     assert not prepared(root, ":pattern={patient}/*").official
 
 
+def test_a_link_to_another_case_is_no_second_case(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    before = len(prepared(root, ":pattern={patient}_*").cases)
+    image = sorted((root / "images").iterdir())[0]
+    for part in ("images", "masks"):
+        (root / part / "z9_1.png").symlink_to(root / part / image.name)
+    dataset = prepared(root, ":pattern={patient}_*")
+    assert len(dataset.cases) == before
+    assert f"z9_1.png is the same file as {image}" in dataset.left_out[0]
+
+
 def test_folders_that_differ_in_case_are_refused(tmp_path: Path) -> None:
     root = fill(tmp_path / "own")
     shutil.copytree(root / "masks", root / "Masks")

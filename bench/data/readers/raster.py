@@ -81,9 +81,10 @@ def _picture(image: Image.Image, path: Path) -> Picture:
         raise UsageError(
             f"{path} uses colour {values.max()} of a palette of {len(palette)}; export it again"
         )
+    turned = turn in range(2, 9)  # others say nothing
     how = (
         f"format: {image.format}",
-        f"orientation: {'as stored' if turn == 1 else 'turned as EXIF says'}",
+        f"orientation: {'turned as EXIF says' if turned else 'as stored'}",
         "polarity: as stored",
     )
     return Picture(values, palette, how=how)
