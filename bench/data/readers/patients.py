@@ -47,7 +47,8 @@ class Choice:
         """Return the table's path; None where no table is named and none is there.
 
         Raises:
-            UsageError: The table that is named is not there, or columns are named without a table.
+            UsageError: The table that is named is not there, columns are named without a table, or
+                there are two tables.
         """
         names = (path.name for path in root.iterdir() if path.is_file())
         usual = [name for name in names if name.lower() == TABLE]
