@@ -33,11 +33,11 @@ from bench.engine.trainee import Trainee, generator, save_weights
 from bench.spec import registry
 from bench.spec.capabilities import AnswersWithMore, Switchable, further_rows
 from bench.spec.case import Sample
-from bench.spec.config import load_profile, safe_name
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
 from bench.spec.method import Answer, Method, Task
-from bench.spec.names import Spec
+from bench.spec.names import Spec, safe_name
+from bench.spec.profile import load_profile
 
 CPU = torch.device("cpu")
 SIZES = ((369, 166), (64, 96))

@@ -18,10 +18,10 @@ from bench.engine import checkpoint
 from bench.engine.train import Beat, Interrupted, TrainingState, train, validation_loss
 from bench.engine.trainee import Trainee, derive, generator
 from bench.spec import registry
-from bench.spec.config import Profile, load_profile
 from bench.spec.method import Method, Task
 from bench.spec.names import Spec
 from bench.spec.note import Note, Tell
+from bench.spec.profile import Profile, load_profile
 from bench.store.layout import CellFolder
 from tests.data.test_stream import dataset
 

@@ -30,6 +30,8 @@ def ablate(
     ] = "",
     data: options.Data = None,
     profile: options.ProfileName = None,
+    steps: options.Steps = None,
+    pixels: options.Pixels = None,
     out: options.Out = Path("results"),
     report: options.ReportTo = Path("reports"),
     seeds: Annotated[
@@ -58,11 +60,11 @@ def ablate(
     """
     from bench.data.splits import Splitting
     from bench.spec.arms import arms
-    from bench.spec.config import load_profile
+    from bench.spec.profile import load_profile
 
     splitting = Splitting(folds, split, fraction)
     device = options.choose_device(device)
-    name = options.choose_profile(profile, device)
+    name = options.choose_profile(profile, device, steps, pixels)
     switched, combinations = arms(method, factors, load_profile(name).scale)
     selection = Selection(
         methods=",".join(arm.spec.key for arm in combinations),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.spec.config import safe_name
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.names import safe_name
 from bench.store.cells import Store
 from bench.store.clean import remains, remove, size
 from bench.store.lease import STALE_SECONDS, BusyError, Leases

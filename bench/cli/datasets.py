@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.cli import options
 from bench.spec import registry
-from bench.spec.config import load_profile
+from bench.spec.profile import load_profile
 
 
 def datasets(

@@ -9,8 +9,8 @@ import typer
 
 from bench.cli import options
 from bench.spec import registry
-from bench.spec.config import load_profile
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.profile import load_profile
 from bench.store.layout import make_folder
 
 if TYPE_CHECKING:

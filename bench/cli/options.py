@@ -40,6 +40,13 @@ ProfileName = Annotated[
         "--profile", help="smoke, cpu, paper or a .toml file; paper with a GPU, else cpu."
     ),
 ]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Steps at most, instead of the profile's.")
+]
+Pixels = Annotated[
+    int | None,
+    typer.Option("--pixels", min=0, help="Pixels of the network grid; 0: native sizes."),
+]
 ProfileOfResults = Annotated[
     str | None, typer.Option("--profile", help="Which results; default: the latest.")
 ]
@@ -158,11 +165,14 @@ def choose_deterministic(wanted: bool, device: str) -> bool:
     return wanted
 
 
-def choose_profile(wanted: str | None, device: str) -> str:
-    """Return the profile's name: the wanted one, or the device's usual one."""
-    if wanted:
-        return wanted
-    return "cpu" if device == "cpu" else "paper"
+def choose_profile(
+    wanted: str | None, device: str, steps: int | None = None, pixels: int | None = None
+) -> str:
+    """Return the profile's name: the wanted one or the device's usual one, as it is changed."""
+    from bench.spec.profile import changed
+
+    usual = "cpu" if device == "cpu" else "paper"
+    return changed(wanted or usual, steps, pixels)
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import typer
 from bench.cli import options
 from bench.spec import registry
 from bench.spec.capabilities import compares, further_rows
-from bench.spec.config import Profile, load_profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Row
+from bench.spec.profile import Profile, load_profile
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,9 +15,10 @@ from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
 from bench.spec import registry
 from bench.spec.capabilities import tunable
-from bench.spec.config import Cell, DatasetRef, Profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.names import Row, Spec
+from bench.spec.profile import Profile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,6 +69,8 @@ def run(
     datasets: options.Datasets = "all",
     data: options.Data = None,
     profile: options.ProfileName = None,
+    steps: options.Steps = None,
+    pixels: options.Pixels = None,
     out: options.Out = Path("results"),
     report: options.ReportTo = Path("reports"),
     seeds: options.Seeds = 1,
@@ -141,7 +144,7 @@ def run(
         methods=methods,
         datasets=datasets,
         data=data,
-        profile=options.choose_profile(profile, device),
+        profile=options.choose_profile(profile, device, steps, pixels),
         out=out,
         report=report,
         splitting=splitting,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from bench.cli.options import preparing, print_left_out
 from bench.spec import registry
-from bench.spec.config import DatasetRef, Profile, load_profile
+from bench.spec.config import DatasetRef
 from bench.spec.errors import UsageError
+from bench.spec.profile import Profile, load_profile
 from bench.store.cells import Store
 from bench.store.layout import make_folder
 

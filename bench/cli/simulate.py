@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import options
 from bench.spec import registry
-from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from bench.store import record
 from bench.store.cells import Store
 from bench.store.clean import sizes

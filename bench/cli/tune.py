@@ -12,9 +12,9 @@ from bench.cli import options
 from bench.cli.selection import Selection, prepare
 from bench.spec import registry
 from bench.spec.capabilities import tunable
-from bench.spec.config import Profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
+from bench.spec.profile import Profile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,8 @@ def tune(
     ] = 20,
     data: options.Data = None,
     profile: options.ProfileName = None,
+    steps: options.Steps = None,
+    pixels: options.Pixels = None,
     out: options.Out = Path("results"),
     report: options.ReportTo = Path("reports"),
     folds: options.Folds = 1,
@@ -62,7 +64,7 @@ def tune(
         methods=methods,
         datasets=datasets,
         data=data,
-        profile=options.choose_profile(profile, device),
+        profile=options.choose_profile(profile, device, steps, pixels),
         out=out,
         report=report,
         splitting=Splitting(folds, split, fraction),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixel = TypeVar("Pixel", np.uint8, np.uint16)
+Pixel = TypeVar("Pixel", np.float32, np.uint16)
 
 MULTIPLE = 16
 """The sides of a shared grid are multiples of this; most networks then need no padding."""
@@ -61,14 +61,15 @@ class Geometry:
         return out
 
     def mask(self, native: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Map a mask (H, W) of 0 and 1 to the grid.
+        """Map a mask (H, W) of 0 and 1 to the grid; the foreground keeps its area.
 
-        A pixel of the grid is foreground if at least half of its area is.
+        The pixels that hold the largest shares of foreground become foreground, as many as keep its
+        area. The least share is a half for shapes wider than a pixel, less for thinner ones.
         """
         if self.native == self.grid:
             return native
         out = np.zeros(self.grid, dtype=np.uint8)
-        out[self._window] = np.greater_equal(self._resize(native * np.uint8(255)), 128)
+        out[self._window] = _most_covered(self._resize(native.astype(np.float32)))
         return out
 
     def back(self, probability: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,3 +88,19 @@ class Geometry:
         how = cv2.INTER_AREA if self.inner[0] < self.native[0] else cv2.INTER_LINEAR
         out: NDArray[Pixel] = cv2.resize(np.asarray(pixels), (width, height), interpolation=how)
         return out
+
+
+def _most_covered(shares: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the pixels of which the largest shares (h, w) are foreground, as many as their sum.
+
+    One pixel stays where there is any foreground. Pixels of equal shares are treated alike.
+    """
+    area = float(shares.sum(dtype=np.float64))
+    if not area:
+        return np.zeros(shares.shape, bool)
+    rank = shares.size - max(1, round(area))
+    least = np.partition(shares, rank, axis=None)[rank]
+    inside: NDArray[np.bool_] = shares >= least
+    above: NDArray[np.bool_] = shares > least
+    too_many, too_few = inside.sum() - area, area - above.sum()
+    return above if above.any() and too_few < too_many else inside

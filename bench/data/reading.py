@@ -24,9 +24,9 @@ from bench.data import manifest as manifests
 from bench.data.manifest import Reading
 from bench.data.source import FORMAT, Source, reason
 from bench.spec.case import BACKGROUND, Case, Sample
-from bench.spec.config import safe_name
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
+from bench.spec.names import safe_name
 from bench.spec.note import Progress
 
 LIGHT = 20_000_000

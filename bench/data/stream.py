@@ -18,8 +18,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.augment import Parameters, augment, draw
+from bench.data.augment import PAPER, Parameters, augment, draw
 from bench.data.grid import OnGrid
+from bench.spec.profile import Augmentation
 
 PIXEL_INTERVAL = 25
 """Steps between two steps whose pixels the certificate hashes, beginning at step 0."""
@@ -48,10 +49,18 @@ class Stream:
         indexes: The indexes of the training cases in the dataset.
         seed: The seed of the augmentation, which all methods share.
         batch: Number of slots of a step: each holds one augmented case.
+        most: How far the augmentation may go.
     """
 
-    def __init__(self, cases: OnGrid, indexes: Sequence[int], seed: int, batch: int) -> None:
-        self.batch = batch
+    def __init__(
+        self,
+        cases: OnGrid,
+        indexes: Sequence[int],
+        seed: int,
+        batch: int,
+        most: Augmentation = PAPER,
+    ) -> None:
+        self.batch, self.most = batch, most
         self._ids = [cases.case(index).id.encode() for index in indexes]
         digest = hashlib.sha256(f"{cases.dataset.digest}/{seed}/{cases.grid}".encode())
         for name in self._ids:
@@ -87,7 +96,7 @@ class Stream:
         epoch, place = divmod(step * self.batch + slot, len(self._ids))
         case = int(self._order(epoch)[place])
         height, width = self._pixels[case][0].shape
-        return case, draw(self._generator(1, step, slot), height, width)
+        return case, draw(self._generator(1, step, slot), height, width, self.most)
 
     def at(self, step: int) -> Batch:
         """Return the batch of a step."""

@@ -14,8 +14,8 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from bench.spec.capabilities import OwnOptimiser
-from bench.spec.config import Profile
 from bench.spec.method import Method, Task
+from bench.spec.profile import Profile
 
 
 def derive(*parts: object) -> int:

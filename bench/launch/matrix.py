@@ -12,12 +12,13 @@ from bench.data import cache
 from bench.data.readers.simulated import Simulated
 from bench.data.splits import Splitting
 from bench.spec import machine, registry
-from bench.spec.config import SEED, Cell, DatasetRef, Profile
+from bench.spec.config import SEED, Cell, DatasetRef
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
+from bench.spec.profile import Profile
 from bench.store import record
 from bench.store.cells import Store
 from bench.store.plan import Plan

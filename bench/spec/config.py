@@ -1,140 +1,19 @@
-"""What a run is made of: profiles, prepared datasets, cells, and their content hashes."""
+"""What a run is made of: prepared datasets, cells, and their content hashes."""
 
 from __future__ import annotations
 
-import re
-import sys
-from dataclasses import asdict, dataclass, field, fields
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import msgspec
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from bench.spec import plain
-from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import Column, DatasetId, Label, Scheme, Spec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bench.spec.profile import Profile
 
 SEED = 35
 """The paper's random state: the first seed of every run."""
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised when code changes what a cell computes, so that no old result passes for a new one."""
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Rate = Annotated[float, msgspec.Meta(gt=0, le=sys.float_info.max)]
-Scale = Literal["full", "small", "tiny"]
-
-_EXAMPLE = "bench/spec/profiles/cpu.toml"
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@:-]*")
-
-
-def safe_name(name: str, what: str) -> str:
-    """Return a name if it can be part of a path, of HTML and of LaTeX.
-
-    Raises:
-        UsageError: It holds other characters, or is too long.
-    """
-    if not _SAFE.fullmatch(name) or ".." in name or len(name) > 150:
-        raise UsageError(
-            f"{what} {name[:80]!r} cannot be used: expected letters, digits and ._+=,@:- "
-            "(150 at most, a letter or digit first); rename it"
-        )
-    return name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """A protocol that all methods share: sizes of images and networks, and length of training."""
-
-    name: str
-    summary: str
-    scale: Scale
-    """Which of a method's sizes is built."""
-    pixels: Natural
-    """Pixels of the network grid that every case is mapped to; 0 keeps each case's native size."""
-    steps: Count
-    """Optimiser steps at most."""
-    batch: Count
-    lr: Rate
-    """Adam's learning rate, for methods that bring no optimiser of their own."""
-    validate_every: Count
-    patience: Count
-    """Validations without a lower validation loss before training stops."""
-    validation_cases: Natural
-    """Validation cases at most, spread over the validation patients; 0 takes all."""
-    threads: Count
-    """Threads of one cell on the CPU. Their number may change the last bits of a result."""
-    phantom_patients: dict[str, Count]
-    """Simulated patients of each phantom."""
-    phantom_slices: dict[str, Count]
-    """Cases of each simulated patient."""
-
-    def protocol(self) -> dict[str, Any]:
-        """Return what may change a result, as plain data.
-
-        Sizes of phantoms are left out, because the digest of a dataset covers them.
-        """
-        values = asdict(self)
-        for name in ("summary", "phantom_patients", "phantom_slices"):
-            del values[name]
-        return values
-
-
-def profiles() -> list[str]:
-    """Return the names of the profiles that ship with the package."""
-    files = resources.files("bench.spec.profiles").iterdir()
-    return sorted(file.name[:-5] for file in files if file.name.endswith(".toml"))
-
-
-def load_profile(name: str) -> Profile:
-    """Read a profile by its name, or from a `.toml` file of the user's own.
-
-    Raises:
-        UsageError: The profile is unknown, is no TOML, lacks or adds a key, or a value is wrong.
-    """
-    path = Path(name)
-    if name.endswith(".toml"):
-        if not path.is_file():
-            known = ", ".join(profiles())
-            raise UsageError(f"profile file {name} is not there; shipped profiles: {known}")
-        name = safe_name(path.stem, "profile")
-        text = path.read_text(encoding="utf-8", errors="replace")
-    elif name in profiles():
-        file = resources.files("bench.spec.profiles") / f"{name}.toml"
-        text = file.read_text(encoding="utf-8")
-    else:
-        raise UsageError(f"unknown profile '{name}'; {did_you_mean(name, profiles())}")
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"profile {path} is no TOML: {error}") from error
-    return _checked(values, name, path)
-
-
-def _checked(values: dict[str, Any], name: str, path: Path) -> Profile:
-    """Return the values of a profile's file as a profile."""
-    expected = {field.name for field in fields(Profile)} - {"name"}
-    wrong = sorted(set(values) ^ expected)
-    if wrong:
-        raise UsageError(
-            f"profile {path}: missing or unknown keys: {', '.join(wrong)}; copy {_EXAMPLE}"
-        )
-    try:
-        profile = plain.convert({"name": name, **values}, Profile)
-    except plain.PlainError as error:
-        raise UsageError(f"profile {path}: {error}; see {_EXAMPLE}") from error
-    if profile.phantom_patients.keys() != profile.phantom_slices.keys():
-        raise UsageError(
-            f"profile {path}: phantom_patients and phantom_slices must name the same datasets"
-        )
-    return profile
 
 
 @dataclass(frozen=True, kw_only=True)

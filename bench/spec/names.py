@@ -6,11 +6,28 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.spec.errors import UsageError
+
 Source = Literal["real", "phantom"]
 _SCHEME = re.compile(r"(?:own-(\w{8}))?-?(?:fraction(.+))?")
 _LABEL = re.compile(r"f(?P<fold>\d+)(?:of(?P<folds>\d+))?-s(?P<seed>\d+)(?:-(?P<scheme>.+))?")
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@:-]*")
 _DIGITS = 8
 """Hex digits of a dataset's digest that its name carries."""
+
+
+def safe_name(name: str, what: str) -> str:
+    """Return a name if it can be part of a path, of HTML and of LaTeX.
+
+    Raises:
+        UsageError: It holds other characters, or is too long.
+    """
+    if not _SAFE.fullmatch(name) or ".." in name or len(name) > 150:
+        raise UsageError(
+            f"{what} {name[:80]!r} cannot be used: expected letters, digits and ._+=,@:- "
+            "(150 at most, a letter or digit first); rename it"
+        )
+    return name
 
 
 @dataclass(frozen=True, order=True)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bench.spec import plain
-from bench.spec.config import Cell, Profile
+from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 from bench.spec.note import Note
+from bench.spec.profile import Profile
 from bench.store.layout import (
     LEASES,
     CellFolder,

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.spec.config import Cell, Profile
+from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, Spec
+from bench.spec.profile import Profile
 
 PART = ".part"
 """Ends the name of a cell's folder while the cell is not finished."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.names import DatasetId, Spec
+from bench.spec.profile import load_profile
 from bench.store import clean
 from bench.store.cells import Store
 from bench.store.lease import BusyError, Leases

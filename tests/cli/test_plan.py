@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.app import app
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 from tests.user import Bench
 from tests.written import record_of

@@ -7,9 +7,9 @@ import pytest
 from bench.cli.options import console
 from bench.cli.selection import prepare
 from bench.launch import matrix
-from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from tests.data.test_folder import folder
 
 

@@ -1,22 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from bench.data.augment import (
-    CONTRAST,
-    ELASTIC,
-    ROTATION,
-    SHIFT,
+    PAPER,
     Parameters,
     augment,
     draw,
     lattice,
     sampling_map,
 )
+from bench.spec.profile import Augmentation, Flips
 
 SIZES = [(369, 166), (750, 250), (768, 534), (64, 64), (17, 33)]
 
@@ -64,10 +65,74 @@ def test_the_spline_carries_rotation_and_shift_exactly(size: tuple[int, int], an
 @given(st.integers(0, 2**32), st.sampled_from(SIZES))
 def test_drawn_parameters_keep_the_papers_ranges(seed: int, size: tuple[int, int]) -> None:
     drawn = draw(np.random.default_rng(seed), *size)
-    assert abs(drawn.angle) <= ROTATION
-    assert all(SHIFT[0] <= abs(s) <= SHIFT[1] for s in drawn.shift)
-    assert np.abs(drawn.elastic).max() <= ELASTIC
-    assert CONTRAST[0] <= drawn.contrast <= CONTRAST[1]
+    assert abs(drawn.angle) <= PAPER.rotation == 30
+    low, high = PAPER.shift
+    assert all(low <= abs(share) <= high for share in drawn.shift)
+    assert np.abs(drawn.elastic).max() <= PAPER.elastic
+    assert abs(drawn.contrast - 1) <= PAPER.contrast
+    assert drawn.flips == ()
+
+
+OFF = Augmentation(rotation=0, shift=(0, 0), elastic=0, contrast=0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_augmentation_that_is_off_keeps_every_pixel(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 65536, size).astype(np.uint16)
+    mask = rng.integers(0, 2, size).astype(np.uint8)
+    out, moved = augment(image, mask, draw(rng, *size, OFF))
+    np.testing.assert_allclose(out, image / 65535, atol=2e-3)
+    assert (moved == mask).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("flips", "axes"),
+    [("none", {()}), ("horizontal", {(), (1,)}), ("both", {(), (0,), (1,), (0, 1)})],
+)
+def test_flips_mirror_image_and_mask(flips: Flips, axes: set[tuple[int, ...]]) -> None:
+    image = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48) * np.uint16(20)
+    mask = (image > 30000).view(np.uint8)
+    most = replace(OFF, flips=flips)
+    drawn = [draw(np.random.default_rng(seed), 64, 48, most) for seed in range(40)]
+    assert {parameters.flips for parameters in drawn} == axes
+    for parameters in drawn:
+        out, moved = augment(image, mask, parameters)
+        np.testing.assert_allclose(out, np.flip(image, parameters.flips) / 65535, atol=2e-3)
+        assert (moved == np.flip(mask, parameters.flips)).mean() > 0.999
+
+
+def lines(rng: np.random.Generator, size: int, width: float, count: int = 3) -> NDArray[np.uint8]:
+    """Draw straight lines at random angles, far enough from the border to stay inside."""
+    y, x = np.mgrid[:size, :size].astype(float)
+    mask = np.zeros((size, size), bool)
+    for _ in range(count):
+        angle, (top, left) = rng.uniform(0, np.pi), size * rng.uniform(0.35, 0.65, 2)
+        along = (y - top) * np.sin(angle) + (x - left) * np.cos(angle)
+        across = (y - top) * np.cos(angle) - (x - left) * np.sin(angle)
+        mask |= (abs(along) < 0.22 * size) & (abs(across) < width / 2)
+    return mask.view(np.uint8)
+
+
+@pytest.mark.parametrize("size", [64, 112, 256])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_thin_lines_keep_their_area(size: int, width: int) -> None:
+    after, due = 0.0, 0.0
+    for seed in range(60):
+        mask = lines(np.random.default_rng(seed), size, width)
+        parameters = draw(np.random.default_rng(seed), size, size)
+        _, moved = augment(mask.astype(np.uint16), mask, parameters)
+        after += moved.sum()
+        due += area_under(mask, sampling_map(parameters, size, size))
+    assert after == pytest.approx(due, rel=0.01)
+
+
+def area_under(
+    mask: NDArray[np.uint8], sources: tuple[NDArray[np.float32], NDArray[np.float32]], fine: int = 8
+) -> float:
+    """Return the area that a map gives a mask, by a grid `fine` times as dense."""
+    y, x = (cv2.resize(source, None, fx=fine, fy=fine) for source in sources)
+    return float(cv2.remap(mask, x, y, cv2.INTER_NEAREST).sum()) / fine**2
 
 
 @settings(max_examples=30, deadline=None)
@@ -109,5 +174,7 @@ def test_parameters_as_bytes_tell_every_value_apart() -> None:
         still(64, 64, contrast=1 + 1e-9),
         still(64, 64, shift=(0.0, 1e-9)),
         still(64, 64, elastic=elastic),
+        still(64, 64, flips=(0,)),
+        still(64, 64, flips=(1,)),
     ]
-    assert len({p.to_bytes() for p in [base, *others]}) == 5
+    assert len({p.to_bytes() for p in [base, *others]}) == 7

@@ -13,8 +13,8 @@ from bench.data import cache
 from bench.data.check import READING, Finding, check
 from bench.launch import matrix
 from bench.spec import registry
-from bench.spec.config import load_profile
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 
 Make = Callable[..., Path]
 

@@ -23,10 +23,10 @@ from bench.data.splits import Splitting
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import SIDES, Case, Dataset, Side, Split
-from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
 from bench.spec.plain import content_hash
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 from bench.store.plan import Plan
 

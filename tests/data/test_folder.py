@@ -21,9 +21,9 @@ from bench.data.readers import metaimage
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import Dataset
-from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from tests.conftest import picture
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,6 +44,27 @@ def test_a_mask_survives_the_way_there_and_back(grid: tuple[int, int]) -> None:
     there = geometry.mask(labels)
     assert there.shape == grid
     assert score(geometry.back(there.astype(np.float32)) >= 0.5, labels, None).dice > 0.98
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 999), st.sampled_from([2, 3, 6]), st.sampled_from([256, 400, 512]))
+def test_thin_lines_keep_their_area_on_the_grid(seed: int, width: int, native: int) -> None:
+    mask = np.zeros((native, native), np.uint8)
+    rng = np.random.default_rng(seed)
+    for _ in range(6):
+        ends = [[int(place) for place in rng.integers(0, native, 2)] for _ in "ab"]
+        cv2.line(mask, *ends, 1, width)
+    there = Geometry(mask.shape, (112, 112)).mask(mask)
+    due = mask.sum() * (112 / native) ** 2
+    assert there.sum() == pytest.approx(due, rel=0.15 if width == 2 else 0.05)
+
+
+def test_the_smallest_foreground_stays_on_the_grid() -> None:
+    mask = np.zeros((512, 512), np.uint8)
+    assert Geometry(mask.shape, (64, 64)).mask(mask).sum() == 0
+    mask[300, 200] = 1
+    there = Geometry(mask.shape, (64, 64)).mask(mask)
+    assert np.argwhere(there).tolist() == [[37, 25]]
 
 
 def test_native_sizes_are_not_resampled() -> None:

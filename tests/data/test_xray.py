@@ -20,8 +20,8 @@ from bench.data.splits import Splitting
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import SIDES, Dataset
-from bench.spec.config import load_profile
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 
 NAMES = {

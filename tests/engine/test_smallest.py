@@ -13,9 +13,9 @@ from bench.engine import trainee as trainees
 from bench.engine.smallest import Size, trains
 from bench.engine.trainee import Trainee
 from bench.spec import registry
-from bench.spec.config import load_profile
 from bench.spec.method import Task
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from tests.user import SMOKE, Bench
 
 

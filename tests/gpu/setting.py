@@ -22,10 +22,10 @@ from bench.data.phantom import render
 from bench.engine.trainee import Trainee, build
 from bench.spec import registry
 from bench.spec.case import Case, Dataset
-from bench.spec.config import Profile, load_profile
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
+from bench.spec.profile import Profile, load_profile
 
 Row = dict[str, Any]
 """A row of a stage's table.

@@ -22,9 +22,9 @@ from bench.engine.predict import predict
 from bench.engine.train import Interrupted, Training, train
 from bench.engine.trainee import Trainee
 from bench.spec import machine
-from bench.spec.config import load_profile
 from bench.spec.names import Spec
 from bench.spec.note import Note
+from bench.spec.profile import load_profile
 from bench.store.layout import CellFolder
 from tests.gpu.setting import (
     IMAGE,

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from bench.launch.base import Request
 from bench.launch.local import Local
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.names import DatasetId, Spec
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 
 

@@ -21,10 +21,10 @@ from bench.engine.train import Training
 from bench.engine.trainee import Trainee, idle
 from bench.spec import registry
 from bench.spec.capabilities import OwnOptimiser, TrainsItself
-from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.method import Cases, Example, Inputs, Task
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from bench.store.layout import CellFolder
 from methods import nnunet
 from methods.nnunet_native import fingerprint

@@ -26,11 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 from timing import Row, milliseconds, one_thread, paired, race, table
 
-from bench.data.augment import CONTRAST, ELASTIC, KNOTS, ROTATION, SHIFT, augment, draw
+from bench.data.augment import KNOTS, PAPER, augment, draw
 
 SIZES = [(166, 369), (250, 750), (534, 768), (880, 880)]
 REPEATS, BLOCK = 11, 0.02  # seconds of a turn
 GOAL = 3.0
+ROTATION, SHIFT, ELASTIC = PAPER.rotation, PAPER.shift, PAPER.elastic
+CONTRAST = (1 - PAPER.contrast, 1 + PAPER.contrast)
 Image = NDArray[np.uint16]
 Mask = NDArray[np.uint8]
 Pipeline = Callable[[], Any]

@@ -29,9 +29,10 @@ from bench.data import cache
 from bench.data.splits import Splitting
 from bench.launch import matrix
 from bench.spec.case import Sample
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.dataset import Adapter, Item
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 
 HELP_LIMIT, RERUN_LIMIT, PLAN_LIMIT = 0.4, 3.0, 2.0

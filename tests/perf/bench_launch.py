@@ -27,8 +27,9 @@ from bench.launch.base import Request
 from bench.launch.follow import follow
 from bench.launch.local import Local
 from bench.spec import registry
-from bench.spec.config import Cell, Profile, load_profile
+from bench.spec.config import Cell
 from bench.spec.names import Spec
+from bench.spec.profile import Profile, load_profile
 from bench.store import record
 from bench.store.cells import Store
 

@@ -45,8 +45,8 @@ def run(steps: int, folder: Path) -> None:
     from bench.data.splits import Splitting
     from bench.engine.cell import run_cell
     from bench.launch import matrix
-    from bench.spec.config import load_profile
     from bench.spec.names import Spec
+    from bench.spec.profile import load_profile
     from bench.store.cells import Store
 
     profile = replace(load_profile("smoke"), steps=steps, validate_every=25, patience=steps)

@@ -31,8 +31,8 @@ from bench.engine.train import train, validation_loss
 from bench.engine.trainee import Trainee, generator, to_tensor
 from bench.launch import matrix
 from bench.report.figures.style import COLOURS, MARKERS
-from bench.spec.config import load_profile
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of

@@ -34,9 +34,9 @@ from bench.engine.train import Training, train
 from bench.engine.trainee import Trainee
 from bench.spec import registry
 from bench.spec.case import Case, Dataset
-from bench.spec.config import load_profile
 from bench.spec.method import Task
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from bench.store.layout import CellFolder
 
 WARM, STEPS, REPEATS = 1, 5, 9

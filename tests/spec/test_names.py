@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
+from bench.spec.errors import UsageError
+from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec, safe_name
 
 WORDS = st.text("abcxyz019_-", min_size=1, max_size=8)
 PAIRS = st.builds("{}={}".format, WORDS, st.text("abcXYZ019_.+-/", max_size=8))
@@ -97,3 +98,9 @@ def test_a_heading_says_how_patients_were_split(scheme: Scheme, title: str) -> N
     column = Column(DatasetId("mr", "real", "0123456789"), scheme)
     assert column.title("MR", version=False) == " ".join(filter(None, ("MR", title)))
     assert "01234567" in column.title("MR", version=True)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "-x", "a\nb", "<b>", "x" * 151, "a..b"])
+def test_unsafe_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be used"):
+        safe_name(name, "name")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.names import DatasetId, Label, Scheme, Spec
+from bench.spec.profile import load_profile
 from bench.store.layout import CellFolder, Layout, read_or_empty, write
 from tests.user import ROOT
 

@@ -6,9 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.app import app
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.names import DatasetId, Spec
 from bench.spec.note import Note
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 from bench.store.lease import BusyError
 from bench.store.plan import Place, Plan

@@ -10,8 +10,9 @@ import pytest
 
 from bench.report import write
 from bench.spec import registry
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
+from bench.spec.profile import load_profile
 from bench.store.cells import Store
 from bench.store.plan import Plan
 from bench.store.results import Results, finished_profiles, read_scores

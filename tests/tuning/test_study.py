@@ -11,9 +11,10 @@ import pytest
 
 from bench.spec import registry
 from bench.spec.capabilities import highest_lr
-from bench.spec.config import Cell, DatasetRef, load_profile
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.names import DatasetId, Spec
 from bench.spec.options import options
+from bench.spec.profile import load_profile
 from bench.spec.space import Between
 from bench.tuning.study import Study, bury, connect
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench.data.readers import pairing
 from bench.data.readers.walk import case_id, same, sides, stem, walk
-from bench.spec.config import safe_name
 from bench.spec.errors import UsageError
+from bench.spec.names import safe_name
 
 SUFFIXES = (".png", ".nii.gz", ".nii", ".mha")
 NAMES = st.text(

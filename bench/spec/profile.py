@@ -1,0 +1,216 @@
+"""Profiles: protocols that all methods of a run share, shipped or a user's own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bench.spec import plain
+from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.names import safe_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=sys.float_info.max)]
+Degrees = Annotated[float, msgspec.Meta(ge=0, le=180)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=0.5)]
+Elastic = Annotated[float, msgspec.Meta(ge=0, le=0.1)]
+"""Above 0.12 of the shorter side, the deformation can fold."""
+Scale = Literal["full", "small", "tiny"]
+Flips = Literal["none", "horizontal", "vertical", "both"]
+
+_EXAMPLE = "bench/spec/profiles/cpu.toml"
+_BASE = "extends"
+"""Key of a file that names the profile whose values it does not give itself."""
+_CHANGED = re.compile(r"(?P<name>.+?)(-steps(?P<steps>\d+))?(-pixels(?P<pixels>\d+))?")
+"""A profile with other steps or pixels: `cpu-steps100-pixels4096`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far the shared stream changes images and masks; the defaults are the paper's."""
+
+    rotation: Degrees = 30.0
+    """Largest rotation in degrees, in both directions (paper, section 3)."""
+    shift: tuple[Share, Share] = (0.01, 0.05)
+    """Smallest and largest shift as a share of height and width, in both directions (paper)."""
+    elastic: Elastic = 0.03
+    """Largest displacement of a control point, as a share of the shorter side (the paper gives
+    none)."""
+    contrast: Share = 0.25
+    """Largest change of the distance from the image's mean, as a share (the paper gives none)."""
+    flips: Flips = "none"
+    """Along which axes half of the images are mirrored (paper: none)."""
+
+    @property
+    def words(self) -> str:
+        """What is done, in words."""
+        low, high = self.shift
+        parts = [
+            (self.rotation, f"rotation up to {self.rotation:g} degrees"),
+            (high, f"shift of {100 * low:g} to {100 * high:g} %"),
+            (self.elastic, f"elastic up to {100 * self.elastic:g} %"),
+            (self.contrast, f"contrast up to {100 * self.contrast:g} %"),
+            (self.flips != "none", f"flips: {self.flips}"),
+        ]
+        return ", ".join(words for used, words in parts if used) or "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A protocol that all methods share: sizes of images and networks, and length of training."""
+
+    name: str
+    summary: str
+    scale: Scale
+    """Which of a method's sizes is built."""
+    pixels: Natural
+    """Pixels of the network grid that every case is mapped to; 0 keeps each case's native size."""
+    steps: Count
+    """Optimiser steps at most."""
+    batch: Count
+    lr: Rate
+    """Adam's learning rate, for methods that bring no optimiser of their own."""
+    validate_every: Count
+    patience: Count
+    """Validations without a lower validation loss before training stops."""
+    validation_cases: Natural
+    """Validation cases at most, spread over the validation patients; 0 takes all."""
+    threads: Count
+    """Threads of one cell on the CPU. Their number may change the last bits of a result."""
+    augmentation: Augmentation
+    phantom_patients: dict[str, Count]
+    """Simulated patients of each phantom."""
+    phantom_slices: dict[str, Count]
+    """Cases of each simulated patient."""
+
+    def protocol(self) -> dict[str, Any]:
+        """Return what may change a result, as plain data.
+
+        Sizes of phantoms are left out, because the digest of a dataset covers them.
+        """
+        values: dict[str, Any] = plain.builtins(asdict(self))
+        for name in ("summary", "phantom_patients", "phantom_slices"):
+            del values[name]
+        return values
+
+
+def profiles() -> list[str]:
+    """Return the names of the profiles that ship with the package."""
+    files = resources.files("bench.spec.profiles").iterdir()
+    return sorted(file.name[:-5] for file in files if file.name.endswith(".toml"))
+
+
+def changed(name: str, steps: int | None, pixels: int | None) -> str:
+    """Return the name of a profile with other steps or pixels, which `load_profile` reads."""
+    for key, value in (("steps", steps), ("pixels", pixels)):
+        name += "" if value is None else f"-{key}{value}"
+    return name
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile by its name, or from a `.toml` file of the user's own.
+
+    The name may end with other steps or pixels, see `changed`.
+
+    Raises:
+        UsageError: The profile is unknown, is no TOML, lacks or adds a key, or a value is wrong.
+    """
+    match = _CHANGED.fullmatch(name)
+    base, changes = name, {}
+    if match and name not in profiles():
+        base = match["name"]
+        changes = {key: int(match[key]) for key in ("steps", "pixels") if match[key]}
+    values = _read(base) | changes
+    own = safe_name(Path(base).stem, "profile") if base.endswith(".toml") else base
+    return _checked(values, own + name[len(base) :], base)
+
+
+def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the values of a profile's file, with those of the profile that it extends."""
+    path = Path(name)
+    if name.endswith(".toml"):
+        if not path.is_file():
+            known = ", ".join(profiles())
+            raise UsageError(f"profile file {name} is not there; shipped profiles: {known}")
+        text = path.read_text(encoding="utf-8", errors="replace")
+    elif name in profiles():
+        file = resources.files("bench.spec.profiles") / f"{name}.toml"
+        text = file.read_text(encoding="utf-8")
+    else:
+        raise UsageError(f"unknown profile '{name}'; {did_you_mean(name, profiles())}")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"profile {path} is no TOML: {error}") from error
+    base = values.pop(_BASE, None)
+    return values if base is None else _extended(values, base, path, (*seen, _identity(name)))
+
+
+def _identity(name: str) -> str:
+    return str(Path(name).resolve()) if name.endswith(".toml") else name
+
+
+def _extended(
+    values: dict[str, Any], base: object, path: Path, seen: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the values of a profile over those of its base; tables are joined key by key."""
+    if not isinstance(base, str):
+        raise UsageError(f'profile {path}: {_BASE}: expected a name or a file, as "cpu"')
+    if base.endswith(".toml"):
+        base = str(path.parent / base)
+    if _identity(base) in seen:
+        raise UsageError(f"profile {path} extends itself, over {base}; name another base")
+    joined = _read(base, seen)
+    given = sorted(values)
+    joined["summary"] = f"{Path(base).stem} with its own {', '.join(given) or 'name'}"
+    for key, value in values.items():
+        old = joined.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            joined[key] = {**old, **value}
+        else:
+            joined[key] = value
+    return joined
+
+
+def _checked(values: dict[str, Any], name: str, path: str) -> Profile:
+    """Return the values of a profile's file as a profile."""
+    _check_keys(values, {field.name for field in fields(Profile)} - {"name"}, path)
+    parts = values["augmentation"]
+    if isinstance(parts, Mapping):
+        _check_keys(parts, {field.name for field in fields(Augmentation)}, path)
+    try:
+        profile = plain.convert({"name": name, **values}, Profile)
+    except plain.PlainError as error:
+        raise UsageError(f"profile {path}: {error}; see {_EXAMPLE}") from error
+    if profile.phantom_patients.keys() != profile.phantom_slices.keys():
+        raise UsageError(
+            f"profile {path}: phantom_patients and phantom_slices must name the same datasets"
+        )
+    low, high = profile.augmentation.shift
+    if low > high:
+        raise UsageError(
+            f"profile {path}: augmentation.shift: the smallest, {low:g}, is above {high:g}"
+        )
+    return profile
+
+
+def _check_keys(values: Mapping[str, Any], expected: set[str], path: str) -> None:
+    wrong = sorted(set(values) ^ expected)
+    if wrong:
+        raise UsageError(
+            f"profile {path}: missing or unknown keys: {', '.join(wrong)}; "
+            f'copy {_EXAMPLE}, or begin with {_BASE} = "cpu"'
+        )

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.spec.errors import UsageError
+from bench.spec.profile import Augmentation, load_profile, profiles
+from tests.user import SMOKE
+
+
+def test_shipped_profiles_load() -> None:
+    assert profiles() == ["cpu", "paper", "smoke"]
+    paper = load_profile("paper")
+    assert (paper.pixels, paper.batch, paper.lr, paper.steps) == (0, 1, 1e-4, 9000)
+
+
+def test_unknown_profile_says_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown profile 'papr'; did you mean 'paper'"):
+        load_profile("papr")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("steps = 4", "steps = 0"), r"mine\.toml: steps: expected int >= 1"),
+        (("lr = 1e-3", "lr = -1"), "lr: expected float > 0"),
+        (("lr = 1e-3", "lr = nan"), "lr: "),
+        (("lr = 1e-3", "lr = inf"), "lr: "),
+        (("lr = 1e-3", "lr = -inf"), "lr: "),
+        (("steps = 4", "stepz = 4"), "missing or unknown keys: steps, stepz"),
+        (("steps = 4", "steps"), "no TOML"),
+        (("steps = 4", 'steps = "ten"'), "steps: expected int, got str"),
+        (("steps = 4", "steps = 2.5"), "steps: expected int, got float"),
+        (("xray = 5 }\nphantom", "xray = 0 }\nphantom"), "phantom_patients.*: expected int >= 1"),
+        (('scale = "tiny"', 'scale = "big"'), "scale: .*'big'"),
+    ],
+)
+def test_a_bad_profile_file_is_refused(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMOKE.replace(*change))
+    with pytest.raises(UsageError, match=message) as caught:
+        load_profile(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_users_own_profile_is_named_by_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMOKE)
+    assert load_profile(str(path)).name == "mine"
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_profile_extends_another(tmp_path: Path) -> None:
+    mine = load_profile(write(tmp_path, "mine.toml", 'extends = "cpu"\nsteps = 50\n'))
+    cpu = load_profile("cpu")
+    assert (mine.name, mine.steps, mine.pixels) == ("mine", 50, cpu.pixels)
+    assert mine.augmentation == cpu.augmentation == Augmentation()
+    assert mine.summary == "cpu with its own steps"
+
+
+def test_tables_of_a_profile_are_joined_with_those_of_its_base(tmp_path: Path) -> None:
+    write(tmp_path, "still.toml", 'extends = "cpu"\n[augmentation]\nrotation = 0\n')
+    text = 'extends = "still.toml"\n[augmentation]\nflips = "both"\n[phantom_patients]\nmr = 9\n'
+    mine = load_profile(write(tmp_path, "mine.toml", text))
+    assert mine.augmentation == Augmentation(rotation=0, flips="both")
+    assert mine.phantom_patients == load_profile("cpu").phantom_patients | {"mr": 9}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "cpo"', "unknown profile 'cpo'; did you mean 'cpu'"),
+        ('extends = "other.toml"', "other.toml is not there"),
+        ('extends = "mine.toml"', "extends itself"),
+        ("extends = 3", 'extends: expected a name or a file, as "cpu"'),
+        ('extends = "cpu"\nstep = 3', "missing or unknown keys: step;"),
+        ('extends = "cpu"\naugmentation = "off"', "augmentation: expected object, got str"),
+        ('extends = "cpu"\n[augmentation]\nflip = "both"', "unknown keys: flip;"),
+        ('extends = "cpu"\n[augmentation]\nflips = "yes"', "augmentation.flips: .*'yes'"),
+        ('extends = "cpu"\n[augmentation]\nelastic = 0.2', "augmentation.elastic: .*<= 0.1"),
+        ('extends = "cpu"\n[augmentation]\nshift = [0.1, 0]', "the smallest, 0.1, is above 0"),
+        ('extends = "cpu"\n[augmentation]\nrotation = nan', "augmentation.rotation"),
+    ],
+)
+def test_a_bad_extension_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        load_profile(write(tmp_path, "mine.toml", text))
+    assert "\n" not in str(caught.value)
+
+
+def test_two_profiles_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "other.toml", 'extends = "mine.toml"')
+    with pytest.raises(UsageError, match="extends itself"):
+        load_profile(write(tmp_path, "mine.toml", 'extends = "other.toml"'))
+
+
+def test_a_name_may_end_with_other_steps_and_pixels(tmp_path: Path) -> None:
+    few = load_profile("cpu-steps7-pixels4096")
+    assert (few.name, few.steps, few.pixels) == ("cpu-steps7-pixels4096", 7, 4096)
+    own = load_profile(write(tmp_path, "mine.toml", SMOKE) + "-steps7")
+    assert (own.name, own.steps) == ("mine-steps7", 7)
+    with pytest.raises(UsageError, match="steps: expected int >= 1"):
+        load_profile("cpu-steps0")
+    with pytest.raises(UsageError, match="unknown profile 'cpo'"):
+        load_profile("cpo-steps5")
+
+
+def test_an_augmentation_says_what_it_does() -> None:
+    assert Augmentation().words == (
+        "rotation up to 30 degrees, shift of 1 to 5 %, elastic up to 3 %, contrast up to 25 %"
+    )
+    off = Augmentation(rotation=0, shift=(0, 0), elastic=0, contrast=0)
+    assert off.words == "off"
