@@ -80,7 +80,7 @@ def test_unet_has_the_topology_of_2015() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "original"), [("fcn", fcn_resnet50), ("deeplabv3", deeplabv3_resnet50)]
+    ("name", "original"), [("fcn", fcn_resnet50), ("deeplabv3:rate=12", deeplabv3_resnet50)]
 )
 def test_with_torchvisions_weights_the_answer_is_torchvisions(name: str, original: type) -> None:
     theirs = original(weights=None, weights_backbone=None, num_classes=1)
@@ -92,6 +92,31 @@ def test_with_torchvisions_weights_the_answer_is_torchvisions(name: str, origina
     with torch.no_grad():
         expected = theirs.eval()(image.repeat(1, 3, 1, 1))["out"]
         torch.testing.assert_close(ours.eval()(image), expected, atol=1e-4, rtol=1e-4)
+
+
+def rates(spec: str, size: tuple[int, int]) -> list[int]:
+    """Return the atrous rates of DeepLabv3's head for images of a size."""
+    net = registry.method(Spec.parse(spec)).build(Task("mr", (size,), 8, 10))
+    spread = [m for m in net.net.classifier.modules() if isinstance(m, nn.Conv2d)]
+    return [m.dilation[0] for m in spread if m.dilation != (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "size", "expected"),
+    [
+        ("deeplabv3", (513, 513), [12, 24, 36]),
+        ("deeplabv3", (900, 900), [12, 24, 36]),
+        ("deeplabv3", (256, 256), [6, 12, 18]),
+        ("deeplabv3:stride=4", (112, 112), [5, 10, 15]),
+        ("deeplabv3:stride=4", (176, 72), [5, 10, 15]),
+        ("deeplabv3", (16, 16), [2, 3]),
+        ("deeplabv3:rate=4", (513, 513), [4, 8, 12]),
+    ],
+)
+def test_deeplabs_rates_follow_the_map(
+    spec: str, size: tuple[int, int], expected: list[int]
+) -> None:
+    assert rates(spec, size) == expected
 
 
 @pytest.mark.parametrize("name", ["fcn", "deeplabv3"])
