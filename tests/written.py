@@ -34,6 +34,7 @@ def record(
     folds: int = 1,
     heads: dict[int, str] | None = None,
     steps: int = 9,
+    profile: dict[str, Any] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Return what `cell.json` says of a cell; `more` replaces fields."""
@@ -49,7 +50,7 @@ def record(
             "folds": folds,
             "seed": seed,
             "split": "s",
-            "profile": {"steps": steps},
+            "profile": profile or {"steps": steps},
             "precision": "float32",
             "protocol": 3,
         },

@@ -25,7 +25,7 @@ from bench.data import cache
 from bench.data.geometry import shared_grid
 from bench.data.grid import Grid, OnGrid
 from bench.data.stream import Stream
-from bench.engine import cut
+from bench.engine import cut, size
 from bench.engine import trainee as trainees
 from bench.engine.cut import Curve
 from bench.engine.energy import Meter
@@ -36,11 +36,12 @@ from bench.engine.trainee import Trainee, derive, idle, save_weights
 from bench.spec import machine, registry
 from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
 from bench.spec.case import Dataset, Split
-from bench.spec.config import Cell, Profile
+from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 from bench.spec.method import Cases, Example, Task
 from bench.spec.note import Note, Tell
 from bench.spec.plain import convert
+from bench.spec.profile import Profile
 from bench.store.cells import Store
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
@@ -186,6 +187,7 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         trainee, state = _train_itself(trainee, data, work.own, metered)
     # A training case is counted, because test cases must not be opened before training has ended.
     counted = multiply_adds(trainee, data.cases, data.train[0])
+    relative = size.relative(trainee, data.cases, data.train[0])
     if not trains_itself:
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
         work.initial.write_text(initial, encoding="utf-8")
@@ -201,7 +203,8 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         predict_seconds_per_case=seconds,
         total_seconds_of_last_attempt=round(time.monotonic() - began, 3),
     )
-    store.finish(cell, _record(cell, trainee, data, state, counted, cuts, joules, timings))
+    record = _record(cell, trainee, data, state, counted, cuts, joules, timings)
+    store.finish(cell, msgspec.structs.replace(record, size=_finite(relative)))
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
@@ -218,7 +221,8 @@ def _train(
     If the device's memory is too small, try again with each batch in twice as many parts. The new
     attempt continues from the last checkpoint, or from the start, so that no step is half done.
     """
-    stream = Stream(data.cases, data.train, cell.seed, cell.profile.batch)
+    profile = cell.profile
+    stream = Stream(data.cases, data.train, cell.seed, profile.batch, profile.augmentation)
     while True:
 
         def validate(beat: Beat, trainee: Trainee = trainee) -> float:
@@ -227,7 +231,7 @@ def _train(
         try:
             return trainee, train(trainee, stream, validate, work, tell)
         except torch.cuda.OutOfMemoryError:
-            if trainee.parts >= cell.profile.batch:
+            if trainee.parts >= profile.batch:
                 raise
         parts = 2 * trainee.parts
         print(

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.grid import OnGrid
+from bench.engine import size
 from bench.engine.trainee import Trainee, generator, to_tensor
 from bench.spec.capabilities import AnswersWithMore, ShowsStages, ToldBox, further_rows
 from bench.spec.method import Answer
@@ -89,17 +89,8 @@ def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
     Those of matrix products, convolutions and attention are counted, as PyTorch's counter does.
     """
     image, rng = _question(trainee, cases, index)
-    trained = [weight for weight in trainee.net.parameters() if weight.requires_grad]
-    try:
-        # With weights that require a gradient, PyTorch's counter fails in some modules: it also
-        # tries to count their backward pass.
-        for weight in trained:
-            weight.requires_grad_(False)
-        with torch.no_grad(), trainee.autocast(), FlopCounterMode(display=False) as counter:
-            ask(trainee, image, rng, cases.mask(index))
-    finally:
-        for weight in trained:
-            weight.requires_grad_(True)
+    with size.counting(trainee.net) as counter, trainee.autocast():
+        ask(trainee, image, rng, cases.mask(index))
     return int(counter.get_total_flops()) // 2
 
 

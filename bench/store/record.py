@@ -14,6 +14,7 @@ import msgspec
 from bench.spec import plain
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, DatasetId, Row, Scheme, Source, Spec
+from bench.spec.profile import Augmentation
 from bench.store.layout import CellFolder
 
 SET_ASIDE = "set_aside"
@@ -41,6 +42,22 @@ class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     deterministic: bool = False
     protocol: int
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The augmentation of the profile; that of the paper in older results.
+
+        Raises:
+            UsageError: The record was changed: it is none.
+        """
+        values = self.profile.get("augmentation", {})
+        try:
+            return plain.convert(values, Augmentation)
+        except plain.PlainError as error:
+            raise UsageError(
+                f"a record of {self.method} has the augmentation {values} ({error}); "
+                "run its cell again"
+            ) from error
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +147,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_bytes: int
     peak_device_memory_bytes: int | None
     multiply_adds: int | float = math.nan
+    size: float | None = None
+    """Multiply-adds of a training case's loss, divided by U-Net's; None if it trains itself."""
     energy_joules: Joules = Joules()
     timings: Timings
 

@@ -187,6 +187,29 @@ def test_the_latex_compiles_as_it_is_and_inside_a_paper(
     assert path.with_suffix(".pdf").stat().st_size > 1000
 
 
+def test_networks_of_another_size_than_unets_are_marked(store: Store) -> None:
+    small = {"steps": 9, "scale": "small"}
+    for name, size in (("half", 0.5), ("alike", 1.2), ("twice", 2.04)):
+        finished(store.root, name, DICE["fcn"], size=size, profile=small)
+    finished(store.root, "full", DICE["fcn"], size=0.5, profile={"steps": 9, "scale": "full"})
+    only = table(store)
+    text = markdown(only)
+    assert "| HALF [size 0.5] | " in text
+    assert "| TWICE [size 2] | " in text
+    assert "| ALIKE | " in text
+    assert "| FULL | " in text
+    notes = "\n".join(note.text for note in only.notes)
+    assert "rows without a mark lie within 0.8 and 1.25" in notes
+
+
+def test_an_augmentation_that_is_not_the_papers_is_told(store: Store) -> None:
+    assert "Augmentation of the profile" not in "\n".join(n.text for n in table(store).notes)
+    still = {"steps": 9, "augmentation": {"rotation": 0, "flips": "both"}}
+    finished(store.root, "still", DICE["fcn"], profile=still)
+    text = "\n".join(note.text for note in table(store).notes)
+    assert "contrast up to 25 %, flips: both (paper: rotation up to 30 degrees" in text
+
+
 def test_rows_that_compare_with_no_other_are_marked_and_never_the_best(store: Store) -> None:
     finished(store.root, "told", (0.99,) * 4, oracle=True)
     finished(store.root, "own", (0.98,) * 4, own_training=True, certificate=NO_CERTIFICATE)

@@ -13,6 +13,7 @@ from bench.store.record import Joules, Record
 HEADS = {
     "dataset": "Dataset",
     "title": "Method",
+    "size": "Size (U-Net: 1)",
     "parameters": "Parameters (M)",
     "idle_parameters": "without gradient",
     "multiply_adds": "Multiply-adds an image (G)",
@@ -31,6 +32,7 @@ HEADS = {
 }
 """Columns of the ledger and their titles."""
 NUMBERS = {
+    "size": Number(".2f"),
     "parameters": Number(".3f"),
     "idle_parameters": Number(",.0f"),
     "multiply_adds": Number(".3g"),
@@ -49,8 +51,9 @@ where validation patients prefer."""
 WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
 """What is measured, and what methods declare."""
 CAPTION = (
-    "What each method had and cost, means over folds and seeds. Measured in the run: parameters and"
-    " those that no gradient reached, multiply-adds of one image's answer at the network's size "
+    "What each method had and cost, means over folds and seeds. Measured in the run: size (the "
+    "multiply-adds of a training case, U-Net's at the same grid are 1), parameters and those that "
+    "no gradient reached, multiply-adds of one image's answer at the network's size "
     "(convolutions, matrix products and attention, all samples and views), optimiser steps, "
     "seconds beside the cells that ran at the same time, peak memory of the cell's process (of the "
     "device where there is one). Energy: by the counters of GPU and processor while the cell ran, "
@@ -98,14 +101,14 @@ def cells(frame: pd.DataFrame) -> list[list[str]]:
 def _row(record: Record, table: Table) -> dict[str, Any]:
     column, method = record.column.key, record.method.key
     memory = record.peak_device_memory_bytes or record.peak_memory_bytes
-    idle = record.idle_parameters
     row = {
         "column": column,
         "method": method,
         "dataset": table.columns[column],
         "title": table.methods[method],
+        "size": _or_nan(record.size),
         "parameters": record.parameters / 1e6,
-        "idle_parameters": float("nan") if idle is None else float(idle),
+        "idle_parameters": _or_nan(record.idle_parameters),
         "multiply_adds": record.multiply_adds / 1e9,
         "steps": float(record.training.steps),
         "train_seconds": record.timings.train_seconds,
@@ -119,6 +122,11 @@ def _row(record: Record, table: Table) -> dict[str, Any]:
     row.update(_cuts(record))
     row["differs"] = "; ".join(record.deviations) or "nothing declared"
     return row
+
+
+def _or_nan(value: float | None) -> float:
+    """Return a number, NaN where it is unknown."""
+    return float("nan") if value is None else float(value)
 
 
 def _cuts(record: Record) -> dict[str, float]:

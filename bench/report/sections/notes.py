@@ -12,9 +12,12 @@ from bench.report.document import Note
 from bench.spec.config import SEED
 from bench.spec.metrics import OF_DISTANCES, listed
 from bench.spec.plain import canonical
+from bench.spec.profile import Augmentation
 from bench.store.record import SET_ASIDE, CellSpec, Head, Record
 
 Verdict = Literal["agree", "differ", "single"]
+EQUAL = (0.8, 1.25)
+"""Sizes, with U-Net's as 1, that are called equal."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,19 @@ class Certificates:
 
 
 def mark(record: Record) -> str:
-    """Return what is said beside a method's name where its row compares with no other."""
+    """Return what is said beside a method's name where its row compares with no other, or badly."""
     if record.oracle:
         return " [oracle: told the reference's box]"
-    return " [trained on data of its own making]" if record.own_training else ""
+    if record.own_training:
+        return " [trained on data of its own making]"
+    return f" [size {record.size:.2g}]" if _is_unequal(record) else ""
+
+
+def _is_unequal(record: Record) -> bool:
+    """Return whether a network that was scaled down costs much less or more than U-Net."""
+    low, high = EQUAL
+    scaled = record.spec.profile.get("scale") in ("small", "tiny")
+    return scaled and record.size is not None and not low <= record.size <= high
 
 
 def collect(
@@ -48,8 +60,10 @@ def collect(
         for column, title in columns.items()
     ]
     notes.append(Note(_splits(records), "data"))
+    notes += _augmentation(records)
     own = dict.fromkeys(record.method.key for record in records if record.own_training)
     notes.append(_certificate_note(columns, certificates, list(own)))
+    notes += _sizes(records)
     notes.append(Note(made_on(records), "machine"))
     first: dict[str, Record] = {}
     for record in records:
@@ -84,6 +98,27 @@ def _coverage(
     for warning in warnings:
         text += f"; {warning}"
     return Note(f"{text}.", "data", grave=bool(warnings))
+
+
+def _sizes(records: Sequence[Record]) -> list[Note]:
+    """Return what the mark of a size means, if a row has it."""
+    if not any(map(_is_unequal, records)):
+        return []
+    low, high = EQUAL
+    text = (
+        "[size S]: a case costs the network S times the multiply-adds of U-Net in training; "
+        f"rows without a mark lie within {low:g} and {high:g}."
+    )
+    return [Note(text, "data")]
+
+
+def _augmentation(records: Sequence[Record]) -> list[Note]:
+    """Return a note where a profile's augmentation is not the paper's."""
+    paper = Augmentation().words
+    ways = dict.fromkeys(record.spec.augmentation.words for record in records)
+    if list(ways) == [paper]:
+        return []
+    return [Note(f"Augmentation of the profile: {'; '.join(ways)} (paper: {paper}).", "data")]
 
 
 def _splits(records: Sequence[Record]) -> str:

@@ -40,6 +40,7 @@ def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: P
         idle_parameters=138_576,
         peak_device_memory_bytes=memory,
         advantages=had,
+        size=0.58,
     )
     finished(
         store.root,
@@ -61,7 +62,7 @@ def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: P
         "SA-1B",
     )
     text = (tmp_path / "reports" / "cpu" / "ledger-phantom.md").read_text()
-    row = "| MR | SAM | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | - | - | SA-1B | none |"
+    row = "| MR | SAM | 0.58 | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | - | - | SA-1B | "
     assert row in text
     assert "FCN differs from its source: something_new & 50 % more." in text
     (table,) = tables(store)
@@ -79,7 +80,7 @@ def test_results_from_before_the_ledger_have_their_place_in_it(
     rows = ledger_of(store, tmp_path)
     assert set(rows.prompt) == {"unknown"}
     assert (
-        "| MR | FCN | 1.234 | - | - | 9 | 7 | 0.25 | 100 | 0 | - | - | unknown |"
+        "| MR | FCN | - | 1.234 | - | - | 9 | 7 | 0.25 | 100 | 0 | - | - | unknown |"
         in (tmp_path / "cpu" / "ledger-phantom.md").read_text()
     )
 
