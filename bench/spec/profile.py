@@ -97,11 +97,11 @@ class Profile:
     """Cases of each simulated patient."""
 
     def protocol(self) -> dict[str, Any]:
-        """Return what may change a result, as plain data.
+        """Return what may change a result, as plain data that JSON gives back as it is.
 
         Sizes of phantoms are left out, because the digest of a dataset covers them.
         """
-        values: dict[str, Any] = plain.builtins(asdict(self))
+        values = plain.decode(plain.canonical(asdict(self)), dict)
         for name in ("summary", "phantom_patients", "phantom_slices"):
             del values[name]
         return values

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,12 @@ def test_a_name_may_end_with_other_steps_and_pixels(tmp_path: Path) -> None:
         load_profile("cpu-steps0")
     with pytest.raises(UsageError, match="unknown profile 'cpo'"):
         load_profile("cpo-steps5")
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_a_protocol_survives_json(name: str) -> None:
+    protocol = load_profile(name).protocol()
+    assert json.loads(json.dumps(protocol)) == protocol
 
 
 def test_an_augmentation_says_what_it_does() -> None:
