@@ -51,8 +51,8 @@ class MedSegDiff(DiffusionMethod):
     inputs = Inputs(normalise="unit")
     scales = {
         "small": {
-            "width": 8,
-            "prior_width": 8,
+            "width": 20,
+            "prior_width": 16,
             "levels": 4,
             "blocks": 1,
             "patch": 2,

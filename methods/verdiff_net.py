@@ -58,8 +58,8 @@ class VerdiffNet(DiffusionMethod):
     factors = ("msfm", "nsa")
     scales = {
         "small": {
-            "width": 8,
-            "prior_width": 8,
+            "width": 16,
+            "prior_width": 16,
             "levels": 4,
             "blocks": 1,
             "patch": 2,
