@@ -69,6 +69,21 @@ class BernoulliDiffusion:
         """Return the probability (B, 1, H, W) that y_t is not y0."""
         return (1 - self.kept(t)) * (f - y0).abs()
 
+    def flips_by_prior(self, y_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
+        """Return the log odds (B, 1, H, W) that pixels of y_t are flipped, by the prior alone.
+
+        By Bayes' rule, for a mask that is a draw from the prior. A denoiser that predicts these
+        samples the prior itself.
+
+        Args:
+            y_t: The state in {0, 1}, (B, 1, H, W).
+            f: The prior (B, 1, H, W), neither 0 nor 1.
+            t: Timesteps (B,).
+        """
+        A = self.kept(t)
+        same = _agreement(y_t, f)
+        return ((1 - A) * (1 - same)).log() - (A + (1 - A) * same).log()
+
     def posterior(self, y_t: Tensor, y0: Tensor, f: Tensor, t: Tensor, before: Tensor) -> Tensor:
         """Return the probability (B, 1, H, W) that y at an earlier timestep is 1.
 
@@ -82,7 +97,7 @@ class BernoulliDiffusion:
         """
         A = self.kept(before)
         a = self.kept(t) / A
-        to_same = y_t * f + (1 - y_t) * (1 - f)  # probability that a fresh draw of f is y_t
+        to_same = _agreement(y_t, f)
         if_one = a * y_t + (1 - a) * to_same
         if_zero = a * (1 - y_t) + (1 - a) * to_same
         one = A * y0 + (1 - A) * f
@@ -145,6 +160,11 @@ class BernoulliDiffusion:
         """
         s = (1 - self.kept(before)) / (1 - self.kept(t))
         return s * y_t + (1 - s) * y0
+
+
+def _agreement(y: Tensor, f: Tensor) -> Tensor:
+    """Return the probability (B, 1, H, W) that a draw from the prior is the state y."""
+    return y * f + (1 - y) * (1 - f)
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:

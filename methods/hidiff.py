@@ -90,6 +90,10 @@ class HiDiff(DiffusionMethod):
                 f" {self.steps} steps, {sampler}, the last one not drawn; whether the paper's"
                 " numbers are these is not known to us"
             ),
+            (
+                "the refiner corrects the noise that the prior alone implies, so that it starts as"
+                " the prior (ours)"
+            ),
             "the refiner also sees the image; the prior is kept 0.001 from 0 and 1 (ours)",
             f"{self.averaged} (ours)",
             "the harness's Adam and augmentation",

@@ -143,14 +143,19 @@ class Network(nn.Module):
         return Condition(logits, f, image, encoded[-1])
 
     def denoise(self, y_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """Return logits (B, 1, H, W) of the pixels of y_t that are flipped, at timesteps (B,)."""
+        """Return logits (B, 1, H, W) of the pixels of y_t that are flipped, at timesteps (B,).
+
+        The refiner puts out a correction of what the prior alone says, so that an output of 0
+        samples the prior.
+        """
         refiner = self.refiner
         time = refiner.embed(t)
         seen = torch.cat([2 * y_t - 1, 2 * condition.f - 1, condition.image], dim=1)
         skips, ends = refiner.encode(fold(seen, self.patch), time)
         joined = self.exchange(ends[-1], condition.coarse)
         folded = refiner.decode(joined, skips, time)
-        return unfold(folded.float(), self.patch, y_t.shape[-2:])
+        correction = unfold(folded.float(), self.patch, y_t.shape[-2:])
+        return self.diffusion.flips_by_prior(y_t, condition.f, t) + correction
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the segmentor's loss plus both losses of the refiner.

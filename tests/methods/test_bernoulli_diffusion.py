@@ -80,6 +80,16 @@ def test_the_posterior_is_bayes_rule(t: int, before: int, f: float, of_mask: flo
         assert posterior == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("t", [0, 1, 300, 999])
+@pytest.mark.parametrize("f", PRIORS)
+def test_what_the_prior_says_of_flips_is_bayes_rule(t: int, f: float) -> None:
+    for y_t in STATES:
+        joint = {y0: chance(y0, f) * chance(y_t, by_steps(y0, f, 0, t)) for y0 in STATES}
+        expected = joint[1 - y_t] / sum(joint.values())
+        odds = DIFFUSION.flips_by_prior(pixel(y_t), pixel(f), at(t))
+        assert torch.sigmoid(odds).item() == pytest.approx(expected, rel=1e-2, abs=1e-6)
+
+
 @pytest.mark.parametrize(("t", "before"), [(0, -1), (1, 0), (999, 499), (700, 200)])
 @pytest.mark.parametrize("f", PRIORS)
 def test_a_step_of_ddim_keeps_the_marginals(t: int, before: int, f: float) -> None:
@@ -116,10 +126,7 @@ def test_samples_of_the_exact_denoiser_have_the_priors_mean() -> None:
     f = torch.tensor(PRIORS).view(1, 1, -1, 1).expand(1, 1, -1, 20_000)
 
     def denoise(y: Tensor, t: Tensor) -> Tensor:
-        kept = 1 - DIFFUSION.flips(y, f, t)  # of a mask that is y
-        changed = DIFFUSION.flips(1 - y, f, t)
-        same, other = (y * f + (1 - y) * (1 - f)) * kept, (y * (1 - f) + (1 - y) * f) * changed
-        return other / (same + other)
+        return torch.sigmoid(DIFFUSION.flips_by_prior(y, f, t))
 
     rng = torch.Generator().manual_seed(2)
     sampled = DIFFUSION.sample(denoise, f, [rng], steps=20)

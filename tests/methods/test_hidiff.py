@@ -119,3 +119,14 @@ def test_it_says_what_is_not_known_of_the_paper() -> None:
     lines = registry.method(Spec("hidiff")).deviations(1)
     for words in ("from the paper's abstract", "as remembered", "full precision", "in turn"):
         assert any(words in line for line in lines), words
+
+
+def test_an_untrained_refiner_samples_the_prior() -> None:
+    method, net = build("hidiff:samples=100:steps=3")
+    for module in net.average.module.modules():
+        if isinstance(module, ZeroConv2d):
+            nn.init.zeros_(module.weight)
+    answer = method.answer(net, image(), rng())
+    difference = answer.probability - answer.extras["prior"]
+    assert difference.abs().max() < 0.22  # of 100 samples
+    assert difference.mean().abs() < 0.01
