@@ -1,16 +1,24 @@
-"""Any architecture and encoder of segmentation-models-pytorch, by name."""
+"""Any architecture and encoder of segmentation-models-pytorch, by name.
+
+The encoder starts from scratch, or from a file of weights (`weights=PATH`).
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from bench.spec.errors import UsageError, did_you_mean
-from bench.spec.method import Inputs, Method, Task
+from bench.spec.method import Advantages, Inputs, Method, Task
 from bench.spec.options import option
+from bench.spec.weights import find
+from methods import encoder_weights
 from methods.pooled_norm import mend_pooled_norms, note
 
 
@@ -32,6 +40,9 @@ class SMP(Method):
 
     arch: str = option("Unet", "architecture, as segmentation-models-pytorch names it")
     encoder: str = option("resnet34", "encoder, as segmentation-models-pytorch names it")
+    weights: str = option(
+        "", "file with the state dict of a pretrained encoder; none trains from scratch", file=True
+    )
 
     in_all = False
     title = "SMP"
@@ -42,12 +53,27 @@ class SMP(Method):
     inputs = Inputs(multiple=32)
     scales = {"small": {"encoder": "resnet18"}, "tiny": {"encoder": "resnet18"}}
 
+    def __new__(cls, *_: Any, weights: str = "", **__: Any) -> SMP:
+        """Return a `PretrainedSMP` for `weights=PATH`, whose rows are called pretrained.
+
+        `_` and `__` take all other options, which the dataclass's `__init__` reads.
+        """
+        return super().__new__(PretrainedSMP if weights else cls)
+
     def __post_init__(self) -> None:
         """Refuse names that the library does not have.
 
         Raises:
             UsageError: There is no such architecture or encoder.
+            ValueError: Weights are given to the class without them, or none to that with them:
+                `dataclasses.replace` keeps the class, and `__new__` does not see an option that is
+                given by position.
         """
+        if bool(self.weights) != isinstance(self, PretrainedSMP):
+            raise ValueError(
+                f"{type(self).__name__} cannot have weights={self.weights!r}; create it anew by"
+                f" SMP(weights={self.weights!r})"
+            )
         smp, timm = _libraries()
         architectures = {cls.__name__ for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
         if self.arch not in architectures:
@@ -72,9 +98,90 @@ class SMP(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the library's network with random weights."""
-        smp, _ = _libraries()
-        net: nn.Module = smp.create_model(
-            self.arch, self.encoder, encoder_weights=None, in_channels=1, classes=1
-        )
+        net: nn.Module = self._network(channels=1)
         mend_pooled_norms(net, task.batch)
         return net
+
+    def _network(self, channels: int) -> Any:
+        """Return the library's network for images of some channels."""
+        smp, _ = _libraries()
+        return smp.create_model(
+            self.arch, self.encoder, encoder_weights=None, in_channels=channels, classes=1
+        )
+
+
+@dataclass(frozen=True)
+class PretrainedSMP(SMP):
+    """A network of the library whose encoder starts from a file of weights."""
+
+    title = "SMP, pretrained encoder"
+
+    def __post_init__(self) -> None:
+        """Refuse names that the library does not have, and weights that do not fit.
+
+        Raises:
+            UsageError: There is no such architecture or encoder, the file is missing or cannot be
+                read, or its weights are those of another encoder.
+        """
+        super().__post_init__()
+        given = encoder_weights.shapes(self.weights)
+        differs = encoder_weights.difference(given, _expected(self.arch, self.encoder))
+        if differs:
+            raise UsageError(
+                f"smp: {find(self.weights)} has not the weights of the encoder {self.encoder} in"
+                f" {self.arch}: {differs}; give a file that was saved from this encoder, or the"
+                " encoder= that it was saved from"
+            )
+
+    def advantages(self) -> Advantages:
+        """Return that the encoder is pretrained; on what, a file of weights does not say."""
+        return Advantages(pretraining=f"encoder from a file (SHA-256 {self.weights}...)")
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return how the method differs from the library's defaults."""
+        return (
+            *note(batch),
+            (
+                "the encoder's weights from a file, its first convolution summed over the three"
+                " colours, as the library does for grey images; all weights are trained"
+            ),
+            "images normalised one by one (the library: by mean and deviation of the pretraining)",
+            "binary cross entropy + Dice",
+        )
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the library's network, with the encoder's weights from the file."""
+        net: nn.Module = self._network(channels=1)
+        encoder = net.get_submodule("encoder")
+        state = encoder_weights.read(self.weights)
+        encoder.load_state_dict(_grey(state, encoder.state_dict()))
+        mend_pooled_norms(net, task.batch)
+        return net
+
+
+@lru_cache(maxsize=8)
+def _expected(arch: str, encoder: str) -> encoder_weights.Shapes:
+    """Return the shapes of an encoder's weights for images of three colours, as in an architecture.
+
+    The global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        net = SMP(arch=arch, encoder=encoder)._network(channels=3)
+    return {name: tuple(value.shape) for name, value in net.encoder.state_dict().items()}
+
+
+def _grey(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights for images of three colours as those for grey images.
+
+    A kernel is summed over the colours, which answers a grey image as the whole does its three
+    equal colours.
+
+    Args:
+        state: The weights for three colours.
+        own: Weights for one, for their shapes.
+    """
+    grey = {}
+    for name, value in state.items():
+        fits = value.shape == own[name].shape
+        grey[name] = value if fits else value.sum(1, keepdim=True)
+    return grey

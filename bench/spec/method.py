@@ -141,6 +141,9 @@ class Method(ABC):
     early."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules that are slow to import, loaded once for all cells."""
+    install: ClassVar[str] = ""
+    """What pip installs so that `needs` can be imported, where it is no dependency of the package
+    that has the method: `verdiff-bench[monai]`."""
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how it differs from its source at this batch size; every report prints it."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +71,30 @@ def load(group: str, name: str) -> type[Any]:
 
 
 def method(spec: Spec, scale: str = "full") -> Method:
-    """Return the method that a spec names, with the defaults of a profile's scale."""
+    """Return the method that a spec names, with the defaults of a profile's scale.
+
+    Raises:
+        UsageError: The name, an option or a value is unknown, or a package that it needs is not
+            installed.
+    """
     cls = load(METHODS, spec.name)
+    _refuse_missing(spec.name, cls)
     values = dict(cls.scales.get(scale, {}))
     values.update(options.parse(spec, cls))
     built: Method = cls(**values)
     return built
+
+
+def _refuse_missing(name: str, cls: type[Method]) -> None:
+    """Refuse a method whose optional package is not installed; the package is not imported."""
+    if not cls.install:
+        return
+    for module in cls.needs:
+        package = module.partition(".")[0]
+        if find_spec(package) is None:
+            raise UsageError(
+                f"{name} needs {package}, which is not installed: pip install '{cls.install}'"
+            )
 
 
 def of_cell(cell: Cell) -> Method:
