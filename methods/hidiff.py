@@ -37,8 +37,8 @@ class HiDiff(DiffusionMethod):
     )
     scales = {
         "small": {
-            "width": 8,
-            "prior_width": 8,
+            "width": 20,
+            "prior_width": 16,
             "levels": 4,
             "blocks": 1,
             "patch": 2,

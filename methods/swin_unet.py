@@ -194,7 +194,7 @@ class SwinUNet(Method):
         " blocks"
     )
     scales = {
-        "small": {"width": 16, "window": 2, "patch": 4},
+        "small": {"width": 40, "window": 2, "patch": 4},
         "tiny": {"width": 8, "window": 2, "patch": 2},
     }
     needs = ("timm",)
