@@ -208,7 +208,10 @@ class SgdNNUNet(NNUNet):
 
 @dataclass(frozen=True)
 class NativeNNUNet(NNUNet):
-    """nnU-Net trained by its own trainer, predicting with its own preprocessing and mirroring."""
+    """nnU-Net trained by its own trainer, predicting with its own preprocessing and mirroring.
+
+    `tests/perf/PARITY.md` shows that it equals nnU-Net's own command line.
+    """
 
     title = "nnU-Net"
 

@@ -44,7 +44,7 @@ from bench.spec import registry
 from bench.spec.case import Dataset
 from bench.spec.config import Cell, Profile, load_profile
 from bench.spec.machine import processor
-from bench.spec.names import Spec
+from bench.spec.names import Source, Spec
 from bench.stats.intervals import bootstrap
 from bench.store.cells import Store
 from bench.store.plan import split_of
@@ -55,6 +55,9 @@ PARITY = HERE / "PARITY.md"
 TRAINERS = HERE / "parity"
 TRAINER = "ParityTrainer"
 METHOD = Spec("nnunet", ("recipe=native",))
+STEPS: dict[Source, int] = {"real": 400, "phantom": 150}
+"""Steps of a training: those of the profile `cpu`, and fewer for the phantom, whose planned batch
+is three times as large."""
 POINTS = 0.3
 """The goal: Dice points between the means at most, or a 95 % interval that holds 0."""
 HEADS = (
@@ -83,6 +86,7 @@ class Run:
 
     data: str
     seed: int
+    steps: int
     batch: int
     patch: tuple[int, int]
     train_cases: int
@@ -308,11 +312,13 @@ def compare(cell: Cell, store: Store, work: Path) -> Run:
         mine = cv2.imread(str(done.predictions("") / f"{case.id}.png"), cv2.IMREAD_GRAYSCALE)
         assert mine is not None
         dice = score(mask, dataset.mask(index), case.spacing).dice
+        dice = float(f"{dice:.9g}")  # as `cases.csv` keeps ours
         same = bool(((mine > 0) == mask).all())
         scores.append(Score(case.id, case.patient, float(ours.dice[case.id]), dice, same))
     run = Run(
         data=cell.dataset.id.key,
         seed=cell.seed,
+        steps=cell.profile.steps,
         batch=plan["batch_size"],
         patch=(plan["patch_size"][0], plan["patch_size"][1]),
         train_cases=len(data.train),
@@ -325,13 +331,15 @@ def compare(cell: Cell, store: Store, work: Path) -> Run:
     return run
 
 
-def cells(profile: Profile, data: Path | None, store: Store, seeds: int) -> list[Cell]:
-    """Return the cells of the phantom, and of the real slices where there are some."""
-    places = [None] if data is None else [data, None]
-    refs = []
-    for place in places:
-        for dataset in matrix.find([Spec("mr")], place, profile, real_only=place is not None):
-            refs.append(dataset.prepare())
+def cells(
+    profile: Profile, source: Source, data: Path | None, work: Path, seeds: int
+) -> list[Cell]:
+    """Return the cells of the real slices, or of the phantom."""
+    real = source == "real"
+    store = Store(work)
+    store.open(profile)
+    datasets = matrix.find([Spec("mr")], data if real else None, profile, real_only=real)
+    refs = [dataset.prepare() for dataset in datasets]
     return matrix.cells(profile, refs, [METHOD], store, Splitting(), seeds)
 
 
@@ -355,12 +363,15 @@ def verdict(runs: list[Run]) -> str:
     met = abs(mean) <= POINTS or low <= 0 <= high
     answer = "**parity**" if met else "**no parity**"
     first = runs[0]
+    epochs, iterations, validations = schedule(first.steps)
+    ours_seconds = np.mean([run.ours_seconds for run in runs])
+    theirs_seconds = np.mean([run.theirs_seconds for run in runs])
     return (
         f"- `{first.data}`: {mean:+.3f} points over {len(runs)} seeds, {len(tables[0])} patients;"
         f" 95 % interval [{low:+.3f}, {high:+.3f}]: {answer}. {first.train_cases} training cases,"
-        f" batch {first.batch}, patch {first.patch[0]} x {first.patch[1]}; seconds of a training:"
-        f" ours {np.mean([run.ours_seconds for run in runs]):.0f},"
-        f" nnU-Net's {np.mean([run.theirs_seconds for run in runs]):.0f}."
+        f" batch {first.batch}, patch {first.patch[0]} x {first.patch[1]}, {epochs} epochs of"
+        f" {iterations} training and {validations} validation steps. Seconds of a training: ours"
+        f" {ours_seconds:.0f}, nnU-Net's {theirs_seconds:.0f}."
     )
 
 
@@ -368,14 +379,13 @@ TEXT = """# Is `nnunet:recipe=native` nnU-Net?
 
 `nnunet:recipe=native` as `bench run` computes it, against nnU-Net's own commands
 (`nnUNetv2_plan_and_preprocess`, `nnUNetv2_train`, `nnUNetv2_predict`) on the same cases: those of
-the profile `{profile}` at its image size, exported in nnU-Net's raw layout, with the same training
-and validation cases (`splits_final.json`). Both plans must be equal, or the benchmark stops;
-nnU-Net's got the channels of the profile's scale. {epochs} epochs of {iterations} training and
-{validations} validation steps. nnU-Net's trainer is given fewer epochs, a seed and one thread by
-[`parity/parity_trainer.py`](parity/parity_trainer.py), which it finds through `nnUNet_extTrainer`;
-nothing else of it is changed. The last weights answer, with mirrored views. Dice in percent at
-native resolution; a patient's cases are averaged first. Goal: means within {points} points, or a
-95 % interval of the paired difference (over seeds and patients) that holds 0.
+the profile `cpu` at its image size, exported in nnU-Net's raw layout, with the same training and
+validation cases (`splits_final.json`). Both plans must be equal, or the benchmark stops; nnU-Net's
+got the channels of the profile's scale. nnU-Net's trainer is given fewer epochs, a seed and one
+thread by [`parity/parity_trainer.py`](parity/parity_trainer.py), which it finds through
+`nnUNet_extTrainer`; nothing else of it is changed. The last weights answer, with mirrored views.
+Dice in percent at native resolution; a patient's cases are averaged first. Goal: means within
+{points} points, or a 95 % interval of the paired difference (over seeds and patients) that holds 0.
 
 {date}; {processor}, one thread; torch {torch}, nnunetv2 {nnunetv2}.
 
@@ -384,8 +394,9 @@ native resolution; a patient's cases are averaged first. Goal: means within {poi
 {table}
 
 Both draw their random numbers from the same seed, so equal weights mean that both did the same,
-step by step. Not compared here: cases at native sizes, spacing in mm (`recipe=native` does not
-resample to it), a GPU, more than {steps} steps.
+step by step. Where the Dice is 0, neither has found any foreground yet: nnU-Net's recipe is made
+for 250,000 steps. Not compared here: cases at native sizes, spacing in mm (`recipe=native` does not
+resample to it), a GPU, more steps. Seconds are as measured, whatever else ran on the machine.
 
 To repeat it: `python tests/perf/bench_parity.py WORK --data DIR`, where `DIR/mr` holds SPIDER's
 slices (`images/`, `labels/`, `index.csv`) and WORK is an empty folder. A run that was stopped goes
@@ -393,17 +404,12 @@ on; `--steps 10 --seeds 1 --to FILE` is a trial.
 """
 
 
-def page(runs: list[Run], profile: Profile) -> str:
+def page(runs: list[Run]) -> str:
     """Return the page of all runs."""
     by_data: dict[str, list[Run]] = {}
     for run in runs:
         by_data.setdefault(run.data, []).append(run)
-    epochs, iterations, validations = schedule(profile.steps)
     return TEXT.format(
-        profile=profile.name,
-        epochs=epochs,
-        iterations=iterations,
-        validations=validations,
         points=POINTS,
         date=date.today().isoformat(),
         processor=processor(),
@@ -411,7 +417,6 @@ def page(runs: list[Run], profile: Profile) -> str:
         nnunetv2=version("nnunetv2"),
         verdicts="\n".join(verdict(group) for group in by_data.values()),
         table="\n".join([HEADS, *map(line, runs)]),
-        steps=profile.steps,
     )
 
 
@@ -421,22 +426,25 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="keeps every finished training")
     parser.add_argument("--data", type=Path, help="folder with mr/, real slices")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="other than the profile's; for a trial")
+    parser.add_argument("--steps", type=int, help="of every training; for a trial")
     parser.add_argument("--to", type=Path, default=PARITY, help="the page that is written")
     given = parser.parse_args()
     work = given.work.resolve()
     os.environ.setdefault("BENCH_CACHE", str(work / "cache"))
     one_thread()
-    profile = load_profile("cpu")
-    if given.steps:
-        profile = replace(profile, name=f"cpu-{given.steps}-steps", steps=given.steps)
-    store = Store(work / "results")
-    store.open(profile)
+    shared = load_profile("cpu")
     runs: list[Run] = []
-    for cell in cells(profile, given.data, store, given.seeds):
-        runs.append(compare(cell, store, work / profile.name))
-        print(line(runs[-1]), flush=True)
-        given.to.write_text(page(runs, profile), encoding="utf-8")
+    for source, usual in STEPS.items():
+        if source == "real" and given.data is None:
+            continue
+        steps = given.steps or usual
+        profile = shared
+        if steps != shared.steps:
+            profile = replace(shared, name=f"cpu-{steps}-steps", steps=steps)
+        for cell in cells(profile, source, given.data, work / "results", given.seeds):
+            runs.append(compare(cell, Store(work / "results"), work / profile.name))
+            print(line(runs[-1]), flush=True)
+            given.to.write_text(page(runs), encoding="utf-8")
 
 
 if __name__ == "__main__":
