@@ -2,10 +2,12 @@
 
 These parts are the library's, unchanged: the planner with its rules for patch, stages, features and
 normalisation; the network; Dice + cross entropy over all deep-supervision outputs; sliding-window
-prediction with Gaussian weights, averaged over mirrored views if training mirrored. The network has
-two heads with softmax, as nnU-Net has for labels; nnU-Net's sigmoid heads are for regions that
-overlap. Adam trains it as all methods, or with `optimiser=sgd` nnU-Net's SGD with Nesterov momentum
-and polynomial decay. With `recipe=native`, nnU-Net's own trainer does (`methods.nnunet_native`).
+prediction with Gaussian weights, averaged over mirrored views if training mirrored. With
+`plans=resenc-m` or `resenc-l` the planner is that of nnU-Net's presets with residual encoders. The
+network has two heads with softmax, as nnU-Net has for labels; nnU-Net's sigmoid heads are for
+regions that overlap. Adam trains it as all methods, or with `optimiser=sgd` nnU-Net's SGD with
+Nesterov momentum and polynomial decay. With `recipe=native`, nnU-Net's own trainer does
+(`methods.nnunet_native`).
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from bench.spec.note import Tell
 from bench.spec.options import option
 from bench.spec.space import Between
 from methods import nnunet_native
-from methods.nnunet_plan import Planned, Plans, folders, patches, plan, uncropped
+from methods.nnunet_plan import PRESETS, Planned, Plans, folders, patches, plan, uncropped
 
 RATE, DECAY, MOMENTUM, CLIP = 1e-2, 3e-5, 0.99, 12.0
 """Learning rate, weight decay, momentum and largest norm of the gradient of `nnUNetTrainer`."""
@@ -46,14 +48,19 @@ class NNUNet(Method):
         "the profile's Adam as for all methods, or nnU-Net's sgd, made for 250,000 steps",
         choices=("adam", "sgd"),
     )
+    plans: str = option(
+        "default",
+        "nnU-Net's planner, or its presets with residual encoders for GPUs of 8 or 24 GB",
+        choices=PRESETS,
+    )
     features: int = option(32, "channels of the first stage", low=1)
     max_features: int = option(512, "channels of a stage at most", low=1)
     min_edge: int = option(4, "shortest edge of a feature map; larger means fewer stages", low=2)
 
     title = "nnU-Net network, shared recipe"
     source = (
-        "Isensee et al.: nnU-Net, Nature Methods 2021, 18:203-211; nnunetv2's plan, network, loss,"
-        " prediction"
+        "Isensee et al.: nnU-Net, Nature Methods 2021, 18:203-211 (presets: nnU-Net Revisited,"
+        " MICCAI 2024); nnunetv2's plan, network, loss, prediction"
     )
     inputs = Inputs(normalise="zscore")
     needs = ("nnunetv2.inference.predict_from_raw_data",)
@@ -76,12 +83,14 @@ class NNUNet(Method):
         """Refuse options that are not those of the class, or exclude each other.
 
         Raises:
-            UsageError: `recipe=native` is given with an optimiser: it has its own.
+            UsageError: `recipe=native` is given with an optimiser or a rate: it has its own.
             ValueError: They are others: `dataclasses.replace` keeps the class, and `__new__` does
                 not see an option that is given by position.
         """
         if self.recipe == "native" and self.optimiser != "adam":
             raise UsageError("recipe=native trains by nnU-Net's own SGD; leave optimiser out")
+        if self.recipe == "native" and self.lr:
+            raise UsageError(f"recipe=native begins at nnU-Net's own rate, {RATE:g}; leave lr out")
         if type(self) is not _kind(self.recipe, self.optimiser):
             raise ValueError(
                 f"{type(self).__name__} cannot have recipe={self.recipe} and "
@@ -97,9 +106,10 @@ class NNUNet(Method):
             "two heads with softmax; z-score always (nnU-Net: another scheme for CT in Hounsfield"
             " units)"
         )
+        pixels = "pixels as they are (nnU-Net: resampled to the median spacing in mm)"
         if not sizes:
-            return (heads,)
-        return f"planned with {sizes} (nnU-Net: 32, 512, 4)", heads
+            return heads, pixels
+        return f"planned with {sizes} (nnU-Net: 32, 512, 4)", heads, pixels
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how the method differs from nnU-Net's own training."""
@@ -129,18 +139,16 @@ class NNUNet(Method):
             " a rate from 0.01 to 0)"
         )
 
-    def plans(self, task: Task) -> Plans:
-        """Return nnU-Net's plans for a task's training cases."""
-        with tempfile.TemporaryDirectory() as name, folders(Path(name)):
-            return self.planned(Path(name), uncropped(task.sizes), len(task.sizes))
-
-    def planned(self, root: Path, fingerprint: Mapping[str, Any], cases: int) -> Plans:
+    def planned(self, root: Path, fingerprint: Mapping[str, Any]) -> Plans:
         """Return the plans for cases with a fingerprint, with this method's sizes; see `plan`."""
-        return plan(root, fingerprint, cases, self.features, self.max_features, self.min_edge)
+        sizes = (self.features, self.max_features, self.min_edge)
+        return plan(root, fingerprint, self.plans, *sizes)
 
     def build(self, task: Task) -> nn.Module:
-        """Return the planned network."""
-        return Planned(self.plans(task), self.min_edge)
+        """Return the network that is planned for a task's training cases."""
+        with tempfile.TemporaryDirectory() as name, folders(Path(name)):
+            plans = self.planned(Path(name), uncropped(task.sizes))
+        return Planned(plans, self.min_edge)
 
     def about(self, net: nn.Module) -> dict[str, Any]:
         """Return the plans."""
@@ -200,7 +208,10 @@ class SgdNNUNet(NNUNet):
 
 @dataclass(frozen=True)
 class NativeNNUNet(NNUNet):
-    """nnU-Net trained by its own trainer, predicting with its own preprocessing and mirroring."""
+    """nnU-Net trained by its own trainer, predicting with its own preprocessing and mirroring.
+
+    `tests/perf/PARITY.md` shows that it equals nnU-Net's own command line.
+    """
 
     title = "nnU-Net"
 
@@ -220,7 +231,6 @@ class NativeNNUNet(NNUNet):
                 "about the profile's steps, in epochs of 50 or so, validated on a fifth as many"
                 " patches (nnU-Net: 1000 epochs of 250, on 50); one fold, no ensemble of five"
             ),
-            "planned from the training cases (nnU-Net: from the validation cases too)",
             (
                 "trained on cases as the profile sizes them, with nnU-Net's own augmentation"
                 " and batch; not on the shared stream; the last weights are tested; one"

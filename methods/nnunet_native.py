@@ -10,6 +10,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from bench.spec.method import Cases, Example, Task
 from bench.spec.note import Note, Tell
 from methods.nnunet_plan import DATASET, LABELS, SPACING, Planned, Plans, folders
 
-Plan = Callable[[Path, Mapping[str, Any], int], Plans]
-"""Makes plans under a folder from a fingerprint and the number of training cases."""
+Plan = Callable[[Path, Mapping[str, Any]], Plans]
+"""Makes plans under a folder from a fingerprint."""
 
 
 def fingerprint(cases: Iterator[Example]) -> dict[str, Any]:
@@ -68,7 +69,8 @@ def fit(
     """
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent, folders(work):
-        plans = plan(work, fingerprint(cases.train()), len(task.sizes))
+        # nnU-Net plans from all cases of its training folder, the validation cases included.
+        plans = plan(work, fingerprint(chain(cases.train(), cases.validation())))
         planned = Planned(plans, min_edge)
         names = {
             "train": _preprocess(planned, cases.train(), work),
@@ -151,13 +153,22 @@ def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> 
             """Do nothing: the library's method needs a package that no longer works."""
 
     trainer = Trainer({**planned.plans, "continue_training": False}, "2d", 0, dict(LABELS), device)
-    trainer.num_epochs = max(1, min(1000, task.steps // 50))
-    trainer.num_iterations_per_epoch = max(1, task.steps // trainer.num_epochs)
-    # As in nnU-Net, which has 50 iterations of validation for 250 of training.
-    trainer.num_val_iterations_per_epoch = max(1, trainer.num_iterations_per_epoch // 5)
+    epochs, iterations, validations = schedule(task.steps)
+    trainer.num_epochs, trainer.num_iterations_per_epoch = epochs, iterations
+    trainer.num_val_iterations_per_epoch = validations
     trainer.disable_checkpointing = True
     trainer.device = device  # The constructor always takes the first GPU.
     return trainer
+
+
+def schedule(steps: int) -> tuple[int, int, int]:
+    """Return epochs, and iterations of training and of validation in each, for about `steps` steps.
+
+    As in nnU-Net, which has 50 iterations of validation for 250 of training, a fifth is validation.
+    """
+    epochs = max(1, min(1000, steps // 50))
+    iterations = max(1, steps // epochs)
+    return epochs, iterations, max(1, iterations // 5)
 
 
 def predict(planned: Planned, image: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +34,11 @@ OVERSAMPLED = 0.33
 """Share of patches that are centred on a foreground pixel, if images are larger than a patch."""
 Plans = dict[str, Any]
 """nnU-Net's plans, in the form of its file `nnUNetPlans.json`."""
+PRESETS = ("default", "resenc-m", "resenc-l")
+"""The library's planners: nnU-Net's, and those of Isensee et al., MICCAI 2024, for networks with
+residual encoders on GPUs of 8 and 24 GB."""
+REFUSALS = (AssertionError, ArithmeticError, LookupError, RuntimeError, ValueError)
+"""What the library raises where it cannot plan."""
 
 
 @contextlib.contextmanager
@@ -62,7 +68,7 @@ def folders(root: Path, augmenters: int = 1) -> Iterator[None]:
 def plan(
     root: Path,
     fingerprint: Mapping[str, Any],
-    cases: int,
+    preset: str,
     features: int,
     max_features: int,
     min_edge: int,
@@ -71,22 +77,22 @@ def plan(
 
     Args:
         root: A folder that `folders` points to.
-        fingerprint: Sizes and intensities of the cases, in the form of nnU-Net's own file.
-        cases: Number of training cases; the planned batch has at most 5 % of their pixels.
+        fingerprint: Sizes and intensities of the cases, in the form of nnU-Net's own file. The
+            planned batch has at most 5 % of their pixels, or all of them under a ResEnc preset.
+        preset: Which of the library's planners plans, one of `PRESETS`.
         features: Channels of the first stage (nnU-Net: 32).
         max_features: Channels of a stage at most (nnU-Net: 512).
         min_edge: Shortest edge that a feature map may have (nnU-Net: 4). A further stage would have
             a shorter one, so this limits the number of stages.
-    """
-    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
-        ExperimentPlanner,
-    )
 
+    Raises:
+        UsageError: The library cannot plan for such cases.
+    """
     for name in ("raw", "preprocessed", "results"):
         (root / name / DATASET).mkdir(parents=True, exist_ok=True)
     about = {
         **LABELS,
-        "numTraining": cases,
+        "numTraining": len(fingerprint["shapes_after_crop"]),
         # The planner asks for a list of files but reads none of them.
         "dataset": {"case": {"images": ["case.png"], "label": "case.png"}},
     }
@@ -94,14 +100,38 @@ def plan(
     (root / "preprocessed" / DATASET / "dataset_fingerprint.json").write_text(
         json.dumps(fingerprint), "utf-8"
     )
-    with contextlib.redirect_stdout(io.StringIO()):
-        planner = ExperimentPlanner(DATASET)
-        planner.UNet_base_num_features, planner.UNet_max_features_2d = features, max_features
-        planner.UNet_featuremap_min_edge_length = min_edge
-        planner.plan_experiment()
-    planned = root / "preprocessed" / DATASET / "nnUNetPlans.json"
+    planner = _planner(preset)(DATASET)
+    planner.UNet_base_num_features, planner.UNet_max_features_2d = features, max_features
+    planner.UNet_featuremap_min_edge_length = min_edge
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            planner.plan_experiment()
+    except REFUSALS as error:
+        _, height, width = np.median(fingerprint["shapes_after_crop"], axis=0).astype(int)
+        raise UsageError(
+            f"nnU-Net's planner ({preset}) cannot plan for cases of {height}x{width} pixels"
+            f" ({type(error).__name__}: {error}); give larger cases, or another plans="
+        ) from error
+    planned = root / "preprocessed" / DATASET / f"{planner.plans_identifier}.json"
     plans: Plans = json.loads(planned.read_text(encoding="utf-8"))
     return plans
+
+
+def _planner(preset: str) -> Any:
+    """Return the class of the library's planner of a preset."""
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
+        ExperimentPlanner,
+    )
+    from nnunetv2.experiment_planning.experiment_planners.residual_unets import (
+        residual_encoder_unet_planners as residual,
+    )
+
+    planners = {
+        "default": ExperimentPlanner,
+        "resenc-m": residual.nnUNetPlannerResEncM,
+        "resenc-l": residual.nnUNetPlannerResEncL,
+    }
+    return planners[preset]
 
 
 def uncropped(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.engine.train import Training
@@ -85,12 +87,16 @@ def test_full_sizes(
 
 
 COMMAND = """
+import sys
+
 from nnunetv2.experiment_planning import plan_and_preprocess_entrypoints
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 
 extractor = fingerprint_extractor.DatasetFingerprintExtractor
 extractor.num_foreground_voxels_for_intensitystats = property(lambda _: 1000, lambda *_: None)
-plan_and_preprocess_entrypoints.plan_and_preprocess_entry()
+for planner in ("ExperimentPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL"):
+    sys.argv[1:] = ["-d", "1", "2", "-npfp", "1", "--no_pp", "-pl", planner]
+    plan_and_preprocess_entrypoints.plan_and_preprocess_entry()
 """
 """nnU-Net's own planning; it looks at 1000 intensities instead of 10e7, which plans leave out."""
 
@@ -109,24 +115,28 @@ def test_plans_are_those_of_nnunets_command_line(tmp_path: Path) -> None:
         (folder / "dataset.json").write_text(json.dumps({**LABELS, "numTraining": len(cases)}))
     names = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
     subprocess.run(
-        [sys.executable, "-c", COMMAND, "-d", "1", "2", "-npfp", "1", "--no_pp"],
+        [sys.executable, "-c", COMMAND],
         env={**os.environ, **names, "nnUNet_def_n_proc": "1"},
         check=True,
         capture_output=True,
         timeout=300,
     )
-    # nnU-Net crops what is zero around a case: its own recipe does, the shared stream does not
-    with nnunet.folders(tmp_path / "ours"):
-        method: Any = registry.method(Spec("nnunet"))
-        cropped = method.planned(tmp_path / "ours", fingerprint(iter(given[2])), len(given[2]))
-    ours = {1: planned(scale="full", size=(96, 64), cases=len(given[1])).plans, 2: cropped}
     other = {
         "foreground_intensity_properties_per_channel": 0,
         "dataset_name": 0,
     }  # no z-score reads intensities
-    for number in given:
-        path = tmp_path / "preprocessed" / f"Dataset00{number}_cases" / "nnUNetPlans.json"
-        assert {**ours[number], **other} == {**json.loads(path.read_text()), **other}
+    files = {"default": "nnUNet", "resenc-m": "nnUNetResEncUNetM", "resenc-l": "nnUNetResEncUNetL"}
+    for preset, name in files.items():
+        spec = f"nnunet:plans={preset}"
+        # nnU-Net crops what is zero around a case: its own recipe does, the shared stream does not
+        with nnunet.folders(tmp_path / preset):
+            method: Any = registry.method(Spec.parse(spec))
+            cropped = method.planned(tmp_path / preset, fingerprint(iter(given[2])))
+        uncropped = planned(spec, scale="full", size=(96, 64), cases=len(given[1])).plans
+        for number, ours in ((1, uncropped), (2, cropped)):
+            folder = tmp_path / "preprocessed" / f"Dataset00{number}_cases"
+            theirs = json.loads((folder / f"{name}Plans.json").read_text())
+            assert {**ours, **other} == {**theirs, **other}
 
 
 def test_planning_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,11 +338,24 @@ def test_patches_pad_small_images_and_cut_large_ones() -> None:
     )
 
 
-def test_a_size_that_no_plan_serves_says_which_are_served() -> None:
+@pytest.mark.parametrize("preset", ["default", "resenc-m", "resenc-l"])
+def test_a_size_that_no_plan_serves_says_which_are_served(preset: str) -> None:
     with pytest.raises(
         UsageError, match=r"10x7 pixels .* the nearest size with two is 16x16 for min_edge=8"
     ):
-        planned(size=(10, 7))
+        planned(f"nnunet:plans={preset}", size=(10, 7))
+
+
+def test_what_the_planner_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnunetv2.experiment_planning.experiment_planners import default_experiment_planner
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("Spacing must be > 0!")
+
+    planner = default_experiment_planner.ExperimentPlanner
+    monkeypatch.setattr(planner, "determine_transpose", refuse)
+    with pytest.raises(UsageError, match=r"\(resenc-l\) cannot plan for cases of 48x64 .* Spacing"):
+        planned("nnunet:plans=resenc-l")
 
 
 def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
@@ -345,6 +368,86 @@ def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
     assert sum(kept.values()) == sum(
         p.numel() for p in net.parameters()
     )  # nnU-Net names its layers several times
+
+
+def test_its_own_recipe_gives_the_weights_of_nnunets_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From files, as the command line reads them; `tests/perf/bench_parity.py` runs that itself."""
+    from nnunetv2.experiment_planning.experiment_planners import default_experiment_planner
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    given, seed = examples((48, 70), border=5), 5
+    (tmp_path / "ours").mkdir()
+    cases = Cases(lambda: iter(given[:4]), lambda: iter(given[4:]))
+    method = registry.method(Spec.parse("nnunet:recipe=native"), "tiny")
+    assert isinstance(method, TrainsItself)
+    ours = method.fit(
+        cases, task(cases=4, steps=3), tmp_path / "ours", CPU, seed, lambda note: None
+    )
+
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    raw, ready = (tmp_path / name / "Dataset007_cases" for name in ("raw", "preprocessed"))
+    for folder in (raw / "imagesTr", raw / "labelsTr", ready / "nnUNetPlans_2d"):
+        folder.mkdir(parents=True)
+    for case in given:
+        cv2.imwrite(str(raw / "imagesTr" / f"{case.id}_0000.png"), case.image)
+        cv2.imwrite(str(raw / "labelsTr" / f"{case.id}.png"), case.mask)
+    about = {**LABELS, "numTraining": len(given)}
+    (raw / "dataset.json").write_text(json.dumps(about))
+    (ready / "dataset_fingerprint.json").write_text(json.dumps(fingerprint(iter(given))))
+    splits = [{"train": [c.id for c in given[:4]], "val": [c.id for c in given[4:]]}]
+    (ready / "splits_final.json").write_text(json.dumps(splits))
+    planner = default_experiment_planner.ExperimentPlanner(7)
+    planner.UNet_base_num_features, planner.UNet_max_features_2d = 4, 8
+    planner.UNet_featuremap_min_edge_length = 8
+    planner.plan_experiment()
+    plans = json.loads((ready / "nnUNetPlans.json").read_text())
+    manager = PlansManager(plans)
+    for case in given:
+        image, mask = raw / "imagesTr" / f"{case.id}_0000.png", raw / "labelsTr" / f"{case.id}.png"
+        to = str(ready / "nnUNetPlans_2d" / case.id)
+        DefaultPreprocessor(verbose=False).run_case_save(
+            to, [str(image)], str(mask), manager, manager.get_configuration("2d"), about
+        )
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    theirs = nnUNetTrainer({**plans, "continue_training": False}, "2d", 0, about, CPU)
+    theirs.num_epochs, theirs.num_iterations_per_epoch = 1, 3
+    theirs.num_val_iterations_per_epoch, theirs.disable_checkpointing = 1, True
+    theirs.run_training()
+    expected = theirs.network.state_dict()
+    weights = ours.net.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("recipe", ["shared", "native"])
+def test_residual_encoders_train_and_answer(tmp_path: Path, recipe: str) -> None:
+    spec = f"nnunet:plans=resenc-m:recipe={recipe}"
+    method, net = registry.method(Spec.parse(spec), "tiny"), planned(spec)
+    given = examples()
+    if isinstance(method, TrainsItself):
+        cases = Cases(lambda: iter(given[:4]), lambda: iter(given[4:]))
+        net = method.fit(cases, task(cases=4, steps=1), tmp_path, CPU, 5, lambda note: None)
+        assert net.configuration.batch_size == 6  # not 5 % of the cases, as nnU-Net's default
+    architecture = net.plans["configurations"]["2d"]["architecture"]
+    assert architecture["network_class_name"].endswith(".ResidualEncoderUNet")
+    assert architecture["arch_kwargs"]["features_per_stage"] == [4, 8, 8]
+    assert architecture["arch_kwargs"]["n_blocks_per_stage"] == [1, 3, 4]
+    image = torch.rand(2, 1, 48, 64, generator=rng())
+    method.loss(net, image, (image > 0.5).float(), rng()).backward()
+    without = {name for name, weight in net.named_parameters() if weight.grad is None}
+    assert without == {"net.decoder.seg_layers.0.weight", "net.decoder.seg_layers.0.bias"}
+    with torch.inference_mode():
+        answer = method.predict(net.eval(), image[:1], rng())
+    assert answer.shape == (1, 1, 48, 64)
+    assert 0 <= answer.min() < answer.max() <= 1
 
 
 def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path) -> None:
@@ -391,6 +494,8 @@ def test_the_profiles_adam_trains_it_unless_another_is_asked_for() -> None:
     assert (own("nnunet"), own("nnunet:optimiser=sgd")) == (False, True)
     with pytest.raises(UsageError, match="recipe=native trains by nnU-Net's own SGD"):
         own("nnunet:recipe=native:optimiser=sgd")
+    with pytest.raises(UsageError, match="recipe=native begins at nnU-Net's own rate"):
+        own("nnunet:recipe=native:lr=0.1")
     with pytest.raises(ValueError, match="create it anew"):
         dataclasses.replace(
             registry.method(Spec.parse("nnunet:optimiser=sgd"), "tiny"), optimiser="adam"
