@@ -12,11 +12,14 @@ from typing import Any, Literal
 import pandas as pd
 
 Align = Literal["left", "right", "centre"]
-Mark = Literal["", "best", "like"]
+Mark = Literal["", "best", "like", "weights"]
 Kind = Literal["marks", "data", "machine", "difference", "failure", "reading"]
 
-DAGGER = "†"
-"""Marks what is not significantly different from the best."""
+DAGGER, DOUBLE_DAGGER = "†", "‡"
+"""Marks of what is not told from the best: by several seeds, and by one seed, whose results speak
+of these weights alone."""
+SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER}
+"""What is printed behind a cell, by its mark."""
 PAGE_ROWS = 30
 """Rows that a page of LaTeX holds; a longer table is set as one table for each first cell."""
 
@@ -173,7 +176,7 @@ def _markdown_cell(cell: Cell) -> str:
     text = cell.text.replace("|", "&#124;")
     if cell.mark == "best":
         return f"**{text}**"
-    return text + DAGGER * (cell.mark == "like")
+    return text + SIGNS.get(cell.mark, "")
 
 
 _SPECIAL = {character: f"\\{character}" for character in "{}$&#_%"} | {
@@ -185,6 +188,8 @@ _SPECIAL = {character: f"\\{character}" for character in "{}$&#_%"} | {
     "|": r"\textbar{}",
     "±": r"$\pm$",
     DAGGER: r"\textsuperscript{\textdagger}",
+    DOUBLE_DAGGER: r"\textsuperscript{\textdaggerdbl}",
+    "°": r"$^\circ$",
     "−": r"$-$",
     "✓": r"$\checkmark$",
 }
@@ -204,7 +209,7 @@ def tex(cell: Cell) -> str:
     text = escape(cell.text.strip())
     if cell.mark == "best":
         return rf"\textbf{{{text}}}"
-    return text + escape(DAGGER) * (cell.mark == "like")
+    return text + escape(SIGNS.get(cell.mark, ""))
 
 
 def latex(document: Document) -> str:

@@ -1,7 +1,8 @@
 """A family of comparisons that is declared before the results are seen and corrected as a whole.
 
 With few patients, even the smallest possible corrected p may be above 0.05. Then no difference gets
-a star.
+a mark. With one seed a difference is one of these weights, not of the methods, and has another mark
+than a star.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import LOWER
-from bench.stats.flips import ALPHA, max_t, sign_flip, smallest_p
-from bench.stats.paired import ROPE, Pair, Verdict, compare, decide
+from bench.stats.flips import ALPHA, max_t, smallest_p
+from bench.stats.paired import ROPE, Pair, Verdict, compare, decide, primary
 from bench.stats.scores import PatientScores, alike
 
 Correction = Literal["holm", "max-t"]
+STAR, WEIGHTS = "*", "°"
+"""Marks of a difference: of methods, over several seeds; and of these weights, with one seed."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,16 @@ class Comparison:
     """What the baseline is: `better`, `worse`, `equivalent` or `undecided`."""
 
     @property
-    def star(self) -> bool:
-        """Whether the difference may carry a star."""
-        return self.possible and self.adjusted <= ALPHA
+    def mark(self) -> str:
+        """The mark of a difference that holds; empty if it does not."""
+        if not (self.possible and self.adjusted <= ALPHA):
+            return ""
+        return STAR if self.pair.seeds > 1 else WEIGHTS
+
+    @property
+    def of_methods(self) -> bool:
+        """Whether the verdict speaks of the methods: only several seeds show how runs vary."""
+        return self.pair.seeds > 1
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,8 @@ def against(
         rope: Half the width of the region of practical equivalence. By default half a point, and
             0 for distances.
         correction: `holm`, or `max-t`: by the largest statistic of shared flips, on the patients
-            that all methods have.
+            that all methods have. With several seeds it is always `holm`: flips of patients do not
+            tell how runs vary.
         seed: Seed of flips and resamples.
 
     Raises:
@@ -93,9 +104,11 @@ def against(
         )
     if rope is None:
         rope = 0.0 if scores.metric in LOWER else ROPE
+    if len(scores.seeds) > 1:
+        correction = "holm"
     if correction == "max-t":
         scores = scores.complete()
-    pairs = compare(scores, [(baseline, other) for other in others], seed)
+    pairs = compare(scores, [(baseline, other) for other in others], seed, len(others))
     tested = [number for number, pair in enumerate(pairs) if pair.patients]
     adjusted = np.full(len(pairs), np.nan)
     if correction == "max-t" and tested:
@@ -139,10 +152,11 @@ class AllPairs:
     """(method, method): sign-flip test, corrected for all pairs; 1 on the diagonal, NaN without a
     patient in common."""
     correction: Correction
-    """`max-t` where all methods were tested on the same patients under the same seeds, `holm` where
-    they were not."""
+    """`max-t` where all methods were tested on the same patients under one seed, else `holm`."""
     patients: NDArray[np.int64]
     """(method, method): patients that both have under the seeds that both have."""
+    seeds: int
+    """Smallest number of seeds that a pair with a patient in common shares."""
     tests: int
     """Number of pairs with a patient in common; p is corrected for them."""
 
@@ -176,11 +190,11 @@ correction multiplies p, so it needs the smaller error of all FLIPS."""
 
 
 def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
-    """Compare every method with every other by the sign-flip test, corrected for all pairs.
+    """Compare every method with every other by the primary test, corrected for all pairs.
 
-    The correction is max-T where all methods share their patients: with it, eight patients can be
-    enough for a significant difference, while Holm's correction for the 45 pairs of ten methods
-    needs twelve.
+    With one seed, the correction is max-T where all methods share their patients: with it, eight
+    patients can be enough for a significant difference, while Holm's correction for the 45 pairs of
+    ten methods needs twelve.
     """
     count = len(scores.methods)
     pairs = list(combinations(range(count), 2))
@@ -190,15 +204,17 @@ def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
     patients = np.zeros((count, count), np.int64)
     p_of_pair = np.full(len(pairs), np.nan)
     groups = [group for group in alike(parts) if parts[group[0]].patients]
+    seeds = min((len(parts[group[0]].seeds) for group in groups), default=0)
     all_share = len(groups) == 1 and len(groups[0]) == len(pairs)
-    correction: Correction = "max-t" if all_share else "holm"
+    correction: Correction = "max-t" if all_share and seeds == 1 else "holm"
     for group in groups:
-        group_means = [parts[number].means for number in group]
-        differences = np.stack([both[:, 0] - both[:, 1] for both in group_means], axis=1)
+        values = [parts[number].values for number in group]
+        by_run = np.stack([both[:, :, 0] - both[:, :, 1] for both in values], axis=2)
+        differences = by_run.mean(0)
         if correction == "max-t":
             p_of_pair[group] = max_t(differences, seed, MAP_FLIPS)
         else:
-            p_of_pair[group] = sign_flip(differences, seed)
+            p_of_pair[group] = primary(by_run, seed)
         for number, mean in zip(group, differences.mean(0), strict=True):
             first, second = pairs[number]
             means[first, second] = mean
@@ -213,7 +229,15 @@ def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
     np.fill_diagonal(means, 0.0)
     np.fill_diagonal(patients, (~np.isnan(scores.values)).any(0).sum(0))
     return AllPairs(
-        scores.column, scores.metric, scores.methods, means, p, correction, patients, len(tested)
+        column=scores.column,
+        metric=scores.metric,
+        methods=scores.methods,
+        means=means,
+        p=p,
+        correction=correction,
+        patients=patients,
+        seeds=seeds,
+        tests=len(tested),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.spec.config import SEED
+from bench.stats import runs
 from bench.stats.flips import ALPHA, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
 from bench.stats.scores import PatientScores, alike
@@ -18,13 +19,14 @@ from bench.stats.scores import PatientScores, alike
 ROPE = 0.005
 """Region of practical equivalence: up to this difference of their means, two methods count as
 equivalent. For scores that are fractions, such as Dice, it is half a percentage point."""
+EQUIVALENT_FROM = 100
+"""Fewest patients on whom two methods may be called equivalent: on skewed differences, intervals of
+43 patients call methods that differ by the whole region equivalent in 9 %, of 126 in 5 %."""
 DECIMALS = 6
 """Decimals to which differences are rounded before they are ranked, so that equal differences stay
 equal in spite of floating-point errors."""
 ZEROS: Literal["pratt"] = "pratt"
 """Pratt's rule: differences of zero take part in the ranking, but count for neither side."""
-TOST_LEVEL = 1 - 2 * ALPHA
-"""Level of the interval that is equivalent to two one-sided tests at ALPHA."""
 
 _EXACT = 50
 """Largest number of patients for which scipy's signed-rank test is exact."""
@@ -54,11 +56,12 @@ class Pair:
     """95 % bootstrap interval of the mean. One seed: bias-corrected and accelerated (BCa) over
     patients. Several seeds: percentiles over seeds and patients."""
     t: Interval
-    """95 % t interval of the mean over patients."""
+    """95 % t interval of the mean: over patients, and with several seeds over both."""
     narrow: tuple[Interval, Interval]
-    """The bootstrap and the t interval at 90 %, for the verdict `equivalent`."""
+    """The bootstrap and the t interval at the level of `equivalent`, see `compare`."""
     p: float
-    """p of the sign-flip permutation test of the mean, the primary test. Not corrected."""
+    """p of the primary test of the mean: sign flips over patients, and with several seeds the
+    largest p of them and of `runs.p_values`. Not corrected."""
     wilcoxon: float
     """p of the signed-rank test, shown beside the primary test. Not corrected."""
     zeros: int
@@ -72,7 +75,10 @@ class Pair:
 
 
 def compare(
-    scores: PatientScores, pairs: Sequence[tuple[str, str]], seed: int = SEED
+    scores: PatientScores,
+    pairs: Sequence[tuple[str, str]],
+    seed: int = SEED,
+    tests: int = 1,
 ) -> list[Pair]:
     """Compare methods pair by pair.
 
@@ -80,6 +86,8 @@ def compare(
         scores: One metric of one dataset.
         pairs: Pairs of methods; each pair uses the patients and seeds that both have.
         seed: Seed of flips and resamples.
+        tests: Number of comparisons among which none may be called equivalent by chance: two
+            one-sided tests are made at ALPHA / tests (Bonferroni).
 
     Raises:
         UsageError: A method was not tested on the dataset.
@@ -89,21 +97,23 @@ def compare(
     compared: dict[int, Pair] = {}
     for group in alike(parts):
         members = [parts[number] for number in group]
-        compared.update(zip(group, _compare(members, seed), strict=True))
+        compared.update(zip(group, _compare(members, seed, tests), strict=True))
     return [compared[number] for number in range(len(parts))]
 
 
-def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
+def _compare(parts: Sequence[PatientScores], seed: int, tests: int) -> list[Pair]:
     """Compare pairs that have the same patients and seeds."""
     first = parts[0]
     patients, seeds = len(first.patients), len(first.seeds)
     if not patients:
         return [_nothing(part) for part in parts]
-    # runs: (seed, patient, pair); differences: (patient, pair)
-    runs = np.stack([part.values[:, :, 0] - part.values[:, :, 1] for part in parts], axis=2)
-    differences = runs.mean(0)
-    wide, narrow = bootstrap(runs, (LEVEL, TOST_LEVEL), seed)
-    flip_p = sign_flip(differences, seed)
+    # by_run: (seed, patient, pair); differences: (patient, pair)
+    by_run = np.stack([part.values[:, :, 0] - part.values[:, :, 1] for part in parts], axis=2)
+    differences = by_run.mean(0)
+    tost = 1 - 2 * ALPHA / tests
+    wide, narrow = bootstrap(by_run, (LEVEL, tost), seed)
+    t_wide, t_narrow = (_t_intervals(by_run, level) for level in (LEVEL, tost))
+    p = primary(by_run, seed)
     wilcoxon_p = wilcoxon(differences, seed)
     pairs = []
     for number, part in enumerate(parts):
@@ -121,9 +131,9 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
                 mean=float(of_pair.mean()),
                 sd=deviation(of_pair),
                 bootstrap=wide[number],
-                t=interval(of_pair),
-                narrow=(narrow[number], interval(of_pair, TOST_LEVEL)),
-                p=float(flip_p[number]),
+                t=t_wide[number],
+                narrow=(narrow[number], t_narrow[number]),
+                p=float(p[number]),
                 wilcoxon=float(wilcoxon_p[number]),
                 zeros=int((signs == 0).sum()),
                 shift=shift,
@@ -132,6 +142,30 @@ def _compare(parts: Sequence[PatientScores], seed: int) -> list[Pair]:
             )
         )
     return pairs
+
+
+def primary(by_run: NDArray[np.float64], seed: int = SEED) -> NDArray[np.float64]:
+    """Return the two-sided p of each row of differences (seed, patient, row), the primary test.
+
+    One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: the
+    largest p of that test and of `runs.p_values`, so that a difference holds over patients, over
+    runs, and over both at once.
+    """
+    p = sign_flip(by_run.mean(0), seed)
+    return p if not _has_both(by_run) else np.maximum(p, runs.p_values(by_run))
+
+
+def _has_both(by_run: NDArray[np.float64]) -> bool:
+    """Return whether there are several seeds and several patients."""
+    seeds, patients, _ = by_run.shape
+    return bool(seeds > 1 and patients > 1)
+
+
+def _t_intervals(by_run: NDArray[np.float64], level: float) -> list[Interval]:
+    """Return the t interval of each row's mean, over patients, and over seeds if there are any."""
+    if _has_both(by_run):
+        return runs.intervals(by_run, level)
+    return [interval(row, level) for row in by_run.mean(0).T]
 
 
 def _nothing(part: PatientScores) -> Pair:
@@ -226,14 +260,14 @@ def _signed_rank_distribution(patients: int) -> NDArray[np.float64]:
 
 
 def decide(pair: Pair, adjusted: float, sign: float = 1.0, rope: float = ROPE) -> Verdict:
-    """Return the verdict on the first method of a pair.
+    """Return the verdict on the first method of a pair; with one seed, on its weights alone.
 
     The verdict is `better` or `worse` if the corrected p is at most 0.05, both 95 % intervals
     exclude 0, and the mean difference is outside the region of practical equivalence. It is
-    `equivalent` if both 90 % intervals lie within this region, which is the same as two one-sided
-    tests at 5 %. Otherwise it is `undecided`. The bootstrap and the t interval must agree, because
-    with few patients each of them covers less than its level. With several seeds, the bootstrap
-    interval also includes the variation between seeds.
+    `equivalent` if there are enough patients and both narrow intervals lie within this region,
+    which is the same as two one-sided tests. Otherwise it is `undecided`. The bootstrap and the t
+    interval must agree, because with few patients each of them covers less than its level. With
+    several seeds, both include the variation between seeds.
 
     Args:
         pair: The comparison.
@@ -244,6 +278,7 @@ def decide(pair: Pair, adjusted: float, sign: float = 1.0, rope: float = ROPE) -
     apart = all(low > 0 or high < 0 for low, high in (pair.bootstrap, pair.t))
     if adjusted <= ALPHA and apart and abs(pair.mean) > rope:
         return "better" if sign * pair.mean > 0 else "worse"
-    if rope > 0 and all(-rope <= low and high <= rope for low, high in pair.narrow):
+    within = all(-rope <= low and high <= rope for low, high in pair.narrow)
+    if rope > 0 and pair.patients >= EQUIVALENT_FROM and within:
         return "equivalent"
     return "undecided"

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from bench.spec.errors import UsageError
-from bench.stats.family import MAP_FLIPS, against, all_pairs, holm
+from bench.stats.family import MAP_FLIPS, STAR, WEIGHTS, against, all_pairs, holm
 from bench.stats.flips import max_t, sign_flip, smallest_p
 from bench.stats.scores import PatientScores
 
@@ -62,7 +62,7 @@ def test_a_family_is_the_baseline_against_each_other() -> None:
     raw = sign_flip(values[:, 3:] - values[:, :3])
     np.testing.assert_allclose([c.pair.p for c in family.comparisons], raw, atol=1e-12)
     np.testing.assert_allclose([c.adjusted for c in family.comparisons], holm(raw), atol=1e-12)
-    assert family.comparisons[0].star
+    assert family.comparisons[0].mark == WEIGHTS
     assert family.comparisons[0].verdict == "better"
     assert against(scores(values), "a").comparisons[2].verdict == "worse"
 
@@ -94,7 +94,7 @@ def test_no_star_where_the_patients_are_too_few(
     values[:, 0] = np.linspace(0.8, 0.9, patients)
     family = against(scores(values), "a")
     assert {c.possible for c in family.comparisons} == {possible}
-    assert {c.star for c in family.comparisons} == {possible}
+    assert {c.mark for c in family.comparisons} == {WEIGHTS if possible else ""}
     assert {c.verdict for c in family.comparisons} == {"better" if possible else "undecided"}
     assert (smallest_p(patients) * (methods - 1) <= 0.05) == possible
 
@@ -102,7 +102,7 @@ def test_no_star_where_the_patients_are_too_few(
 def test_max_t_asks_less_of_few_patients() -> None:
     values = np.full((6, 4), 0.5)
     values[:, 0] = np.linspace(0.8, 0.9, 6)
-    assert all(c.star for c in against(scores(values), "a", correction="max-t").comparisons)
+    assert all(c.mark for c in against(scores(values), "a", correction="max-t").comparisons)
 
 
 def test_patients_whom_one_method_lacks_are_told_pair_by_pair() -> None:
@@ -113,16 +113,30 @@ def test_patients_whom_one_method_lacks_are_told_pair_by_pair() -> None:
     assert (other.pair.patients, other.pair.left_out) == (17, ("p0", "p1", "p2"))
 
 
+def test_a_star_takes_several_seeds() -> None:
+    values = np.stack([drawn(20, seed=seed) for seed in (1, 2, 3)])
+    family = against(scores(values), "d", correction="max-t")
+    assert (family.correction, family.comparisons[0].mark) == ("holm", STAR)
+    assert family.comparisons[0].of_methods
+    one = against(scores(values[:1]), "d").comparisons[0]
+    assert (one.mark, one.of_methods) == (WEIGHTS, False)
+    pairs = all_pairs(scores(values))
+    assert (pairs.correction, pairs.seeds) == ("holm", 3)
+    by_pair = {c.pair.second: c.pair.p for c in family.comparisons}
+    raw = all_pairs(scores(values).only(["d", "a"])).p[0, 1]
+    assert by_pair["a"] == pytest.approx(raw)
+
+
 def test_a_method_without_a_common_patient_is_no_test() -> None:
     values = drawn(20)
     values[:10, 1] = values[10:, 3] = np.nan
     family = against(scores(values), "d")
     middle = family.comparisons[1]
-    assert (family.tests, middle.pair.patients, middle.possible, middle.star) == (
+    assert (family.tests, middle.pair.patients, middle.possible, middle.mark) == (
         2,
         0,
         False,
-        False,
+        "",
     )
     assert (middle.verdict, np.isnan(middle.adjusted)) == ("undecided", True)
     pairs = all_pairs(scores(values))
@@ -132,7 +146,7 @@ def test_a_method_without_a_common_patient_is_no_test() -> None:
 
 
 def test_distances_have_no_region_of_equivalence_unless_it_is_given() -> None:
-    values = 3 + drawn(40, 2, 0.0)
+    values = 3 + drawn(120, 2, 0.0)
     assert against(scores(values, "hd95"), "a").rope == 0
     assert against(scores(values, "hd95"), "a", rope=0.5).comparisons[0].verdict == "equivalent"
     assert against(scores(10 * drawn(40, 2, 0.2), "hd95"), "a").comparisons[0].verdict == "better"

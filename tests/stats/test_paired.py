@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.stats.flips import EXACT, max_t, sign_flip, smallest_p
-from bench.stats.paired import Pair, compare, decide, hodges_lehmann, wilcoxon
+from bench.stats.paired import (
+    EQUIVALENT_FROM,
+    Pair,
+    compare,
+    decide,
+    hodges_lehmann,
+    wilcoxon,
+)
 from bench.stats.scores import PatientScores
 
 DEPRESSION = np.array([0.952, -0.147, 1.022, 0.43, 0.62, 0.59, 0.49, -0.08, 0.01])
@@ -305,7 +312,33 @@ def pair_of(mean: float, sd: float, patients: int = 40, metric: str = "dice") ->
 def test_a_verdict_takes_size_and_certainty(
     mean: float, sd: float, adjusted: float, verdict: str
 ) -> None:
-    assert decide(pair_of(mean, sd), adjusted) == verdict
+    assert decide(pair_of(mean, sd, 120), adjusted) == verdict
+
+
+def test_few_patients_are_never_called_equivalent() -> None:
+    assert decide(pair_of(0.0, 0.001, EQUIVALENT_FROM - 1), 1.0) == "undecided"
+    assert decide(pair_of(0.0, 0.001, EQUIVALENT_FROM), 1.0) == "equivalent"
+
+
+def test_many_comparisons_ask_more_of_equivalence() -> None:
+    rng = np.random.default_rng(3)
+    values = 0.5 + rng.normal(0, 0.02, (120, 2))
+    wide, narrow = (compare(scores(values), [("a", "b")], tests=tests)[0] for tests in (9, 1))
+    for one, other in zip(wide.narrow, narrow.narrow, strict=True):
+        assert one[0] < other[0] < other[1] < one[1]
+    assert (wide.t, wide.p) == (narrow.t, narrow.p)
+
+
+def test_runs_that_differ_take_a_difference_back() -> None:
+    rng = np.random.default_rng(4)
+    by_patient = rng.normal(0, 0.01, (1, 60, 1))
+    runs = np.array([0.03, -0.01])[:, None, None]
+    first = 0.5 + 0.02 * (by_patient > 1) + by_patient + runs
+    values = np.concatenate([first, np.full((2, 60, 1), 0.49)], axis=2)
+    [one] = compare(scores(values[:1]), [("a", "b")])
+    [both] = compare(scores(values), [("a", "b")])
+    assert (one.p < 0.001, both.p > 0.2) == (True, True)
+    assert both.t[0] < 0 < both.t[1]
 
 
 def test_less_is_better_for_distances_and_without_a_region_nothing_is_equivalent() -> None:

@@ -122,11 +122,12 @@ def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     n = "-".join(str(count) for count in counts)
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
+    runs = "one run of each" if compared.seeds == 1 else f"{compared.seeds} runs of each"
     comparisons.significance(
         p,
         means,
-        f"{table.columns[column]}: difference in Dice (points), row less column; sign-flip "
-        f"test over {n} patients, {how} for {compared.tests} pairs; {about(table)}",
+        f"{table.columns[column]}: difference in Dice (points), row less column; tested "
+        f"over {n} patients and {runs}, {how} for {compared.tests} pairs; {about(table)}",
         paths,
     )
 
@@ -149,8 +150,9 @@ def critical(table: Table, paths: Sequence[Path]) -> str | None:
     if not averages:
         return "no dataset has two methods on the same patients"
     heading = (
-        "Average rank in Dice within each patient, 1 the best; bars join methods that sign-flip "
-        f"tests over patients do not tell apart at 5 % (max-T for all pairs); {about(table)}"
+        "Average rank in Dice within each patient, 1 the best; bars join methods that tests over "
+        "patients (and runs, with several seeds) do not tell apart at 5 %, corrected for all "
+        f"pairs; {about(table)}"
     )
     comparisons.critical_difference(averages, p, heading, paths)
     return None

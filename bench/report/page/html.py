@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from bench.report.document import DAGGER, Cell, Document, Note
+from bench.report.document import SIGNS, Cell, Document, Note
 from bench.report.figures import pictures
 from bench.report.figures.style import point_style
 from bench.report.sections import table1
@@ -125,7 +125,7 @@ def _row(row: Sequence[Cell]) -> dict[str, Any]:
 
 def _cell(cell: Cell) -> dict[str, Any]:
     """Return what the template says of a cell; `sort` is None for words."""
-    text = cell.text + DAGGER * (cell.mark == "like")
+    text = cell.text + SIGNS.get(cell.mark, "")
     sort = None
     if cell.number is not None:
         sort = "" if cell.number != cell.number else f"{cell.number:.9g}"

@@ -132,6 +132,11 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
         except UsageError as error:
             lines.append(f"{place} cannot be: {error}")
             continue
+        if comparison.verdict == "better" and not comparison.of_methods:
+            lines.append(
+                f"{place} holds of these weights, not of the methods: one seed does not show how "
+                "runs differ; bench run --seeds 3"
+            )
         if comparison.verdict != "better":
             first = use.name[2]
             lines.append(

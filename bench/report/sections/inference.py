@@ -12,10 +12,10 @@ from bench.report.sections.table1 import Table, data
 from bench.spec.errors import UsageError
 from bench.spec.metrics import INFERRED, LOWER, PRINTED, TITLES, listed
 from bench.stats import family, intervals, ranking
-from bench.stats.family import Family
+from bench.stats.family import STAR, WEIGHTS, Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.intervals import Interval
-from bench.stats.paired import DECIMALS
+from bench.stats.paired import DECIMALS, EQUIVALENT_FROM
 from bench.stats.ranking import Ranking
 from bench.stats.scores import PatientScores
 
@@ -25,6 +25,8 @@ BOOTSTRAP = (
 )
 CORRECTIONS = {"holm": "Holm's correction", "max-t": "max-T by shared sign flips"}
 COUNT = Number(".0f")
+OF_WEIGHTS = " (these weights)"
+"""Behind a verdict of one seed."""
 
 
 def documents(table: Table) -> list[Document]:
@@ -247,9 +249,10 @@ def _comparisons(table: Table) -> Document | None:
 
 def _comparison_row(table: Table, one: Family, comparison: family.Comparison) -> dict[str, Any]:
     pair = comparison.pair
-    star = "*" if comparison.star else ""
+    mark = comparison.mark
     if not comparison.possible:
-        star = "n too small"
+        mark = "n too small"
+    of = "" if comparison.of_methods else OF_WEIGHTS
     return {
         "column": one.column,
         "dataset": table.columns[one.column],
@@ -270,8 +273,8 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
         "wilcoxon": pair.wilcoxon,
         "p": pair.p,
         "adjusted": comparison.adjusted,
-        "star": star,
-        "verdict": comparison.verdict,
+        "star": mark,
+        "verdict": comparison.verdict + of,
     }
 
 
@@ -299,18 +302,28 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
     return [
         scope,
         "p: two-sided sign-flip permutation test of the mean difference over patients, exact up to "
-        f"{EXACT} of them, else {FLIPS:,} flips. Tests that a p is corrected for, by "
-        f"{CORRECTIONS[declared.correction]}: {', '.join(counts)}; "
-        f"{sum(one.computed for one in compared)} p values computed, Wilcoxon's included.",
-        f"*: corrected p up to {ALPHA:g}; no star where so few patients cannot earn one. Better, "
-        "worse: a star, both 95 % intervals (bootstrap and t) without 0, a mean beyond "
-        f"±{100 * compared[0].rope:g} points. Equivalent: both 90 % intervals within that region. "
-        "Undecided: neither.",
+        f"{EXACT} of them, else {FLIPS:,} flips. With several seeds, the largest p of it, of a t "
+        "test over the seeds' means, and of a two-way analysis of variance with patients and seeds "
+        f"random. Tests that a p is corrected for, by {_corrections(compared)}: "
+        f"{', '.join(counts)}; {sum(one.computed for one in compared)} p values computed, "
+        "Wilcoxon's included.",
+        f"{STAR}: corrected p up to {ALPHA:g}, over several seeds: a difference of the methods. "
+        f"{WEIGHTS}: the same with one seed: a difference of these weights; another run of the "
+        "same methods may differ as much, and bench run --seeds 3 would tell. No mark where so few "
+        "patients cannot earn one. Better, worse: a mark, both 95 % intervals (bootstrap and t) "
+        f"without 0, a mean beyond ±{100 * compared[0].rope:g} points. Equivalent: at least "
+        f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
+        "within that region. Undecided: neither.",
         f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the "
         "signed ranks. Superiority: share of patients on whom the reference is ahead, ties half. "
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]
+
+
+def _corrections(compared: Sequence[Family]) -> str:
+    """Return by what p was corrected, in words."""
+    return " and ".join(dict.fromkeys(CORRECTIONS[one.correction] for one in compared))
 
 
 def rank(table: Table, metric: str, columns: Sequence[str] = ()) -> Ranking | None:

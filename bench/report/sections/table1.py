@@ -10,7 +10,16 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from bench.report.document import DAGGER, Block, Cell, Document, Head, Note
+from bench.report.document import (
+    DAGGER,
+    DOUBLE_DAGGER,
+    Block,
+    Cell,
+    Document,
+    Head,
+    Mark,
+    Note,
+)
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES, listed
@@ -217,8 +226,11 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
     if mean == float(means[column, best]):
         return Cell(text, "best", mean)
-    like = key in table.pairs[column, metric].not_below(best)
-    return Cell(text, "like" if like else "", mean)
+    pairs = table.pairs[column, metric]
+    mark: Mark = ""
+    if key in pairs.not_below(best):
+        mark = "like" if pairs.seeds > 1 else "weights"
+    return Cell(text, mark, mean)
 
 
 def _failed(table: Table, column: str, key: str) -> bool:
@@ -237,9 +249,23 @@ def caption(table: Table) -> str:
     return (
         f"{data(table)}, profile '{table.profile}': {table.summary}. {listed(PRINTED)} in percent, "
         "mean ± std over test images (slice level, as papers print it; descriptive, not tested). "
-        f"Best mean of a column in bold; {DAGGER}: not told from the best by its patients. A "
+        f"Best mean of a column in bold; {DAGGER}: not told from the best, over patients and runs; "
+        f"{DOUBLE_DAGGER}: nor by one run of each, which speaks of these weights alone. A "
         "method's further rows, such as its prior alone, are from the same weights and compete too."
     )
+
+
+SEVERAL = (
+    "Several seeds: a difference must hold over patients (sign flips of the patients' means, all "
+    f"or {FLIPS:,}), over the runs (t test of the seeds' means), and over both at once (two-way "
+    "analysis of variance, both random, Satterthwaite's degrees of freedom); its p is the largest."
+)
+ONE = (
+    f"One seed: the sign-flip test over patients, exact up to {EXACT} of them, else {MAP_FLIPS:,} "
+    f"flips by max-T, {FLIPS:,} by Holm. It tells these weights apart, not the methods: another "
+    "run of the same method would differ too. bench run --seeds 3 lets the table speak of the "
+    "methods."
+)
 
 
 def footnotes(table: Table) -> list[Note]:
@@ -263,31 +289,37 @@ def footnotes(table: Table) -> list[Note]:
             f"Declared: {table.family.baseline} against each other method; "
             "bench report writes the comparisons."
         )
-    marks = (
-        f"{DAGGER} Not told from the best mean of its column at {100 * ALPHA:g} %: two-sided "
-        f"sign-flip permutation test of the mean paired difference (exact up to {EXACT} patients, "
-        f"else {MAP_FLIPS:,} flips by max-T, {FLIPS:,} by Holm); the unit is the patient, whose "
-        "cases (and seeds) are averaged first; corrected for all pairs of methods that compete. "
-        f"{'; '.join(places)}. {computed} tests in all. No mark is no proof of a difference that "
-        "matters, and a mark no proof of equality."
-    )
-    return [Note(marks, "marks"), Note(declared, "marks")]
+    several = any(pairs.seeds > 1 for pairs in table.pairs.values())
+    one = any(pairs.seeds == 1 for pairs in table.pairs.values())
+    marks = [
+        "Marks: a mean that is not told from the best of its column at "
+        f"{100 * ALPHA:g} %, by two-sided paired tests; the unit is the patient, whose cases are "
+        f"averaged first; corrected for all pairs of methods that compete. {'; '.join(places)}. "
+        f"{computed} tests in all. No mark is no proof of a difference that matters, and a mark no "
+        "proof of equality."
+    ]
+    if several:
+        marks.append(f"{DAGGER} {SEVERAL}")
+    if one:
+        marks.append(f"{DOUBLE_DAGGER} {ONE}")
+    return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
 
 
 def _tested(pairs: AllPairs) -> str:
     """Return over how many patients a column's pairs were tested, and how p was corrected."""
     corrections = {
         "max-t": "by max-T (shared sign flips)",
-        "holm": "by Holm (methods differ in patients or seeds)",
+        "holm": "by Holm",
     }
     shared = pairs.patients[~np.eye(len(pairs.methods), dtype=bool)]
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     patients = "-".join(str(count) for count in counts)
+    runs = "1 seed" if pairs.seeds == 1 else f"{pairs.seeds} seeds"
     few = ""
     if not pairs.possible:
         few = ", too few to tell any two apart at this level, so every method is marked"
     return (
-        f"{patients} patients{few}, {pairs.tests} pairs by each metric, "
+        f"{patients} patients{few}, {runs}, {pairs.tests} pairs by each metric, "
         f"{corrections[pairs.correction]}"
     )
 

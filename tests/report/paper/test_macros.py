@@ -43,7 +43,7 @@ def test_the_numbers_are_those_of_table_1(store: Store) -> None:
     assert found["DiceCell", "mr", "unet"] == r"\textbf{81.25 \ensuremath{\pm} 15.48}"
     assert (
         found["DiceCell", "mr", "fcn"]
-        == r"73.75 \ensuremath{\pm} 17.97\textsuperscript{\textdagger}"
+        == r"73.75 \ensuremath{\pm} 17.97\textsuperscript{\textdaggerdbl}"
     )
     assert found["N", "mr", ""] == "2"
     assert found["Dice", "mr-abcdef01", "unet"] == "81.25"

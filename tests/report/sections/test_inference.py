@@ -66,15 +66,16 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
     )
     found = {method: table1.entry(table, COLUMN, method, "dice") for method in table.methods}
     assert {method for method, each in found.items() if each.mark == "best"} == {best}
-    assert {method for method, each in found.items() if each.mark == "like"} == {
+    assert {method for method, each in found.items() if each.mark == "weights"} == {
         "unet",
         "verdiff",
     } - {best}
     pairs = family.all_pairs(table.patients[COLUMN]["dice"])
     assert set(pairs.like(best)) == {"unet", "verdiff"} - {best}
-    [note, _] = (note.text for note in table1.footnotes(table))
-    assert f"{PATIENTS} patients, 3 pairs by each metric, by max-T" in note
+    [note, signs, _] = (note.text for note in table1.footnotes(table))
+    assert f"{PATIENTS} patients, 1 seed, 3 pairs by each metric, by max-T" in note
     assert "6 tests in all" in note
+    assert signs.startswith("‡ One seed: the sign-flip test over patients")
     frame = pd.read_csv(io.StringIO(table1.document(table).texts()[".csv"])).set_index("method")
     assert dict(frame.dice_like_best) == {"fcn": False, "unet": True, "verdiff": True}
 
@@ -87,11 +88,11 @@ def test_so_few_patients_that_none_can_be_told_apart_are_told(tmp_path: Path) ->
         "4 patients, too few to tell any two apart at this level, so every method is marked"
         in table1.footnotes(table)[0].text
     )
-    assert table1.entry(table, COLUMN, "fcn", "dice").mark == "like"
+    assert table1.entry(table, COLUMN, "fcn", "dice").mark == "weights"
 
 
 def test_the_declared_family_is_what_is_compared(store: Store) -> None:
-    assert "No family of comparisons was declared" in table1.footnotes(table_of(store))[1].text
+    assert "No family of comparisons was declared" in table1.footnotes(table_of(store))[-1].text
     assert "comparisons-phantom" not in names(store)
     declare(store, "unet", ["unet", "fcn", "verdiff"])
     frame = listing(store, "comparisons")
@@ -100,8 +101,8 @@ def test_the_declared_family_is_what_is_compared(store: Store) -> None:
     np.testing.assert_allclose(
         dice.adjusted, [each.adjusted for each in expected.comparisons], atol=1e-12
     )
-    assert list(dice.star) == ["*", ""]
-    assert next(iter(dice.verdict)) == "better"
+    assert list(dice.star) == ["°", ""]
+    assert next(iter(dice.verdict)) == "better (these weights)"
     found = document(store, "comparisons").notes
     assert "3 cells of the profile were FINISHED" in found[0].text
     assert "MR Dice: 2, MR IoU: 2; 8 p values computed" in found[1].text
