@@ -1,8 +1,8 @@
-"""`bench calibrate`: how often the tests find on one's own results what is not there."""
+"""`bench calibrate`: how often the report is wrong in worlds like one's own results."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,19 +16,29 @@ from bench.spec.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.stats.calibrate import Rate, Task
+
 METRIC = "dice"
+REMARK = (
+    "Worlds: patients are drawn from the results' own, failures included; what differs from run to "
+    "run is drawn anew for each method, as widely as it varies in the results. A claim is counted "
+    "once a world, whatever its number of comparisons. Marks and verdicts are those of the report."
+)
+ONE = (
+    "One seed: how runs vary is unknown, so the worlds repeat these weights. ° and ‡ speak of "
+    "them; bench run --seeds 3 lets a star speak of the methods, and be checked here."
+)
 
 
 def calibrate(
     out: options.Out = Path("results"),
     profile: options.ProfileOfResults = None,
-    rounds: Annotated[int, typer.Option(min=100, help="Trials of each kind.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=100, help="Worlds of each kind.")] = 2000,
     as_json: options.Json = False,
 ) -> None:
-    """Check on finished results that the tests give 5 % false alarms, as they should.
+    """Count how often marks and verdicts are wrong in worlds like your own finished results.
 
-    Methods are swapped within patients, and the seeds of one method split into two, so that there
-    is no difference to find; a test over cases stands beside.
+    In these worlds all methods are equal, or half a point apart; every claim is then wrong.
 
     Examples:
 
@@ -44,10 +54,10 @@ def calibrate(
 
 
 def measure(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each dataset, way of making a difference that is none, and test.
+    """Return a row for each dataset and claim.
 
     Raises:
-        UsageError: No cell is finished, or no dataset has two methods or two seeds to compare.
+        UsageError: No cell is finished, or no dataset has two methods on two patients.
     """
     from bench.stats import calibrate
     from bench.stats.scores import arrange
@@ -55,35 +65,56 @@ def measure(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]
     from bench.store.results import Results
 
     results = Results.load(Store(out), profile)
-    cases = results.cases
-    rows = []
-    for number, (column, by_metric) in enumerate(arrange(cases, [METRIC]).items()):
-        scores = by_metric[METRIC]
-        here = calibrate.Cases.of(column, scores, cases[cases.column == column])
-        for rate in calibrate.rates(here, rounds, SEED + number):
-            low, high = rate.interval
-            row = asdict(rate)
-            del row["interval"]
-            row |= {
-                "rate": rate.rate,
-                "source": scores.source,
-                "seeds": len(here.seeds),
-                "left_out": len(scores.complete().left_out),
-                "low": _known(low),
-                "high": _known(high),
-            }
-            rows.append(row)
-    if not rows:
+    tasks: list[Task] = []
+    for number, by_metric in enumerate(arrange(results.cases, [METRIC]).values()):
+        tasks += calibrate.tasks(by_metric[METRIC], rounds, SEED + number)
+    if not tasks:
         raise UsageError(
-            f"{out} has no dataset under the profile '{results.profile}' with two methods or two "
-            "seeds on two patients, so there is nothing to compare; bench run --methods all"
+            f"{out} has no dataset under the profile '{results.profile}' with two methods on two "
+            "patients, so there is nothing to compare; bench run --methods all"
         )
+    rows = []
+    for task, rate in _counted(tasks):
+        scores = task.worlds.scores
+        low, high = rate.interval
+        row = asdict(rate) | {
+            "rate": rate.rate,
+            "low": low,
+            "high": high,
+            "source": scores.source,
+            "patients": len(scores.patients),
+            "seeds": len(scores.seeds),
+            "methods": len(scores.methods),
+            "left_out": len(scores.left_out),
+        }
+        del row["interval"]
+        rows.append(row)
     return rows
 
 
-def _known(value: float) -> float | None:
-    """Return a number, None for NaN, which JSON does not have."""
-    return None if value != value else value
+def _counted(tasks: Sequence[Task]) -> Iterator[tuple[Task, Rate]]:
+    """Yield the rates of tasks, which all cores count; progress goes to standard error."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from bench.spec import machine
+    from bench.stats.calibrate import Task
+
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(min(len(tasks), machine.cores()), context) as pool:
+        counted = track(
+            pool.map(Task.rates, tasks),
+            "simulating",
+            len(tasks),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        for task, rates in zip(tasks, counted, strict=True):
+            for rate in rates:
+                yield task, rate
 
 
 def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
@@ -94,53 +125,24 @@ def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
         mine = [row for row in rows if row["column"] == column]
         first = mine[0]
         source = "PHANTOM data (simulated)" if first["source"] == "phantom" else "real data"
-        patients = next(row["units"] for row in mine if row["unit"] == "patient")
-        table = Table(
-            "nothing to find",
-            "test",
-            "found at 5 %",
-            "95 % interval",
-            title=f"{column}, {source}: {patients} patients, seeds: {first['seeds']}",
-            title_justify="left",
+        title = (
+            f"{column}, {source}: {first['methods']} methods, {first['patients']} patients, "
+            f"seeds: {first['seeds']}"
         )
+        table = Table("truth", "claim", "correction", "wrong in", "95 %", title=title)
+        table.title_justify = "left"
         for row in mine:
-            unit = "patients" if row["unit"] == "patient" else "CASES (wrong)"
-            ends = ""
-            if row["low"] is not None:
-                ends = f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %"
-            rate = f"{100 * row['rate']:.1f} % of {row['rounds']}"
-            table.add_row(row["null"], f"{row['test']}, {row['units']} {unit}", rate, ends)
+            table.add_row(
+                row["truth"],
+                row["claim"],
+                row["correction"],
+                f"{100 * row['rate']:.1f} %",
+                f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+            )
         console.print(table)
-        for line in _remarks(mine, patients):
+        if first["left_out"]:
+            line = f"{first['left_out']} patients whom not all methods have were left out."
             options.say(line, to=console)
-
-
-def _remarks(rows: Sequence[dict[str, Any]], patients: int) -> list[str]:
-    """Return what a reader must know of one dataset's rates."""
-    from bench.stats.calibrate import WHOLE
-    from bench.stats.flips import ALPHA
-
-    lines = []
-    attainable = rows[0]["attainable"]
-    if not attainable:
-        lines.append(
-            f"{patients} patients can never give a p of 0.05: nothing can be found, "
-            "and no star is possible."
-        )
-    elif attainable < 0.99 * ALPHA:
-        lines.append(
-            f"The exact sign-flip test of {patients} patients has steps; the nearest to 5 % is "
-            f"{100 * attainable:.1f} %."
-        )
-    if rows[0]["left_out"]:
-        lines.append(f"{rows[0]['left_out']} patients whom not all methods have were left out.")
-    if rows[0]["seeds"] < 2:
-        lines.append(
-            "One seed: two checkpoints of one method cannot be compared; bench run --seeds 3."
-        )
-    elif any(row["null"] == WHOLE for row in rows):
-        lines.append(
-            "Seeds split alike for all patients compare checkpoints: what is above 5 % there is "
-            "training's own chance, which no test over patients covers; intervals over seeds do."
-        )
-    return lines
+        if first["seeds"] == 1:
+            options.say(ONE, to=console)
+    options.say(f"{rows[0]['rounds']:,} worlds of each kind. {REMARK}", to=console)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import LOWER
-from bench.stats.flips import ALPHA, max_t, smallest_p
+from bench.stats.flips import ALPHA, FLIPS, max_t, smallest_p
 from bench.stats.paired import ROPE, Pair, Verdict, compare, decide, primary
 from bench.stats.scores import PatientScores, alike
 
@@ -76,6 +76,7 @@ def against(
     rope: float | None = None,
     correction: Correction = "holm",
     seed: int = SEED,
+    flips: int = FLIPS,
 ) -> Family:
     """Compare the baseline with each other method.
 
@@ -90,6 +91,7 @@ def against(
             that all methods have. With several seeds it is always `holm`: flips of patients do not
             tell how runs vary.
         seed: Seed of flips and resamples.
+        flips: Random flips of a test with many patients.
 
     Raises:
         UsageError: The baseline or another method was not tested on the dataset, or there is
@@ -108,12 +110,13 @@ def against(
         correction = "holm"
     if correction == "max-t":
         scores = scores.complete()
-    pairs = compare(scores, [(baseline, other) for other in others], seed, len(others))
+    named = [(baseline, other) for other in others]
+    pairs = compare(scores, named, seed, len(others), flips)
     tested = [number for number, pair in enumerate(pairs) if pair.patients]
     adjusted = np.full(len(pairs), np.nan)
     if correction == "max-t" and tested:
         means = scores.means
-        adjusted[tested] = max_t(means[:, :1] - means[:, 1:], seed)
+        adjusted[tested] = max_t(means[:, :1] - means[:, 1:], seed, flips)
     else:
         adjusted[tested] = holm([pairs[number].p for number in tested])
     factor = 1 if correction == "max-t" else len(tested)
@@ -189,7 +192,7 @@ MAP_FLIPS = 9_999
 correction multiplies p, so it needs the smaller error of all FLIPS."""
 
 
-def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
+def all_pairs(scores: PatientScores, seed: int = SEED, flips: int = FLIPS) -> AllPairs:
     """Compare every method with every other by the primary test, corrected for all pairs.
 
     With one seed, the correction is max-T where all methods share their patients: with it, eight
@@ -212,9 +215,9 @@ def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
         by_run = np.stack([both[:, :, 0] - both[:, :, 1] for both in values], axis=2)
         differences = by_run.mean(0)
         if correction == "max-t":
-            p_of_pair[group] = max_t(differences, seed, MAP_FLIPS)
+            p_of_pair[group] = max_t(differences, seed, min(flips, MAP_FLIPS))
         else:
-            p_of_pair[group] = primary(by_run, seed)
+            p_of_pair[group] = primary(by_run, seed, flips)
         for number, mean in zip(group, differences.mean(0), strict=True):
             first, second = pairs[number]
             means[first, second] = mean
@@ -242,9 +245,13 @@ def all_pairs(scores: PatientScores, seed: int = SEED) -> AllPairs:
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return p values corrected by Holm's step-down procedure, by statsmodels."""
-    from statsmodels.stats.multitest import multipletests
+    """Return p values corrected by Holm's step-down procedure.
 
-    if not len(p):
-        return np.zeros(0)
-    return np.asarray(multipletests(p, method="holm")[1], float)
+    statsmodels has it too, but collects the garbage of the whole process at each call: 44 ms.
+    """
+    raw = np.asarray(p, float)
+    order = np.argsort(raw, kind="stable")
+    left = np.arange(len(raw), 0, -1)
+    adjusted = np.empty(len(raw))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, raw[order] * left))
+    return adjusted

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.spec.config import SEED
 from bench.stats import runs
-from bench.stats.flips import ALPHA, sign_flip
+from bench.stats.flips import ALPHA, FLIPS, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
 from bench.stats.scores import PatientScores, alike
 
@@ -79,6 +79,7 @@ def compare(
     pairs: Sequence[tuple[str, str]],
     seed: int = SEED,
     tests: int = 1,
+    flips: int = FLIPS,
 ) -> list[Pair]:
     """Compare methods pair by pair.
 
@@ -88,6 +89,7 @@ def compare(
         seed: Seed of flips and resamples.
         tests: Number of comparisons among which none may be called equivalent by chance: two
             one-sided tests are made at ALPHA / tests (Bonferroni).
+        flips: Random flips of a test with many patients.
 
     Raises:
         UsageError: A method was not tested on the dataset.
@@ -97,11 +99,11 @@ def compare(
     compared: dict[int, Pair] = {}
     for group in alike(parts):
         members = [parts[number] for number in group]
-        compared.update(zip(group, _compare(members, seed, tests), strict=True))
+        compared.update(zip(group, _compare(members, seed, tests, flips), strict=True))
     return [compared[number] for number in range(len(parts))]
 
 
-def _compare(parts: Sequence[PatientScores], seed: int, tests: int) -> list[Pair]:
+def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) -> list[Pair]:
     """Compare pairs that have the same patients and seeds."""
     first = parts[0]
     patients, seeds = len(first.patients), len(first.seeds)
@@ -113,8 +115,8 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int) -> list[Pair
     tost = 1 - 2 * ALPHA / tests
     wide, narrow = bootstrap(by_run, (LEVEL, tost), seed)
     t_wide, t_narrow = (_t_intervals(by_run, level) for level in (LEVEL, tost))
-    p = primary(by_run, seed)
-    wilcoxon_p = wilcoxon(differences, seed)
+    p = primary(by_run, seed, flips)
+    wilcoxon_p = wilcoxon(differences, seed, flips)
     pairs = []
     for number, part in enumerate(parts):
         of_pair = differences[:, number]
@@ -144,14 +146,16 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int) -> list[Pair
     return pairs
 
 
-def primary(by_run: NDArray[np.float64], seed: int = SEED) -> NDArray[np.float64]:
+def primary(
+    by_run: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
+) -> NDArray[np.float64]:
     """Return the two-sided p of each row of differences (seed, patient, row), the primary test.
 
     One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: the
     largest p of that test and of `runs.p_values`, so that a difference holds over patients, over
     runs, and over both at once.
     """
-    p = sign_flip(by_run.mean(0), seed)
+    p = sign_flip(by_run.mean(0), seed, flips)
     return p if not _has_both(by_run) else np.maximum(p, runs.p_values(by_run))
 
 
@@ -194,7 +198,9 @@ def _nothing(part: PatientScores) -> Pair:
     )
 
 
-def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.float64]:
+def wilcoxon(
+    differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
+) -> NDArray[np.float64]:
     """Return the two-sided p of Wilcoxon's signed-rank test of each pair.
 
     Differences are rounded to 1e-6 and zeros are handled by Pratt's rule. scipy computes it: exact
@@ -205,6 +211,7 @@ def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.f
     Args:
         differences: An array (patient, pair).
         seed: Seed of the flips.
+        flips: Their number.
     """
     from scipy.stats import rankdata
     from scipy.stats import wilcoxon as signed_rank_test
@@ -221,7 +228,7 @@ def wilcoxon(differences: NDArray[np.float64], seed: int = SEED) -> NDArray[np.f
     p = np.ones(rounded.shape[1])  # 1 stays where no patient has a difference
     if by_flips.any():
         ranks = np.sign(rounded[:, by_flips]) * rankdata(np.abs(rounded[:, by_flips]), axis=0)
-        p[by_flips] = sign_flip(ranks, seed)
+        p[by_flips] = sign_flip(ranks, seed, flips)
     for start in range(0, len(by_scipy), _AT_ONCE):
         some = by_scipy[start : start + _AT_ONCE]
         p[some] = signed_rank_test(rounded[:, some], zero_method=ZEROS, axis=0).pvalue

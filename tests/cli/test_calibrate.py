@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bench.cli import calibrate as command
 from bench.cli.app import app
 from bench.spec.errors import UsageError
-from bench.stats.calibrate import SWAPPED
+from bench.stats.calibrate import DAGGER, EQUIVALENT, MARK, VERDICT
 from tests.written import record
 
 
@@ -67,20 +67,16 @@ def stored(root: Path, frame: pd.DataFrame) -> Path:
 
 def test_the_command_prints_rates_with_their_intervals(tmp_path: Path) -> None:
     out = stored(tmp_path, results(patients=9, slices=3, seeds=2))
-    done = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200", "--json"])
+    done = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "100", "--json"])
     rows = json.loads(done.stdout)
     assert done.exit_code == 0
-    assert [(row["null"], row["test"], row["unit"]) for row in rows][:3] == [
-        (SWAPPED, "sign flip", "patient"),
-        (SWAPPED, "wilcoxon", "patient"),
-        (SWAPPED, "wilcoxon", "case"),
-    ]
-    assert all(0 <= row["rate"] <= 1 for row in rows)
-    assert rows[-1]["low"] is None
-    shown = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "200"]).stdout
-    assert "mr@real-abcdef01, real data: 9 patients, seeds: 2" in shown
-    assert "the nearest to 5 % is 4.7 %" in shown
-    assert "27 CASES" in shown
+    assert [row["claim"] for row in rows] == [MARK, VERDICT, EQUIVALENT, DAGGER]
+    assert all(row["low"] <= row["rate"] <= row["high"] for row in rows)
+    assert {row["patients"] for row in rows} == {9}
+    shown = CliRunner().invoke(app, ["calibrate", "--out", str(out), "--rounds", "100"]).stdout
+    assert "mr@real-abcdef01, real data: 3 methods, 9 patients, seeds: 2" in shown
+    assert "100 worlds of each kind." in shown
+    assert "One seed" not in shown
 
 
 def test_results_with_nothing_to_compare_say_so(tmp_path: Path) -> None:
