@@ -77,12 +77,13 @@ def against(
     correction: Correction = "holm",
     seed: int = SEED,
     flips: int = FLIPS,
+    declared: bool = True,
 ) -> Family:
     """Compare the baseline with each other method.
 
     Args:
         scores: One metric of one dataset.
-        baseline: The method that the others are compared with, chosen before the results were seen.
+        baseline: The method that the others are compared with.
         others: The other methods; if empty, all other rows. Name them if some rows are no
             competitors.
         rope: Half the width of the region of practical equivalence. By default half a point, and
@@ -92,6 +93,8 @@ def against(
             tell how runs vary.
         seed: Seed of flips and resamples.
         flips: Random flips of a test with many patients.
+        declared: Whether the baseline was chosen before the results were seen. If not, any method
+            might have been chosen, so p is corrected for all pairs, as the marks of table 1 are.
 
     Raises:
         UsageError: The baseline or another method was not tested on the dataset, or there is
@@ -110,16 +113,23 @@ def against(
         correction = "holm"
     if correction == "max-t":
         scores = scores.complete()
+    count = len(others)
     named = [(baseline, other) for other in others]
-    pairs = compare(scores, named, seed, len(others), flips)
+    if not declared:
+        of_all = all_pairs(scores, seed, flips)
+        correction, count = of_all.correction, max(1, of_all.tests)
+    pairs = compare(scores, named, seed, count, flips)
     tested = [number for number, pair in enumerate(pairs) if pair.patients]
     adjusted = np.full(len(pairs), np.nan)
-    if correction == "max-t" and tested:
+    if not declared:
+        adjusted = of_all.p[0, 1:]
+    elif correction == "max-t" and tested:
         means = scores.means
         adjusted[tested] = max_t(means[:, :1] - means[:, 1:], seed, flips)
     else:
         adjusted[tested] = holm([pairs[number].p for number in tested])
-    factor = 1 if correction == "max-t" else len(tested)
+    tests = len(tested) if declared else of_all.tests
+    factor = 1 if correction == "max-t" else tests
     comparisons = []
     for pair, p in zip(pairs, adjusted, strict=True):
         possible = smallest_p(pair.patients) * factor <= ALPHA
@@ -132,8 +142,8 @@ def against(
         correction=correction,
         rope=rope,
         comparisons=tuple(comparisons),
-        tests=len(tested),
-        computed=2 * len(tested),
+        tests=tests,
+        computed=tests + len(tested),
     )
 
 

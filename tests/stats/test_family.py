@@ -113,6 +113,19 @@ def test_patients_whom_one_method_lacks_are_told_pair_by_pair() -> None:
     assert (other.pair.patients, other.pair.left_out) == (17, ("p0", "p1", "p2"))
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_baseline_that_was_chosen_afterwards_is_corrected_for_all_pairs(seeds: int) -> None:
+    values = np.stack([drawn(20, seed=seed) for seed in range(seeds)])
+    family = against(scores(values), "d", declared=False)
+    pairs = all_pairs(scores(values).only(["d", "a", "b", "c"]))
+    np.testing.assert_allclose([c.adjusted for c in family.comparisons], pairs.p[0, 1:])
+    assert (family.tests, family.correction) == (6, pairs.correction)
+    declared = against(scores(values), "d")
+    for one, other in zip(family.comparisons, declared.comparisons, strict=True):
+        assert one.pair.p == other.pair.p
+        assert one.pair.narrow[1][0] < other.pair.narrow[1][0]
+
+
 def test_a_star_takes_several_seeds() -> None:
     values = np.stack([drawn(20, seed=seed) for seed in (1, 2, 3)])
     family = against(scores(values), "d", correction="max-t")

@@ -121,8 +121,9 @@ def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
 def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
     """Return a line for each claim of a better method that the patients do not bear out.
 
-    The method that is claimed to be better is the baseline; p is corrected by Holm for its
-    comparisons with all other methods of the column that compete, and with its own prior.
+    The method that is claimed to be better is the baseline. If it was declared before the results,
+    p is corrected for its comparisons with all other methods of the column that compete, and with
+    its own prior; if not, for all pairs of them.
     """
     lines = []
     for use in claims:
@@ -166,11 +167,12 @@ def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int]:
     if use.other not in rivals:
         raise UsageError(f"{use.other} has no result on {dataset}")
     correction: Correction = "holm"
-    if table.family and table.family.baseline == first:
+    declared = table.family is not None and table.family.baseline == first
+    if table.family and declared:
         correction = table.family.correction
     tested = table.patients[column][metric]
-    compared = family.against(tested, first, rivals, correction=correction)
-    return compared.comparisons[rivals.index(use.other)], len(rivals)
+    compared = family.against(tested, first, rivals, correction=correction, declared=declared)
+    return compared.comparisons[rivals.index(use.other)], compared.tests
 
 
 def _column(tables: Sequence[Table], source: str, dataset: str) -> tuple[Table, str]:
