@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from bench.cli.app import app
 from bench.report import document, write
 from bench.report.sections import table1
 from bench.report.sections.table1 import Table
@@ -185,6 +187,19 @@ def test_the_latex_compiles_as_it_is_and_inside_a_paper(
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert path.with_suffix(".pdf").stat().st_size > 1000
+
+
+def test_own_tables_of_several_seeds_pass_the_own_audit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    for seed in (35, 36, 37):
+        for method, mean in (("unet", 6), ("fcn", 2), ("sam", 1)):
+            finished(tmp_path, method, tuple(rng.beta(mean, 2, 40)), seed=seed)
+    (only,) = tables(Store(tmp_path))
+    path = tmp_path / "table1.csv"
+    path.write_text(csv(only))
+    assert set(pd.read_csv(path).n) == {120}
+    done = CliRunner().invoke(app, ["audit", str(path)])
+    assert (done.exit_code, "cannot be" in done.output) == (0, False), done.output
 
 
 def test_networks_of_another_size_than_unets_are_marked(store: Store) -> None:

@@ -45,6 +45,8 @@ class Table:
     cells: tuple[Finished, ...]
     cases: pd.DataFrame
     """One row a case: column, method, patient, case, dice, iou; seeds averaged."""
+    images: pd.DataFrame
+    """The same, one row a case and run: what means and stds of table 1 are over."""
     columns: dict[str, str]
     """Keys of the columns in order, with their titles."""
     by_key: dict[str, Column]
@@ -100,11 +102,16 @@ class Table:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Mean, std (n - 1) and n over the test cases, by (column, method), fractions."""
-        grouped = self.cases.groupby(["column", "method"], sort=False)
+        """Mean and std (n - 1) over the test cases of all runs, by (column, method), fractions.
+
+        `n` is their number. If seeds were averaged first, Dice and IoU would no longer bound each
+        other, and the audit would call honest cells impossible.
+        """
+        grouped = self.images.groupby(["column", "method"], sort=False, observed=True)
         out = grouped[list(PRINTED)].agg(["mean", "std"])
         out.columns = pd.Index(["_".join(column) for column in out.columns.to_list()])
-        return out.assign(patients=grouped["patient"].nunique(), cases=grouped["case"].nunique())
+        counts = {name: grouped[name].nunique() for name in ("patient", "case")}
+        return out.assign(patients=counts["patient"], cases=counts["case"], n=grouped.size())
 
     def was_tested(self, column: str, key: str) -> bool:
         """Return whether a row has scores on a column."""
@@ -133,6 +140,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     keys = ["column", "method", "patient", "case"]
     mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
     mean = mean.reset_index().astype({"column": str, "method": str})
+    images = cases[[*keys, *PRINTED]].astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
         mine = [record for record in records if record.column.key == column]
@@ -147,6 +155,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         summary=records[-1].summary,
         cells=cells,
         cases=mean,
+        images=images,
         columns=titles,
         by_key=columns,
         methods=methods,
@@ -248,7 +257,8 @@ def caption(table: Table) -> str:
     """Return the sentence above the table."""
     return (
         f"{data(table)}, profile '{table.profile}': {table.summary}. {listed(PRINTED)} in percent, "
-        "mean ± std over test images (slice level, as papers print it; descriptive, not tested). "
+        "mean ± std over the test images of all runs (slice level, as papers print it; "
+        "descriptive, not tested). "
         f"Best mean of a column in bold; {DAGGER}: not told from the best, over patients and runs; "
         f"{DOUBLE_DAGGER}: nor by one run of each, which speaks of these weights alone. A "
         "method's further rows, such as its prior alone, are from the same weights and compete too."

@@ -1,0 +1,45 @@
+"""Quick rounds of `tests.stats.calibration`, whose page has the whole table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.stats.calibration import PAGE, Counted, World, count, page
+
+ROUNDS = 60
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_claims_about_equal_methods_are_rare(seeds: int) -> None:
+    counted = count(World("runs vary", 43, 3, seeds, of_runs=1), ROUNDS)
+    # 5 % of 60 are 3; more than 8 have a chance of 0.2 % each
+    claims = (counted.star, counted.verdict, counted.dagger, counted.afterwards)
+    assert max(claims) <= 8
+
+
+def test_one_seed_makes_no_claim_about_methods() -> None:
+    counted = count(World("runs vary", 43, 3, 1, of_runs=1), ROUNDS)
+    assert (counted.star, counted.verdict, counted.dagger, counted.afterwards) == (0, 0, 0, 0)
+    assert counted.weights > ROUNDS / 2
+
+
+def test_what_is_there_is_found() -> None:
+    counted = count(World("ahead", 43, 2, 5, of_runs=0.25, ahead=2), ROUNDS)
+    assert counted.star > 0.9 * ROUNDS
+
+
+def test_a_world_has_the_truth_that_it_names() -> None:
+    rng = np.random.default_rng(0)
+    world = World("fails", 126, 2, 1, failing=0.05)
+    means = np.mean([world.draw(rng).values.mean((0, 1)) for _ in range(500)], axis=0)
+    assert np.ptp(means) < 0.003
+    world = World("skewed", 126, 2, 1, skewed=True, ahead=0.5)
+    means = np.mean([world.draw(rng).values.mean((0, 1)) for _ in range(500)], axis=0)
+    assert means[0] - means[1] == pytest.approx(0.005, abs=0.0005)
+
+
+def test_the_page_has_a_row_for_each_world() -> None:
+    text = page([Counted(World("runs do not vary", 9, seeds=1))])
+    assert "| runs do not vary | 4 | 9 | 1 | 1 | 0.0 | 0.0 | 0.0 | 0.0 | 0.0 |" in text
+    assert PAGE.name == "CALIBRATION.md"
