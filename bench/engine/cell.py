@@ -204,7 +204,8 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         total_seconds_of_last_attempt=round(time.monotonic() - began, 3),
     )
     record = _record(cell, trainee, data, state, counted, cuts, joules, timings)
-    store.finish(cell, msgspec.structs.replace(record, size=_finite(relative)))
+    known_size, ceiling = _finite(relative), _ceiling(data)
+    store.finish(cell, msgspec.structs.replace(record, size=known_size, ceiling=ceiling))
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
@@ -337,6 +338,19 @@ def _test(
             half_precision[name] = values.astype(np.float16)
         np.savez_compressed(work.stages, **half_precision)
     return spent / len(data.test), curves
+
+
+def _ceiling(data: Data) -> float:
+    """Return the Dice that the test references themselves reach through the grid and back.
+
+    It is the mean over patients; no network of this grid can be expected to do better.
+    """
+    reached = Curve()
+    for index in data.test:
+        there = data.cases.mask(index).astype(np.float32)
+        patient = data.cases.case(index).patient
+        reached.add(patient, data.cases.back(index, there), data.dataset.mask(index))
+    return reached.at_half()
 
 
 def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:

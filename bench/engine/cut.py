@@ -52,6 +52,10 @@ class Curve:
         patients = [np.mean(cases, axis=0) for cases in self.cases.values()]
         return np.asarray(np.mean(patients, axis=0))
 
+    def at_half(self) -> float:
+        """Return the mean over patients at the threshold of all tables."""
+        return float(self.mean()[HALF])
+
 
 def chosen(validation: Curve, test: Curve) -> Cut:
     """Return the cut with the highest validation Dice, the nearest to 0.5 of equal ones."""

@@ -149,6 +149,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     multiply_adds: int | float = math.nan
     size: float | None = None
     """Multiply-adds of a training case's loss, divided by U-Net's; None if it trains itself."""
+    ceiling: float | None = None
+    """Dice that the test references reach through the network's grid and back; None if unknown."""
     energy_joules: Joules = Joules()
     timings: Timings
 

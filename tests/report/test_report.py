@@ -202,6 +202,14 @@ def test_own_tables_of_several_seeds_pass_the_own_audit(tmp_path: Path) -> None:
     assert (done.exit_code, "cannot be" in done.output) == (0, False), done.output
 
 
+def test_what_the_grid_allows_is_told(store: Store) -> None:
+    assert "through the network's grid" not in "\n".join(n.text for n in table(store).notes)
+    for seed, ceiling in ((36, 0.66), (37, 0.68)):
+        finished(store.root, "unet", DICE["unet"], seed=seed, ceiling=ceiling)
+    [note, *_] = table(store).notes
+    assert "reference itself reaches 67.00 % Dice through the network's grid and back" in note.text
+
+
 def test_networks_of_another_size_than_unets_are_marked(store: Store) -> None:
     small = {"steps": 9, "scale": "small"}
     for name, size in (("half", 0.5), ("alike", 1.2), ("twice", 2.04)):

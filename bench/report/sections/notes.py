@@ -82,6 +82,7 @@ def _coverage(
     counts = cases.groupby("method")[["patient", "case"]].nunique()
     spans = sorted({f"{row.patient} patients, {row.case} cases" for row in counts.itertuples()})
     text = f"{title}: {'; '.join(spans)} tested"
+    text += _ceiling(mine)
     left_out = max(record.left_out for record in mine)
     if left_out:
         text += f"; {left_out} files of the dataset could not be used and were left out"
@@ -119,6 +120,15 @@ def _augmentation(records: Sequence[Record]) -> list[Note]:
     if list(ways) == [paper]:
         return []
     return [Note(f"Augmentation of the profile: {'; '.join(ways)} (paper: {paper}).", "data")]
+
+
+def _ceiling(records: Sequence[Record]) -> str:
+    """Return how well the best possible answer on the network's grid would score."""
+    known = [record.ceiling for record in records if record.ceiling is not None]
+    if not known or min(known) == 1:
+        return ""
+    best = 100 * sum(known) / len(known)
+    return f"; the reference itself reaches {best:.2f} % Dice through the network's grid and back"
 
 
 def _splits(records: Sequence[Record]) -> str:
