@@ -78,6 +78,7 @@ def against(
     seed: int = SEED,
     flips: int = FLIPS,
     declared: bool = True,
+    missing: int = 0,
 ) -> Family:
     """Compare the baseline with each other method.
 
@@ -95,6 +96,8 @@ def against(
         flips: Random flips of a test with many patients.
         declared: Whether the baseline was chosen before the results were seen. If not, any method
             might have been chosen, so p is corrected for all pairs, as the marks of table 1 are.
+        missing: Number of declared methods without a result here. A family keeps its size: their
+            tests count as if p were 1, and the correction is `holm`.
 
     Raises:
         UsageError: The baseline or another method was not tested on the dataset, or there is
@@ -109,11 +112,11 @@ def against(
         )
     if rope is None:
         rope = 0.0 if scores.metric in LOWER else ROPE
-    if len(scores.seeds) > 1:
+    if len(scores.seeds) > 1 or missing:
         correction = "holm"
     if correction == "max-t":
         scores = scores.complete()
-    count = len(others)
+    count = len(others) + missing
     named = [(baseline, other) for other in others]
     if not declared:
         of_all = all_pairs(scores, seed, flips)
@@ -127,8 +130,9 @@ def against(
         means = scores.means
         adjusted[tested] = max_t(means[:, :1] - means[:, 1:], seed, flips)
     else:
-        adjusted[tested] = holm([pairs[number].p for number in tested])
-    tests = len(tested) if declared else of_all.tests
+        known = [pairs[number].p for number in tested]
+        adjusted[tested] = holm([*known, *[1.0] * missing])[: len(tested)]
+    tests = len(tested) + missing if declared else of_all.tests
     factor = 1 if correction == "max-t" else tests
     comparisons = []
     for pair, p in zip(pairs, adjusted, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -62,10 +63,25 @@ class Family(msgspec.Struct, frozen=True):
     """Cells that were finished when it was declared; 0 means that no result was known."""
     methods: tuple[str, ...] = ()
     """The methods' keys, the baseline's too; empty in older files, which meant every method."""
+    date: str = ""
+    """When it was declared (UTC); empty in older files."""
+    metric: str = "dice"
+    """The endpoint. IoU is a function of an image's Dice, so it is no second one."""
+    margin: float = 0.005
+    """Half the region of practical equivalence, as a fraction."""
 
     def compares(self, row: Row) -> bool:
         """Return whether a row's method is one of those that were declared."""
         return not self.methods or row.spec.key in self.methods
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits by which a paper can name the declaration."""
+        return plain.content_hash(plain.builtins(self))[:12]
+
+    def missing(self, tested: Collection[str]) -> tuple[str, ...]:
+        """Return the declared methods that have no result among those tested."""
+        return tuple(key for key in self.methods if key not in tested)
 
 
 @dataclass(frozen=True)
@@ -139,7 +155,8 @@ class Plan:
         """
         finished = len(self._folder.finished())
         keys = tuple(sorted(method.key for method in methods))
-        family = Family(baseline.key, correction, finished, keys)
+        today = datetime.now(timezone.utc).date().isoformat()
+        family = Family(baseline.key, correction, finished, keys, today)
         known = self.family()
         if known is None or finished == 0:
             text = json.dumps(plain.builtins(family), indent=1)

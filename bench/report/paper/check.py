@@ -171,7 +171,10 @@ def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int]:
     if table.family and declared:
         correction = table.family.correction
     tested = table.patients[column][metric]
-    compared = family.against(tested, first, rivals, correction=correction, declared=declared)
+    missing = len(table.missing(column)) if declared else 0
+    compared = family.against(
+        tested, first, rivals, correction=correction, declared=declared, missing=missing
+    )
     return compared.comparisons[rivals.index(use.other)], compared.tests
 
 

@@ -188,10 +188,16 @@ def families(table: Table) -> list[Family]:
                 others.append(key)
         if declared.baseline not in table.rivals(column) or not others:
             continue
+        missing = len(table.missing(column))
         for metric in PRINTED:
-            scores = table.patients[column][metric]
             families.append(
-                family.against(scores, declared.baseline, others, correction=declared.correction)
+                family.against(
+                    table.patients[column][metric],
+                    declared.baseline,
+                    others,
+                    correction=declared.correction,
+                    missing=missing,
+                )
             )
     return families
 
@@ -282,20 +288,29 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
     """Return what the family is, when it was declared, and how it was tested."""
     declared = table.family
     assert declared is not None
-    when = "It was declared before any cell was finished."
+    date = f"on {declared.date}, " if declared.date else ""
+    when = f"It was declared {date}before any cell was finished"
     if declared.finished:
         when = (
-            f"It was declared when {declared.finished} cells of the profile were FINISHED, "
-            "so their results may have been known."
+            f"It was declared {date}when {declared.finished} cells of the profile were FINISHED, "
+            "so their results may have been known"
         )
+    when += f" (declaration {declared.hash})."
     scope = (
         f"The family: {name} against each other method, and against its own further rows; "
         f"per dataset and metric. {when}"
     )
-    with_result = {one.column for one in compared}
+    with_result = dict.fromkeys(one.column for one in compared)
     lacking = [title for column, title in table.columns.items() if column not in with_result]
     if lacking:
         scope += f" Not compared, for lack of a result of it: {', '.join(lacking)}."
+    for column in with_result:
+        missing = table.missing(column)
+        if missing:
+            scope += (
+                f" {table.columns[column]}: {', '.join(missing)} was declared and has no result; "
+                "its test counts."
+            )
     counts = []
     for one in compared:
         counts.append(f"{table.columns[one.column]} {TITLES[one.metric]}: {one.tests}")

@@ -85,6 +85,12 @@ class Table:
         tested = self.patients[column][PRINTED[0]].methods
         return [key for key in self.methods if key in tested and key not in self.marked]
 
+    def missing(self, column: str) -> tuple[str, ...]:
+        """Return the methods that the family declared and that have no result on a column."""
+        if self.family is None:
+            return ()
+        return self.family.missing(self.patients[column][PRINTED[0]].methods)
+
     def others(self, column: str, baseline: str) -> list[str]:
         """Return what a family compares a baseline with: the other methods, and its own rows."""
         method = Row.parse(baseline).spec

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import io
+import shutil
+from datetime import datetime, timezone
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,6 +109,28 @@ def test_the_declared_family_is_what_is_compared(store: Store) -> None:
     found = document(store, "comparisons").notes
     assert "3 cells of the profile were FINISHED" in found[0].text
     assert "MR Dice: 2, MR IoU: 2; 8 p values computed" in found[1].text
+
+
+def test_a_family_keeps_its_size_when_a_result_is_removed(store: Store) -> None:
+    declare(store, "unet", ["unet", "fcn", "verdiff"])
+    before = listing(store, "comparisons").set_index(["metric", "method"]).adjusted
+    shutil.rmtree(store.root / "cpu" / COLUMN / "verdiff")
+    after = listing(store, "comparisons").set_index(["metric", "method"]).adjusted
+    assert after["dice", "fcn"] >= before["dice", "fcn"]
+    notes = document(store, "comparisons").notes
+    assert "MR: verdiff was declared and has no result; its test counts." in notes[0].text
+    assert "MR Dice: 2, MR IoU: 2;" in notes[1].text
+
+
+def test_a_declaration_has_a_date_and_a_name(store: Store) -> None:
+    declare(store, "unet", ["unet", "fcn"])
+    known = family_of(store)
+    assert known.date == datetime.now(timezone.utc).date().isoformat()
+    assert len(known.hash) == 12
+    assert known.hash != msgspec.structs.replace(known, margin=0.01).hash
+    [note, *_] = document(store, "comparisons").notes
+    assert f"It was declared on {known.date}, when 3 cells" in note.text
+    assert f"(declaration {known.hash})" in note.text
 
 
 def test_a_family_holds_no_other_methods_prior(store: Store) -> None:
