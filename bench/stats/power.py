@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -36,6 +36,19 @@ class Spread:
         of_rest = self.rest**2 / (patients * seeds)
         return float(np.sqrt(of_patients + of_seeds + of_rest))
 
+    def freedom(self, patients: int, seeds: int) -> float:
+        """Return Satterthwaite's degrees of freedom of the mean over both, at the expected squares.
+
+        Where nothing varies, those of the patients.
+        """
+        rest = self.rest**2
+        by_seeds = patients * self.seeds**2 + rest
+        by_patients = seeds * self.patients**2 + rest
+        squares = by_seeds**2 / (seeds - 1) + by_patients**2 / (patients - 1)
+        squares += rest**2 / ((seeds - 1) * (patients - 1))
+        total = by_seeds + by_patients - rest
+        return total**2 / squares if squares else patients - 1.0
+
 
 def spread(differences: NDArray[np.float64]) -> Spread:
     """Return the standard deviations of differences (seed, patient) by their sources.
@@ -55,6 +68,23 @@ def spread(differences: NDArray[np.float64]) -> Spread:
         seeds=max(0.0, runs - noise / patients) ** 0.5,
         rest=noise**0.5,
     )
+
+
+def suitability(scores: PatientScores) -> float:
+    """Return the variance between methods, divided by that between the runs of a method.
+
+    Both are of means over patients; what runs add to the first is taken off. Under 1, one run of
+    each method cannot rank them on this dataset. NaN with one seed, fewer than two methods, or runs
+    that do not vary.
+    """
+    whole = scores.complete()
+    seeds, patients, methods = whole.values.shape
+    if seeds < 2 or methods < 2 or not patients:
+        return float("nan")
+    means = whole.values.mean(1)  # (seed, method)
+    within = float(means.var(0, ddof=1).mean())
+    between = float(means.mean(0).var(ddof=1)) - within / seeds
+    return max(0.0, between) / within if within > 0 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -118,9 +148,9 @@ def detectable(
     """Return the smallest true difference that is found with the given power.
 
     The result is infinite if this number of patients cannot give a p that is small enough. The
-    power is that of the two-sided paired t test at alpha / tests, which is Holm's first step; the
-    sign-flip test has almost the same power. The standard error includes the seeds; the degrees of
-    freedom are those of the patients.
+    power is that of the t tests of the comparison at alpha / tests, which is Holm's first step:
+    over patients, and with several seeds over both and over the runs alone, of which the harder one
+    counts. The sign-flip test has almost the power of the t test over patients.
 
     Args:
         patients: Number of tested patients.
@@ -131,23 +161,33 @@ def detectable(
         power: Probability of finding the difference.
         alpha: Level of the family.
     """
+    if patients < 2 or smallest_p(patients) * tests > alpha:
+        return float("inf")
+    spread_of = parts or Spread(ASSUMED)
+    error = spread_of.of_mean(patients, seeds)
+    if seeds == 1:
+        return error * _noncentrality(patients - 1, alpha / tests, power)
+    alone = replace(spread_of, patients=0.0).of_mean(patients, seeds)
+    of_both = spread_of.freedom(patients, seeds)
+    return max(
+        error * _noncentrality(of_both, alpha / tests, power),
+        alone * _noncentrality(seeds - 1, alpha / tests, power),
+    )
+
+
+def _noncentrality(freedom: float, alpha: float, power: float) -> float:
+    """Return the difference, in standard errors, that a two-sided t test finds with a power."""
     from scipy.optimize import brentq
     from statsmodels.stats.power import TTestPower
 
-    if patients < 2 or smallest_p(patients) * tests > alpha:
-        return float("inf")
-
     # Power is computed for one side, because the other side adds almost nothing and statsmodels may
-    # give NaN for both.
-    level = alpha / tests / 2
-
+    # give NaN for both. With nobs=1 an effect is in standard errors.
     def lacking(effect: float) -> float:
-        return float(TTestPower().power(effect, patients, level, alternative="larger")) - power
+        reached = TTestPower().power(effect, 1, alpha / 2, df=freedom, alternative="larger")
+        return float(reached) - power
 
     # statsmodels' solve_power may be off by 1e-5 or fail; doubling finds a bracket for any size.
-    high = 1 / float(np.sqrt(patients))
+    high = 1.0
     while lacking(high) < 0:
         high *= 2
-    effect = float(brentq(lacking, 0.0, high, xtol=1e-12))
-    error = (parts or Spread(ASSUMED)).of_mean(patients, seeds)
-    return effect * float(np.sqrt(patients)) * error
+    return float(brentq(lacking, 0.0, high, xtol=1e-12))

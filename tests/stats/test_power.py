@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from bench.stats import runs
 from bench.stats.flips import sign_flip
-from bench.stats.power import Spread, detectable, known, spread
+from bench.stats.power import Spread, detectable, known, spread, suitability
 from bench.stats.scores import PatientScores
+from tests.stats.test_family import scores
 
 
 @pytest.mark.parametrize(
@@ -106,3 +108,32 @@ def test_what_results_say() -> None:
     assert known(scores, ["a", "b"]).highest == found.lowest  # type: ignore[union-attr]
     assert known(scores, ["a", "z"]) is None
     assert known(scores.only(["a"])) is None
+
+
+@pytest.mark.parametrize(("apart", "of_runs"), [(0.05, 0.01), (0.01, 0.05), (0.02, 0.02)])
+def test_suitability_is_the_ratio_of_the_variances(apart: float, of_runs: float) -> None:
+    rng = np.random.default_rng(8)
+    methods = np.array([-1, 1, -1, 1, -1, 1]) * apart
+    values = methods + rng.normal(0, of_runs, (400, 1, 6)) + rng.normal(0, 0.001, (400, 20, 6))
+    wanted = methods.var(ddof=1) / of_runs**2
+    assert suitability(scores(values)) == pytest.approx(wanted, rel=0.1)
+
+
+@pytest.mark.parametrize(("seeds", "patients"), [(3, 43), (5, 126), (10, 25)])
+def test_what_is_called_detectable_is_found_as_often_as_wanted(seeds: int, patients: int) -> None:
+    parts = Spread(0.025, 0.007, 0.015)
+    effect = detectable(patients, seeds, parts=parts)
+    rng = np.random.default_rng(2)
+    worlds = 3000
+    differences = effect + rng.normal(0, parts.patients, (1, patients, worlds))
+    differences = differences + rng.normal(0, parts.seeds, (seeds, 1, worlds))
+    differences += rng.normal(0, parts.rest, (seeds, patients, worlds))
+    found = float((runs.p_values(differences) <= 0.05).mean())
+    # the larger of two p values: a little below the power of the harder test
+    assert 0.7 < found < 0.84
+
+
+def test_one_run_says_nothing_of_suitability() -> None:
+    assert np.isnan(suitability(scores(np.random.default_rng(0).random((1, 9, 3)))))
+    assert np.isnan(suitability(scores(np.random.default_rng(0).random((3, 9, 1)))))
+    assert np.isnan(suitability(scores(np.full((3, 9, 2), 0.5))))

@@ -25,6 +25,7 @@ from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES, listed
 from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, FOLDER, load
+from bench.stats import power
 from bench.stats.family import MAP_FLIPS, AllPairs, all_pairs
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.scores import PatientScores, arrange
@@ -321,6 +322,24 @@ def footnotes(table: Table) -> list[Note]:
     return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
 
 
+def suitability_notes(table: Table) -> list[Note]:
+    """Return for each column whether its runs vary little enough to rank methods by."""
+    notes = []
+    for column, title in table.columns.items():
+        scores = table.patients[column][PRINTED[0]].only(table.rivals(column))
+        ratio = power.suitability(scores)
+        if np.isnan(ratio):
+            continue
+        text = (
+            f"{title}: the variance of {TITLES[PRINTED[0]]} between methods is {ratio:.3g} times "
+            "that between the runs of a method."
+        )
+        if ratio < 1:
+            text += " Under 1, one run of each method cannot rank them on this dataset."
+        notes.append(Note(text, "data", grave=ratio < 1))
+    return notes
+
+
 def _tested(pairs: AllPairs) -> str:
     """Return over how many patients a column's pairs were tested, and how p was corrected."""
     corrections = {
@@ -366,7 +385,12 @@ def document(table: Table) -> Document:
         heading=f"Table 1 ({table.source})",
         caption=caption(table),
         blocks=(Block(tuple(heads), tuple(rows)),),
-        notes=(*footnotes(table), *table.notes, *failure_notes(table)),
+        notes=(
+            *footnotes(table),
+            *suitability_notes(table),
+            *table.notes,
+            *failure_notes(table),
+        ),
         frames={"": _numbers(table)},
         label=table.source,
     )
