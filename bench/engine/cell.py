@@ -2,133 +2,41 @@
 
 from __future__ import annotations
 
-import csv
 import gc
 import hashlib
 import json
-import math
 import shutil
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bench.data import cache
-from bench.data.geometry import shared_grid
-from bench.data.grid import Grid, OnGrid
 from bench.data.stream import Stream
-from bench.engine import cut, size
+from bench.engine import cut, examine, size
 from bench.engine import trainee as trainees
-from bench.engine.cut import Curve
+from bench.engine.data import Data
 from bench.engine.energy import Meter
-from bench.engine.metrics import score
-from bench.engine.predict import Prediction, multiply_adds, predict, stages
+from bench.engine.finish import Measured, record_of
+from bench.engine.predict import multiply_adds
 from bench.engine.train import Beat, TrainingState, train, validation_loss
 from bench.engine.trainee import Trainee, derive, idle, save_weights
 from bench.spec import machine, registry
-from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
-from bench.spec.case import Dataset, Split
+from bench.spec.capabilities import TrainsItself
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
-from bench.spec.method import Cases, Example, Task
 from bench.spec.note import Note, Tell
-from bench.spec.plain import convert
-from bench.spec.profile import Profile
 from bench.store.cells import Store
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
-from bench.store.record import (
-    SET_ASIDE,
-    CellSpec,
-    Certificate,
-    Cut,
-    Head,
-    Joules,
-    Record,
-    Timings,
-    Training,
-)
+from bench.store.record import Joules, Timings
 
 LACKS = "does not have a deterministic implementation"
 """What PyTorch says of an operation that may differ from run to run."""
-Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
-"""Stores a test case, given its id, image (H, W) and reference (H, W)."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """A cell's data: the cases on the grid that all methods share, and the sides of its split.
-
-    Each side lists the indexes of its cases in the dataset.
-    """
-
-    cases: OnGrid
-    train: list[int]
-    validation: list[int]
-    test: list[int]
-    set_aside: int = 0
-    """Number of cases that nothing sees, though their patients are tested."""
-
-    @classmethod
-    def of(cls, cell: Cell, dataset: Dataset, split: Split) -> Data:
-        """Arrange a dataset by a split; the grid depends only on training cases.
-
-        If the profile limits the validation cases, they are taken at equal distances from the list.
-        """
-        training = split.indexes(dataset, "train")
-        grid = _grid(dataset, training, cell.profile)
-        validation = split.indexes(dataset, "validation")
-        limit = cell.profile.validation_cases
-        if limit and len(validation) > limit:
-            chosen = np.linspace(0, len(validation) - 1, limit).round().astype(int)
-            validation = [validation[place] for place in chosen]
-        test = split.indexes(dataset, "test")
-        aside = len(split.set_aside(dataset))
-        return cls(OnGrid(dataset, grid), training, validation, test, aside)
-
-    @property
-    def dataset(self) -> Dataset:
-        """The dataset at native resolution."""
-        return self.cases.dataset
-
-    def task(self, cell: Cell) -> Task:
-        """Return what a method may know before it is built."""
-        sizes = tuple(self.cases.size(index) for index in self.train)
-        return Task(self.dataset.name, sizes, cell.profile.batch, cell.profile.steps)
-
-    def given(self) -> Cases:
-        """Return the cases that a method which trains itself is given."""
-        return Cases(lambda: self._examples(self.train), lambda: self._examples(self.validation))
-
-    def _examples(self, indexes: Sequence[int]) -> Iterator[Example]:
-        for index in indexes:
-            image = np.asarray(self.cases.image(index))
-            mask = np.asarray(self.cases.mask(index))
-            yield Example(self.cases.case(index).id, image, mask)
-
-
-def _grid(dataset: Dataset, training: Sequence[int], profile: Profile) -> Grid:
-    """Return the grid that a profile asks for; None keeps native sizes.
-
-    With `pixels` = 0 the profile asks for native sizes. If a batch would then hold images of
-    several sizes, all cases share a grid with the median number of pixels.
-    """
-    native = OnGrid(dataset, None)
-    sizes = [native.native_size(index) for index in training]
-    pixels = profile.pixels
-    if pixels == 0:
-        if profile.batch == 1 or len(set(sizes)) == 1:
-            return None
-        pixels = int(np.median([height * width for height, width in sizes]))
-    return shared_grid(sizes, pixels)
 
 
 def run_cell(
@@ -192,8 +100,8 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
         work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
-    known = _validate(trainee, data, metered)
-    seconds, scored = _test(trainee, data, work, metered, keep)
+    known = examine.validate(trainee, data, metered)
+    seconds, scored = examine.test(trainee, data, work, metered, keep)
     cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())
@@ -203,9 +111,8 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         predict_seconds_per_case=seconds,
         total_seconds_of_last_attempt=round(time.monotonic() - began, 3),
     )
-    record = _record(cell, trainee, data, state, counted, cuts, joules, timings)
-    known_size, ceiling = _finite(relative), _ceiling(data)
-    store.finish(cell, msgspec.structs.replace(record, size=known_size, ceiling=ceiling))
+    measured = Measured(counted, relative, examine.ceiling(data))
+    store.finish(cell, record_of(cell, trainee, data, state, measured, cuts, joules, timings))
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:
@@ -284,203 +191,3 @@ def _digests(net: torch.nn.Module) -> dict[str, str]:
             shape = "x".join(map(str, values.shape))
             digests[name] = f"{shape}:{hashlib.sha256(values.tobytes()).hexdigest()[:16]}"
     return digests
-
-
-def _validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
-    """Return for each row the Dice of the validation cases at several thresholds."""
-    curves: dict[str, Curve] = defaultdict(Curve)
-    for index in data.validation:
-        tell(Note(phase="test", step=0, steps=len(data.test)))
-        case, reference = data.cases.case(index), data.dataset.mask(index)
-        for name, value in predict(trainee, data.cases, index).probabilities.items():
-            curves[name].add(case.patient, value, reference)
-    return curves
-
-
-def _test(
-    trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep
-) -> tuple[float, dict[str, Curve]]:
-    """Predict and score every test case and write the results.
-
-    Returns:
-        Seconds per prediction, and for each row the Dice at several thresholds.
-    """
-    spent = 0.0
-    curves: dict[str, Curve] = defaultdict(Curve)
-    rows: dict[str, list[dict[str, str]]] = {}
-    for done, index in enumerate(data.test, 1):
-        case = data.cases.case(index)
-        reference = data.dataset.mask(index)
-        began = time.monotonic()
-        prediction = predict(trainee, data.cases, index)
-        spent += time.monotonic() - began
-        for name, probability in prediction.probabilities.items():
-            curves[name].add(case.patient, probability, reference)
-        for name, mask in prediction.masks.items():
-            row = {"case": case.id, "patient": case.patient}
-            for column, value in score(mask, reference, case.spacing).row().items():
-                row[column] = _text(value)
-            if prediction.spread is not None and not name:
-                row["spread"] = _text(float(prediction.spread.mean()))
-            rows.setdefault(name, []).append(row)
-        _keep(prediction, case.id, work)
-        keep(case.id, data.dataset.image(index), reference)
-        tell(Note(phase="test", step=done, steps=len(data.test), seconds=spent))
-    for name, lines in rows.items():
-        with work.cases(name).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(lines)
-    shown = stages(trainee, data.cases, data.test[0])
-    if shown:
-        half_precision: dict[str, Any] = {}
-        for name, values in shown.items():
-            half_precision[name] = values.astype(np.float16)
-        np.savez_compressed(work.stages, **half_precision)
-    return spent / len(data.test), curves
-
-
-def _ceiling(data: Data) -> float:
-    """Return the Dice that the test references themselves reach through the grid and back.
-
-    It is the mean over patients; no network of this grid can be expected to do better.
-    """
-    reached = Curve()
-    for index in data.test:
-        there = data.cases.mask(index).astype(np.float32)
-        patient = data.cases.case(index).patient
-        reached.add(patient, data.cases.back(index, there), data.dataset.mask(index))
-    return reached.at_half()
-
-
-def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
-    """Write a case's masks, and its uncertainty map with 65535 for 1."""
-    images: dict[Path, NDArray[Any]] = {}
-    for extra, mask in prediction.masks.items():
-        images[work.predictions(extra)] = mask.astype(np.uint8) * 255
-    if prediction.spread is not None:
-        images[work.spread] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
-    for folder, pixels in images.items():
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{case}.png"
-        if not cv2.imwrite(str(path), pixels):
-            raise OSError(f"{path} could not be written")
-
-
-def _text(value: float | int | str) -> str:
-    """Return a value for cases.csv: floats with nine digits, and NaN as an empty text."""
-    if not isinstance(value, float):
-        return str(value)
-    if math.isnan(value):
-        return ""
-    return f"{value:.9g}"
-
-
-def _record(
-    cell: Cell,
-    trainee: Trainee,
-    data: Data,
-    state: TrainingState,
-    multiply_adds: int,
-    cuts: dict[str, Cut],
-    joules: Joules,
-    timings: Timings,
-) -> Record:
-    """Return everything about a finished cell but its scores, predictions and weights."""
-    method = trainee.method
-    device, device_memory = _device(trainee.device)
-    cases = {"train": data.train, "validation": data.validation, "test": data.test}
-    return Record(
-        spec=convert(cell.spec(), CellSpec),
-        hash=cell.hash,
-        source=cell.dataset.id.source,
-        title=method.title,
-        summary=cell.profile.summary,
-        deviations=(
-            *method.deviations(cell.profile.batch),
-            *_tuned(cell),
-            *_parted(cell, state),
-        ),
-        advantages=asdict(method.advantages()),
-        own_training=isinstance(method, TrainsItself),
-        oracle=isinstance(method, ToldBox),
-        network=_about(trainee),
-        grid=data.cases.grid or "native",
-        certificate=Certificate(seed=cell.seed, heads=convert(state.heads, tuple[Head, ...])),
-        training=Training(
-            steps=state.step,
-            best_step=state.best_step,
-            best_loss=_finite(state.best_loss),
-            parts=tuple((step, parts) for step, parts in state.parts),
-        ),
-        parameters=sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
-        idle_parameters=state.idle,
-        extras=further_rows(method),
-        trials=cell.tuning.get("trials", 0),
-        cuts=cuts,
-        cases=_counts(data, cases),
-        patients={side: _patients(data, indexes) for side, indexes in cases.items()},
-        left_out=len(data.dataset.left_out),
-        official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
-        versions=machine.versions(),
-        revision=machine.revision(),
-        device=device,
-        peak_memory_bytes=machine.peak_memory(),
-        peak_device_memory_bytes=device_memory,
-        multiply_adds=multiply_adds,
-        energy_joules=joules,
-        timings=timings,
-    )
-
-
-def _device(device: torch.device) -> tuple[str, int | None]:
-    """Return the name of a device, and its peak memory in bytes, which is None for the CPU."""
-    if device.type != "cuda":
-        return machine.processor(), None
-    return torch.cuda.get_device_name(device), torch.cuda.max_memory_allocated(device)
-
-
-def _about(trainee: Trainee) -> dict[str, Any]:
-    """Return what the method says of its network."""
-    if isinstance(trainee.method, Described):
-        return trainee.method.about(trainee.net)
-    return {}
-
-
-def _counts(data: Data, cases: dict[str, list[int]]) -> dict[str, int]:
-    """Return the number of cases of each side, and of those set aside if there are any."""
-    counts = {side: len(indexes) for side, indexes in cases.items()}
-    return counts | ({SET_ASIDE: data.set_aside} if data.set_aside else {})
-
-
-def _finite(value: float) -> float | None:
-    """Return a number, or None if it is infinite: JSON has no infinity."""
-    return value if math.isfinite(value) else None
-
-
-def _patients(data: Data, indexes: Sequence[int]) -> int:
-    """Return the number of patients to whom the cases belong."""
-    return len({data.cases.case(index).patient for index in indexes})
-
-
-def _tuned(cell: Cell) -> list[str]:
-    """Return the deviation that says which options were tuned, and how; none without tuning."""
-    if not cell.tuning:
-        return []
-    values = []
-    for key, value in cell.tuning["values"].items():
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        values.append(f"{key}={text}")
-    return [
-        f"{', '.join(values)}: the best of {cell.tuning['trials']} trials of at most"
-        f" {cell.tuning['steps']} steps, by the validation patients' Dice"
-    ]
-
-
-def _parted(cell: Cell, state: TrainingState) -> list[str]:
-    """Return the deviations of batches that were split because the device's memory was small."""
-    return [
-        f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients"
-        " were added up, for lack of the device's memory; batch norm and Dice saw a part at a time"
-        for step, parts in state.parts
-    ]

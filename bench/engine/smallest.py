@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from bench.data import cache
-from bench.engine.cell import Data, build
+from bench.engine.cell import build
+from bench.engine.data import Data
 from bench.engine.trainee import Trainee
 from bench.spec.capabilities import TrainsItself
 from bench.spec.case import Dataset

@@ -13,7 +13,8 @@ import torch
 
 from bench.data import cache
 from bench.data.stream import Stream
-from bench.engine.cell import Data, build
+from bench.engine.cell import build
+from bench.engine.data import Data
 from bench.engine.metrics import score
 from bench.engine.predict import predict
 from bench.engine.train import Beat, Interrupted, train, validation_loss

@@ -35,7 +35,8 @@ from torch import Tensor
 from bench.data import cache
 from bench.data.export import Export
 from bench.data.splits import Splitting
-from bench.engine.cell import Data, run_cell
+from bench.engine.cell import run_cell
+from bench.engine.data import Data
 from bench.engine.metrics import score
 from bench.engine.predict import THRESHOLD
 from bench.engine.trainee import derive

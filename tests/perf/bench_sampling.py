@@ -24,7 +24,8 @@ from torch import Tensor
 from bench.data import cache
 from bench.data.splits import Splitting
 from bench.data.stream import Stream
-from bench.engine.cell import Data, build
+from bench.engine.cell import build
+from bench.engine.data import Data
 from bench.engine.metrics import score
 from bench.engine.predict import THRESHOLD
 from bench.engine.train import train, validation_loss

@@ -1,0 +1,116 @@
+"""What a trained network answers for validation and test cases, and what its grid allows."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.engine.cut import Curve
+from bench.engine.data import Data
+from bench.engine.metrics import score
+from bench.engine.predict import Prediction, predict, stages
+from bench.engine.trainee import Trainee
+from bench.spec.note import Note, Tell
+from bench.store.layout import CellFolder
+
+Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
+"""Stores a test case, given its id, image (H, W) and reference (H, W)."""
+
+
+def validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
+    """Return for each row the Dice of the validation cases at several thresholds."""
+    curves: dict[str, Curve] = defaultdict(Curve)
+    for index in data.validation:
+        tell(Note(phase="test", step=0, steps=len(data.test)))
+        case, reference = data.cases.case(index), data.dataset.mask(index)
+        for name, value in predict(trainee, data.cases, index).probabilities.items():
+            curves[name].add(case.patient, value, reference)
+    return curves
+
+
+def test(
+    trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep
+) -> tuple[float, dict[str, Curve]]:
+    """Predict and score every test case and write the results.
+
+    Returns:
+        Seconds per prediction, and for each row the Dice at several thresholds.
+    """
+    spent = 0.0
+    curves: dict[str, Curve] = defaultdict(Curve)
+    rows: dict[str, list[dict[str, str]]] = {}
+    for done, index in enumerate(data.test, 1):
+        case = data.cases.case(index)
+        reference = data.dataset.mask(index)
+        began = time.monotonic()
+        prediction = predict(trainee, data.cases, index)
+        spent += time.monotonic() - began
+        for name, probability in prediction.probabilities.items():
+            curves[name].add(case.patient, probability, reference)
+        for name, mask in prediction.masks.items():
+            row = {"case": case.id, "patient": case.patient}
+            for column, value in score(mask, reference, case.spacing).row().items():
+                row[column] = _text(value)
+            if prediction.spread is not None and not name:
+                row["spread"] = _text(float(prediction.spread.mean()))
+            rows.setdefault(name, []).append(row)
+        _keep(prediction, case.id, work)
+        keep(case.id, data.dataset.image(index), reference)
+        tell(Note(phase="test", step=done, steps=len(data.test), seconds=spent))
+    for name, lines in rows.items():
+        with work.cases(name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
+    shown = stages(trainee, data.cases, data.test[0])
+    if shown:
+        half_precision: dict[str, Any] = {}
+        for name, values in shown.items():
+            half_precision[name] = values.astype(np.float16)
+        np.savez_compressed(work.stages, **half_precision)
+    return spent / len(data.test), curves
+
+
+def ceiling(data: Data) -> float:
+    """Return the Dice that the test references themselves reach through the grid and back.
+
+    It is the mean over patients; no network of this grid can be expected to do better.
+    """
+    reached = Curve()
+    for index in data.test:
+        there = data.cases.mask(index).astype(np.float32)
+        patient = data.cases.case(index).patient
+        reached.add(patient, data.cases.back(index, there), data.dataset.mask(index))
+    return reached.at_half()
+
+
+def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
+    """Write a case's masks, and its uncertainty map with 65535 for 1."""
+    images: dict[Path, NDArray[Any]] = {}
+    for extra, mask in prediction.masks.items():
+        images[work.predictions(extra)] = mask.astype(np.uint8) * 255
+    if prediction.spread is not None:
+        images[work.spread] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
+    for folder, pixels in images.items():
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{case}.png"
+        if not cv2.imwrite(str(path), pixels):
+            raise OSError(f"{path} could not be written")
+
+
+def _text(value: float | int | str) -> str:
+    """Return a value for cases.csv: floats with nine digits, and NaN as an empty text."""
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:.9g}"

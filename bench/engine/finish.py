@@ -1,0 +1,153 @@
+"""The record of a finished cell, from all that is known of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from bench.engine.data import Data
+from bench.engine.train import TrainingState
+from bench.engine.trainee import Trainee
+from bench.spec import machine
+from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
+from bench.spec.config import Cell
+from bench.spec.plain import convert
+from bench.store.record import (
+    SET_ASIDE,
+    CellSpec,
+    Certificate,
+    Cut,
+    Head,
+    Joules,
+    Record,
+    Timings,
+    Training,
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a network costs, and what its grid allows."""
+
+    multiply_adds: int
+    """Of the answer for one case."""
+    size: float
+    """Of the training of one case, with U-Net's as 1; NaN if it trains itself."""
+    ceiling: float
+    """Dice that the test references reach through the grid and back."""
+
+
+def record_of(
+    cell: Cell,
+    trainee: Trainee,
+    data: Data,
+    state: TrainingState,
+    measured: Measured,
+    cuts: dict[str, Cut],
+    joules: Joules,
+    timings: Timings,
+) -> Record:
+    """Return everything about a finished cell but its scores, predictions and weights."""
+    method = trainee.method
+    device, device_memory = _device(trainee.device)
+    cases = {"train": data.train, "validation": data.validation, "test": data.test}
+    return Record(
+        spec=convert(cell.spec(), CellSpec),
+        hash=cell.hash,
+        source=cell.dataset.id.source,
+        title=method.title,
+        summary=cell.profile.summary,
+        deviations=(
+            *method.deviations(cell.profile.batch),
+            *_tuned(cell),
+            *_parted(cell, state),
+        ),
+        advantages=asdict(method.advantages()),
+        own_training=isinstance(method, TrainsItself),
+        oracle=isinstance(method, ToldBox),
+        network=_about(trainee),
+        grid=data.cases.grid or "native",
+        certificate=Certificate(seed=cell.seed, heads=convert(state.heads, tuple[Head, ...])),
+        training=Training(
+            steps=state.step,
+            best_step=state.best_step,
+            best_loss=_finite(state.best_loss),
+            parts=tuple((step, parts) for step, parts in state.parts),
+        ),
+        parameters=sum(p.numel() for p in trainee.net.parameters() if p.requires_grad),
+        idle_parameters=state.idle,
+        extras=further_rows(method),
+        trials=cell.tuning.get("trials", 0),
+        cuts=cuts,
+        cases=_counts(data, cases),
+        patients={side: _patients(data, indexes) for side, indexes in cases.items()},
+        left_out=len(data.dataset.left_out),
+        official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
+        versions=machine.versions(),
+        revision=machine.revision(),
+        device=device,
+        peak_memory_bytes=machine.peak_memory(),
+        peak_device_memory_bytes=device_memory,
+        multiply_adds=measured.multiply_adds,
+        size=_finite(measured.size),
+        ceiling=measured.ceiling,
+        energy_joules=joules,
+        timings=timings,
+    )
+
+
+def _device(device: torch.device) -> tuple[str, int | None]:
+    """Return the name of a device, and its peak memory in bytes, which is None for the CPU."""
+    if device.type != "cuda":
+        return machine.processor(), None
+    return torch.cuda.get_device_name(device), torch.cuda.max_memory_allocated(device)
+
+
+def _about(trainee: Trainee) -> dict[str, Any]:
+    """Return what the method says of its network."""
+    if isinstance(trainee.method, Described):
+        return trainee.method.about(trainee.net)
+    return {}
+
+
+def _counts(data: Data, cases: dict[str, list[int]]) -> dict[str, int]:
+    """Return the number of cases of each side, and of those set aside if there are any."""
+    counts = {side: len(indexes) for side, indexes in cases.items()}
+    return counts | ({SET_ASIDE: data.set_aside} if data.set_aside else {})
+
+
+def _finite(value: float) -> float | None:
+    """Return a number, or None if it is infinite: JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _patients(data: Data, indexes: Sequence[int]) -> int:
+    """Return the number of patients to whom the cases belong."""
+    return len({data.cases.case(index).patient for index in indexes})
+
+
+def _tuned(cell: Cell) -> list[str]:
+    """Return the deviation that says which options were tuned, and how; none without tuning."""
+    if not cell.tuning:
+        return []
+    values = []
+    for key, value in cell.tuning["values"].items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        values.append(f"{key}={text}")
+    return [
+        f"{', '.join(values)}: the best of {cell.tuning['trials']} trials of at most"
+        f" {cell.tuning['steps']} steps, by the validation patients' Dice"
+    ]
+
+
+def _parted(cell: Cell, state: TrainingState) -> list[str]:
+    """Return the deviations of batches that were split because the device's memory was small."""
+    return [
+        f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients"
+        " were added up, for lack of the device's memory; batch norm and Dice saw a part at a time"
+        for step, parts in state.parts
+    ]
