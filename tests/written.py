@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.sections import table1
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table, collect
 from bench.spec import plain
 from bench.spec.config import Cell
 from bench.store.cells import Store
@@ -154,7 +153,7 @@ def results(store: Store) -> Results:
 
 def tables(store: Store) -> list[Table]:
     """Return the tables of those results."""
-    return table1.collect(results(store))
+    return collect(results(store))
 
 
 def table(store: Store) -> Table:

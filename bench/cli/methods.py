@@ -93,12 +93,13 @@ def read_ledger(out: Path, profile: str | None) -> list[dict[str, Any]]:
     """
     import pandas as pd
 
-    from bench.report.sections import ledger, table1
+    from bench.report.sections import ledger
+    from bench.report.sections.table import collect
     from bench.store.cells import Store
     from bench.store.results import Results
 
     results = Results.load(Store(out), profile)
-    tables = table1.collect(results)
+    tables = collect(results)
     frames = [ledger.collect(table).assign(source=table.source) for table in tables]
     rows: list[dict[str, Any]] = json.loads(pd.concat(frames).to_json(orient="records"))
     return rows

@@ -12,7 +12,7 @@ from bench.report.document import Document
 from bench.report.figures import figure8, gallery, seconds, stages
 from bench.report.paper import macros
 from bench.report.sections import SECTIONS, table1
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table, collect
 from bench.spec.errors import UsageError
 from bench.store.results import Results
 
@@ -45,7 +45,7 @@ def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool
     target = folder / results.profile
     try:
         target.mkdir(parents=True, exist_ok=True)
-        return _write(table1.collect(results), target, extent, redraw)
+        return _write(collect(results), target, extent, redraw)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"

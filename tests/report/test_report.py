@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bench.cli.app import app
 from bench.report import document, write
 from bench.report.sections import table1
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 from bench.spec.errors import UsageError
 from bench.store.cells import Store
 from bench.store.results import Results

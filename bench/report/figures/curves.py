@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.report.figures.style import COLOURS, PAGE, SMALL, about, save, sheet, wrapped
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

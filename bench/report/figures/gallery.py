@@ -12,8 +12,9 @@ import pandas as pd
 
 from bench.report.figures import comparisons, curves, grids, patients, pictures
 from bench.report.figures.style import about
-from bench.report.sections.inference import rank
-from bench.report.sections.table1 import Table, failure_notes
+from bench.report.sections.ranks import rank
+from bench.report.sections.table import Table
+from bench.report.sections.table1 import failure_notes
 from bench.spec.errors import UsageError
 from bench.stats.ranking import blocks
 

@@ -16,7 +16,7 @@ from bench.report.figures import overlay
 from bench.report.figures.pictures import Places, first_kept, predicted
 from bench.report.figures.stages import ANSWER, REFERENCE
 from bench.report.figures.style import PAGE, SMALL, about, save, sheet, wrapped
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

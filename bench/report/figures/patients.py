@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report.figures.style import COLUMN, about, panels, point_style, save, wrapped
-from bench.report.sections.table1 import Table, entry
+from bench.report.sections.table import Table
+from bench.report.sections.table1 import entry
 from bench.stats.paired import ROPE
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 from bench.store.results import Finished
 
 Mask = NDArray[np.bool_]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.figures.style import about, panels, point_style, save
 from bench.report.sections import ledger
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

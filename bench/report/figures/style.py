@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,7 +25,7 @@ from bench.report.document import SIGNS, Cell, Document, Note
 from bench.report.figures import pictures
 from bench.report.figures.style import point_style
 from bench.report.sections import table1
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 
 LIMIT = 9_500_000

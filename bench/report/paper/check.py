@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.report.paper.macros import CLAIMS, COUNTS, SCORES, Name, keys, values
-from bench.report.sections.table1 import Table, collect
+from bench.report.sections.table import Table, collect
 from bench.spec.errors import UsageError
 from bench.store.cells import Store
 from bench.store.results import Results

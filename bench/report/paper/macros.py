@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 from bench.report.document import tex
-from bench.report.sections.table1 import Table, entry
+from bench.report.sections.table import Table
+from bench.report.sections.table1 import entry
 from bench.spec.metrics import PRINTED, TITLES
 
 Name = tuple[str, str, str]

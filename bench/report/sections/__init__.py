@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.report.document import Document
 from bench.report.sections import inference, ledger, published
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 
 
 @dataclass(frozen=True)

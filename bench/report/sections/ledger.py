@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report.document import Document, Note, Number, block
-from bench.report.sections.table1 import Table, data
+from bench.report.sections.table import Table, data
 from bench.store.record import Joules, Record
 
 HEADS = {

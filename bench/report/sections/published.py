@@ -11,7 +11,7 @@ from bench.audit import published
 from bench.audit.audit import audit
 from bench.audit.printed import read
 from bench.report.document import Document, Note, Number, block
-from bench.report.sections.table1 import Table, data
+from bench.report.sections.table import Table, data
 from bench.spec.metrics import PRINTED, TITLES
 from bench.stats.intervals import Summary, summarise
 

@@ -13,7 +13,7 @@ from PIL import Image
 from bench.report import write
 from bench.report.figures import figure8, gallery
 from bench.report.figures.style import PAGE
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 from bench.store.cells import Store
 from tests import written
 from tests.report.figures.answers import COLUMN, references, trained
@@ -125,10 +125,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from bench.report.figures import figure8, gallery
-from bench.report.sections import table1
+from bench.report.sections.table import collect
 from bench.store.cells import Store
 from bench.store.results import Results
-(table,) = table1.collect(Results.load(Store(Path(sys.argv[1]))))
+(table,) = collect(Results.load(Store(Path(sys.argv[1]))))
 folder = Path(sys.argv[2])
 for name, draw in (("critical", gallery.critical), ("figure8", figure8.draw)):
     draw(table, [folder / f"{name}.png", folder / f"{name}.pdf"])

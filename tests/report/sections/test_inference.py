@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from bench.report.document import Document
-from bench.report.sections import inference, table1
-from bench.report.sections.table1 import Table
+from bench.report.sections import inference, marks, table1
+from bench.report.sections.table import Table
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.stats import family, intervals
@@ -75,7 +75,7 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
     } - {best}
     pairs = family.all_pairs(table.patients[COLUMN]["dice"])
     assert set(pairs.like(best)) == {"unet", "verdiff"} - {best}
-    [note, signs, _] = (note.text for note in table1.footnotes(table))
+    [note, signs, _] = (note.text for note in marks.footnotes(table))
     assert f"{PATIENTS} patients, 1 seed, 3 pairs by each metric, by max-T" in note
     assert "6 tests in all" in note
     assert signs.startswith("‡ One seed: the sign-flip test over patients")
@@ -89,13 +89,13 @@ def test_so_few_patients_that_none_can_be_told_apart_are_told(tmp_path: Path) ->
     table = table_of(Store(tmp_path))
     assert (
         "4 patients, too few to tell any two apart at this level, so every method is marked"
-        in table1.footnotes(table)[0].text
+        in marks.footnotes(table)[0].text
     )
     assert table1.entry(table, COLUMN, "fcn", "dice").mark == "weights"
 
 
 def test_the_declared_family_is_what_is_compared(store: Store) -> None:
-    assert "No family of comparisons was declared" in table1.footnotes(table_of(store))[-1].text
+    assert "No family of comparisons was declared" in marks.footnotes(table_of(store))[-1].text
     assert "comparisons-phantom" not in names(store)
     declare(store, "unet", ["unet", "fcn", "verdiff"])
     frame = listing(store, "comparisons")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.report.sections import table1
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 from bench.store.cells import Store
 from tests.written import DICE, NO_CERTIFICATE, finished, table
 

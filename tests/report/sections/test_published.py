@@ -11,7 +11,7 @@ from bench.audit import published
 from bench.report.document import Document
 from bench.report.sections import inference
 from bench.report.sections import published as beside
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 from bench.store.cells import Store
 from tests import written
 from tests.report.sections.scored import COLUMN, scores_of

@@ -9,7 +9,7 @@ import pytest
 
 from bench.report.page import html
 from bench.report.sections import inference, published, table1
-from bench.report.sections.table1 import Table
+from bench.report.sections.table import Table
 from bench.store.cells import Store
 from tests import written
 from tests.written import DICE, failed, finished

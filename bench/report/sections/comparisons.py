@@ -1,0 +1,185 @@
+"""The declared baseline against each other method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.report.document import Document, Number
+from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
+from bench.report.sections.table import Table
+from bench.spec.metrics import PRINTED, TITLES
+from bench.stats import family
+from bench.stats.family import STAR, WEIGHTS, Family
+from bench.stats.flips import ALPHA, EXACT, FLIPS
+from bench.stats.paired import DECIMALS, EQUIVALENT_FROM
+
+CORRECTIONS = {"holm": "Holm's correction", "max-t": "max-T by shared sign flips"}
+OF_WEIGHTS = " (these weights)"
+"""Behind a verdict of one seed."""
+
+
+def families(table: Table) -> list[Family]:
+    """Return the declared family on each dataset by each metric; none where none was declared."""
+    declared = table.family
+    if declared is None:
+        return []
+    families = []
+    for column in table.columns:
+        others = []
+        for key in table.others(column, declared.baseline):
+            if table.rows[key].extra or declared.compares(table.rows[key]):
+                others.append(key)
+        if declared.baseline not in table.rivals(column) or not others:
+            continue
+        missing = len(table.missing(column))
+        for metric in PRINTED:
+            families.append(
+                family.against(
+                    table.patients[column][metric],
+                    declared.baseline,
+                    others,
+                    correction=declared.correction,
+                    missing=missing,
+                )
+            )
+    return families
+
+
+def document(table: Table) -> Document | None:
+    """Return the comparisons; None where none was declared, or none can be made."""
+    declared = table.family
+    compared = families(table)
+    if declared is None or not compared:
+        return None
+    rows = []
+    for one in compared:
+        rows += [_comparison_row(table, one, comparison) for comparison in one.comparisons]
+    name = table.methods.get(declared.baseline, declared.baseline)
+    points = Number("+.2f", 100)
+    heads = {
+        "dataset": "Dataset",
+        "score": "Score",
+        "title": "Against",
+        "patients": "Patients",
+        "mean": "Difference",
+        "bootstrap": "bootstrap",
+        "shift": "Shift",
+        "of_shift": "of the shift",
+        "superiority": "Superiority (%)",
+        "wilcoxon": "Wilcoxon",
+        "p": "p",
+        "adjusted": "p corrected",
+        "star": "",
+        "verdict": "Verdict",
+    }
+    p = Number(".3g")
+    numbers = {
+        "patients": COUNT,
+        "mean": points,
+        "bootstrap": span("bootstrap", points),
+        "shift": points,
+        "of_shift": span("of_shift", points),
+        "superiority": Number(".0f", 100),
+        "wilcoxon": p,
+        "p": p,
+        "adjusted": p,
+    }
+    return listed_document(
+        table,
+        "comparisons",
+        "Comparisons",
+        f"{name} less each other method, in points, paired by patient.",
+        heads,
+        numbers,
+        rows,
+        _comparison_notes(table, name, compared),
+    )
+
+
+def _comparison_row(table: Table, one: Family, comparison: family.Comparison) -> dict[str, Any]:
+    pair = comparison.pair
+    mark = comparison.mark
+    if not comparison.possible:
+        mark = "n too small"
+    of = "" if comparison.of_methods else OF_WEIGHTS
+    return {
+        "column": one.column,
+        "dataset": table.columns[one.column],
+        "metric": one.metric,
+        "score": TITLES[one.metric],
+        "reference": one.baseline,
+        "method": pair.second,
+        "title": table.methods[pair.second],
+        "patients": pair.patients,
+        "seeds": pair.seeds,
+        "mean": pair.mean,
+        **ends("bootstrap", pair.bootstrap),
+        **ends("t", pair.t),
+        "shift": pair.shift,
+        **ends("of_shift", pair.shift_interval),
+        "superiority": pair.superiority,
+        "zeros": pair.zeros,
+        "wilcoxon": pair.wilcoxon,
+        "p": pair.p,
+        "adjusted": comparison.adjusted,
+        "star": mark,
+        "verdict": comparison.verdict + of,
+    }
+
+
+def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> list[str]:
+    """Return what the family is, when it was declared, and how it was tested."""
+    declared = table.family
+    assert declared is not None
+    date = f"on {declared.date}, " if declared.date else ""
+    when = f"It was declared {date}before any cell was finished"
+    if declared.finished:
+        when = (
+            f"It was declared {date}when {declared.finished} cells of the profile were FINISHED, "
+            "so their results may have been known"
+        )
+    when += f" (declaration {declared.hash})."
+    scope = (
+        f"The family: {name} against each other method, and against its own further rows; "
+        f"per dataset and metric. {when}"
+    )
+    with_result = dict.fromkeys(one.column for one in compared)
+    lacking = [title for column, title in table.columns.items() if column not in with_result]
+    if lacking:
+        scope += f" Not compared, for lack of a result of it: {', '.join(lacking)}."
+    for column in with_result:
+        missing = table.missing(column)
+        if missing:
+            scope += (
+                f" {table.columns[column]}: {', '.join(missing)} was declared and has no result; "
+                "its test counts."
+            )
+    counts = []
+    for one in compared:
+        counts.append(f"{table.columns[one.column]} {TITLES[one.metric]}: {one.tests}")
+    return [
+        scope,
+        "p: two-sided sign-flip permutation test of the mean difference over patients, exact up to "
+        f"{EXACT} of them, else {FLIPS:,} flips. With several seeds, the largest p of it, of a t "
+        "test over the seeds' means, and of a two-way analysis of variance with patients and seeds "
+        f"random. Tests that a p is corrected for, by {_corrections(compared)}: "
+        f"{', '.join(counts)}; {sum(one.computed for one in compared)} p values computed, "
+        "Wilcoxon's included.",
+        f"{STAR}: corrected p up to {ALPHA:g}, over several seeds: a difference of the methods. "
+        f"{WEIGHTS}: the same with one seed: a difference of these weights; another run of the "
+        "same methods may differ as much, and bench run --seeds 3 would tell. No mark where so few "
+        "patients cannot earn one. Better, worse: a mark, both 95 % intervals (bootstrap and t) "
+        f"without 0, a mean beyond ±{100 * compared[0].rope:g} points. Equivalent: at least "
+        f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
+        "within that region. Undecided: neither.",
+        f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the "
+        "signed ranks. Superiority: share of patients on whom the reference is ahead, ties half. "
+        f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
+        "a companion, not corrected.",
+    ]
+
+
+def _corrections(compared: Sequence[Family]) -> str:
+    """Return by what p was corrected, in words."""
+    return " and ".join(dict.fromkeys(CORRECTIONS[one.correction] for one in compared))

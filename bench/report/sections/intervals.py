@@ -1,0 +1,121 @@
+"""Means and medians over patients, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.report.document import Document, Number
+from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
+from bench.report.sections.table import Table
+from bench.spec.metrics import INFERRED, LOWER, TITLES, listed
+from bench.stats import intervals
+from bench.stats.scores import PatientScores
+
+
+def documents(table: Table) -> list[Document]:
+    """Return the intervals of scores and of distances, each where there are any."""
+    higher = [name for name in INFERRED if name not in LOWER]
+    lower = [name for name in INFERRED if name in LOWER]
+    parts = [
+        _intervals(
+            table,
+            "intervals",
+            higher,
+            f"Means and medians over patients of {listed(higher)}, in percent.",
+            Number(".2f", 100.0),
+        ),
+        _intervals(
+            table,
+            "distances",
+            lower,
+            "Means and medians over patients of distances; less is better.",
+            Number(".2f", 1.0),
+        ),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _intervals(
+    table: Table, name: str, metrics: Sequence[str], words: str, point: Number
+) -> Document | None:
+    """Return mean and median over patients of every method, with their intervals."""
+    rows = []
+    for column in table.columns:
+        for metric in metrics:
+            scores = _ordered(table.patients[column][metric], table)
+            for summary in intervals.summarise(scores):
+                rows.append(_interval_row(table, column, metric, summary))
+    if not any(row["patients"] for row in rows):
+        return None
+    few = sorted({row["patients"] for row in rows if 0 < row["patients"] < intervals.FEW})
+    notes = [
+        f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
+        "t interval over patients; of the median: percentile bootstrap. Undefined: cases without a "
+        "value, such as distances to an empty mask, which means leave out."
+    ]
+    if few:
+        notes.append(
+            f"Fewer than {intervals.FEW} patients ({', '.join(map(str, few))}): on skewed scores, "
+            "intervals of so few hold the truth less often than the 95 % they are named after."
+        )
+    if {row["seeds"] for row in rows if row["patients"]} == {1}:
+        notes.append(
+            "One seed: the intervals speak of these checkpoints, not of the methods trained again."
+        )
+    heads = {
+        "dataset": "Dataset",
+        "title": "Method",
+        "score": "Score",
+        "patients": "Patients",
+        "mean": "Mean",
+        "bootstrap": "bootstrap",
+        "t": "t",
+        "sd": "SD of patients",
+        "sd_seeds": "SD of seeds",
+        "median": "Median",
+        "of_median": "of the median",
+        "undefined": "Undefined",
+    }
+    numbers = {
+        "patients": COUNT,
+        "mean": point,
+        "bootstrap": span("bootstrap", point),
+        "t": span("t", point),
+        "sd": point,
+        "sd_seeds": point,
+        "median": point,
+        "of_median": span("of_median", point),
+        "undefined": COUNT,
+    }
+    return listed_document(table, name, name.capitalize(), words, heads, numbers, rows, notes)
+
+
+def _interval_row(
+    table: Table, column: str, metric: str, summary: intervals.Summary
+) -> dict[str, Any]:
+    score = TITLES[metric]
+    if metric in LOWER:
+        score += f" ({table.units[column]})"
+    return {
+        "column": column,
+        "dataset": table.columns[column],
+        "method": summary.method,
+        "title": table.methods[summary.method],
+        "metric": metric,
+        "score": score,
+        "patients": summary.patients,
+        "seeds": summary.seeds,
+        "mean": summary.mean,
+        **ends("bootstrap", summary.bootstrap),
+        **ends("t", summary.t),
+        "sd": summary.sd,
+        "sd_seeds": summary.sd_seeds,
+        "median": summary.median,
+        **ends("of_median", summary.median_interval),
+        "undefined": summary.undefined,
+    }
+
+
+def _ordered(scores: PatientScores, table: Table) -> PatientScores:
+    return scores.only([key for key in table.methods if key in scores.methods])

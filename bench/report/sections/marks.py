@@ -1,0 +1,98 @@
+"""What stands under table 1 of its marks: how they were found, and what they cannot show."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.report.document import DAGGER, DOUBLE_DAGGER, Note
+from bench.report.sections.table import Table
+from bench.spec.metrics import PRINTED, TITLES
+from bench.stats import power
+from bench.stats.family import MAP_FLIPS, AllPairs
+from bench.stats.flips import ALPHA, EXACT, FLIPS
+
+SEVERAL = (
+    "Several seeds: a difference must hold over patients (sign flips of the patients' means, all "
+    f"or {FLIPS:,}), over the runs (t test of the seeds' means), and over both at once (two-way "
+    "analysis of variance, both random, Satterthwaite's degrees of freedom); its p is the largest."
+)
+ONE = (
+    f"One seed: the sign-flip test over patients, exact up to {EXACT} of them, else {MAP_FLIPS:,} "
+    f"flips by max-T, {FLIPS:,} by Holm. It tells these weights apart, not the methods: another "
+    "run of the same method would differ too. bench run --seeds 3 lets the table speak of the "
+    "methods."
+)
+
+
+def footnotes(table: Table) -> list[Note]:
+    """Return how the marks were found: test, unit, n, correction; and what so few cannot show."""
+    if not table.pairs:
+        return []
+    places = []
+    for column, title in table.columns.items():
+        here = [
+            table.pairs[column, metric] for metric in PRINTED if (column, metric) in table.pairs
+        ]
+        if here:
+            places.append(f"{title}: {_tested(here[0])}")
+    computed = sum(pairs.tests for pairs in table.pairs.values())
+    declared = (
+        "No family of comparisons was declared: bench run --reference METHOD declares one, "
+        "before the results."
+    )
+    if table.family is not None:
+        declared = (
+            f"Declared: {table.family.baseline} against each other method; "
+            "bench report writes the comparisons."
+        )
+    several = any(pairs.seeds > 1 for pairs in table.pairs.values())
+    one = any(pairs.seeds == 1 for pairs in table.pairs.values())
+    marks = [
+        "Marks: a mean that is not told from the best of its column at "
+        f"{100 * ALPHA:g} %, by two-sided paired tests; the unit is the patient, whose cases are "
+        f"averaged first; corrected for all pairs of methods that compete. {'; '.join(places)}. "
+        f"{computed} tests in all. No mark is no proof of a difference that matters, and a mark no "
+        "proof of equality."
+    ]
+    if several:
+        marks.append(f"{DAGGER} {SEVERAL}")
+    if one:
+        marks.append(f"{DOUBLE_DAGGER} {ONE}")
+    return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
+
+
+def suitability_notes(table: Table) -> list[Note]:
+    """Return for each column whether its runs vary little enough to rank methods by."""
+    notes = []
+    for column, title in table.columns.items():
+        scores = table.patients[column][PRINTED[0]].only(table.rivals(column))
+        ratio = power.suitability(scores)
+        if np.isnan(ratio):
+            continue
+        text = (
+            f"{title}: the variance of {TITLES[PRINTED[0]]} between methods is {ratio:.3g} times "
+            "that between the runs of a method."
+        )
+        if ratio < 1:
+            text += " Under 1, one run of each method cannot rank them on this dataset."
+        notes.append(Note(text, "data", grave=ratio < 1))
+    return notes
+
+
+def _tested(pairs: AllPairs) -> str:
+    """Return over how many patients a column's pairs were tested, and how p was corrected."""
+    corrections = {
+        "max-t": "by max-T (shared sign flips)",
+        "holm": "by Holm",
+    }
+    shared = pairs.patients[~np.eye(len(pairs.methods), dtype=bool)]
+    counts = dict.fromkeys((int(shared.min()), int(shared.max())))
+    patients = "-".join(str(count) for count in counts)
+    runs = "1 seed" if pairs.seeds == 1 else f"{pairs.seeds} seeds"
+    few = ""
+    if not pairs.possible:
+        few = ", too few to tell any two apart at this level, so every method is marked"
+    return (
+        f"{patients} patients{few}, {runs}, {pairs.tests} pairs by each metric, "
+        f"{corrections[pairs.correction]}"
+    )

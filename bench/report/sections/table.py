@@ -1,0 +1,219 @@
+"""All results of one source under one profile, as every section of a report reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+
+import pandas as pd
+
+from bench.report.document import Note
+from bench.report.sections import notes
+from bench.spec.errors import UsageError
+from bench.spec.metrics import PRINTED
+from bench.spec.names import Column, Row, Source
+from bench.spec.registry import DATASETS, FOLDER, load
+from bench.stats.family import AllPairs, all_pairs
+from bench.stats.scores import PatientScores, arrange
+from bench.store.plan import Family
+from bench.store.record import Record
+from bench.store.results import Failure, Finished, Results
+
+SOURCES: tuple[Source, ...] = ("real", "phantom")
+
+
+@dataclass(frozen=True)
+class Table:
+    """All results of one source (real or phantom) under one profile."""
+
+    source: Source
+    profile: str
+    summary: str
+    cells: tuple[Finished, ...]
+    cases: pd.DataFrame
+    """One row a case: column, method, patient, case, dice, iou; seeds averaged."""
+    images: pd.DataFrame
+    """The same, one row a case and run: what means and stds of table 1 are over."""
+    columns: dict[str, str]
+    """Keys of the columns in order, with their titles."""
+    by_key: dict[str, Column]
+    """The columns by key."""
+    methods: dict[str, str]
+    """Keys of the rows in order, with their titles."""
+    rows: dict[str, Row]
+    """The rows by key."""
+    marked: frozenset[str]
+    """Rows that are in no comparison: oracles, and methods that made their own training data."""
+    failures: tuple[Failure, ...]
+    """Cells that have no result, one for each method on a column."""
+    certificates: dict[str, notes.Certificates]
+    """For each column, whether its cells were given the same data."""
+    notes: tuple[Note, ...]
+    patients: dict[str, dict[str, PatientScores]]
+    """Each column's scores of patients by metric, distances included: what is tested."""
+    units: dict[str, str]
+    """The unit of each column's distances: `mm`, `px`, or both."""
+    family: Family | None
+    """The comparisons that were declared in the run."""
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], AllPairs]:
+        """All pairs of rows that compete, by (column, metric); none where there are not two."""
+        pairs = {}
+        for column, by_metric in self.patients.items():
+            for metric in PRINTED:
+                rivals = self.rivals(column)
+                if len(rivals) > 1:
+                    pairs[column, metric] = all_pairs(by_metric[metric].only(rivals))
+        return pairs
+
+    def rivals(self, column: str) -> list[str]:
+        """Return the rows that were tested on a column and compete, in the table's order."""
+        tested = self.patients[column][PRINTED[0]].methods
+        return [key for key in self.methods if key in tested and key not in self.marked]
+
+    def missing(self, column: str) -> tuple[str, ...]:
+        """Return the methods that the family declared and that have no result on a column."""
+        if self.family is None:
+            return ()
+        return self.family.missing(self.patients[column][PRINTED[0]].methods)
+
+    def others(self, column: str, baseline: str) -> list[str]:
+        """Return what a family compares a baseline with: the other methods, and its own rows."""
+        method = Row.parse(baseline).spec
+        others = []
+        for key in self.rivals(column):
+            row = self.rows[key]
+            if key != baseline and (not row.extra or row.spec == method):
+                others.append(key)
+        return others
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """Further rows of a method, such as its prior alone."""
+        return frozenset(key for key, row in self.rows.items() if row.extra)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Mean and std (n - 1) over the test cases of all runs, by (column, method), fractions.
+
+        `n` is their number. If seeds were averaged first, Dice and IoU would no longer bound each
+        other, and the audit would call honest cells impossible.
+        """
+        grouped = self.images.groupby(["column", "method"], sort=False, observed=True)
+        out = grouped[list(PRINTED)].agg(["mean", "std"])
+        out.columns = pd.Index(["_".join(column) for column in out.columns.to_list()])
+        counts = {name: grouped[name].nunique() for name in ("patient", "case")}
+        return out.assign(patients=counts["patient"], cases=counts["case"], n=grouped.size())
+
+    def was_tested(self, column: str, key: str) -> bool:
+        """Return whether a row has scores on a column."""
+        return (column, key) in self.scores.index
+
+
+def collect(results: Results) -> list[Table]:
+    """Return the tables of a profile's results, real data first."""
+    tables = []
+    for source in SOURCES:
+        cells = tuple(cell for cell in results.cells if cell.record.source == source)
+        if cells:
+            tables.append(_table(results, source, cells))
+    return tables
+
+
+def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Table:
+    records = [cell.record for cell in cells]
+    cases = results.cases[results.cases.source == source]
+    failures = _latest([failure for failure in results.failures if failure.source == source])
+    rows = {row.key: row for row in chain.from_iterable(record.rows for record in records)}
+    alone = [record.rows for record in records if not record.competes]
+    columns = {record.column.key: record.column for record in records}
+    titles = _column_titles(columns)
+    methods = _row_titles(records, failures)
+    keys = ["column", "method", "patient", "case"]
+    mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
+    mean = mean.reset_index().astype({"column": str, "method": str})
+    images = cases[[*keys, *PRINTED]].astype({"column": str, "method": str})
+    certificates = {}
+    for column in titles:
+        mine = [record for record in records if record.column.key == column]
+        certificates[column] = notes.certificates(mine)
+    units = {
+        str(column): " and ".join(sorted(set(part.dropna())))
+        for column, part in cases.groupby("column", observed=True)["unit"]
+    }
+    return Table(
+        source=source,
+        profile=results.profile,
+        summary=records[-1].summary,
+        cells=cells,
+        cases=mean,
+        images=images,
+        columns=titles,
+        by_key=columns,
+        methods=methods,
+        rows=rows,
+        marked=frozenset(row.key for row in chain.from_iterable(alone)),
+        failures=tuple(failures),
+        certificates=certificates,
+        notes=tuple(notes.collect(records, mean, titles, methods, certificates, units)),
+        patients=arrange(cases),
+        units=units,
+        family=results.family,
+    )
+
+
+def _latest(failures: Sequence[Failure]) -> list[Failure]:
+    """Return one failure for each method on a column, in order of columns and methods."""
+    latest = {(failure.column, failure.method.key): failure for failure in failures}
+    return [latest[place] for place in sorted(latest)]
+
+
+def _row_titles(records: Sequence[Record], failures: Sequence[Failure]) -> dict[str, str]:
+    """Return the rows in the order of their methods' keys, with titles that are all different.
+
+    A method that failed everywhere has its place too, so no other row moves or changes colour.
+    """
+    by_method = {record.method.key: record for record in records}
+    failed = {failure.method.key for failure in failures}
+    titles: dict[str, str] = {}
+    for method in sorted({*by_method, *failed}):
+        record = by_method.get(method)
+        if record is None:
+            titles[method] = method
+            continue
+        name = record.method.title(record.title) + notes.mark(record)
+        for row in record.rows:
+            titles[row.key] = f"{name}, {row.extra} alone" if row.extra else name
+    shown = list(titles.values())
+    for key, title in titles.items():
+        if shown.count(title) > 1:
+            titles[key] = f"{title} [{key}]"
+    return titles
+
+
+def _column_titles(columns: dict[str, Column]) -> dict[str, str]:
+    """Return the columns in order with their titles; two versions of a dataset carry digests."""
+    names = [(column.dataset.name, column.scheme) for column in columns.values()]
+    titles = {}
+    for key, column in sorted(columns.items()):
+        several = names.count((column.dataset.name, column.scheme)) > 1
+        titles[key] = column.title(_printed_name(column.dataset.name), version=several)
+    return titles
+
+
+def _printed_name(dataset: str) -> str:
+    """Return a registered dataset's title; a folder is printed by its own name."""
+    if dataset == FOLDER:  # a folder whose name has no letter that is safe in a path
+        return dataset
+    try:
+        return str(load(DATASETS, dataset).title)
+    except UsageError:
+        return dataset
+
+
+def data(table: Table) -> str:
+    """Return what a table's data are, as captions begin."""
+    return "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
