@@ -28,14 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from bench.spec.metrics import METRICS, Metric
+from bench.spec.metrics import DIAGONAL, METRICS, TOLERANCE, Metric
 
 Mask = NDArray[np.bool_] | NDArray[np.uint8]
 _Binary = NDArray[np.bool_]
 _Keys = NDArray[np.int64]
 _Floats = NDArray[np.float64]
 
-TOLERANCE = 1.0  # largest distance that NSD accepts, in the unit of the distances
 IDENTITY_ERROR = 1e-12  # largest difference of IoU and D / (2 - D) that rounding can cause
 # bisections per point that one round of `_distances` may cost; a k-d tree costs about as much
 # (measured)
@@ -76,6 +75,8 @@ class Score:
     """Unit of the distances: "mm" if the spacing is known, else "px"."""
     empty: str
     """Which mask was empty: "none", "truth" (the reference), "prediction" or "both"."""
+    diagonal: float
+    """The image's diagonal in the unit: no distance is larger."""
 
     def __getattr__(self, name: str) -> float:
         """Return a metric by its name."""
@@ -88,7 +89,8 @@ class Score:
     def row(self) -> dict[str, int | float | str]:
         """Return the columns of cases.csv in their order."""
         counts = {name: getattr(self, name) for name in COUNTS}
-        return {**counts, **self.values, "unit": self.unit, "empty": self.empty}
+        about = {"unit": self.unit, "empty": self.empty, DIAGONAL: self.diagonal}
+        return {**counts, **self.values, **about}
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,8 @@ def score(prediction: Mask, reference: Mask, spacing: tuple[float, float] | None
     _check_identity(values["dice"], values["iou"])
     tn = guess.size - pair.tp - pair.fp - pair.fn
     unit = "px" if spacing is None else "mm"
-    return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty)
+    diagonal = math.hypot(guess.shape[0] * pixel[0], guess.shape[1] * pixel[1])
+    return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty, diagonal)
 
 
 def _binary(mask: Mask, name: str) -> _Binary:

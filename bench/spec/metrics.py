@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+TOLERANCE = 1.0
+"""Largest distance that NSD accepts, in the unit of the distances: 1 mm or 1 pixel."""
 _NAN = math.nan
 
 
@@ -18,7 +20,7 @@ class Metric:
     """A score of one case.
 
     Two empty masks agree, so they score best. Where one mask alone is empty, precision or recall is
-    0 / 0 and a distance does not exist: such a score is NaN, because no number is invented.
+    0 / 0 and a distance does not exist: such a score is NaN in cases.csv; see `WORST`.
     """
 
     name: str
@@ -60,6 +62,11 @@ PRINTED = tuple(metric.name for metric in METRICS if metric.printed)
 """The metrics of tables 1 and 2."""
 LOWER = frozenset(metric.name for metric in METRICS if metric.better == "lower")
 """The metrics of which less is better."""
+WORST = tuple(metric.name for metric in METRICS if metric.unit == "distance")
+"""The metrics that do not exist where one mask alone is empty; in means, ranks and comparisons the
+image's diagonal stands for them, so that an empty prediction helps no method."""
+DIAGONAL, FILLED = "diagonal", "filled"
+"""Columns of the scores: the image's diagonal, and whether it stands for the distances."""
 TITLES = {metric.name: metric.title for metric in METRICS}
 """The titles of all metrics by name."""
 

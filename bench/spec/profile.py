@@ -99,9 +99,12 @@ class Profile:
     def protocol(self) -> dict[str, Any]:
         """Return what may change a result, as plain data that JSON gives back as it is.
 
-        Sizes of phantoms are left out, because the digest of a dataset covers them.
+        Sizes of phantoms are left out, because the digest of a dataset covers them; the paper's
+        augmentation too, which older results do not name.
         """
         values = plain.decode(plain.canonical(asdict(self)), dict)
+        if self.augmentation == Augmentation():
+            del values["augmentation"]
         for name in ("summary", "phantom_patients", "phantom_slices"):
             del values[name]
         return values

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.spec.errors import UsageError, did_you_mean
-from bench.spec.metrics import INFERRED, LOWER
+from bench.spec.metrics import FILLED, INFERRED, LOWER, WORST
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class PatientScores:
     """(seed, patient, method); NaN if a method was not tested on a patient, or no case of the
     patient has a value."""
     undefined: dict[str, int] = field(default_factory=dict)
-    """For each method the number of cases without a value, such as the distance to an empty mask;
-    the other cases of their patients count."""
+    """For each method the number of cases whose score does not exist, such as the distance to an
+    empty mask. The image's diagonal stands for a distance; other such cases are left out."""
     left_out: tuple[str, ...] = ()
     """Patients that `complete` left out because a method lacks them."""
     left_out_seeds: tuple[int, ...] = ()
@@ -129,7 +129,10 @@ def _column(
         by_fold = np.divide(sums, counts, out=np.zeros(shape), where=tested)
         folds = tested.sum(0)
         means = np.divide(by_fold.sum(0), folds, out=np.full(shape[1:], np.nan), where=folds > 0)
-        undefined = np.bincount(codes[3][~defined], minlength=len(methods)).tolist()
+        lacking = ~defined
+        if metric in WORST and FILLED in cases:
+            lacking = lacking | cases[FILLED].to_numpy(bool)
+        undefined = np.bincount(codes[3][lacking], minlength=len(methods)).tolist()
         scores[metric] = PatientScores(
             column=column,
             source=source,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.spec.errors import UsageError
-from bench.spec.metrics import OF_DISTANCES, SCORES
+from bench.spec.metrics import DIAGONAL, FILLED, OF_DISTANCES, SCORES, WORST
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
 from bench.store import record
 from bench.store.cells import Store
@@ -256,25 +256,36 @@ def finished_profile(store: Store, wanted: str | None = None) -> str:
 def read_scores(path: Path) -> pd.DataFrame:
     """Read a file of scores: case, patient, `SCORES` and unit; what it lacks is missing.
 
+    Where one mask alone is empty, the image's diagonal stands for the distances (`WORST`).
+
     Raises:
         UsageError: The file is damaged.
     """
     import pandas as pd
 
-    wanted = [*KEYS, *SCORES, "unit"]
+    wanted = [*KEYS, *SCORES, "unit", "empty", DIAGONAL]
+    numbers = [*SCORES, DIAGONAL]
     try:
         frame = pd.read_csv(
             path,
             usecols=lambda name: name in wanted,
-            dtype={**dict.fromkeys(KEYS, str), **dict.fromkeys(SCORES, float)},
+            dtype={**dict.fromkeys(KEYS, str), **dict.fromkeys(numbers, float)},
             keep_default_na=False,
-            na_values={name: [""] for name in SCORES},
+            na_values={name: [""] for name in numbers},
         )
         if missing := [name for name in KEYS if name not in frame]:
             raise ValueError(f"no column {missing[0]}")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
-    return frame.reindex(columns=wanted)
+    return _filled(frame.reindex(columns=wanted))
+
+
+def _filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return scores in which the diagonal stands for distances that do not exist."""
+    filled = frame["empty"].isin(("truth", "prediction")) & frame[DIAGONAL].notna()
+    for name in WORST:
+        frame[name] = frame[name].where(~filled, frame[DIAGONAL])
+    return frame.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: filled})
 
 
 def read_losses(folder: CellFolder) -> list[dict[str, float]]:

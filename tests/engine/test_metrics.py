@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from bench.engine import metrics
-from bench.engine.metrics import EMPTY_POLICY, TOLERANCE, score
-from bench.spec.metrics import SCORES
+from bench.engine.metrics import EMPTY_POLICY, score
+from bench.spec.metrics import SCORES, TOLERANCE
 
 Mask = NDArray[np.uint8]
 Spacing = tuple[float, float] | None
@@ -29,7 +29,7 @@ SPACINGS: list[Spacing] = [
     (0.01, 5.0),
 ]
 COUNTS, TEXTS = ["tp", "fp", "fn", "tn"], ["unit", "empty"]
-COLUMNS = [*COUNTS, *SCORES, *TEXTS]
+COLUMNS = [*COUNTS, *SCORES, *TEXTS, "diagonal"]
 
 
 def zeros(height: int = 40, width: int = 50) -> Mask:
@@ -359,3 +359,10 @@ def test_a_broken_identity_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_identity_refuses_other_values_and_nan(dice: float, iou: float) -> None:
     with pytest.raises(AssertionError, match="expected"):
         metrics._check_identity(dice, iou)
+
+
+def test_the_diagonal_is_the_largest_distance_that_can_be() -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[3:9, 5:9] = 1
+    assert score(mask, mask, None).row()["diagonal"] == 50
+    assert score(mask, mask, (0.5, 0.5)).row()["diagonal"] == 25

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from bench.engine.metrics import TOLERANCE, score
+from bench.engine.metrics import score
+from bench.spec.metrics import TOLERANCE
 
 Mask = NDArray[np.uint8]
 Spacing = tuple[float, float]

@@ -120,6 +120,13 @@ def test_a_protocol_survives_json(name: str) -> None:
     assert json.loads(json.dumps(protocol)) == protocol
 
 
+def test_the_papers_augmentation_is_not_named_as_in_older_results(tmp_path: Path) -> None:
+    assert "augmentation" not in load_profile("cpu").protocol()
+    text = 'extends = "cpu"\n[augmentation]\nflips = "both"\n'
+    mine = load_profile(write(tmp_path, "mine.toml", text)).protocol()
+    assert mine["augmentation"]["flips"] == "both"
+
+
 def test_an_augmentation_says_what_it_does() -> None:
     assert Augmentation().words == (
         "rotation up to 30 degrees, shift of 1 to 5 %, elastic up to 3 %, contrast up to 25 %"

@@ -6,6 +6,8 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from bench.report import write
@@ -13,6 +15,7 @@ from bench.spec import registry
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.profile import load_profile
+from bench.stats.scores import arrange
 from bench.store.cells import Store
 from bench.store.plan import Plan
 from bench.store.results import Results, finished_profiles, read_scores
@@ -93,6 +96,21 @@ def test_damaged_scores_are_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="is damaged") as caught:
         read_scores(path)
     assert str(path) in str(caught.value)
+
+
+def test_an_empty_prediction_costs_the_diagonal_and_is_counted(tmp_path: Path) -> None:
+    folder = finished(tmp_path, "unet", DICE["unet"])
+    path = folder / "cases.csv"
+    scores = pd.read_csv(path).assign(hd95=4.0, diagonal=50.0)
+    scores.loc[0, ["hd95", "assd", "empty"]] = [np.nan, np.nan, "prediction"]
+    scores.loc[1, ["hd95", "assd", "empty"]] = [0.0, 0.0, "both"]
+    scores.to_csv(path, index=False)
+    kept = read_scores(path)
+    assert list(kept.hd95) == [50, 0, 4, 4]
+    assert list(kept.filled) == [True, False, False, False]
+    [by_metric] = arrange(written.results(Store(tmp_path)).cases).values()
+    assert by_metric["hd95"].undefined == {"unet": 1}
+    assert by_metric["hd95"].values[0, :, 0].tolist() == [25, 4]
 
 
 def test_cases_in_mm_and_in_pixels_have_no_mean_distance(tmp_path: Path) -> None:

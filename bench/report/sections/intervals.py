@@ -8,7 +8,7 @@ from typing import Any
 from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
 from bench.report.sections.table import Table
-from bench.spec.metrics import INFERRED, LOWER, TITLES, listed
+from bench.spec.metrics import INFERRED, LOWER, TITLES, TOLERANCE, listed
 from bench.stats import intervals
 from bench.stats.scores import PatientScores
 
@@ -51,8 +51,9 @@ def _intervals(
     few = sorted({row["patients"] for row in rows if 0 < row["patients"] < intervals.FEW})
     notes = [
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
-        "t interval over patients; of the median: percentile bootstrap. Undefined: cases without a "
-        "value, such as distances to an empty mask, which means leave out."
+        "t interval over patients; of the median: percentile bootstrap. Undefined: cases in which "
+        "one mask alone is empty, so that distances do not exist; the image's diagonal stands for "
+        f"them, and helps no method. NSD accepts distances up to {TOLERANCE:g} of the unit."
     ]
     if few:
         notes.append(
