@@ -294,7 +294,7 @@ def test_the_policy_invents_no_number() -> None:
 def test_columns_and_types_of_a_row() -> None:
     row = score(*PAIRS["several components"], None).row()
     assert list(row) == COLUMNS
-    assert [type(value) for value in row.values()] == [int] * 4 + [float] * 7 + [str] * 2
+    assert [type(value) for value in row.values()] == [int] * 4 + [float] * 7 + [str] * 2 + [float]
 
 
 def test_bool_views_and_read_only_masks_score_alike() -> None:
