@@ -12,13 +12,13 @@ from typing import Any, Literal
 import pandas as pd
 
 Align = Literal["left", "right", "centre"]
-Mark = Literal["", "best", "like", "weights"]
+Mark = Literal["", "best", "like", "weights", "doubt"]
 Kind = Literal["marks", "data", "machine", "difference", "failure", "reading"]
 
-DAGGER, DOUBLE_DAGGER = "†", "‡"
-"""Marks of what is not told from the best: by several seeds, and by one seed, whose results speak
-of these weights alone."""
-SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER}
+DAGGER, DOUBLE_DAGGER, SECTION = "†", "‡", "§"
+"""Marks of what is not told from the best: by several seeds, by one seed, whose results speak of
+these weights alone, and if failures went unseen."""
+SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER, "doubt": SECTION}
 """What is printed behind a cell, by its mark."""
 PAGE_ROWS = 30
 """Rows that a page of LaTeX holds; a longer table is set as one table for each first cell."""
@@ -190,6 +190,7 @@ _SPECIAL = {character: f"\\{character}" for character in "{}$&#_%"} | {
     DAGGER: r"\textsuperscript{\textdagger}",
     DOUBLE_DAGGER: r"\textsuperscript{\textdaggerdbl}",
     "°": r"$^\circ$",
+    SECTION: r"\textsuperscript{\S}",
     "−": r"$-$",
     "✓": r"$\checkmark$",
 }

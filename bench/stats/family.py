@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import LOWER
+from bench.stats.failures import could_undo
 from bench.stats.flips import ALPHA, FLIPS, max_t, smallest_p
 from bench.stats.paired import ROPE, Pair, Verdict, compare, decide, primary
 from bench.stats.scores import PatientScores, alike
@@ -39,13 +40,21 @@ class Comparison:
     """Whether the smallest possible corrected p of this number of patients is at most 0.05."""
     verdict: Verdict
     """What the baseline is: `better`, `worse`, `equivalent` or `undecided`."""
+    in_doubt: bool = False
+    """Whether failures that so few patients do not show could undo the difference."""
 
     @property
     def mark(self) -> str:
-        """The mark of a difference that holds; empty if it does not."""
+        """The mark of a difference that holds, in brackets if it is in doubt; else empty."""
         if not (self.possible and self.adjusted <= ALPHA):
             return ""
-        return STAR if self.pair.seeds > 1 else WEIGHTS
+        mark = STAR if self.pair.seeds > 1 else WEIGHTS
+        return f"({mark})" if self.in_doubt else mark
+
+    @property
+    def claims(self) -> bool:
+        """Whether the verdict calls one better than the other, beyond doubt."""
+        return self.verdict in ("better", "worse") and not self.in_doubt
 
     @property
     def of_methods(self) -> bool:
@@ -138,7 +147,8 @@ def against(
     for pair, p in zip(pairs, adjusted, strict=True):
         possible = smallest_p(pair.patients) * factor <= ALPHA
         verdict = decide(pair, float(p), scores.sign, rope)
-        comparisons.append(Comparison(pair, float(p), possible, verdict))
+        in_doubt = _in_doubt(scores, pair)
+        comparisons.append(Comparison(pair, float(p), possible, verdict, in_doubt))
     return Family(
         column=scores.column,
         metric=scores.metric,
@@ -149,6 +159,14 @@ def against(
         tests=tests,
         computed=tests + len(tested),
     )
+
+
+def _in_doubt(scores: PatientScores, pair: Pair) -> bool:
+    """Return whether unseen failures could undo the difference of a pair; not of distances."""
+    if scores.metric in LOWER or not pair.patients:
+        return False
+    both = scores.only([pair.first, pair.second]).complete().means.mean(0)
+    return could_undo(pair.mean, float(both.max()), pair.patients)
 
 
 @dataclass(frozen=True)
@@ -176,6 +194,9 @@ class AllPairs:
     """Smallest number of seeds that a pair with a patient in common shares."""
     tests: int
     """Number of pairs with a patient in common; p is corrected for them."""
+    in_doubt: NDArray[np.bool_]
+    """(method, method): whether failures that so few patients do not show could undo the
+    difference."""
 
     @property
     def possible(self) -> bool:
@@ -190,6 +211,16 @@ class AllPairs:
         ahead = {other for other, mean in zip(self.methods, row, strict=True) if mean < 0}
         kept = ahead.union(self.like(method))
         return tuple(other for other in self.methods if other != method and other in kept)
+
+    def doubtful(self, method: str) -> tuple[str, ...]:
+        """Return the methods whose difference to this one unseen failures could undo."""
+        row = self.in_doubt[self.methods.index(method)]
+        return tuple(other for other, undone in zip(self.methods, row, strict=True) if undone)
+
+    def below(self, best: str) -> tuple[str, ...]:
+        """Return the methods that are told from the best one beyond doubt."""
+        kept = {best, *self.not_below(best), *self.doubtful(best)}
+        return tuple(method for method in self.methods if method not in kept)
 
     def like(self, method: str) -> tuple[str, ...]:
         """Return the other methods that do not differ significantly from this one.
@@ -219,6 +250,7 @@ def all_pairs(scores: PatientScores, seed: int = SEED, flips: int = FLIPS) -> Al
     means = np.full((count, count), np.nan)
     p = np.full((count, count), np.nan)
     patients = np.zeros((count, count), np.int64)
+    in_doubt = np.zeros((count, count), bool)
     p_of_pair = np.full(len(pairs), np.nan)
     groups = [group for group in alike(parts) if parts[group[0]].patients]
     seeds = min((len(parts[group[0]].seeds) for group in groups), default=0)
@@ -236,6 +268,10 @@ def all_pairs(scores: PatientScores, seed: int = SEED, flips: int = FLIPS) -> Al
             first, second = pairs[number]
             means[first, second] = mean
             means[second, first] = -mean
+            if scores.metric not in LOWER:
+                best = float(parts[number].means.mean(0).max())
+                undone = could_undo(mean, best, len(differences))
+                in_doubt[first, second] = in_doubt[second, first] = undone
             patients[first, second] = patients[second, first] = len(differences)
     tested = np.flatnonzero(~np.isnan(p_of_pair))
     if correction == "holm":
@@ -255,6 +291,7 @@ def all_pairs(scores: PatientScores, seed: int = SEED, flips: int = FLIPS) -> Al
         patients=patients,
         seeds=seeds,
         tests=len(tested),
+        in_doubt=in_doubt,
     )
 
 

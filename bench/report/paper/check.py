@@ -125,6 +125,8 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
     p is corrected for its comparisons with all other methods of the column that compete, and with
     its own prior; if not, for all pairs of them.
     """
+    from bench.stats.failures import SEEN_FROM, unseen
+
     lines = []
     for use in claims:
         place = f"{use.file}:{use.line}: {use}"
@@ -137,6 +139,12 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
             lines.append(
                 f"{place} holds of these weights, not of the methods: one seed does not show how "
                 "runs differ; bench run --seeds 3"
+            )
+        if comparison.verdict == "better" and comparison.in_doubt:
+            patients = comparison.pair.patients
+            lines.append(
+                f"{place} holds only if no failure went unseen: {patients} patients may show none "
+                f"of a rate up to {100 * unseen(patients):.0f} %; test {SEEN_FROM} or more"
             )
         if comparison.verdict != "better":
             first = use.name[2]

@@ -10,6 +10,7 @@ from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_documen
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.stats import family
+from bench.stats.failures import SEEN_FROM
 from bench.stats.family import STAR, WEIGHTS, Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.paired import DECIMALS, EQUIVALENT_FROM
@@ -17,6 +18,8 @@ from bench.stats.paired import DECIMALS, EQUIVALENT_FROM
 CORRECTIONS = {"holm": "Holm's correction", "max-t": "max-T by shared sign flips"}
 OF_WEIGHTS = " (these weights)"
 """Behind a verdict of one seed."""
+IF_SEEN = " (if no failure is unseen)"
+"""Behind a verdict that failures which so few patients do not show could undo."""
 
 
 def families(table: Table) -> list[Family]:
@@ -103,6 +106,8 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
     if not comparison.possible:
         mark = "n too small"
     of = "" if comparison.of_methods else OF_WEIGHTS
+    if comparison.in_doubt and comparison.verdict in ("better", "worse"):
+        of += IF_SEEN
     return {
         "column": one.column,
         "dataset": table.columns[one.column],
@@ -169,7 +174,9 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"{STAR}: corrected p up to {ALPHA:g}, over several seeds: a difference of the methods. "
         f"{WEIGHTS}: the same with one seed: a difference of these weights; another run of the "
         "same methods may differ as much, and bench run --seeds 3 would tell. No mark where so few "
-        "patients cannot earn one. Better, worse: a mark, both 95 % intervals (bootstrap and t) "
+        "patients cannot earn one; in brackets where failures that they do not show could undo the "
+        f"difference (fewer than {SEEN_FROM} patients; a failure costs the whole score). Better, "
+        "worse: a mark, both 95 % intervals (bootstrap and t) "
         f"without 0, a mean beyond ±{100 * compared[0].rope:g} points. Equivalent: at least "
         f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
         "within that region. Undecided: neither.",

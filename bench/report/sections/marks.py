@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.report.document import DAGGER, DOUBLE_DAGGER, Note
+from bench.report.document import DAGGER, DOUBLE_DAGGER, SECTION, Note
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.stats import power
+from bench.stats.failures import SEEN_FROM, unseen
 from bench.stats.family import MAP_FLIPS, AllPairs
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 
@@ -58,7 +59,27 @@ def footnotes(table: Table) -> list[Note]:
         marks.append(f"{DAGGER} {SEVERAL}")
     if one:
         marks.append(f"{DOUBLE_DAGGER} {ONE}")
+    few = _few(table)
+    if few:
+        marks.append(f"{SECTION} {few}")
     return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
+
+
+def _few(table: Table) -> str:
+    """Return what so few patients cannot show, if a column has so few."""
+    rates = []
+    for (column, metric), pairs in table.pairs.items():
+        patients = int(pairs.patients.max(initial=0))
+        if metric == PRINTED[0] and unseen(patients):
+            rate = f"{100 * unseen(patients):.0f} %"
+            rates.append(f"{table.columns[column]}: {patients} patients, {rate}")
+    if not rates:
+        return ""
+    return (
+        "Told from the best, but rare failures could undo it: so few patients may show none of a "
+        f"rate up to ({'; '.join(rates)}), and one costs a patient's whole score. From {SEEN_FROM} "
+        "patients on, a failure of one in twenty is seen."
+    )
 
 
 def suitability_notes(table: Table) -> list[Note]:

@@ -8,6 +8,7 @@ import pandas as pd
 from bench.report.document import (
     DAGGER,
     DOUBLE_DAGGER,
+    SECTION,
     Block,
     Cell,
     Document,
@@ -41,6 +42,8 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     mark: Mark = ""
     if key in pairs.not_below(best):
         mark = "like" if pairs.seeds > 1 else "weights"
+    elif key in pairs.doubtful(best):
+        mark = "doubt"
     return Cell(text, mark, mean)
 
 
@@ -57,7 +60,8 @@ def caption(table: Table) -> str:
         "mean ± std over the test images of all runs (slice level, as papers print it; "
         "descriptive, not tested). "
         f"Best mean of a column in bold; {DAGGER}: not told from the best, over patients and runs; "
-        f"{DOUBLE_DAGGER}: nor by one run of each, which speaks of these weights alone. A "
+        f"{DOUBLE_DAGGER}: nor by one run of each, which speaks of these weights alone; {SECTION}: "
+        "only if no failure went unseen. A "
         "method's further rows, such as its prior alone, are from the same weights and compete too."
     )
 
@@ -110,7 +114,7 @@ def _numbers(table: Table) -> pd.DataFrame:
         for column, key in zip(scores.column, scores.method, strict=True):
             marks.append(entry(table, column, key, metric).mark)
         scores[f"{metric}_best"] = [mark == "best" for mark in marks]
-        scores[f"{metric}_like_best"] = [mark != "" for mark in marks]
+        scores[f"{metric}_like_best"] = [mark not in ("", "doubt") for mark in marks]
     verdicts = {column: proof.verdict for column, proof in table.certificates.items()}
     scores["certificates"] = scores.column.map(verdicts)
     return scores.rename(columns={"column": "dataset"})

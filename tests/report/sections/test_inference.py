@@ -75,10 +75,12 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
     } - {best}
     pairs = family.all_pairs(table.patients[COLUMN]["dice"])
     assert set(pairs.like(best)) == {"unet", "verdiff"} - {best}
-    [note, signs, _] = (note.text for note in marks.footnotes(table))
+    [note, signs, few, _] = (note.text for note in marks.footnotes(table))
     assert f"{PATIENTS} patients, 1 seed, 3 pairs by each metric, by max-T" in note
     assert "6 tests in all" in note
     assert signs.startswith("‡ One seed: the sign-flip test over patients")
+    assert few.startswith("§ Told from the best, but rare failures could undo it")
+    assert f"MR: {PATIENTS} patients, " in few
     frame = pd.read_csv(io.StringIO(table1.document(table).texts()[".csv"])).set_index("method")
     assert dict(frame.dice_like_best) == {"fcn": False, "unet": True, "verdiff": True}
 
