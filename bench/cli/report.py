@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,5 +48,8 @@ def report(
         print(*lines, *remarks, sep="\n", end="\n" * bool(lines + remarks))
         raise typer.Exit(1 if lines else 0)
     results = Results.load(store, profile)
-    for path in write(results, to, "whole" if pictures else "texts").files:
+    written = write(results, to, "whole" if pictures else "texts")
+    for path in written.files:
         print(path)
+    if written.remark:
+        print(f"bench: {written.remark}", file=sys.stderr)
