@@ -94,6 +94,8 @@ IMPORTS = {
     "subincludefrom": True,
 }
 """Commands with a folder and a file, and whether the folder is relative to the file's own."""
+NO_CONDITIONS = {"\\iff", "\\ifthenelse"}
+"""Commands that begin as a condition does, and are none."""
 SKIPPED = {"tikzpicture", "thebibliography"}
 """Environments whose numbers are no results."""
 
@@ -252,9 +254,9 @@ class _Reader:
         elif name == "benchget":
             self._get(token)
         elif name in self._macros:
-            self._follow(name, self._macros[name], token)
+            self._follow(self._macros[name], token)
         elif name == "iffalse":
-            self._skip_branch()
+            self._skip_branch(token)
         elif name in ("begin", "end"):
             self._environment(name)
         elif name in INPUTS or name in IMPORTS:
@@ -323,13 +325,15 @@ class _Reader:
             texts.append(_words(self._resolved(self._argument() or ())))
         return texts
 
-    def _resolved(self, tokens: Sequence[Token], depth: int = 0) -> list[Token]:
+    def _resolved(self, tokens: Sequence[Token]) -> list[Token]:
         """Return tokens with the paper's macros without parameters in place, as far as known."""
+        waiting = list(reversed(tokens))
         resolved: list[Token] = []
-        for token in tokens:
+        while waiting:
+            token = waiting.pop()
             macro = self._macros.get(token.text[1:]) if token.text.startswith("\\") else None
-            if macro and not macro.kind and not macro.parameters and depth < DEEPEST:
-                resolved += self._resolved(macro.body, depth + 1)
+            if macro and not macro.kind and not macro.parameters and self._may_follow(token):
+                waiting.extend(reversed(_filled(macro.body, (), token)))
             else:
                 resolved.append(token)
         return resolved
@@ -396,16 +400,14 @@ class _Reader:
         plain = "".join(f"#{number + 1}" for number in range(count))
         return (None,) * count if text == plain else None
 
-    def _follow(self, name: str, macro: Macro, token: Token) -> None:
+    def _follow(self, macro: Macro, token: Token) -> None:
         """Put a macro's meaning in its place."""
         if macro.kind:
             self._use(macro.kind, token)
             return
         if not macro.is_plain:
             return
-        self._followed += 1
-        if token.depth >= DEEPEST or self._followed > MOST:
-            self.unread[f"{token.file}:{token.line}: \\{name} calls itself, or too many"] = None
+        if not self._may_follow(token):
             return
         macro.is_used = True
         values = []
@@ -413,6 +415,15 @@ class _Reader:
             value = self._option() if default is not None else self._argument()
             values.append(default if value is None else value)
         self._push(_filled(macro.body, values, token))
+
+    def _may_follow(self, token: Token) -> bool:
+        """Return whether a macro is not too deep in others, and count it."""
+        self._followed += 1
+        if token.depth < DEEPEST and self._followed <= MOST:
+            return True
+        if self._followed <= MOST + 1:  # later ones are of the same cause
+            self.unread[f"{token.file}:{token.line}: {token.text} calls itself, or too many"] = None
+        return False
 
     def _use(self, kind: str, token: Token) -> None:
         """Note a use of a macro of `numbers.tex`."""
@@ -480,20 +491,24 @@ class _Reader:
         suffix = "sty" if command == "usepackage" else "cls"
         for name in _words(self._argument() or ()).split(","):
             path = self.path.parent / f"{name.strip()}.{suffix}"
-            if path.is_file() and "bench" in path.read_text("utf-8", errors="replace"):
+            if _is_file(path) and "bench" in path.read_text("utf-8", errors="replace"):
                 self._open(path, self.path.parent)
 
     # What is not printed, and what is typed
 
-    def _skip_branch(self) -> None:
+    def _skip_branch(self, begin: Token) -> None:
         r"""Take what stands between \iffalse and its \else or \fi."""
+        taken: list[Token] = []
         inner = 0
         while self._waiting:
-            text = self._waiting.pop().text
-            if not inner and text in ("\\fi", "\\else"):
+            token = self._waiting.pop()
+            taken.append(token)
+            if not inner and token.text in ("\\fi", "\\else"):
                 return
-            opens = text.startswith("\\if") and text not in ("\\iff", "\\ifthenelse")
-            inner += opens - (text == "\\fi")
+            opens = token.text.startswith("\\if") and token.text not in NO_CONDITIONS
+            inner += opens - (token.text == "\\fi")
+        self.unread[f"{begin.file}:{begin.line}: \\iffalse that never ends"] = None
+        self._push(taken)
 
     def _environment(self, command: str) -> None:
         name = "".join(self._groups(1))
@@ -506,7 +521,7 @@ class _Reader:
             self._skipped += name in SKIPPED
         else:
             self._close()
-            self._skipped -= name in SKIPPED
+            self._skipped = max(0, self._skipped - (name in SKIPPED))
 
     def _count(self, token: Token) -> None:
         """Note the numbers in a word."""

@@ -191,6 +191,21 @@ def test_what_is_lost_is_named(tmp_path: Path) -> None:
     assert r"paper.tex:5: \a calls itself" in second
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\def\a{\a\a}\benchDice{mr}{\a}",
+        r"\def\a{\b\b}\def\b{\a\a}\a",
+        r"\def\a#1{#1#1}\a\a",
+        "\\iffalse",
+    ],
+)
+def test_what_never_ends_is_named_and_the_rest_is_read(tmp_path: Path, text: str) -> None:
+    paper = read(written(tmp_path, f"{text}\n\\benchDice{{mr}}{{unet}}"))
+    assert paper.numbers[-1].name == DICE
+    assert paper.unread
+
+
 def test_numbers_that_are_typed_are_seen(tmp_path: Path) -> None:
     text = (
         "\\begin{tabular}{p{2.5cm}r}U-Net & 81.25 $\\pm$ 3.10\\% \\\\\n"
