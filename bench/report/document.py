@@ -247,8 +247,8 @@ def unprintable(documents: Iterable[Document]) -> str:
     if not shown:
         return ""
     return (
-        f"pdfLaTeX has no {', '.join(shown)}: the .tex files print the numbers; a paper that can "
-        r"set the characters says \newcommand\benchchar[2]{#2} before it inputs one"
+        f"pdfLaTeX's usual fonts lack {', '.join(shown)}: the .tex files print the numbers; a "
+        r"paper that can set the characters says \newcommand\benchchar[2]{#2} before it inputs one"
     )
 
 

@@ -251,5 +251,7 @@ def test_what_latex_cannot_print_is_told_with_the_report(store: Store, tmp_path:
     assert write(results(store), tmp_path / "plain", "texts").remark == ""
     finished(store.root, "own", DICE["fcn"], title="脊柱网 α")
     remark = write(results(store), tmp_path / "odd", "texts").remark
-    assert remark.startswith("pdfLaTeX has no 脊 U+810A, 柱 U+67F1, 网 U+7F51: the .tex files")
+    assert remark.startswith(
+        "pdfLaTeX's usual fonts lack 脊 U+810A, 柱 U+67F1, 网 U+7F51: the .tex files"
+    )
     assert "脊柱网 α" in (tmp_path / "odd" / "cpu" / "table1-phantom.md").read_text()
