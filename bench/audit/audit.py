@@ -4,8 +4,8 @@ For a single image, IoU = g(Dice) with g(D) = D / (2 - D), which increases and i
 So the four printed numbers are four moments of one distribution of D, and each limits the others.
 The limits follow from Jensen's inequality, from Chebyshev's and Markov's extremal distributions
 (Krein and Nudelman, The Markov Moment Problem and Extremal Problems, 1977), and from linear
-programming. Every check allows for the rounding of all digits. In doubt a check passes: numbers
-that it reports are impossible, but numbers that it passes may still be wrong.
+programming. Every check allows for digits that were rounded or cut. In doubt a check passes:
+numbers that it reports are impossible, but numbers that it passes may still be wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from bench.audit.printed import NUMBERS, PrintedCell, other_units
+from bench.audit.printed import NUMBERS, Printed, PrintedCell, other_units
 from bench.spec.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -40,6 +40,15 @@ SOLVED = 1e-5
 """Relative error of a variance that the solver's tolerance (1e-7 for each row) can cause."""
 
 
+REASONS = {
+    "above": "with a mean IoU above its mean Dice",
+    "jensen": "with a mean IoU below Jensen's floor",
+    "mean": "more with one outside its interval",
+    "std": "more with a std that no such scores have",
+}
+"""The verdicts in words."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """The result of the audit of a printed cell.
@@ -51,8 +60,9 @@ class Finding:
     verdict: str
     """`ok`, or what is wrong.
 
-    `jensen`: the mean IoU is below the floor that the mean Dice sets; `mean`: it is outside the
-    interval that mean and std of Dice allow; `std`: no scores have these means and stds.
+    `above`: the mean IoU is above the mean Dice; `jensen`: it is below the floor that the mean Dice
+    sets; `mean`: it is outside the interval that mean and std of Dice allow; `std`: no scores have
+    these means and stds.
     """
     gap_points: float
     """How far the mean IoU lies below iou_low or above iou_high. If the verdict is `std`, how far
@@ -63,6 +73,8 @@ class Finding:
     """Highest possible mean IoU; None if too little is given."""
     words: str
     """The finding in words."""
+    any_std: bool = False
+    """Whether it holds too where means and stds are over patients, folds or runs."""
 
 
 def g(dice: float) -> float:
@@ -111,6 +123,7 @@ def audit(cell: PrintedCell) -> Finding:
     finding = _audit(cell, _factor(cell.n or FEWEST))
     if finding.verdict != "ok":
         _check_units(finding)
+        finding = replace(finding, any_std=_holds_for_any_std(finding))
     if cell.n is None and finding.verdict != "ok" and _audit(cell, _factor(2)).verdict == "ok":
         return replace(finding, words=f"{finding.words}, if the images are at least {FEWEST}")
     return finding
@@ -149,13 +162,15 @@ def _audit(cell: PrintedCell, factor: Span) -> Finding:
         factor: Span of the factor that turns both printed stds into those by division by n.
     """
     dice, iou, std = cell.dice_mean, cell.iou_mean, cell.dice_std
-    variance = ((factor[0] * std.low) ** 2, (factor[1] * std.high) ** 2) if std else None
+    variance = _variance(std, factor)
     low, high, given = None, None, ""
+    if dice and iou and iou.low > dice.high + NOISE:
+        return _above(cell, dice, iou)
     if dice:
         given = f"Dice {dice}" + (f" ± {std}" if std else "")
         bounds = interval((dice.low, dice.high), variance)
         if bounds is None and std:
-            most = math.sqrt(0.25 - max(0.0, abs(dice.value - 0.5) - dice.half) ** 2) / factor[0]
+            most = math.sqrt(0.25 - max(0.0, abs(dice.middle - 0.5) - dice.reach) ** 2) / factor[0]
             off = 100 * (std.low - most)
             words = (
                 f"the std {std} of Dice is {off:.2f} points above {100 * most:.2f}, "
@@ -189,6 +204,48 @@ def _audit(cell: PrintedCell, factor: Span) -> Finding:
             )
             return Finding(cell, "std", 100 * off, low, high, words)
     return Finding(cell, "ok", 0.0, low, high, _passed(cell, low, high))
+
+
+def _variance(std: Printed | None, factor: Span) -> Span | None:
+    """Return the span of the variance (by division by n) that a printed std may stand for."""
+    if std is None:
+        return None
+    return (factor[0] * std.low) ** 2, (factor[1] * std.high) ** 2
+
+
+def _above(cell: PrintedCell, dice: Printed, iou: Printed) -> Finding:
+    """Return that the mean IoU is above the mean Dice, which no scores whatever allow."""
+    gap = 100 * (iou.low - dice.high)
+    words = (
+        f"IoU {iou} is {gap:.2f} points above Dice {dice}, "
+        "but no image has an IoU above its Dice; are the columns swapped?"
+    )
+    return Finding(cell, "above", gap, g(dice.low), min(1.0, dice.high), words)
+
+
+def _holds_for_any_std(finding: Finding) -> bool:
+    """Return whether a finding holds for means and stds over patients, folds or runs as well.
+
+    The scores of such a group are means over its images. So the group's Dice and IoU, too, are
+    between 0 and 1, its IoU is at most its Dice and, by Jensen's inequality, at least g of it. The
+    lower end of the interval therefore holds for groups as for images, and so does the most that
+    a std can be; the upper end and the program of all four numbers do not. The groups may be as few
+    as two.
+    """
+    if finding.verdict in ("above", "jensen"):
+        return True
+    cell, few = finding.cell, _factor(2)
+    bounds = _group_interval(cell.dice_mean, cell.dice_std, few)
+    if bounds is None or _group_interval(cell.iou_mean, cell.iou_std, few) is None:
+        return True
+    return cell.iou_mean is not None and cell.iou_mean.high < bounds[0] - NOISE
+
+
+def _group_interval(mean: Printed | None, std: Printed | None, factor: Span) -> Span | None:
+    """Return `interval` of printed numbers, all of 0 to 1 where the mean is not given."""
+    if mean is None:
+        return 0.0, 1.0
+    return interval((mean.low, mean.high), _variance(std, factor))
 
 
 def _passed(cell: PrintedCell, low: float | None, high: float | None) -> str:
@@ -235,31 +292,32 @@ def _std_gap(cell: PrintedCell, factor: Span) -> tuple[float, str]:
     step^2 / 8 times a bound of the second derivative, and the span of each moment is widened by it
     at each point.
 
-    Moments are taken about the printed means a and b: E[(D - a)^2] = variance + (E[D] - a)^2, where
-    the last term lies between 0 and the rounding error squared. The variances of the distribution
+    Moments are taken about a and b, the middles of what the printed means may be:
+    E[(D - a)^2] = variance + (E[D] - a)^2, where the last term lies between 0 and the square of
+    the distance to the ends of what the mean may be. The variances of the distribution
     are c^2 times the printed ones, with the same c within `factor` for both. The program's weights
     are those of the distribution divided by c^2, so their sum, 1 / c^2, may vary within its span.
     """
     dice, iou, std = cell.dice_mean, cell.iou_mean, cell.iou_std
     assert iou is not None
     assert std is not None
-    b = iou.value
-    a = dice.value if dice else 2 * b / (1 + b)
+    b = iou.middle
+    a = dice.middle if dice else 2 * b / (1 + b)
     wide = (cell.dice_std or std).high
     x = _grid(a, 0.02 * wide)
     y = 2 - x
     near, far = y[1:], y[:-1]
     # (g - b)^2 has the second derivative 8 (3 - (1 + b) y) / y^4, with y = 2 - D
     bend = 8 / near**4 * np.maximum(abs(3 - (1 + b) * near), abs(3 - (1 + b) * far))
-    rows = [Row(x / y - b, _between(x, 4 / near**3), std.high, share=(-iou.half, iou.half))]
+    rows = [Row(x / y - b, _between(x, 4 / near**3), std.high, share=(-iou.reach, iou.reach))]
     if dice:
-        rows.append(Row(x - a, np.zeros_like(x), wide, share=(-dice.half, dice.half)))
+        rows.append(Row(x - a, np.zeros_like(x), wide, share=(-dice.reach, dice.reach)))
     if dice and cell.dice_std:
         printed = (cell.dice_std.low**2, cell.dice_std.high**2)
         error = _between(x, np.full(len(x) - 1, 2.0))
-        rows.append(Row((x - a) ** 2, error, wide**2, printed, (0.0, dice.half**2)))
+        rows.append(Row((x - a) ** 2, error, wide**2, printed, (0.0, dice.reach**2)))
     printed = (std.low**2, std.high**2)
-    rows.append(Row((x / y - b) ** 2, _between(x, bend), std.high**2, printed, (0.0, iou.half**2)))
+    rows.append(Row((x / y - b) ** 2, _between(x, bend), std.high**2, printed, (0.0, iou.reach**2)))
     above, below = _outside(rows, (factor[1] ** -2, factor[0] ** -2))
     if above > SOLVED:  # even the lowest possible variance is above the printed one
         nearest = std.high * math.sqrt(1 + above)
@@ -320,12 +378,12 @@ def summary(findings: Sequence[Finding]) -> str:
             f"0 of {len(findings)} cells contradict themselves, "
             "by what is given and could be checked"
         )
-    of_means = [finding for finding in findings if finding.verdict in ("jensen", "mean")]
+    reasons = [f"{count[verdict]} {words}" for verdict, words in REASONS.items() if count[verdict]]
+    any_std = sum(finding.any_std for finding in findings)
+    of_means = [finding for finding in findings if finding.verdict not in ("ok", "std")]
     far = sum(finding.gap_points > FAR for finding in of_means)
     return (
-        f"{wrong} of {len(findings)} cells {CANNOT}: "
-        f"{count['jensen']} with a mean IoU below Jensen's floor, "
-        f"{count['mean']} more with one outside its interval, "
-        f"{count['std']} more with a std that no such scores have. "
+        f"{wrong} of {len(findings)} cells {CANNOT}: {', '.join(reasons)}; "
+        f"{any_std} of them whatever the std is of (images, patients, folds or runs). "
         f"{far} are off by more than half a point of mean IoU"
     )

@@ -1,4 +1,4 @@
-"""Read a table of printed results, and to how many digits each number was rounded."""
+"""Read a table of printed results, and to how many digits each number was rounded or cut."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ MORE_DECIMALS = 2
 """A fraction needs so many decimals more than the same number in percent."""
 FEW_DECIMALS = 3
 """From so many decimals on, decimals alone tell fractions from percent."""
+TELLING = 3
+"""Numbers with decimals that two rows hardly share by chance."""
 LONGEST = 40
 """Characters of a printed number."""
 Number = tuple[Decimal, bool]
@@ -63,8 +65,18 @@ class Printed:
 
     @property
     def high(self) -> float:
-        """The highest value that can have been rounded to this."""
-        return self.value + self.half
+        """The highest value that can be printed so: cut after the last digit, not rounded."""
+        return self.value + 2 * self.half
+
+    @property
+    def middle(self) -> float:
+        """The middle of the values that can be printed so."""
+        return self.value + self.half / 2
+
+    @property
+    def reach(self) -> float:
+        """How far they are from the middle at most."""
+        return 1.5 * self.half
 
     def times(self, power: int) -> Printed:
         """Return the number as it is if it was printed in a unit 10^power times as large."""
@@ -93,6 +105,13 @@ class PrintedCell:
     """Columns of numbers that may be in another unit than the table: those without a % sign."""
     percent: bool = True
     """Whether the table was read as percent."""
+    repeats: str = ""
+    """Which line above it repeats, and in what; nothing where it stands alone."""
+
+    @property
+    def numbers(self) -> tuple[Printed | None, ...]:
+        """The scores, None where one is not given."""
+        return (self.dice_mean, self.dice_std, self.iou_mean, self.iou_std)
 
 
 @dataclass(frozen=True)
@@ -144,10 +163,50 @@ def read(path: Path, name: str | None = None) -> Results:
         plain = tuple(column for column, (_, signed) in fields.items() if not signed)
         title = title or name or path.stem
         cells.append(
-            PrintedCell(title, method, dataset, n=n, at=at, plain=plain, percent=percent, **scores)
+            PrintedCell(
+                title,
+                method,
+                dataset,
+                n=n,
+                at=at,
+                plain=plain,
+                percent=percent,
+                repeats="",
+                **scores,
+            )
         )
     absent = tuple(column for column in STDS if not table.has(column))
-    return Results(tuple(cells), percent, absent, table.remark)
+    lines = [row.line for row in table.rows]
+    return Results(tuple(_compared(cells, lines)), percent, absent, table.remark)
+
+
+def _compared(cells: Sequence[PrintedCell], lines: Sequence[int]) -> Iterator[PrintedCell]:
+    """Yield the cells, each with what it repeats of those above it."""
+    names: dict[tuple[str, ...], int] = {}
+    numbers: dict[tuple[Printed | None, ...], int] = {}
+    for place, cell in enumerate(cells):
+        name = (cell.table, cell.method, cell.dataset)
+        same_name = names.setdefault(name, place)
+        same = numbers.setdefault(cell.numbers, place) if _is_telling(cell) else place
+        repeats = ""
+        if same_name != place:
+            alike = cells[same_name].numbers == cell.numbers
+            how = "with the same numbers" if alike else "with other numbers"
+            repeats = f"line {lines[place]} has the names of line {lines[same_name]}, {how}"
+        elif same != place:
+            first = cells[same]
+            repeats = (
+                f"line {lines[place]} has the numbers of line {lines[same]} "
+                f"({first.method}, {first.dataset})"
+            )
+        yield replace(cell, repeats=repeats)
+
+
+def _is_telling(cell: PrintedCell) -> bool:
+    """Return whether two cells hardly share these numbers by chance: enough digits, not 0 or 1."""
+    given = [number for number in cell.numbers if number]
+    telling = [one for one in given if one.decimals > 0 and 0 < one.value < 1]
+    return len(telling) >= TELLING
 
 
 def _numbers(table: CsvTable, row: CsvRow) -> dict[str, Number]:

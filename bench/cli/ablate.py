@@ -95,7 +95,7 @@ def _report(
     from rich.markdown import Markdown
 
     from bench.data import cache
-    from bench.report.document import markdown
+    from bench.report.document import markdown, unprintable
     from bench.report.figures import arms as pictures
     from bench.report.sections import ablation
     from bench.spec.names import Column
@@ -117,6 +117,9 @@ def _report(
             continue
         document = ablation.document(table)
         written += document.write(folder)
+        remark = unprintable([document])
+        if remark:
+            options.say(f"Note: {remark}.", to=console)
         picture = folder / f"ablation-{table.name}.png"
         pictures.draw(table, cache.load(Path(dataset.cache)), picture)
         written.append(picture)

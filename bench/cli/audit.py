@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERDICTS = {
     "ok": "ok",
+    "above": "IoU above Dice",
     "jensen": "below Jensen's floor",
     "mean": "mean outside its interval",
     "std": "impossible std",
@@ -47,7 +48,7 @@ def audit(
 
     The csv has columns method, dataset, dice_mean, dice_std, iou_mean, iou_std and, if known, n
     (the number of test images) and table; stds may be missing. Percent or fractions, with all
-    printed digits: rounding is allowed for. Exit code 1 where a cell cannot be.
+    printed digits: rounding and cutting are allowed for. Exit code 1 where a cell cannot be.
 
     Examples:
 
@@ -115,6 +116,8 @@ def _row(finding: Finding) -> dict[str, Any]:
         "n": finding.cell.n,
         **{name: _fraction(getattr(finding.cell, name)) for name in NUMBERS},
         "verdict": finding.verdict,
+        "any_std": finding.any_std,
+        "repeats": finding.cell.repeats,
         "gap_points": finding.gap_points,
         "iou_low": finding.iou_low,
         "iou_high": finding.iou_high,
@@ -144,11 +147,18 @@ def _show(audits: Sequence[Audit], console: Console) -> None:
             for finding in findings:
                 style = "green" if finding.verdict == "ok" else "bold red"
                 place = f"  {finding.cell.method}, {finding.cell.dataset}: "
-                say(place, (VERDICTS[finding.verdict], style), f"; {finding.words}")
+                say(place, (VERDICTS[finding.verdict], style), f"; {_words(finding)}")
         say((f"{summary(one.findings)}.", "bold"))
         for line in _remarks(one):
             say(line)
         console.print()
+
+
+def _words(finding: Finding) -> str:
+    """Return a finding's words, with what it does not depend on."""
+    if finding.any_std:
+        return f"{finding.words}; whatever the std is of"
+    return finding.words
 
 
 def _table(finding: Finding) -> str:
@@ -166,9 +176,15 @@ def _remarks(one: Audit) -> Iterator[str]:
         yield f"Read as fractions, for no number is above {PERCENT_ABOVE}."
     if one.results.remark:
         yield f"{one.results.remark}."
+    for finding in one.findings:
+        if finding.cell.repeats:
+            yield f"Repeated: {finding.cell.repeats}; both are counted."
     if one.results.absent:
         yield f"Not checked, for lack of a column: {', '.join(one.results.absent)}."
-    yield "Allowed for: the rounding of every printed digit, and stds by n or by n - 1."
+    yield (
+        "Allowed for: digits that were rounded or cut (82.39 printed as 82.3), and stds by n or by "
+        "n - 1."
+    )
     if any(finding.cell.n is None and finding.cell.dice_std for finding in one.findings):
         yield (
             f"Where the number of test images is not given (column n), at least {FEWEST} are "
@@ -178,5 +194,6 @@ def _remarks(one: Audit) -> Iterator[str]:
         yield (
             f"That numbers {CANNOT} is all that is claimed: scores that were averaged over "
             "patients, volumes or seeds first, pooled over pixels, or taken of different images "
-            "need not keep these bounds."
+            "need not keep these bounds, but for those that hold whatever the std is of: they need "
+            "the same images and predictions alone."
         )

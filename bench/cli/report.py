@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ def report(
     """Write tables, figures, report.html and a paper's numbers.tex; or check a paper.
 
     With --check nothing is written; exit code 1 where a number or a claim of the paper no longer
-    holds.
+    holds. Macros of the paper's own are followed. Numbers typed by hand are counted, not checked.
 
     Examples:
 
@@ -33,15 +34,22 @@ def report(
         bench report --check paper.tex
     """
     from bench.report import write
-    from bench.report.paper.check import against
+    from bench.report.paper.check import against, unchecked
     from bench.store.cells import Store
     from bench.store.results import Results
 
     store = Store(out)
     if check:
         lines = against(store, check, profile)
-        print(*(lines or [f"{check}: everything holds"]), sep="\n")
+        remarks = unchecked(check)
+        if not lines:
+            what = "all that was checked" if remarks else "everything"
+            print(f"{check}: {what} holds")
+        print(*lines, *remarks, sep="\n", end="\n" * bool(lines + remarks))
         raise typer.Exit(1 if lines else 0)
     results = Results.load(store, profile)
-    for path in write(results, to, "whole" if pictures else "texts").files:
+    written = write(results, to, "whole" if pictures else "texts")
+    for path in written.files:
         print(path)
+    if written.remark:
+        print(f"bench: {written.remark}", file=sys.stderr)

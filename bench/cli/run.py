@@ -378,6 +378,8 @@ def _report(outcome: Outcome, console: Console) -> None:
             console.print(Markdown(text))
         else:
             print(text)
+    if written.remark:
+        options.say(f"Note: {written.remark}.", to=console)
     folder = outcome.selection.report / profile.name
     options.say(f"Report: {folder.resolve()}", to=console)
     options.say("All figures, report.html and a paper's numbers.tex: bench report", to=console)

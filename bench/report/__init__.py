@@ -27,6 +27,8 @@ class Written:
     files: list[Path]
     tables: list[str]
     """Table 1 of each source, as Markdown."""
+    remark: str = ""
+    """What a user must know of the files, in a line; nothing where all is as usual."""
 
 
 def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool = True) -> Written:
@@ -56,6 +58,7 @@ def _write(tables: Sequence[Table], target: Path, extent: Extent, redraw: bool) 
     files: list[Path] = []
     firsts: list[str] = []
     listings: dict[str, list[Document]] = {}
+    documents: list[Document] = []
     for table in tables:
         first = table1.document(table)
         beside: list[Document] = []
@@ -64,6 +67,7 @@ def _write(tables: Sequence[Table], target: Path, extent: Extent, redraw: bool) 
                 beside += section.documents(table)
         listings[table.source] = beside
         stale = redraw or not _is_written(first, target)
+        documents += [first, *beside]
         for part in (first, *beside):
             files += part.write(target)
         firsts.append(document.markdown(first))
@@ -75,7 +79,7 @@ def _write(tables: Sequence[Table], target: Path, extent: Extent, redraw: bool) 
         files += _stages(tables, target, redraw)
     if extent != "run":
         files += _both_sources(tables, listings, target, extent, redraw)
-    return Written(files, firsts)
+    return Written(files, firsts, document.unprintable(documents))
 
 
 def _is_written(first: Document, target: Path) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+
+from bench.report.characters import COMMAND, escape, lacking
 
 Align = Literal["left", "right", "centre"]
 Mark = Literal["", "best", "like", "weights", "doubt"]
@@ -22,6 +24,9 @@ SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER, "doubt": SECTION}
 """What is printed behind a cell, by its mark."""
 PAGE_ROWS = 30
 """Rows that a page of LaTeX holds; a longer table is set as one table for each first cell."""
+
+SHORT = 150
+"""Characters of a note that stands right beneath its table in LaTeX; longer ones follow it."""
 
 
 @dataclass(frozen=True)
@@ -179,30 +184,19 @@ def _markdown_cell(cell: Cell) -> str:
     return text + SIGNS.get(cell.mark, "")
 
 
-_SPECIAL = {character: f"\\{character}" for character in "{}$&#_%"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    DAGGER: r"\textsuperscript{\textdagger}",
-    DOUBLE_DAGGER: r"\textsuperscript{\textdaggerdbl}",
-    "°": r"$^\circ$",
-    SECTION: r"\textsuperscript{\S}",
-    "−": r"$-$",
-    "✓": r"$\checkmark$",
-}
 _TOP = (
-    r"% \input this file in a paper that uses booktabs, graphicx and amssymb, "
+    r"% \input this file in a paper that uses booktabs, graphicx, amssymb and threeparttable, "
     r"or compile it as it is."
 )
-
-
-def escape(text: str) -> str:
-    """Return text with every character that LaTeX reads as a command made harmless."""
-    return "".join(_SPECIAL.get(character, character) for character in text)
+_WITHOUT = (
+    r"\expandafter\ifx\csname threeparttable\endcsname\relax",
+    r"\newenvironment{threeparttable}{}{}",
+    r"\newenvironment{tablenotes}[1][]{\begin{minipage}{\linewidth}\list{}{\leftmargin=0pt"
+    r"\topsep=0pt\parsep=0pt\itemsep=0pt}}{\endlist\end{minipage}}\fi",
+)
+"""What stands for threeparttable where the paper does not use it."""
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""A table is as wide as it needs, and no wider than the line."""
 
 
 def tex(cell: Cell) -> str:
@@ -215,23 +209,75 @@ def tex(cell: Cell) -> str:
 
 def latex(document: Document) -> str:
     r"""Return a document as LaTeX that compiles as it is, and that a paper may \input as well."""
+    floats = _floats(document)
+    rows = sum(len(part.rows) for part in floats[-1])
+    short, long = _split(document.notes, PAGE_ROWS - rows)
     body: list[str] = []
-    for number, blocks in enumerate(_floats(document)):
-        body += _float(document, blocks, number)
+    for number, blocks in enumerate(floats):
+        last = number == len(floats) - 1
+        body += _float(document, blocks, number, short if last else [])
     notes = [part.caption for part in document.blocks if part.caption]
-    notes += [note.text for note in document.notes]
-    body += [r"{\footnotesize", *(rf"\noindent {escape(text)}\par" for text in notes), "}"]
+    notes += [note.text for note in long]
+    body += [r"\par{\footnotesize", *(rf"\noindent {escape(text)}\par" for text in notes), "}"]
     page = "margin=15mm,landscape" if document.wide else "margin=15mm"
     lines = [
         _TOP,
         r"\expandafter\ifx\csname @nodocument\endcsname\relax\else",
         rf"\documentclass[a4paper]{{article}}\usepackage[{page}]{{geometry}}",
-        r"\usepackage{booktabs,graphicx,amssymb}\def\benchalone{1}\begin{document}\fi",
+        r"\usepackage{booktabs,graphicx,amssymb}",
+        r"\IfFileExists{threeparttable.sty}{\usepackage{threeparttable}}{}",
+        r"\def\benchalone{1}\begin{document}\fi",
+        *_by_number(document),
+        *_WITHOUT,
         *body,
         r"\expandafter\ifx\csname benchalone\endcsname\relax\else\end{document}\fi",
         "",
     ]
     return "\n".join(lines)
+
+
+def unprintable(documents: Iterable[Document]) -> str:
+    """Return a line on the characters that LaTeX's fonts lack; nothing where there are none."""
+    texts: list[str] = []
+    for document in documents:
+        texts += _texts(document)
+    shown = []
+    for character in lacking(dict.fromkeys(texts)):
+        shown.append(f"{character} U+{ord(character):04X}".encode("utf-8", "replace").decode())
+    if not shown:
+        return ""
+    return (
+        f"pdfLaTeX's usual fonts lack {', '.join(shown)}: the .tex files print the numbers; a "
+        r"paper that can set the characters says \newcommand\benchchar[2]{#2} before it inputs one"
+    )
+
+
+def _texts(document: Document) -> list[str]:
+    """Return all texts that LaTeX prints."""
+    texts = [document.caption, *(note.text for note in document.notes)]
+    for part in document.blocks:
+        texts.append(part.caption)
+        for head in part.heads:
+            texts += [head.group, head.tex or head.text]
+        for row in part.rows:
+            texts += [cell.text for cell in row]
+    return texts
+
+
+def _by_number(document: Document) -> list[str]:
+    """Return what defines the characters that are printed by number, where there are any."""
+    said = unprintable([document])
+    return [f"% {said}.", COMMAND] if said else []
+
+
+def _split(notes: Sequence[Note], room: int) -> tuple[list[Note], list[Note]]:
+    """Return the short notes that have room beneath a table on its page, and the others."""
+    short: list[Note] = []
+    long: list[Note] = []
+    for note in notes:
+        fits = len(note.text) <= SHORT and len(short) < room
+        (short if fits else long).append(note)
+    return short, long
 
 
 def _floats(document: Document) -> list[list[Block]]:
@@ -243,37 +289,39 @@ def _floats(document: Document) -> list[list[Block]]:
     return [[Block(blocks[0].heads, tuple(rows))] for _, rows in groups]
 
 
-def _float(document: Document, blocks: Sequence[Block], number: int) -> list[str]:
+def _float(
+    document: Document, blocks: Sequence[Block], number: int, notes: Sequence[Note]
+) -> list[str]:
     """Return the lines of one float; the first has the label, further ones continue it."""
     caption = escape(document.caption) + " (Continued.)" * (number > 0)
     lines = [r"\begin{table}[t]\centering", rf"\caption{{{caption}}}"]
     if number == 0:
         lines.append(rf"\label{{tab:bench-{document.label or document.name}}}")
+    lines.append(r"\par\smallskip\begin{threeparttable}\begin{tabular}{@{}c@{}}")
     for place, part in enumerate(blocks):
-        lines += _tabular(part, document.wide, first=place == 0, alone=len(blocks) == 1)
-    return [*lines, r"\end{table}"]
+        lines += _tabular(part, first=place == 0)
+    lines.append(r"\end{tabular}")
+    if notes:
+        items = [rf"\item {escape(note.text)}" for note in notes]
+        lines += [r"\begin{tablenotes}[flushleft]\footnotesize", *items, r"\end{tablenotes}"]
+    return [*lines, r"\end{threeparttable}\end{table}"]
 
 
-def _tabular(part: Block, wide: bool, *, first: bool, alone: bool) -> list[str]:
-    """Return the lines of one block."""
+def _tabular(part: Block, *, first: bool) -> list[str]:
+    """Return the lines of one block, which is a row of the table that holds them."""
     letters = {"left": "l", "right": "r", "centre": "c"}
     columns = "".join(letters[head.align] for head in part.heads)
-    begin = rf"\begin{{tabular}}{{{columns}}}"
+    space = "" if first else r"\\[\bigskipamount]"
     heads = " & ".join(escape(head.tex or head.text) for head in part.heads)
-    rows = [rf"{' & '.join(map(tex, row))} \\" for row in part.rows]
-    groups = _groups(part.heads)
-    if groups:
-        body = [begin, *groups, rf"{heads} \\ \midrule", *rows]
-    elif first:
-        body = [begin, rf"\toprule {heads} \\ \midrule", *rows]
-    else:
-        body = [rf"{begin}\toprule {heads} \\ \midrule", *rows]
-    if first and not alone:
-        return [*body, r"\bottomrule\end{tabular}"]
-    fit = r"\ifdim\width>\linewidth\linewidth\else\width\fi" if wide else r"\linewidth"
-    space = "" if first else r"\par\medskip"
-    resize = rf"{space}\resizebox{{{fit}}}{{!}}{{%"
-    return [resize, *body, r"\bottomrule\end{tabular}}"]
+    groups = _groups(part.heads) or [r"\toprule"]
+    return [
+        space + _FIT,
+        rf"\begin{{tabular}}{{{columns}}}",
+        *groups,
+        rf"{heads} \\ \midrule",
+        *(rf"{' & '.join(map(tex, row))} \\" for row in part.rows),
+        r"\bottomrule\end{tabular}}",
+    ]
 
 
 def _groups(heads: Sequence[Head]) -> list[str]:

@@ -268,3 +268,13 @@ def test_a_metric_that_older_results_lack_is_missing_and_the_others_are_shown(
     text = (texts(store, tmp_path / "reports") / "table1-phantom.md").read_text()
     assert "UNET" in text
     assert "81.25" in text  # the Dice
+
+
+def test_what_latex_cannot_print_is_told_with_the_report(store: Store, tmp_path: Path) -> None:
+    assert write(results(store), tmp_path / "plain", "texts").remark == ""
+    finished(store.root, "own", DICE["fcn"], title="脊柱网 α")
+    remark = write(results(store), tmp_path / "odd", "texts").remark
+    assert remark.startswith(
+        "pdfLaTeX's usual fonts lack 脊 U+810A, 柱 U+67F1, 网 U+7F51: the .tex files"
+    )
+    assert "脊柱网 α" in (tmp_path / "odd" / "cpu" / "table1-phantom.md").read_text()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report.paper.macros import CLAIMS, COUNTS, SCORES, Name, keys, values
+from bench.report.paper.macros import CLAIMS, Name, keys, values
+from bench.report.paper.source import OPEN, Paper, Use, read
 from bench.report.sections.table import Table, collect
 from bench.spec.errors import UsageError
 from bench.store.cells import Store
@@ -19,31 +19,8 @@ if TYPE_CHECKING:
     from bench.store.plan import Correction
 
 
-@dataclass(frozen=True)
-class Use:
-    """A place in a paper that takes a number, or claims that one method is better than another."""
-
-    file: Path
-    line: int
-    name: Name
-    other: str = ""
-    """The method that the claim is about too."""
-
-    def __str__(self) -> str:
-        """As the paper has it."""
-        kind, *names = self.name
-        return f"\\bench{kind}" + "".join(f"{{{name}}}" for name in (*names, self.other) if name)
-
-
-@dataclass(frozen=True)
-class Paper:
-    """What a paper takes from its copy of `numbers.tex`."""
-
-    numbers: tuple[Use, ...]
-    claims: tuple[Use, ...]
-    frozen: Mapping[Name, str]
-    profile: str
-    """Of the results that the copy was written from."""
+SHOWN = 3
+"""Examples of what a line speaks of."""
 
 
 def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
@@ -62,39 +39,33 @@ def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
     return changed(paper, values(tables)) + unproven(paper.claims, tables)
 
 
-def read(path: Path) -> Paper:
-    """Read a paper and all that it inputs.
+def unchecked(path: Path) -> list[str]:
+    """Return a line for what the check of a paper cannot speak of: typed numbers, lost files.
 
     Raises:
-        UsageError: It is not there, it inputs no `numbers.tex`, or takes no number from it.
+        UsageError: As `against`.
     """
-    if not path.is_file():
-        raise UsageError(
-            f"paper {path} is not there; expected a LaTeX file: bench report --check paper.tex"
-        )
-    uses: list[Use] = []
-    frozen: dict[Name, str] = {}
-    profile = ""
-    for file, text in _files(path, path.parent, set()):
-        defined = {(m[1], m[2], m[3]): m[4] for m in _SET.finditer(text)}
-        if defined:
-            frozen |= defined
-            named = _PROFILE.search(text)
-            profile = named[1] if named else profile
-        else:
-            uses += _uses(file, text)
-    if not frozen:
-        raise UsageError(
-            f"{path} inputs no numbers.tex; copy the one that bench report wrote beside it, and "
-            "\\input{numbers.tex}"
-        )
-    if not uses:
-        raise UsageError(
-            f"{path} takes no number from its numbers.tex; write \\benchDice{{dataset}}{{method}} "
-            "for one"
-        )
-    numbers = tuple(use for use in uses if use.name[0] not in CLAIMS)
-    return Paper(numbers, tuple(use for use in uses if use.name[0] in CLAIMS), frozen, profile)
+    paper = read(path)
+    lines = [f"not checked: {line}" for line in paper.unread]
+    if paper.typed:
+        lines.append(f"not checked: {_by_hand(paper)}")
+    return lines
+
+
+def _by_hand(paper: Paper) -> str:
+    """Return how many numbers are typed, where, and which of them have a macro."""
+    places = [f"{one.text} in {one.file}:{one.line}" for one in paper.typed]
+    several = "s" * (len(places) > 1)
+    text = f"{len(places)} number{several} typed by hand ({', '.join(places[:SHOWN])}"
+    text += ", ...)" if len(places) > SHOWN else ")"
+    known: dict[str, str] = {}
+    for name, value in paper.frozen.items():
+        known.setdefault(value, str(Use(paper.typed[0].file, 0, name)))
+    same = {one.text: known[one.text] for one in paper.typed if one.text in known}
+    if same:
+        examples = [f"{number} as {macro}" for number, macro in list(same.items())[:SHOWN]]
+        text += f"; of numbers.tex are, by their digits: {', '.join(examples)}"
+    return text
 
 
 def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
@@ -199,67 +170,15 @@ _VERDICTS = {"worse": "worse than", "equivalent": "equivalent to", "undecided": 
 
 
 def _meant(name: Name, known: Sequence[Name]) -> list[Name]:
-    """Return the numbers that a use may mean: in a macro of the paper's own, `#1` is any name."""
-    if not any("#" in part for part in name):
+    """Return the numbers that a use may mean: `#1` of a macro that nothing uses is any name."""
+    if not any(OPEN.search(part) for part in name):
         return [name]
-    forms = [re.compile(re.sub(r"(\\#)+\d", ".*", re.escape(part))) for part in name]
+    forms = []
+    for part in name:
+        forms.append(re.compile(".*".join(map(re.escape, OPEN.split(part)))))
     fits: dict[Name, None] = {}
     for other in known:
         pairs = zip(forms, other, strict=True)
         if all(form.fullmatch(part) for form, part in pairs):
             fits[other] = None
     return list(fits)
-
-
-_SET = re.compile(r"^\\benchset\{(\w+)\}\{([^{}]*)\}\{([^{}]*)\}\{(.*)\}$", re.MULTILINE)
-_PROFILE = re.compile(r"\\def\\benchProfile\{([^{}]*)\}")
-_INPUT = re.compile(r"\\(?:input|include|subfile)\s*\{\s*([^{}]+?)\s*\}")
-_COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
-_LONGEST_FIRST = sorted((*SCORES, *COUNTS, *CLAIMS), key=len, reverse=True)
-_KIND = re.compile(rf"\\bench({'|'.join(_LONGEST_FIRST)})(?![A-Za-z])")
-_ARGUMENT = re.compile(r"\s*\{\s*([^{}]*?)\s*\}")
-
-
-def _uses(file: Path, text: str) -> Iterator[Use]:
-    """Yield the uses of macros in a text."""
-    for match in _KIND.finditer(text):
-        kind, count = match[1], 2
-        if kind in COUNTS:
-            count = 1
-        elif kind in CLAIMS:
-            count = 3
-        names = _arguments(text, match.end(), count)
-        if len(names) < count:
-            continue  # the name alone, as in \let
-        dataset, method, other = (*names, "", "")[:3]
-        line = text.count("\n", 0, match.start()) + 1
-        yield Use(file, line, (kind, dataset, method), other)
-
-
-def _arguments(text: str, place: int, count: int) -> list[str]:
-    """Return the arguments of a macro, as many as there are up to a number."""
-    arguments: list[str] = []
-    while len(arguments) < count:
-        argument = _ARGUMENT.match(text, place)
-        if argument is None:
-            break
-        arguments.append(argument[1])
-        place = argument.end()
-    return arguments
-
-
-def _files(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
-    """Yield a file without its comments, and all that it inputs.
-
-    Names are relative to the paper, as TeX takes them.
-    """
-    if path in seen or not path.is_file():
-        return
-    seen.add(path)
-    text = "\n".join(
-        _COMMENT.sub(r"\1", line) for line in path.read_text("utf-8", errors="replace").splitlines()
-    )
-    yield path, text
-    for name in _INPUT.findall(text):
-        beside = root / name
-        yield from _files(beside if beside.is_file() else root / f"{name}.tex", root, seen)

@@ -86,7 +86,7 @@ def test_inputs_are_read_and_a_macro_of_the_papers_own_is_followed(
     )
     finished(store.root, "unet", (0.1001,) * 4, source="real", seed=36)
     assert checking.against(store, path) == [
-        rf"{path.parent / 'results.tex'}:1: \benchDice{{mr}}{{unet}} was 81.25, is 45.63"
+        rf"{path.parent / 'results.tex'}:2: \benchDice{{mr}}{{unet}} was 81.25, is 45.63"
     ]
 
 
@@ -177,3 +177,35 @@ def test_a_claim_that_cannot_be_is_named(store: Store, tmp_path: Path) -> None:
         "told or fcn is in no comparison, as its row in table 1 says",
         "sam has no result on mr@real-abcdef01",
     ]
+
+
+BETTER = r"\newcommand\better[2]{\benchDiceBetter{mr}{#1}{#2}{better}}"
+
+
+def test_claims_through_the_papers_own_macro(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    base = np.array([0.6 + 0.02 * (i % 17) for i in range(16)])
+    for seed in (35, 36, 37):
+        drift = 0.002 * (seed - 35)
+        finished(store.root, "fcn", tuple(base + drift), source="real", seed=seed)
+        finished(store.root, "unet", tuple(base + 0.05 + drift), source="real", seed=seed)
+    text = f"{BETTER}\n\\better{{unet}}{{fcn}}\n\\better{{fcn}}{{unet}}"
+    path = paper(store, tmp_path / "paper", text)
+    [line] = checking.against(store, path)
+    place = rf"{path}:6: \benchDiceBetter{{mr}}{{fcn}}{{unet}} does not hold: fcn is worse than"
+    assert line.startswith(place)
+    assert checking.unchecked(path) == []
+
+
+def test_numbers_typed_by_hand_are_told_and_fail_nothing(store: Store, tmp_path: Path) -> None:
+    text = "\\benchDice{mr}{unet}\nU-Net has 81.25, FCN 73.75, theirs 70.1 and 70.2."
+    path = paper(store, tmp_path / "paper", text)
+    done = CliRunner().invoke(app, ["report", "--out", str(store.root), "--check", str(path)])
+    assert done.exit_code == 0
+    holds, typed = done.output.splitlines()
+    assert holds == f"{path}: all that was checked holds"
+    assert typed.startswith(f"not checked: 4 numbers typed by hand (81.25 in {path}:5, 73.75 in")
+    assert typed.endswith(
+        r"of numbers.tex are, by their digits: 81.25 as \benchDice{mr}{unet}, "
+        r"73.75 as \benchDice{mr}{fcn}"
+    )

@@ -1,0 +1,565 @@
+r"""A paper as LaTeX reads it: its files in their order, with its own macros followed.
+
+Not TeX: both branches of a conditional are read, and of what packages define nothing is known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.report.paper.macros import CLAIMS, COUNTS, SCORES, Name
+from bench.spec.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Use:
+    """A place in a paper that takes a number, or claims that one method is better than another."""
+
+    file: Path
+    line: int
+    name: Name
+    other: str = ""
+    """The method that the claim is about too."""
+
+    def __str__(self) -> str:
+        """As the paper has it."""
+        kind, *names = self.name
+        return f"\\bench{kind}" + "".join(f"{{{name}}}" for name in (*names, self.other) if name)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a name is only known when LaTeX runs, as `#1` in a macro that nothing uses."""
+        return any(OPEN.search(part) for part in (*self.name, self.other))
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A number that a paper has as digits, not through a macro."""
+
+    file: Path
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What a paper takes from its copy of `numbers.tex`."""
+
+    numbers: tuple[Use, ...]
+    claims: tuple[Use, ...]
+    frozen: Mapping[Name, str]
+    profile: str
+    """Of the results that the copy was written from."""
+    typed: tuple[Typed, ...] = ()
+    unread: tuple[str, ...] = ()
+    """What could not be followed, a line for each."""
+
+
+OPEN = re.compile(r"#+\d|\\[A-Za-z@]+ ?")
+"""A part of a name that stands for any."""
+DEEPEST = 100
+"""Macros within macros; one that goes deeper calls itself."""
+MOST = 200_000
+"""Macros that are followed in one paper."""
+DEFINERS = {
+    "newcommand": "latex",
+    "renewcommand": "latex",
+    "providecommand": "latex",
+    "DeclareRobustCommand": "latex",
+    "NewDocumentCommand": "xparse",
+    "RenewDocumentCommand": "xparse",
+    "ProvideDocumentCommand": "xparse",
+    "DeclareDocumentCommand": "xparse",
+    "def": "tex",
+    "edef": "tex",
+    "gdef": "tex",
+    "xdef": "tex",
+    "let": "let",
+}
+"""Commands that define a macro, with how they are written."""
+GLOBAL = {"gdef", "xdef"}
+OWN = {"benchset", "benchget", "benchProfile"}
+"""What `numbers.tex` defines for its own use."""
+INPUTS = {"input", "include", "subfile", "subfileinclude", "@input", "InputIfFileExists"}
+IMPORTS = {
+    "import": False,
+    "inputfrom": False,
+    "includefrom": False,
+    "subimport": True,
+    "subinputfrom": True,
+    "subincludefrom": True,
+}
+"""Commands with a folder and a file, and whether the folder is relative to the file's own."""
+NO_CONDITIONS = {"\\iff", "\\ifthenelse"}
+"""Commands that begin as a condition does, and are none."""
+SKIPPED = {"tikzpicture", "thebibliography"}
+"""Environments whose numbers are no results."""
+
+_COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
+_VERBATIM = re.compile(
+    r"\\begin\{(comment|verbatim\*?|lstlisting|minted|filecontents\*?)\}.*?\\end\{\1\}"
+    r"|\\verb\*?([^A-Za-z*\s])[^\n]*?\2",
+    re.DOTALL,
+)
+_TOKEN = re.compile(r"\\(?:[A-Za-z@]+|.)|[{}\[\]#]|\s+|[^\\{}\[\]#\s]+", re.DOTALL)
+_TYPED = re.compile(r"(?<![\w.:=/])\d{1,3}\.\d+(?![\w/]|[.:]\w)")
+_LENGTH = re.compile(r"\\\w*(width|height|depth|skip|sep|size|indent)$")
+_KINDS = (*SCORES, *COUNTS, *CLAIMS)
+
+
+class Token(NamedTuple):
+    """A piece of a paper, with the place where a reader sees it."""
+
+    text: str
+    file: Path
+    line: int
+    depth: int = 0
+    """In how many macros it stands."""
+
+
+@dataclass
+class Macro:
+    """What a command means."""
+
+    kind: str = ""
+    """A macro of `numbers.tex`; none for the paper's own."""
+    body: tuple[Token, ...] = ()
+    parameters: tuple[tuple[Token, ...] | None, ...] = ()
+    """For each parameter what it is where it is left out; None where it cannot be."""
+    is_plain: bool = True
+    """Whether its parameters are of a form that can be followed."""
+    is_used: bool = False
+
+
+def read(path: Path) -> Paper:
+    """Read a paper and all that it inputs.
+
+    Raises:
+        UsageError: It is not there, it inputs no `numbers.tex`, or takes no number from it.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"paper {path} is not there; expected a LaTeX file: bench report --check paper.tex"
+        )
+    reader = _Reader(path)
+    reader.read()
+    if not reader.frozen:
+        raise UsageError(
+            f"{path} inputs no numbers.tex; copy the one that bench report wrote beside it, and "
+            "\\input{numbers.tex}"
+        )
+    if not reader.uses:
+        raise UsageError(
+            f"{path} takes no number from its numbers.tex; write \\benchDice{{dataset}}{{method}} "
+            "for one"
+        )
+    claims = [use for use in reader.uses if use.name[0] in CLAIMS]
+    unread = list(reader.unread)
+    for use in claims:
+        if use.is_open:
+            unread.append(f"{use.file}:{use.line}: {use}, whose macro is not used, or not followed")
+    return Paper(
+        numbers=tuple(use for use in reader.uses if use.name[0] not in CLAIMS),
+        claims=tuple(use for use in claims if not use.is_open),
+        frozen=reader.frozen,
+        profile=reader.profile,
+        typed=tuple(dict.fromkeys(reader.typed)),
+        unread=tuple(unread),
+    )
+
+
+def _tokens(path: Path) -> list[Token]:
+    """Return a file's tokens without its comments and what is printed as it stands."""
+    lines = path.read_text("utf-8", errors="replace").splitlines()
+    text = "\n".join(_COMMENT.sub(r"\1", line) for line in lines)
+    text = _VERBATIM.sub(lambda match: "\n" * match[0].count("\n"), text)
+    tokens, line = [], 1
+    for match in _TOKEN.finditer(text):
+        tokens.append(Token(match[0], path, line))
+        line += match[0].count("\n")
+    return tokens
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a name that may be anything is one of a file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _text(tokens: Sequence[Token]) -> str:
+    return "".join(token.text for token in tokens)
+
+
+def _words(tokens: Sequence[Token]) -> str:
+    return " ".join(_text(tokens).split())
+
+
+class _Reader:
+    """Takes a paper's tokens one after the other, as TeX does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.uses: dict[Use, None] = {}
+        self.frozen: dict[Name, str] = {}
+        self.profile = ""
+        self.typed: list[Typed] = []
+        self.unread: dict[str, None] = {}
+        self._waiting: list[Token] = []
+        """The last one is next."""
+        self._folders: dict[Path, Path] = {}
+        """Each file that was read, with the folder in which its own inputs are looked for."""
+        self._macros = {f"bench{kind}": Macro(kind) for kind in _KINDS}
+        self._own: list[Macro] = []
+        self._outer: list[dict[str, Macro]] = []
+        """For each open group, what its redefined macros meant before it."""
+        self._skipped = 0
+        self._followed = 0
+        self._counts = True
+        """Whether numbers that are typed are counted."""
+
+    def read(self) -> None:
+        """Read the paper, then the macros of its own that nothing used."""
+        self._open(self.path, self.path.parent)
+        self._run()
+        self._counts = False
+        for macro in self._own:
+            if not macro.is_used:
+                self._push(macro.body)
+                self._run()
+
+    def _run(self) -> None:
+        while self._waiting:
+            token = self._waiting.pop()
+            name = token.text[1:]
+            if token.text in ("{", "\\begingroup", "\\bgroup"):
+                self._outer.append({})
+            elif token.text in ("}", "\\endgroup", "\\egroup"):
+                self._close()
+            elif token.text.startswith("\\"):
+                self._command(name, token)
+            elif self._counts and not self._skipped:
+                self._count(token)
+
+    def _command(self, name: str, token: Token) -> None:
+        if name in DEFINERS:
+            self._define(name)
+        elif name == "benchset":
+            self._set()
+        elif name == "benchget":
+            self._get(token)
+        elif name in self._macros:
+            self._follow(self._macros[name], token)
+        elif name == "iffalse":
+            self._skip_branch(token)
+        elif name in ("begin", "end"):
+            self._environment(name)
+        elif name in INPUTS or name in IMPORTS:
+            self._input(name, token)
+        elif name in ("usepackage", "documentclass"):
+            self._package(name, token)
+
+    # Tokens
+
+    def _close(self) -> None:
+        """Leave a group: what it redefined is as before."""
+        if self._outer:
+            self._macros |= self._outer.pop()
+
+    def _push(self, tokens: Sequence[Token]) -> None:
+        self._waiting.extend(reversed(tokens))
+
+    def _next(self) -> str:
+        """Skip blanks; return the text of the token behind them, which stays."""
+        while self._waiting and self._waiting[-1].text.isspace():
+            self._waiting.pop()
+        return self._waiting[-1].text if self._waiting else ""
+
+    def _argument(self) -> tuple[Token, ...] | None:
+        """Take a macro's argument: a group without its braces, or one token."""
+        text = self._next()
+        if text in ("", "}"):
+            return None
+        first = self._waiting.pop()
+        if text == "{":
+            inner = self._until("}")
+            if inner is None:
+                self.unread[f"{first.file}:{first.line}: a brace that is never closed"] = None
+            return inner
+        if not text.startswith("\\") and len(text) > 1:
+            self._waiting.append(first._replace(text=text[1:]))
+            first = first._replace(text=text[0])
+        return (first,)
+
+    def _option(self) -> tuple[Token, ...] | None:
+        """Take an argument in brackets, if there is one."""
+        if self._next() != "[":
+            return None
+        self._waiting.pop()
+        return self._until("]")
+
+    def _until(self, end: str) -> tuple[Token, ...] | None:
+        """Take the tokens before the end of a group or option; none where it does not end."""
+        taken: list[Token] = []
+        braces = 0
+        while self._waiting:
+            token = self._waiting.pop()
+            if token.text == end and not braces:
+                return tuple(taken)
+            taken.append(token)
+            braces += (token.text == "{") - (token.text == "}")
+            if braces < 0:
+                break
+        self._push(taken)
+        return None
+
+    def _groups(self, count: int) -> list[str]:
+        """Take arguments in braces, as many as there are up to a number, as words."""
+        texts: list[str] = []
+        while len(texts) < count and self._next() == "{":
+            texts.append(_words(self._resolved(self._argument() or ())))
+        return texts
+
+    def _resolved(self, tokens: Sequence[Token]) -> list[Token]:
+        """Return tokens with the paper's macros without parameters in place, as far as known."""
+        waiting = list(reversed(tokens))
+        resolved: list[Token] = []
+        while waiting:
+            token = waiting.pop()
+            macro = self._macros.get(token.text[1:]) if token.text.startswith("\\") else None
+            if macro and not macro.kind and not macro.parameters and self._may_follow(token):
+                waiting.extend(reversed(_filled(macro.body, (), token)))
+            else:
+                resolved.append(token)
+        return resolved
+
+    # Macros
+
+    def _define(self, definer: str) -> None:
+        """Take a definition."""
+        if self._next() == "*":
+            self._waiting.pop()
+        name = _words(self._argument() or ()).removeprefix("\\")
+        macro = self._meaning(DEFINERS[definer])
+        ours = name in self._macros and self._macros[name].kind != ""
+        if name == "benchProfile":
+            self.profile = _words(macro.body)
+        if name in OWN or (definer == "DeclareRobustCommand" and ours):
+            return
+        if definer.lower().startswith("provide") and name in self._macros:
+            return
+        self._own.append(macro)
+        for group in self._outer:
+            if definer in GLOBAL:
+                group.pop(name, None)
+        if self._outer and name in self._macros and definer not in GLOBAL:
+            self._outer[-1].setdefault(name, self._macros[name])
+        self._macros[name] = macro
+
+    def _meaning(self, form: str) -> Macro:
+        """Take what stands behind the name of a macro that is defined."""
+        if form == "let":
+            return self._other_name()
+        parameters: tuple[tuple[Token, ...] | None, ...] | None
+        if form == "latex":
+            parameters = self._latex_parameters()
+        elif form == "xparse":
+            parameters = _xparse_parameters(self._argument() or ())
+        else:
+            parameters = self._tex_parameters()
+        body = self._argument() or ()
+        return Macro("", body, parameters or (), parameters is not None)
+
+    def _other_name(self) -> Macro:
+        r"""Take the meaning that \let gives."""
+        if self._next() == "=":
+            self._waiting.pop()
+        meant = _text(self._argument() or ()).removeprefix("\\")
+        return self._macros.get(meant, Macro())
+
+    def _latex_parameters(self) -> tuple[tuple[Token, ...] | None, ...]:
+        count = _words(self._option() or ())
+        default = self._option()
+        parameters: list[tuple[Token, ...] | None] = [None] * (int(count) if count.isdigit() else 0)
+        if parameters:
+            parameters[0] = default
+        return tuple(parameters)
+
+    def _tex_parameters(self) -> tuple[None, ...] | None:
+        r"""Take the parameters of \def; None where something stands between them."""
+        taken = []
+        while self._waiting and self._waiting[-1].text != "{":
+            taken.append(self._waiting.pop())
+        text = "".join(_text(taken).split())
+        count = text.count("#")
+        plain = "".join(f"#{number + 1}" for number in range(count))
+        return (None,) * count if text == plain else None
+
+    def _follow(self, macro: Macro, token: Token) -> None:
+        """Put a macro's meaning in its place."""
+        if macro.kind:
+            self._use(macro.kind, token)
+            return
+        if not macro.is_plain:
+            return
+        if not self._may_follow(token):
+            return
+        macro.is_used = True
+        values = []
+        for default in macro.parameters:
+            value = self._option() if default is not None else self._argument()
+            values.append(default if value is None else value)
+        self._push(_filled(macro.body, values, token))
+
+    def _may_follow(self, token: Token) -> bool:
+        """Return whether a macro is not too deep in others, and count it."""
+        self._followed += 1
+        if token.depth < DEEPEST and self._followed <= MOST:
+            return True
+        if self._followed <= MOST + 1:  # later ones are of the same cause
+            self.unread[f"{token.file}:{token.line}: {token.text} calls itself, or too many"] = None
+        return False
+
+    def _use(self, kind: str, token: Token) -> None:
+        """Note a use of a macro of `numbers.tex`."""
+        count = 2
+        if kind in COUNTS:
+            count = 1
+        elif kind in CLAIMS:
+            count = 3
+        names = self._groups(count)
+        if len(names) == count:  # else the name alone, as in \string\benchDice
+            dataset, method, other = (*names, "", "")[:3]
+            self.uses[Use(token.file, token.line, (kind, dataset, method), other)] = None
+
+    # What numbers.tex is made of
+
+    def _set(self) -> None:
+        kind, dataset, method = (_words(self._argument() or ()) for _ in range(3))
+        self.frozen[kind, dataset, method] = _text(self._argument() or ())
+
+    def _get(self, token: Token) -> None:
+        names = self._groups(3)
+        if len(names) == 3:
+            kind, dataset, method = names
+            self.uses[Use(token.file, token.line, (kind, dataset, method))] = None
+
+    # Files
+
+    def _open(self, path: Path, folder: Path) -> None:
+        """Continue with a file, where it was not read yet."""
+        if path not in self._folders:
+            self._folders[path] = folder
+            self._push(_tokens(path))
+
+    def _input(self, command: str, token: Token) -> None:
+        """Continue with the file that a command names."""
+        if self._next() == "*":
+            self._waiting.pop()
+        root = self.path.parent
+        folder = self._folders.get(token.file, root)
+        if command in IMPORTS:
+            beside = folder if IMPORTS[command] else root
+            folder = beside / _words(self._argument() or ())
+        name = _words(self._resolved(self._file_name())).strip('"')
+        for place in (folder, root):
+            for path in (place / f"{name}.tex", place / name):
+                if _is_file(path):
+                    self._open(path, folder)
+                    return
+        self.unread[f"{token.file}:{token.line}: \\{command} of {name}: no such file"] = None
+
+    def _file_name(self) -> tuple[Token, ...]:
+        r"""Take the name of a file: in braces, or up to a blank, as in `\input chap`."""
+        if self._next() == "{":
+            return self._argument() or ()
+        taken: list[Token] = []
+        while self._waiting and not self._waiting[-1].text.isspace():
+            if self._waiting[-1].text in ("{", "}", "\\relax"):
+                break
+            taken.append(self._waiting.pop())
+        return tuple(taken)
+
+    def _package(self, command: str, token: Token) -> None:
+        """Continue with a style beside the paper, where it uses the numbers."""
+        self._option()
+        suffix = "sty" if command == "usepackage" else "cls"
+        for name in _words(self._argument() or ()).split(","):
+            path = self.path.parent / f"{name.strip()}.{suffix}"
+            if _is_file(path) and "bench" in path.read_text("utf-8", errors="replace"):
+                self._open(path, self.path.parent)
+
+    # What is not printed, and what is typed
+
+    def _skip_branch(self, begin: Token) -> None:
+        r"""Take what stands between \iffalse and its \else or \fi."""
+        taken: list[Token] = []
+        inner = 0
+        while self._waiting:
+            token = self._waiting.pop()
+            taken.append(token)
+            if not inner and token.text in ("\\fi", "\\else"):
+                return
+            opens = token.text.startswith("\\if") and token.text not in NO_CONDITIONS
+            inner += opens - (token.text == "\\fi")
+        self.unread[f"{begin.file}:{begin.line}: \\iffalse that never ends"] = None
+        self._push(taken)
+
+    def _environment(self, command: str) -> None:
+        name = "".join(self._groups(1))
+        if name == "document":
+            if command == "begin":
+                self.typed.clear()  # numbers of the preamble are lengths
+            return
+        if command == "begin":
+            self._outer.append({})
+            self._skipped += name in SKIPPED
+        else:
+            self._close()
+            self._skipped = max(0, self._skipped - (name in SKIPPED))
+
+    def _count(self, token: Token) -> None:
+        """Note the numbers in a word."""
+        if self._waiting and _LENGTH.match(self._waiting[-1].text):
+            return
+        for match in _TYPED.finditer(token.text):
+            self.typed.append(Typed(token.file, token.line, match[0]))
+
+
+def _xparse_parameters(spec: Sequence[Token]) -> tuple[tuple[Token, ...] | None, ...] | None:
+    """Return the parameters of `m O{default} o`; None where there are others."""
+    parameters: list[tuple[Token, ...] | None] = []
+    for kind, default in re.findall(r"([A-Za-z+!>])(?:\{([^{}]*)\})?", _words(spec)):
+        if kind == "m":
+            parameters.append(None)
+        elif kind in "oO":
+            parameters.append(tuple(spec[0]._replace(text=part) for part in [default] if part))
+        elif kind != "+":
+            return None
+    return tuple(parameters)
+
+
+def _filled(
+    body: Sequence[Token], values: Sequence[tuple[Token, ...] | None], use: Token
+) -> list[Token]:
+    """Return a macro's body with its parameters in place, at the line of its use."""
+    filled: list[Token] = []
+    is_parameter = False
+    for token in body:
+        text = token.text
+        if text == "#" and not is_parameter:
+            is_parameter = True
+            continue
+        if is_parameter and text[0].isdigit():
+            number = int(text[0]) - 1
+            filled += values[number] or () if number < len(values) else ()
+            text = text[1:]
+        if text:
+            filled.append(Token(text, use.file, use.line, use.depth + 1))
+        is_parameter = False
+    return filled
