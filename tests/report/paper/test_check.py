@@ -184,7 +184,7 @@ BETTER = r"\newcommand\better[2]{\benchDiceBetter{mr}{#1}{#2}{better}}"
 
 def test_claims_through_the_papers_own_macro(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    base = np.array([0.6 + 0.02 * (i % 17) for i in range(16)])
+    base = np.array([0.6 + 0.02 * (i % 17) for i in range(120)])
     for seed in (35, 36, 37):
         drift = 0.002 * (seed - 35)
         finished(store.root, "fcn", tuple(base + drift), source="real", seed=seed)
