@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -173,11 +173,11 @@ def tf32(allowed: bool) -> Iterator[None]:
 def write_profile(path: Path, profile: Profile) -> Path:
     """Write a profile as the TOML that `--profile` takes."""
     lines = []
-    for name, value in vars(profile).items():
+    for name, value in asdict(profile).items():
         if name == "name":
             continue
         if isinstance(value, dict):
-            pairs = ", ".join(f'"{key}" = {number}' for key, number in value.items())
+            pairs = ", ".join(f'"{key}" = {json.dumps(part)}' for key, part in value.items())
             lines.append(f"{name} = {{ {pairs} }}")
         else:
             lines.append(f"{name} = {json.dumps(value)}")

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from bench.engine import trainee as trainees
 from bench.engine.smallest import trains
 from bench.spec import registry
-from bench.spec.config import load_profile
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
+from bench.spec.profile import load_profile
 from methods.monai_net import NETS
 from tests.user import Bench
 

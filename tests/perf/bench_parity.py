@@ -43,9 +43,10 @@ from bench.engine.trainee import derive
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import Dataset
-from bench.spec.config import Cell, Profile, load_profile
+from bench.spec.config import Cell
 from bench.spec.machine import processor
 from bench.spec.names import Source, Spec
+from bench.spec.profile import Profile, load_profile
 from bench.stats.intervals import bootstrap
 from bench.store.cells import Store
 from bench.store.plan import split_of

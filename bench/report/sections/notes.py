@@ -42,7 +42,7 @@ def mark(record: Record) -> str:
 def _is_unequal(record: Record) -> bool:
     """Return whether a network that was scaled down costs much less or more than U-Net."""
     low, high = EQUAL
-    scaled = record.spec.profile.get("scale") in ("small", "tiny")
+    scaled = record.spec.profile.get("scale") == "small"
     return scaled and record.size is not None and not low <= record.size <= high
 
 
