@@ -21,7 +21,7 @@ ROPE = 0.005
 equivalent. For scores that are fractions, such as Dice, it is half a percentage point."""
 EQUIVALENT_FROM = 100
 """Fewest patients on whom two methods may be called equivalent: on skewed differences, intervals of
-43 patients call methods that differ by the whole region equivalent in 9 %, of 126 in 5 %."""
+fewer are too short (`tests/stats/CALIBRATION.md` has 126 patients)."""
 DECIMALS = 6
 """Decimals to which differences are rounded before they are ranked, so that equal differences stay
 equal in spite of floating-point errors."""
