@@ -57,6 +57,12 @@ ProfileOfPhantoms = Annotated[
     str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")]
+Looks = Annotated[
+    int,
+    typer.Option(
+        min=1, help="How often results of several seeds are looked at, after more seeds each time."
+    ),
+]
 Folds = Annotated[
     int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")
 ]

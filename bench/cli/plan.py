@@ -37,6 +37,7 @@ def plan(
     seeds: options.Seeds = 1,
     folds: options.Folds = 1,
     split: options.SplitFile = None,
+    looks: options.Looks = 1,
     simulate: Annotated[
         str | None,
         typer.Option(help="gpus=64, or gpus=64:jobs=2 for two cells at once on each: the time."),
@@ -53,6 +54,8 @@ def plan(
         bench plan --datasets mr --data ~/spine
 
         bench plan --methods unet,verdiff --datasets mr --folds 5 --seeds 3 --json
+
+        bench plan --datasets mr --data ~/spine --seeds 5 --looks 2
 
         bench plan --folds 5 --seeds 5 --simulate gpus=64
     """
@@ -78,7 +81,7 @@ def plan(
         else:
             simulation.show(estimate, options.console())
         return
-    rows = detectable(methods, datasets, data, profile, out, seeds, splitting)
+    rows = detectable(methods, datasets, data, profile, out, seeds, splitting, looks)
     if as_json:
         options.print_json(rows)
     else:
@@ -93,6 +96,7 @@ def detectable(
     out: Path,
     seeds: int,
     splitting: Splitting,
+    looks: int = 1,
 ) -> list[dict[str, Any]]:
     """Return, for each dataset, what its tested patients can find.
 
@@ -128,7 +132,16 @@ def detectable(
             answers.append(
                 {
                     "folds": splitting.count,
-                    **_answer(prepared.id.name, prepared.id.source, patients, seeds, tests, known),
+                    "looks": looks,
+                    **_answer(
+                        prepared.id.name,
+                        prepared.id.source,
+                        patients,
+                        seeds,
+                        tests,
+                        looks,
+                        known,
+                    ),
                 }
             )
     return answers
@@ -171,15 +184,22 @@ def _tested(dataset: Any, splitting: Splitting) -> int:
 
 
 def _answer(
-    name: str, source: str, patients: int, seeds: int, tests: int, known: Known | None
+    name: str,
+    source: str,
+    patients: int,
+    seeds: int,
+    tests: int,
+    looks: int,
+    known: Known | None,
 ) -> dict[str, Any]:
     """Return what so many patients and seeds can find."""
     from bench.stats import power
+    from bench.stats.failures import unseen
     from bench.stats.flips import ALPHA, smallest_p
 
     spread = known.spread if known else power.Spread(power.ASSUMED)
-    one = power.detectable(patients, seeds, 1, spread)
-    family = power.detectable(patients, seeds, tests, spread)
+    one = power.detectable(patients, seeds, looks, spread)
+    family = power.detectable(patients, seeds, tests * looks, spread)
     measured = None
     if known:
         measured = {
@@ -203,6 +223,7 @@ def _answer(
         "one": _finite(one),
         "family": _finite(family),
         "smallest_p": smallest_p(patients),
+        "unseen": unseen(patients),
     }
 
 
@@ -247,6 +268,13 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"Found with {100 * power.POWER:.0f} % chance at {100 * ALPHA:.0f} %, two-sided, paired by "
         "patient; Holm counted as its first and strictest step; sd: of paired differences."
     ]
+    looks = rows[0]["looks"]
+    if looks > 1:
+        lines.append(
+            f"{looks} looks, each after more seeds: each has {100 * ALPHA / looks:.3g} % of the "
+            f"{100 * ALPHA:g} % (Bonferroni), so you may stop at the first star. Declare them: "
+            f"bench run --reference METHOD --looks {looks}."
+        )
     for row in rows:
         lines += _remarks_on(row)
     if any(row["measured"] is None for row in rows):
@@ -267,6 +295,8 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _remarks_on(row: dict[str, Any]) -> list[str]:
     """Return what a reader must know of one dataset's numbers."""
+    from bench.stats.failures import SEEN_FROM
+
     lines = []
     name, known = row["dataset"], row["measured"]
     if known:
@@ -281,5 +311,12 @@ def _remarks_on(row: dict[str, Any]) -> list[str]:
         lines.append(
             f"{name}: {row['patients']} patients give a p of {row['smallest_p']:.3g} at best, "
             f"too much for {many}: no star is possible{remedy}."
+        )
+    elif row["unseen"]:
+        rate = f"{100 * row['unseen']:.0f} %"
+        lines.append(
+            f"{name}: {row['patients']} patients may show none of failures of {rate}: a mark "
+            f"stands in brackets unless the difference is above {rate} of the better mean; from "
+            f"{SEEN_FROM} patients on, none does."
         )
     return lines

@@ -47,7 +47,7 @@ def report(
             print(f"{check}: {what} holds")
         print(*lines, *remarks, sep="\n", end="\n" * bool(lines + remarks))
         raise typer.Exit(1 if lines else 0)
-    results = Results.load(store, profile)
+    results = Results.load(store, profile).looked_at(store)
     written = write(results, to, "whole" if pictures else "texts")
     for path in written.files:
         print(path)

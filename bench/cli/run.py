@@ -38,6 +38,7 @@ class RunOptions:
     baseline: str | None = None
     """The method that the declared comparisons are about; None declares none."""
     correction: Correction = "holm"
+    looks: int = 1
     timeout: float | None = None
     """Seconds without progress after which a cell is killed."""
     retry_failed: bool = False
@@ -89,6 +90,7 @@ def run(
     correction: Annotated[
         Literal["holm", "max-t"], typer.Option(help="How the declared comparisons are corrected.")
     ] = "holm",
+    looks: options.Looks = 1,
     timeout: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds without progress after which a cell is killed."),
@@ -158,6 +160,7 @@ def run(
         dry_run=dry_run,
         baseline=reference,
         correction=correction,
+        looks=looks,
         timeout=timeout,
         retry_failed=retry_failed,
         launcher=launcher,
@@ -228,7 +231,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     refuse_small(cells, selection.store)
     plan = Plan(selection.store, profile.name)
     if baseline:
-        plan.declare(baseline, how.correction, methods)
+        plan.declare(baseline, how.correction, methods, how.looks)
     plan.remember(cells)
     pending, failed = _pending(cells, selection, how.retry_failed, console)
     if pending:
@@ -265,6 +268,11 @@ def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spe
         UsageError: It is not one of the run's methods, or it is a further row of one.
     """
     if how.baseline is None:
+        if how.looks > 1:
+            raise UsageError(
+                f"--looks {how.looks} is a part of declared comparisons; declare them by "
+                "--reference METHOD"
+            )
         if how.correction != "holm":
             raise UsageError(
                 f"--correction {how.correction} corrects declared comparisons; "
@@ -371,7 +379,7 @@ def _report(outcome: Outcome, console: Console) -> None:
     if not store.layout.profile(profile).finished():
         console.print("No cell is finished, so there is no report.")
         return
-    results = Results.load(store, profile.name)
+    results = Results.load(store, profile.name).looked_at(store)
     written = write(results, outcome.selection.report, "run", redraw=outcome.fresh)
     for text in written.tables:
         if console.is_terminal:

@@ -38,9 +38,22 @@ def validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
 
 
 def test(
-    trainee: Trainee, data: Data, work: CellFolder, tell: Tell, keep: Keep
+    trainee: Trainee,
+    data: Data,
+    work: CellFolder,
+    tell: Tell,
+    keep: Keep,
+    tolerance: float,
 ) -> tuple[float, dict[str, Curve]]:
     """Predict and score every test case and write the results.
+
+    Args:
+        trainee: The trained network.
+        data: The cell's data.
+        work: Folder of the results.
+        tell: Is told of the progress.
+        keep: Stores a test case.
+        tolerance: Largest distance that NSD accepts.
 
     Returns:
         Seconds per prediction, and for each row the Dice at several thresholds.
@@ -58,7 +71,8 @@ def test(
             curves[name].add(case.patient, probability, reference)
         for name, mask in prediction.masks.items():
             row = {"case": case.id, "patient": case.patient}
-            for column, value in score(mask, reference, case.spacing).row().items():
+            scored = score(mask, reference, case.spacing, tolerance)
+            for column, value in scored.row().items():
                 row[column] = _text(value)
             if prediction.spread is not None and not name:
                 row["spread"] = _text(float(prediction.spread.mean()))

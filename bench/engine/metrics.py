@@ -9,7 +9,7 @@ Every definition is MONAI's (``monai.metrics``: ``compute_hausdorff_distance`` w
 * HD95 is the larger of the two directed 95th percentiles of boundary distances (linear
   interpolation).
 * ASSD is the mean of the boundary distances of both sides, pooled.
-* NSD is the share of all boundary pixels, of both sides, that lie within ``TOLERANCE`` of the other
+* NSD is the share of all boundary pixels, of both sides, that lie within the tolerance of the other
   side.
 
 Distances are exact Euclidean distances between pixel centres. MONAI interpolates the percentile at
@@ -103,6 +103,8 @@ class Pair:
     """(H, W)."""
     pixel: tuple[float, float]
     """Height and width of a pixel."""
+    tolerance: float
+    """Largest distance that NSD accepts, in the unit of `pixel`."""
 
     @cached_property
     def tp(self) -> int:
@@ -166,14 +168,14 @@ def assd(pair: Pair) -> float:
 
 
 def nsd(pair: Pair) -> float:
-    """Return the share of all boundary pixels within `TOLERANCE` of the other side.
+    """Return the share of all boundary pixels within the tolerance of the other side.
 
     Distances are compared in single precision, as in MONAI: then 10 pixels of 0.1 mm are within
     1 mm, whatever the rounding error of their distance in double precision.
     """
     within = count = 0
     for side in pair.distances:
-        within += int(np.count_nonzero(side.astype(np.float32) <= TOLERANCE))
+        within += int(np.count_nonzero(side.astype(np.float32) <= pair.tolerance))
         count += side.size
     return within / count
 
@@ -182,7 +184,12 @@ FORMULAS: Mapping[str, Callable[[Pair], float]] = {row.name: globals()[row.name]
 """The function of each metric."""
 
 
-def score(prediction: Mask, reference: Mask, spacing: tuple[float, float] | None) -> Score:
+def score(
+    prediction: Mask,
+    reference: Mask,
+    spacing: tuple[float, float] | None,
+    tolerance: float = TOLERANCE,
+) -> Score:
     """Score a predicted mask against the reference mask.
 
     Args:
@@ -190,6 +197,7 @@ def score(prediction: Mask, reference: Mask, spacing: tuple[float, float] | None
         reference: mask of the same shape, on the native grid.
         spacing: height and width of a pixel in mm, or None where unknown; distances are then in
             pixels.
+        tolerance: largest distance that NSD accepts, in the same unit.
 
     Raises:
         ValueError: a mask is not a binary (H, W) array, the shapes differ, or the spacing is not
@@ -206,7 +214,7 @@ def score(prediction: Mask, reference: Mask, spacing: tuple[float, float] | None
         )
     pixel = _pixel(spacing)
     box = _box(guess | real)
-    pair = Pair(guess[box], real[box], pixel)
+    pair = Pair(guess[box], real[box], pixel, tolerance)
     empty = _which_empty(pair.tp + pair.fp, pair.tp + pair.fn)
     values = EMPTY_POLICY.get(empty)
     if values is None:

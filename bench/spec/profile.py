@@ -14,6 +14,7 @@ import msgspec
 
 from bench.spec import plain
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.metrics import TOLERANCE
 from bench.spec.names import safe_name
 
 if sys.version_info >= (3, 11):
@@ -95,16 +96,20 @@ class Profile:
     """Simulated patients of each phantom."""
     phantom_slices: dict[str, Count]
     """Cases of each simulated patient."""
+    nsd_tolerance: Rate = TOLERANCE
+    """Largest distance that NSD accepts, in mm where the spacing is known, else in pixels."""
 
     def protocol(self) -> dict[str, Any]:
         """Return what may change a result, as plain data that JSON gives back as it is.
 
         Sizes of phantoms are left out, because the digest of a dataset covers them; the paper's
-        augmentation too, which older results do not name.
+        augmentation and the usual tolerance too, which older results do not name.
         """
         values = plain.decode(plain.canonical(asdict(self)), dict)
         if self.augmentation == Augmentation():
             del values["augmentation"]
+        if self.nsd_tolerance == TOLERANCE:
+            del values["nsd_tolerance"]
         for name in ("summary", "phantom_patients", "phantom_slices"):
             del values[name]
         return values
@@ -190,7 +195,10 @@ def _extended(
 
 def _checked(values: dict[str, Any], name: str, path: str) -> Profile:
     """Return the values of a profile's file as a profile."""
-    _check_keys(values, {field.name for field in fields(Profile)} - {"name"}, path)
+    given = {field.name for field in fields(Profile)} - {"name"}
+    if "nsd_tolerance" not in values:
+        given -= {"nsd_tolerance"}
+    _check_keys(values, given, path)
     parts = values["augmentation"]
     if isinstance(parts, Mapping):
         _check_keys(parts, {field.name for field in fields(Augmentation)}, path)

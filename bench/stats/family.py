@@ -88,6 +88,7 @@ def against(
     flips: int = FLIPS,
     declared: bool = True,
     missing: int = 0,
+    looks: int = 1,
 ) -> Family:
     """Compare the baseline with each other method.
 
@@ -107,6 +108,8 @@ def against(
             might have been chosen, so p is corrected for all pairs, as the marks of table 1 are.
         missing: Number of declared methods without a result here. A family keeps its size: their
             tests count as if p were 1, and the correction is `holm`.
+        looks: How often results of several seeds are looked at; each look has its share of 5 %, so
+            p is multiplied by their number.
 
     Raises:
         UsageError: The baseline or another method was not tested on the dataset, or there is
@@ -128,24 +131,24 @@ def against(
     count = len(others) + missing
     named = [(baseline, other) for other in others]
     if not declared:
-        of_all = all_pairs(scores, seed, flips)
+        of_all = all_pairs(scores, seed, flips, looks)
         correction, count = of_all.correction, max(1, of_all.tests)
-    pairs = compare(scores, named, seed, count, flips)
+    pairs = compare(scores, named, seed, count * looks, flips)
     tested = [number for number, pair in enumerate(pairs) if pair.patients]
     adjusted = np.full(len(pairs), np.nan)
     if not declared:
         adjusted = of_all.p[0, 1:]
     elif correction == "max-t" and tested:
         means = scores.means
-        adjusted[tested] = max_t(means[:, :1] - means[:, 1:], seed, flips)
+        adjusted[tested] = looked(max_t(means[:, :1] - means[:, 1:], seed, flips), looks)
     else:
         known = [pairs[number].p for number in tested]
-        adjusted[tested] = holm([*known, *[1.0] * missing])[: len(tested)]
+        adjusted[tested] = looked(holm([*known, *[1.0] * missing])[: len(tested)], looks)
     tests = len(tested) + missing if declared else of_all.tests
     factor = 1 if correction == "max-t" else tests
     comparisons = []
     for pair, p in zip(pairs, adjusted, strict=True):
-        possible = smallest_p(pair.patients) * factor <= ALPHA
+        possible = smallest_p(pair.patients) * factor * looks <= ALPHA
         verdict = decide(pair, float(p), scores.sign, rope)
         in_doubt = _in_doubt(scores, pair)
         comparisons.append(Comparison(pair, float(p), possible, verdict, in_doubt))
@@ -197,13 +200,15 @@ class AllPairs:
     in_doubt: NDArray[np.bool_]
     """(method, method): whether failures that so few patients do not show could undo the
     difference."""
+    looks: int = 1
+    """How often results of several seeds are looked at; p is corrected for it too."""
 
     @property
     def possible(self) -> bool:
         """Whether the smallest possible corrected p of this number of patients is at most 0.05."""
         factor = 1 if self.correction == "max-t" else self.tests
         shared = self.patients[~np.eye(len(self.methods), dtype=bool)]
-        return smallest_p(int(shared.max(initial=0))) * factor <= ALPHA
+        return smallest_p(int(shared.max(initial=0))) * factor * self.looks <= ALPHA
 
     def not_below(self, method: str) -> tuple[str, ...]:
         """Return the other methods that are not significantly below this one."""
@@ -237,7 +242,9 @@ MAP_FLIPS = 9_999
 correction multiplies p, so it needs the smaller error of all FLIPS."""
 
 
-def all_pairs(scores: PatientScores, seed: int = SEED, flips: int = FLIPS) -> AllPairs:
+def all_pairs(
+    scores: PatientScores, seed: int = SEED, flips: int = FLIPS, looks: int = 1
+) -> AllPairs:
     """Compare every method with every other by the primary test, corrected for all pairs.
 
     With one seed, the correction is max-T where all methods share their patients: with it, eight
@@ -276,6 +283,7 @@ def all_pairs(scores: PatientScores, seed: int = SEED, flips: int = FLIPS) -> Al
     tested = np.flatnonzero(~np.isnan(p_of_pair))
     if correction == "holm":
         p_of_pair[tested] = holm(p_of_pair[tested])
+    p_of_pair = looked(p_of_pair, looks)
     for (first, second), adjusted in zip(pairs, p_of_pair, strict=True):
         p[first, second] = p[second, first] = adjusted
     np.fill_diagonal(p, 1.0)
@@ -292,7 +300,13 @@ def all_pairs(scores: PatientScores, seed: int = SEED, flips: int = FLIPS) -> Al
         seeds=seeds,
         tests=len(tested),
         in_doubt=in_doubt,
+        looks=looks,
     )
+
+
+def looked(p: NDArray[np.float64], looks: int) -> NDArray[np.float64]:
+    """Return p values corrected for the looks by Bonferroni, whenever they were."""
+    return np.minimum(1.0, p * looks)
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.spec.config import SEED
-from bench.stats import runs
+from bench.stats import failures, runs
 from bench.stats.flips import ALPHA, FLIPS, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
 from bench.stats.scores import PatientScores, alike
@@ -153,9 +153,13 @@ def primary(
 
     One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: the
     largest p of that test and of `runs.p_values`, so that a difference holds over patients, over
-    runs, and over both at once.
+    runs, and over both at once. With so many patients that rare failures show, Hall's test over
+    patients must agree too.
     """
-    p = sign_flip(by_run.mean(0), seed, flips)
+    differences = by_run.mean(0)
+    p = sign_flip(differences, seed, flips)
+    if len(differences) >= failures.SEEN_FROM:
+        p = np.maximum(p, failures.skewed(differences))
     return p if not _has_both(by_run) else np.maximum(p, runs.p_values(by_run))
 
 

@@ -132,10 +132,12 @@ class Blocks:
     patients: int
     left_out: tuple[str, ...]
     tests: int
+    in_doubt: NDArray[np.bool_]
+    """(method, method): whether unseen failures could undo the difference, see `AllPairs`."""
 
 
-def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
-    """Rank the methods within each patient that all of them have.
+def blocks(scores: PatientScores, seed: int = SEED, looks: int = 1) -> Blocks:
+    """Rank the methods within each patient that all of them have; looks as in `all_pairs`.
 
     Raises:
         UsageError: Fewer than two methods share a patient.
@@ -147,7 +149,7 @@ def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
         raise UsageError(
             f"fewer than two methods share a patient of {scores.column}; bench run --methods all"
         )
-    pairs = all_pairs(whole, seed)
+    pairs = all_pairs(whole, seed, looks=looks)
     means = np.round(whole.means, 9)  # averaging over seeds may make equal scores differ slightly
     friedman = float("nan")
     if len(whole.methods) > 2 and len(means) > 1 and np.ptp(means, axis=1).any():
@@ -162,6 +164,7 @@ def blocks(scores: PatientScores, seed: int = SEED) -> Blocks:
         patients=len(whole.patients),
         left_out=whole.left_out,
         tests=pairs.tests,
+        in_doubt=pairs.in_doubt,
     )
 
 

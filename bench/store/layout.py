@@ -186,6 +186,11 @@ class ProfileFolder:
         return self.path / "family.json"
 
     @property
+    def looks(self) -> Path:
+        """The seeds under which each column's results were reported, a line a look."""
+        return self.path / "looks.csv"
+
+    @property
     def studies(self) -> Path:
         """The database of `bench tune`."""
         return self.path / "tuning.db"

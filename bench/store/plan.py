@@ -69,6 +69,8 @@ class Family(msgspec.Struct, frozen=True):
     """The endpoint. IoU is a function of an image's Dice, so it is no second one."""
     margin: float = 0.005
     """Half the region of practical equivalence, as a fraction."""
+    looks: int = 1
+    """How many times results of several seeds are looked at, each time after more seeds."""
 
     def compares(self, row: Row) -> bool:
         """Return whether a row's method is one of those that were declared."""
@@ -77,7 +79,10 @@ class Family(msgspec.Struct, frozen=True):
     @property
     def hash(self) -> str:
         """Twelve hex digits by which a paper can name the declaration."""
-        return plain.content_hash(plain.builtins(self))[:12]
+        values = plain.builtins(self)
+        if self.looks == 1:  # as in declarations that are older than looks
+            del values["looks"]
+        return plain.content_hash(values)[:12]
 
     def missing(self, tested: Collection[str]) -> tuple[str, ...]:
         """Return the declared methods that have no result among those tested."""
@@ -147,7 +152,9 @@ class Plan:
 
     # Comparisons: declared once, before the results at best; when they were is kept.
 
-    def declare(self, baseline: Spec, correction: Correction, methods: Sequence[Spec]) -> None:
+    def declare(
+        self, baseline: Spec, correction: Correction, methods: Sequence[Spec], looks: int = 1
+    ) -> None:
         """Declare what is compared; while no cell is finished, it may be declared anew.
 
         Raises:
@@ -156,19 +163,21 @@ class Plan:
         finished = len(self._folder.finished())
         keys = tuple(sorted(method.key for method in methods))
         today = datetime.now(timezone.utc).date().isoformat()
-        family = Family(baseline.key, correction, finished, keys, today)
+        family = Family(baseline.key, correction, finished, keys, today, looks=looks)
         known = self.family()
         if known is None or finished == 0:
             text = json.dumps(plain.builtins(family), indent=1)
             write(self._folder.family, f"{text}\n")
             return
         same = known.baseline == family.baseline and known.correction == correction
+        same &= known.looks == looks
         if not same or (known.methods or keys) != keys:
             others = ", ".join(known.methods) or "each other method"
             raise UsageError(
                 f"{self._folder.family} declares another family already: {known.baseline} against "
-                f"{others}, corrected by {known.correction}; leave out --reference to keep it, or "
-                "choose another --out. A family that changes after results were seen is none"
+                f"{others}, corrected by {known.correction}, looks: {known.looks}; leave out "
+                "--reference to keep it, or choose another --out. A family that changes after "
+                "results were seen is none"
             )
 
     def family(self) -> Family | None:

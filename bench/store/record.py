@@ -13,6 +13,7 @@ import msgspec
 
 from bench.spec import plain
 from bench.spec.errors import UsageError
+from bench.spec.metrics import TOLERANCE
 from bench.spec.names import Column, DatasetId, Row, Scheme, Source, Spec
 from bench.spec.profile import Augmentation
 from bench.store.layout import CellFolder
@@ -42,6 +43,21 @@ class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     deterministic: bool = False
     protocol: int
+
+    @property
+    def nsd_tolerance(self) -> float:
+        """The largest distance that NSD accepts; the usual one where the profile names none.
+
+        Raises:
+            UsageError: The record was changed: it is no number above 0.
+        """
+        value = self.profile.get("nsd_tolerance", TOLERANCE)
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise UsageError(
+                f"a record of {self.method} has the nsd_tolerance {value!r}; expected a number "
+                "above 0: run its cell again"
+            )
+        return float(value)
 
     @property
     def augmentation(self) -> Augmentation:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from bench.spec.errors import UsageError
 from bench.spec.metrics import DIAGONAL, FILLED, OF_DISTANCES, SCORES, WORST
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
-from bench.store import record
+from bench.store import looks, record
 from bench.store.cells import Store
 from bench.store.layout import CellFolder, last_line, read_or_empty
+from bench.store.looks import Look
 from bench.store.plan import Family, Plan
 from bench.store.record import Record
 
@@ -122,6 +123,8 @@ class Results:
     failures: tuple[Failure, ...]
     family: Family | None
     """The comparisons that were declared."""
+    looks: tuple[Look, ...] = ()
+    """The reports of several seeds so far."""
 
     @classmethod
     def load(cls, store: Store, profile: str | None = None) -> Results:
@@ -146,7 +149,28 @@ class Results:
             cells=cells,
             failures=tuple(_failures(folder.failed())),
             family=Plan(store, name).family(),
+            looks=looks.read(folder.looks),
         )
+
+    def looked_at(self, store: Store) -> Results:
+        """Write down that these results are reported, and return them with this look.
+
+        Raises:
+            UsageError: The file of looks is damaged, or cannot be written.
+        """
+        seeds: dict[str, set[int]] = {}
+        for done in self.records:
+            seeds.setdefault(done.column.key, set()).add(done.spec.seed)
+        under = {column: tuple(sorted(numbers)) for column, numbers in seeds.items()}
+        path = store.layout.profile(self.profile).looks
+        try:
+            return replace(self, looks=looks.add(path, under))
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written ({error.strerror}), so this look at results of several "
+                "seeds would not be counted; copy the results to a folder of your own, and name "
+                "it by --out"
+            ) from error
 
     @property
     def records(self) -> list[Record]:

@@ -223,6 +223,23 @@ def test_the_plan_says_what_its_patients_can_find(tmp_path: Path) -> None:
     assert "2.00 assumed" in shown.stdout
 
 
+def test_each_look_has_its_share_and_few_patients_their_brackets(tmp_path: Path) -> None:
+    profile = tmp_path / "many.toml"
+    profile.write_text('extends = "smoke"\nphantom_patients = { mr = 20 }\n', encoding="utf-8")
+    asked = ["plan", "--profile", str(profile), "--datasets", "mr", "--methods", "unet,fcn"]
+    asked += ["--out", str(tmp_path), "--folds", "5", "--seeds", "3"]
+    found = []
+    for looks in ("1", "2"):
+        done = CliRunner().invoke(app, [*asked, "--looks", looks, "--json"])
+        [row] = json.loads(done.stdout)
+        found.append(row["family"])
+    assert found[0] < found[1]
+    shown = " ".join(CliRunner().invoke(app, [*asked, "--looks", "2"]).stdout.split())
+    assert "2 looks, each after more seeds: each has 2.5 % of the 5 %" in shown
+    assert "bench run --reference METHOD --looks 2" in shown
+    assert "20 patients may show none of failures of 14 %" in shown
+
+
 def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         app, ["plan", "--methods", "unet", "--datasets", "mr", "--out", str(tmp_path)]

@@ -127,6 +127,14 @@ def test_the_papers_augmentation_is_not_named_as_in_older_results(tmp_path: Path
     assert mine["augmentation"]["flips"] == "both"
 
 
+def test_the_tolerance_of_nsd_is_named_where_it_is_another(tmp_path: Path) -> None:
+    assert "nsd_tolerance" not in load_profile("cpu").protocol()
+    mine = load_profile(write(tmp_path, "mine.toml", 'extends = "cpu"\nnsd_tolerance = 4\n'))
+    assert mine.protocol()["nsd_tolerance"] == 4
+    with pytest.raises(UsageError, match="nsd_tolerance: expected float > 0"):
+        load_profile(write(tmp_path, "none.toml", 'extends = "cpu"\nnsd_tolerance = 0\n'))
+
+
 def test_an_augmentation_says_what_it_does() -> None:
     assert Augmentation().words == (
         "rotation up to 30 degrees, shift of 1 to 5 %, elastic up to 3 %, contrast up to 25 %"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ PAGE = Path(__file__).with_name("CALIBRATION.md")
 ROUNDS = 400
 POINT = 0.01
 Values = NDArray[np.float64]
+Looks = Literal["", "counted", "declared"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class World:
     """Whether differences between methods are log-normal, with a long tail."""
     ahead: float = 0.0
     """By how much the first method is truly better."""
+    looks: Looks = ""
+    """Whether results are looked at after each seed from the second on: p is corrected for the
+    looks so far, or for all of them, which were declared."""
 
     def draw(self, rng: np.random.Generator) -> PatientScores:
         """Return scores of a world."""
@@ -104,6 +109,9 @@ def count(world: World, rounds: int = ROUNDS) -> Counted:
     counted = Counted(world)
     for _ in range(rounds):
         scores = world.draw(rng)
+        if world.looks:
+            counted = replace(counted, star=counted.star + _has_star_at_a_look(world, scores))
+            continue
         family = against(scores, scores.methods[0], flips=FLIPS)
         best = scores.methods[int(scores.means.mean(0).argmax())]
         later = against(scores, best, flips=FLIPS, declared=False)
@@ -121,6 +129,19 @@ def count(world: World, rounds: int = ROUNDS) -> Counted:
             afterwards=counted.afterwards + (several and _claims(later)),
         )
     return counted
+
+
+def _has_star_at_a_look(world: World, scores: PatientScores) -> bool:
+    """Return whether a star is seen at any look, of which there is one after each added seed."""
+    many = world.seeds - 1
+    for look in range(1, many + 1):
+        seeds = slice(0, look + 1)
+        now = replace(scores, seeds=scores.seeds[seeds], values=scores.values[seeds])
+        looks = look if world.looks == "counted" else many
+        family = against(now, now.methods[0], flips=FLIPS, looks=looks)
+        if any(comparison.mark == STAR for comparison in family.comparisons):
+            return True
+    return False
 
 
 def _claims(family: Family) -> bool:
@@ -145,7 +166,11 @@ def equal() -> list[World]:
     worlds.append(World("runs vary by 1 point", methods=10, of_runs=1))
     for seeds in (1, 3):
         worlds.append(World("runs vary by 1 point", seeds=seeds, folds=5, of_runs=1))
-    for patients in (9, 25, 126):
+    ways: tuple[Looks, ...] = ("counted", "declared")
+    for looks in ways:
+        title = f"runs vary by 1 point, looked at after each seed, looks {looks}"
+        worlds.append(World(title, seeds=5, of_runs=1, looks=looks))
+    for patients in (9, 25, 60, 126):
         for seeds in (1, 3):
             title = "one method fails on 5 % of patients"
             worlds.append(World(title, patients, methods=2, seeds=seeds, failing=0.05))
@@ -206,6 +231,7 @@ def page(rows: Sequence[Counted]) -> str:
         "least one claim of a kind is made; nominal is 5 %, with a standard error of 1.1. A star,",
         "a verdict and a method of table 1 without its mark speak of methods. With one seed there",
         "is none of them: ° speaks of the weights that were compared, and is right about them.",
+        "Where results are looked at after each seed, from the second on, only stars are counted.",
         "",
         "## Equal methods: every claim is wrong",
         "",

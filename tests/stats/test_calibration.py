@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.stats.flips import ALPHA
+from bench.stats.paired import primary
 from tests.stats.calibration import PAGE, Counted, World, count, page
 
 ROUNDS = 50
@@ -49,3 +51,18 @@ def test_the_page_has_a_row_for_each_world() -> None:
     text = page([Counted(World("runs do not vary", 9, seeds=1))])
     assert "| runs do not vary | 4 | 9 | 1 | 1 | 0.0 | 0.0 | 0.0 | 0.0 | 0.0 | 0.0 |" in text
     assert PAGE.name == "CALIBRATION.md"
+
+
+def test_failures_that_many_patients_show_are_allowed_for() -> None:
+    rng = np.random.default_rng(0)
+    world = World("fails", 126, 2, 3, failing=0.05)
+    runs = np.stack([np.diff(world.draw(rng).values)[..., 0] for _ in range(500)], axis=2)
+    # 0.8 % are wrong in 2,000 worlds; without Hall's test it would be 7.9 %
+    assert (primary(runs, flips=999) <= ALPHA).mean() < 0.03
+
+
+def test_looks_after_each_seed_are_paid_for() -> None:
+    counted = count(World("looks", 60, 2, 4, of_runs=1, looks="declared"), ROUNDS)
+    assert counted.star <= 8
+    free = count(World("looks", 60, 2, 4, of_runs=0.25, ahead=3, looks="declared"), 10)
+    assert free.star > 5

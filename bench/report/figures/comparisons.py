@@ -6,6 +6,7 @@ Drawings alone: the numbers come from `bench.stats`, methods by their titles.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ ABOVE, BELOW, ALIKE, NONE = "#A6D8F5", "#E08B3E", "#FFFFFF", "#D9D9D9"
 Blue and orange are apart for the colour-blind, and light and dark in grey print.
 """
 ALPHA = 0.05
+HATCH = "////"
 NAMES = 1.25
 """Inches for the methods' names at the left."""
 
@@ -34,6 +36,7 @@ def significance(
     heading: str,
     paths: Sequence[Path],
     alpha: float = ALPHA,
+    in_doubt: pd.DataFrame | None = None,
 ) -> None:
     """Draw a map of all pairs: the mean difference in points, row less column, and its p-value.
 
@@ -43,6 +46,8 @@ def significance(
         heading: What stands above: dataset, score, test, correction, n.
         paths: The PNG and the PDF.
         alpha: Cells with a p up to it are coloured, and their p is bold.
+        in_doubt: Methods x methods: whether unseen failures could undo the difference. Such cells
+            are hatched, and their p stands in brackets.
     """
     from matplotlib.patches import Patch
 
@@ -52,12 +57,14 @@ def significance(
     side = min(0.62, (width - NAMES - 0.1) / many)
     lines = wrapped(heading, width - 0.1, 7.5)
     means, corrected = differences.to_numpy(float), p.to_numpy(float)
+    doubt = np.zeros(means.shape, bool)
+    if in_doubt is not None:
+        doubt = in_doubt.to_numpy(bool) & (corrected <= alpha) & ~np.eye(many, dtype=bool)
     with sheet(width, side * many + 0.13 * len(lines) + 1.25) as figure:
         axis = figure.subplots()
         for row, column in np.ndindex(many, many):
-            _pair(
-                axis, row, column, float(means[row, column]), float(corrected[row, column]), alpha
-            )
+            pair = _Pair(float(means[row, column]), float(corrected[row, column]))
+            _draw(axis, row, column, pair, alpha, bool(doubt[row, column]))
         axis.set(xlim=(-0.52, many - 0.48), ylim=(many - 0.48, -0.52), aspect="equal")
         axis.spines[:].set_visible(False)
         axis.set_xticks(
@@ -81,29 +88,43 @@ def significance(
             Patch(facecolor=fill, edgecolor="0.4", linewidth=0.5, label=name)
             for fill, name in words.items()
         ]
+        if doubt.any():
+            name = "hatched, (p): only if no failure is unseen"
+            handles.append(Patch(facecolor="white", edgecolor="0.4", hatch=HATCH, label=name))
         figure.legend(
             handles=handles,
             loc="outside lower center",
-            ncols=2 if width == COLUMN else 4,
+            ncols=2 if width == COLUMN else 3,
             frameon=False,
             fontsize=6.5,
         )
         save(figure, paths)
 
 
-def _pair(axis: Axes, row: int, column: int, difference: float, p: float, alpha: float) -> None:
+@dataclass(frozen=True)
+class _Pair:
+    """A row's mean score less a column's, and the corrected p."""
+
+    difference: float
+    p: float
+
+
+def _draw(axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: bool) -> None:
     from matplotlib.patches import Rectangle
 
-    told = p <= alpha and row != column
+    told = pair.p <= alpha and row != column
     colour = ALIKE
-    if row == column or np.isnan(p):
+    if row == column or np.isnan(pair.p):
         colour = NONE
     elif told:
-        colour = ABOVE if difference > 0 else BELOW
+        colour = ABOVE if pair.difference > 0 else BELOW
     corner = (column - 0.5, row - 0.5)
-    axis.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4))
-    if row != column and not np.isnan(difference):
-        words = f"{100 * difference:+.1f}\n{shown(p)}"
+    hatch = HATCH if doubt else None
+    square = Rectangle(corner, 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4, hatch=hatch)
+    axis.add_patch(square)
+    if row != column and not np.isnan(pair.difference):
+        p = f"({shown(pair.p)})" if doubt else shown(pair.p)
+        words = f"{100 * pair.difference:+.1f}\n{p}"
         axis.text(
             column,
             row,
@@ -111,7 +132,7 @@ def _pair(axis: Axes, row: int, column: int, difference: float, p: float, alpha:
             ha="center",
             va="center",
             fontsize=SMALL,
-            weight="bold" if told else "normal",
+            weight="bold" if told and not doubt else "normal",
         )
 
 

@@ -119,6 +119,7 @@ def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
     shown = [table.methods[key] for key in order]
     p = pd.DataFrame(compared.p, index=names, columns=names).loc[shown, shown]
     means = pd.DataFrame(compared.means, index=names, columns=names).loc[shown, shown]
+    doubt = pd.DataFrame(compared.in_doubt, index=names, columns=names).loc[shown, shown]
     shared = compared.patients[~np.eye(len(names), dtype=bool)]
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     n = "-".join(str(count) for count in counts)
@@ -130,6 +131,7 @@ def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
         f"{table.columns[column]}: difference in Dice (points), row less column; tested "
         f"over {n} patients and {runs}, {how} for {compared.tests} pairs; {about(table)}",
         paths,
+        in_doubt=doubt,
     )
 
 
@@ -138,7 +140,10 @@ def critical(table: Table, paths: Sequence[Path]) -> str | None:
     averages, p = {}, {}
     for column, title in table.columns.items():
         try:
-            ranked = blocks(table.patients[column][METRIC].only(table.rivals(column)))
+            ranked = blocks(
+                table.patients[column][METRIC].only(table.rivals(column)),
+                looks=table.looks(column),
+            )
         except UsageError:
             continue
         names = [table.methods[key] for key in ranked.methods]
@@ -147,13 +152,14 @@ def critical(table: Table, paths: Sequence[Path]) -> str | None:
             head += f", Friedman p = {ranked.friedman:.2g}"
         head += ")"
         averages[head] = pd.Series(ranked.ranks, index=names)
-        p[head] = pd.DataFrame(ranked.p, index=names, columns=names)
+        joined = np.where(ranked.in_doubt, 1.0, ranked.p)
+        p[head] = pd.DataFrame(joined, index=names, columns=names)
     if not averages:
         return "no dataset has two methods on the same patients"
     heading = (
         "Average rank in Dice within each patient, 1 the best; bars join methods that tests over "
         "patients (and runs, with several seeds) do not tell apart at 5 %, corrected for all "
-        f"pairs; {about(table)}"
+        f"pairs, or only if no failure is unseen; {about(table)}"
     )
     comparisons.critical_difference(averages, p, heading, paths)
     return None

@@ -152,7 +152,13 @@ def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int]:
     tested = table.patients[column][metric]
     missing = len(table.missing(column)) if declared else 0
     compared = family.against(
-        tested, first, rivals, correction=correction, declared=declared, missing=missing
+        tested,
+        first,
+        rivals,
+        correction=correction,
+        declared=declared,
+        missing=missing,
+        looks=table.looks(column),
     )
     return compared.comparisons[rivals.index(use.other)], compared.tests
 

@@ -44,6 +44,7 @@ def families(table: Table) -> list[Family]:
                     others,
                     correction=declared.correction,
                     missing=missing,
+                    looks=table.looks(column),
                 )
             )
     return families

@@ -8,8 +8,8 @@ from typing import Any
 from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
 from bench.report.sections.table import Table
-from bench.spec.metrics import INFERRED, LOWER, TITLES, TOLERANCE, listed
-from bench.stats import intervals
+from bench.spec.metrics import INFERRED, LOWER, PRINTED, TITLES, listed
+from bench.stats import failures, intervals
 from bench.stats.scores import PatientScores
 
 
@@ -45,7 +45,10 @@ def _intervals(
         for metric in metrics:
             scores = _ordered(table.patients[column][metric], table)
             for summary in intervals.summarise(scores):
-                rows.append(_interval_row(table, column, metric, summary))
+                row = _interval_row(table, column, metric, summary)
+                if metric == PRINTED[0]:
+                    row |= _failures(scores.only([summary.method]).complete())
+                rows.append(row)
     if not any(row["patients"] for row in rows):
         return None
     few = sorted({row["patients"] for row in rows if 0 < row["patients"] < intervals.FEW})
@@ -53,8 +56,14 @@ def _intervals(
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
         "t interval over patients; of the median: percentile bootstrap. Undefined: cases in which "
         "one mask alone is empty, so that distances do not exist; the image's diagonal stands for "
-        f"them, and helps no method. NSD accepts distances up to {TOLERANCE:g} of the unit."
+        f"them, and helps no method. NSD accepts distances up to {_tolerances(table)} of the unit."
     ]
+    failing = any("failed" in row for row in rows)
+    if failing:
+        notes.append(
+            f"Failed: patients whose Dice is under {failures.FAILED:g} in any run, and the exact "
+            "95 % interval of their share (%)."
+        )
     if few:
         notes.append(
             f"Fewer than {intervals.FEW} patients ({', '.join(map(str, few))}): on skewed scores, "
@@ -78,6 +87,8 @@ def _intervals(
         "of_median": "of the median",
         "undefined": "Undefined",
     }
+    if failing:
+        heads |= {"failed": "Failed", "of_failed": "of the share (%)"}
     numbers = {
         "patients": COUNT,
         "mean": point,
@@ -88,8 +99,22 @@ def _intervals(
         "median": point,
         "of_median": span("of_median", point),
         "undefined": COUNT,
+        "failed": COUNT,
+        "of_failed": span("of_failed", Number(".1f", 100.0)),
     }
     return listed_document(table, name, name.capitalize(), words, heads, numbers, rows, notes)
+
+
+def _failures(scores: PatientScores) -> dict[str, Any]:
+    """Return on how many patients a method failed, and the interval of their share."""
+    counted = failures.count(scores.values[:, :, 0])
+    return {"failed": counted.failed, **ends("of_failed", counted.interval)}
+
+
+def _tolerances(table: Table) -> str:
+    """Return the distances that NSD accepts under the profile."""
+    values = sorted({cell.record.spec.nsd_tolerance for cell in table.cells})
+    return " and ".join(f"{value:g}" for value in values)
 
 
 def _interval_row(

@@ -17,6 +17,10 @@ SEVERAL = (
     f"or {FLIPS:,}), over the runs (t test of the seeds' means), and over both at once (two-way "
     "analysis of variance, both random, Satterthwaite's degrees of freedom); its p is the largest."
 )
+RARE = (
+    f"From {SEEN_FROM} patients on, Hall's test over patients, which allows for rare failures, "
+    "must agree too."
+)
 ONE = (
     f"One seed: the sign-flip test over patients, exact up to {EXACT} of them, else {MAP_FLIPS:,} "
     f"flips by max-T, {FLIPS:,} by Holm. It tells these weights apart, not the methods: another "
@@ -55,14 +59,56 @@ def footnotes(table: Table) -> list[Note]:
         f"{computed} tests in all. No mark is no proof of a difference that matters, and a mark no "
         "proof of equality."
     ]
+    marks += _across(table)
     if several:
-        marks.append(f"{DAGGER} {SEVERAL}")
+        marks.append(f"{DAGGER} {SEVERAL}{_rare(table)}")
     if one:
         marks.append(f"{DOUBLE_DAGGER} {ONE}")
     few = _few(table)
     if few:
         marks.append(f"{SECTION} {few}")
     return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
+
+
+def _rare(table: Table) -> str:
+    """Return how rare failures are allowed for, if a column has patients enough to show them."""
+    most = max(int(pairs.patients.max(initial=0)) for pairs in table.pairs.values())
+    return f" {RARE}" if most >= SEEN_FROM else ""
+
+
+def _across(table: Table) -> list[str]:
+    """Return what holds over several datasets, folds and looks."""
+    lines = []
+    many = len({column for column, _ in table.pairs})
+    if many > 1:
+        chance = 100 * (1 - (1 - ALPHA) ** many)
+        lines.append(
+            f"{many} datasets, each tested at {100 * ALPHA:g} %: if all methods were equal "
+            f"everywhere, a false mark somewhere would have a chance of up to {chance:.0f} %. "
+            "Dice and IoU of an image say the same, so they count once. No summary over datasets "
+            "is made: so few do not show how a difference varies from dataset to dataset."
+        )
+    if any(cell.record.scheme.folds > 1 for cell in table.cells):
+        lines.append(
+            "Folds: models of a cross-validation share most of their training patients (Nadeau "
+            "and Bengio, 2003), so folds are pooled by patient and never compared as if they were "
+            "independent. All seeds have the same folds: p does not say how a method varies with "
+            "the choice of its training patients."
+        )
+    counts = []
+    for column, title in table.columns.items():
+        looks = [look for look in table.reports if look.column == column]
+        if table.looks(column) > 1:
+            dates = ", ".join(f"{len(look.seeds)} seeds on {look.date}" for look in looks)
+            counts.append(f"{title}: {dates or 'none yet'}; p x {table.looks(column)}")
+    if counts:
+        planned = table.family.looks if table.family else 1
+        declared = f"{planned} declared" if planned > 1 else "none was declared (--looks)"
+        lines.append(
+            "Looks at results of several seeds, for which p is corrected (Bonferroni), "
+            f"{declared}: {'; '.join(counts)}."
+        )
+    return lines
 
 
 def _few(table: Table) -> str:
@@ -86,18 +132,31 @@ def suitability_notes(table: Table) -> list[Note]:
     """Return for each column whether its runs vary little enough to rank methods by."""
     notes = []
     for column, title in table.columns.items():
-        scores = table.patients[column][PRINTED[0]].only(table.rivals(column))
-        ratio = power.suitability(scores)
+        ratio = _ratio(table, column)
         if np.isnan(ratio):
             continue
         text = (
-            f"{title}: the variance of {TITLES[PRINTED[0]]} between methods is {ratio:.3g} times "
-            "that between the runs of a method."
+            f"{title}, methods/runs {ratio:.2g}: the variance of {TITLES[PRINTED[0]]} between "
+            f"methods is {ratio:.3g} times that between the runs of a method."
         )
         if ratio < 1:
             text += " Under 1, one run of each method cannot rank them on this dataset."
         notes.append(Note(text, "data", grave=ratio < 1))
     return notes
+
+
+def _ratio(table: Table, column: str) -> float:
+    """Return the variance between methods over that between runs; NaN where it is unknown."""
+    return power.suitability(table.patients[column][PRINTED[0]].only(table.rivals(column)))
+
+
+def head(table: Table, column: str) -> str:
+    """Return what stands over a column: its title, and whether its runs allow to rank methods."""
+    ratio = _ratio(table, column)
+    if np.isnan(ratio):
+        return table.columns[column]
+    cannot = ", cannot rank" if ratio < 1 else ""
+    return f"{table.columns[column]} [methods/runs {ratio:.2g}{cannot}]"
 
 
 def _tested(pairs: AllPairs) -> str:

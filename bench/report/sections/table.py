@@ -17,6 +17,7 @@ from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, FOLDER, load
 from bench.stats.family import AllPairs, all_pairs
 from bench.stats.scores import PatientScores, arrange
+from bench.store.looks import Look
 from bench.store.plan import Family
 from bench.store.record import Record
 from bench.store.results import Failure, Finished, Results
@@ -57,6 +58,8 @@ class Table:
     """The unit of each column's distances: `mm`, `px`, or both."""
     family: Family | None
     """The comparisons that were declared in the run."""
+    reports: tuple[Look, ...]
+    """The reports of several seeds so far."""
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], AllPairs]:
@@ -66,8 +69,16 @@ class Table:
             for metric in PRINTED:
                 rivals = self.rivals(column)
                 if len(rivals) > 1:
-                    pairs[column, metric] = all_pairs(by_metric[metric].only(rivals))
+                    pairs[column, metric] = all_pairs(
+                        by_metric[metric].only(rivals), looks=self.looks(column)
+                    )
         return pairs
+
+    def looks(self, column: str) -> int:
+        """Return for how many looks p is corrected: those that were, or more that were declared."""
+        seen = sum(look.column == column for look in self.reports)
+        planned = self.family.looks if self.family else 1
+        return max(1, seen, planned)
 
     def rivals(self, column: str) -> list[str]:
         """Return the rows that were tested on a column and compete, in the table's order."""
@@ -162,6 +173,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         patients=arrange(cases),
         units=units,
         family=results.family,
+        reports=results.looks,
     )
 
 

@@ -79,8 +79,9 @@ def failure_notes(table: Table) -> list[Note]:
 def document(table: Table) -> Document:
     """Return table 1 with all that stands under it."""
     heads = [Head("Method", "left")]
-    for title in table.columns.values():
-        heads += [Head(TITLES[metric], group=title) for metric in PRINTED]
+    for column in table.columns:
+        over = marks.head(table, column)
+        heads += [Head(TITLES[metric], group=over) for metric in PRINTED]
     rows = []
     for key, title in table.methods.items():
         cells = [Cell(title)]

@@ -1,0 +1,83 @@
+"""What stands under and over table 1 with several seeds: looks, and whether runs allow to rank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.report.sections import comparisons, table1
+from bench.report.sections.table import Table
+from bench.spec.names import Spec
+from bench.store.cells import Store
+from bench.store.plan import Plan
+from bench.store.results import Results
+from tests import written
+from tests.report.sections.scored import COLUMN, scores_of
+from tests.written import finished
+
+METHODS = ("unet", "fcn", "verdiff")
+
+
+def seeded(root: Path, *seeds: int) -> Store:
+    """Add seeds to a store, each of which moves a method's scores by some points of its own."""
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        for method in METHODS:
+            moved = np.array(scores_of(method)) + 0.01 * rng.normal()
+            finished(root, method, tuple(moved.clip(0, 1).round(4)), seed=seed)
+    return Store(root)
+
+
+def notes(table: Table) -> str:
+    return "\n".join(note.text for note in table1.document(table).notes)
+
+
+def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) -> None:
+    store = seeded(tmp_path, 35, 36)
+    first = Results.load(store).looked_at(store)
+    assert [look.seeds for look in first.looks] == [(35, 36)]
+    assert first.looked_at(store).looks == Results.load(store).looks == first.looks
+    assert "Looks at results" not in notes(written.table(store))
+    before = written.table(store).pairs[COLUMN, "dice"]
+    seeded(tmp_path, 37)
+    unseen = written.table(store).pairs[COLUMN, "dice"]
+    Results.load(store).looked_at(store)
+    table = written.table(store)
+    after = table.pairs[COLUMN, "dice"]
+    assert (before.looks, unseen.looks, after.looks) == (1, 1, 2)
+    assert after.p == pytest.approx(np.fmin(1, np.where(np.eye(3) > 0, 1, 2 * unseen.p)))
+    assert "none was declared (--looks): " in notes(table)
+    assert "2 seeds on " in notes(table)
+    assert "p x 2" in notes(table)
+
+
+def test_declared_looks_are_paid_for_from_the_first_on(tmp_path: Path) -> None:
+    store = seeded(tmp_path, 35, 36)
+    methods = [Spec(name) for name in METHODS]
+    Plan(store, "cpu").declare(Spec("unet"), "holm", methods, looks=4)
+    table = written.table(store)
+    [dice, _] = comparisons.families(table)
+    free = replace(table, family=None).pairs[COLUMN, "dice"]
+    assert table.looks(COLUMN) == 4
+    assert table.pairs[COLUMN, "dice"].p.max() <= 1
+    assert table.pairs[COLUMN, "dice"].p[0, 1] == pytest.approx(min(1, 4 * free.p[0, 1]))
+    for comparison in dice.comparisons:
+        assert comparison.adjusted >= min(1, 4 * comparison.pair.p)
+
+
+def test_one_seed_is_no_look(tmp_path: Path) -> None:
+    store = seeded(tmp_path, 35)
+    assert Results.load(store).looked_at(store).looks == ()
+    assert not store.layout.profile("cpu").looks.exists()
+
+
+def test_several_seeds_say_over_the_column_whether_they_rank(tmp_path: Path) -> None:
+    table = written.table(seeded(tmp_path, 35, 36, 37))
+    [_, dice, _] = table1.document(table).blocks[0].heads
+    assert "[methods/runs " in dice.group
+    assert "cannot rank" not in dice.group
+    one = written.table(seeded(tmp_path / "one", 35))
+    assert "[" not in table1.document(one).blocks[0].heads[1].group
