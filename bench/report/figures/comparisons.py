@@ -133,6 +133,7 @@ def _draw(axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: b
             va="center",
             fontsize=SMALL,
             weight="bold" if told and not doubt else "normal",
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5} if doubt else None,
         )
 
 
