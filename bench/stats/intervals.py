@@ -51,12 +51,18 @@ def bootstrap(
     means = resampled_means(values, seed)
     if len(values) == 1:
         return [_bca(values[0], means, level) for level in levels]
-    return [_percentiles(means, level) for level in levels]
+    return _percentiles(means, levels)
 
 
-def _percentiles(values: NDArray[np.float64], level: float = LEVEL) -> list[Interval]:
-    """Return the middle `level` of each row of (resample, row)."""
-    return _pairs(np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0))
+def _percentiles(
+    values: NDArray[np.float64], levels: Sequence[float] = (LEVEL,)
+) -> list[list[Interval]]:
+    """Return for each level the middle of each row of (resample, row)."""
+    wanted: list[float] = []
+    for level in levels:
+        wanted += [(1 - level) / 2, (1 + level) / 2]
+    ends = np.quantile(np.ascontiguousarray(values.T), wanted, axis=-1)
+    return [_pairs(both) for both in ends.reshape(len(levels), 2, -1)]
 
 
 def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) -> list[Interval]:
@@ -99,7 +105,8 @@ def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Inte
     if patients < 2:
         return [(float("nan"), float("nan"))] * values.shape[1]
     medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)
-    return _percentiles(medians)
+    [middle] = _percentiles(medians)
+    return middle
 
 
 @lru_cache(maxsize=8)

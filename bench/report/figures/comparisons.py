@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -123,7 +123,11 @@ def _draw(axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: b
     square = Rectangle(corner, 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4, hatch=hatch)
     axis.add_patch(square)
     if row != column and not np.isnan(pair.difference):
-        p = f"({shown(pair.p)})" if doubt else shown(pair.p)
+        p = shown(pair.p)
+        look: dict[str, Any] = {"weight": "bold" if told else "normal"}
+        if doubt:
+            p = f"({p})"
+            look = {"bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1.5}}
         words = f"{100 * pair.difference:+.1f}\n{p}"
         axis.text(
             column,
@@ -132,8 +136,7 @@ def _draw(axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: b
             ha="center",
             va="center",
             fontsize=SMALL,
-            weight="bold" if told and not doubt else "normal",
-            bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5} if doubt else None,
+            **look,
         )
 
 
