@@ -11,7 +11,7 @@ from bench.report import document
 from bench.report.document import Document
 from bench.report.figures import figure8, gallery, seconds, stages
 from bench.report.paper import macros
-from bench.report.sections import SECTIONS, table1
+from bench.report.sections import SECTIONS, ablation, table1
 from bench.report.sections.table import Table, collect
 from bench.spec.errors import UsageError
 from bench.store.results import Results
@@ -47,14 +47,15 @@ def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool
     target = folder / results.profile
     try:
         target.mkdir(parents=True, exist_ok=True)
-        return _write(collect(results), target, extent, redraw)
+        return _write(results, target, extent, redraw)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
         ) from error
 
 
-def _write(tables: Sequence[Table], target: Path, extent: Extent, redraw: bool) -> Written:
+def _write(results: Results, target: Path, extent: Extent, redraw: bool) -> Written:
+    tables = collect(results)
     files: list[Path] = []
     firsts: list[str] = []
     listings: dict[str, list[Document]] = {}
@@ -65,6 +66,8 @@ def _write(tables: Sequence[Table], target: Path, extent: Extent, redraw: bool) 
         for section in SECTIONS:
             if section.quick or extent != "run":
                 beside += section.documents(table)
+        if extent != "run":
+            beside += ablation.documents(results, table.source)
         listings[table.source] = beside
         stale = redraw or not _is_written(first, target)
         documents += [first, *beside]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.report.figures.overlay import FALSE_NEGATIVE, FALSE_POSITIVE
 from bench.report.sections.table import Table
 from bench.store.results import Finished
 
@@ -22,9 +23,8 @@ Places = dict[tuple[str, str], dict[str, Place]]
 """By column and row: where the prediction of each case lies."""
 SIDE = 256
 """Pixels of a picture's longer side: enough for a tile, and some 30 kB a case under ten methods."""
-HIT, EXCESS, MISSED = "#009E73", "#D55E00", "#56B4E9"
-"""Okabe and Ito's green, orange and sky blue: apart for the colour-blind, and light against dark in
-grey print."""
+HIT, EXCESS, MISSED = "#009E73", FALSE_POSITIVE, FALSE_NEGATIVE
+"""Okabe and Ito's green, and the tints of the grids: apart for the colour-blind and in grey."""
 _OVER, _ALONE = bytes((0, 95, 215, 235)), bytes((0, 255, 255, 255))
 """How much each kind of pixel covers: over an image, and where there is none."""
 

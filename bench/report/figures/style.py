@@ -17,7 +17,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6508")
+COLOURS = (
+    "#0072B2",
+    "#C44E00",
+    "#00805C",
+    "#B0488A",
+    "#8B6508",
+    "#2B2B2B",
+    "#7A3FB0",
+    "#B3121D",
+    "#00808F",
+    "#6B7A00",
+    "#1F2F8C",
+    "#D6246E",
+    "#6E6E6E",
+    "#7B3F00",
+    "#3D8B20",
+    "#A05CD6",
+)
+"""After Okabe and Ito, darker: each has a contrast of 3 or more on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 COLUMN, PAGE = 3.4, (7.0, 9.0)
 """Inches: the width of a column, and what a page holds of a figure."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import chain
@@ -21,10 +22,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from bench.report.document import SIGNS, Cell, Document, Note
+from bench.report.document import SIGNS, Block, Cell, Document, Note
 from bench.report.figures import pictures
 from bench.report.figures.style import point_style
-from bench.report.sections import table1
+from bench.report.page import forest
+from bench.report.sections import answer, table1
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 
@@ -32,6 +34,8 @@ LIMIT = 9_500_000
 """Bytes of the file at most; pictures take what the numbers leave."""
 DOTS = 200_000
 """Dots in the file at most, some 16 bytes each; beyond that the cases are thinned."""
+FORMS = {"LaTeX": ".tex", "Markdown": ".md", "CSV": ".csv"}
+"""What the buttons copy, and how the file of it ends."""
 SHAPES = {
     "o": "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0",
     "s": "m-3.2-3.2h6.4v6.4h-6.4z",
@@ -84,9 +88,32 @@ def _render(
         summary=tables[0].summary,
         sections=sections,
         metrics=[TITLES[metric] for metric in PRINTED],
+        forms=list(FORMS),
+        texts=_json(_texts(tables, listings)),
         policy=Markup(policy),
         style=Markup(style),
         script=Markup(script),
+    )
+
+
+def _texts(
+    tables: Sequence[Table], listings: Mapping[str, Sequence[Document]]
+) -> dict[str, dict[str, str]]:
+    """Return what the buttons copy: each document's text in each form."""
+    texts = {}
+    for table in tables:
+        for document in (table1.document(table), *listings[table.source]):
+            written = document.texts()
+            texts[document.name] = {form: written[end] for form, end in FORMS.items()}
+    return texts
+
+
+def _json(value: object) -> Markup:
+    """Return data as JSON that cannot end the script that holds it."""
+    return Markup(
+        htmlsafe_json_dumps(
+            value, dumps=json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
     )
 
 
@@ -101,20 +128,33 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
     for note in first.notes:
         kinds.setdefault(note.kind, []).append(note)
     differences, failures = kinds.pop("difference", []), kinds.pop("failure", [])
+    others = list(chain.from_iterable(kinds.values()))
+    forests = [forest.of_column(table, column) for column in table.columns]
+    shown = [_listing(listing) for listing in listings]
+    contents = [("answer", "Answer"), ("forest", "Differences"), ("table1", "Table 1")]
+    contents.append(("cases", "Patients and cases"))
+    contents += [(listing["name"], listing["heading"]) for listing in shown]
+    if not any(forests):
+        contents.remove(("forest", "Differences"))
     return {
         "source": table.source,
+        "name": first.name,
+        "contents": contents,
+        "answers": [one.text for one in answer.answers(table)],
+        "limits": answer.limits(table),
+        "forests": [one for one in forests if one is not None],
         "heading": "Phantoms (simulated)" if table.source == "phantom" else "Real data",
         "caption": first.caption,
         "columns": list(table.columns.values()),
+        "heads": [head.group for head in first.blocks[0].heads[1 :: len(PRINTED)]],
         "rows": [_row(row) for row in first.blocks[0].rows],
         "failures": [note.text for note in failures],
-        "notes": list(chain.from_iterable(kinds.values())),
+        "warnings": [note for note in others if note.grave],
+        "notes": [note for note in others if not note.grave],
         "differences": [note.text for note in differences],
         "methods": data["methods"],
-        "data": htmlsafe_json_dumps(
-            data, dumps=json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ),
-        "listings": [_listing(listing) for listing in listings],
+        "data": _json(data),
+        "listings": shown,
     }
 
 
@@ -133,14 +173,29 @@ def _cell(cell: Cell) -> dict[str, Any]:
 
 
 def _listing(listing: Document) -> dict[str, Any]:
-    """Return what the template says of a document with one block."""
-    (block,) = listing.blocks
+    """Return what the template says of a document; a verdict stands in the second column."""
     return {
-        "heading": listing.heading.removesuffix(f" ({listing.name.rpartition('-')[2]})"),
+        "name": listing.name,
+        "heading": re.sub(r" \((real|phantom)\)$", "", listing.heading),
         "caption": listing.caption,
-        "heads": [{"text": head.text, "word": head.align == "left"} for head in block.heads],
-        "rows": [[_cell(cell) for cell in row] for row in block.rows],
+        "blocks": [_block(block) for block in listing.blocks],
         "notes": [note.text for note in listing.notes if note.kind != "difference"],
+    }
+
+
+def _block(block: Block) -> dict[str, Any]:
+    """Return what the template says of a block."""
+    places = list(range(len(block.heads)))
+    texts = [head.text for head in block.heads]
+    for text, place in (("Against", 0), ("Verdict", 1)):
+        if text in texts:
+            places.remove(texts.index(text))
+            places.insert(place, texts.index(text))
+    heads = [block.heads[place] for place in places]
+    return {
+        "caption": block.caption,
+        "heads": [{"text": head.text, "word": head.align == "left"} for head in heads],
+        "rows": [[_cell(row[place]) for place in places] for row in block.rows],
     }
 
 

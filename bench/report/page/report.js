@@ -4,7 +4,7 @@
 const percent = (share) => (share === null ? "-" : (100 * share).toFixed(2));
 
 function make(tag, attributes = {}, text = "") {
-  const svg = ["svg", "g", "path", "line", "text", "circle"].includes(tag);
+  const svg = ["svg", "g", "path", "line", "text", "circle", "title"].includes(tag);
   const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.textContent = text;
@@ -35,9 +35,83 @@ function sortable(table) {
   }
 }
 
-// One dataset's scatter. `hidden` is the set of methods that are switched off, `open(case, method)` shows a case.
+// Buttons that copy a table as a text.
+function copying(button, texts) {
+  button.addEventListener("click", async () => {
+    const text = texts[button.dataset.copy][button.dataset.form], said = button.parentElement.querySelector("[role=status]");
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {  // a browser that gives a file no clipboard still copies what is selected
+      const area = make("textarea", { "aria-hidden": "true" });
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    said.textContent = `${button.dataset.form} copied`;
+  });
+}
+
+// Plots. `hidden` is the set of methods that are switched off, `open(case, method)` shows a case.
 const WIDTH = 380, HEIGHT = 340, LEFT = 44, RIGHT = 368, TOP = 10, BOTTOM = 300, REACH = 14;
 
+// One dot a patient, under each method: lines join the same patient.
+function strip(panel, data, column, hidden, open) {
+  const shown = data.methods.map((_, m) => m).filter((m) => (column.scores[m] || []).some(([dice]) => dice !== null));
+  const wide = Math.max(WIDTH, LEFT + 64 * shown.length + 12), gap = (wide - LEFT - 12) / Math.max(1, shown.length);
+  const people = new Map();
+  column.patients.forEach((patient, c) => people.set(patient, [...(people.get(patient) || []), c]));
+  const means = [...people].map(([patient, cases]) => ({ patient, cases, scores: shown.map((m) => {
+    const known = cases.map((c) => column.scores[m][c][0]).filter((dice) => dice !== null);
+    return known.length ? known.reduce((sum, dice) => sum + dice, 0) / known.length : null;
+  }) }));
+  const lowest = Math.min(1, ...means.flatMap((one) => one.scores.filter((dice) => dice !== null)));
+  const low = Math.max(0, Math.floor(10 * lowest) / 10), high = 1;
+  const x = (place) => LEFT + gap * (place + 0.5), y = (v) => BOTTOM - (BOTTOM - TOP) * (v - low) / (high - low || 1);
+  const svg = make("svg", { viewBox: `0 0 ${wide} ${HEIGHT + 62}`, tabindex: 0, role: "application",
+    "aria-label": `Dice of each patient under each method, ${column.title}: arrow keys go from dot to dot, Enter opens the case` });
+  const step = (high - low) > 0.5 ? 0.2 : 0.1;
+  for (let tick = high; tick > low - 1e-9; tick -= step) {
+    svg.append(make("line", { class: "grid", x1: LEFT, x2: wide - 12, y1: y(tick), y2: y(tick) }),
+      make("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, (100 * tick).toFixed(0)));
+  }
+  const line = means.length > 150 ? "join faint" : "join";
+  for (const one of means) {
+    const d = one.scores.map((dice, place) => dice === null ? "" : `L${x(place).toFixed(1)} ${y(dice).toFixed(1)}`).join("");
+    if (d) svg.append(make("path", { class: line, d: `M${d.slice(1)}` }));
+  }
+  svg.append(make("line", { class: "axis", x1: LEFT, x2: LEFT, y1: TOP, y2: BOTTOM }),
+    make("text", { x: 0, y: 0, "text-anchor": "middle", transform: `translate(11 ${(TOP + BOTTOM) / 2}) rotate(-90)` },
+      `Dice of a patient (%); n = ${means.length}`));
+  const dots = [];
+  const groups = data.methods.map((method, m) => {
+    const group = make("g"), place = shown.indexOf(m), lines = [];
+    if (place < 0) return group;
+    means.forEach((one, p) => {
+      const dice = one.scores[place];
+      if (dice === null) return;
+      const known = one.cases.filter((c) => column.scores[m][c][0] !== null);
+      const worst = known.reduce((a, b) => column.scores[m][b][0] < column.scores[m][a][0] ? b : a);
+      const dot = { x: x(place), y: y(dice), c: worst, all: one.cases, m, p, dice };
+      dots.push(dot);
+      lines.push(`M${dot.x.toFixed(1)} ${dot.y.toFixed(1)}${method.shape}`);
+    });
+    group.append(make("path", { class: "dots", stroke: method.colour, d: lines.join("") }));
+    const name = make("text", { "text-anchor": "end", transform: `translate(${x(place) + 4} ${BOTTOM + 12}) rotate(-38)` },
+      method.title.length > 20 ? `${method.title.slice(0, 9)}…${method.title.slice(-9)}` : method.title);
+    name.append(make("title", {}, method.title));
+    group.append(name);
+    svg.append(group);
+    return group;
+  });
+  dots.sort((a, b) => a.m - b.m || a.dice - b.dice || a.p - b.p);
+  const describe = (dot) => `${data.methods[dot.m].title}, patient ${means[dot.p].patient}: Dice ${percent(dot.dice)} ` +
+    `(${means[dot.p].cases.length} case${means[dot.p].cases.length === 1 ? "" : "s"})`;
+  return interact({ panel, svg, wide, dots, groups, describe, hidden, open });
+}
+
+// One dataset's scatter: figure 8 of the paper.
 function scatter(panel, data, column, hidden, open) {
   const at = { x: (v) => LEFT + (RIGHT - LEFT) * (v - column.low) / (1 - column.low),
                y: (v) => BOTTOM - (BOTTOM - TOP) * (v - column.low) / (1 - column.low) };
@@ -68,7 +142,7 @@ function scatter(panel, data, column, hidden, open) {
     const group = make("g"), lines = [];
     (column.scores[m] || []).forEach(([dice, iou], c) => {
       if (dice === null) return;
-      const dot = { x: at.x(dice), y: at.y(iou), c, m, dice, iou };
+      const dot = { x: at.x(dice), y: at.y(iou), c, all: [c], m, dice, iou };
       dots.push(dot);
       lines.push(`M${dot.x.toFixed(1)} ${dot.y.toFixed(1)}${method.shape}`);
     });
@@ -77,6 +151,13 @@ function scatter(panel, data, column, hidden, open) {
     return group;
   });
   dots.sort((a, b) => a.dice - b.dice || a.c - b.c || a.m - b.m);
+  const describe = (dot) => `${data.methods[dot.m].title}, case ${column.cases[dot.c]}, patient ${column.patients[dot.c]}: ` +
+    `Dice ${percent(dot.dice)}, IoU ${percent(dot.iou)}`;
+  return interact({ panel, svg, wide: WIDTH, dots, groups, describe, hidden, open });
+}
+
+// What every plot does: hover, click, keyboard, methods that are switched off, the chosen case.
+function interact({ panel, svg, wide, dots, groups, describe, hidden, open }) {
   const chosen = make("g"), ring = make("circle", { class: "ring", r: 7, visibility: "hidden" });
   const tip = make("div", { class: "tip", role: "status", hidden: "" });
   svg.append(chosen, ring);
@@ -92,15 +173,14 @@ function scatter(panel, data, column, hidden, open) {
     ring.setAttribute("cx", dot.x);
     ring.setAttribute("cy", dot.y);
     const near = visible().filter((other) => other !== dot && Math.hypot(other.x - dot.x, other.y - dot.y) < 4).length;
-    tip.textContent = `${data.methods[dot.m].title}, case ${column.cases[dot.c]}, patient ${column.patients[dot.c]}: ` +
-      `Dice ${percent(dot.dice)}, IoU ${percent(dot.iou)}` + (near ? ` (and ${near} more here)` : "");
-    const box = svg.getBoundingClientRect(), scale = box.width / WIDTH, right = dot.x > WIDTH / 2;
+    tip.textContent = describe(dot) + (near ? ` (and ${near} more here)` : "");
+    const box = svg.getBoundingClientRect(), scale = box.width / wide, right = dot.x > wide / 2;
     tip.style.left = right ? "auto" : `${dot.x * scale + 12}px`;
-    tip.style.right = right ? `${(WIDTH - dot.x) * scale + 12}px` : "auto";
+    tip.style.right = right ? `${(wide - dot.x) * scale + 12}px` : "auto";
     tip.style.top = `${box.top - panel.getBoundingClientRect().top + dot.y * scale - 10}px`;
   };
   const nearest = (event) => {
-    const box = svg.getBoundingClientRect(), scale = WIDTH / box.width;
+    const box = svg.getBoundingClientRect(), scale = wide / box.width;
     const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
     let best = null, least = REACH;
     for (const dot of visible()) {
@@ -127,7 +207,7 @@ function scatter(panel, data, column, hidden, open) {
   });
   return {
     hide: () => groups.forEach((group, m) => group.setAttribute("visibility", hidden.has(m) ? "hidden" : "visible")),
-    choose: (c) => chosen.replaceChildren(...dots.filter((dot) => dot.c === c)
+    choose: (c) => chosen.replaceChildren(...dots.filter((dot) => dot.all.includes(c))
       .map((dot) => make("circle", { class: "chosen", cx: dot.x, cy: dot.y, r: 6 }))),
   };
 }
@@ -173,13 +253,14 @@ function explorer(root) {
         m === picked));
     });
     find(".tiles").replaceChildren(...tiles);
-    panels.forEach((panel, other) => panel.choose(other === number ? c : -1));
+    panels.forEach((panel, place) => panel.choose(place % data.columns.length === number ? c : -1));
   };
-  const panels = [...root.querySelectorAll(".panel")].map((panel, number) =>
-    scatter(panel, data, data.columns[number], hidden, (c, m) => {
+  const drawn = (kind, draw) => [...root.querySelectorAll(kind)].map((panel, number) =>
+    draw(panel, data, data.columns[number], hidden, (c, m) => {
       show(number, c, m);
       find(".viewer").scrollIntoView({ block: "nearest" });
     }));
+  const panels = [...drawn(".strip", strip), ...drawn(".scatter", scatter)];
   find(".legend").addEventListener("change", (event) => {
     hidden[event.target.checked ? "delete" : "add"](+event.target.dataset.method);
     panels.forEach((panel) => panel.hide());
@@ -196,5 +277,7 @@ function explorer(root) {
   fill(0);
 }
 
+const texts = JSON.parse(document.getElementById("texts").textContent);
+document.querySelectorAll("[data-copy]").forEach((button) => copying(button, texts));
 document.querySelectorAll("table.sortable").forEach(sortable);
 document.querySelectorAll(".explorer").forEach(explorer);

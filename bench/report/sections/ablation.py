@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ import pandas as pd
 from bench.audit import published
 from bench.report.document import Block, Cell, Document, Head, Note
 from bench.report.sections import notes
+from bench.spec import plain
 from bench.spec.arms import Arm
 from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES
-from bench.spec.names import Column, Row
+from bench.spec.names import Column, Row, Spec
 from bench.spec.options import shown
 from bench.stats.ablation import Effect, Scores, effect, shared_weights
 from bench.store.record import Record
@@ -269,8 +270,67 @@ def _deviations(
 _EFFECTS = (
     "Effects in points, paired by patient, with 95 % t intervals: over patients, for these seeds; "
     "over seeds where there are several, for these patients. A main effect is on less off; an "
-    "interaction, what two do beyond their sum."
+    "interaction, what two do beyond their sum. Verdict, on Dice: helps or harms where the "
+    "intervals over patients and over seeds leave out 0 on the same side, not corrected for the "
+    "number of effects; with one seed it speaks of these weights."
 )
+
+
+def documents(results: Results, source: str) -> list[Document]:
+    """Return table 2 of each ablation whose arms are all among the results of a source."""
+    tables = []
+    for column in results.columns.values():
+        if column.dataset.source != source:
+            continue
+        for factors, arms in _combinations(results, column):
+            seeds = _common_seeds(results, column, arms)
+            if not seeds:
+                continue
+            try:
+                tables.append(document(collect(results, column, arms, factors, seeds)))
+            except UsageError:  # an arm lacks a fold
+                continue
+    return tables
+
+
+def _combinations(results: Results, column: Column) -> list[tuple[tuple[str, ...], list[Arm]]]:
+    """Return factors with their arms: on/off options that were run in all combinations."""
+    groups: dict[str, dict[tuple[bool, ...], Spec]] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    for record in results.records:
+        if record.column != column:
+            continue
+        switches = {}
+        for key, value in record.spec.options.items():
+            if isinstance(value, bool) and key != "tuned":
+                switches[key] = value
+        others = {key: value for key, value in record.spec.options.items() if key not in switches}
+        group = plain.canonical([record.method.name, sorted(switches), others])
+        names[group] = tuple(switches)
+        groups.setdefault(group, {})[tuple(switches.values())] = record.method
+    complete = []
+    for group, known in groups.items():
+        varying = [len(set(values)) > 1 for values in zip(*known, strict=True)]
+        if sum(varying) == 0 or len(known) != 2 ** sum(varying):
+            continue
+        arms = []
+        for values, spec in known.items():
+            arms.append(Arm(spec, tuple(compress(values, varying))))
+        arms.sort(key=lambda arm: arm.switches[::-1])  # the first factor changes fastest
+        complete.append((tuple(compress(names[group], varying)), arms))
+    return complete
+
+
+def _common_seeds(results: Results, column: Column, arms: Sequence[Arm]) -> list[int]:
+    """Return the seeds under which every arm has a result."""
+    common: set[int] | None = None
+    for arm in arms:
+        mine = set()
+        for record in results.records:
+            if record.column == column and record.method == arm.spec:
+                mine.add(record.spec.seed)
+        common = mine if common is None else common & mine
+    return sorted(common or ())
 
 
 def document(table: Ablation) -> Document:
@@ -322,20 +382,32 @@ def _score(line: Line, metric: str) -> Cell:
 
 def _effects_block(table: Ablation) -> Block:
     """Return a row an effect: its name, and for each metric the mean with its intervals."""
-    heads = [Head("Effect", "left")]
+    heads = [Head("Effect", "left"), Head("Verdict", "left")]
     for metric in PRINTED:
         title = TITLES[metric]
         heads.append(Head(f"{title} [patients]", tex=f"{title}, patients"))
         heads.append(Head(f"{title} [seeds]", tex=f"{title}, seeds"))
     rows = []
     for number, first in enumerate(table.effects[PRINTED[0]]):
-        cells = [Cell(first.name)]
+        cells = [Cell(first.name), Cell(_verdict(first))]
         for metric in PRINTED:
             one = table.effects[metric][number]
             text = f"{100 * one.mean:+.2f} {_interval(one.patients)}"
             cells += [Cell(text, number=one.mean), Cell(_interval(one.seeds))]
         rows.append(tuple(cells))
     return Block(tuple(heads), tuple(rows), _EFFECTS)
+
+
+def _verdict(one: Effect) -> str:
+    """Return what an effect on Dice is: both intervals must leave out 0 on the same side."""
+    several = one.seeds[0] == one.seeds[0]
+    intervals = [one.patients, one.seeds] if several else [one.patients]
+    weights = "" if several else " (these weights)"
+    if all(low > 0 for low, _ in intervals):
+        return f"helps{weights}"
+    if all(high < 0 for _, high in intervals):
+        return f"harms{weights}"
+    return "undecided"
 
 
 def _interval(interval: tuple[float, float]) -> str:

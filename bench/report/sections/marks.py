@@ -103,10 +103,10 @@ def _across(table: Table) -> list[str]:
             counts.append(f"{title}: {dates or 'none yet'}; p x {table.looks(column)}")
     if counts:
         planned = table.family.looks if table.family else 1
-        declared = f"{planned} declared" if planned > 1 else "none was declared (--looks)"
         lines.append(
-            "Looks at results of several seeds, for which p is corrected (Bonferroni), "
-            f"{declared}: {'; '.join(counts)}."
+            f"Looks at results of several seeds, {planned} declared (bench run --looks N), for "
+            "each of which p is multiplied; a look beyond the declared ones costs p x 4, each "
+            f"further one twice as much: {'; '.join(counts)}."
         )
     return lines
 

@@ -75,10 +75,15 @@ class Table:
         return pairs
 
     def looks(self, column: str) -> int:
-        """Return for how many looks p is corrected: those that were, or more that were declared."""
+        """Return the factor of p for the looks: their declared number, doubled twice and more.
+
+        A look that nobody declared can't take back the stars of those before it, so it costs more:
+        the first p x 4, each further one twice as much (`tests/stats/CALIBRATION.md`).
+        """
         seen = sum(look.column == column for look in self.reports)
         planned = self.family.looks if self.family else 1
-        return max(1, seen, planned)
+        beyond = max(0, seen - planned)
+        return planned * 2 ** (beyond + 1) if beyond else planned
 
     def rivals(self, column: str) -> list[str]:
         """Return the rows that were tested on a column and compete, in the table's order."""

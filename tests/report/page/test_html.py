@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.report import write
+from bench.report.figures import pictures
+from bench.report.figures.style import COLOURS
 from bench.report.page import html
 from bench.report.sections import ledger
 from bench.store.cells import Store
@@ -75,9 +78,9 @@ def test_the_page_holds_each_case_under_every_method(tmp_path: Path) -> None:
     (column,) = data["columns"]
     assert column["cases"] == ["c3", "c0", "c1", "c2"]  # worst mean Dice first
     assert column["scores"][1][0] == [0.6, pytest.approx(0.6 / 1.4, abs=1e-4)]
-    for pictures in column["pictures"].values():
-        assert pictures["image"].startswith("data:image/webp;base64,")
-        assert all(answer.startswith("data:image/png;base64,") for answer in pictures["answers"])
+    for shown in column["pictures"].values():
+        assert shown["image"].startswith("data:image/webp;base64,")
+        assert all(answer.startswith("data:image/png;base64,") for answer in shown["answers"])
     assert set(column["pictures"]) == {"0", "1", "2", "3"}
 
 
@@ -97,7 +100,7 @@ def test_what_users_name_cannot_do_anything(tmp_path: Path) -> None:
     page = page_of(Store(tmp_path))
     assert EVIL not in page
     assert EVIL in data_of(page)["columns"][0]["cases"]
-    assert page.count("</script>") == 2
+    assert page.count("</script>") == 3
 
 
 def test_real_data_and_phantoms_are_apart(tmp_path: Path) -> None:
@@ -223,7 +226,8 @@ def click_dot(browser: Any, dice: float) -> str:
     """Point at the dot of a Dice in the first scatter, click it, and return what the hover said."""
     from selenium.webdriver import ActionChains
 
-    svg = browser.find_element("css selector", ".panel svg")
+    browser.find_element("css selector", ".scatters summary").click()
+    svg = browser.find_element("css selector", ".scatter svg")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
     low, scale = 0.3, svg.size["width"] / 380
     x, y = (44 + 324 * (dice - low) / (1 - low)), 300 - 290 * (dice / (2 - dice) - low) / (1 - low)
@@ -231,7 +235,7 @@ def click_dot(browser: Any, dice: float) -> str:
         svg, (x - 190) * scale, (y - 170) * scale
     )  # offsets are from the middle
     move.perform()
-    tip = str(browser.find_element("css selector", ".tip").text)
+    tip = str(browser.find_element("css selector", ".scatter .tip").text)
     move.click().perform()
     return tip
 
@@ -251,7 +255,7 @@ def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(
         return [row.find_elements("css selector", "th, td")[at].text for row in rows]
 
     find("button[aria-label='MR Dice']").click()
-    assert column(1) == ["81.25 ± 15.48", "81.25 ± 15.48", "73.75 ± 17.97†"]
+    assert column(1) == ["81.25 ± 15.48", "81.25 ± 15.48", "73.75 ± 17.97‡"]
     assert find("th[aria-sort]").get_attribute("aria-sort") == "descending"
     find("button[aria-label='MR Dice']").click()
     assert column(0)[0] == "FCN"
@@ -277,13 +281,88 @@ def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(
 
     find("button.step[data-by='-1']").click()
     assert "case c3" in find(".shown").text
-    svg = find(".panel svg")
+    svg = find(".scatter svg")
     svg.send_keys("\ue010\ue007")  # End, Enter: the best dot
     assert "case c2" in find(".shown").text
-    find(".legend input").click()
-    assert find(".panel svg g").get_attribute("visibility") == "hidden"
+    find(".legend input").send_keys(" ")
+    assert find(".scatter svg g").get_attribute("visibility") == "hidden"
     assert {"file"} <= requests(browser) <= {"file", "data"}
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_browser_copies_tables_and_opens_a_patient(browser: Any, tmp_path: Path) -> None:
+    path = written_page(with_masks(tmp_path / "results"), tmp_path / "reports")
+    browser.get(path.as_uri())
+
+    def find(selector: str) -> Any:
+        return browser.find_element("css selector", selector)
+
+    find("[data-copy='table1-phantom'][data-form='Markdown']").click()
+    assert find(".copies [role=status]").text == "Markdown copied"
+    strip = find(".strip svg")
+    strip.send_keys("\ue011")  # Home: the first method's lowest patient
+    assert find(".strip .tip").text == "FCN, patient p1: Dice 70.00 (2 cases)"
+    strip.send_keys("\ue007")  # Enter
+    assert "case c3, patient p1" in find(".shown").text
+    links = browser.find_elements("css selector", ".contents a")
+    for link in links:
+        place = link.get_attribute("href").partition("#")[2]
+        assert browser.find_elements("css selector", f"[id='{place}']"), place
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_browser_never_scrolls_sideways_and_answers_first(
+    browser: Any, tmp_path: Path, theme: str
+) -> None:
+    path = written_page(with_masks(tmp_path / "results"), tmp_path / "reports")
+    media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    for width in (500, 1000, 1400):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(path.as_uri())
+        shown = browser.execute_script("return document.documentElement.scrollWidth")
+        assert shown <= width
+        answer = browser.find_element("css selector", ".answer p")
+        assert answer.text.startswith("On MR, UNET has the highest mean, 81.2 Dice")
+        assert answer.location["y"] + answer.size["height"] < 900
+
+
+def luminance(red: float, green: float, blue: float) -> float:
+    """Return the relative luminance of linear light (WCAG 2)."""
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def linear(colour: str) -> NDArray[np.float64]:
+    values = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+DEUTERANOPIA = np.array(
+    [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ]
+)
+"""Machado, Oliveira and Fernandes (2009), severity 1, in linear light."""
+
+
+def test_right_and_wrong_pixels_differ_in_grey_and_for_the_colour_blind() -> None:
+    marks = (pictures.HIT, pictures.EXCESS, pictures.MISSED)
+    css = Path(html.__file__).with_name("report.css").read_text(encoding="utf-8").lower()
+    assert all(mark.lower() in css for mark in marks)
+    for seen in (np.eye(3), DEUTERANOPIA):
+        bright = sorted(luminance(*(seen @ linear(mark)).clip(0, 1)) for mark in marks)
+        for dark, light in pairwise(bright):
+            assert (light + 0.05) / (dark + 0.05) > 2
+
+
+def test_each_method_has_a_colour_of_its_own_that_stands_out_on_white() -> None:
+    assert len(set(COLOURS)) == len(COLOURS) >= 16
+    for colour in COLOURS:
+        assert 1.05 / (luminance(*linear(colour)) + 0.05) >= 3
 
 
 def test_a_browser_takes_no_name_for_a_command(browser: Any, tmp_path: Path) -> None:

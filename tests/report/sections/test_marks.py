@@ -47,11 +47,11 @@ def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) ->
     Results.load(store).looked_at(store)
     table = written.table(store)
     after = table.pairs[COLUMN, "dice"]
-    assert (before.looks, unseen.looks, after.looks) == (1, 1, 2)
-    assert after.p == pytest.approx(np.fmin(1, np.where(np.eye(3) > 0, 1, 2 * unseen.p)))
-    assert "none was declared (--looks): " in notes(table)
+    assert (before.looks, unseen.looks, after.looks) == (1, 1, 4)
+    assert after.p == pytest.approx(np.fmin(1, np.where(np.eye(3) > 0, 1, 4 * unseen.p)))
+    assert ", 1 declared (bench run --looks N), " in notes(table)
     assert "2 seeds on " in notes(table)
-    assert "p x 2" in notes(table)
+    assert "p x 4" in notes(table)
 
 
 def test_declared_looks_are_paid_for_from_the_first_on(tmp_path: Path) -> None:

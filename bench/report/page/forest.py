@@ -1,0 +1,121 @@
+"""The paired differences of a column as rows of a forest plot, each drawn on one shared axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.sections.comparisons import OF_WEIGHTS
+from bench.report.sections.table import Table
+from bench.spec.metrics import PRINTED
+from bench.stats import family
+from bench.stats.family import Comparison, Family
+
+METRIC = PRINTED[0]
+WIDTH, HEIGHT = 260, 22
+"""Of a row's drawing, in units of its own."""
+WORDS = {
+    "better": "lower",
+    "worse": "higher",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+}
+"""What the other method is, where the baseline is that."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The shared axis of a forest plot, in points of the score."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Return the place of a value in the drawing."""
+        return round(WIDTH * (value - self.low) / (self.high - self.low), 1)
+
+
+def of_column(table: Table, column: str) -> dict[str, Any] | None:
+    """Return what the template says of a column's differences; None where there are none."""
+    compared = _compared(table, column)
+    if compared is None:
+        return None
+    axis = _axis(compared)
+    name = table.methods[compared.baseline]
+    declared = table.family is not None and table.family.baseline == compared.baseline
+    how = "declared before the results" if declared else "the best mean; corrected for all pairs"
+    return {
+        "title": table.columns[column],
+        "baseline": name,
+        "how": how,
+        "zero": axis.at(0.0),
+        "low": f"{axis.low:+.1f}",
+        "high": f"{axis.high:+.1f}",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "rows": [_row(table, axis, one) for one in compared.comparisons if one.pair.patients > 1],
+    }
+
+
+def _compared(table: Table, column: str) -> Family | None:
+    """Return the declared family of a column, or else that of its best method."""
+    declared = table.family
+    rivals = table.rivals(column)
+    if len(rivals) < 2:
+        return None
+    scores = table.patients[column][METRIC]
+    means = table.scores[f"{METRIC}_mean"][column]
+    baseline = str(means.loc[rivals].idxmax())
+    known = declared is not None and declared.baseline in rivals
+    if declared is not None and known:
+        baseline = declared.baseline
+    others = table.others(column, baseline)
+    if not others:
+        return None
+    if declared is None or not known:
+        return family.against(scores, baseline, others, declared=False, looks=table.looks(column))
+    return family.against(
+        scores,
+        baseline,
+        others,
+        correction=declared.correction,
+        missing=len(table.missing(column)),
+        looks=table.looks(column),
+    )
+
+
+def _axis(compared: Family) -> Axis:
+    """Return an axis that holds zero and every interval."""
+    ends = [0.0]
+    for one in compared.comparisons:
+        ends += [-100 * end for end in one.pair.t if end == end]
+        if one.pair.mean == one.pair.mean:
+            ends.append(-100 * one.pair.mean)
+    low, high = min(ends), max(ends)
+    margin = 0.06 * (high - low) or 1.0
+    return Axis(low - margin, high + margin)
+
+
+def _row(table: Table, axis: Axis, one: Comparison) -> dict[str, Any]:
+    """Return a row: the other method less the baseline, in points."""
+    pair = one.pair
+    low, high = (-100 * end for end in reversed(pair.t))
+    verdict = WORDS[one.verdict]
+    note = ""
+    if one.verdict in ("better", "worse"):
+        note = "" if one.of_methods else OF_WEIGHTS.strip()
+        if one.in_doubt:
+            note += " if no failure is unseen"
+    p = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.2g}"
+    return {
+        "title": table.methods[pair.second],
+        "verdict": verdict,
+        "note": note.strip(),
+        "low": axis.at(low),
+        "high": axis.at(high),
+        "mean": axis.at(-100 * pair.mean),
+        "text": f"{-100 * pair.mean:+.1f} [{low:+.1f}, {high:+.1f}]",
+        "p": p,
+        "patients": pair.patients,
+        "number": f"{-pair.mean:.9g}",
+    }

@@ -1,0 +1,115 @@
+"""The answer in sentences: what is best on each dataset, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.report.sections.table import Table
+from bench.spec.metrics import PRINTED, TITLES
+from bench.stats import intervals
+from bench.stats.family import AllPairs
+
+METRIC = PRINTED[0]
+SMALL = ("cpu", "smoke")
+"""Shipped profiles whose networks are small and trained for minutes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the results of one column say."""
+
+    column: str
+    """The column's key."""
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentences as one paragraph."""
+        return " ".join(self.sentences)
+
+
+def answers(table: Table) -> list[Answer]:
+    """Return the answer of each column with at least one method that competes."""
+    given = []
+    for column in table.columns:
+        sentences = _sentences(table, column)
+        if sentences:
+            given.append(Answer(column, tuple(sentences)))
+    return given
+
+
+def limits(table: Table) -> str:
+    """Return the sentence that says of what the answers speak."""
+    seeds = {cell.record.spec.seed for cell in table.cells}
+    parts = []
+    if table.source == "phantom":
+        parts.append("These data are simulated; they say nothing about patients.")
+    base = table.profile.partition("-steps")[0].partition("-pixels")[0]
+    if base in SMALL:
+        parts.append("The networks are small and were trained for a few minutes.")
+    if len(seeds) == 1:
+        parts.append(
+            "Each method was trained once (one seed): this compares these trained networks, and "
+            "another training may differ as much."
+        )
+    return " ".join(parts)
+
+
+def _sentences(table: Table, column: str) -> list[str]:
+    rivals = table.rivals(column)
+    if not rivals:
+        return []
+    means = table.scores[f"{METRIC}_mean"][column]
+    best = str(means.loc[rivals].idxmax())
+    [summary] = intervals.summarise(table.patients[column][METRIC].only([best]))
+    low, high = summary.bootstrap
+    name = table.methods[best]
+    score = f"{100 * summary.mean:.1f} {TITLES[METRIC]}"
+    if low == low:
+        score += f" [{100 * low:.1f}, {100 * high:.1f}]"
+    where = f"On {table.columns[column]}"
+    patients = f"{summary.patients} patient{'s' * (summary.patients != 1)}"
+    if len(rivals) == 1:
+        return [f"{where}, {name} reaches {score} ({patients})."]
+    pairs = table.pairs[column, METRIC]
+    below = _sorted(pairs, best, pairs.below(best))
+    doubtful = pairs.doubtful(best)
+    alike = pairs.not_below(best)
+    unsure = _sorted(pairs, best, [one for one in doubtful if one not in alike])
+    if below or unsure:
+        sentences = [f"{where}, {name} is best: {score} ({patients})."]
+    else:
+        sentences = [
+            f"{where}, {name} has the highest mean, {score} ({patients}), but no other method is "
+            "significantly lower."
+        ]
+    if below:
+        sentences.append(f"Significantly lower: {_gaps(table, pairs, best, below)}.")
+    if unsure:
+        sentences.append(
+            "Lower, unless these few patients hide rare failures: "
+            f"{_gaps(table, pairs, best, unsure)}."
+        )
+    if alike and (below or unsure):
+        names = ", ".join(table.methods[one] for one in _sorted(pairs, best, alike))
+        sentences.append(f"Not significantly different from it: {names}.")
+    return sentences
+
+
+def _sorted(pairs: AllPairs, best: str, methods: Sequence[str]) -> list[str]:
+    """Return methods by their distance from the best one, the largest first."""
+    gaps = pairs.means[pairs.methods.index(best)]
+    return sorted(methods, key=lambda one: -gaps[pairs.methods.index(one)])
+
+
+def _gaps(table: Table, pairs: AllPairs, best: str, methods: Sequence[str]) -> str:
+    """Return by how many points each method is lower, and how sure that is."""
+    first = pairs.methods.index(best)
+    parts = []
+    for one in methods:
+        place = pairs.methods.index(one)
+        gap, p = pairs.means[first, place], pairs.p[first, place]
+        sure = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+        parts.append(f"{table.methods[one]} by {100 * gap:.1f} points ({sure})")
+    return ", ".join(parts)
