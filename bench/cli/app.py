@@ -22,6 +22,7 @@ from bench.cli import (
     preview,
     report,
     run,
+    score,
     status,
     track,
     tune,
@@ -43,6 +44,7 @@ app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("ablate")(ablate.ablate)
 app.command("report")(report.report)
+app.command("score")(score.score)
 app.command("status")(status.status)
 app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)

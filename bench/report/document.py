@@ -118,13 +118,15 @@ class Number:
     factor: float = 1
     ends: tuple[str, ...] = ()
     """The frame's columns that hold an interval's ends."""
+    missing: str = "-"
+    """What is printed where there is no number."""
 
     def cell(self, name: str, row: Mapping[Any, Any]) -> Cell:
-        """Return a row's number as a cell; a dash where there is none."""
+        """Return a row's number as a cell, or `missing` where there is none."""
         values = [row[column] for column in self.ends or (name,)]
         first = math.nan if values[0] is None else float(values[0])
         if any(value is None or value != value for value in values):
-            return Cell("-", number=first)
+            return Cell(self.missing, number=first)
         text = ", ".join(format(self.factor * value, self.form) for value in values)
         return Cell(f"[{text}]" if self.ends else text, number=first)
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 """Of a results folder; raised when an older one can no longer be continued."""
+OUTSIDE = "external"
+"""The profile of what is known by masks or scores from outside alone."""
 RESERVE = 16384
 """Bytes that a cell at work keeps on the disk, so that a full disk has room for its error."""
 
@@ -67,8 +69,19 @@ class Store:
         Raises:
             UsageError: It cannot be written, or holds results of another format or profile.
         """
+        self._open(profile.name, profile.protocol())
+
+    def open_outside(self) -> None:
+        """Make the folder of what is known by masks or scores from outside alone, or check it.
+
+        Raises:
+            UsageError: As `open`.
+        """
+        self._open(OUTSIDE, {"name": OUTSIDE})
+
+    def _open(self, name: str, protocol: dict[str, Any]) -> None:
         make_folder(self.root, "results", "--out")
-        folder = self.layout.profile(profile)
+        folder = self.layout.profile(name)
         remedy = "choose another --out, or remove it (bench report still reads it)"
         if not folder.settings.is_file():
             if folder.finished():
@@ -76,7 +89,7 @@ class Store:
                     f"{folder.path} was written by an older verdiff-bench, before format {FORMAT}; "
                     f"{remedy}"
                 )
-            settings = {"format": FORMAT, "profile": profile.protocol()}
+            settings = {"format": FORMAT, "profile": protocol}
             write(folder.settings, json.dumps(settings, indent=1) + "\n")
             return
         try:
@@ -89,7 +102,7 @@ class Store:
                 f"{folder.path} was written by {age} verdiff-bench: format {known.format}, "
                 f"here {FORMAT}; {remedy}"
             )
-        self._check_protocol(known.profile, profile.protocol(), folder.path)
+        self._check_protocol(known.profile, protocol, folder.path)
 
     def _check_protocol(self, known: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
         """Refuse a profile of the same name with other values."""
@@ -193,13 +206,9 @@ class Store:
         self, cell: Cell, case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]
     ) -> None:
         """Keep a test case's image (8 bit) and reference, once a dataset, for reports."""
-        import cv2
-
-        pictures = ((image >> 8).astype("uint8"), reference * 255)
-        paths = references(self.layout.dataset(cell), case)
-        for path, pixels in zip(paths, pictures, strict=True):
-            if not path.is_file():
-                write(path, cv2.imencode(".png", pixels)[1].tobytes())
+        keep_pictures(
+            self.layout.dataset(cell), case, (image >> 8).astype("uint8"), reference * 255
+        )
 
     def finish(self, cell: Cell, record: Record) -> None:
         """Write the record and turn the working folder into the cell's folder, by one rename."""
@@ -220,6 +229,18 @@ class Store:
     def forgive(self, cell: Cell) -> None:
         """Forget that a cell failed, so that it is run again."""
         self.working(cell).error.unlink(missing_ok=True)
+
+
+def keep_pictures(
+    dataset: Path, case: str, image: NDArray[np.uint8] | None, reference: NDArray[np.uint8]
+) -> None:
+    """Keep a case's image, if there is one, and its reference (0 or 255) in a dataset's folder."""
+    import cv2
+
+    paths = references(dataset, case)
+    for path, pixels in zip(paths, (image, reference), strict=True):
+        if pixels is not None and not path.is_file():
+            write(path, cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def _empty(work: CellFolder) -> None:

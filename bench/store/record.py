@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -97,6 +97,21 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     test_at_half: float
 
 
+class External(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a cell whose predictions or scores are from outside."""
+
+    kind: Literal["masks", "scores"]
+    """Masks, which were scored here; or scores, which somebody else computed."""
+    origin: str
+    """The folder or file as the user named it."""
+    digest: str
+    """SHA-256 of the masks' pixels, or of the scores as they were read."""
+    missing: tuple[str, ...] = ()
+    """Cases without a prediction, which score zero because the user said so."""
+    remarks: tuple[str, ...] = ()
+    """What was assumed when the files were read."""
+
+
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, beside whatever else ran on the machine."""
 
@@ -128,9 +143,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     network: dict[str, Any] = {}
     grid: tuple[int, int] | str
     """(height, width) of the network grid, or `native`."""
-    certificate: Certificate
-    training: Training
-    parameters: int
+    external: External | None = None
+    """Where predictions or scores from outside are from; None of cells that were trained here."""
+    certificate: Certificate | None
+    """None from outside, as all that follows and is not known of such a cell."""
+    training: Training | None
+    parameters: int | None
     idle_parameters: int | float | None = math.nan
     extras: tuple[str, ...] = ()
     trials: int = 0
@@ -144,15 +162,25 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     revision: str | None
     device: str
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     peak_device_memory_bytes: int | None
-    multiply_adds: int | float = math.nan
+    multiply_adds: int | float | None = math.nan
     size: float | None = None
     """Multiply-adds of a training case's loss, divided by U-Net's; None if it trains itself."""
     ceiling: float | None = None
     """Dice that the test references reach through the network's grid and back; None if unknown."""
     energy_joules: Joules = Joules()
-    timings: Timings
+    timings: Timings | None
+
+    def __post_init__(self) -> None:
+        """Refuse a trained cell of which something is unknown that is measured in every run.
+
+        Raises:
+            ValueError: A field is null.
+        """
+        for name in ("certificate", "training", "parameters", "peak_memory_bytes", "timings"):
+            if self.external is None and getattr(self, name) is None:
+                raise ValueError(f"{name}: null, though the cell was trained here")
 
     @property
     def method(self) -> Spec:
@@ -173,6 +201,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> tuple[Row, ...]:
         """The rows of the tables that the cell fills: its prediction's, then the further ones."""
         return tuple(Row(self.method, extra) for extra in ("", *self.extras))
+
+    @property
+    def outside(self) -> bool:
+        """Whether its predictions or scores are from outside: nothing was trained here."""
+        return self.external is not None
 
     @property
     def competes(self) -> bool:

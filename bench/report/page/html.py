@@ -32,6 +32,12 @@ LIMIT = 9_500_000
 """Bytes of the file at most; pictures take what the numbers leave."""
 DOTS = 200_000
 """Dots in the file at most, some 16 bytes each; beyond that the cases are thinned."""
+HEADINGS = {
+    "real": "Real data",
+    "phantom": "Phantoms (simulated)",
+    "external": "Data from outside",
+}
+"""What stands over the part of a source."""
 SHAPES = {
     "o": "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0",
     "s": "m-3.2-3.2h6.4v6.4h-6.4z",
@@ -103,7 +109,7 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
     differences, failures = kinds.pop("difference", []), kinds.pop("failure", [])
     return {
         "source": table.source,
-        "heading": "Phantoms (simulated)" if table.source == "phantom" else "Real data",
+        "heading": HEADINGS[table.source],
         "caption": first.caption,
         "columns": list(table.columns.values()),
         "rows": [_row(row) for row in first.blocks[0].rows],

@@ -21,12 +21,18 @@ from bench.store.plan import Family
 from bench.store.record import Record
 from bench.store.results import Failure, Finished, Results
 
-SOURCES: tuple[Source, ...] = ("real", "phantom")
+SOURCES: tuple[Source, ...] = ("real", "phantom", "external")
+DATA: dict[Source, str] = {
+    "real": "Real data",
+    "phantom": "PHANTOM data (simulated)",
+    "external": "Data from outside (not prepared here)",
+}
+"""What a table's data are, as captions begin."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """All results of one source (real or phantom) under one profile."""
+    """All results of one source (real, phantom or external) under one profile."""
 
     source: Source
     profile: str
@@ -114,7 +120,7 @@ class Table:
 
 
 def collect(results: Results) -> list[Table]:
-    """Return the tables of a profile's results, real data first."""
+    """Return the tables of a profile's results, one a source, real data first."""
     tables = []
     for source in SOURCES:
         cells = tuple(cell for cell in results.cells if cell.record.source == source)
@@ -125,6 +131,7 @@ def collect(results: Results) -> list[Table]:
 
 def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Table:
     records = [cell.record for cell in cells]
+    trained = [record for record in records if not record.outside]
     cases = results.cases[results.cases.source == source]
     failures = _latest([failure for failure in results.failures if failure.source == source])
     rows = {row.key: row for row in chain.from_iterable(record.rows for record in records)}
@@ -147,7 +154,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     return Table(
         source=source,
         profile=results.profile,
-        summary=records[-1].summary,
+        summary=(trained or records)[-1].summary,
         cells=cells,
         cases=mean,
         images=images,
@@ -216,4 +223,4 @@ def _printed_name(dataset: str) -> str:
 
 def data(table: Table) -> str:
     """Return what a table's data are, as captions begin."""
-    return "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
+    return DATA[table.source]
