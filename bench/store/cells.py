@@ -16,6 +16,7 @@ import msgspec
 from bench.spec import plain
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
+from bench.spec.files import digest
 from bench.spec.note import Note
 from bench.spec.profile import Profile
 from bench.store.layout import (
@@ -202,10 +203,16 @@ class Store:
                 write(path, cv2.imencode(".png", pixels)[1].tobytes())
 
     def finish(self, cell: Cell, record: Record) -> None:
-        """Write the record and turn the working folder into the cell's folder, by one rename."""
+        """Write the record and turn the working folder into the cell's folder, by one rename.
+
+        The record gets the digest of each file that the cell leaves.
+        """
         work, folder = self.working(cell), self.folder(cell)
         work.reserve.unlink(missing_ok=True)
-        write(work.record, record.to_json())
+        whole = msgspec.structs.replace(
+            record, digests=_digests(work), references=_reference_digests(work)
+        )
+        write(work.record, whole.to_json())
         work.path.rename(folder.path)
         # Not before the rename: a kill would cost the training.
         for path in folder.passing():
@@ -220,6 +227,21 @@ class Store:
     def forgive(self, cell: Cell) -> None:
         """Forget that a cell failed, so that it is run again."""
         self.working(cell).error.unlink(missing_ok=True)
+
+
+def _digests(work: CellFolder) -> dict[str, str]:
+    """Return the digest of each file that a cell keeps, by its path in the cell's folder."""
+    return {path.relative_to(work.path).as_posix(): digest(path) for path in work.kept()}
+
+
+def _reference_digests(work: CellFolder) -> dict[str, str]:
+    """Return the digests of the images and references of a cell's test cases, by their names."""
+    digests = {}
+    for prediction in sorted(work.predictions().glob("*.png")):
+        for path in references(work.path.parents[1], prediction.stem):
+            if path.is_file():
+                digests[path.name] = digest(path)
+    return digests
 
 
 def _empty(work: CellFolder) -> None:

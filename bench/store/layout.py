@@ -147,6 +147,16 @@ class CellFolder:
         """The folder of a method that trains itself."""
         return self.path / "own"
 
+    def kept(self) -> list[Path]:
+        """Return the files of a finished cell whose digests its record has, in a fixed order.
+
+        The record itself is not among them, nor the log, which grows until the process ends. Names
+        that begin with a dot are of files that a kill left half written.
+        """
+        passing = {self.record, self.log, self.error, self.reserve, *self.passing()}
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return sorted(path for path in files if path not in passing and path.name[0] != ".")
+
     def passing(self) -> Iterator[Path]:
         """Yield the files that a finished cell does not keep."""
         yield from (self.spec_hash, self.status, self.energy)
