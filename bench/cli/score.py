@@ -314,7 +314,7 @@ def _keep_references(store: Store, place: Place) -> None:
     """Keep references and images for the report, once a dataset."""
     from bench.engine.outside import shown, together
     from bench.store.cells import keep_pictures
-    from bench.store.layout import references as files
+    from bench.store.layout import references as files_of
     from bench.store.outside import pack
 
     folder = store.layout.profile(place.profile).path / place.column.dataset.folder
@@ -324,7 +324,7 @@ def _keep_references(store: Store, place: Place) -> None:
         mask = place.references.mask(key)
         image = None
         if mask.ndim == 3:
-            volume = files(folder, target.case)[1].with_suffix(".npz")
+            volume = files_of(folder, target.case)[1].with_suffix(".npz")
             if not volume.is_file():
                 pack(volume, mask)
             mask = mask[shown(mask)]

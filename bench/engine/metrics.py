@@ -78,6 +78,8 @@ class Score:
     """Which mask was empty: "none", "truth" (the reference), "prediction" or "both"."""
     diagonal: float
     """The image's diagonal in the unit: no distance is larger."""
+    spacing: tuple[float, ...] | None = None
+    """Sides of a pixel or voxel in mm, None where unknown."""
 
     def __getattr__(self, name: str) -> float:
         """Return a metric by its name."""
@@ -90,7 +92,8 @@ class Score:
     def row(self) -> dict[str, int | float | str]:
         """Return the columns of cases.csv in their order."""
         counts = {name: getattr(self, name) for name in COUNTS}
-        about = {"unit": self.unit, "empty": self.empty, DIAGONAL: self.diagonal}
+        sides = " ".join(map(repr, self.spacing or ()))
+        about = {"unit": self.unit, "empty": self.empty, DIAGONAL: self.diagonal, "spacing": sides}
         return {**counts, **self.values, **about}
 
 
@@ -220,7 +223,8 @@ def score(prediction: Mask, reference: Mask, spacing: tuple[float, ...] | None) 
     unit = "px" if spacing is None else "mm"
     sides = [count * side for count, side in zip(guess.shape, pixel, strict=True)]
     diagonal = math.hypot(*sides)
-    return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty, diagonal)
+    known = None if spacing is None else pixel
+    return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty, diagonal, known)
 
 
 def _binary(mask: Mask, name: str) -> _Binary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -378,9 +378,7 @@ def _zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Sc
     """
     empty = score(np.zeros_like(reference), reference, spacing)
     values = EMPTY_POLICY["prediction"]
-    return Score(
-        empty.tp, empty.fp, empty.fn, empty.tn, values, empty.unit, MISSING, empty.diagonal
-    )
+    return replace(empty, values=values, empty=MISSING)
 
 
 def together(work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import msgspec
 from bench.spec import plain
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
+from bench.spec.files import digest
 from bench.spec.note import Note
 from bench.spec.profile import Profile
 from bench.store.layout import (
@@ -211,10 +212,14 @@ class Store:
         )
 
     def finish(self, cell: Cell, record: Record) -> None:
-        """Write the record and turn the working folder into the cell's folder, by one rename."""
+        """Write the record and turn the working folder into the cell's folder, by one rename.
+
+        The record gets the digest of each file that the cell leaves.
+        """
         work, folder = self.working(cell), self.folder(cell)
         work.reserve.unlink(missing_ok=True)
-        write(work.record, record.to_json())
+        tested = [path.stem for path in sorted(work.predictions().glob("*.png"))]
+        write(work.record, with_digests(record, work, tested).to_json())
         work.path.rename(folder.path)
         # Not before the rename: a kill would cost the training.
         for path in folder.passing():
@@ -241,6 +246,17 @@ def keep_pictures(
     for path, pixels in zip(paths, (image, reference), strict=True):
         if pixels is not None and not path.is_file():
             write(path, cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Record:
+    """Return a record with the digests of the cell's files, and of its cases' references."""
+    files = {path.relative_to(work.path).as_posix(): digest(path) for path in work.kept()}
+    shared = {}
+    for case in cases:
+        for path in (*references(work.path.parents[1], case), work.reference_volume(case)):
+            if path.is_file():
+                shared[path.name] = digest(path)
+    return msgspec.structs.replace(record, digests=files, references=shared)
 
 
 def _empty(work: CellFolder) -> None:

@@ -17,7 +17,7 @@ from bench.spec import machine, plain, registry
 from bench.spec.config import PROTOCOL
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, Label, Spec
-from bench.store.cells import Store
+from bench.store.cells import Store, with_digests
 from bench.store.layout import CellFolder, write
 from bench.store.record import CellSpec, External, Record, read_hash
 from bench.store.results import write_scores
@@ -158,7 +158,8 @@ def keep(
     work.path.mkdir(parents=True)
     masks(work)
     write_scores(work.cases(), cell.rows)
-    write(work.record, cell.record.to_json())
+    tested = [str(row["case"]) for row in cell.rows]
+    write(work.record, with_digests(cell.record, work, tested).to_json())
     work.path.rename(folder.path)
     return True
 
@@ -185,7 +186,7 @@ def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: in
     if not cv2.imwrite(str(path), picture.astype("uint8") * 255, [cv2.IMWRITE_PNG_BILEVEL, 1]):
         raise OSError(f"{path} could not be written")
     if mask.ndim == 3:
-        pack(path.with_suffix(".npz"), mask)
+        pack(folder.volume(case), mask)
 
 
 def pack(path: Any, mask: NDArray[np.bool_]) -> None:

@@ -5,8 +5,10 @@ Fields that a newer version added are ignored; those that an older one lacks tak
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +21,9 @@ from bench.store.layout import CellFolder
 
 SET_ASIDE = "set_aside"
 """Beside the sides in `Record.cases`: cases that nothing sees, though their patients are tested."""
+
+_SEAL = re.compile(rb',\n "seal": "([0-9a-f]{64})"\n}\n')
+"""How the text of a record ends: the SHA-256 of all that stands before it."""
 
 
 def _unknown() -> dict[str, str]:
@@ -171,6 +176,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Dice that the test references reach through the network's grid and back; None if unknown."""
     energy_joules: Joules = Joules()
     timings: Timings | None
+    digests: dict[str, str] = {}
+    """SHA-256 of each file of the cell (`CellFolder.kept`), by its path in the cell's folder with
+    slashes; empty in older records."""
+    references: dict[str, str] = {}
+    """SHA-256 of the images and references of the test cases, by the names of their files, which
+    the cells of a dataset share; empty in older records."""
 
     def __post_init__(self) -> None:
         """Refuse a trained cell of which something is unknown that is measured in every run.
@@ -213,9 +224,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.oracle or self.own_training)
 
     def to_json(self) -> str:
-        """Return the text of `cell.json`."""
+        """Return the text of `cell.json`; its last field is the digest of what stands before."""
         data = plain.builtins(self)
-        return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+        before = text.removesuffix("\n}")
+        seal = hashlib.sha256(before.encode()).hexdigest()
+        return f'{before},\n "seal": "{seal}"\n}}\n'
 
 
 def read(folder: CellFolder) -> Record:
@@ -225,11 +239,28 @@ def read(folder: CellFolder) -> Record:
         UsageError: It is damaged.
     """
     try:
-        return plain.decode(folder.record.read_bytes(), Record)
+        text = folder.record.read_bytes()
+        record = plain.decode(text, Record)
+        _check_seal(text, record)
+        return record
     except (OSError, plain.PlainError) as error:
         raise UsageError(
             f"{folder.record} is damaged ({error}); remove its folder and run again"
         ) from error
+
+
+def _check_seal(text: bytes, record: Record) -> None:
+    """Refuse a record that was changed after the end of its cell; older ones have no seal.
+
+    Raises:
+        PlainError: The seal is missing, or is not that of the text before it.
+    """
+    before, word, _ = text.rpartition(b',\n "seal": ')
+    if not word and not record.digests:
+        return
+    seal = _SEAL.fullmatch(text[len(before) :])
+    if seal is None or seal[1].decode() != hashlib.sha256(before).hexdigest():
+        raise plain.PlainError("its seal is not that of its text: it was changed")
 
 
 def read_hash(folder: CellFolder) -> str:
