@@ -16,6 +16,7 @@ from bench.cli import (
     doctor,
     export,
     fetch,
+    imports,
     methods,
     plan,
     prepare,
@@ -45,6 +46,8 @@ app.command("tune")(tune.tune)
 app.command("ablate")(ablate.ablate)
 app.command("report")(report.report)
 app.command("score")(score.score)
+app.command("import")(imports.import_scores)
+app.command("compare")(imports.compare)
 app.command("status")(status.status)
 app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)

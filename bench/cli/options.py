@@ -125,6 +125,11 @@ def print_left_out(name: str, lines: Sequence[str], most: int = 5) -> None:
         say(f"  ... and {len(lines) - most} more: bench data check {name}")
 
 
+def shown_path(path: Path) -> str:
+    """Return a path as the user named it; of an absolute one the name alone."""
+    return path.name if path.is_absolute() else path.as_posix()
+
+
 def declare_outside(
     store: Store, profile: str, baseline: str | None, titles: Sequence[str]
 ) -> None:

@@ -358,7 +358,7 @@ def _keep(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
                 split=part.split,
                 external=External(
                     kind="masks",
-                    origin=shown_path(side.folder),
+                    origin=options.shown_path(side.folder),
                     digest=result.digest(part.keys),
                     missing=tuple(case for case in result.missing if case in cases),
                     remarks=tuple(remarks),
@@ -366,11 +366,6 @@ def _keep(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
                 rows=[result.rows[key] for key in part.keys],
             )
             keep(store, cell, partial(result.write, part.keys, place.references))
-
-
-def shown_path(path: Path) -> str:
-    """Return a path as the user named it; of an absolute one the name alone."""
-    return path.name if path.is_absolute() else path.as_posix()
 
 
 def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]) -> None:

@@ -253,7 +253,10 @@ def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Reco
     files = {path.relative_to(work.path).as_posix(): digest(path) for path in work.kept()}
     shared = {}
     for case in cases:
-        for path in (*references(work.path.parents[1], case), work.reference_volume(case)):
+        paths = (*references(work.path.parents[1], case), work.reference_volume(case))
+        if not paths[0].parent.is_dir():  # scores without masks
+            break
+        for path in paths:
             if path.is_file():
                 shared[path.name] = digest(path)
     return msgspec.structs.replace(record, digests=files, references=shared)

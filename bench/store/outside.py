@@ -7,20 +7,24 @@ method is paired with run 1 of another.
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from bench.audit.scores import CaseScore
 from bench.spec import machine, plain, registry
-from bench.spec.config import PROTOCOL
+from bench.spec.config import PROTOCOL, SEED
 from bench.spec.errors import UsageError
-from bench.spec.names import Column, Label, Spec
-from bench.store.cells import Store, with_digests
+from bench.spec.metrics import DIAGONAL, SCORES
+from bench.spec.names import Column, DatasetId, Label, Spec
+from bench.store.cells import OUTSIDE, Store, with_digests
 from bench.store.layout import CellFolder, write
 from bench.store.record import CellSpec, External, Record, read_hash
-from bench.store.results import write_scores
+from bench.store.results import MISSING, write_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +100,7 @@ class OutsideCell:
             cases={"test": len(self.rows)},
             patients={"test": len(patients)},
             versions=machine.versions(),
-            revision=machine.revision(),
+            revision=_revision(),
             device="unknown",
             peak_memory_bytes=None,
             peak_device_memory_bytes=None,
@@ -109,6 +113,12 @@ class OutsideCell:
         label = Label(self.fold, self.seed, self.column.scheme).key
         profile = store.layout.profile(self.profile)
         return profile.cell(self.column.dataset.folder, self.method, label)
+
+
+@cache
+def _revision() -> str | None:
+    """Return the revision of the source, asked for once for all cells."""
+    return machine.revision()
 
 
 def method_key(title: str) -> str:
@@ -162,6 +172,63 @@ def keep(
     write(work.record, with_digests(cell.record, work, tested).to_json())
     work.path.rename(folder.path)
     return True
+
+
+def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[OutsideCell]:
+    """Return a cell for each method, dataset and run of scores that others computed.
+
+    Args:
+        scores: Complete ones, as `bench.audit.scores.check` returns them.
+        origins: The file of each method.
+    """
+    by_run: dict[tuple[str, str, str], list[CaseScore]] = {}
+    cases: dict[str, dict[str, str]] = {}
+    runs: dict[str, dict[str, None]] = {}
+    for score in scores:
+        by_run.setdefault((score.method, score.dataset, score.run), []).append(score)
+        cases.setdefault(score.dataset, {})[score.case] = score.patient
+        runs.setdefault(score.dataset, {})[score.run] = None
+    cells = []
+    for (method, dataset, run), mine in by_run.items():
+        digest = plain.content_hash(cases[dataset])
+        identity = DatasetId(_safe(dataset), "external", digest)
+        rows = [_row(score) for score in sorted(mine, key=lambda score: score.case)]
+        external = External(
+            kind="scores",
+            origin=origins[method],
+            digest=plain.content_hash([_hashed(row) for row in rows]),
+            missing=tuple(score.case for score in mine if score.empty == MISSING),
+        )
+        cells.append(
+            OutsideCell(
+                profile=OUTSIDE,
+                title=method,
+                column=Column(identity),
+                fold=0,
+                seed=SEED + sorted(runs[dataset]).index(run),
+                external=external,
+                rows=rows,
+            )
+        )
+    return cells
+
+
+def _safe(dataset: str) -> str:
+    """Return a dataset's name in letters that paths, HTML and LaTeX may hold."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-.") or "scores"
+
+
+def _row(score: CaseScore) -> dict[str, float | int | str]:
+    """Return the line of `cases.csv`; what is not known is missing."""
+    row: dict[str, float | int | str] = {"case": score.case, "patient": score.patient}
+    for name in SCORES:
+        value = score.values.get(name)
+        row[name] = math.nan if value is None else value.value
+    return {**row, "unit": score.unit, "empty": score.empty, DIAGONAL: math.nan}
+
+
+def _hashed(row: Mapping[str, float | int | str]) -> list[str]:
+    return [repr(value) for value in row.values()]
 
 
 def spec_of(title: str) -> Spec:

@@ -1,4 +1,4 @@
-"""Scores from outside: `bench score` of 1,000 pairs, and one volume against MONAI, on one thread.
+"""Scores from outside: `bench score` of 1,000 pairs, one volume against MONAI, `bench compare`.
 
 Run from the repository's root: ``python tests/perf/bench_outside.py``.
 """
@@ -27,7 +27,8 @@ from bench.spec.metrics import TOLERANCE
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS, SIDE = 1000, 512
 VOLUME, SPACING = (200, 512, 512), (2.5, 0.8, 0.8)
-GOALS = {"pairs": 15.0, "volume": 5.0}
+METHODS, PATIENTS = 10, 500
+GOALS = {"pairs": 15.0, "volume": 5.0, "compare": 5.0}
 
 
 def command(*words: str) -> float:
@@ -118,10 +119,35 @@ def volume() -> Row:
     )
 
 
+def compare(folder: Path) -> Row:
+    """Compare ten methods over 500 patients."""
+    rng = np.random.default_rng(0)
+    base = rng.beta(9, 1.5, PATIENTS)
+    lines = ["method,dataset,patient,case,dice,iou,hd95"]
+    for method in range(METHODS):
+        dice = np.clip(base - 0.005 * method + rng.normal(0, 0.02, PATIENTS), 0.01, 0.999)
+        for patient, value in enumerate(dice):
+            far = rng.gamma(2, 3)
+            scores = f"{value:.6f},{value / (2 - value):.6f},{far:.3f}"
+            lines.append(f"M{method},liver,P{patient},c{patient},{scores}")
+    path = folder / "scores.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    seconds = command("compare", str(path), "--baseline", "M0")
+    return Row(
+        f"bench compare, {METHODS} methods, {PATIENTS} patients, imports included",
+        f"{seconds:.1f} s",
+        "limit",
+        f"{GOALS['compare']:g} s",
+        f"{GOALS['compare'] / seconds:.1f}",
+        f"{GOALS['compare']:g} s at most",
+        seconds <= GOALS["compare"],
+    )
+
+
 def measure() -> list[Row]:
     """Return the rows of the report on speed."""
     with tempfile.TemporaryDirectory() as folder:
-        return [pairs(Path(folder)), volume()]
+        return [pairs(Path(folder)), volume(), compare(Path(folder))]
 
 
 if __name__ == "__main__":
