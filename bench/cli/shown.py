@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from bench.report.document import SIGNS, Align, Document, Note
+from bench.report.document import SIGNS, Align, Block, Cell, Document, Kind, Note, markdown
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
+KINDS: tuple[Kind, ...] = ("failure", "data", "marks", "reading", "machine", "difference")
+"""Kinds of notes, what a reader must know first."""
 Justify = Literal["left", "right", "center"]
-WIDE = 160
-"""Columns of letters where no terminal says how many there are."""
 LINES = 5
 """Notes at most; the files have all of them."""
 SHORT = 160
@@ -20,34 +23,54 @@ SHORT = 160
 
 
 def show(document: Document, console: Console, only: Collection[str] = ()) -> None:
-    """Print a document's table and its gravest notes.
+    """Print a document's table and its gravest notes; without a terminal as Markdown.
 
     Args:
         document: What is printed.
         console: Where.
         only: The headings of the columns that are printed; all by default.
     """
-    from rich.table import Table
-
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)
-    console.print(document.heading, style="bold", highlight=False)
-    for block in document.blocks:
-        table = Table()
-        places = [at for at, head in enumerate(block.heads) if not only or head.text in only]
-        for at in places:
-            head = block.heads[at]
-            text = " ".join(filter(None, (head.group, head.text)))
-            table.add_column(text, justify=_JUSTIFY[head.align])
-        for row in block.rows:
-            cells = []
-            for cell in (row[at] for at in places):
-                text = cell.text + SIGNS.get(cell.mark, "")
-                cells.append(f"[bold]{_plain(text)}[/]" if cell.mark == "best" else _plain(text))
-            table.add_row(*cells)
-        console.print(table)
+    blocks = tuple(_columns(block, only) for block in document.blocks)
+    if console.is_terminal:
+        console.print(document.heading, style="bold", highlight=False)
+        for block in blocks:
+            console.print(_table(block))
+    else:
+        plain = replace(document, caption="", blocks=blocks, notes=())
+        print(re.sub("\n{3,}", "\n\n", markdown(plain)), flush=True)
     for line in lines(document.notes):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print()
+
+
+def _columns(block: Block, only: Collection[str]) -> Block:
+    """Return a block with some of its columns."""
+    if not only:
+        return block
+    places = [at for at, head in enumerate(block.heads) if head.text in only]
+    heads = tuple(block.heads[at] for at in places)
+    rows = [tuple(row[at] for at in places) for row in block.rows]
+    return replace(block, heads=heads, rows=tuple(rows))
+
+
+def _table(block: Block) -> Table:
+    """Return a block as the terminal draws it."""
+    from rich.table import Table
+
+    table = Table()
+    for head in block.heads:
+        text = " ".join(filter(None, (head.group, head.text)))
+        table.add_column(_plain(text), justify=_JUSTIFY[head.align])
+    for row in block.rows:
+        table.add_row(*map(_cell, row))
+    return table
+
+
+def _cell(cell: Cell) -> str:
+    text = _plain(cell.text + SIGNS.get(cell.mark, ""))
+    if cell.mark == "best":
+        return f"[bold]{text}[/]"
+    return f"[underline]{text}[/]" if cell.second else text
 
 
 _JUSTIFY: dict[Align, Justify] = {"left": "left", "right": "right", "centre": "center"}
@@ -62,7 +85,7 @@ def _plain(text: str) -> str:
 
 def lines(notes: Sequence[Note]) -> list[str]:
     """Return the first words of the notes that matter most, and how many others there are."""
-    order = sorted(notes, key=lambda note: (not note.grave, note.kind == "difference"))
+    order = sorted(notes, key=lambda note: (not note.grave, KINDS.index(note.kind)))
     shown = [_cut(note.text) for note in order[:LINES]]
     rest = len(notes) - len(shown)
     if rest > 0:

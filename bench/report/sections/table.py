@@ -12,7 +12,7 @@ import pandas as pd
 from bench.report.document import Note
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
-from bench.spec.metrics import PRINTED
+from bench.spec.metrics import PRINTED, SCORES
 from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, FOLDER, load
 from bench.stats.family import AllPairs, all_pairs
@@ -41,7 +41,7 @@ class Table:
     cases: pd.DataFrame
     """One row a case: column, method, patient, case, dice, iou; seeds averaged."""
     images: pd.DataFrame
-    """The same, one row a case and run: what means and stds of table 1 are over."""
+    """One row a case and run with all metrics: what means and stds of tables are over."""
     columns: dict[str, str]
     """Keys of the columns in order, with their titles."""
     by_key: dict[str, Column]
@@ -142,7 +142,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     keys = ["column", "method", "patient", "case"]
     mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
     mean = mean.reset_index().astype({"column": str, "method": str})
-    images = cases[[*keys, *PRINTED]].astype({"column": str, "method": str})
+    images = cases[[*keys, *SCORES]].astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
         mine = [record for record in records if record.column.key == column]
