@@ -87,6 +87,11 @@ class CellFolder:
         return self.path / "spread"
 
     @property
+    def method(self) -> Path:
+        """The file of a method that is in no package."""
+        return self.path / "method.py"
+
+    @property
     def log(self) -> Path:
         """What the cell's process printed."""
         return self.path / "log.txt"

@@ -105,8 +105,9 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 class External(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a cell whose predictions or scores are from outside."""
 
-    kind: Literal["masks", "scores"]
-    """Masks, which were scored here; or scores, which somebody else computed."""
+    kind: Literal["masks", "scores", "program"]
+    """Masks, which were scored here; scores, which somebody else computed; or masks of the method's
+    own program, which ran in this cell."""
     origin: str
     """The folder or file as the user named it."""
     digest: str

@@ -36,6 +36,8 @@ def mark(record: Record) -> str:
     if record.oracle:
         return " [oracle: told the reference's box]"
     if record.own_training:
+        if record.outside:
+            return " [trained by its own program]"
         return " [trained on data of its own making]"
     if record.outside and record.source != "external":  # there, all rows are
         return " [from outside]"
@@ -113,7 +115,7 @@ def _outside(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note
     lacking: dict[str, dict[str, None]] = {}
     remarks: dict[str, None] = {}
     for record in records:
-        if record.external is None:
+        if record.external is None or record.external.kind == "program":
             continue
         title = methods[record.method.key]
         what = "masks" if record.external.kind == "masks" else "scores that others computed"
@@ -123,15 +125,17 @@ def _outside(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note
         if record.external.missing:
             lacking.setdefault(title, {}).update(dict.fromkeys(record.external.missing))
         remarks.update(dict.fromkeys(record.external.remarks))
+    by_program = _by_programs(records, methods)
     if not rows:
-        return []
+        return by_program
     listed_rows = [f"{words} {', '.join(origins)}" for words, origins in rows.items()]
     notes = [
+        *by_program,
         Note(
             f"From outside, not trained here: {'; '.join(listed_rows)}. Seeds, training, data, "
             "size and cost of these rows are unknown, and whether they saw the tested patients.",
             "data",
-        )
+        ),
     ]
     for title, cases in lacking.items():
         text = f"{title}: {short_list(list(cases))} have no prediction and score zero."
@@ -139,6 +143,21 @@ def _outside(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note
     if remarks:
         notes.append(Note(f"Assumed of files from outside: {'; '.join(remarks)}.", "data"))
     return notes
+
+
+def _by_programs(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note]:
+    """Return which rows were trained by their methods' own programs."""
+    titles: dict[str, None] = {}
+    for record in records:
+        if record.external and record.external.kind == "program":
+            titles[methods[record.method.key]] = None
+    if not titles:
+        return []
+    text = (
+        "Trained by their own programs on the training side of the same split, not on the shared "
+        f"stream, and in no comparison: {', '.join(titles)}."
+    )
+    return [Note(text, "data")]
 
 
 def _sizes(records: Sequence[Record]) -> list[Note]:
