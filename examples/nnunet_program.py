@@ -22,8 +22,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 class ScheduledTrainer(nnUNetTrainer):
     """nnU-Net's trainer with a schedule and a seed from the environment."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    # nnU-Net reads the names of these arguments.
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
         schedule = os.environ["NNUNET_PROGRAM"].split(",")
         epochs, steps, validations, seed = map(int, schedule)
         self.num_epochs, self.num_iterations_per_epoch = epochs, steps
