@@ -16,12 +16,14 @@ from bench.cli import (
     doctor,
     export,
     fetch,
+    imports,
     methods,
     plan,
     prepare,
     preview,
     report,
     run,
+    score,
     status,
     track,
     tune,
@@ -43,6 +45,9 @@ app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("ablate")(ablate.ablate)
 app.command("report")(report.report)
+app.command("score")(score.score)
+app.command("import")(imports.import_scores)
+app.command("compare")(imports.compare)
 app.command("status")(status.status)
 app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.spec.note import Progress
+    from bench.store.cells import Store
 
 Data = Annotated[
     Path | None,
@@ -94,6 +95,10 @@ Tensorboard = Annotated[
 Mlflow = Annotated[
     str | None, typer.Option("--mlflow", help="Send them to this MLflow: http://HOST:PORT, ...")
 ]
+Baseline = Annotated[
+    str | None,
+    typer.Option(help="Declare that this method is compared with each other one."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
 
 
@@ -124,6 +129,31 @@ def print_left_out(name: str, lines: Sequence[str], most: int = 5) -> None:
         say(f"  {line}")
     if len(lines) > most:
         say(f"  ... and {len(lines) - most} more: bench data check {name}")
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as the user named it; of an absolute one the name alone."""
+    return path.name if path.is_absolute() else path.as_posix()
+
+
+def declare_outside(
+    store: Store, profile: str, baseline: str | None, titles: Sequence[str]
+) -> None:
+    """Declare comparisons of methods from outside, once their cells are kept.
+
+    Raises:
+        UsageError: The baseline is none of them, or other comparisons were declared.
+    """
+    if baseline is None:
+        return
+    from bench.spec.errors import did_you_mean
+    from bench.store.outside import spec_of
+    from bench.store.plan import Plan
+
+    if baseline not in titles:
+        raise UsageError(f"--baseline {baseline} is no method; {did_you_mean(baseline, titles)}")
+    methods = [spec_of(title) for title in dict.fromkeys(titles)]
+    Plan(store, profile).declare(spec_of(baseline), "holm", methods)
 
 
 def choose_device(wanted: str, *, here: bool = True) -> str:

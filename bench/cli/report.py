@@ -19,22 +19,39 @@ def report(
         Path | None, typer.Option(help="Say which of a paper's numbers and claims hold no more.")
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Draw figures and write report.html too.")] = True,
+    layout: Annotated[
+        Path | None,
+        typer.Option(help="Write one table as this .toml file says it, and nothing else."),
+    ] = None,
+    layout_template: Annotated[
+        bool, typer.Option("--layout-template", help="Print a layout file with every key.")
+    ] = False,
 ) -> None:
     """Write tables, figures, report.html and a paper's numbers.tex; or check a paper.
 
     With --check nothing is written; exit code 1 where a number or a claim of the paper no longer
     holds. Macros of the paper's own are followed. Numbers typed by hand are counted, not checked.
 
+    With --layout the table that a paper wants is written: its names, order, metrics and notes; what
+    is left out and all notes go into a second file.
+
     Examples:
 
         bench report
+
+        bench report --layout-template > paper.toml
+
+        bench report --layout paper.toml
 
         bench report --out results --profile paper --to reports
 
         bench report --check paper.tex
     """
-    from bench.report import write
+    from bench.cli.shown import show
+    from bench.report import layout as layouts
+    from bench.report import write, write_layout
     from bench.report.paper.check import against, unchecked
+    from bench.report.sections.table import collect
     from bench.store.cells import Store
     from bench.store.results import Results
 
@@ -47,9 +64,19 @@ def report(
             print(f"{check}: {what} holds")
         print(*lines, *remarks, sep="\n", end="\n" * bool(lines + remarks))
         raise typer.Exit(1 if lines else 0)
-    results = Results.load(store, profile).looked_at(store)
-    written = write(results, to, "whole" if pictures else "texts")
-    for path in written.files:
-        print(path)
+    results = Results.load(store, profile)
+    if layout_template:
+        print(layouts.template(collect(results)), end="")
+        return
+    results = results.looked_at(store)
+    if layout:
+        written = write_layout(results, layouts.read(layout), to)
+    else:
+        written = write(results, to, "whole" if pictures else "texts")
+    console = options.console()
+    for document in written.tables:
+        show(document, console)
+    folder = to / results.profile
+    options.say(f"{len(written.files)} files: {folder.resolve()}", to=console)
     if written.remark:
         print(f"bench: {written.remark}", file=sys.stderr)

@@ -370,8 +370,7 @@ def _launch(
 
 def _report(outcome: Outcome, console: Console) -> None:
     """Write the report if anything is new, and print its tables."""
-    from rich.markdown import Markdown
-
+    from bench.cli.shown import show
     from bench.report import write
     from bench.store.results import Results
 
@@ -381,11 +380,8 @@ def _report(outcome: Outcome, console: Console) -> None:
         return
     results = Results.load(store, profile.name).looked_at(store)
     written = write(results, outcome.selection.report, "run", redraw=outcome.fresh)
-    for text in written.tables:
-        if console.is_terminal:
-            console.print(Markdown(text))
-        else:
-            print(text)
+    for document in written.tables:
+        show(document, console)
     if written.remark:
         options.say(f"Note: {written.remark}.", to=console)
     folder = outcome.selection.report / profile.name

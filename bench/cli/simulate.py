@@ -137,7 +137,7 @@ def _measured(store: Store, profile: str, pairs: Sequence[Pair]) -> dict[Pair, l
     for folder in store.layout.profile(profile).finished():
         done = record.read(folder)
         pair = (done.spec.dataset.name, done.method)
-        if pair in measured:
+        if pair in measured and not done.outside:
             measured[pair].append(Measured(done, folder))
     for pair, cells in measured.items():
         real = [cell for cell in cells if cell.record.source == "real"]
@@ -173,7 +173,11 @@ def _cost(cell: Measured) -> Cost:
     from bench.engine.train import CHECKPOINT_SECONDS  # loads PyTorch
 
     done, files = cell.record, sizes(cell.folder.path)
-    times, validations = done.timings, len(done.certificate.heads)
+    times, certificate, parameters = done.timings, done.certificate, done.parameters
+    assert times, "what is from outside is not measured"
+    assert certificate
+    assert parameters
+    validations = len(certificate.heads)
     predicted = times.predict_seconds_per_case * done.cases["test"]
     between = times.train_seconds / max(1, validations)
     weights = files.get(cell.folder.weights.name, 0)
@@ -182,7 +186,7 @@ def _cost(cell: Measured) -> Cost:
         files=len(files),
         bytes=sum(files.values()),
         # The weights, the best ones, and two moments of each trained one by Adam, in float32.
-        checkpoint_bytes=2 * weights + 8 * done.parameters,
+        checkpoint_bytes=2 * weights + 8 * parameters,
         checkpoints=validations * (1 + between // CHECKPOINT_SECONDS),
     )
 

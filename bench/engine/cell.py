@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.data import cache
 from bench.data.stream import Stream
-from bench.engine import cut, examine, size
+from bench.engine import cut, examine, program, size
 from bench.engine import trainee as trainees
 from bench.engine.data import Data
 from bench.engine.energy import Meter
@@ -25,11 +25,12 @@ from bench.engine.finish import Measured, record_of
 from bench.engine.predict import multiply_adds
 from bench.engine.train import Beat, TrainingState, train, validation_loss
 from bench.engine.trainee import Trainee, derive, idle, save_weights
-from bench.spec import machine, registry
+from bench.spec import machine, own_files, registry
 from bench.spec.capabilities import TrainsItself
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 from bench.spec.note import Note, Tell
+from bench.spec.program import Program
 from bench.store.cells import Store
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
@@ -86,6 +87,13 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         store.keep_case(cell, case, image, reference)
 
     machine.limit_threads(cell.profile.threads)
+    own_file = own_files.source(cell.method.name)
+    if own_file:
+        shutil.copyfile(own_file, work.method)
+    method = registry.of_cell(cell)
+    if isinstance(method, Program):
+        program.run(cell, method, derive(cell.seed, "own"), store, work, device, tell)
+        return
     dataset = cache.load(Path(cell.dataset.cache))
     split = split_of(store, cell, dataset.patients)
     data = Data.of(cell, dataset, split)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from bench.engine.predict import Prediction, predict, stages
 from bench.engine.trainee import Trainee
 from bench.spec.note import Note, Tell
 from bench.store.layout import CellFolder
+from bench.store.results import write_scores
 
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
 """Stores a test case, given its id, image (H, W) and reference (H, W)."""
@@ -60,7 +59,7 @@ def test(
     """
     spent = 0.0
     curves: dict[str, Curve] = defaultdict(Curve)
-    rows: dict[str, list[dict[str, str]]] = {}
+    rows: dict[str, list[dict[str, float | int | str]]] = {}
     for done, index in enumerate(data.test, 1):
         case = data.cases.case(index)
         reference = data.dataset.mask(index)
@@ -70,21 +69,16 @@ def test(
         for name, probability in prediction.probabilities.items():
             curves[name].add(case.patient, probability, reference)
         for name, mask in prediction.masks.items():
-            row = {"case": case.id, "patient": case.patient}
-            scored = score(mask, reference, case.spacing, tolerance)
-            for column, value in scored.row().items():
-                row[column] = _text(value)
+            scores = score(mask, reference, case.spacing, tolerance).row()
+            row = {"case": case.id, "patient": case.patient, **scores}
             if prediction.spread is not None and not name:
-                row["spread"] = _text(float(prediction.spread.mean()))
+                row["spread"] = float(prediction.spread.mean())
             rows.setdefault(name, []).append(row)
         _keep(prediction, case.id, work)
         keep(case.id, data.dataset.image(index), reference)
         tell(Note(phase="test", step=done, steps=len(data.test), seconds=spent))
     for name, lines in rows.items():
-        with work.cases(name).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(lines)
+        write_scores(work.cases(name), lines)
     shown = stages(trainee, data.cases, data.test[0])
     if shown:
         half_precision: dict[str, Any] = {}
@@ -119,12 +113,3 @@ def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
         path = folder / f"{case}.png"
         if not cv2.imwrite(str(path), pixels):
             raise OSError(f"{path} could not be written")
-
-
-def _text(value: float | int | str) -> str:
-    """Return a value for cases.csv: floats with nine digits, and NaN as an empty text."""
-    if not isinstance(value, float):
-        return str(value)
-    if math.isnan(value):
-        return ""
-    return f"{value:.9g}"

@@ -4,8 +4,9 @@ Every definition is MONAI's (``monai.metrics``: ``compute_hausdorff_distance`` w
 ``percentile=95``, ``compute_average_surface_distance`` with ``symmetric=True``,
 ``compute_surface_dice`` without subvoxels):
 
-* A boundary is the mask XOR its erosion by the 4-neighbour cross. What lies beyond the image counts
-  as background, so a mask's pixels on the image's border are boundary.
+* A boundary is the mask XOR its erosion by the 4-neighbour cross (in a volume: by the 6 neighbours
+  that share a face). What lies beyond the image counts as background, so a mask's pixels on the
+  image's border are boundary.
 * HD95 is the larger of the two directed 95th percentiles of boundary distances (linear
   interpolation).
 * ASSD is the mean of the boundary distances of both sides, pooled.
@@ -77,6 +78,8 @@ class Score:
     """Which mask was empty: "none", "truth" (the reference), "prediction" or "both"."""
     diagonal: float
     """The image's diagonal in the unit: no distance is larger."""
+    spacing: tuple[float, ...] | None = None
+    """Sides of a pixel or voxel in mm, None where unknown."""
 
     def __getattr__(self, name: str) -> float:
         """Return a metric by its name."""
@@ -89,7 +92,8 @@ class Score:
     def row(self) -> dict[str, int | float | str]:
         """Return the columns of cases.csv in their order."""
         counts = {name: getattr(self, name) for name in COUNTS}
-        about = {"unit": self.unit, "empty": self.empty, DIAGONAL: self.diagonal}
+        sides = " ".join(map(repr, self.spacing or ()))
+        about = {"unit": self.unit, "empty": self.empty, DIAGONAL: self.diagonal, "spacing": sides}
         return {**counts, **self.values, **about}
 
 
@@ -98,11 +102,11 @@ class Pair:
     """Two masks, cropped to the bounding box of their union, and what several metrics need."""
 
     prediction: _Binary
-    """(H, W)."""
+    """(H, W), or (D, H, W) of a volume."""
     reference: _Binary
-    """(H, W)."""
-    pixel: tuple[float, float]
-    """Height and width of a pixel."""
+    """Of the same shape."""
+    pixel: tuple[float, ...]
+    """The sides of a pixel or voxel, in the order of the axes."""
     tolerance: float
     """Largest distance that NSD accepts, in the unit of `pixel`."""
 
@@ -127,6 +131,8 @@ class Pair:
 
         The second array has the distances of the reference's boundary pixels to the prediction's.
         """
+        if self.prediction.ndim == 3:
+            return _of_surfaces(self.prediction, self.reference, self.pixel)
         width = self.prediction.shape[1]
         predicted, true = _boundary(self.prediction), _boundary(self.reference)
         of_prediction = _distances(predicted, true, width, self.pixel)
@@ -187,21 +193,22 @@ FORMULAS: Mapping[str, Callable[[Pair], float]] = {row.name: globals()[row.name]
 def score(
     prediction: Mask,
     reference: Mask,
-    spacing: tuple[float, float] | None,
+    spacing: tuple[float, ...] | None,
     tolerance: float = TOLERANCE,
 ) -> Score:
     """Score a predicted mask against the reference mask.
 
     Args:
-        prediction: mask of shape (H, W), bool or uint8 of 0 and 1, on the native grid.
+        prediction: mask of shape (H, W), or (D, H, W) of a volume, bool or uint8 of 0 and 1, on the
+            native grid.
         reference: mask of the same shape, on the native grid.
-        spacing: height and width of a pixel in mm, or None where unknown; distances are then in
-            pixels.
+        spacing: sides of a pixel or voxel in mm in the order of the axes, or None where unknown;
+            distances are then in pixels.
         tolerance: largest distance that NSD accepts, in the same unit.
 
     Raises:
-        ValueError: a mask is not a binary (H, W) array, the shapes differ, or the spacing is not
-            positive.
+        ValueError: a mask is not a binary (H, W) or (D, H, W) array, the shapes differ, or the
+            spacing is not positive.
         AssertionError: IoU is not D / (2 - D).
 
     Source: MONAI, as in the module's docstring.
@@ -212,7 +219,7 @@ def score(
             f"prediction has shape {guess.shape} and reference {real.shape}; expected one shape:"
             " map the prediction back to the native grid first"
         )
-    pixel = _pixel(spacing)
+    pixel = _pixel(spacing, guess.ndim)
     box = _box(guess | real)
     pair = Pair(guess[box], real[box], pixel, tolerance)
     empty = _which_empty(pair.tp + pair.fp, pair.tp + pair.fn)
@@ -222,18 +229,22 @@ def score(
     _check_identity(values["dice"], values["iou"])
     tn = guess.size - pair.tp - pair.fp - pair.fn
     unit = "px" if spacing is None else "mm"
-    diagonal = math.hypot(guess.shape[0] * pixel[0], guess.shape[1] * pixel[1])
-    return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty, diagonal)
+    sides = [count * side for count, side in zip(guess.shape, pixel, strict=True)]
+    diagonal = math.hypot(*sides)
+    known = None if spacing is None else pixel
+    return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty, diagonal, known)
 
 
 def _binary(mask: Mask, name: str) -> _Binary:
     """Return the mask as a contiguous bool array.
 
     Raises:
-        ValueError: It is not a binary (H, W) array; the message says why.
+        ValueError: It is not a binary (H, W) or (D, H, W) array; the message says why.
     """
-    if mask.ndim != 2 or mask.size == 0:
-        raise ValueError(f"{name} has shape {mask.shape}; expected (H, W) with at least one pixel")
+    if mask.ndim not in (2, 3) or mask.size == 0:
+        raise ValueError(
+            f"{name} has shape {mask.shape}; expected (H, W) or (D, H, W) with at least one pixel"
+        )
     if mask.dtype not in (np.bool_, np.uint8):
         raise ValueError(
             f"{name} is {mask.dtype}; expected bool or uint8 of 0 and 1: threshold it first"
@@ -245,25 +256,28 @@ def _binary(mask: Mask, name: str) -> _Binary:
     return np.ascontiguousarray(mask).view(np.bool_)
 
 
-def _pixel(spacing: tuple[float, float] | None) -> tuple[float, float]:
-    """Return the height and width of a pixel, 1 where unknown, or raise a ValueError."""
+def _pixel(spacing: tuple[float, ...] | None, axes: int) -> tuple[float, ...]:
+    """Return the sides of a pixel, 1 where unknown, or raise a ValueError."""
     if spacing is None:
-        return 1.0, 1.0
-    if len(spacing) != 2 or not all(math.isfinite(side) and side > 0 for side in spacing):
+        return (1.0,) * axes
+    if len(spacing) != axes or not all(math.isfinite(side) and side > 0 for side in spacing):
         raise ValueError(
-            f"spacing is {spacing}; expected (height, width) of a pixel in mm, both positive"
+            f"spacing is {spacing}; expected the {axes} sides of a pixel in mm, all positive"
         )
-    return float(spacing[0]), float(spacing[1])
+    return tuple(map(float, spacing))
 
 
-def _box(mask: _Binary) -> tuple[slice, slice]:
-    """Return the bounding box of a mask (H, W), nothing where it is empty."""
+def _box(mask: _Binary) -> tuple[slice, ...]:
+    """Return the bounding box of a mask, nothing where it is empty."""
     # Not cv2.boundingRect: some of its releases take two columns for a list of points.
-    rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return slice(0), slice(0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    box: list[slice] = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        used = np.flatnonzero(mask.any(axis=others))
+        if not used.size:
+            return (slice(0),) * mask.ndim
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    return tuple(box)
 
 
 def _which_empty(predicted: int, true: int) -> str:
@@ -297,7 +311,7 @@ def _boundary(mask: _Binary) -> _Keys:
     return keys
 
 
-def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, float]) -> _Floats:
+def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, ...]) -> _Floats:
     """Return the exact distance from each query (Q,) to its nearest site (N,): of shape (Q,)."""
     # Nearly all distances are a few pixels. A distance transform, whose cost grows with the area,
     # gains nothing from this, and neither does a k-d tree alone. So this function finds by
@@ -335,3 +349,43 @@ def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, flo
         tree = cKDTree(site_points, leafsize=32, balanced_tree=False, compact_nodes=False)
         distances[left] = tree.query(query_points)[0]
     return distances
+
+
+def _of_surfaces(
+    prediction: _Binary, reference: _Binary, pixel: tuple[float, ...]
+) -> tuple[_Floats, _Floats]:
+    """Return the distances between the boundaries of two volumes (D, H, W), of both sides."""
+    # A tree over the boundaries costs about a tenth of two distance transforms of the volume.
+    predicted, true = _surface(prediction), _surface(reference)
+    sides = []
+    for queries, sites in ((predicted, true), (true, predicted)):
+        distances = np.zeros(queries.size)
+        apart = ~np.isin(queries, sites, assume_unique=True)  # shared voxels are 0 apart
+        if apart.any():
+            points = _points(queries[apart], prediction.shape, pixel)
+            tree = cKDTree(
+                _points(sites, prediction.shape, pixel),
+                leafsize=32,
+                balanced_tree=False,
+                compact_nodes=False,
+            )
+            distances[apart] = tree.query(points)[0]
+        sides.append(distances)
+    return sides[0], sides[1]
+
+
+def _surface(mask: _Binary) -> _Keys:
+    """Return the places (N,) of a volume's boundary voxels in row order."""
+    inner = mask.copy()
+    for axis in range(mask.ndim):
+        there, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)
+        kept[1:] &= there[:-1]
+        kept[:-1] &= there[1:]
+        kept[0] = kept[-1] = False  # its neighbour lies beyond the volume
+    return np.flatnonzero(mask ^ inner)
+
+
+def _points(places: _Keys, shape: tuple[int, ...], pixel: tuple[float, ...]) -> _Floats:
+    """Return the positions (N, 3) of voxels, in the unit of the spacing."""
+    points: _Floats = np.stack(np.unravel_index(places, shape), axis=1) * np.array(pixel)
+    return points

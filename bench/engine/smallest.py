@@ -16,10 +16,12 @@ from bench.data import cache
 from bench.engine.cell import build
 from bench.engine.data import Data
 from bench.engine.trainee import Trainee
+from bench.spec import registry
 from bench.spec.capabilities import TrainsItself
 from bench.spec.case import Dataset
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
+from bench.spec.program import Program
 from bench.store.cells import Store
 from bench.store.plan import split_of
 
@@ -49,6 +51,8 @@ def refuse_small(cells: Sequence[Cell], store: Store) -> None:
         if place in seen:
             continue
         seen.add(place)
+        if isinstance(registry.of_cell(cell), Program):
+            continue
         folder = cell.dataset.cache
         dataset = datasets.get(folder) or datasets.setdefault(folder, cache.load(Path(folder)))
         if _may_be_small(cell, dataset):

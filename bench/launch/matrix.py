@@ -200,6 +200,8 @@ def _mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str],
     seconds: dict[tuple[str, str], list[float]] = {}
     for folder in store.layout.profile(profile).finished():
         done = record.read(folder)
+        if done.timings is None:  # from outside
+            continue
         pair = (done.spec.dataset.digest, done.spec.method)
         seconds.setdefault(pair, []).append(done.timings.total_seconds_of_last_attempt)
     for pair, values in seconds.items():

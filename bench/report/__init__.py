@@ -10,6 +10,7 @@ from typing import Literal
 from bench.report import document
 from bench.report.document import Document
 from bench.report.figures import figure8, gallery, seconds, stages
+from bench.report.layout import Layout, documents
 from bench.report.paper import macros
 from bench.report.sections import SECTIONS, ablation, table1
 from bench.report.sections.table import Table, collect
@@ -25,8 +26,8 @@ class Written:
     """A report on disk."""
 
     files: list[Path]
-    tables: list[str]
-    """Table 1 of each source, as Markdown."""
+    tables: list[Document]
+    """Table 1 of each source, or those of a layout."""
     remark: str = ""
     """What a user must know of the files, in a line; nothing where all is as usual."""
 
@@ -54,12 +55,32 @@ def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool
         ) from error
 
 
+def write_layout(results: Results, layout: Layout, folder: Path) -> Written:
+    """Write the table that a layout asks for, and the complete notes beside it.
+
+    Raises:
+        UsageError: The layout names what has no result, or the folder cannot be written.
+    """
+    target = folder / results.profile
+    parts = documents(collect(results), layout)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        files: list[Path] = []
+        for part in parts:
+            files += part.write(target)
+    except OSError as error:
+        raise UsageError(
+            f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
+        ) from error
+    return Written(files, parts[:-1], document.unprintable(parts))
+
+
 def _write(results: Results, target: Path, extent: Extent, redraw: bool) -> Written:
     tables = collect(results)
     files: list[Path] = []
-    firsts: list[str] = []
+    firsts: list[Document] = []
     listings: dict[str, list[Document]] = {}
-    documents: list[Document] = []
+    written: list[Document] = []
     for table in tables:
         first = table1.document(table)
         beside: list[Document] = []
@@ -70,10 +91,10 @@ def _write(results: Results, target: Path, extent: Extent, redraw: bool) -> Writ
             beside += ablation.documents(results, table.source)
         listings[table.source] = beside
         stale = redraw or not _is_written(first, target)
-        documents += [first, *beside]
+        written += [first, *beside]
         for part in (first, *beside):
             files += part.write(target)
-        firsts.append(document.markdown(first))
+        firsts.append(first)
         if extent != "texts":
             files += _figures(table, target, stale)
         if extent == "whole":
@@ -82,7 +103,7 @@ def _write(results: Results, target: Path, extent: Extent, redraw: bool) -> Writ
         files += _stages(tables, target, redraw)
     if extent != "run":
         files += _both_sources(tables, listings, target, extent, redraw)
-    return Written(files, firsts, document.unprintable(documents))
+    return Written(files, firsts, document.unprintable(written))
 
 
 def _is_written(first: Document, target: Path) -> bool:

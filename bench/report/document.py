@@ -49,6 +49,8 @@ class Cell:
     mark: Mark = ""
     number: float | None = None
     """The number behind the text, by which rows are sorted: NaN if missing, None for words."""
+    second: bool = False
+    """Whether it is underlined, as the second best of a paper's table."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Block:
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
     """The sentence above it, beside the document's."""
+    rules: tuple[int, ...] = ()
+    """The rows above which LaTeX draws a rule."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,15 @@ class Number:
     factor: float = 1
     ends: tuple[str, ...] = ()
     """The frame's columns that hold an interval's ends."""
+    missing: str = "-"
+    """What is printed where there is no number."""
 
     def cell(self, name: str, row: Mapping[Any, Any]) -> Cell:
-        """Return a row's number as a cell; a dash where there is none."""
+        """Return a row's number as a cell, or `missing` where there is none."""
         values = [row[column] for column in self.ends or (name,)]
         first = math.nan if values[0] is None else float(values[0])
         if any(value is None or value != value for value in values):
-            return Cell("-", number=first)
+            return Cell(self.missing, number=first)
         text = ", ".join(format(self.factor * value, self.form) for value in values)
         return Cell(f"[{text}]" if self.ends else text, number=first)
 
@@ -181,6 +187,8 @@ def _markdown_cell(cell: Cell) -> str:
     text = cell.text.replace("|", "&#124;")
     if cell.mark == "best":
         return f"**{text}**"
+    if cell.second:
+        text = f"<u>{text}</u>"
     return text + SIGNS.get(cell.mark, "")
 
 
@@ -204,6 +212,8 @@ def tex(cell: Cell) -> str:
     text = escape(cell.text.strip())
     if cell.mark == "best":
         return rf"\textbf{{{text}}}"
+    if cell.second:
+        text = rf"\underline{{{text}}}"
     return text + escape(SIGNS.get(cell.mark, ""))
 
 
@@ -319,9 +329,19 @@ def _tabular(part: Block, *, first: bool) -> list[str]:
         rf"\begin{{tabular}}{{{columns}}}",
         *groups,
         rf"{heads} \\ \midrule",
-        *(rf"{' & '.join(map(tex, row))} \\" for row in part.rows),
+        *_rows(part),
         r"\bottomrule\end{tabular}}",
     ]
+
+
+def _rows(part: Block) -> list[str]:
+    """Return the lines of a block's rows, with the rules between them."""
+    lines = []
+    for number, row in enumerate(part.rows):
+        if number in part.rules:
+            lines.append(r"\midrule")
+        lines.append(rf"{' & '.join(map(tex, row))} \\")
+    return lines
 
 
 def _groups(heads: Sequence[Head]) -> list[str]:

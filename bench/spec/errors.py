@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UsageError(Exception):
@@ -11,6 +11,12 @@ class UsageError(Exception):
 
     Commands print the line and leave with exit code 2, before anything is trained.
     """
+
+
+def short_list(names: Sequence[str], most: int = 3, what: str = "case") -> str:
+    """Return how many there are and the first of them: `12 cases (a, b, c, ...)`."""
+    more = ", ..." if len(names) > most else ""
+    return f"{len(names)} {what}{'s' * (len(names) != 1)} ({', '.join(names[:most])}{more})"
 
 
 def did_you_mean(given: str, valid: Iterable[str]) -> str:

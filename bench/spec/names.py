@@ -8,7 +8,8 @@ from typing import Literal
 
 from bench.spec.errors import UsageError
 
-Source = Literal["real", "phantom"]
+Source = Literal["real", "phantom", "external"]
+"""What data are: files that were prepared here, simulated, or known by masks or scores alone."""
 _SCHEME = re.compile(r"(?:own-(\w{8}))?-?(?:fraction(.+))?")
 _LABEL = re.compile(r"f(?P<fold>\d+)(?:of(?P<folds>\d+))?-s(?P<seed>\d+)(?:-(?P<scheme>.+))?")
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@:-]*")

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.spec import options
+from bench.spec import options, own_files
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import Row, Spec
 
@@ -57,6 +57,8 @@ def load(group: str, name: str) -> type[Any]:
     Raises:
         UsageError: The name is unknown, or its package cannot be imported.
     """
+    if group == METHODS and own_files.NAME.fullmatch(name):
+        return own_files.load(name)
     entries = _entries(group)
     if name not in entries:
         raise UsageError(f"unknown {KINDS[group]} '{name}'; {did_you_mean(name, entries)}")
@@ -152,7 +154,9 @@ def _names(group: str, text: str) -> Iterator[str]:
     """Yield the names in a comma-separated list, those that `all` stands for included."""
     for part in text.split(","):
         name = part.strip()
-        if name == ALL:
+        if group == METHODS and own_files.is_given(name):
+            yield own_files.enter(name)
+        elif name == ALL:
             yield from (known for known in names(group) if load(group, known).in_all)
         elif name:
             yield name

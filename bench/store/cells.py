@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import msgspec
 from bench.spec import plain
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
+from bench.spec.files import digest
 from bench.spec.note import Note
 from bench.spec.profile import Profile
 from bench.store.layout import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 """Of a results folder; raised when an older one can no longer be continued."""
+OUTSIDE = "external"
+"""The profile of what is known by masks or scores from outside alone."""
 RESERVE = 16384
 """Bytes that a cell at work keeps on the disk, so that a full disk has room for its error."""
 
@@ -67,8 +70,19 @@ class Store:
         Raises:
             UsageError: It cannot be written, or holds results of another format or profile.
         """
+        self._open(profile.name, profile.protocol())
+
+    def open_outside(self) -> None:
+        """Make the folder of what is known by masks or scores from outside alone, or check it.
+
+        Raises:
+            UsageError: As `open`.
+        """
+        self._open(OUTSIDE, {"name": OUTSIDE})
+
+    def _open(self, name: str, protocol: dict[str, Any]) -> None:
         make_folder(self.root, "results", "--out")
-        folder = self.layout.profile(profile)
+        folder = self.layout.profile(name)
         remedy = "choose another --out, or remove it (bench report still reads it)"
         if not folder.settings.is_file():
             if folder.finished():
@@ -76,7 +90,7 @@ class Store:
                     f"{folder.path} was written by an older verdiff-bench, before format {FORMAT}; "
                     f"{remedy}"
                 )
-            settings = {"format": FORMAT, "profile": profile.protocol()}
+            settings = {"format": FORMAT, "profile": protocol}
             write(folder.settings, json.dumps(settings, indent=1) + "\n")
             return
         try:
@@ -89,7 +103,7 @@ class Store:
                 f"{folder.path} was written by {age} verdiff-bench: format {known.format}, "
                 f"here {FORMAT}; {remedy}"
             )
-        self._check_protocol(known.profile, profile.protocol(), folder.path)
+        self._check_protocol(known.profile, protocol, folder.path)
 
     def _check_protocol(self, known: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
         """Refuse a profile of the same name with other values."""
@@ -193,19 +207,19 @@ class Store:
         self, cell: Cell, case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]
     ) -> None:
         """Keep a test case's image (8 bit) and reference, once a dataset, for reports."""
-        import cv2
-
-        pictures = ((image >> 8).astype("uint8"), reference * 255)
-        paths = references(self.layout.dataset(cell), case)
-        for path, pixels in zip(paths, pictures, strict=True):
-            if not path.is_file():
-                write(path, cv2.imencode(".png", pixels)[1].tobytes())
+        keep_pictures(
+            self.layout.dataset(cell), case, (image >> 8).astype("uint8"), reference * 255
+        )
 
     def finish(self, cell: Cell, record: Record) -> None:
-        """Write the record and turn the working folder into the cell's folder, by one rename."""
+        """Write the record and turn the working folder into the cell's folder, by one rename.
+
+        The record gets the digest of each file that the cell leaves.
+        """
         work, folder = self.working(cell), self.folder(cell)
         work.reserve.unlink(missing_ok=True)
-        write(work.record, record.to_json())
+        tested = [path.stem for path in sorted(work.predictions().glob("*.png"))]
+        write(work.record, with_digests(record, work, tested).to_json())
         work.path.rename(folder.path)
         # Not before the rename: a kill would cost the training.
         for path in folder.passing():
@@ -220,6 +234,32 @@ class Store:
     def forgive(self, cell: Cell) -> None:
         """Forget that a cell failed, so that it is run again."""
         self.working(cell).error.unlink(missing_ok=True)
+
+
+def keep_pictures(
+    dataset: Path, case: str, image: NDArray[np.uint8] | None, reference: NDArray[np.uint8]
+) -> None:
+    """Keep a case's image, if there is one, and its reference (0 or 255) in a dataset's folder."""
+    import cv2
+
+    paths = references(dataset, case)
+    for path, pixels in zip(paths, (image, reference), strict=True):
+        if pixels is not None and not path.is_file():
+            write(path, cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Record:
+    """Return a record with the digests of the cell's files, and of its cases' references."""
+    files = {path.relative_to(work.path).as_posix(): digest(path) for path in work.kept()}
+    shared = {}
+    for case in cases:
+        paths = (*references(work.path.parents[1], case), work.reference_volume(case))
+        if not paths[0].parent.is_dir():  # scores without masks
+            break
+        for path in paths:
+            if path.is_file():
+                shared[path.name] = digest(path)
+    return msgspec.structs.replace(record, digests=files, references=shared)
 
 
 def _empty(work: CellFolder) -> None:

@@ -87,6 +87,11 @@ class CellFolder:
         return self.path / "spread"
 
     @property
+    def method(self) -> Path:
+        """The file of a method that is in no package."""
+        return self.path / "method.py"
+
+    @property
     def log(self) -> Path:
         """What the cell's process printed."""
         return self.path / "log.txt"
@@ -102,6 +107,14 @@ class CellFolder:
     def reference(self, case: str) -> Path:
         """Return the reference of a test case, which the cells of a dataset share."""
         return references(self.path.parents[1], case)[1]
+
+    def reference_volume(self, case: str) -> Path:
+        """Return the whole reference of a volume, of which `reference` shows a slice."""
+        return self.reference(case).with_suffix(".npz")
+
+    def volume(self, case: str) -> Path:
+        """Return the whole prediction of a volume, of which a slice is shown beside it."""
+        return self.predictions() / f"{case}.npz"
 
     def image(self, case: str) -> Path:
         """Return the image of a test case, which the cells of a dataset share."""
@@ -146,6 +159,16 @@ class CellFolder:
     def own(self) -> Path:
         """The folder of a method that trains itself."""
         return self.path / "own"
+
+    def kept(self) -> list[Path]:
+        """Return the files of a finished cell whose digests its record has, in a fixed order.
+
+        The record itself is not among them, nor the log, which grows until the process ends. Names
+        that begin with a dot are of files that a kill left half written.
+        """
+        passing = {self.record, self.log, self.error, self.reserve, *self.passing()}
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return sorted(path for path in files if path not in passing and path.name[0] != ".")
 
     def passing(self) -> Iterator[Path]:
         """Yield the files that a finished cell does not keep."""

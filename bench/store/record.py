@@ -5,9 +5,11 @@ Fields that a newer version added are ignored; those that an older one lacks tak
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from typing import Any
+import re
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,6 +22,9 @@ from bench.store.layout import CellFolder
 
 SET_ASIDE = "set_aside"
 """Beside the sides in `Record.cases`: cases that nothing sees, though their patients are tested."""
+
+_SEAL = re.compile(rb',\n "seal": "([0-9a-f]{64})"\n}\n')
+"""How the text of a record ends: the SHA-256 of all that stands before it."""
 
 
 def _unknown() -> dict[str, str]:
@@ -113,6 +118,22 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     test_at_half: float
 
 
+class External(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a cell whose predictions or scores are from outside."""
+
+    kind: Literal["masks", "scores", "program"]
+    """Masks, which were scored here; scores, which somebody else computed; or masks of the method's
+    own program, which ran in this cell."""
+    origin: str
+    """The folder or file as the user named it."""
+    digest: str
+    """SHA-256 of the masks' pixels, or of the scores as they were read."""
+    missing: tuple[str, ...] = ()
+    """Cases without a prediction, which score zero because the user said so."""
+    remarks: tuple[str, ...] = ()
+    """What was assumed when the files were read."""
+
+
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, beside whatever else ran on the machine."""
 
@@ -144,9 +165,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     network: dict[str, Any] = {}
     grid: tuple[int, int] | str
     """(height, width) of the network grid, or `native`."""
-    certificate: Certificate
-    training: Training
-    parameters: int
+    external: External | None = None
+    """Where predictions or scores from outside are from; None of cells that were trained here."""
+    certificate: Certificate | None
+    """None from outside, as all that follows and is not known of such a cell."""
+    training: Training | None
+    parameters: int | None
     idle_parameters: int | float | None = math.nan
     extras: tuple[str, ...] = ()
     trials: int = 0
@@ -160,15 +184,31 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     revision: str | None
     device: str
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     peak_device_memory_bytes: int | None
-    multiply_adds: int | float = math.nan
+    multiply_adds: int | float | None = math.nan
     size: float | None = None
     """Multiply-adds of a training case's loss, divided by U-Net's; None if it trains itself."""
     ceiling: float | None = None
     """Dice that the test references reach through the network's grid and back; None if unknown."""
     energy_joules: Joules = Joules()
-    timings: Timings
+    timings: Timings | None
+    digests: dict[str, str] = {}
+    """SHA-256 of each file of the cell (`CellFolder.kept`), by its path in the cell's folder with
+    slashes; empty in older records."""
+    references: dict[str, str] = {}
+    """SHA-256 of the images and references of the test cases, by the names of their files, which
+    the cells of a dataset share; empty in older records."""
+
+    def __post_init__(self) -> None:
+        """Refuse a trained cell of which something is unknown that is measured in every run.
+
+        Raises:
+            ValueError: A field is null.
+        """
+        for name in ("certificate", "training", "parameters", "peak_memory_bytes", "timings"):
+            if self.external is None and getattr(self, name) is None:
+                raise ValueError(f"{name}: null, though the cell was trained here")
 
     @property
     def method(self) -> Spec:
@@ -191,14 +231,22 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(Row(self.method, extra) for extra in ("", *self.extras))
 
     @property
+    def outside(self) -> bool:
+        """Whether its predictions or scores are from outside: nothing was trained here."""
+        return self.external is not None
+
+    @property
     def competes(self) -> bool:
         """Whether the cell is compared with others: it saw no reference and no data of its own."""
         return not (self.oracle or self.own_training)
 
     def to_json(self) -> str:
-        """Return the text of `cell.json`."""
+        """Return the text of `cell.json`; its last field is the digest of what stands before."""
         data = plain.builtins(self)
-        return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+        before = text.removesuffix("\n}")
+        seal = hashlib.sha256(before.encode()).hexdigest()
+        return f'{before},\n "seal": "{seal}"\n}}\n'
 
 
 def read(folder: CellFolder) -> Record:
@@ -208,11 +256,28 @@ def read(folder: CellFolder) -> Record:
         UsageError: It is damaged.
     """
     try:
-        return plain.decode(folder.record.read_bytes(), Record)
+        text = folder.record.read_bytes()
+        record = plain.decode(text, Record)
+        _check_seal(text, record)
+        return record
     except (OSError, plain.PlainError) as error:
         raise UsageError(
             f"{folder.record} is damaged ({error}); remove its folder and run again"
         ) from error
+
+
+def _check_seal(text: bytes, record: Record) -> None:
+    """Refuse a record that was changed after the end of its cell; older ones have no seal.
+
+    Raises:
+        PlainError: The seal is missing, or is not that of the text before it.
+    """
+    before, word, _ = text.rpartition(b',\n "seal": ')
+    if not word and not record.digests:
+        return
+    seal = _SEAL.fullmatch(text[len(before) :])
+    if seal is None or seal[1].decode() != hashlib.sha256(before).hexdigest():
+        raise plain.PlainError("its seal is not that of its text: it was changed")
 
 
 def read_hash(folder: CellFolder) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 KEYS = ("case", "patient")
 """The columns that every file of scores has, as text."""
+MISSING = "missing"
+"""Which mask is empty, where there is no prediction at all and it counts as an empty one."""
+ONE_EMPTY = ("truth", "prediction", MISSING)
+"""What the column `empty` says where distances do not exist."""
 HEADS = (
     "dataset",
     "source",
@@ -77,11 +82,16 @@ class Finished:
             return dict(maps)
 
     def case(self, case: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-        """Return image (H, W) in 8 bit and reference of a test case; None of older results."""
+        """Return image (H, W) in 8 bit and reference of a test case; None of older results.
+
+        The image is black where a reference came without one. Of a volume it is one slice.
+        """
         image = _read_picture(self.folder.image(case))
         reference = _read_picture(self.folder.reference(case))
-        if image is None or reference is None:
+        if reference is None or (image is None and not self.record.outside):
             return None
+        if image is None:
+            image = reference * 0
         return image, reference > 0
 
     def prediction(self, case: str, extra: str = "") -> NDArray[np.bool_]:
@@ -306,10 +316,27 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 def _filled(frame: pd.DataFrame) -> pd.DataFrame:
     """Return scores in which the diagonal stands for distances that do not exist."""
-    filled = frame["empty"].isin(("truth", "prediction")) & frame[DIAGONAL].notna()
+    filled = frame["empty"].isin(ONE_EMPTY) & frame[DIAGONAL].notna()
     for name in WORST:
         frame[name] = frame[name].where(~filled, frame[DIAGONAL])
     return frame.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: filled})
+
+
+def write_scores(path: Path, rows: Sequence[Mapping[str, float | int | str]]) -> None:
+    """Write a file of scores: floats with nine digits, and NaN as an empty text."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: _text(value) for name, value in row.items()})
+
+
+def _text(value: float | int | str) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:.9g}"
 
 
 def read_losses(folder: CellFolder) -> list[dict[str, float]]:

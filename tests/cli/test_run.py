@@ -49,6 +49,13 @@ def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(
     assert np.allclose(cases.iou, cases.dice / (2 - cases.dice))
     assert (cases[["tp", "fp", "fn", "tn"]].sum(axis=1) == 60 * 44).all()
     assert {p.stem for p in (folder / "predictions").iterdir()} == set(cases["case"])
+    lying = digests(folder, "*")
+    assert record["digests"] == {
+        name: value for name, value in lying.items() if name not in ("cell.json", "log.txt")
+    }
+    shared = digests(folder.parents[1] / "references", "*")
+    assert record["references"] == shared
+    assert len(shared) == 2 * len(cases)
     before = digests(bench.home / "results", "*")
     assert "All 2 cells are finished already" in bench.run(data, "unet,fcn")
     assert digests(bench.home / "results", "*") == before

@@ -316,10 +316,10 @@ def test_bool_views_and_read_only_masks_score_alike() -> None:
     [
         (zeros(4, 5), zeros(5, 4), None, r"prediction has shape \(4, 5\) and reference \(5, 4\)"),
         (
-            zeros(4, 5)[None],
+            zeros(4, 5)[None, None],
             zeros(4, 5),
             None,
-            r"prediction has shape \(1, 4, 5\); expected \(H, W\)",
+            r"prediction has shape \(1, 1, 4, 5\); expected \(H, W\)",
         ),
         (zeros(0, 5), zeros(0, 5), None, r"prediction has shape \(0, 5\)"),
         (zeros() + 255, zeros(), None, "prediction holds the value 255; expected only 0 and 1"),
@@ -332,7 +332,7 @@ def test_bool_views_and_read_only_masks_score_alike() -> None:
         ),
         (zeros(), zeros().astype(np.int64), None, "reference is int64"),
         (zeros(), zeros(), (0.0, 1.0), r"spacing is \(0.0, 1.0\); expected"),
-        (zeros(), zeros(), (1.0, -1.0), "both positive"),
+        (zeros(), zeros(), (1.0, -1.0), "all positive"),
         (zeros(), zeros(), (math.nan, 1.0), "spacing is"),
         (zeros(), zeros(), (math.inf, 1.0), "spacing is"),
         (zeros(), zeros(), (1.0, 1.0, 1.0), "spacing is"),
@@ -366,3 +366,35 @@ def test_the_diagonal_is_the_largest_distance_that_can_be() -> None:
     mask[3:9, 5:9] = 1
     assert score(mask, mask, None).row()["diagonal"] == 50
     assert score(mask, mask, (0.5, 0.5)).row()["diagonal"] == 25
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_volumes_have_monais_distances(seed: int) -> None:
+    monai = pytest.importorskip("monai.metrics", reason="the peer MONAI is not installed")
+    import torch
+
+    rng = np.random.default_rng(seed)
+    spacing = (2.5, 0.7, 1.3)
+    masks = []
+    for _ in range(2):
+        coarse = rng.random((4, 4, 5)) < 0.4
+        coarse[1, 2, 2] = True
+        mask = np.kron(coarse, np.ones((2, 3, 3), bool)) ^ (rng.random((8, 12, 15)) < 0.02)
+        masks.append(mask)
+    mine = score(masks[0], masks[1], spacing)
+    tensors = [torch.from_numpy(mask)[None, None].float() for mask in masks]
+    common = {"include_background": True, "spacing": spacing}
+    hd95 = monai.compute_hausdorff_distance(*tensors, percentile=95, **common)
+    assd = monai.compute_average_surface_distance(*tensors, symmetric=True, **common)
+    nsd = monai.compute_surface_dice(*tensors, [TOLERANCE], **common)
+    assert mine.hd95 == pytest.approx(float(hd95), abs=1e-4)
+    assert mine.assd == pytest.approx(float(assd), abs=1e-4)
+    assert mine.nsd == pytest.approx(float(nsd), abs=1e-4)
+    assert mine.diagonal == pytest.approx(np.linalg.norm(np.multiply((8, 12, 15), spacing)))
+
+
+def test_a_volume_of_one_slice_has_the_slices_overlap() -> None:
+    prediction, truth = zeros(9, 9), zeros(9, 9)
+    prediction[2:6, 2:6] = truth[3:7, 2:7] = 1
+    flat, deep = score(prediction, truth, None), score(prediction[None], truth[None], None)
+    assert (deep.dice, deep.tp, deep.tn) == (flat.dice, flat.tp, flat.tn)

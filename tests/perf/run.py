@@ -30,6 +30,7 @@ TITLES = {
     "step": "Training step",
     "memory": "Memory",
     "report": "Report and audit",
+    "outside": "Scores from outside",
     "launch": "Cells and their state",
     "cli": "Command line and planning",
     "sampling": "Sampling",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.spec import plain
 from bench.spec.errors import UsageError
 from bench.store import record
 from bench.store.layout import CellFolder
@@ -76,6 +77,28 @@ def wrong(said: dict[str, Any], *names: str, value: object) -> dict[str, Any]:
         place = place[name]
     place[names[-1]] = value
     return said
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"seed": 35', '"seed": 36'),
+        ('"title": "UNET"', '"title": "FCN"'),
+        ('"seal": "', '"seal": "0'),
+        ('"seal"', '"sea"'),
+        ("{", "{ "),
+        ('"\n}\n', '"\n}\n\n'),
+    ],
+)
+def test_a_record_that_was_changed_after_its_cell_ended_is_named(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    sealed = plain.convert(written.record("unet", digests={"train.csv": "0" * 64}), record.Record)
+    text = sealed.to_json()
+    assert old in text
+    (tmp_path / "cell.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(UsageError, match="its seal is not that of its text"):
+        record.read(CellFolder(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ from bench.spec.options import option
 
 RASTER = raster.SUFFIXES
 SUFFIXES = (*RASTER, ".dcm", ".npy", ".nii", ".nii.gz", ".mha", ".mhd", ".hdr")
-PATIENT = "{patient}"
 PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each image is one"
 FOREGROUND = "labels that are foreground, where masks hold several: 1+2, #ff0000 or >127"
 ENDING = "ending of the masks' names, which their images' names lack: _manual1"
@@ -97,8 +96,7 @@ class Folder(Adapter):
     @property
     def name(self) -> str:
         """The folder's own name, made safe; `folder-xray` where a registered dataset has it."""
-        own = self.place.resolve().name if self.place else ""
-        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", own).strip("-.") or registry.FOLDER
+        safe = safe_title(self.place) if self.place else registry.FOLDER
         taken = safe.lower() in {*registry.names(registry.DATASETS)} - {registry.FOLDER}
         return f"{registry.FOLDER}-{safe}" if taken else safe
 
@@ -228,25 +226,9 @@ class Folder(Adapter):
             for entry, why in matched.unused:
                 items.append(Item(entry.patient, left_out=f"{table} names {entry.name}, {why}"))
             return lambda path: matched.patients.get(paths[path].as_posix(), "")
-        if self.pattern.count(PATIENT) != 1:
-            if self.pattern:
-                raise UsageError(
-                    f"{root}: pattern={self.pattern} holds {PATIENT} "
-                    f"{self.pattern.count(PATIENT)} times; expected it once"
-                )
+        if not self.pattern:
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
-        expression = re.escape(self.pattern)
-        expression = expression.replace(re.escape(PATIENT), "(?P<patient>.+?)")
-        pattern = re.compile(expression.replace(r"\*", ".*"))
-
-        def by_pattern(path: Path) -> str:
-            text = stem(path)
-            if "/" in self.pattern:
-                text = (path.relative_to(images.folder).parent / text).as_posix()
-            match = pattern.fullmatch(text)
-            return match["patient"] if match else ""
-
-        return by_pattern
+        return patients.by_pattern(self.pattern, images.folder)
 
     def _how(self, root: Path) -> str:
         """Return how to say whose image it is: in the table, where there is one."""
@@ -262,8 +244,8 @@ class Folder(Adapter):
     def read(self, item: Item) -> Iterator[Sample]:
         """Read one image and its mask."""
         image_file, mask_file = item.files
-        image = _picture(image_file, self.largest)
-        drawn = _picture(mask_file, self.largest, True)
+        image = picture(image_file, self.largest)
+        drawn = picture(mask_file, self.largest, True)
         mask, place = onto(image, drawn, image_file, mask_file)
         codes, names, assumed = labels.decode(mask, mask_file)
         spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"
@@ -281,6 +263,12 @@ class Folder(Adapter):
         )
 
 
+def safe_title(place: Path) -> str:
+    """Return a folder's own name in letters that paths, HTML and LaTeX may hold."""
+    own = re.sub(r"[^A-Za-z0-9._-]+", "-", place.resolve().name).strip("-.")
+    return own or registry.FOLDER
+
+
 def _side(root: Path, name: str, items: list[Item]) -> Side:
     """Return the files of `images/` or `masks/`; add unusable files to `items` as left out.
 
@@ -289,7 +277,7 @@ def _side(root: Path, name: str, items: list[Item]) -> Side:
     """
     folder = _child(root, name)
     below = walk.walk(folder)
-    side = pairing.side(folder, below, SUFFIXES, _beside(below))
+    side = pairing.side(folder, below, SUFFIXES, beside(below))
     for path, why in side.unusable:
         items.append(Item(stem(path), left_out=f"{path}: {why}"))
     if not side.by_key:
@@ -327,7 +315,7 @@ def _child(root: Path, name: str) -> Path:
     return folders[0] if folders else root / name
 
 
-def _beside(below: Walk) -> Iterator[Path]:
+def beside(below: Walk) -> Iterator[Path]:
     """Yield the files that headers need beside them."""
     for path in below.select((".mhd", ".hdr")):
         try:
@@ -336,7 +324,7 @@ def _beside(below: Walk) -> Iterator[Path]:
             yield from (path.with_suffix(suffix) for suffix in (".raw", ".zraw"))
 
 
-def _picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
+def picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
     """Read a file of any format.
 
     Raises:

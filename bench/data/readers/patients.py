@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from bench.data.readers.walk import stem
 from bench.spec import csvs
 from bench.spec.csvs import CsvTable
 from bench.spec.errors import UsageError, did_you_mean
@@ -20,6 +22,8 @@ LIKE_FILE = ("image", "images", "image id", "image name", "filename", "file name
 """Headings that an error proposes for the files; none is read unasked."""
 LIKE_PATIENT = ("patient id", "patientid", "subject", "subject id", "case", "case id", "id")
 """Headings that an error proposes for the patients."""
+PLACE = "{patient}"
+"""Stands in a pattern for the patient's name."""
 IMAGES = "images"
 """The folder of the images; a path in the table is read from here on."""
 
@@ -222,9 +226,9 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
     by_path: dict[str, list[str]] = defaultdict(list)
     whole: dict[str, list[str]] = defaultdict(list)
     by_name: dict[str, list[str]] = defaultdict(list)
-    for image, stem in images.items():
+    for image, bare in images.items():
         whole[key(image)].append(image)
-        for path in {key(image), key(stem)}:
+        for path in {key(image), key(bare)}:
             by_path[path].append(image)
             by_name[_last(path)].append(path)
     rows: dict[str, Entry] = {}
@@ -250,6 +254,34 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
         else:
             _give(rows, named.pop(), entry)
     return Matched({image: entry.patient for image, entry in rows.items()}, unused)
+
+
+def by_pattern(pattern: str, folder: Path) -> Callable[[Path], str]:
+    """Return a function that takes a patient from a path by a pattern, "" where it does not fit.
+
+    Args:
+        pattern: `{patient}_*`; with a slash it is of the path below `folder`.
+        folder: Where the files lie.
+
+    Raises:
+        UsageError: The pattern does not hold `{patient}` once.
+    """
+    if pattern.count(PLACE) != 1:
+        raise UsageError(
+            f"{folder.parent}: pattern={pattern} holds {PLACE} {pattern.count(PLACE)} times; "
+            "expected it once"
+        )
+    expression = re.escape(pattern).replace(re.escape(PLACE), "(?P<patient>.+?)")
+    compiled = re.compile(expression.replace(r"\*", ".*"))
+
+    def patient_of(path: Path) -> str:
+        text = stem(path)
+        if "/" in pattern:
+            text = (path.relative_to(folder).parent / text).as_posix()
+        match = compiled.fullmatch(text)
+        return match["patient"] if match else ""
+
+    return patient_of
 
 
 def _last(path: str) -> str:

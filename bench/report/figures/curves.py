@@ -43,13 +43,15 @@ def collect(table: Table, column: str) -> tuple[dict[str, list[Curve]], list[str
             continue
         title = table.methods[record.method.key]
         losses = cell.losses()
-        if losses:
+        if losses and record.training:
             curve = Curve(pd.DataFrame(losses), record.training.best_step)
             curves.setdefault(title, []).append(curve)
             continue
         why = "train.csv is missing"
         if record.own_training:
             why = "trains itself, which leaves none"
+        if record.outside:
+            why = "is from outside, and was not trained here"
         without[f"{title}: no training curve; {why}"] = None
     return curves, list(without)
 

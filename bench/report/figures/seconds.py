@@ -23,7 +23,11 @@ def draw(table: Table, paths: Sequence[Path]) -> None:
     order = {method: number for number, method in enumerate(table.methods)}
 
     def panel(axis: Axes, column: str, title: str) -> None:
-        part = frame[frame.column == column]
+        part = frame[(frame.column == column) & frame.predict_seconds.notna()]
+        if part.empty:
+            axis.set(title=title, xticks=[], yticks=[])
+            axis.text(0.5, 0.5, "seconds are unknown", ha="center", transform=axis.transAxes)
+            return
         for row in part.to_dict("records"):
             place = row["predict_seconds"], 100 * means[column, row["method"]]
             style = point_style(order[row["method"]])

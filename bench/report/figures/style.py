@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.report.sections.table import Table
+from bench.report.sections.table import DATA, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,10 +132,10 @@ def panels(
 
 def about(table: Table) -> str:
     """Return on what data and under which profile a table's results were made."""
-    return (
-        f"{'PHANTOM data (simulated)' if table.source == 'phantom' else 'real data'}, profile "
-        f"'{table.profile}'"
-    )
+    words = DATA[table.source]
+    if table.source != "phantom":
+        words = words[:1].lower() + words[1:]
+    return f"{words}, profile '{table.profile}'"
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:

@@ -36,6 +36,12 @@ DOTS = 200_000
 """Dots in the file at most, some 16 bytes each; beyond that the cases are thinned."""
 FORMS = {"LaTeX": ".tex", "Markdown": ".md", "CSV": ".csv"}
 """What the buttons copy, and how the file of it ends."""
+HEADINGS = {
+    "real": "Real data",
+    "phantom": "Phantoms (simulated)",
+    "external": "Data from outside",
+}
+"""What stands over the part of a source."""
 SHAPES = {
     "o": "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0",
     "s": "m-3.2-3.2h6.4v6.4h-6.4z",
@@ -143,7 +149,7 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
         "answers": [one.text for one in answer.answers(table)],
         "limits": answer.limits(table),
         "forests": [one for one in forests if one is not None],
-        "heading": "Phantoms (simulated)" if table.source == "phantom" else "Real data",
+        "heading": HEADINGS[table.source],
         "caption": first.caption,
         "columns": list(table.columns.values()),
         "heads": [head.group for head in first.blocks[0].heads[1 :: len(PRINTED)]],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from itertools import chain
 
 from bench.report.document import tex
 from bench.report.sections.table import Table
@@ -16,8 +17,9 @@ from bench.spec.metrics import PRINTED, TITLES
 
 Name = tuple[str, str, str]
 """Kind (`Dice`, `PhantomIoUStd`, `N`, ...), dataset and method; the method of `N` is empty."""
-SOURCES = {"real": "", "phantom": "Phantom"}
-"""What a macro's name begins with, so that a phantom's number never passes for a patient's."""
+SOURCES = {"real": "", "phantom": "Phantom", "external": "External"}
+"""What a macro's name begins with, so that a phantom's number never passes for a patient's, nor a
+score from outside for one of data that were prepared here."""
 PARTS = ("", "Std", "Cell")
 
 
@@ -28,13 +30,15 @@ def _scores_of(phantom: str) -> list[str]:
     return names
 
 
-SCORES = (*_scores_of(SOURCES["real"]), *_scores_of(SOURCES["phantom"]))
+SCORES = (*chain.from_iterable(_scores_of(source) for source in SOURCES.values()),)
 COUNTS = tuple(f"{phantom}N" for phantom in SOURCES.values())
 CLAIMS = {
     "DiceBetter": ("real", "dice"),
     "IoUBetter": ("real", "iou"),
     "PhantomDiceBetter": ("phantom", "dice"),
     "PhantomIoUBetter": ("phantom", "iou"),
+    "ExternalDiceBetter": ("external", "dice"),
+    "ExternalIoUBetter": ("external", "iou"),
 }
 """Macros that state a comparison, by the source and the metric that they speak of."""
 _FOLDER = resources.files("bench.report.paper")

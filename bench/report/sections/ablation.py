@@ -89,6 +89,7 @@ def collect(
     for cell in results.cells:
         record = cell.record
         here = record.column == column and record.spec.seed in seeds
+        here = here and not record.outside
         if here and record.method in by_spec:
             cells[by_spec[record.method]].append(cell)
     wanted = len(seeds) * column.scheme.folds
@@ -128,15 +129,17 @@ def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) 
     scores = mine.groupby(["patient", "case"], observed=True)[list(PRINTED)].mean()
     means, stds = scores.mean(), scores.std()
     seconds = float("nan")
+    parameters = records[0].parameters
+    assert parameters is not None, "the arms of an ablation are trained here"
     if not extra:
-        times = [record.timings.predict_seconds_per_case for record in records]
-        seconds = float(np.mean(times))
+        known = [record.timings for record in records if record.timings]
+        seconds = float(np.mean([timings.predict_seconds_per_case for timings in known]))
     return Line(
         arm=arm,
         extra=extra,
         means={metric: float(means[metric]) for metric in PRINTED},
         stds={metric: float(stds[metric]) for metric in PRINTED},
-        parameters=records[0].parameters,
+        parameters=parameters,
         seconds=seconds,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -31,19 +32,21 @@ HEADS = {
     "augmentation": "Own augmentation",
 }
 """Columns of the ledger and their titles."""
+UNKNOWN = "unknown"
+"""What is printed for a number that nobody measured: of older results, and of rows from outside."""
 NUMBERS = {
-    "size": Number(".2f"),
-    "parameters": Number(".3f"),
-    "idle_parameters": Number(",.0f"),
-    "multiply_adds": Number(".3g"),
-    "steps": Number(",.0f"),
-    "train_seconds": Number(",.0f"),
-    "predict_seconds": Number(".3g"),
-    "memory": Number(",.0f"),
-    "energy": Number(".3g"),
-    "trials": Number(",.0f"),
-    "threshold": Number(".2f"),
-    "dice_there": Number(".2f"),
+    "size": Number(".2f", missing=UNKNOWN),
+    "parameters": Number(".3f", missing=UNKNOWN),
+    "idle_parameters": Number(",.0f", missing=UNKNOWN),
+    "multiply_adds": Number(".3g", missing=UNKNOWN),
+    "steps": Number(",.0f", missing=UNKNOWN),
+    "train_seconds": Number(",.0f", missing=UNKNOWN),
+    "predict_seconds": Number(".3g", missing=UNKNOWN),
+    "memory": Number(",.0f", missing=UNKNOWN),
+    "energy": Number(".3g", missing=UNKNOWN),
+    "trials": Number(",.0f", missing=UNKNOWN),
+    "threshold": Number(".2f", missing=UNKNOWN),
+    "dice_there": Number(".2f", missing=UNKNOWN),
 }
 REFINED = ("answer_dice", "prior_dice", "prior_dice_there")
 """Dice (%) of a method that refines a prior: of its answer, of its prior, and of the prior cut
@@ -101,27 +104,45 @@ def cells(frame: pd.DataFrame) -> list[list[str]]:
 def _row(record: Record, table: Table) -> dict[str, Any]:
     column, method = record.column.key, record.method.key
     memory = record.peak_device_memory_bytes or record.peak_memory_bytes
+    steps = float(record.training.steps) if record.training else math.nan
     row = {
         "column": column,
         "method": method,
         "dataset": table.columns[column],
         "title": table.methods[method],
         "size": _or_nan(record.size),
-        "parameters": record.parameters / 1e6,
+        "parameters": _or_nan(record.parameters) / 1e6,
         "idle_parameters": _or_nan(record.idle_parameters),
-        "multiply_adds": record.multiply_adds / 1e9,
-        "steps": float(record.training.steps),
-        "train_seconds": record.timings.train_seconds,
-        "predict_seconds": record.timings.predict_seconds_per_case,
-        "memory": memory / 2**20,
+        "multiply_adds": _or_nan(record.multiply_adds) / 1e9,
+        "steps": steps,
+        **_seconds(record),
+        "memory": _or_nan(memory) / 2**20,
         "energy": _kilojoules(record.energy_joules),
-        "trials": float(record.trials),
+        "trials": math.nan if record.outside else float(record.trials),
     }
     for name in WORDS:
         row[name] = record.advantages[name]
     row.update(_cuts(record))
-    row["differs"] = "; ".join(record.deviations) or "nothing declared"
+    row["differs"] = differs(record)
     return row
+
+
+def differs(record: Record) -> str:
+    """Return what a method declares to do unlike its source; unknown from outside."""
+    if record.outside:
+        return "unknown"
+    return "; ".join(record.deviations) or "nothing declared"
+
+
+def _seconds(record: Record) -> dict[str, float]:
+    """Return the columns of the seconds; NaN from outside."""
+    timings = record.timings
+    if timings is None:
+        return {"train_seconds": math.nan, "predict_seconds": math.nan}
+    return {
+        "train_seconds": timings.train_seconds,
+        "predict_seconds": timings.predict_seconds_per_case,
+    }
 
 
 def _or_nan(value: float | None) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.report.document import Note
 from bench.spec.config import SEED
+from bench.spec.errors import short_list
 from bench.spec.metrics import OF_DISTANCES, listed
 from bench.spec.plain import canonical
 from bench.spec.profile import Augmentation
@@ -35,7 +36,11 @@ def mark(record: Record) -> str:
     if record.oracle:
         return " [oracle: told the reference's box]"
     if record.own_training:
+        if record.outside:
+            return " [trained by its own program]"
         return " [trained on data of its own making]"
+    if record.outside and record.source != "external":  # there, all rows are
+        return " [from outside]"
     return f" [size {record.size:.2g}]" if _is_unequal(record) else ""
 
 
@@ -59,14 +64,17 @@ def collect(
         _coverage(records, cases[cases.column == column], column, title, units[column])
         for column, title in columns.items()
     ]
-    notes.append(Note(_splits(records), "data"))
-    notes += _augmentation(records)
-    own = dict.fromkeys(record.method.key for record in records if record.own_training)
-    notes.append(_certificate_note(columns, certificates, list(own)))
-    notes += _sizes(records)
-    notes.append(Note(made_on(records), "machine"))
+    trained = [record for record in records if not record.outside]
+    if trained:
+        notes.append(Note(_splits(trained), "data"))
+        notes += _augmentation(trained)
+        own = dict.fromkeys(record.method.key for record in trained if record.own_training)
+        notes.append(_certificate_note(columns, certificates, list(own)))
+        notes += _sizes(trained)
+        notes.append(Note(made_on(trained), "machine"))
+    notes += _outside(records, methods)
     first: dict[str, Record] = {}
-    for record in records:
+    for record in trained:
         first.setdefault(record.method.key, record)
     for method, title in methods.items():
         if method in first:  # a further row is told with its method
@@ -99,6 +107,57 @@ def _coverage(
     for warning in warnings:
         text += f"; {warning}"
     return Note(f"{text}.", "data", grave=bool(warnings))
+
+
+def _outside(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note]:
+    """Return which rows are from outside, from where, and which of their cases are missing."""
+    rows: dict[str, list[str]] = {}
+    lacking: dict[str, dict[str, None]] = {}
+    remarks: dict[str, None] = {}
+    for record in records:
+        if record.external is None or record.external.kind == "program":
+            continue
+        title = methods[record.method.key]
+        what = "masks" if record.external.kind == "masks" else "scores that others computed"
+        origins = rows.setdefault(f"{title}: {what} from", [])
+        if record.external.origin not in origins:
+            origins.append(record.external.origin)
+        if record.external.missing:
+            lacking.setdefault(title, {}).update(dict.fromkeys(record.external.missing))
+        remarks.update(dict.fromkeys(record.external.remarks))
+    by_program = _by_programs(records, methods)
+    if not rows:
+        return by_program
+    listed_rows = [f"{words} {', '.join(origins)}" for words, origins in rows.items()]
+    notes = [
+        *by_program,
+        Note(
+            f"From outside, not trained here: {'; '.join(listed_rows)}. Seeds, training, data, "
+            "size and cost of these rows are unknown, and whether they saw the tested patients.",
+            "data",
+        ),
+    ]
+    for title, cases in lacking.items():
+        text = f"{title}: {short_list(list(cases))} have no prediction and score zero."
+        notes.append(Note(text, "data", grave=True))
+    if remarks:
+        notes.append(Note(f"Assumed of files from outside: {'; '.join(remarks)}.", "data"))
+    return notes
+
+
+def _by_programs(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note]:
+    """Return which rows were trained by their methods' own programs."""
+    titles: dict[str, None] = {}
+    for record in records:
+        if record.external and record.external.kind == "program":
+            titles[methods[record.method.key]] = None
+    if not titles:
+        return []
+    text = (
+        "Trained by their own programs on the training side of the same split, not on the shared "
+        f"stream, and in no comparison: {', '.join(titles)}."
+    )
+    return [Note(text, "data")]
 
 
 def _sizes(records: Sequence[Record]) -> list[Note]:
@@ -167,16 +226,18 @@ def unlike(cases: pd.DataFrame, records: Sequence[Record]) -> list[str]:
     for record in records:
         by_method.setdefault(record.method.key, []).append(record)
 
-    def differ(what: Callable[[Record], Any]) -> bool:
+    def differ(what: Callable[[Record], Any], of_outside: bool = False) -> bool:
         kinds = set()
         for mine in by_method.values():
+            if mine[0].outside and not of_outside:
+                continue
             kinds.add(canonical(sorted({canonical(what(record)) for record in mine})))
         return len(kinds) > 1
 
     warnings = []
     if cases.groupby("method")["case"].agg(frozenset).nunique() > 1:
         warnings.append("NOT the same cases for every method, so its means do not compare")
-    if differ(lambda record: [record.spec.fold, record.spec.seed]):
+    if differ(lambda record: [record.spec.fold, record.spec.seed], of_outside=True):
         warnings.append("NOT the same folds and seeds for every method")
     if differ(lambda record: record.spec.profile):
         warnings.append(
@@ -212,19 +273,19 @@ def _short(revision: str) -> str:
 def certificates(records: Sequence[Record]) -> Certificates:
     """Compare the certificates of a column's cells at all steps that two have in common.
 
-    A method that trained on data of its own making has none.
+    A method that trained on data of its own making has none, and nothing is known from outside.
     """
     differ: list[str] = []
     compared = False
     groups: dict[tuple[int, int], list[Record]] = {}
     for record in records:
-        if not record.own_training:
+        if record.certificate is not None and not record.own_training:
             groups.setdefault((record.spec.fold, record.spec.seed), []).append(record)
     for group in groups.values():
         seen: dict[int, tuple[Head, str]] = {}
         for record in group:
             method = record.method.key
-            for head in record.certificate.heads:
+            for head in _heads(record):
                 first, by = seen.setdefault(head.steps, (head, method))
                 compared |= by != method
                 if first != head and f"{method} and {by}" not in differ:
@@ -237,10 +298,15 @@ def certificates(records: Sequence[Record]) -> Certificates:
     return Certificates("agree" if compared else "single")
 
 
+def _heads(record: Record) -> tuple[Head, ...]:
+    """Return the chains of a record's certificate; none from outside."""
+    return record.certificate.heads if record.certificate else ()
+
+
 def _shares_a_step(record: Record, group: Sequence[Record]) -> bool:
-    mine = {head.steps for head in record.certificate.heads}
+    mine = {head.steps for head in _heads(record)}
     for other in group:
-        if other is not record and mine & {head.steps for head in other.certificate.heads}:
+        if other is not record and mine & {head.steps for head in _heads(other)}:
             return True
     return False
 

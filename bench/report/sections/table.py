@@ -12,7 +12,7 @@ import pandas as pd
 from bench.report.document import Note
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
-from bench.spec.metrics import PRINTED
+from bench.spec.metrics import PRINTED, SCORES
 from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, FOLDER, load
 from bench.stats.family import AllPairs, all_pairs
@@ -22,12 +22,18 @@ from bench.store.plan import Family
 from bench.store.record import Record
 from bench.store.results import Failure, Finished, Results
 
-SOURCES: tuple[Source, ...] = ("real", "phantom")
+SOURCES: tuple[Source, ...] = ("real", "phantom", "external")
+DATA: dict[Source, str] = {
+    "real": "Real data",
+    "phantom": "PHANTOM data (simulated)",
+    "external": "Data from outside (not prepared here)",
+}
+"""What a table's data are, as captions begin."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """All results of one source (real or phantom) under one profile."""
+    """All results of one source (real, phantom or external) under one profile."""
 
     source: Source
     profile: str
@@ -36,7 +42,7 @@ class Table:
     cases: pd.DataFrame
     """One row a case: column, method, patient, case, dice, iou; seeds averaged."""
     images: pd.DataFrame
-    """The same, one row a case and run: what means and stds of table 1 are over."""
+    """One row a case and run with all metrics: what means and stds of tables are over."""
     columns: dict[str, str]
     """Keys of the columns in order, with their titles."""
     by_key: dict[str, Column]
@@ -130,7 +136,7 @@ class Table:
 
 
 def collect(results: Results) -> list[Table]:
-    """Return the tables of a profile's results, real data first."""
+    """Return the tables of a profile's results, one a source, real data first."""
     tables = []
     for source in SOURCES:
         cells = tuple(cell for cell in results.cells if cell.record.source == source)
@@ -141,6 +147,7 @@ def collect(results: Results) -> list[Table]:
 
 def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Table:
     records = [cell.record for cell in cells]
+    trained = [record for record in records if not record.outside]
     cases = results.cases[results.cases.source == source]
     failures = _latest([failure for failure in results.failures if failure.source == source])
     rows = {row.key: row for row in chain.from_iterable(record.rows for record in records)}
@@ -151,7 +158,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     keys = ["column", "method", "patient", "case"]
     mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
     mean = mean.reset_index().astype({"column": str, "method": str})
-    images = cases[[*keys, *PRINTED]].astype({"column": str, "method": str})
+    images = cases[[*keys, *SCORES]].astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
         mine = [record for record in records if record.column.key == column]
@@ -163,7 +170,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     return Table(
         source=source,
         profile=results.profile,
-        summary=records[-1].summary,
+        summary=(trained or records)[-1].summary,
         cells=cells,
         cases=mean,
         images=images,
@@ -233,4 +240,4 @@ def _printed_name(dataset: str) -> str:
 
 def data(table: Table) -> str:
     """Return what a table's data are, as captions begin."""
-    return "PHANTOM data (simulated)" if table.source == "phantom" else "Real data"
+    return DATA[table.source]

@@ -38,13 +38,15 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
     if mean == float(means[column, best]):
         return Cell(text, "best", mean)
+    return Cell(text, mark(table, column, metric, best, key), mean)
+
+
+def mark(table: Table, column: str, metric: str, best: str, key: str) -> Mark:
+    """Return the mark of a row that the tests do not tell from the best one, or only in doubt."""
     pairs = table.pairs[column, metric]
-    mark: Mark = ""
     if key in pairs.not_below(best):
-        mark = "like" if pairs.seeds > 1 else "weights"
-    elif key in pairs.doubtful(best):
-        mark = "doubt"
-    return Cell(text, mark, mean)
+        return "like" if pairs.seeds > 1 else "weights"
+    return "doubt" if key in pairs.doubtful(best) else ""
 
 
 def _failed(table: Table, column: str, key: str) -> bool:
@@ -114,8 +116,8 @@ def _numbers(table: Table) -> pd.DataFrame:
         marks = []
         for column, key in zip(scores.column, scores.method, strict=True):
             marks.append(entry(table, column, key, metric).mark)
-        scores[f"{metric}_best"] = [mark == "best" for mark in marks]
-        scores[f"{metric}_like_best"] = [mark not in ("", "doubt") for mark in marks]
+        scores[f"{metric}_best"] = [one == "best" for one in marks]
+        scores[f"{metric}_like_best"] = [one not in ("", "doubt") for one in marks]
     verdicts = {column: proof.verdict for column, proof in table.certificates.items()}
     scores["certificates"] = scores.column.map(verdicts)
     return scores.rename(columns={"column": "dataset"})

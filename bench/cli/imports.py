@@ -1,0 +1,213 @@
+"""`bench import` and `bench compare`: scores that others computed, kept or compared at once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bench.cli import options
+from bench.spec.errors import UsageError
+from bench.spec.metrics import SCORES
+from bench.store.cells import OUTSIDE, Store
+
+if TYPE_CHECKING:
+    from bench.audit.scores import CaseScore, Reading
+    from bench.report.document import Document
+
+MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "bootstrap", "Median")
+"""The columns of the intervals that the terminal shows."""
+COMPARED = (
+    *("Dataset", "Score", "Against", "Patients", "Difference", "bootstrap", "p corrected", ""),
+    *("Verdict", "Method", "Other", "Told apart"),
+)
+"""The columns of the comparisons, or of all pairs."""
+Files = Annotated[
+    list[str], typer.Argument(help="Files of scores, or NAME=FILE where a file names no method.")
+]
+Columns = Annotated[
+    str, typer.Option(help="What the headings are: case=filename,patient=subject,dice=class1.")
+]
+Patient = Annotated[
+    str, typer.Option(help="case: each case is a patient; or a pattern of its name: '{patient}_*'.")
+]
+Metric = Annotated[
+    str, typer.Option(help="What the numbers are, where each column is a method: dice, iou, ...")
+]
+Label = Annotated[str, typer.Option(help="Which class is taken, where a file has several.")]
+Dataset = Annotated[str, typer.Option(help="The dataset's name, where a file has none.")]
+Unit = Annotated[str, typer.Option(help="Of distances: mm or px.")]
+Percent = Annotated[bool, typer.Option("--percent", help="The scores are percent, not fractions.")]
+Missing = Annotated[
+    Literal["refuse", "zero"], typer.Option(help="What a case without a score becomes.")
+]
+
+
+def import_scores(
+    files: Files,
+    columns: Columns = "",
+    patient: Patient = "",
+    metric: Metric = "",
+    label: Label = "",
+    dataset: Dataset = "scores",
+    unit: Unit = "",
+    percent: Percent = False,
+    missing: Missing = "refuse",
+    baseline: options.Baseline = None,
+    out: options.Out = Path("results"),
+) -> None:
+    """Keep scores without masks: a CSV, nnU-Net's summary.json, MONAI's, panoptica's and others.
+
+    A CSV has a line a case (method, dataset, patient, case, dice, iou, hd95, ...), or a column a
+    method. They become cells from outside; the tables, figures and statistics: bench report.
+
+    Examples:
+
+        bench import scores.csv
+
+        bench import "nnU-Net=fold_0/validation/summary.json" --patient '{patient}_*' --label 1
+
+        bench import "Ours=mean_dice_raw.csv" --patient case
+
+        bench import table.csv --metric dice --columns case=image --percent
+    """
+    reading = _reading(columns, patient, metric, label, dataset, unit, percent)
+    scores, origins = _read(files, reading, missing)
+    store = Store(out)
+    store.open_outside()
+    _keep(store, scores, origins, baseline)
+    cases = len({(score.dataset, score.case) for score in scores})
+    options.say(f"{', '.join(origins)}: {cases} cases of {_patients(scores)} patients")
+    options.say(
+        f"Results: {store.layout.profile(OUTSIDE).path.resolve()}; "
+        f"tables and figures: bench report --out {out} --profile {OUTSIDE}"
+    )
+
+
+def compare(
+    files: Files,
+    columns: Columns = "",
+    patient: Patient = "",
+    metric: Metric = "",
+    label: Label = "",
+    dataset: Dataset = "scores",
+    unit: Unit = "",
+    percent: Percent = False,
+    missing: Missing = "refuse",
+    baseline: options.Baseline = None,
+) -> None:
+    """Print the statistics of scores that others computed, and keep nothing.
+
+    Means and intervals over patients; with --baseline it against each other method, else all pairs.
+    The files are those of bench import.
+
+    Examples:
+
+        bench compare scores.csv
+
+        bench compare table.csv --metric dice --patient case --baseline Ours
+    """
+    reading = _reading(columns, patient, metric, label, dataset, unit, percent)
+    scores, origins = _read(files, reading, missing)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        store.open_outside()
+        _keep(store, scores, origins, baseline)
+        _print(store)
+
+
+def _reading(
+    columns: str, patient: str, metric: str, label: str, dataset: str, unit: str, percent: bool
+) -> Reading:
+    """Return what the user says of all files.
+
+    Raises:
+        UsageError: The metric, a column or the unit is unknown.
+    """
+    from bench.audit.scores import Reading, parse_columns
+    from bench.spec.errors import did_you_mean
+
+    if metric and metric not in SCORES:
+        raise UsageError(f"--metric: unknown '{metric}'; {did_you_mean(metric, SCORES)}")
+    if unit not in ("", "mm", "px"):
+        raise UsageError(f"--unit {unit}: expected mm or px")
+    return Reading(
+        dataset=dataset,
+        columns=parse_columns(columns),
+        metric=metric,
+        label=label,
+        patient=patient,
+        unit=unit,
+        percent=percent,
+    )
+
+
+def _read(
+    files: Sequence[str], reading: Reading, missing: Missing
+) -> tuple[list[CaseScore], dict[str, str]]:
+    """Return the scores of all files, and from which file each method is."""
+    from dataclasses import replace
+
+    from bench.audit.scores import check, read
+    from bench.store.outside import method_key
+
+    scores: list[CaseScore] = []
+    origins: dict[str, str] = {}
+    for text in files:
+        name, equals, path = text.partition("=")
+        if Path(text).is_file() or not equals:
+            name, path = "", text
+        mine = read(Path(path), replace(reading, method=name.strip()))
+        for score in mine:
+            origins.setdefault(score.method, options.shown_path(Path(path)))
+        scores += mine
+    keys: dict[str, str] = {}
+    for title in origins:
+        other = keys.setdefault(method_key(title).lower(), title)
+        if other != title:
+            raise UsageError(f"{other} and {title} have one name in files; rename one")
+    return check(scores, missing), origins
+
+
+def _keep(
+    store: Store, scores: Sequence[CaseScore], origins: dict[str, str], baseline: str | None
+) -> None:
+    from bench.store.outside import cells_of, keep
+
+    for cell in cells_of(scores, origins):
+        keep(store, cell)
+    options.declare_outside(store, OUTSIDE, baseline, list(origins))
+
+
+def _patients(scores: Sequence[CaseScore]) -> int:
+    return len({(score.dataset, score.patient) for score in scores})
+
+
+def _print(store: Store) -> None:
+    """Print table 1, the intervals, and the comparisons."""
+    from bench.cli.shown import show
+    from bench.report.sections import comparisons, intervals, pairs, table1
+    from bench.report.sections.table import collect
+    from bench.store.results import Results
+
+    (table,) = collect(Results.load(store, OUTSIDE))
+    console = options.console()
+    show(table1.document(table), console)
+    for document in intervals.documents(table):
+        show(_measured(document), console, MEANS)
+    compared = comparisons.document(table) or pairs.document(table)
+    if compared is not None:
+        show(compared, console, COMPARED)
+
+
+def _measured(document: Document) -> Document:
+    """Return a document of intervals without the metrics that no case has."""
+    from dataclasses import replace
+
+    (block,) = document.blocks
+    place = [head.text for head in block.heads].index("Patients")
+    rows = tuple(row for row in block.rows if row[place].text != "0")
+    return replace(document, blocks=(replace(block, rows=rows),))

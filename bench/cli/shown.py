@@ -1,0 +1,101 @@
+"""A document of the report in the terminal: its table, and the notes that matter most."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from bench.report.document import SIGNS, Align, Block, Cell, Document, Kind, Note, markdown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+KINDS: tuple[Kind, ...] = ("failure", "data", "marks", "reading", "machine", "difference")
+"""Kinds of notes, what a reader must know first."""
+Justify = Literal["left", "right", "center"]
+LINES = 5
+"""Notes at most; the files have all of them."""
+SHORT = 160
+"""Characters of a note at most."""
+
+
+def show(document: Document, console: Console, only: Collection[str] = ()) -> None:
+    """Print a document's table and its gravest notes; without a terminal as Markdown.
+
+    Args:
+        document: What is printed.
+        console: Where.
+        only: The headings of the columns that are printed; all by default.
+    """
+    blocks = tuple(_columns(block, only) for block in document.blocks)
+    if console.is_terminal:
+        console.print(document.heading, style="bold", highlight=False)
+        for block in blocks:
+            console.print(_table(block))
+    else:
+        plain = replace(document, caption="", blocks=blocks, notes=())
+        print(re.sub("\n{3,}", "\n\n", markdown(plain)), flush=True)
+    for line in lines(document.notes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print()
+
+
+def _columns(block: Block, only: Collection[str]) -> Block:
+    """Return a block with some of its columns."""
+    if not only:
+        return block
+    places = [at for at, head in enumerate(block.heads) if head.text in only]
+    heads = tuple(block.heads[at] for at in places)
+    rows = [tuple(row[at] for at in places) for row in block.rows]
+    return replace(block, heads=heads, rows=tuple(rows))
+
+
+def _table(block: Block) -> Table:
+    """Return a block as the terminal draws it."""
+    from rich.table import Table
+
+    table = Table()
+    for head in block.heads:
+        text = " ".join(filter(None, (head.group, head.text)))
+        table.add_column(_plain(text), justify=_JUSTIFY[head.align])
+    for row in block.rows:
+        table.add_row(*map(_cell, row))
+    return table
+
+
+def _cell(cell: Cell) -> str:
+    text = _plain(cell.text + SIGNS.get(cell.mark, ""))
+    if cell.mark == "best":
+        return f"[bold]{text}[/]"
+    return f"[underline]{text}[/]" if cell.second else text
+
+
+_JUSTIFY: dict[Align, Justify] = {"left": "left", "right": "right", "centre": "center"}
+
+
+def _plain(text: str) -> str:
+    """Return a text that rich takes for no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def lines(notes: Sequence[Note]) -> list[str]:
+    """Return the first words of the notes that matter most, and how many others there are."""
+    order = sorted(notes, key=lambda note: (not note.grave, KINDS.index(note.kind)))
+    shown = [_cut(note.text) for note in order[:LINES]]
+    rest = len(notes) - len(shown)
+    if rest > 0:
+        shown[-1] = f"{len(notes) - LINES + 1} more notes stand in the files of the report."
+    return [f"- {line}" for line in shown]
+
+
+def _cut(text: str) -> str:
+    """Return the beginning of a note, whole sentences where they fit."""
+    if len(text) <= SHORT:
+        return text
+    end = text.rfind(". ", 0, SHORT)
+    return text[: end + 1] if end > 0 else text[: SHORT - 4].rsplit(" ", 1)[0] + " ..."

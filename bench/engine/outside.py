@@ -1,0 +1,387 @@
+"""Score masks from outside: a folder of predictions beside references, 2D or in 3D."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.readers import labels, masks, pairing
+from bench.data.readers.masks import Drawn, Kind, Labels, UnfitError
+from bench.data.readers.pairing import USUAL, Side
+from bench.data.readers.picture import Picture
+from bench.data.readers.walk import case_id, stem
+from bench.engine.metrics import EMPTY_POLICY, Score, score
+from bench.spec import machine
+from bench.spec.case import Dataset
+from bench.spec.errors import UsageError, short_list
+from bench.store.layout import CellFolder
+from bench.store.outside import write_mask
+from bench.store.results import MISSING
+
+Missing = Literal["refuse", "zero"]
+Row = Mapping[str, float | int | str]
+T = TypeVar("T")
+R = TypeVar("R")
+WRONG: Mapping[Kind, str] = {
+    "grid": "have another size, spacing or place than their reference",
+    "probabilities": "hold probabilities, expected masks: --threshold 0.5 cuts them there",
+    "unreadable": "cannot be read as masks",
+}
+"""What is wrong with predictions, by kind."""
+GREYS = (
+    "hold {count} grey values, as probabilities in 8 bits do, expected masks: "
+    "--foreground-predictions '>127' cuts them there"
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How masks are read, and what becomes of a case without a prediction."""
+
+    foreground: str = ""
+    """Labels that are foreground: `1+2`, `#ff0000` or `>127`; empty where masks are binary."""
+    of_predictions: str = ""
+    """The same for predictions, where they are drawn otherwise than the references."""
+    threshold: float | None = None
+    """Probability from which on a pixel is foreground; None refuses probabilities."""
+    missing: Missing = "refuse"
+    ending: str = ""
+    """Ending of the predictions' names, which their references' names lack."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A case to score against."""
+
+    case: str
+    patient: str
+    file: Path
+    """Named in errors."""
+    drawn: Callable[[], Drawn]
+    """Reads its reference."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Cases with their references, and which labels are foreground in them."""
+
+    targets: Mapping[str, Target]
+    """By the name that predictions are paired by."""
+    read: Mapping[str, Labels]
+    grids: Mapping[str, Drawn]
+    """Size and place of each reference, without its pixels."""
+    foreground: frozenset[str]
+    remarks: tuple[str, ...]
+    """What was assumed."""
+
+    def mask(self, key: str) -> NDArray[np.bool_]:
+        """Return a case's reference."""
+        return self.read[key].mask(self.foreground)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every case's id, patient, spacing and reference."""
+        digest = hashlib.sha256()
+        for key, target in sorted(self.targets.items()):
+            about = (target.case, target.patient, self.read[key].spacing)
+            digest.update(repr(about).encode())
+            digest.update(np.packbits(self.mask(key)).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A folder of predictions, scored."""
+
+    rows: Mapping[str, Row]
+    """The line of `cases.csv` of each case, by the name that predictions are paired by."""
+    read: Mapping[str, Labels]
+    foreground: frozenset[str]
+    missing: tuple[str, ...]
+    """Cases without a prediction."""
+    remarks: tuple[str, ...]
+    """What was assumed."""
+
+    def digest(self, keys: Iterable[str]) -> str:
+        """Return the SHA-256 over the masks of some cases."""
+        digest = hashlib.sha256()
+        for key in sorted(keys):
+            digest.update(key.encode())
+            if key in self.read:
+                digest.update(np.packbits(self.read[key].mask(self.foreground)).data)
+        return digest.hexdigest()
+
+    def write(self, keys: Iterable[str], references: References, work: CellFolder) -> None:
+        """Write the predicted masks of some cases into a cell's folder."""
+
+        def one(key: str) -> None:
+            mask = self.read[key].mask(self.foreground)
+            case = references.targets[key].case
+            write_mask(work, case, mask, shown(references.mask(key)))
+
+        work.predictions().mkdir()
+        together(one, [key for key in keys if key in self.read])
+
+
+def shown(reference: NDArray[np.bool_]) -> int:
+    """Return the slice of a volume that shows most of the reference; 0 of an image."""
+    if reference.ndim == 2:
+        return 0
+    return int(reference.sum(axis=(1, 2)).argmax())
+
+
+def of_folder(side: Side, patient_of: Callable[[Path], str]) -> dict[str, Target]:
+    """Return the cases of a folder of references.
+
+    Raises:
+        UsageError: The patient of a reference is unknown, or two cases have one id.
+    """
+    targets: dict[str, Target] = {}
+    unknown = []
+    ids: dict[str, str] = {}
+    for key, path in side.by_key.items():
+        folders = path.relative_to(side.folder).parts[:-1]
+        patient, case = patient_of(path), case_id("_".join((*folders, stem(path))))
+        if not patient:
+            unknown.append(path.name)
+        other = ids.setdefault(case.lower(), key)
+        if other != key:
+            raise UsageError(f"{other} and {key} would both be case {case}; rename one")
+        targets[key] = Target(case, patient, path, partial(masks.read, path))
+    if unknown:
+        raise UsageError(
+            f"{side.folder}: no patient is known for {short_list(unknown, what='reference')}; "
+            "add them to the table, or correct the pattern"
+        )
+    return targets
+
+
+def of_dataset(dataset: Dataset, indexes: Sequence[int]) -> dict[str, Target]:
+    """Return cases of a prepared dataset, with their native references."""
+
+    def drawn(index: int) -> Drawn:
+        mask = np.asarray(dataset.mask(index))
+        spacing = dataset.cases[index].spacing
+        return Drawn(Picture(mask, spacing=spacing), (*mask.shape,), spacing)
+
+    targets = {}
+    for index in indexes:
+        case = dataset.cases[index]
+        key = case.id.lower()
+        targets[key] = Target(case.id, case.patient, Path(case.id), partial(drawn, index))
+    return targets
+
+
+def read_references(targets: Mapping[str, Target], rules: Rules, where: str) -> References:
+    """Read all references, and decide which of their labels are foreground.
+
+    Raises:
+        UsageError: One cannot be read as a mask, or the user must choose the foreground.
+    """
+
+    def one(target: Target) -> tuple[Labels, Drawn] | str:
+        try:
+            drawn = target.drawn()
+            return masks.decoded(drawn, target.file), drawn.grid
+        except (UsageError, UnfitError) as error:
+            return str(error)
+
+    results = together(one, list(targets.values()))
+    read: dict[str, Labels] = {}
+    grids: dict[str, Drawn] = {}
+    bad = []
+    for key, result in zip(targets, results, strict=True):
+        if isinstance(result, str):
+            bad.append((targets[key].file.name, result))
+        else:
+            read[key], grids[key] = result
+    if bad:
+        names = short_list([name for name, _ in bad], what="reference")
+        raise UsageError(f"{where}: {names} cannot be read as masks; the first: {bad[0][1]}")
+    census = masks.census((mask, targets[key].file) for key, mask in read.items())
+    decision = labels.choose(census, rules.foreground)
+    remarks = dict.fromkeys(line.removeprefix("assumed: ") for line in decision.how)
+    for mask in read.values():
+        remarks.update(dict.fromkeys(mask.remarks))
+    return References(targets, read, grids, decision.foreground, tuple(remarks))
+
+
+def score_folder(
+    name: str,
+    side: Side,
+    references: References,
+    rules: Rules,
+    others: Iterable[str] = (),
+) -> Scored:
+    """Score a folder of predictions.
+
+    Args:
+        name: The method's, for errors.
+        side: The predictions by name.
+        references: What they are scored against.
+        rules: How they are read.
+        others: Names of cases that are not scored here; predictions of them are left aside.
+
+    Raises:
+        UsageError: A line for each thing that is wrong: predictions missing, of no case, twice,
+            of another grid, of no mask. Nothing is left out in silence.
+    """
+    side = pairing.without(side, rules.ending)
+    known = Side(Path(), {key: target.file for key, target in references.targets.items()})
+    aside = Side(Path(), {key: Path(key) for key in others if key not in known.by_key})
+    paired, _, spare = pairing.pairs(Side(Path(), known.by_key | aside.by_key), side)
+    files = {pair.key: pair.mask for pair in paired if pair.key in known.by_key}
+    lacking = [key for key in known.by_key if key not in files]
+    wrong = _names(name, side, lacking, spare, references, rules)
+    read, unfit = _read(files, references, rules)
+    wrong += [_line(name, kind, problems) for kind, problems in unfit.items()]
+    foreground: frozenset[str] = frozenset()
+    if read and not unfit:
+        foreground, why = _foreground(name, read, files, references, rules)
+        wrong += why
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    remarks = dict.fromkeys(pair.how.removeprefix("assumed: ") for pair in paired if pair.how)
+    for mask in read.values():
+        remarks.update(dict.fromkeys(mask.remarks))
+    rows = _rows(references, read, foreground)
+    cases = tuple(references.targets[key].case for key in lacking)
+    return Scored(rows, read, foreground, cases, tuple(remarks))
+
+
+def _names(
+    name: str,
+    side: Side,
+    lacking: Sequence[str],
+    spare: Sequence[Path],
+    references: References,
+    rules: Rules,
+) -> list[str]:
+    """Return a line for each thing that is wrong with the names of predictions."""
+    lines = []
+    bare = {USUAL.sub("", key) for key in references.targets}
+    twice: list[str] = []
+    alone: list[str] = []
+    for path in spare:
+        fits = USUAL.sub("", pairing.key_of(path, side.folder)) in bare
+        (twice if fits else alone).append(path.name)
+    if twice:
+        lines.append(
+            f"{name}: {short_list(twice, what='prediction')} are second ones of a case; "
+            "expected one a case: remove the others"
+        )
+    if alone:
+        lines.append(
+            f"{name}: {short_list(alone, what='prediction')} of a case that has no reference; "
+            "remove them, add the references, or name an ending of their names: --ending _pred"
+        )
+    if lacking and rules.missing == "refuse":
+        cases = [references.targets[key].case for key in lacking]
+        lines.append(
+            f"{name}: {short_list(cases)} of {len(references.targets)} have no prediction; "
+            "add them, or --missing zero scores them as failures"
+        )
+    return lines
+
+
+def _read(
+    files: Mapping[str, Path], references: References, rules: Rules
+) -> tuple[dict[str, Labels], dict[Kind, list[tuple[str, str]]]]:
+    """Return the predictions on their references' grids, and what is wrong by kind."""
+
+    def one(key: str) -> Labels | UnfitError:
+        target = references.targets[key]
+        try:
+            drawn = masks.fitted(
+                references.grids[key], masks.read(files[key]), target.file, files[key]
+            )
+            return masks.decoded(drawn, files[key], rules.threshold)
+        except UnfitError as error:
+            return error
+        except UsageError as error:
+            return UnfitError("unreadable", str(error))
+
+    read: dict[str, Labels] = {}
+    unfit: dict[Kind, list[tuple[str, str]]] = {}
+    for key, result in zip(files, together(one, list(files)), strict=True):
+        if isinstance(result, UnfitError):
+            unfit.setdefault(result.kind, []).append((files[key].name, str(result)))
+        else:
+            read[key] = result
+    return read, unfit
+
+
+def _line(name: str, kind: Kind, problems: Sequence[tuple[str, str]]) -> str:
+    """Return the line on predictions that cannot be compared."""
+    names = short_list([file for file, _ in problems], what="prediction")
+    return f"{name}: {names} {WRONG[kind]}; the first: {problems[0][1]}"
+
+
+def _foreground(
+    name: str,
+    read: Mapping[str, Labels],
+    files: Mapping[str, Path],
+    references: References,
+    rules: Rules,
+) -> tuple[frozenset[str], list[str]]:
+    """Return which labels of predictions are foreground, and a line where that is not known.
+
+    Without a choice of their own they are drawn as the references are: their labels are counted
+    together.
+    """
+    mine = [(mask, files[key]) for key, mask in read.items()]
+    if not rules.of_predictions and not rules.foreground:
+        grey = [file.name for mask, file in mine if len(mask.names) > labels.MANY]
+        if grey:
+            most = max(len(mask.names) for mask, _ in mine)
+            names = short_list(grey, what="prediction")
+            return frozenset(), [f"{name}: {names} {GREYS.format(count=most)}"]
+    option = rules.of_predictions
+    if not option:
+        option = rules.foreground
+        mine += [(mask, references.targets[key].file) for key, mask in references.read.items()]
+    try:
+        return labels.choose(masks.census(mine), option).foreground, []
+    except UsageError as error:
+        return frozenset(), [f"{name}: {error} (for predictions alone: --foreground-predictions)"]
+
+
+def _rows(
+    references: References, read: Mapping[str, Labels], foreground: frozenset[str]
+) -> dict[str, Row]:
+    """Return the line of `cases.csv` of each case; a missing prediction scores zero."""
+
+    def one(key: str) -> Row:
+        target = references.targets[key]
+        reference, spacing = references.mask(key), references.read[key].spacing
+        about = {"case": target.case, "patient": target.patient}
+        if key not in read:
+            return {**about, **_zero(reference, spacing).row()}
+        return {**about, **score(read[key].mask(foreground), reference, spacing).row()}
+
+    keys = list(references.targets)
+    return dict(zip(keys, together(one, keys), strict=True))
+
+
+def _zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Score:
+    """Return the score of a case without a prediction: that of an empty one.
+
+    Dice is 0 also where the reference is empty, for nothing was answered.
+    """
+    empty = score(np.zeros_like(reference), reference, spacing)
+    values = EMPTY_POLICY["prediction"]
+    return replace(empty, values=values, empty=MISSING)
+
+
+def together(work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
+    """Do tasks in as many threads as there are cores; the decoders run beside each other."""
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        return list(pool.map(work, tasks))

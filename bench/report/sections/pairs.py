@@ -1,0 +1,62 @@
+"""All pairs of methods, where no comparison was declared."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+from bench.report.document import Document, Number
+from bench.report.sections.listing import COUNT, listed_document
+from bench.report.sections.table import Table
+from bench.spec.metrics import TITLES
+from bench.stats.flips import ALPHA
+
+HEADS = {
+    "dataset": "Dataset",
+    "score": "Score",
+    "first": "Method",
+    "second": "Other",
+    "patients": "Patients",
+    "difference": "Difference",
+    "p": "p corrected",
+    "apart": "Told apart",
+}
+NUMBERS = {"patients": COUNT, "difference": Number("+.2f", 100), "p": Number(".3g")}
+
+
+def document(table: Table) -> Document | None:
+    """Return the difference and corrected p of all pairs of methods; None where there are none."""
+    rows: list[dict[str, Any]] = []
+    for (column, metric), pairs in table.pairs.items():
+        for one, other in combinations(range(len(pairs.methods)), 2):
+            p = float(pairs.p[one, other])
+            apart = "yes" if p <= ALPHA else "no"
+            if p <= ALPHA and pairs.in_doubt[one, other]:
+                apart = "if no failure is unseen"
+            rows.append(
+                {
+                    "column": column,
+                    "dataset": table.columns[column],
+                    "metric": metric,
+                    "score": TITLES[metric],
+                    "first": table.methods[pairs.methods[one]],
+                    "second": table.methods[pairs.methods[other]],
+                    "patients": int(pairs.patients[one, other]),
+                    "difference": float(pairs.means[one, other]),
+                    "p": p,
+                    "apart": apart,
+                }
+            )
+    return listed_document(
+        table,
+        "pairs",
+        "All pairs",
+        "Each method less each other, in points, over patients.",
+        HEADS,
+        NUMBERS,
+        rows,
+        [
+            "p: paired sign flips of patients' means, corrected for all pairs. For a claim about "
+            "one method declare it before the results: --baseline NAME."
+        ],
+    )

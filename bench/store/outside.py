@@ -1,0 +1,264 @@
+"""Cells whose predictions or scores are from outside: nothing was trained here.
+
+Such a cell lies where a trained one would, and has the same record and scores; what does not
+apply to it is unknown. Its `seed` numbers the runs of a method from `SEED` on, so that run 1 of one
+method is paired with run 1 of another.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from bench.audit.scores import CaseScore
+from bench.spec import machine, plain, registry
+from bench.spec.config import PROTOCOL, SEED
+from bench.spec.errors import UsageError
+from bench.spec.metrics import DIAGONAL, SCORES
+from bench.spec.names import Column, DatasetId, Label, Spec
+from bench.store.cells import OUTSIDE, Store, with_digests
+from bench.store.layout import CellFolder, write
+from bench.store.record import CellSpec, External, Record, read_hash
+from bench.store.results import MISSING, write_scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LONGEST = 80
+"""Letters of a method's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutsideCell:
+    """One run of a method on the test cases of a fold, before it is kept."""
+
+    profile: str
+    title: str
+    """The method's name as it is printed."""
+    column: Column
+    fold: int
+    seed: int
+    split: str = ""
+    """Content hash of the split whose test side was scored; empty without a split."""
+    external: External
+    rows: Sequence[Mapping[str, float | int | str]]
+    """The lines of `cases.csv`."""
+
+    @property
+    def method(self) -> str:
+        """The method's key."""
+        return method_key(self.title)
+
+    @property
+    def spec(self) -> CellSpec:
+        """What decides the scores."""
+        dataset = self.column.dataset
+        return CellSpec(
+            profile={},
+            dataset=dataset,
+            method=self.method,
+            options={},
+            seed=self.seed,
+            fold=self.fold,
+            folds=self.column.scheme.folds,
+            split=self.split,
+            scheme=self.column.scheme.name,
+            precision="unknown",
+            protocol=PROTOCOL,
+        )
+
+    @property
+    def hash(self) -> str:
+        """Content hash of the spec and of what came from outside."""
+        known: dict[str, Any] = {"spec": plain.builtins(self.spec), "title": self.title}
+        known["external"] = {"kind": self.external.kind, "digest": self.external.digest}
+        return plain.content_hash(known | {"missing": list(self.external.missing)})
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        patients = {str(row["patient"]) for row in self.rows}
+        return Record(
+            spec=self.spec,
+            hash=self.hash,
+            source=self.column.dataset.source,
+            title=self.title,
+            summary="masks or scores from outside, which were not trained here",
+            deviations=("unknown",),
+            grid="unknown",
+            external=self.external,
+            certificate=None,
+            training=None,
+            parameters=None,
+            idle_parameters=None,
+            cases={"test": len(self.rows)},
+            patients={"test": len(patients)},
+            versions=machine.versions(),
+            revision=_revision(),
+            device="unknown",
+            peak_memory_bytes=None,
+            peak_device_memory_bytes=None,
+            multiply_adds=None,
+            timings=None,
+        )
+
+    def folder(self, store: Store) -> CellFolder:
+        """Return where the finished cell lies."""
+        label = Label(self.fold, self.seed, self.column.scheme).key
+        profile = store.layout.profile(self.profile)
+        return profile.cell(self.column.dataset.folder, self.method, label)
+
+
+@cache
+def _revision() -> str | None:
+    """Return the revision of the source, asked for once for all cells."""
+    return machine.revision()
+
+
+def method_key(title: str) -> str:
+    """Return the key of a method from outside: its name in letters that paths may hold.
+
+    Raises:
+        UsageError: Nothing is left of the name, or it holds what cannot be printed.
+    """
+    if not title.isprintable() or len(title) > LONGEST:
+        raise UsageError(
+            f"method {title[:LONGEST]!r}: expected a name of {LONGEST} printable characters at most"
+        )
+    key = re.sub(r"[^A-Za-z0-9._+-]+", "-", title).strip("-._+")
+    if not key or ".." in key:
+        raise UsageError(f"method {title!r}: expected a name with letters or digits; rename it")
+    if key in registry.names(registry.METHODS):
+        return f"{key}-outside"
+    return key
+
+
+def keep(
+    store: Store, cell: OutsideCell, masks: Callable[[CellFolder], None] = lambda work: None
+) -> bool:
+    """Keep a cell; its folder appears whole, by one rename.
+
+    Args:
+        store: The results folder, opened.
+        cell: The cell.
+        masks: Writes the predicted masks into the folder that it is given.
+
+    Returns:
+        Whether it is new: the same cell may lie there already.
+
+    Raises:
+        UsageError: Another cell of this name lies there.
+    """
+    folder = cell.folder(store)
+    if folder.finished:
+        if read_hash(folder) == cell.hash:
+            return False
+        raise UsageError(
+            f"{folder.path} holds other results of {cell.title}; "
+            "give this one another name, choose another --out, or remove the folder"
+        )
+    work = folder.working
+    shutil.rmtree(work.path, ignore_errors=True)
+    work.path.mkdir(parents=True)
+    masks(work)
+    write_scores(work.cases(), cell.rows)
+    tested = [str(row["case"]) for row in cell.rows]
+    write(work.record, with_digests(cell.record, work, tested).to_json())
+    work.path.rename(folder.path)
+    return True
+
+
+def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[OutsideCell]:
+    """Return a cell for each method, dataset and run of scores that others computed.
+
+    Args:
+        scores: Complete ones, as `bench.audit.scores.check` returns them.
+        origins: The file of each method.
+    """
+    by_run: dict[tuple[str, str, str], list[CaseScore]] = {}
+    cases: dict[str, dict[str, str]] = {}
+    runs: dict[str, dict[str, None]] = {}
+    for score in scores:
+        by_run.setdefault((score.method, score.dataset, score.run), []).append(score)
+        cases.setdefault(score.dataset, {})[score.case] = score.patient
+        runs.setdefault(score.dataset, {})[score.run] = None
+    cells = []
+    for (method, dataset, run), mine in by_run.items():
+        digest = plain.content_hash(cases[dataset])
+        identity = DatasetId(_safe(dataset), "external", digest)
+        rows = [_row(score) for score in sorted(mine, key=lambda score: score.case)]
+        external = External(
+            kind="scores",
+            origin=origins[method],
+            digest=plain.content_hash([_hashed(row) for row in rows]),
+            missing=tuple(score.case for score in mine if score.empty == MISSING),
+        )
+        cells.append(
+            OutsideCell(
+                profile=OUTSIDE,
+                title=method,
+                column=Column(identity),
+                fold=0,
+                seed=SEED + sorted(runs[dataset]).index(run),
+                external=external,
+                rows=rows,
+            )
+        )
+    return cells
+
+
+def _safe(dataset: str) -> str:
+    """Return a dataset's name in letters that paths, HTML and LaTeX may hold."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-.") or "scores"
+
+
+def _row(score: CaseScore) -> dict[str, float | int | str]:
+    """Return the line of `cases.csv`; what is not known is missing."""
+    row: dict[str, float | int | str] = {"case": score.case, "patient": score.patient}
+    for name in SCORES:
+        value = score.values.get(name)
+        row[name] = math.nan if value is None else value.value
+    return {**row, "unit": score.unit, "empty": score.empty, DIAGONAL: math.nan}
+
+
+def _hashed(row: Mapping[str, float | int | str]) -> list[str]:
+    return [repr(value) for value in row.values()]
+
+
+def spec_of(title: str) -> Spec:
+    """Return the spec of a method from outside, by which comparisons are declared."""
+    return Spec(method_key(title))
+
+
+def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: int) -> None:
+    """Write a predicted mask: (H, W) as a picture, (D, H, W) packed, with a picture of one slice.
+
+    Args:
+        folder: The cell's; its folder of predictions is there.
+        case: The case.
+        mask: The mask.
+        shown: The slice that is shown of a volume.
+    """
+    import cv2
+
+    picture = mask if mask.ndim == 2 else mask[shown]
+    place = folder.predictions()
+    path = place / f"{case}.png"
+    if not cv2.imwrite(str(path), picture.astype("uint8") * 255, [cv2.IMWRITE_PNG_BILEVEL, 1]):
+        raise OSError(f"{path} could not be written")
+    if mask.ndim == 3:
+        pack(folder.volume(case), mask)
+
+
+def pack(path: Any, mask: NDArray[np.bool_]) -> None:
+    """Write a volume (D, H, W), eight voxels a byte."""
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, bits=np.packbits(mask), shape=np.array(mask.shape))

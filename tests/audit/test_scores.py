@@ -1,0 +1,157 @@
+"""Scores of others: every form is read as its program writes it, or refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.audit.printed import Printed
+from bench.audit.scores import Reading, check, contradicts, parse_columns, read
+from bench.spec.errors import UsageError
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def values(path: Path, reading: Reading, metric: str = "dice") -> dict[tuple[str, str], float]:
+    scores = read(path, reading)
+    return {(score.method, score.case): score.values[metric].value for score in scores}
+
+
+def summary(tmp_path: Path, labels: tuple[str, ...] = ("1",)) -> Path:
+    counts = [(8, 2, 2), (0, 0, 0), (0, 0, 5), (0, 4, 0)]
+    cases = []
+    for number, (tp, fp, fn) in enumerate(counts):
+        metrics = {"TP": tp, "FP": fp, "FN": fn, "TN": 9, "Dice": float("nan")}
+        file = f"/data/fold_0/validation/p{number}_slice.nii.gz"
+        cases.append({"metrics": dict.fromkeys(labels, metrics), "prediction_file": file})
+    return write(tmp_path / "summary.json", json.dumps({"metric_per_case": cases}))
+
+
+def test_nnunets_summary_is_read_by_its_counts(tmp_path: Path) -> None:
+    reading = Reading(method="nnU-Net", patient="{patient}_*")
+    scores = read(summary(tmp_path), reading)
+    assert [score.values["dice"].value for score in scores] == pytest.approx([0.8, 1, 0, 0])
+    assert [score.empty for score in scores] == ["none", "both", "prediction", "truth"]
+    assert [score.patient for score in scores] == ["p0", "p1", "p2", "p3"]
+    assert scores[0].case == "p0_slice"
+    with pytest.raises(UsageError, match=r"has 2 labels \(1, 2\); .*--label 1"):
+        read(summary(tmp_path, ("1", "2")), reading)
+
+
+def test_monais_file_says_its_metric_by_its_name(tmp_path: Path) -> None:
+    text = "filename\tclass0\tmean\n/d/a_1.nii.gz\t0.8000\t0.8000\n/d/b_1.nii.gz\t0.6000\t0.6000\n"
+    path = write(tmp_path / "val_mean_dice_raw.csv", text)
+    expected = {("Ours", "a_1"): 0.8, ("Ours", "b_1"): 0.6}
+    assert values(path, Reading(method="Ours", patient="case")) == expected
+    other = write(tmp_path / "raw.csv", text)
+    with pytest.raises(UsageError, match="of which metric are these numbers"):
+        read(other, Reading(method="Ours", patient="case"))
+    two = write(
+        tmp_path / "dice_raw.csv",
+        text.replace("class0", "class0\tclass1")
+        .replace("\t0.8000\t", "\t0.7\t0.8\t")
+        .replace("\t0.6000\t", "\t0.5\t0.6\t"),
+    )
+    reading = Reading(method="Ours", patient="case", label="class1")
+    assert values(two, reading) == expected
+    with pytest.raises(UsageError, match="--label class0"):
+        read(two, Reading(method="Ours", patient="case"))
+
+
+def test_panoptica_and_metrics_reloaded(tmp_path: Path) -> None:
+    header = "subject_name\tbone-sq_dsc\tbone-global_bin_dsc\tbone-global_bin_hd95\n"
+    path = write(tmp_path / "eval.tsv", header + "s1\t0.1\t0.9\t2.5\ns2\t0.1\t0.7\tinf\n")
+    scores = read(path, Reading(method="P", patient="case"))
+    assert [score.values["dice"].value for score in scores] == [0.9, 0.7]
+    assert "hd95" not in scores[1].values
+    text = "reference,prediction,label,dsc,nsd,EmptyRef\n"
+    text += (
+        "x/a_seg.nii.gz,y/a.nii.gz,1.0,0.9,0.8,False\nx/a_seg.nii.gz,y/a.nii.gz,2.0,0.5,0.4,False\n"
+    )
+    path = write(tmp_path / "metrics.csv", text)
+    reading = Reading(method="M", patient="case", label="2")
+    assert values(path, reading) == {("M", "a_seg"): 0.5}
+    assert values(path, reading, "nsd") == {("M", "a_seg"): 0.4}
+
+
+def test_a_long_and_a_wide_table(tmp_path: Path) -> None:
+    long = "Method;Patient;Image;DSC;jaccard\nU-Net;p1;a.png;0,8;0,667\n"
+    scores = read(write(tmp_path / "long.csv", long), Reading())
+    assert (scores[0].patient, scores[0].case) == ("p1", "a")
+    assert scores[0].values["iou"].value == 0.667
+    wide = write(tmp_path / "wide.csv", "image,who,U-Net,Ours\na,p1,80.5,90\n")
+    reading = Reading(metric="dice", columns=parse_columns("patient=who"), percent=True)
+    assert values(wide, reading) == {("U-Net", "a"): 0.805, ("Ours", "a"): 0.9}
+    with pytest.raises(UsageError, match="--metric dice"):
+        read(wide, Reading(columns=parse_columns("patient=who")))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("method,case,dice\nA,a,0.5\n", "no patient is known; .*--patient case"),
+        ("method,patient,dice\nA,p,0.5\n", "no column of cases"),
+        ("patient,case,dice\np,a,0.5\n", "does not say whose scores it has"),
+        ("method,patient,case,dice\nA,p,a,good\n", "is no number"),
+        ("method,patient,case,dice\n", "holds no score"),
+    ],
+)
+def test_what_is_not_said_is_asked_for(tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(UsageError, match=line):
+        read(write(tmp_path / "scores.csv", text), Reading())
+
+
+HEAD = "method,patient,case,dice,iou\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ("A,p,a,0.5,0.333\nA,p,a,0.6,0.429\n", r"1 case \(a\) have several scores"),
+        ("A,p,a,0.5,0.333\nB,q,a,0.6,0.429\n", r"1 case \(a\) have two patients"),
+        ("A,p,a,50,33.3\nA,p,b,60,42.9\n", r"dice: 2 cases \(A a, A b\) outside.*--percent"),
+        ("A,p,a,-0.1,0.2\n", "outside its range, expected 0 to 1"),
+        ("A,p,a,0.800,0.800\nA,p,b,0.5,0.333\n", r"A: Dice and IoU of 1 case \(a\) contradict"),
+        ("A,p,a,0.5,\nA,p,b,0.5,\nB,p,a,0.5,\n", r"B on scores: 1 case \(b of p\) have no score"),
+    ],
+)
+def test_impossible_scores_are_refused_with_their_number(
+    tmp_path: Path, rows: str, line: str
+) -> None:
+    scores = read(write(tmp_path / "scores.csv", HEAD + rows), Reading())
+    with pytest.raises(UsageError, match=line):
+        check(scores, "refuse")
+
+
+def test_a_missing_score_is_zero_where_the_user_says_so(tmp_path: Path) -> None:
+    rows = "A,p,a,0.5,\nA,p,b,0.5,\nB,p,a,0.5,\n"
+    scores = check(read(write(tmp_path / "s.csv", HEAD + rows), Reading()), "zero")
+    (lacking,) = [score for score in scores if score.place[0] == "B" and score.case == "b"]
+    assert lacking.values["dice"].value == 0
+    assert lacking.empty == "missing"
+
+
+@given(st.floats(0, 1), st.integers(1, 6), st.booleans())
+def test_honest_scores_never_contradict_however_they_are_printed(
+    dice: float, decimals: int, cut: bool
+) -> None:
+    def printed(value: float) -> Printed:
+        scale = 10**decimals
+        shown = int(value * scale) / scale if cut else round(value, decimals)
+        return Printed(shown, decimals - 2)
+
+    assert not contradicts(printed(dice), printed(dice / (2 - dice)))
+
+
+def test_columns_that_are_unknown_are_refused() -> None:
+    with pytest.raises(UsageError, match="did you mean 'dice'"):
+        parse_columns("dicee=x")
+    with pytest.raises(UsageError, match="no name=heading"):
+        parse_columns("dice")

@@ -1,0 +1,87 @@
+"""`bench import` and `bench compare`: scores without masks go through the same statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.report.sections.table import collect
+from bench.store.cells import Store
+from bench.store.results import Results
+from tests.user import Bench
+
+
+def scores(path: Path, methods: int = 3, iou: bool = True) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["method,dataset,patient,case,dice,iou,hd95"]
+    for patient in range(20):
+        base = rng.uniform(0.7, 0.9)
+        for method in range(methods):
+            dice = round(base - 0.03 * method + rng.uniform(-0.01, 0.01), 4)
+            other = f"{dice / (2 - dice):.4f}" if iou else ""
+            lines.append(f"M{method},liver,P{patient},c{patient},{dice},{other},{3 + method}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_imported_scores_become_tables_and_macros(bench: Bench) -> None:
+    scores(bench.home / "scores.csv")
+    said = bench("import", "scores.csv", "--baseline", "M0")
+    assert "M0, M1, M2: 20 cases of 20 patients" in said
+    (table,) = collect(Results.load(Store(bench.home / "results")))
+    assert list(table.columns.values()) == ["liver"]
+    bench("report", "--no-pictures")
+    assert (bench.home / "reports" / "external" / "comparisons-external.tex").is_file()
+    first = (bench.home / "reports" / "external" / "table1-external.md").read_text()
+    assert "scores that others computed from scores.csv" in first
+    comparisons = (bench.home / "reports" / "external" / "comparisons-external.md").read_text()
+    assert "20 cells" not in comparisons
+    assert "FINISHED" in comparisons  # the scores were known when it was declared
+
+
+@pytest.mark.long
+def test_the_whole_report_of_scores_without_iou_and_masks(bench: Bench, pictures: None) -> None:
+    scores(bench.home / "scores.csv", iou=False)
+    bench("import", "scores.csv")
+    bench("report")
+    folder = bench.home / "reports" / "external"
+    assert "| M0 |" in (folder / "table1-external.md").read_text()
+    assert "no masks" in (folder / "report.html").read_text()
+    assert (folder / "figure8-external.png").stat().st_size > 1000
+
+
+def test_compare_prints_and_keeps_nothing(bench: Bench) -> None:
+    scores(bench.home / "scores.csv")
+    before = set(bench.home.rglob("*"))
+    said = bench("compare", "scores.csv")
+    for word in ("Table 1", "Intervals", "Distances", "All pairs", "Told apart"):
+        assert word in said
+    said = bench("compare", "scores.csv", "--baseline", "M1")
+    assert "Verdict" in said
+    assert set(bench.home.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--metric", "dicee"), "did you mean 'dice'"),
+        (("--unit", "cm"), "expected mm or px"),
+        (("--baseline", "M9"), "--baseline M9 is no method"),
+    ],
+)
+def test_wrong_use_is_one_line(bench: Bench, words: tuple[str, ...], line: str) -> None:
+    scores(bench.home / "scores.csv")
+    assert line in bench("compare", "scores.csv", *words, code=2)
+
+
+def test_a_second_file_joins_the_table_where_its_cases_are_the_same(bench: Bench) -> None:
+    scores(bench.home / "scores.csv")
+    (bench.home / "ours.csv").write_text(
+        "case,patient,dataset,dice\n" + "".join(f"c{n},P{n},liver,0.9\n" for n in range(20))
+    )
+    bench("import", "scores.csv")
+    bench("import", "Ours=ours.csv")
+    (table,) = collect(Results.load(Store(bench.home / "results")))
+    assert list(table.methods.values()) == ["M0", "M1", "M2", "Ours"]
+    assert len(table.columns) == 1

@@ -1,0 +1,276 @@
+"""`bench score`: predictions from outside become cells, or are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from bench.engine.metrics import score
+from bench.report.paper.macros import values
+from bench.report.sections import ledger, table1
+from bench.report.sections.table import Table, collect
+from bench.store.cells import Store
+from bench.store.results import Results
+from tests.user import Bench
+
+NAMES = ("a_1", "a_2", "b_1", "c_1")
+
+
+def disc(x: int, radius: int = 8) -> NDArray[np.uint8]:
+    mask = np.zeros((40, 48), np.uint8)
+    cv2.circle(mask, (x, 20), radius, 1, -1)
+    return mask
+
+
+def write(folder: Path, shift: int = 0, value: int = 255, ending: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(NAMES):
+        mask = disc(15 + 4 * number + shift)
+        cv2.imwrite(str(folder / f"{name}{ending}.png"), mask * value)
+
+
+@pytest.fixture
+def home(bench: Bench) -> Path:
+    write(bench.home / "labels")
+    write(bench.home / "unet", 2, value=1)
+    write(bench.home / "ours", 1, ending="_pred")
+    return bench.home
+
+
+def scored(bench: Bench, *words: str, code: int = 0) -> str:
+    usual = ("--reference", "labels", "--pattern", "{patient}_*")
+    return bench("score", *usual, *words, code=code)
+
+
+def table(home: Path) -> Table:
+    (only,) = collect(Results.load(Store(home / "results")))
+    return only
+
+
+def test_folders_of_masks_become_a_table_with_what_is_known(bench: Bench, home: Path) -> None:
+    said = scored(
+        bench,
+        *("--predictions", "U-Net=unet", "--predictions", "Ours=ours"),
+        *("--ending", "_pred", "--baseline", "Ours"),
+    )
+    assert "Ours: mean Dice" in said
+    whole = table(home)
+    assert list(whole.methods.values()) == ["Ours", "U-Net"]
+    (column,) = whole.columns
+    mean = whole.scores["dice_mean"][column, "U-Net"]
+    each_case = [score(disc(17 + 4 * n), disc(15 + 4 * n), None).dice for n in range(4)]
+    assert mean == pytest.approx(np.mean(each_case), abs=1e-8)
+    notes = " ".join(note.text for note in table1.document(whole).notes)
+    assert "From outside, not trained here: Ours: masks from ours; U-Net: masks from unet" in notes
+    assert "Certificates" not in notes
+    frame = ledger.collect(whole)
+    assert set(np.ravel([row[2:] for row in ledger.cells(frame)])) == {"unknown"}
+    assert ("ExternalDice", "labels", "U-Net") in values([whole])
+    assert whole.family is not None
+    assert whole.family.finished == 2  # the scores were there before the declaration
+    assert "| Ours |" in bench("report", "--no-pictures")
+    assert (home / "reports" / "external" / "table1-external.tex").is_file()
+    paper = home / "paper.tex"
+    paper.write_text(r"\input{reports/external/numbers}\benchExternalDice{labels}{Ours}")
+    assert "holds" in bench("report", "--check", str(paper))
+
+
+def test_a_name_twice_is_a_second_run_and_the_same_again_is_nothing(
+    bench: Bench, home: Path
+) -> None:
+    words = ("--predictions", "U-Net=unet", "--predictions", "U-Net=labels")
+    scored(bench, *words)
+    scored(bench, *words)
+    assert sorted(Results.load(Store(home / "results")).cases.seed.unique()) == [35, 36]
+    said = scored(bench, "--predictions", "U-Net=labels", code=2)
+    assert "other results of U-Net" in said
+
+
+def test_every_missing_prediction_is_named_and_counts_as_the_policy_says(
+    bench: Bench, home: Path
+) -> None:
+    for name in NAMES[:2]:
+        (home / "unet" / f"{name}.png").unlink()
+    said = scored(bench, "--predictions", "U-Net=unet", code=2)
+    assert "U-Net: 2 cases (a_1, a_2) of 4 have no prediction" in said
+    assert not list((home / "results").rglob("cell.json"))
+    scored(bench, "--predictions", "U-Net=unet", "--missing", "zero")
+    cases = Results.load(Store(home / "results")).cases.set_index("case")
+    assert cases.dice["a_1"] == cases.iou["a_2"] == 0
+    assert cases.hd95["a_1"] == pytest.approx(np.hypot(40, 48))
+    notes = " ".join(note.text for note in table1.document(table(home)).notes)
+    assert "U-Net: 2 cases (a_1, a_2) have no prediction and score zero" in notes
+
+
+def test_a_missing_prediction_of_an_empty_reference_scores_zero_too(
+    bench: Bench, home: Path
+) -> None:
+    cv2.imwrite(str(home / "labels" / "a_1.png"), np.zeros((40, 48), np.uint8))
+    (home / "unet" / "a_1.png").unlink()
+    scored(bench, "--predictions", "U-Net=unet", "--missing", "zero")
+    assert Results.load(Store(home / "results")).cases.set_index("case").dice["a_1"] == 0
+
+
+def spoil(kind: str, home: Path) -> None:
+    folder = home / "unet"
+    if kind == "size":
+        for name in NAMES[1:3]:
+            cv2.imwrite(str(folder / f"{name}.png"), np.ones((40, 47), np.uint8))
+    if kind == "greys":
+        ramp = np.tile(np.arange(48, dtype=np.uint8) * 5, (40, 1))
+        cv2.imwrite(str(folder / "a_1.png"), ramp)
+    if kind == "fractions":
+        (folder / "a_1.png").unlink()
+        np.save(folder / "a_1.npy", disc(17) * 0.75)
+    if kind == "no reference":
+        cv2.imwrite(str(folder / "d_1.png"), disc(9))
+    if kind == "twice":
+        cv2.imwrite(str(folder / "a_1.bmp"), disc(9) * 255)
+    if kind == "twice by an ending":
+        cv2.imwrite(str(folder / "a_1_seg.png"), disc(9) * 255)
+    if kind == "damaged":
+        (folder / "c_1.png").write_bytes(b"no picture")
+    if kind == "labels":
+        cv2.imwrite(str(folder / "a_1.png"), disc(17) * 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("size", "U-Net: 2 predictions (a_2.png, b_1.png) have another size, spacing or place"),
+        ("greys", "U-Net: 1 prediction (a_1.png) hold 48 grey values"),
+        ("fractions", "U-Net: 1 prediction (a_1.npy) hold probabilities, expected masks"),
+        ("no reference", "U-Net: 1 prediction (d_1.png) of a case that has no reference"),
+        ("twice", "U-Net: unet: 1 case (a_1) have two files each"),
+        ("twice by an ending", "1 prediction (a_1_seg.png) are second ones of a case"),
+        ("damaged", "U-Net: 1 prediction (c_1.png) cannot be read as masks"),
+        ("labels", "foreground="),
+    ],
+)
+def test_bad_predictions_are_refused_with_their_number_and_names(
+    bench: Bench, home: Path, kind: str, line: str
+) -> None:
+    spoil(kind, home)
+    said = scored(bench, "--predictions", "U-Net=unet", code=2)
+    assert line in said
+    assert not list((home / "results").rglob("cell.json"))
+
+
+def test_several_faults_are_told_at_once(bench: Bench, home: Path) -> None:
+    spoil("size", home)
+    spoil("no reference", home)
+    said = scored(bench, "--predictions", "U-Net=unet", "--predictions", "Ours=ours", code=2)
+    assert "another size" in said
+    assert "no reference" in said
+    assert "Ours: 4 cases" in said or "Ours: 4 predictions" in said
+
+
+def test_probabilities_are_cut_where_the_user_says(bench: Bench, home: Path) -> None:
+    spoil("fractions", home)
+    scored(bench, "--predictions", "U-Net=unet", "--threshold", "0.5")
+    spoil("greys", home)
+    (home / "unet" / "a_1.npy").unlink()
+    said = scored(
+        bench,
+        *("--predictions", "Grey=unet", "--foreground-predictions", ">127"),
+        code=2,
+    )
+    assert "write all masks on one scale of grey" in said  # the others hold 0 and 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--predictions", "unet"), "expected NAME=PATH"),
+        (("--predictions", "A=nowhere"), "nowhere is not there"),
+        (("--predictions", "A b=unet", "--predictions", "A-b=ours"), "have one name in files"),
+        (("--predictions", "A=unet", "--folds", "5"), "are of --dataset"),
+        (("--predictions", "A=unet", "--baseline", "B"), "--baseline B is no method"),
+        (("--predictions", "A=unet", "--patients", "p.csv"), "give one of --patients FILE"),
+    ],
+)
+def test_wrong_use_is_one_line(bench: Bench, home: Path, words: tuple[str, ...], line: str) -> None:
+    assert line in scored(bench, *words, code=2)
+
+
+def test_patients_come_from_a_table(bench: Bench, home: Path) -> None:
+    lines = [f"{name}.png,P{name[0]}" for name in NAMES[:-1]]
+    (home / "list.csv").write_text("\n".join(["image;who", *lines]).replace(",", ";"))
+    words = ("--reference", "labels", "--predictions", "U-Net=unet", "--patients")
+    said = bench("score", *words, "list.csv:file=image:patient=who", code=2)
+    assert "no patient is known for 1 reference (c_1.png)" in said
+    with (home / "list.csv").open("a") as file:
+        file.write("\nc_1;Pc")
+    bench("score", *words, "list.csv:file=image:patient=who")
+    cases = Results.load(Store(home / "results")).cases
+    assert sorted(cases.patient.unique()) == ["Pa", "Pb", "Pc"]
+
+
+def volume(path: Path, mask: NDArray[np.uint8], spacing: float, turned: bool = False) -> None:
+    affine = np.diag([spacing, 1.0, 1.0, 1.0])
+    if turned:  # stored the other way round, with a header that says so
+        mask = mask[::-1]
+        affine[0] = [-spacing, 0, 0, spacing * (len(mask) - 1)]
+    image = nibabel.Nifti1Image(mask, affine)
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(exist_ok=True)
+    nibabel.save(image, path)
+
+
+def test_volumes_are_scored_in_3d_with_their_spacing(bench: Bench) -> None:
+    truth, answer = np.zeros((2, 12, 14, 16), np.uint8)
+    truth[3:8, 4:9, 4:9] = 1
+    answer[5:10, 4:9, 4:9] = 1
+    volume(bench.home / "labels" / "p1.nii.gz", truth, 2.5)
+    volume(bench.home / "preds" / "p1.nii.gz", answer, 2.5, turned=True)
+    words = ("--pattern", "{patient}", "--predictions", "nnU-Net=preds")
+    bench("score", "--reference", "labels", *words)
+    cases = Results.load(Store(bench.home / "results")).cases
+    expected = score(answer, truth, (2.5, 1.0, 1.0))
+    assert cases.unit.tolist() == ["mm"]
+    assert cases.hd95[0] == pytest.approx(expected.hd95, rel=1e-6)
+    assert cases.dice[0] == pytest.approx(expected.dice)
+    (cell,) = Results.load(Store(bench.home / "results")).cells
+    kept = cell.case("p1")
+    assert kept is not None
+    assert kept[1].shape == cell.prediction("p1").shape
+    volume(bench.home / "preds" / "p1.nii.gz", answer, 2.0)
+    said = bench("score", "--reference", "labels", *words, "--out", "other", code=2)
+    assert "have another size, spacing or place" in said
+
+
+def test_predictions_on_a_prepared_dataset_stand_beside_trained_cells(
+    bench: Bench, home: Path
+) -> None:
+    for part in ("images", "masks"):
+        (home / "own" / part).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        name = f"p{number}_0.png"
+        mask = disc(12 + 2 * number)
+        grey = (mask * 90 + rng.integers(0, 60, mask.shape)).astype(np.uint8)
+        cv2.imwrite(str(home / "own" / "images" / name), grey)
+        cv2.imwrite(str(home / "own" / "masks" / name), mask * 255)
+        (home / "preds").mkdir(exist_ok=True)
+        cv2.imwrite(str(home / "preds" / name), disc(13 + 2 * number) * 255)
+    words = ("score", "--dataset", "own:pattern={patient}_*", "--profile", "smoke")
+    bench(*words, "--folds", "3", "--predictions", "unet=preds")
+    results = Results.load(Store(home / "results"))
+    assert len(results.cells) == 3
+    assert results.cases.case.nunique() == 6
+    (only,) = collect(results)
+    assert only.source == "real"
+    assert list(only.methods.values()) == ["unet [from outside]"]
+    assert list(only.methods) == ["unet-outside"]  # no trained U-Net is overwritten
+    image, reference = results.cells[0].case(results.cases.case[0]) or (None, None)
+    assert image is not None
+    assert reference is not None
+    assert image.max() > 0
+    frame = pd.read_csv(results.cells[0].folder.cases())
+    assert len(frame) == 2
