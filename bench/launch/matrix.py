@@ -19,7 +19,7 @@ from bench.spec.names import DatasetId, Spec
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 from bench.spec.profile import Profile
-from bench.store import record
+from bench.store import check
 from bench.store.cells import Store
 from bench.store.plan import Plan
 
@@ -198,8 +198,7 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
 def _mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:
     """Yield the mean seconds of the finished cells of each dataset's digest and method's key."""
     seconds: dict[tuple[str, str], list[float]] = {}
-    for folder in store.layout.profile(profile).finished():
-        done = record.read(folder)
+    for done in check.records(store.layout.profile(profile)).cells.values():
         pair = (done.spec.dataset.digest, done.spec.method)
         seconds.setdefault(pair, []).append(done.timings.total_seconds_of_last_attempt)
     for pair, values in seconds.items():

@@ -6,23 +6,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bench.spec import plain
+from bench.spec import files, plain
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
-from bench.spec.files import digest
 from bench.spec.note import Note
 from bench.spec.profile import Profile
 from bench.store.layout import (
     LEASES,
     CellFolder,
     Layout,
+    ProfileFolder,
     last_line,
     make_folder,
     read_or_empty,
@@ -30,7 +30,7 @@ from bench.store.layout import (
     write,
 )
 from bench.store.lease import BusyError, Leases, hold, looks_held
-from bench.store.record import Record, read_hash
+from bench.store.record import Record, read, read_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     format: int
     profile: dict[str, Any]
+    family: str = ""
+    """The hash of the comparisons that were declared; empty without any, and in older files."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,23 @@ class Store:
         make_folder(self.root, "results", "--out")
         folder = self.layout.profile(profile)
         remedy = "choose another --out, or remove it (bench report still reads it)"
-        if not folder.settings.is_file():
-            if folder.finished():
+        try:
+            known = plain.decode(files.read_bytes(folder.settings), Settings)
+        except FileNotFoundError:
+            if _is_old(folder):
                 raise UsageError(
                     f"{folder.path} was written by an older verdiff-bench, before format {FORMAT}; "
                     f"{remedy}"
-                )
+                ) from None
             settings = {"format": FORMAT, "profile": profile.protocol()}
             write(folder.settings, json.dumps(settings, indent=1) + "\n")
             return
-        try:
-            known = plain.decode(folder.settings.read_bytes(), Settings)
-        except plain.PlainError as error:
-            raise UsageError(f"{folder.settings} is damaged ({error}); {remedy}") from error
+        except (OSError, plain.PlainError) as error:
+            why = files.reason(error) if isinstance(error, OSError) else str(error)
+            raise UsageError(
+                f"{folder.settings} is damaged ({why}); bench clean damaged removes it, "
+                "and bench run makes it anew"
+            ) from error
         if known.format != FORMAT:
             age = "a newer" if known.format > FORMAT else "an older"
             raise UsageError(
@@ -216,7 +222,8 @@ class Store:
         work.path.rename(folder.path)
         # Not before the rename: a kill would cost the training.
         for path in folder.passing():
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder of this name stays
+                path.unlink(missing_ok=True)
 
     def fail(self, cell: Cell, reason: str) -> None:
         """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
@@ -229,9 +236,15 @@ class Store:
         self.working(cell).error.unlink(missing_ok=True)
 
 
+def _is_old(folder: ProfileFolder) -> bool:
+    """Return whether a profile's finished cells are of a version that left no `profile.json`."""
+    finished = folder.finished()
+    return bool(finished) and not read(finished[0]).digests
+
+
 def _digests(work: CellFolder) -> dict[str, str]:
     """Return the digest of each file that a cell keeps, by its path in the cell's folder."""
-    return {path.relative_to(work.path).as_posix(): digest(path) for path in work.kept()}
+    return {path.relative_to(work.path).as_posix(): files.digest(path) for path in work.kept()}
 
 
 def _reference_digests(work: CellFolder) -> dict[str, str]:
@@ -240,7 +253,7 @@ def _reference_digests(work: CellFolder) -> dict[str, str]:
     for prediction in sorted(work.predictions().glob("*.png")):
         for path in references(work.path.parents[1], prediction.stem):
             if path.is_file():
-                digests[path.name] = digest(path)
+                digests[path.name] = files.digest(path)
     return digests
 
 
@@ -259,6 +272,6 @@ def _empty(work: CellFolder) -> None:
 def read_note(folder: CellFolder) -> Note | None:
     """Return the last note of an unfinished cell; None where there is none that can be read."""
     try:
-        return plain.decode(folder.status.read_bytes(), Note)
+        return plain.decode(files.read_bytes(folder.status), Note)
     except (OSError, plain.PlainError):
         return None

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from bench.spec import plain
+from bench.spec import files, plain
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, DatasetId, Row, Scheme, Source, Spec
 from bench.spec.profile import Augmentation
+from bench.store.damage import DamagedError
 from bench.store.layout import CellFolder
 
 SET_ASIDE = "set_aside"
@@ -118,6 +119,13 @@ class Joules(msgspec.Struct, frozen=True, kw_only=True):
     processor: float | None = None
 
 
+class _Hashed(msgspec.Struct):
+    """A cell's spec as it was hashed, and the hash."""
+
+    hash: str
+    spec: dict[str, Any]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a finished cell beside its scores, predictions and weights."""
 
@@ -203,17 +211,41 @@ def read(folder: CellFolder) -> Record:
     """Read the record of a finished cell.
 
     Raises:
-        UsageError: It is damaged.
+        DamagedError: It is damaged.
     """
+    text = _text(folder)
     try:
-        text = folder.record.read_bytes()
         record = plain.decode(text, Record)
         _check_seal(text, record)
+        _check_hash(text)
         return record
-    except (OSError, plain.PlainError) as error:
-        raise UsageError(
-            f"{folder.record} is damaged ({error}); remove its folder and run again"
-        ) from error
+    except plain.PlainError as error:
+        raise DamagedError(folder.record, str(error)) from error
+
+
+def _text(folder: CellFolder) -> bytes:
+    """Return the bytes of a record.
+
+    Raises:
+        DamagedError: It is missing, or cannot be read.
+    """
+    try:
+        return files.read_bytes(folder.record)
+    except OSError as error:
+        raise DamagedError(folder.record, files.reason(error)) from error
+
+
+def _check_hash(text: bytes) -> None:
+    """Refuse a record whose hash is not that of its spec.
+
+    Raises:
+        PlainError: It is not.
+    """
+    said = plain.decode(text, _Hashed)
+    if not said.spec.get("deterministic", True):
+        del said.spec["deterministic"]  # as `Cell.spec` leaves it out
+    if said.hash != plain.content_hash(said.spec):
+        raise plain.PlainError("its hash is not that of its spec: it was changed")
 
 
 def _check_seal(text: bytes, record: Record) -> None:
@@ -235,17 +267,15 @@ def read_hash(folder: CellFolder) -> str:
 
     Raises:
         FileNotFoundError: The cell is not finished.
-        UsageError: Its record is damaged.
+        DamagedError: Its record is damaged, or is missing where the cell's folder is.
     """
 
     class Hashed(msgspec.Struct):
         hash: str
 
+    if not folder.finished and not folder.path.exists():
+        raise FileNotFoundError(folder.record)
     try:
-        return plain.decode(folder.record.read_bytes(), Hashed).hash
-    except FileNotFoundError:
-        raise
-    except (OSError, plain.PlainError) as error:
-        raise UsageError(
-            f"{folder.record} is damaged ({error}); remove its folder and run again"
-        ) from error
+        return plain.decode(_text(folder), Hashed).hash
+    except plain.PlainError as error:
+        raise DamagedError(folder.record, str(error)) from error

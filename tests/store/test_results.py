@@ -18,7 +18,8 @@ from bench.spec.profile import load_profile
 from bench.stats.scores import arrange
 from bench.store.cells import Store
 from bench.store.plan import Plan
-from bench.store.results import Results, finished_profiles, read_scores
+from bench.store.results import Results, finished_profiles
+from bench.store.scores import read_scores
 from tests import written
 from tests.written import DICE, failed, finished
 
@@ -124,7 +125,7 @@ def test_cases_in_mm_and_in_pixels_have_no_mean_distance(tmp_path: Path) -> None
     for method in ("unet", "fcn"):
         folder = finished(tmp_path, method, DICE[method])
         path = folder / "cases.csv"
-        scores = read_scores(path)
+        scores = pd.read_csv(path)
         scores["unit"] = ["mm" if number % 2 else "px" for number in range(len(scores))]
         scores.to_csv(path, index=False)
     results = written.results(Store(tmp_path))
