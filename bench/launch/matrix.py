@@ -134,6 +134,7 @@ def cells(
             there are too few patients.
     """
     built = {spec: registry.method(spec, profile.scale) for spec in methods}
+    sources = {spec: registry.source(spec) for spec in methods}
     matrix = []
     for dataset in dict.fromkeys(datasets):
         splits = _splits(profile, dataset, store, splitting)
@@ -151,6 +152,7 @@ def cells(
                         split=split,
                         precision=_precision(method, device),
                         deterministic=deterministic,
+                        source=sources[spec],
                     )
                     if tuning and method.tuned:
                         cell = tuning(cell)

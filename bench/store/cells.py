@@ -30,7 +30,7 @@ from bench.store.layout import (
     write,
 )
 from bench.store.lease import BusyError, Leases, hold, looks_held
-from bench.store.record import Record, read, read_hash
+from bench.store.record import Record, differences, read, read_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,9 +131,10 @@ class Store:
         except FileNotFoundError:
             return "failed" if self.error(cell) else "waiting"
         if known != cell.hash:
+            differ = ", ".join(differences(folder, cell.spec())) or "spec"
             raise UsageError(
-                f"{folder.path} was made under another protocol, split, tuning, device or default "
-                "option of the same name; choose another --out, or remove the folder"
+                f"{folder.path} was made under another {differ}; choose another --out, or remove "
+                f"it: bench clean done --methods {cell.method}"
             )
         return "done"
 

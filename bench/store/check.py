@@ -157,6 +157,8 @@ def _why_impossible(known: Record) -> str:
         return "its training cannot be"
     if "torch" not in known.versions:
         return "versions: missing PyTorch's"
+    if not set(record.ADVANTAGES) <= set(known.advantages):
+        return f"advantages: expected {', '.join(record.ADVANTAGES)}"
     try:
         _ = spec.augmentation, known.scheme.title
     except (UsageError, ValueError) as error:

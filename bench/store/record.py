@@ -23,13 +23,27 @@ from bench.store.layout import CellFolder
 SET_ASIDE = "set_aside"
 """Beside the sides in `Record.cases`: cases that nothing sees, though their patients are tested."""
 
+ADVANTAGES = ("pretraining", "prompt", "ensembling", "augmentation")
+"""What a record says of what its method had."""
+UNUSUAL = ("deterministic", "source")
+"""Fields of a spec that are part of its hash only where they say something."""
+WORDS = {
+    "protocol": "protocol",
+    "source": "source of the method (its code was edited)",
+    "options": "values of options",
+    "split": "split",
+    "tuning": "tuning",
+    "precision": "device or precision",
+    "deterministic": "choice of --deterministic",
+}
+"""How errors name the fields of a spec in which a cell and the one that is asked for differ."""
 _SEAL = re.compile(rb',\n "seal": "([0-9a-f]{64})"\n}\n')
 """How the text of a record ends: the SHA-256 of all that stands before it."""
 
 
 def _unknown() -> dict[str, str]:
     """Return what older records say of a method's advantages."""
-    return dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown")
+    return dict.fromkeys(ADVANTAGES, "unknown")
 
 
 class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +62,8 @@ class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     deterministic: bool = False
     protocol: int
+    source: str = ""
+    """Digest of the source of a method of another package."""
 
     @property
     def augmentation(self) -> Augmentation:
@@ -242,10 +258,13 @@ def _check_hash(text: bytes) -> None:
         PlainError: It is not.
     """
     said = plain.decode(text, _Hashed)
-    if not said.spec.get("deterministic", True):
-        del said.spec["deterministic"]  # as `Cell.spec` leaves it out
-    if said.hash != plain.content_hash(said.spec):
+    if said.hash != plain.content_hash(_hashed(said.spec)):
         raise plain.PlainError("its hash is not that of its spec: it was changed")
+
+
+def _hashed(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a spec is hashed: `Cell.spec` leaves out what is usual of these."""
+    return {key: value for key, value in spec.items() if value or key not in UNUSUAL}
 
 
 def _check_seal(text: bytes, record: Record) -> None:
@@ -263,19 +282,31 @@ def _check_seal(text: bytes, record: Record) -> None:
 
 
 def read_hash(folder: CellFolder) -> str:
-    """Read the hash of a finished cell, and nothing else of it.
+    """Read the hash of a finished cell.
 
     Raises:
         FileNotFoundError: The cell is not finished.
         DamagedError: Its record is damaged, or is missing where the cell's folder is.
     """
+    return _said(folder).hash
 
-    class Hashed(msgspec.Struct):
-        hash: str
 
+def differences(folder: CellFolder, spec: dict[str, Any]) -> list[str]:
+    """Return in what the spec of a finished cell differs from another, in words.
+
+    Raises:
+        FileNotFoundError: The cell is not finished.
+        DamagedError: Its record is damaged.
+    """
+    known = _hashed(_said(folder).spec)
+    differ = [key for key in (*WORDS, *known) if known.get(key) != spec.get(key)]
+    return [WORDS.get(key, key) for key in dict.fromkeys(differ)]
+
+
+def _said(folder: CellFolder) -> _Hashed:
     if not folder.finished and not folder.path.exists():
         raise FileNotFoundError(folder.record)
     try:
-        return plain.decode(_text(folder), Hashed).hash
+        return plain.decode(_text(folder), _Hashed)
     except plain.PlainError as error:
         raise DamagedError(folder.record, str(error)) from error
