@@ -24,7 +24,7 @@ from bench.spec.case import Dataset
 from bench.spec.errors import UsageError, short_list
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
-from bench.store.results import MISSING
+from bench.store.scores import MISSING
 
 Missing = Literal["refuse", "zero"]
 Row = Mapping[str, float | int | str]
