@@ -27,6 +27,7 @@ from bench.cli import (
     status,
     track,
     tune,
+    verify,
 )
 from bench.cli.encoding import use_utf8
 from bench.spec.errors import UsageError
@@ -48,6 +49,7 @@ app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("import")(imports.import_scores)
 app.command("compare")(imports.compare)
+app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)

@@ -20,7 +20,7 @@ from bench.spec.case import Split
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, Label, Row, safe_name
 from bench.store import record, scores
-from bench.store.cells import Settings
+from bench.store.cells import OUTSIDE, Settings
 from bench.store.damage import Damage, DamagedError, of_cell, of_file
 from bench.store.layout import CellFolder, ProfileFolder
 from bench.store.losses import parse_losses
@@ -187,6 +187,8 @@ def _check_settings(believed: Believed) -> None:
     for one in believed.cells.values():
         if one.spec.profile:  # what is from outside has none
             profiles.append(one.spec.profile)
+    if believed.cells and believed.folder.path.name == OUTSIDE:
+        profiles.append({"name": OUTSIDE})
     try:
         known = plain.decode(files.read_bytes(path), Settings)
     except FileNotFoundError:

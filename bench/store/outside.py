@@ -13,7 +13,8 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.audit.scores import CaseScore
 from bench.spec import machine, plain, registry
@@ -263,7 +264,22 @@ def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: in
         pack(folder.volume(case), mask)
 
 
-def pack(path: Any, mask: NDArray[np.bool_]) -> None:
+def unpack(path: Path) -> NDArray[np.bool_] | None:
+    """Return a volume (D, H, W) as `pack` wrote it; None where it cannot be read."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            shape = tuple(map(int, kept["shape"]))
+            bits = np.unpackbits(kept["bits"], count=int(np.prod(shape)))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return bits.reshape(shape).view(np.bool_)
+
+
+def pack(path: Path, mask: NDArray[np.bool_]) -> None:
     """Write a volume (D, H, W), eight voxels a byte."""
     import numpy as np
 

@@ -53,13 +53,13 @@ def read_scores(path: Path) -> pd.DataFrame:
         UsageError: The file is damaged.
     """
     try:
-        text = files.read_bytes(path, 2**30)
+        content = files.read_bytes(path, 2**30)
     except OSError as error:
         raise DamagedError(path, files.reason(error)) from error
-    return filled(parse(text, path))
+    return filled(parse(content, path))
 
 
-def parse(text: bytes, path: Path) -> pd.DataFrame:
+def parse(content: bytes, path: Path) -> pd.DataFrame:
     """Return the columns of a file of scores that it has, as they are written.
 
     Raises:
@@ -69,7 +69,7 @@ def parse(text: bytes, path: Path) -> pd.DataFrame:
 
     try:
         frame = pd.read_csv(
-            io.BytesIO(text),
+            io.BytesIO(content),
             usecols=lambda name: name in COLUMNS,
             dtype={**dict.fromkeys((*KEYS, *WORDS), str), **dict.fromkeys(NUMBERS, float)},
             keep_default_na=False,
@@ -89,10 +89,11 @@ def write_scores(path: Path, rows: Sequence[Mapping[str, float | int | str]]) ->
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({name: _text(value) for name, value in row.items()})
+            writer.writerow({name: text(value) for name, value in row.items()})
 
 
-def _text(value: float | int | str) -> str:
+def text(value: float | int | str) -> str:
+    """Return a value as the file has it."""
     if not isinstance(value, float):
         return str(value)
     if math.isnan(value):
