@@ -8,6 +8,7 @@ import typer
 
 from bench.cli import (
     ablate,
+    archive,
     audit,
     calibrate,
     check,
@@ -50,6 +51,8 @@ app.command("score")(score.score)
 app.command("import")(imports.import_scores)
 app.command("compare")(imports.compare)
 app.command("verify")(verify.verify)
+app.command("merge")(archive.merge)
+app.command("pack")(archive.pack)
 app.command("status")(status.status)
 app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)

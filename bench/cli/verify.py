@@ -37,6 +37,7 @@ def verify(
     """
     from bench.engine.verify import verify as check
     from bench.store.cells import Store
+    from bench.store.pack import unlike_manifest
     from bench.store.results import finished_profiles
 
     store = Store(results)
@@ -45,7 +46,10 @@ def verify(
         raise UsageError(f"{results} has no finished cell; expected a results folder")
     if profile and profile not in known:
         raise UsageError(f"{results} has no finished cell under '{profile}'; it has {known}")
-    wrong = 0
+    unlike = unlike_manifest(results)
+    for line in unlike:
+        options.say(line)
+    wrong = len(unlike)
     for name in [profile] if profile else known:
         findings = check(store.layout.profile(name))
         lines = list(findings.wrong)

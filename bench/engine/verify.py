@@ -47,6 +47,7 @@ def verify(folder: ProfileFolder) -> Findings:
     believed, _ = check.cases(folder, pictures=True)
     findings.wrong += [damage.line for damage in believed.damaged]
     older = []
+    unpacked: list[str] = []
     for cell, record in believed.cells.items():
         findings.cells += 1
         if not record.digests:
@@ -54,6 +55,8 @@ def verify(folder: ProfileFolder) -> Findings:
             continue
         findings.digests += len(record.digests) + len(record.references)
         findings.wrong += _files(cell, record)
+        if cell.weights.name in record.digests and not cell.weights.is_file():
+            unpacked.append(cell.name)
         if record.external is not None and record.external.kind == "scores":
             continue  # they came without masks
         for row in record.rows:
@@ -61,6 +64,8 @@ def verify(folder: ProfileFolder) -> Findings:
             findings.scores += count
             findings.wrong += lines
             findings.remarks += remarks
+    if unpacked:
+        findings.remarks.append(f"the archive has no weights of {len(unpacked)} cells")
     if older:
         findings.remarks.append(
             f"{len(older)} cells are of an older version without digests ({older[0]}, ...): only "
@@ -72,7 +77,8 @@ def verify(folder: ProfileFolder) -> Findings:
 def _files(cell: CellFolder, record: Record) -> Iterator[str]:
     """Yield a line for weights that were changed, and for files that the cell did not leave."""
     weights = record.digests.get(cell.weights.name)
-    if weights and files.digest(cell.weights) != weights:
+    packed = weights and not cell.weights.is_file()  # an archive without weights
+    if weights and not packed and files.digest(cell.weights) != weights:
         yield f"{cell.weights} is damaged (its digest is not that of its record: it was changed)"
     for path in cell.kept():
         name = path.relative_to(cell.path).as_posix()

@@ -388,7 +388,8 @@ def _check_own_pictures(cell: CellFolder, known: Record) -> None:
     for name, value in known.digests.items():
         path = cell.path / name
         if path == cell.weights:
-            if not path.is_file():
+            packed = ProfileFolder(cell.path.parents[2]).manifest.is_file()
+            if not path.is_file() and not (packed and not os.path.lexists(path)):
                 raise DamagedError(path, "it is missing, or no regular file")
         elif path not in checked:
             why = _why_other(path, value)

@@ -21,6 +21,8 @@ CHECKPOINTS = "checkpoint-*.pt"
 """Checkpoints of a training."""
 REFERENCES = "references"
 """The folder of the images and references that the cells of a dataset share."""
+CRATE, MANIFEST = "ro-crate-metadata.json", "manifest.csv"
+"""What stands beside the profiles of an archive: what it is, and the digest of every file."""
 LEASES = "lease-*"
 """Leases of a folder."""
 
@@ -204,6 +206,11 @@ class ProfileFolder:
     """The files of one profile's results."""
 
     path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The digests of an archive that this was unpacked from; not there in other results."""
+        return self.path.parent / MANIFEST
 
     @property
     def settings(self) -> Path:
