@@ -40,20 +40,23 @@ def record(
     certified = []
     for step, value in (heads or {10: "h"}).items():
         certified.append({"steps": step, "draws": value, "pixels": value})
+    spec = {
+        "dataset": {"name": dataset, "source": source, "digest": digest},
+        "method": method,
+        "options": {"width": 8},
+        "fold": fold,
+        "folds": folds,
+        "seed": seed,
+        "split": "s",
+        "scheme": "",
+        "tuning": {},
+        "profile": profile or {"steps": steps},
+        "precision": "float32",
+        "protocol": 3,
+    }
     return {
-        "spec": {
-            "dataset": {"name": dataset, "source": source, "digest": digest},
-            "method": method,
-            "options": {"width": 8},
-            "fold": fold,
-            "folds": folds,
-            "seed": seed,
-            "split": "s",
-            "profile": profile or {"steps": steps},
-            "precision": "float32",
-            "protocol": 3,
-        },
-        "hash": "x",
+        "spec": spec,
+        "hash": plain.content_hash(spec),
         "source": source,
         "title": method.split(":")[0].upper(),
         "summary": "small",
@@ -108,7 +111,7 @@ def scores(dice: Sequence[float]) -> pd.DataFrame:
             "iou": values / (2 - values),
             "precision": values,
             "recall": values,
-            "hd95": np.nan,
+            "hd95": 2.0,
             "assd": 1.0,
             "nsd": 1.0,
             "unit": "px",
@@ -131,6 +134,10 @@ def finished(root: Path, method: str, dice: Sequence[float], **more: Any) -> Pat
         / f"{place}-s{spec['seed']}"
     )
     folder.mkdir(parents=True)
+    patients = (len(dice) + 1) // 2
+    made["cases"] = {**made["cases"], "test": len(dice)}
+    made["patients"] = {**made["patients"], "test": patients}
+    made["hash"] = plain.content_hash(spec)
     (folder / "cell.json").write_text(json.dumps(made))
     for extra in ("", *extras):
         suffix = f"-{extra}" if extra else ""

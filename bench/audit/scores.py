@@ -19,7 +19,7 @@ from bench.audit.printed import MISSING, Printed
 from bench.spec import csvs
 from bench.spec.csvs import CsvTable
 from bench.spec.errors import UsageError, did_you_mean, short_list
-from bench.spec.metrics import METRICS, SCORES
+from bench.spec.metrics import METRICS, PRINTED, SCORES
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "method": ("model", "algorithm"),
@@ -426,7 +426,7 @@ def check(scores: Sequence[CaseScore], missing: str) -> list[CaseScore]:
         UsageError: A line for each thing that is wrong, with its number and first cases.
     """
     lines = [*_twice(scores), *_two_patients(scores), *_out_of_range(scores)]
-    lines += _contradictions(scores)
+    lines += [*_contradictions(scores), *_without_dice(scores)]
     if lines:
         raise UsageError("\n".join(lines))
     whole, lacking = _completed(scores)
@@ -456,6 +456,18 @@ def _two_patients(scores: Sequence[CaseScore]) -> list[str]:
     if not shared:
         return []
     return [f"{short_list(shared)} have two patients; expected one: correct the table"]
+
+
+def _without_dice(scores: Iterable[CaseScore]) -> list[str]:
+    """Return a line for each method that has Dice of no case."""
+    known: dict[str, bool] = {}
+    for score in scores:
+        known[score.method] = known.get(score.method, False) or PRINTED[0] in score.values
+    return [
+        f"{method}: no case has a Dice; expected it, for every table begins with it"
+        for method, has in known.items()
+        if not has
+    ]
 
 
 def _out_of_range(scores: Sequence[CaseScore]) -> list[str]:
@@ -519,7 +531,7 @@ def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]
         zero = dict.fromkeys(has, _exact(0.0))
         lacking = []
         for case, patient in cases[dataset].items():
-            if case in known and ("dice" not in has or "dice" in known[case].values):
+            if case in known and has & {*PRINTED} <= known[case].values.keys():
                 whole.append(known[case])
                 continue
             lacking.append(f"{case} of {patient}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.spec.arms import Arm
+    from bench.store.results import Results
 
 
 def ablate(
@@ -61,6 +62,7 @@ def ablate(
     from bench.data.splits import Splitting
     from bench.spec.arms import arms
     from bench.spec.profile import load_profile
+    from bench.store.results import Results
 
     splitting = Splitting(folds, split, fraction)
     device = options.choose_device(device)
@@ -83,13 +85,19 @@ def ablate(
     outcome = execute(selection, RunOptions(jobs=jobs, dry_run=dry_run), console)
     if outcome is None:
         return
-    for path in _report(outcome, combinations, switched, console):
+    results = Results.read(selection.store, outcome.profile.name)
+    for path in _report(outcome, results, combinations, switched, console):
         options.say(str(path), to=console)
-    raise typer.Exit(1 if outcome.failed else 0)
+    damaged = options.tell_damaged(results.damaged)
+    raise typer.Exit(1 if outcome.failed else damaged)
 
 
 def _report(
-    outcome: Outcome, arms: Sequence[Arm], factors: tuple[str, ...], console: Console
+    outcome: Outcome,
+    results: Results,
+    arms: Sequence[Arm],
+    factors: tuple[str, ...],
+    console: Console,
 ) -> list[Path]:
     """Write table 2 and the picture of each dataset; return the files."""
     from rich.markdown import Markdown
@@ -99,19 +107,17 @@ def _report(
     from bench.report.figures import arms as pictures
     from bench.report.sections import ablation
     from bench.spec.names import Column
-    from bench.store.results import Results
 
     selection = outcome.selection
     folder = selection.report / outcome.profile.name
     seeds = range(SEED, SEED + selection.seeds)
-    results = Results.read(selection.store, outcome.profile.name)
     written: list[Path] = []
     for dataset in outcome.datasets:
         column = Column(dataset.id, selection.splitting.scheme)
         try:
             table = ablation.collect(results, column, arms, factors, seeds)
         except UsageError as error:
-            if not outcome.failed:
+            if not outcome.failed and not results.damaged:
                 raise
             options.say(f"No table 2 for {dataset.id.name}: {error}", to=console)
             continue

@@ -8,6 +8,7 @@ import typer
 
 from bench.cli import (
     ablate,
+    archive,
     audit,
     calibrate,
     check,
@@ -27,6 +28,7 @@ from bench.cli import (
     status,
     track,
     tune,
+    verify,
 )
 from bench.cli.encoding import use_utf8
 from bench.spec.errors import UsageError
@@ -48,6 +50,9 @@ app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("import")(imports.import_scores)
 app.command("compare")(imports.compare)
+app.command("verify")(verify.verify)
+app.command("merge")(archive.merge)
+app.command("pack")(archive.pack)
 app.command("status")(status.status)
 app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.stats.calibrate import Rate, Task
+    from bench.store.results import Results
 
 METRIC = "dice"
 REMARK = (
@@ -46,31 +47,33 @@ def calibrate(
 
         bench calibrate --out results --profile paper --json
     """
-    rows = measure(out, profile, rounds)
-    if as_json:
-        options.print_json(rows)
-    else:
-        _show(rows, options.console())
-
-
-def measure(out: Path, profile: str | None, rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each dataset and claim.
-
-    Raises:
-        UsageError: No cell is finished, or no dataset has two methods on two patients.
-    """
-    from bench.stats import calibrate
-    from bench.stats.scores import arrange
     from bench.store.cells import Store
     from bench.store.results import Results
 
     results = Results.load(Store(out), profile)
+    rows = measure(results, rounds)
+    if as_json:
+        options.print_json(rows)
+    else:
+        _show(rows, options.console())
+    raise typer.Exit(options.tell_damaged(results.damaged))
+
+
+def measure(results: Results, rounds: int) -> list[dict[str, Any]]:
+    """Return a row for each dataset and claim.
+
+    Raises:
+        UsageError: No dataset has two methods on two patients.
+    """
+    from bench.stats import calibrate
+    from bench.stats.scores import arrange
+
     tasks: list[Task] = []
     for number, by_metric in enumerate(arrange(results.cases, [METRIC]).values()):
         tasks += calibrate.tasks(by_metric[METRIC], rounds, SEED + number)
     if not tasks:
         raise UsageError(
-            f"{out} has no dataset under the profile '{results.profile}' with two methods on two "
+            f"there is no dataset under the profile '{results.profile}' with two methods on two "
             "patients, so there is nothing to compare; bench run --methods all"
         )
     rows = []

@@ -14,14 +14,15 @@ from bench.cli import options
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import safe_name
 from bench.store.cells import Store
-from bench.store.clean import remains, remove, size
+from bench.store.clean import delete, remains, remove, size
+from bench.store.damage import Damage
 from bench.store.lease import STALE_SECONDS, BusyError, Leases
 from bench.store.plan import Place, Plan, planned
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-STATES = ("failed", "stopped", "done")
+STATES = ("failed", "stopped", "done", "damaged")
 """What can be removed: never a running cell, and of a waiting one there is nothing."""
 LOOK_SECONDS = 1.0
 
@@ -29,7 +30,9 @@ LOOK_SECONDS = 1.0
 def clean(
     states: Annotated[
         list[str],
-        typer.Argument(help="failed, stopped, done: cells in these states.", metavar="STATES"),
+        typer.Argument(
+            help="failed, stopped, done, damaged: cells in these states.", metavar="STATES"
+        ),
     ],
     out: options.Out = Path("results"),
     profile: options.ProfileOfPlan = None,
@@ -43,7 +46,9 @@ def clean(
 ) -> None:
     """Remove cells, and nothing beside their folders: lists them and asks first.
 
-    A running cell is never touched. Plans, splits, references and declared comparisons stay; a
+    `damaged` reads every file of the finished cells (but weights) and removes those of which one is
+    not as the cell left it, and files such as split.csv that are not as a run left them. A running
+    cell is never touched. Plans, splits, references and declared comparisons stay; a
     removed cell waits to be run again. Exit code 1 where one was left because another run has begun
     with it, or nothing was confirmed.
 
@@ -59,23 +64,40 @@ def clean(
             raise UsageError(f"cells that are '{state}' cannot be removed; {hint}")
     store = Store(out)
     chosen = safe_name(profile, "profile") if profile else next(iter(planned(store)), "")
-    places = Plan(store, chosen).places() if chosen else []
-    if not places:
+    whole = "damaged" in states
+    places, damaged = Plan(store, chosen).look(whole) if chosen else ([], [])
+    if not places and not damaged:
         under = f" under the profile {profile!r}" if profile else ""
         raise UsageError(f"{out} has no planned cell{under}; see: bench status")
     named = [place for place in _chosen(places, methods, datasets) if place.state in states]
+    files = _files(store, chosen, places, damaged) if whole else []
     console = options.console()
-    if not named:
+    count = len(named) + len(files)
+    if not count:
         options.say(f"No cell is {' or '.join(states)}; nothing to remove.", to=console)
         return
     _list(store, chosen, named, console)
+    for path in files:
+        options.say(f"damaged  {path}", to=console)
     if not yes:
-        _confirm(len(named))
+        _confirm(count)
     left = _remove(store, chosen, named, console)
+    for path in files:
+        delete(path)
     for place, why in left:
         options.say(f"left: {place.name}: {why}", to=console)
-    options.say(f"Removed {len(named) - len(left)} of {len(named)}.", to=console)
+    options.say(f"Removed {count - len(left)} of {count}.", to=console)
     raise typer.Exit(1 if left else 0)
+
+
+def _files(
+    store: Store, profile: str, places: Sequence[Place], damaged: Sequence[Damage]
+) -> list[Path]:
+    """Return the damaged files that are no cell's, and are there."""
+    folder = store.layout.profile(profile)
+    cells = {folder.cell(place.dataset, place.method, place.label).path for place in places}
+    paths = [damage.path for damage in damaged if damage.path not in cells]
+    return [path for path in paths if path.exists() or path.is_symlink()]
 
 
 def _chosen(places: Sequence[Place], methods: str, datasets: str) -> list[Place]:

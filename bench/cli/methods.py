@@ -15,6 +15,8 @@ from bench.spec import registry
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.store.results import Results
+
 
 def methods(
     table: Annotated[
@@ -34,13 +36,23 @@ def methods(
 
         bench methods --json
     """
-    rows = read_ledger(out, profile) if table else known_methods()
+    if not table:
+        rows = known_methods()
+        if as_json:
+            options.print_json(rows)
+        else:
+            _print_methods(rows, options.console())
+        return
+    from bench.store.cells import Store
+    from bench.store.results import Results
+
+    results = Results.load(Store(out), profile)
+    rows = ledger_rows(results)
     if as_json:
         options.print_json(rows)
-    elif table:
-        _print_ledger(rows, options.console())
     else:
-        _print_methods(rows, options.console())
+        _print_ledger(rows, options.console())
+    raise typer.Exit(options.tell_damaged(results.damaged))
 
 
 def known_methods() -> list[dict[str, Any]]:
@@ -85,20 +97,13 @@ def _print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
         console.print(title, table, "")
 
 
-def read_ledger(out: Path, profile: str | None) -> list[dict[str, Any]]:
-    """Return the fairness ledger of finished cells, a row for each dataset and method.
-
-    Raises:
-        UsageError: No cell of the profile is finished.
-    """
+def ledger_rows(results: Results) -> list[dict[str, Any]]:
+    """Return the fairness ledger of finished cells, a row for each dataset and method."""
     import pandas as pd
 
     from bench.report.sections import ledger
     from bench.report.sections.table import collect
-    from bench.store.cells import Store
-    from bench.store.results import Results
 
-    results = Results.load(Store(out), profile)
     tables = collect(results)
     frames = [ledger.collect(table).assign(source=table.source) for table in tables]
     rows: list[dict[str, Any]] = json.loads(pd.concat(frames).to_json(orient="records"))

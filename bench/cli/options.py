@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bench.spec.note import Progress
     from bench.store.cells import Store
+    from bench.store.damage import Damage
 
 Data = Annotated[
     Path | None,
@@ -118,6 +119,13 @@ def say(line: str, *, to: Console | None = None) -> None:
 def print_json(value: Any) -> None:
     """Print plain data as JSON."""
     print(json.dumps(value, indent=1))
+
+
+def tell_damaged(damaged: Sequence[Damage]) -> int:
+    """Say on standard error what of the results is damaged, a line each; return the exit code."""
+    for damage in damaged:
+        print(f"bench: {damage.line}", file=sys.stderr)
+    return 1 if damaged else 0
 
 
 def print_left_out(name: str, lines: Sequence[str], most: int = 5) -> None:

@@ -166,8 +166,9 @@ def _results(out: Path, profile: Profile) -> list[PatientScores]:
     store = Store(out)
     if not store.layout.profile(profile).finished():
         return []
-    cases = Results.load(store, profile.name).cases
-    scores = [by_metric[METRIC] for by_metric in arrange(cases, [METRIC]).values()]
+    results = Results.load(store, profile.name)
+    options.tell_damaged(results.damaged)
+    scores = [by_metric[METRIC] for by_metric in arrange(results.cases, [METRIC]).values()]
     return sorted(scores, key=lambda one: (len(one.patients), len(one.seeds)), reverse=True)
 
 

@@ -29,6 +29,8 @@ def report(
 ) -> None:
     """Write tables, figures, report.html and a paper's numbers.tex; or check a paper.
 
+    A cell that is not as it was left is named and is in no table; exit code 1.
+
     With --check nothing is written; exit code 1 where a number or a claim of the paper no longer
     holds. Macros of the paper's own are followed. Numbers typed by hand are counted, not checked.
 
@@ -64,7 +66,7 @@ def report(
             print(f"{check}: {what} holds")
         print(*lines, *remarks, sep="\n", end="\n" * bool(lines + remarks))
         raise typer.Exit(1 if lines else 0)
-    results = Results.load(store, profile)
+    results = Results.load(store, profile, pictures)
     if layout_template:
         print(layouts.template(collect(results)), end="")
         return
@@ -80,3 +82,4 @@ def report(
     options.say(f"{len(written.files)} files: {folder.resolve()}", to=console)
     if written.remark:
         print(f"bench: {written.remark}", file=sys.stderr)
+    raise typer.Exit(options.tell_damaged(results.damaged))

@@ -171,9 +171,8 @@ def run(
     )
     console = new_console()
     outcome = execute(selection, how, console)
-    if outcome is not None:
-        _report(outcome, console)
-    raise typer.Exit(1 if outcome and outcome.failed else 0)
+    damaged = _report(outcome, console) if outcome else 0
+    raise typer.Exit(1 if outcome and outcome.failed else damaged)
 
 
 def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome | None:
@@ -368,8 +367,8 @@ def _launch(
     return board.failed
 
 
-def _report(outcome: Outcome, console: Console) -> None:
-    """Write the report if anything is new, and print its tables."""
+def _report(outcome: Outcome, console: Console) -> int:
+    """Write the report if anything is new, and print its tables; return 1 if cells are damaged."""
     from bench.cli.shown import show
     from bench.report import write
     from bench.store.results import Results
@@ -377,7 +376,7 @@ def _report(outcome: Outcome, console: Console) -> None:
     store, profile = outcome.selection.store, outcome.profile
     if not store.layout.profile(profile).finished():
         console.print("No cell is finished, so there is no report.")
-        return
+        return 0
     results = Results.load(store, profile.name).looked_at(store)
     written = write(results, outcome.selection.report, "run", redraw=outcome.fresh)
     for document in written.tables:
@@ -388,6 +387,7 @@ def _report(outcome: Outcome, console: Console) -> None:
     options.say(f"Report: {folder.resolve()}", to=console)
     options.say("All figures, report.html and a paper's numbers.tex: bench report", to=console)
     options.say(f"Results: {store.layout.profile(profile).path.resolve()}", to=console)
+    return options.tell_damaged(results.damaged)
 
 
 def _print_plan(

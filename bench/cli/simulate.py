@@ -17,7 +17,7 @@ from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
-from bench.store import record
+from bench.store import check
 from bench.store.cells import Store
 from bench.store.clean import sizes
 from bench.store.layout import CellFolder
@@ -134,8 +134,9 @@ def _machines(text: str) -> tuple[int, int]:
 def _measured(store: Store, profile: str, pairs: Sequence[Pair]) -> dict[Pair, list[Measured]]:
     """Return each pair's finished cells: of real data where there are any, else of phantoms."""
     measured: dict[Pair, list[Measured]] = {pair: [] for pair in pairs}
-    for folder in store.layout.profile(profile).finished():
-        done = record.read(folder)
+    known = check.records(store.layout.profile(profile))
+    options.tell_damaged(known.damaged)
+    for folder, done in known.cells.items():
         pair = (done.spec.dataset.name, done.method)
         if pair in measured and not done.outside:
             measured[pair].append(Measured(done, folder))

@@ -14,8 +14,10 @@ import typer
 from bench.cli import options
 from bench.spec import plain
 from bench.spec.errors import UsageError
+from bench.spec.names import safe_name
 from bench.spec.note import Note
 from bench.store.cells import Store
+from bench.store.damage import Damage
 from bench.store.plan import STATES, Place, Plan, State, planned
 
 if TYPE_CHECKING:
@@ -34,7 +36,10 @@ def status(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what of the matrix is done, running, failed and why, stopped, and waiting.
+    """Show what of the matrix is done, running, failed and why, stopped, waiting and damaged.
+
+    A cell is damaged if its record, cell.json, is not as it was left; scores and pictures are
+    checked by bench report. Exit code 1 where anything is damaged.
 
     Examples:
 
@@ -42,28 +47,29 @@ def status(
 
         bench status --watch
     """
-    places = read_places(out, profile)
+    places, damaged = read_places(out, profile)
     if as_json:
         options.print_json([plain.builtins(asdict(place)) for place in places])
     elif watch:
         _watch(out, profile, places, options.console())
     else:
         options.console().print(picture(places))
+    raise typer.Exit(options.tell_damaged(damaged))
 
 
-def read_places(out: Path, profile: str | None) -> list[Place]:
-    """Return the places of a profile's matrix; of the latest that was planned if none is named.
+def read_places(out: Path, profile: str | None) -> tuple[list[Place], list[Damage]]:
+    """Return the places of a profile's matrix, and what is damaged; by default of the latest plan.
 
     Raises:
         UsageError: Nothing was planned.
     """
     store = Store(out)
-    chosen = profile or next(iter(planned(store)), "")
-    places = Plan(store, chosen).places() if chosen else []
-    if not places:
+    chosen = safe_name(profile, "profile") if profile else next(iter(planned(store)), "")
+    places, damaged = Plan(store, chosen).look() if chosen else ([], [])
+    if not places and not damaged:
         under = f" under the profile {profile!r}" if profile else ""
         raise UsageError(f"{out} has no planned cell{under}; run: bench run")
-    return places
+    return places, damaged
 
 
 def _watch(out: Path, profile: str | None, places: list[Place], console: Console) -> None:
@@ -73,7 +79,7 @@ def _watch(out: Path, profile: str | None, places: list[Place], console: Console
     with Live(picture(places), console=console, auto_refresh=False) as live:
         while any(place.state == "running" for place in places):
             time.sleep(WATCH_SECONDS)
-            places = read_places(out, profile)
+            places, _ = read_places(out, profile)
             live.update(picture(places), refresh=True)
 
 

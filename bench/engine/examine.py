@@ -19,7 +19,7 @@ from bench.engine.predict import Prediction, predict, stages
 from bench.engine.trainee import Trainee
 from bench.spec.note import Note, Tell
 from bench.store.layout import CellFolder
-from bench.store.results import write_scores
+from bench.store.scores import write_scores
 
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
 """Stores a test case, given its id, image (H, W) and reference (H, W)."""

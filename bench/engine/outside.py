@@ -24,7 +24,7 @@ from bench.spec.case import Dataset
 from bench.spec.errors import UsageError, short_list
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
-from bench.store.results import MISSING
+from bench.store.scores import MISSING
 
 Missing = Literal["refuse", "zero"]
 Row = Mapping[str, float | int | str]
@@ -364,14 +364,14 @@ def _rows(
         reference, spacing = references.mask(key), references.read[key].spacing
         about = {"case": target.case, "patient": target.patient}
         if key not in read:
-            return {**about, **_zero(reference, spacing).row()}
+            return {**about, **zero(reference, spacing).row()}
         return {**about, **score(read[key].mask(foreground), reference, spacing).row()}
 
     keys = list(references.targets)
     return dict(zip(keys, together(one, keys), strict=True))
 
 
-def _zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Score:
+def zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Score:
     """Return the score of a case without a prediction: that of an empty one.
 
     Dice is 0 also where the reference is empty, for nothing was answered.

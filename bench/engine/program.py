@@ -26,7 +26,7 @@ from bench.store.cells import Store
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
 from bench.store.record import CellSpec, External, Record
-from bench.store.results import write_scores
+from bench.store.scores import write_scores
 
 BEAT = 1.0
 """Seconds between two looks at a program that runs."""

@@ -19,7 +19,7 @@ from bench.spec.names import DatasetId, Spec
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 from bench.spec.profile import Profile
-from bench.store import record
+from bench.store import check
 from bench.store.cells import Store
 from bench.store.plan import Plan
 
@@ -134,6 +134,7 @@ def cells(
             there are too few patients.
     """
     built = {spec: registry.method(spec, profile.scale) for spec in methods}
+    sources = {spec: registry.source(spec) for spec in methods}
     matrix = []
     for dataset in dict.fromkeys(datasets):
         splits = _splits(profile, dataset, store, splitting)
@@ -151,6 +152,7 @@ def cells(
                         split=split,
                         precision=_precision(method, device),
                         deterministic=deterministic,
+                        source=sources[spec],
                     )
                     if tuning and method.tuned:
                         cell = tuning(cell)
@@ -198,8 +200,7 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
 def _mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:
     """Yield the mean seconds of the finished cells of each dataset's digest and method's key."""
     seconds: dict[tuple[str, str], list[float]] = {}
-    for folder in store.layout.profile(profile).finished():
-        done = record.read(folder)
+    for done in check.records(store.layout.profile(profile)).cells.values():
         if done.timings is None:  # from outside
             continue
         pair = (done.spec.dataset.digest, done.spec.method)

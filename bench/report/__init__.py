@@ -55,6 +55,21 @@ def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool
         ) from error
 
 
+def texts(results: Results) -> dict[str, str]:
+    """Return every table and the paper's numbers as a report has them, by the file's name."""
+    tables = collect(results)
+    content: dict[str, str] = {}
+    for table in tables:
+        parts = [table1.document(table)]
+        for section in SECTIONS:
+            parts += section.documents(table)
+        for part in parts:
+            for end, text in part.texts().items():
+                content[f"{part.name}{end}"] = text
+    content["numbers.tex"] = macros.numbers(tables)
+    return content
+
+
 def write_layout(results: Results, layout: Layout, folder: Path) -> Written:
     """Write the table that a layout asks for, and the complete notes beside it.
 

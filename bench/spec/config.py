@@ -47,6 +47,8 @@ class Cell:
     """Whether a GPU may use only operations that give the same bits each time. On the CPU every
     operation does."""
     protocol: int = PROTOCOL
+    source: str = ""
+    """Digest of the source of a method of another package; empty for the methods of this one."""
 
     @property
     def column(self) -> Column:
@@ -81,6 +83,8 @@ class Cell:
         }
         if self.deterministic:  # older cells do not have the key
             spec["deterministic"] = True
+        if self.source:
+            spec["source"] = self.source
         return spec
 
     @property

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.spec import options, own_files
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import Row, Spec
+from bench.spec.source import digest_of
 
 if TYPE_CHECKING:
     from bench.spec.config import Cell
@@ -100,8 +101,25 @@ def _refuse_missing(name: str, cls: type[Method]) -> None:
 
 
 def of_cell(cell: Cell) -> Method:
-    """Return the method of a cell, with every option as the cell has it."""
+    """Return the method of a cell, with every option as the cell has it.
+
+    Raises:
+        UsageError: The source of a method of another package was edited since the cell was planned.
+    """
+    if source(cell.method) != cell.source:
+        raise UsageError(
+            f"the source of {cell.method} was edited since {cell.title} was planned; run again"
+        )
     return replace(method(cell.method, cell.profile.scale), **cell.options)
+
+
+def source(spec: Spec) -> str:
+    """Return the digest of the source of a method of another package; empty for those of this one.
+
+    Raises:
+        UsageError: The source cannot be read.
+    """
+    return digest_of(load(METHODS, spec.name))
 
 
 def dataset(spec: Spec) -> Adapter:

@@ -6,23 +6,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bench.spec import plain
+from bench.spec import files, plain
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
-from bench.spec.files import digest
 from bench.spec.note import Note
 from bench.spec.profile import Profile
 from bench.store.layout import (
     LEASES,
     CellFolder,
     Layout,
+    ProfileFolder,
     last_line,
     make_folder,
     read_or_empty,
@@ -30,7 +30,7 @@ from bench.store.layout import (
     write,
 )
 from bench.store.lease import BusyError, Leases, hold, looks_held
-from bench.store.record import Record, read_hash
+from bench.store.record import Record, differences, read, read_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     format: int
     profile: dict[str, Any]
+    family: str = ""
+    """The hash of the comparisons that were declared; empty without any, and in older files."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,23 @@ class Store:
         make_folder(self.root, "results", "--out")
         folder = self.layout.profile(name)
         remedy = "choose another --out, or remove it (bench report still reads it)"
-        if not folder.settings.is_file():
-            if folder.finished():
+        try:
+            known = plain.decode(files.read_bytes(folder.settings), Settings)
+        except FileNotFoundError:
+            if _is_old(folder):
                 raise UsageError(
                     f"{folder.path} was written by an older verdiff-bench, before format {FORMAT}; "
                     f"{remedy}"
-                )
+                ) from None
             settings = {"format": FORMAT, "profile": protocol}
             write(folder.settings, json.dumps(settings, indent=1) + "\n")
             return
-        try:
-            known = plain.decode(folder.settings.read_bytes(), Settings)
-        except plain.PlainError as error:
-            raise UsageError(f"{folder.settings} is damaged ({error}); {remedy}") from error
+        except (OSError, plain.PlainError) as error:
+            why = files.reason(error) if isinstance(error, OSError) else str(error)
+            raise UsageError(
+                f"{folder.settings} is damaged ({why}); bench clean damaged removes it, "
+                "and bench run makes it anew"
+            ) from error
         if known.format != FORMAT:
             age = "a newer" if known.format > FORMAT else "an older"
             raise UsageError(
@@ -138,9 +144,10 @@ class Store:
         except FileNotFoundError:
             return "failed" if self.error(cell) else "waiting"
         if known != cell.hash:
+            differ = ", ".join(differences(folder, cell.spec())) or "spec"
             raise UsageError(
-                f"{folder.path} was made under another protocol, split, tuning, device or default "
-                "option of the same name; choose another --out, or remove the folder"
+                f"{folder.path} was made under another {differ}; choose another --out, or remove "
+                f"it: bench clean done --methods {cell.method}"
             )
         return "done"
 
@@ -223,7 +230,8 @@ class Store:
         work.path.rename(folder.path)
         # Not before the rename: a kill would cost the training.
         for path in folder.passing():
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder of this name stays
+                path.unlink(missing_ok=True)
 
     def fail(self, cell: Cell, reason: str) -> None:
         """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
@@ -248,9 +256,15 @@ def keep_pictures(
             write(path, cv2.imencode(".png", pixels)[1].tobytes())
 
 
+def _is_old(folder: ProfileFolder) -> bool:
+    """Return whether a profile's finished cells are of a version that left no `profile.json`."""
+    finished = folder.finished()
+    return bool(finished) and not read(finished[0]).digests
+
+
 def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Record:
     """Return a record with the digests of the cell's files, and of its cases' references."""
-    files = {path.relative_to(work.path).as_posix(): digest(path) for path in work.kept()}
+    own = {path.relative_to(work.path).as_posix(): files.digest(path) for path in work.kept()}
     shared = {}
     for case in cases:
         paths = (*references(work.path.parents[1], case), work.reference_volume(case))
@@ -258,8 +272,8 @@ def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Reco
             break
         for path in paths:
             if path.is_file():
-                shared[path.name] = digest(path)
-    return msgspec.structs.replace(record, digests=files, references=shared)
+                shared[path.name] = files.digest(path)
+    return msgspec.structs.replace(record, digests=own, references=shared)
 
 
 def _empty(work: CellFolder) -> None:
@@ -277,6 +291,6 @@ def _empty(work: CellFolder) -> None:
 def read_note(folder: CellFolder) -> Note | None:
     """Return the last note of an unfinished cell; None where there is none that can be read."""
     try:
-        return plain.decode(folder.status.read_bytes(), Note)
+        return plain.decode(files.read_bytes(folder.status), Note)
     except (OSError, plain.PlainError):
         return None

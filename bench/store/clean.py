@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from bench.spec.errors import UsageError
 from bench.store.cells import Store
 from bench.store.layout import CellFolder
 from bench.store.lease import BusyError, Leases, hold
-from bench.store.plan import Place, place_of
+from bench.store.plan import Place, State, place_of
 
 _REMOVED = ".removed-"
 """Begins the names of what is being removed: beside the profiles, where no reader looks."""
@@ -67,7 +68,7 @@ def remove(store: Store, profile: str, place: Place, leases: Leases) -> bool:
     try:
         work.path.mkdir(exist_ok=True)  # a finished cell has none, and is held by it all the same
         with hold(work.path, free, lambda: None):
-            if place_of(folder, held_by_me=True).state != place.state:
+            if place_of(folder, held_by_me=True).state != _seen(place):
                 return False
             for path in remains(store, profile, place):  # the finished one first
                 path.rename(store.root / f"{_REMOVED}{uuid.uuid4().hex}")
@@ -76,10 +77,28 @@ def remove(store: Store, profile: str, place: Place, leases: Leases) -> bool:
             f"{folder.path} cannot be removed ({error.strerror}); see who may write there"
         ) from error
     for path in store.root.glob(f"{_REMOVED}*"):
-        shutil.rmtree(path, ignore_errors=True)  # another process may remove it at the same time
-        if path.exists():
-            raise UsageError(f"{path} cannot be deleted; remove it by hand")
+        delete(path)
     return True
+
+
+def delete(path: Path) -> None:
+    """Remove a folder, or whatever else has its name; of a link the link alone.
+
+    Raises:
+        UsageError: It cannot be deleted.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # another process may remove it at the same time
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} cannot be deleted; remove it by hand")
+
+
+def _seen(place: Place) -> State:
+    """Return the state that a glance at a cell's files gives: damage shows to a check alone."""
+    return "done" if place.state == "damaged" else place.state
 
 
 def _folder(store: Store, profile: str, place: Place) -> CellFolder:

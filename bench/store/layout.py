@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.spec import files
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
-from bench.spec.names import Column, Spec
+from bench.spec.names import Column, Label, Spec, safe_name
 from bench.spec.profile import Profile
 
 PART = ".part"
 """Ends the name of a cell's folder while the cell is not finished."""
 CHECKPOINTS = "checkpoint-*.pt"
 """Checkpoints of a training."""
+REFERENCES = "references"
+"""The folder of the images and references that the cells of a dataset share."""
+CRATE, MANIFEST = "ro-crate-metadata.json", "manifest.csv"
+"""What stands beside the profiles of an archive: what it is, and the digest of every file."""
 LEASES = "lease-*"
 """Leases of a folder."""
 
@@ -30,8 +35,8 @@ class CellFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the cell is finished: its record is written last."""
-        return self.record.is_file()
+        """Whether the cell is finished, damaged or not: its record is written last."""
+        return self.record.exists() or self.record.is_symlink()
 
     @property
     def at_work(self) -> bool:
@@ -48,6 +53,11 @@ class CellFolder:
         """The dataset's key, the method's key and the label."""
         dataset, method, label = self.path.parts[-3:]
         return dataset, Spec.of_folder(method).key, label.removesuffix(PART)
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile."""
+        return self.path.parents[2].name
 
     @property
     def name(self) -> str:
@@ -120,6 +130,10 @@ class CellFolder:
         """Return the image of a test case, which the cells of a dataset share."""
         return references(self.path.parents[1], case)[0]
 
+    def shared(self, name: str) -> Path:
+        """Return a file among the images and references that the cells of a dataset share."""
+        return self.path.parents[1] / REFERENCES / name
+
     # What an unfinished cell holds beside
 
     @property
@@ -183,7 +197,7 @@ def _with(name: str, extra: str) -> str:
 
 def references(dataset: Path, case: str) -> tuple[Path, Path]:
     """Return the files of a test case's image and reference in a dataset's folder."""
-    folder = dataset / "references"
+    folder = dataset / REFERENCES
     return folder / f"{case}-image.png", folder / f"{case}-reference.png"
 
 
@@ -192,6 +206,11 @@ class ProfileFolder:
     """The files of one profile's results."""
 
     path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The digests of an archive that this was unpacked from; not there in other results."""
+        return self.path.parent / MANIFEST
 
     @property
     def settings(self) -> Path:
@@ -241,7 +260,22 @@ class ProfileFolder:
     def begun(self) -> list[CellFolder]:
         """Return the folders of all cells that have left anything, in a fixed order."""
         paths = sorted(self.path.glob("*/*/f*-s*"))
-        return [CellFolder(path) for path in paths if path.is_dir()]
+        return [CellFolder(path) for path in paths if path.parent.name != REFERENCES]
+
+    def ended(self) -> list[CellFolder]:
+        """Return the folders of all finished cells, those too that lost their record."""
+        return [folder for folder in self.begun() if not folder.at_work]
+
+    def planned(self) -> list[CellFolder]:
+        """Return the folders of the cells in the plan, in its order."""
+        return [CellFolder(self.path / line) for line in self._plan() if _is_place(line)]
+
+    def foreign(self) -> list[str]:
+        """Return the lines of the plan that name no cell."""
+        return [line for line in self._plan() if not _is_place(line)]
+
+    def _plan(self) -> list[str]:
+        return read_or_empty(self.plan).splitlines()
 
     def failed(self) -> list[CellFolder]:
         """Return the folders of all cells that left an error, in a fixed order."""
@@ -278,8 +312,11 @@ class Layout:
         return record.parents[3].name
 
     def plans(self) -> list[Path]:
-        """Return the plans of all profiles."""
-        return list(self.root.glob("*/plan.txt"))
+        """Return the plans of all profiles; `profile.json` of those that lost theirs."""
+        plans = list(self.root.glob("*/plan.txt"))
+        folders = {plan.parent for plan in plans}
+        settings = self.root.glob("*/profile.json")
+        return plans + [path for path in settings if path.parent not in folders]
 
     def profile_of_plan(self, plan: Path) -> str:
         """Return the name of the profile that a plan belongs to."""
@@ -329,12 +366,31 @@ def make_folder(folder: Path, what: str, option: str) -> None:
         ) from error
 
 
-def read_or_empty(path: Path) -> str:
-    """Return the text of a file, empty where there is none."""
+def _is_place(line: str) -> bool:
+    """Return whether a line of a plan is the place of a cell in its profile's folder."""
+    parts = line.split("/")
     try:
-        return path.read_text(encoding="utf-8")
+        Label.parse(parts[-1])
+        return len(parts) == len(CellFolder(Path(line)).place) and all(map(_safe_part, parts))
+    except (ValueError, UsageError):
+        return False
+
+
+def _safe_part(name: str) -> str:
+    return safe_name(name, "folder")
+
+
+def read_or_empty(path: Path) -> str:
+    """Return the text of a file, empty where there is none.
+
+    Of a file that cannot be read it is the reason, which fits nothing that is expected there.
+    """
+    try:
+        return files.read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         return ""
+    except OSError as error:
+        return f"{path} cannot be read: {files.reason(error)}"
 
 
 def last_line(text: str) -> str:

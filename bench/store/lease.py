@@ -13,17 +13,22 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from bench.spec import files
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
 _BEAT = 12
 """Digits of the count of beats, the first line of a lease."""
+_NAME = re.compile("lease-([0-9]{6,9})")
+"""The name of a lease."""
 
 
 class BusyError(Exception):
@@ -89,7 +94,8 @@ def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
         os.write(handle, f"{0:0{_BEAT}}\n{json.dumps(_self())}\n".encode())
         for old in folder.glob("lease-*"):
             if _number(old) <= after:
-                old.unlink(missing_ok=True)
+                with suppress(OSError):  # a folder of this name is no lease
+                    old.unlink(missing_ok=True)
         threading.Thread(target=beat, daemon=True).start()
         yield
     finally:
@@ -114,20 +120,23 @@ def _last(folder: Path) -> Path | None:
     """Return the lease of the highest number; None where there is none, or no folder."""
     try:
         entries = os.listdir(folder)  # noqa: PTH208 - one call a cell
-        names = [name for name in entries if name.startswith("lease-")]
+        names = [name for name in entries if _NAME.fullmatch(name)]
     except (FileNotFoundError, NotADirectoryError):
         return None
     return folder / max(names) if names else None
 
 
 def _number(path: Path) -> int:
-    return int(path.name.removeprefix("lease-"))
+    """Return the number of a lease, 0 of what is none."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else 0
 
 
 def _read(path: Path) -> str:
+    """Return the text of a lease, empty where nothing can be read."""
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        return files.read_text(path)
+    except OSError:
         return ""
 
 
@@ -136,14 +145,16 @@ def _dead(text: str) -> bool | None:
     try:
         holder = json.loads(text[_BEAT:])
         machine, pid, started = holder["machine"], holder["pid"], holder["started"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if machine != _machine():
         return None
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
         return True
+    except (ValueError, TypeError):
+        return None
     except PermissionError:
         return False  # it lives, and is somebody else's
     return bool(started != _started(pid))

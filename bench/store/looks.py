@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from bench.spec import files
 from bench.spec.errors import UsageError
 
 
@@ -31,16 +32,17 @@ def read(path: Path) -> tuple[Look, ...]:
     Raises:
         UsageError: The file is damaged.
     """
-    if not path.exists():
-        return ()
     looks = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for date, column, seeds in csv.reader(file):
-                looks.append(Look(date, column, tuple(map(int, seeds.split()))))
+        text = files.read_bytes(path).decode()
+        for date, column, seeds in csv.reader(text.splitlines()):
+            looks.append(Look(date, column, tuple(map(int, seeds.split()))))
+    except FileNotFoundError:
+        return ()
     except (OSError, ValueError, csv.Error) as error:
+        why = files.reason(error) if isinstance(error, OSError) else str(error)
         raise UsageError(
-            f"{path} is damaged ({error}): it counts the reports of several seeds; restore it, or "
+            f"{path} is damaged ({why}): it counts the reports of several seeds; restore it, or "
             "remove it and say in the paper how often you looked"
         ) from error
     return tuple(looks)

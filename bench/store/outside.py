@@ -10,21 +10,22 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.audit.scores import CaseScore
 from bench.spec import machine, plain, registry
 from bench.spec.config import PROTOCOL, SEED
 from bench.spec.errors import UsageError
-from bench.spec.metrics import DIAGONAL, SCORES
+from bench.spec.metrics import SCORES
 from bench.spec.names import Column, DatasetId, Label, Spec
 from bench.store.cells import OUTSIDE, Store, with_digests
 from bench.store.layout import CellFolder, write
-from bench.store.record import CellSpec, External, Record, read_hash
-from bench.store.results import MISSING, write_scores
+from bench.store.record import CellSpec, External, Record, hashed, read_hash
+from bench.store.scores import MISSING, write_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,13 +58,18 @@ class OutsideCell:
 
     @property
     def spec(self) -> CellSpec:
-        """What decides the scores."""
+        """What decides the scores: what came from outside stands in the place of options."""
         dataset = self.column.dataset
         return CellSpec(
             profile={},
             dataset=dataset,
             method=self.method,
-            options={},
+            options={
+                "title": self.title,
+                "kind": self.external.kind,
+                "digest": self.external.digest,
+                "missing": list(self.external.missing),
+            },
             seed=self.seed,
             fold=self.fold,
             folds=self.column.scheme.folds,
@@ -75,10 +81,8 @@ class OutsideCell:
 
     @property
     def hash(self) -> str:
-        """Content hash of the spec and of what came from outside."""
-        known: dict[str, Any] = {"spec": plain.builtins(self.spec), "title": self.title}
-        known["external"] = {"kind": self.external.kind, "digest": self.external.digest}
-        return plain.content_hash(known | {"missing": list(self.external.missing)})
+        """Content hash of the spec."""
+        return plain.content_hash(hashed(plain.builtins(self.spec)))
 
     @property
     def record(self) -> Record:
@@ -192,7 +196,10 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
     for (method, dataset, run), mine in by_run.items():
         digest = plain.content_hash(cases[dataset])
         identity = DatasetId(_safe(dataset), "external", digest)
-        rows = [_row(score) for score in sorted(mine, key=lambda score: score.case)]
+        known: set[str] = set()
+        for score in mine:
+            known |= score.values.keys()
+        rows = [_row(score, known) for score in sorted(mine, key=lambda score: score.case)]
         external = External(
             kind="scores",
             origin=origins[method],
@@ -218,13 +225,14 @@ def _safe(dataset: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-.") or "scores"
 
 
-def _row(score: CaseScore) -> dict[str, float | int | str]:
-    """Return the line of `cases.csv`; what is not known is missing."""
+def _row(score: CaseScore, known: Collection[str]) -> dict[str, float | int | str]:
+    """Return the line of `cases.csv`, with the metrics that are known of any case."""
     row: dict[str, float | int | str] = {"case": score.case, "patient": score.patient}
     for name in SCORES:
         value = score.values.get(name)
-        row[name] = math.nan if value is None else value.value
-    return {**row, "unit": score.unit, "empty": score.empty, DIAGONAL: math.nan}
+        if name in known:
+            row[name] = math.nan if value is None else value.value
+    return {**row, "unit": score.unit, "empty": score.empty}
 
 
 def _hashed(row: Mapping[str, float | int | str]) -> list[str]:
@@ -256,7 +264,22 @@ def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: in
         pack(folder.volume(case), mask)
 
 
-def pack(path: Any, mask: NDArray[np.bool_]) -> None:
+def unpack(path: Path) -> NDArray[np.bool_] | None:
+    """Return a volume (D, H, W) as `pack` wrote it; None where it cannot be read."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            shape = tuple(map(int, kept["shape"]))
+            bits = np.unpackbits(kept["bits"], count=int(np.prod(shape)))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return bits.reshape(shape).view(np.bool_)
+
+
+def pack(path: Path, mask: NDArray[np.bool_]) -> None:
     """Write a volume (D, H, W), eight voxels a byte."""
     import numpy as np
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from bench.data.splits import Splitting, read_splits, write_splits
-from bench.spec import plain
+from bench.spec import files, plain
 from bench.spec.case import Split
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, DatasetId, Row, Spec
 from bench.spec.note import Note
-from bench.store.cells import Store, read_note
+from bench.store import check
+from bench.store.cells import Settings, Store, read_note
+from bench.store.damage import Damage
 from bench.store.layout import CellFolder, ProfileFolder, last_line, read_or_empty, write
 from bench.store.lease import looks_held
 
 Correction = Literal["holm", "max-t"]
-State = Literal["done", "running", "failed", "stopped", "waiting"]
-STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting")
+State = Literal["done", "running", "failed", "stopped", "waiting", "damaged"]
+STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting", "damaged")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Place:
     progress: Note | None
     """The last note of a cell that is at work or was stopped; None before the first."""
     why: str
-    """The last line of a failed cell's error."""
+    """The last line of a failed cell's error, or what is wrong with a damaged cell."""
 
     @property
     def name(self) -> str:
@@ -115,7 +117,7 @@ class Plan:
             UsageError: There are too few patients, or the split on disk does not fit them.
         """
         path = self._folder.split(Column(dataset, splitting.scheme))
-        if not path.is_file():
+        if not _is_there(path):
             try:
                 splits = splitting.split(patients, official)
             except UsageError as error:
@@ -125,14 +127,20 @@ class Plan:
 
     def has_split(self, dataset: DatasetId, splitting: Splitting) -> bool:
         """Return whether a column was split already, which every run does first."""
-        return self._folder.split(Column(dataset, splitting.scheme)).is_file()
+        return _is_there(self._folder.split(Column(dataset, splitting.scheme)))
 
     # Cells: so that waiting cells are known without the run that asked for them.
 
     def remember(self, cells: Sequence[Cell]) -> None:
-        """Add cells to the plan on disk; two runs may do so at once."""
+        """Add cells to the plan on disk; two runs may do so at once.
+
+        Raises:
+            UsageError: Something else has the name of the plan.
+        """
         path = self._folder.plan
         path.parent.mkdir(parents=True, exist_ok=True)
+        if _is_there(path) and not path.is_file():
+            raise UsageError(f"{path} is no regular file; bench clean damaged removes it")
         known = set(read_or_empty(path).splitlines())
         with path.open("a", encoding="utf-8") as file:
             for cell in cells:
@@ -144,11 +152,32 @@ class Plan:
 
     def places(self) -> list[Place]:
         """Return the state of every cell that was planned or has left anything, plan's order."""
-        root = self._folder.path
-        planned = read_or_empty(self._folder.plan).splitlines()
-        begun = sorted(folder.name for folder in self._folder.begun())
-        names = dict.fromkeys([*planned, *begun])
-        return [place_of(CellFolder(root / name)) for name in names]
+        return self.look()[0]
+
+    def look(self, whole: bool = False) -> tuple[list[Place], list[Damage]]:
+        """Return the places, and what is damaged, files that are no cell's too.
+
+        Args:
+            whole: Whether scores and pictures are checked, and not records alone.
+        """
+        folder = self._folder
+        known = check.cases(folder, pictures=True)[0] if whole else check.records(folder)
+        damaged = list(known.damaged)
+        try:
+            self.family()
+        except UsageError as error:
+            damaged.append(Damage(folder.family, str(error)))
+        why = {damage.path: damage.line for damage in damaged}
+        begun = sorted(cell.name for cell in folder.begun())
+        names = dict.fromkeys([*(cell.name for cell in folder.planned()), *begun])
+        places = []
+        for name in names:
+            cell = CellFolder(folder.path / name)
+            place = place_of(cell)
+            if cell.path in why:
+                place = replace(place, state="damaged", why=why[cell.path])
+            places.append(place)
+        return places, damaged
 
     # Comparisons: declared once, before the results at best; when they were is kept.
 
@@ -164,10 +193,12 @@ class Plan:
         keys = tuple(sorted(method.key for method in methods))
         today = datetime.now(timezone.utc).date().isoformat()
         family = Family(baseline.key, correction, finished, keys, today, looks=looks)
-        known = self.family()
+        known = self.family() if _is_there(self._folder.family) else None
         if known is None or finished == 0:
-            text = json.dumps(plain.builtins(family), indent=1)
+            said = plain.builtins(family)
+            text = json.dumps({**said, "seal": plain.content_hash(said)}, indent=1)
             write(self._folder.family, f"{text}\n")
+            self._note_family(family.hash)
             return
         same = known.baseline == family.baseline and known.correction == correction
         same &= known.looks == looks
@@ -187,14 +218,45 @@ class Plan:
             UsageError: Its file is damaged.
         """
         path = self._folder.family
-        if not path.is_file():
-            return None
+        remedy = "declare the comparisons again with --reference"
         try:
-            return plain.decode(path.read_bytes(), Family)
-        except plain.PlainError as error:
+            text = files.read_bytes(path)
+            said = plain.decode(text, dict[str, Any])
+            seal = said.pop("seal", None)
+            sealed = seal is not None or self._noted_family()
+            if sealed and seal != plain.content_hash(said):
+                raise plain.PlainError("its seal is not that of its text: it was changed")
+            return plain.convert(said, Family)
+        except FileNotFoundError:
+            if self._noted_family():
+                raise UsageError(
+                    f"{path} is missing, but comparisons were declared; {remedy}"
+                ) from None
+            return None
+        except (OSError, plain.PlainError) as error:
+            why = files.reason(error) if isinstance(error, OSError) else str(error)
             raise UsageError(
-                f"{path} is damaged ({error}); remove it and declare the family again"
+                f"{path} is damaged ({why}); bench clean damaged removes it: then {remedy}"
             ) from error
+
+    def _noted_family(self) -> str:
+        """Return the hash of the declared comparisons that `profile.json` has, empty if none."""
+        try:
+            return plain.decode(files.read_bytes(self._folder.settings), Settings).family
+        except (OSError, plain.PlainError):
+            return ""
+
+    def _note_family(self, family: str) -> None:
+        """Note the hash of the declared comparisons, so that a lost file is missed."""
+        path = self._folder.settings
+        if path.is_file():
+            said = plain.decode(files.read_bytes(path), dict[str, Any])
+            write(path, json.dumps({**said, "family": family}, indent=1) + "\n")
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is anything of this name."""
+    return path.exists() or path.is_symlink()
 
 
 def split_of(store: Store, cell: Cell, patients: Sequence[str]) -> Split:
@@ -211,20 +273,19 @@ def split_of(store: Store, cell: Cell, patients: Sequence[str]) -> Split:
 
 
 def planned(store: Store) -> list[str]:
-    """Return the profiles that have a plan, the latest first."""
-
-    def age(path: Path) -> tuple[float, Path]:
-        return -path.stat().st_mtime, path
-
-    plans = sorted(store.layout.plans(), key=age)
-    return [store.layout.profile_of_plan(path) for path in plans]
+    """Return the profiles that have a plan, or lost it, the latest first."""
+    newest: dict[str, float] = {}
+    for path in store.layout.plans():
+        profile = store.layout.profile_of_plan(path)
+        newest[profile] = max(newest.get(profile, 0), path.lstat().st_mtime)
+    return sorted(newest, key=lambda name: (-newest[name], name))
 
 
 def place_of(folder: CellFolder, *, held_by_me: bool = False) -> Place:
     """Return what a cell's files say of it; a lease of the caller's own does not count."""
     work = folder.working
     place = folder.place
-    if folder.finished:
+    if folder.finished or folder.path.exists():
         return Place(*place, "done", None, "")
     if not work.path.is_dir():
         return Place(*place, "waiting", None, "")

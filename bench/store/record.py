@@ -13,23 +13,38 @@ from typing import Any, Literal
 
 import msgspec
 
-from bench.spec import plain
+from bench.spec import files, plain
 from bench.spec.errors import UsageError
 from bench.spec.metrics import TOLERANCE
 from bench.spec.names import Column, DatasetId, Row, Scheme, Source, Spec
 from bench.spec.profile import Augmentation
+from bench.store.damage import DamagedError
 from bench.store.layout import CellFolder
 
 SET_ASIDE = "set_aside"
 """Beside the sides in `Record.cases`: cases that nothing sees, though their patients are tested."""
 
+ADVANTAGES = ("pretraining", "prompt", "ensembling", "augmentation")
+"""What a record says of what its method had."""
+UNUSUAL = ("deterministic", "source")
+"""Fields of a spec that are part of its hash only where they say something."""
+WORDS = {
+    "protocol": "protocol",
+    "source": "source of the method (its code was edited)",
+    "options": "values of options",
+    "split": "split",
+    "tuning": "tuning",
+    "precision": "device or precision",
+    "deterministic": "choice of --deterministic",
+}
+"""How errors name the fields of a spec in which a cell and the one that is asked for differ."""
 _SEAL = re.compile(rb',\n "seal": "([0-9a-f]{64})"\n}\n')
 """How the text of a record ends: the SHA-256 of all that stands before it."""
 
 
 def _unknown() -> dict[str, str]:
     """Return what older records say of a method's advantages."""
-    return dict.fromkeys(("pretraining", "prompt", "ensembling", "augmentation"), "unknown")
+    return dict.fromkeys(ADVANTAGES, "unknown")
 
 
 class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +63,8 @@ class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     deterministic: bool = False
     protocol: int
+    source: str = ""
+    """Digest of the source of a method of another package."""
 
     @property
     def nsd_tolerance(self) -> float:
@@ -148,6 +165,13 @@ class Joules(msgspec.Struct, frozen=True, kw_only=True):
 
     gpu: float | None = None
     processor: float | None = None
+
+
+class _Hashed(msgspec.Struct):
+    """A cell's spec as it was hashed, and the hash."""
+
+    hash: str
+    spec: dict[str, Any]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,17 +277,44 @@ def read(folder: CellFolder) -> Record:
     """Read the record of a finished cell.
 
     Raises:
-        UsageError: It is damaged.
+        DamagedError: It is damaged.
     """
+    text = _text(folder)
     try:
-        text = folder.record.read_bytes()
         record = plain.decode(text, Record)
         _check_seal(text, record)
+        _check_hash(text)
         return record
-    except (OSError, plain.PlainError) as error:
-        raise UsageError(
-            f"{folder.record} is damaged ({error}); remove its folder and run again"
-        ) from error
+    except plain.PlainError as error:
+        raise DamagedError(folder.record, str(error)) from error
+
+
+def _text(folder: CellFolder) -> bytes:
+    """Return the bytes of a record.
+
+    Raises:
+        DamagedError: It is missing, or cannot be read.
+    """
+    try:
+        return files.read_bytes(folder.record)
+    except OSError as error:
+        raise DamagedError(folder.record, files.reason(error)) from error
+
+
+def _check_hash(text: bytes) -> None:
+    """Refuse a record whose hash is not that of its spec.
+
+    Raises:
+        PlainError: It is not.
+    """
+    said = plain.decode(text, _Hashed)
+    if said.hash != plain.content_hash(hashed(said.spec)):
+        raise plain.PlainError("its hash is not that of its spec: it was changed")
+
+
+def hashed(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a spec is hashed: `Cell.spec` leaves out what is usual of these."""
+    return {key: value for key, value in spec.items() if value or key not in UNUSUAL}
 
 
 def _check_seal(text: bytes, record: Record) -> None:
@@ -281,21 +332,31 @@ def _check_seal(text: bytes, record: Record) -> None:
 
 
 def read_hash(folder: CellFolder) -> str:
-    """Read the hash of a finished cell, and nothing else of it.
+    """Read the hash of a finished cell.
 
     Raises:
         FileNotFoundError: The cell is not finished.
-        UsageError: Its record is damaged.
+        DamagedError: Its record is damaged, or is missing where the cell's folder is.
     """
+    return _said(folder).hash
 
-    class Hashed(msgspec.Struct):
-        hash: str
 
+def differences(folder: CellFolder, spec: dict[str, Any]) -> list[str]:
+    """Return in what the spec of a finished cell differs from another, in words.
+
+    Raises:
+        FileNotFoundError: The cell is not finished.
+        DamagedError: Its record is damaged.
+    """
+    known = hashed(_said(folder).spec)
+    differ = [key for key in (*WORDS, *known) if known.get(key) != spec.get(key)]
+    return [WORDS.get(key, key) for key in dict.fromkeys(differ)]
+
+
+def _said(folder: CellFolder) -> _Hashed:
+    if not folder.finished and not folder.path.exists():
+        raise FileNotFoundError(folder.record)
     try:
-        return plain.decode(folder.record.read_bytes(), Hashed).hash
-    except FileNotFoundError:
-        raise
-    except (OSError, plain.PlainError) as error:
-        raise UsageError(
-            f"{folder.record} is damaged ({error}); remove its folder and run again"
-        ) from error
+        return plain.decode(_text(folder), _Hashed)
+    except plain.PlainError as error:
+        raise DamagedError(folder.record, str(error)) from error

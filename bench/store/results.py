@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.spec.errors import UsageError
-from bench.spec.metrics import DIAGONAL, FILLED, OF_DISTANCES, SCORES, WORST
+from bench.spec.metrics import OF_DISTANCES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
-from bench.store import looks, record
+from bench.store import check, looks
 from bench.store.cells import Store
+from bench.store.check import Believed, Scores
+from bench.store.damage import Damage
 from bench.store.layout import CellFolder, last_line, read_or_empty
 from bench.store.looks import Look
+from bench.store.losses import read_losses
 from bench.store.plan import Family, Plan
 from bench.store.record import Record
+from bench.store.scores import filled, read_scores
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-KEYS = ("case", "patient")
-"""The columns that every file of scores has, as text."""
-MISSING = "missing"
-"""Which mask is empty, where there is no prediction at all and it counts as an empty one."""
-ONE_EMPTY = ("truth", "prediction", MISSING)
-"""What the column `empty` says where distances do not exist."""
 HEADS = (
     "dataset",
     "source",
@@ -133,32 +127,52 @@ class Results:
     failures: tuple[Failure, ...]
     family: Family | None
     """The comparisons that were declared."""
+    cases: pd.DataFrame
+    """The scores of every case under every row, with where they are from (`HEADS`).
+
+    A column that mixes cases in mm and in pixels has no distances.
+    """
+    damaged: tuple[Damage, ...] = ()
+    """What is not as its cell left it; such cells are in no table."""
     looks: tuple[Look, ...] = ()
     """The reports of several seeds so far."""
 
     @classmethod
-    def load(cls, store: Store, profile: str | None = None) -> Results:
+    def load(cls, store: Store, profile: str | None = None, pictures: bool = False) -> Results:
         """Read a profile's results; the latest where none is named.
 
+        Args:
+            store: The results folder.
+            profile: The profile's name.
+            pictures: Whether the digests of pictures are compared, which takes a while.
+
         Raises:
-            UsageError: No cell is finished, or a record is damaged.
+            UsageError: No cell is finished, or none of the finished ones may be believed.
         """
-        return cls.read(store, finished_profile(store, profile))
+        results = cls.read(store, finished_profile(store, profile), pictures)
+        if not results.cells:
+            first, *others = [damage.line for damage in results.damaged]
+            more = f" (and {len(others)} more like this)" if others else ""
+            raise UsageError(f"no finished cell may be believed: {first}{more}")
+        return results
 
     @classmethod
-    def read(cls, store: Store, name: str) -> Results:
+    def read(cls, store: Store, name: str, pictures: bool = False) -> Results:
         """Read a profile's results, though no cell may be finished.
 
         Raises:
-            UsageError: A record is damaged.
+            UsageError: The declared comparisons are damaged.
         """
         folder = store.layout.profile(name)
-        cells = tuple(Finished(record.read(cell), cell) for cell in folder.finished())
+        family = Plan(store, name).family()
+        known, kept = check.cases(folder, pictures)
         return cls(
             profile=name,
-            cells=cells,
+            cells=tuple(Finished(record, cell) for cell, record in known.cells.items()),
             failures=tuple(_failures(folder.failed())),
-            family=Plan(store, name).family(),
+            family=family,
+            cases=_cases(known, kept),
+            damaged=tuple(known.damaged),
             looks=looks.read(folder.looks),
         )
 
@@ -199,29 +213,21 @@ class Results:
         rows = chain.from_iterable(cell.record.rows for cell in self.cells)
         return {row.key: row for row in rows}
 
-    @cached_property
-    def cases(self) -> pd.DataFrame:
-        """The scores of every case under every row, with where they are from (`HEADS`).
 
-        A column that mixes cases in mm and in pixels has no distances.
+def _cases(known: Believed, kept: Scores) -> pd.DataFrame:
+    """Return the scores of every case under every row, with where they are from (`HEADS`).
 
-        Raises:
-            UsageError: A file of scores is damaged.
-        """
-        import pandas as pd
+    A column that mixes cases in mm and in pixels has no distances.
+    """
+    import pandas as pd
 
-        frames, heads = [], []
-        for cell in self.cells:
-            for row in cell.record.rows:
-                frames.append(cell.scores(row.extra))
-                heads.append(_head(cell.record, row))
-        head = pd.DataFrame(heads, columns=list(HEADS))
-        for name in head.select_dtypes(exclude="number"):
-            head[name] = head[name].astype("category")  # a million rows share a handful of words
-        counts = [len(frame) for frame in frames]
-        repeated = head.loc[head.index.repeat(counts)].reset_index(drop=True)
-        cases = pd.concat([repeated, pd.concat(frames, ignore_index=True)], axis=1)
-        return _without_mixtures(cases)
+    heads = [_head(known.cells[cell], row) for cell, row in kept.places]
+    head = pd.DataFrame(heads, columns=list(HEADS))
+    for name in head.select_dtypes(exclude="number"):
+        head[name] = head[name].astype("category")  # a million rows share a handful of words
+    repeated = head.loc[head.index.repeat(kept.counts)].reset_index(drop=True)
+    scores = filled(kept.table).reset_index(drop=True)
+    return _without_mixtures(pd.concat([repeated, scores], axis=1))
 
 
 def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:
@@ -285,65 +291,6 @@ def finished_profile(store: Store, wanted: str | None = None) -> str:
     have = f"finished cells are under: {', '.join(names)}" if names else "run: bench run"
     under = f" under the profile '{wanted}'" if wanted else ""
     raise UsageError(f"{store.root} has no finished cell{under}; {have}")
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """Read a file of scores: case, patient, `SCORES` and unit; what it lacks is missing.
-
-    Where one mask alone is empty, the image's diagonal stands for the distances (`WORST`).
-
-    Raises:
-        UsageError: The file is damaged.
-    """
-    import pandas as pd
-
-    wanted = [*KEYS, *SCORES, "unit", "empty", DIAGONAL]
-    numbers = [*SCORES, DIAGONAL]
-    try:
-        frame = pd.read_csv(
-            path,
-            usecols=lambda name: name in wanted,
-            dtype={**dict.fromkeys(KEYS, str), **dict.fromkeys(numbers, float)},
-            keep_default_na=False,
-            na_values={name: [""] for name in numbers},
-        )
-        if missing := [name for name in KEYS if name not in frame]:
-            raise ValueError(f"no column {missing[0]}")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is damaged ({error}); remove its folder and run again") from error
-    return _filled(frame.reindex(columns=wanted))
-
-
-def _filled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return scores in which the diagonal stands for distances that do not exist."""
-    filled = frame["empty"].isin(ONE_EMPTY) & frame[DIAGONAL].notna()
-    for name in WORST:
-        frame[name] = frame[name].where(~filled, frame[DIAGONAL])
-    return frame.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: filled})
-
-
-def write_scores(path: Path, rows: Sequence[Mapping[str, float | int | str]]) -> None:
-    """Write a file of scores: floats with nine digits, and NaN as an empty text."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: _text(value) for name, value in row.items()})
-
-
-def _text(value: float | int | str) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    if math.isnan(value):
-        return ""
-    return f"{value:.9g}"
-
-
-def read_losses(folder: CellFolder) -> list[dict[str, float]]:
-    """Return the rows of a training log; none where there is no log."""
-    text = read_or_empty(folder.losses)
-    rows = csv.DictReader(io.StringIO(text))
-    return [{name: float(value) for name, value in row.items()} for row in rows]
 
 
 def _read_picture(path: Path) -> NDArray[np.uint8] | None:

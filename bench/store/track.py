@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.spec.errors import UsageError
 from bench.store.cells import Store
 from bench.store.layout import CellFolder, last_line
+from bench.store.losses import read_losses
 from bench.store.record import read_hash
-from bench.store.results import read_losses, read_scores
+from bench.store.scores import read_scores
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -116,13 +116,16 @@ class Study:
         ranges = {}
         for name, values in space(self.cell).items():
             ranges[name] = asdict(values) if isinstance(values, Between) else list(values)
-        return {
+        identity = {
             "search space": json.loads(plain.canonical(ranges)),
             "profile": spec["profile"],
             "split": spec["split"],
             "default options": spec["options"],
             "protocol": spec["protocol"],
         }
+        if self.cell.source:  # older studies do not have the key
+            identity["source of the method"] = self.cell.source
+        return identity
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Return the sampler that chooses the options of the trial with this number.

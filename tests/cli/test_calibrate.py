@@ -15,6 +15,8 @@ from bench.cli import calibrate as command
 from bench.cli.app import app
 from bench.spec.errors import UsageError
 from bench.stats.calibrate import DAGGER, EQUIVALENT, MARK, VERDICT
+from bench.store.cells import Store
+from bench.store.results import Results
 from tests.written import record
 
 
@@ -59,7 +61,10 @@ def stored(root: Path, frame: pd.DataFrame) -> Path:
     for (method, seed), part in frame.groupby(["method", "seed"]):
         folder = root / "cpu" / "mr@real-abcdef01" / str(method) / f"f0-s{seed}"
         folder.mkdir(parents=True)
-        said = record(str(method), source="real", seed=int(str(seed)))
+        counts = {"test": len(part)}, {"test": part.patient.nunique()}
+        said = record(
+            str(method), source="real", seed=int(str(seed)), cases=counts[0], patients=counts[1]
+        )
         (folder / "cell.json").write_text(json.dumps(said))
         part[["case", "patient", "dice"]].to_csv(folder / "cases.csv", index=False)
     return root
@@ -81,7 +86,7 @@ def test_the_command_prints_rates_with_their_intervals(tmp_path: Path) -> None:
 
 def test_results_with_nothing_to_compare_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no finished cell"):
-        command.measure(tmp_path, None, 100)
+        command.measure(Results.load(Store(tmp_path)), 100)
     out = stored(tmp_path, results(methods=1, seeds=1))
     with pytest.raises(UsageError, match="nothing to compare; bench run --methods all"):
-        command.measure(out, None, 100)
+        command.measure(Results.load(Store(out)), 100)

@@ -115,7 +115,7 @@ def test_methods_and_datasets_are_named_as_in_status(bench: Bench, store: Store)
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["runing"], "cells that are 'runing' cannot be removed; Valid: done, failed, stopped"),
+        (["runing"], "cells that are 'runing' cannot be removed; Valid: damaged, done, failed"),
         (["stoped"], "did you mean 'stopped'"),
         (["done", "--methods", "unett"], "no cell is of the method 'unett'; did you mean 'unet'?"),
         (["done", "--methods", "fcn,"], ""),

@@ -6,6 +6,7 @@ them run, each a process forked from the warm server, on the phantom of the MR.
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import sys
@@ -32,6 +33,7 @@ from bench.spec.names import Spec
 from bench.spec.profile import Profile, load_profile
 from bench.store import record
 from bench.store.cells import Store
+from tests.written import record as made_up
 
 START_LIMIT, STATUS_LIMIT = 0.7, 3.0
 JOBS_GOAL = 1.6
@@ -93,12 +95,14 @@ def throughput(folder: Path) -> Row:
 
 def status(folder: Path) -> Row:
     """Return the row of `bench status` over finished cells."""
-    cells = folder / "status" / "smoke" / "mr@phantom-01234567"
+    cells = folder / "status" / "smoke" / "mr@phantom-abcdef01"
     names = []
     for number in range(FINISHED):
-        place = cells / f"m{number % 25}" / f"f{number // 25 % 5}of5-s{35 + number // 125}"
+        method, fold, seed = f"m{number % 25}", number // 25 % 5, 35 + number // 125
+        place = cells / method / f"f{fold}of5-s{seed}"
         place.mkdir(parents=True)
-        (place / "cell.json").write_text("{}")
+        said = made_up(method, fold=fold, folds=5, seed=seed)
+        (place / "cell.json").write_text(json.dumps(said))
         names.append(str(place.relative_to(folder / "status" / "smoke")))
     (folder / "status" / "smoke" / "plan.txt").write_text("\n".join(names) + "\n")
     words = ["status", "--out", str(folder / "status")]

@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 from timing import Row, table
 
+from bench.spec.plain import content_hash
+
 METHODS, DATASETS, SEEDS, FOLDS = 11, 4, 5, 5
 SIZES = (10_000, 100_000, 1_000_000)
 SLICES = 10
@@ -48,21 +50,24 @@ def store(root: Path, rows: int) -> Path:
         )
         folder.mkdir(parents=True)
         head = {"steps": 10, "draws": "h", "pixels": "h"}
+        spec = {
+            "dataset": dataset_id,
+            "method": f"m{method}",
+            "options": {},
+            "fold": fold,
+            "folds": FOLDS,
+            "seed": 35 + seed,
+            "split": "s",
+            "scheme": "",
+            "profile": {"steps": 9},
+            "precision": "float32",
+            "protocol": 3,
+        }
+        names = [f"f{fold}-{number:05}" for number in range(count)]
+        patients = [name[:-1] for name in names]
         record = {
-            "spec": {
-                "dataset": dataset_id,
-                "method": f"m{method}",
-                "options": {},
-                "fold": fold,
-                "folds": FOLDS,
-                "seed": 35 + seed,
-                "split": "s",
-                "scheme": "",
-                "profile": {"steps": 9},
-                "precision": "float32",
-                "protocol": 3,
-            },
-            "hash": "x",
+            "spec": spec,
+            "hash": content_hash(spec),
             "source": "real",
             "title": f"M{method}",
             "summary": "made up",
@@ -77,7 +82,7 @@ def store(root: Path, rows: int) -> Path:
             "multiply_adds": 1,
             "training": {"steps": 9, "best_step": 9, "best_loss": 0.5},
             "cases": {"test": count},
-            "patients": {"test": count},
+            "patients": {"test": len(set(patients))},
             "peak_memory_bytes": 1,
             "peak_device_memory_bytes": None,
             "timings": {
@@ -91,12 +96,16 @@ def store(root: Path, rows: int) -> Path:
             ),
         }
         (folder / "cell.json").write_text(json.dumps(record))
-        dice = np.clip(rng.beta(30, 4, count) - 0.01 * method, 0, 1).round(6)
-        names = [f"f{fold}-{number:05}" for number in range(count)]
+        dice = np.clip(rng.beta(30, 4, count) - 0.01 * method, 0, 1).round(4)
+        hits = (1e4 * dice).round().astype(int)
         pd.DataFrame(
             {
                 "case": names,
-                "patient": [name[:-1] for name in names],
+                "patient": patients,
+                "tp": hits,
+                "fp": 10_000 - hits,
+                "fn": 10_000 - hits,
+                "tn": 50_000,
                 "dice": dice,
                 "iou": (dice / (2 - dice)).round(6),
                 "precision": dice,

@@ -13,6 +13,7 @@ from bench.spec.profile import load_profile
 from bench.store.cells import Store
 from bench.store.lease import BusyError
 from bench.store.plan import Place, Plan
+from tests.written import record_of
 
 PROFILE = load_profile("smoke")
 SLUG = "mr@phantom-abcdef01"
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Store:
     Plan(store, PROFILE.name).remember(list(cells.values()))
     done = store.folder(cells["done"])
     done.path.mkdir(parents=True)
-    done.record.write_text("{}")
+    done.record.write_text(record_of(cells["done"]).to_json())
     with store.at_work(cells["failed"]):
         pass
     store.fail(cells["failed"], "Traceback\nValueError: no such luck\n")

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.spec import plain
@@ -51,6 +52,7 @@ def test_an_older_record_has_the_defaults_of_what_it_lacks(tmp_path: Path) -> No
         said.pop(name, None)
     for name in ("scheme", "tuning"):
         said["spec"].pop(name, None)
+    hashed(said)
     old = record.read(folder(tmp_path, said))
     assert set(old.advantages.values()) == {"unknown"}
     assert (old.extras, old.trials, old.competes) == ((), 0, True)
@@ -67,7 +69,14 @@ def test_a_newer_record_is_read_without_what_nobody_knows_here(tmp_path: Path) -
     said["of_tomorrow"] = {"deep": [1]}
     said["spec"]["of_tomorrow"] = 1
     said["timings"]["of_tomorrow"] = 1.5
-    assert record.read(folder(tmp_path, said)) == known
+    again = record.read(folder(tmp_path, hashed(said)))
+    assert again == msgspec.structs.replace(known, hash=again.hash)
+
+
+def hashed(said: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the hash of its spec."""
+    said["hash"] = plain.content_hash(said["spec"])
+    return said
 
 
 def wrong(said: dict[str, Any], *names: str, value: object) -> dict[str, Any]:
@@ -132,4 +141,6 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
 
 def test_a_cell_that_is_not_finished_has_no_hash(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
+        record.read_hash(CellFolder(tmp_path / "f0-s35"))
+    with pytest.raises(UsageError, match=r"cell\.json is damaged"):
         record.read_hash(CellFolder(tmp_path))

@@ -16,9 +16,11 @@ from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.profile import load_profile
 from bench.stats.scores import arrange
+from bench.store import record
 from bench.store.cells import Store
 from bench.store.plan import Plan
-from bench.store.results import Results, finished_profiles, read_scores
+from bench.store.results import Results, finished_profiles
+from bench.store.scores import read_scores
 from tests import written
 from tests.written import DICE, failed, finished
 
@@ -74,6 +76,18 @@ def test_only_a_new_protocol_tells_an_older_result_from_todays(old: Store) -> No
     assert [place.state for place in Plan(old, "smoke").places()] == ["done"]
 
 
+def test_edited_code_is_another_method(tmp_path: Path, old: Store) -> None:
+    cell = replace(cell_of(Results.load(old)), source="a" * 64, seed=77)
+    with old.at_work(cell):
+        old.finish(cell, written.record_of(cell))
+    assert old.status(cell) == "done"
+    assert record.read(old.folder(cell)).spec.source == "a" * 64
+    with pytest.raises(UsageError, match=r"another source of the method \(its code was edited\);"):
+        old.status(replace(cell, source="b" * 64))
+    with pytest.raises(UsageError, match=r"another source of the method .*, values of options"):
+        old.status(replace(cell, source="", options={}))
+
+
 def test_a_profile_is_the_latest_unless_it_is_named(tmp_path: Path, old: Store) -> None:
     assert finished_profiles(old) == ["smoke"]
     finished(old.root, "unet", DICE["unet"])
@@ -124,7 +138,7 @@ def test_cases_in_mm_and_in_pixels_have_no_mean_distance(tmp_path: Path) -> None
     for method in ("unet", "fcn"):
         folder = finished(tmp_path, method, DICE[method])
         path = folder / "cases.csv"
-        scores = read_scores(path)
+        scores = pd.read_csv(path)
         scores["unit"] = ["mm" if number % 2 else "px" for number in range(len(scores))]
         scores.to_csv(path, index=False)
     results = written.results(Store(tmp_path))

@@ -27,7 +27,8 @@ def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
     """Check a paper against results: those that its `numbers.tex` was written from, by default.
 
     Returns:
-        A line for each number and each claim that does not hold, none where all hold.
+        A line for each number and each claim that does not hold, and for what of the results is
+        damaged; none where all hold.
 
     Raises:
         UsageError: The paper cannot be read, takes no number, or no cell of the profile is
@@ -36,7 +37,8 @@ def against(store: Store, path: Path, profile: str | None = None) -> list[str]:
     paper = read(path)
     results = Results.load(store, profile or paper.profile or None)
     tables = collect(results)
-    return changed(paper, values(tables)) + unproven(paper.claims, tables)
+    damaged = [damage.line for damage in results.damaged]
+    return damaged + changed(paper, values(tables)) + unproven(paper.claims, tables)
 
 
 def unchecked(path: Path) -> list[str]:

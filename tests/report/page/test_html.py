@@ -96,10 +96,10 @@ def test_the_page_is_the_same_bytes_each_time_and_asks_nobody(tmp_path: Path) ->
 def test_what_users_name_cannot_do_anything(tmp_path: Path) -> None:
     finished(tmp_path, "unet", DICE["unet"], title=EVIL, deviations=[EVIL])
     path = next(tmp_path.rglob("cases.csv"))
-    path.write_text(path.read_text().replace("c0", EVIL).replace("p0", EVIL))
+    path.write_text(path.read_text().replace("p0", EVIL))
     page = page_of(Store(tmp_path))
     assert EVIL not in page
-    assert EVIL in data_of(page)["columns"][0]["cases"]
+    assert EVIL in str(data_of(page)["columns"][0])
     assert page.count("</script>") == 3
 
 
@@ -368,14 +368,11 @@ def test_each_method_has_a_colour_of_its_own_that_stands_out_on_white() -> None:
 def test_a_browser_takes_no_name_for_a_command(browser: Any, tmp_path: Path) -> None:
     finished(tmp_path / "results", "unet", (0.5,), title=EVIL, deviations=[EVIL])
     table = next((tmp_path / "results").rglob("cases.csv"))
-    table.write_text(
-        table.read_text()
-        .replace("c0", EVIL)
-        .replace("p0", "<img src=x onerror=document.title='taken'>")
-    )
+    image = "<img src=x onerror=document.title='taken'>"
+    table.write_text(table.read_text().replace("p0", image))
     path = written_page(Store(tmp_path / "results"), tmp_path / "reports")
     browser.get(path.as_uri())
     browser.find_element("css selector", "button.step").click()
-    assert EVIL in browser.find_element("css selector", ".shown").text
+    assert image in browser.find_element("css selector", ".shown").text
     assert browser.title == "bench report: cpu"
     assert {"file"} <= requests(browser) <= {"file", "data"}

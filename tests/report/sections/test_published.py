@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from bench.report.document import Document
 from bench.report.sections import inference
 from bench.report.sections import published as beside
 from bench.report.sections.table import Table
+from bench.spec.plain import content_hash
 from bench.store.cells import Store
 from tests import written
 from tests.report.sections.scored import COLUMN, scores_of
@@ -76,5 +78,7 @@ def test_a_dataset_that_the_paper_has_not_has_nothing_beside_it(tmp_path: Path) 
     finished(tmp_path, "unet", scores_of("unet"))
     (tmp_path / "cpu" / COLUMN).rename(tmp_path / "cpu" / "own@phantom-abcdef01")
     path = tmp_path / "cpu" / "own@phantom-abcdef01" / "unet" / "f0-s35" / "cell.json"
-    path.write_text(path.read_text().replace('"name": "mr"', '"name": "own"'))
+    said = json.loads(path.read_text())
+    said["spec"]["dataset"]["name"] = "own"
+    path.write_text(json.dumps({**said, "hash": content_hash(said["spec"])}))
     assert beside.documents(table_of(Store(tmp_path))) == []

@@ -1,0 +1,78 @@
+"""`bench verify`: whether results are as their cells left them, and scores are those of masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli import options
+from bench.spec.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.store.cells import Store
+
+
+def verify(
+    results: Annotated[Path, typer.Argument(help="A results folder, or a packed one.")] = Path(
+        "results"
+    ),
+    profile: options.ProfileOfResults = None,
+    reports: Annotated[
+        Path | None,
+        typer.Option("--reports", help="Compare the tables of this report folder too."),
+    ] = None,
+) -> None:
+    """Compute every score again from the kept masks, and compare all digests, splits and records.
+
+    With --reports every table and the paper's numbers are made again from the scores. Exit code 1
+    where anything does not hold; each line names the cell or the file.
+
+    Examples:
+
+        bench verify results
+
+        bench verify results --reports reports
+    """
+    from bench.engine.verify import verify as check
+    from bench.store.cells import Store
+    from bench.store.pack import unlike_manifest
+    from bench.store.results import finished_profiles
+
+    store = Store(results)
+    known = finished_profiles(store)
+    if not known:
+        raise UsageError(f"{results} has no finished cell; expected a results folder")
+    if profile and profile not in known:
+        raise UsageError(f"{results} has no finished cell under '{profile}'; it has {known}")
+    unlike = unlike_manifest(results)
+    for line in unlike:
+        options.say(line)
+    wrong = len(unlike)
+    for name in [profile] if profile else known:
+        findings = check(store.layout.profile(name))
+        lines = list(findings.wrong)
+        if reports and not lines:
+            lines += _other_tables(store, name, reports / name)
+        for line in (*lines, *(f"not checked: {remark}" for remark in findings.remarks)):
+            options.say(line)
+        options.say(
+            f"{name}: {findings.cells} cells, {findings.digests} digests and the scores of "
+            f"{findings.scores} cases were compared; {len(lines)} things do not hold"
+        )
+        wrong += len(lines)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _other_tables(store: Store, profile: str, folder: Path) -> list[str]:
+    """Return a line for each file of a report that the scores do not give."""
+    from bench.report import texts
+    from bench.store.results import Results
+
+    lines = []
+    for name, text in texts(Results.load(store, profile)).items():
+        path = folder / name
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            lines.append(f"{path} is not what the scores give; bench report writes it anew")
+    return lines

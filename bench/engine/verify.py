@@ -1,0 +1,149 @@
+"""Compute all again that a results folder says: scores from masks, digests, and what lies about."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.engine.metrics import score
+from bench.engine.outside import zero
+from bench.spec import files, machine
+from bench.spec.names import Row
+from bench.store import check
+from bench.store.layout import CellFolder, ProfileFolder
+from bench.store.outside import unpack
+from bench.store.record import Record
+from bench.store.scores import MISSING, text
+
+
+@dataclass
+class Findings:
+    """What was compared, and what does not hold."""
+
+    wrong: list[str] = field(default_factory=list)
+    """A line for each thing that does not hold; it names the cell or the file."""
+    remarks: list[str] = field(default_factory=list)
+    """A line for each thing that could not be checked."""
+    cells: int = 0
+    scores: int = 0
+    """Scores that were computed again."""
+    digests: int = 0
+    """Files whose digest was compared."""
+
+
+def verify(folder: ProfileFolder) -> Findings:
+    """Check a profile's results: everything `bench report` checks, and all scores from the masks.
+
+    Raises:
+        UsageError: The declared comparisons are damaged.
+    """
+    findings = Findings()
+    believed, _ = check.cases(folder, pictures=True)
+    findings.wrong += [damage.line for damage in believed.damaged]
+    older = []
+    unpacked: list[str] = []
+    for cell, record in believed.cells.items():
+        findings.cells += 1
+        if not record.digests:
+            older.append(cell.name)
+            continue
+        findings.digests += len(record.digests) + len(record.references)
+        findings.wrong += _files(cell, record)
+        if cell.weights.name in record.digests and not cell.weights.is_file():
+            unpacked.append(cell.name)
+        if record.external is not None and record.external.kind == "scores":
+            continue  # they came without masks
+        for row in record.rows:
+            count, lines, remarks = _scores(cell, record, row)
+            findings.scores += count
+            findings.wrong += lines
+            findings.remarks += remarks
+    if unpacked:
+        findings.remarks.append(f"the archive has no weights of {len(unpacked)} cells")
+    if older:
+        findings.remarks.append(
+            f"{len(older)} cells are of an older version without digests ({older[0]}, ...): only "
+            "their numbers were checked"
+        )
+    return findings
+
+
+def _files(cell: CellFolder, record: Record) -> Iterator[str]:
+    """Yield a line for weights that were changed, and for files that the cell did not leave."""
+    weights = record.digests.get(cell.weights.name)
+    packed = weights and not cell.weights.is_file()  # an archive without weights
+    if weights and not packed and files.digest(cell.weights) != weights:
+        yield f"{cell.weights} is damaged (its digest is not that of its record: it was changed)"
+    for path in cell.kept():
+        name = path.relative_to(cell.path).as_posix()
+        if name not in record.digests:
+            yield f"{path} is no file of {cell.name}: its record does not name it; remove it"
+
+
+def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str], list[str]]:
+    """Compute the scores of a row again.
+
+    Returns:
+        Their number, a line for each case whose scores are others, and remarks.
+    """
+    with cell.cases(row.extra).open(newline="", encoding="utf-8") as file:
+        known = list(csv.DictReader(file))
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        lines = list(pool.map(partial(_case, cell, row), known))
+    wrong = [line for line in lines if line]
+    without = [one["case"] for one in known if "spacing" not in one and one["unit"] == "mm"]
+    remarks = []
+    if without:
+        remarks.append(
+            f"{cell.name}: {len(without)} cases have no spacing in their scores, as older versions "
+            "left them: their distances were not computed again"
+        )
+    return len(known) * len(record.rows), wrong, remarks
+
+
+def _case(cell: CellFolder, row: Row, known: Mapping[str, str]) -> str:
+    """Return a line if the scores of a case are not those of its masks; else nothing."""
+    case = known["case"]
+    reference = _mask(cell, case, of_reference=True)
+    if reference is None:
+        return f"{cell.name}: the reference of case {case} is not there or cannot be read"
+    spacing = tuple(map(float, known.get("spacing", "").split())) or None
+    if known["empty"] == MISSING:
+        again = zero(reference, spacing)
+    else:
+        prediction = _mask(cell, case, row.extra)
+        if prediction is None or prediction.shape != reference.shape:
+            return f"{cell.name}: the prediction of case {case} cannot be compared"
+        again = score(prediction, reference, spacing)
+    skipped = set()
+    if "spacing" not in known and known["unit"] == "mm":
+        skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
+    for name, value in again.row().items():
+        if name in known and name not in skipped and known[name] != text(value):
+            return (
+                f"{cell.name}: {name} of case {case} is {known[name] or 'empty'}, but its masks "
+                f"give {text(value) or 'none'}"
+            )
+    return ""
+
+
+def _mask(
+    cell: CellFolder, case: str, extra: str = "", *, of_reference: bool = False
+) -> NDArray[np.bool_] | None:
+    """Return a kept mask, whole where it is a volume; None where it cannot be read."""
+    import cv2
+
+    path = cell.predictions(extra) / f"{case}.png"
+    volume = cell.volume(case)
+    if of_reference:
+        path, volume = cell.reference(case), cell.reference_volume(case)
+    if volume.is_file():
+        return unpack(volume)
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    return None if pixels is None else np.asarray(pixels) > 0

@@ -1,0 +1,407 @@
+"""The one place where finished cells are checked before anything of them is believed.
+
+A record has the digests of the cell's files (`Record.digests`) and ends with a seal of its own
+text. Results of older versions have neither; of them all is checked that their numbers tell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.data.splits import parse_splits
+from bench.spec import files, plain
+from bench.spec.case import Split
+from bench.spec.errors import UsageError
+from bench.spec.names import Column, Label, Row, safe_name
+from bench.store import record, scores
+from bench.store.cells import OUTSIDE, Settings
+from bench.store.damage import Damage, DamagedError, of_cell, of_file
+from bench.store.layout import CellFolder, ProfileFolder
+from bench.store.losses import parse_losses
+from bench.store.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+DEPTH = 2
+"""Parts of a path inside a cell's folder: a folder of pictures, and a picture."""
+AGAIN = "and bench run makes it anew"
+"""What follows the removal of a file that every run writes."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of all cells that may be believed."""
+
+    table: pd.DataFrame
+    """A row a case, of one row of the tables after the other: `scores.COLUMNS`."""
+    places: list[tuple[CellFolder, Row]]
+    """Whose they are."""
+    counts: NDArray[np.int64]
+    """How many rows of the table are of each place."""
+
+
+@dataclass
+class Believed:
+    """What of a profile's finished cells may be believed, and what not."""
+
+    folder: ProfileFolder
+    cells: dict[CellFolder, Record] = field(default_factory=dict)
+    damaged: list[Damage] = field(default_factory=list)
+    splits: dict[Column, list[Split]] = field(default_factory=dict)
+    """Of the columns whose split is that with which their cells were made."""
+
+    def leave_out(self, cell: CellFolder, error: UsageError) -> None:
+        """Leave a cell out of everything."""
+        self.cells.pop(cell, None)
+        self.damaged.append(of_cell(cell.path, error))
+
+
+def records(folder: ProfileFolder) -> Believed:
+    """Read the records of a profile's finished cells, and the files that the cells share.
+
+    Raises:
+        UsageError: The declared comparisons are damaged.
+    """
+    believed = Believed(folder)
+    for cell in folder.ended():
+        try:
+            believed.cells[cell] = _record(cell)
+        except UsageError as error:
+            believed.leave_out(cell, error)
+    _check_settings(believed)
+    _check_splits(believed)
+    _check_plan(believed)
+    return believed
+
+
+def cases(folder: ProfileFolder, pictures: bool = False) -> tuple[Believed, Scores]:
+    """Return what may be believed of a profile, scores included.
+
+    Args:
+        folder: The profile's folder.
+        pictures: Whether the digests of masks and other pictures are compared too.
+
+    Raises:
+        UsageError: The declared comparisons are damaged.
+    """
+    believed = records(folder)
+    tables: dict[tuple[CellFolder, Row], pd.DataFrame] = {}
+    for cell, known in list(believed.cells.items()):
+        try:
+            for row in known.rows:
+                tables[cell, row] = _scores(cell, known, row, believed.splits.get(known.column))
+            _check_small(cell, known)
+        except UsageError as error:
+            believed.leave_out(cell, error)
+    if pictures:
+        _check_pictures(believed)
+    tables = {place: table for place, table in tables.items() if place[0] in believed.cells}
+    return believed, _check_values(believed, tables)
+
+
+# Records
+
+
+def _record(cell: CellFolder) -> Record:
+    """Read a record that is that of the folder in which it lies.
+
+    Raises:
+        DamagedError: It is none, is another's, or says what cannot be.
+    """
+    known = record.read(cell)
+    dataset, method, label = cell.place
+    spec = known.spec
+    lies = (spec.dataset.key, spec.method, Label(spec.fold, spec.seed, known.scheme).key)
+    if lies != (dataset, method, label):
+        raise DamagedError(cell.record, f"it is of another cell, {'/'.join(lies)}")
+    profile = spec.profile.get("name", cell.profile)
+    if profile != cell.profile:
+        raise DamagedError(cell.record, f"it is of another profile, {profile!r}")
+    why = _why_impossible(known)
+    if why:
+        raise DamagedError(cell.record, why)
+    try:
+        safe_name(spec.dataset.name, "dataset")
+        for extra in known.extras:
+            safe_name(extra, "row")
+        for name in known.references:
+            safe_name(name, "file")
+    except UsageError as error:
+        raise DamagedError(cell.record, str(error)) from error
+    for name in known.digests:
+        if not _is_inside(name):
+            raise DamagedError(cell.record, f"{name[:80]!r} is no file of a cell")
+    return known
+
+
+def _why_impossible(known: Record) -> str:
+    """Return what of a record cannot be, empty if all can."""
+    spec = known.spec
+    if known.source != spec.dataset.source:
+        return f"its source is {known.source}, its dataset's {spec.dataset.source}"
+    if not 0 <= spec.fold < spec.folds or spec.seed < 0:
+        return f"no cell has fold {spec.fold} of {spec.folds} and seed {spec.seed}"
+    for counts in (known.cases, known.patients):
+        if counts.get("test", 0) < 1 or min(counts.values()) < 0:
+            return f"no cell has the cases or patients {counts}"
+    if known.parameters is not None and known.parameters < 0:
+        return "its parameters cannot be"
+    if known.training is not None and known.training.best_step > known.training.steps:
+        return "its training cannot be"
+    if "torch" not in known.versions:
+        return "versions: missing PyTorch's"
+    if not set(record.ADVANTAGES) <= set(known.advantages):
+        return f"advantages: expected {', '.join(record.ADVANTAGES)}"
+    try:
+        _ = spec.augmentation, known.scheme.title
+    except (UsageError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a name is that of a file in a cell's folder, and leads nowhere else."""
+    parts = name.split("/")
+    try:
+        return len(parts) <= DEPTH and all(safe_name(part, "file") for part in parts)
+    except UsageError:
+        return False
+
+
+# Files that cells share
+
+
+def _check_settings(believed: Believed) -> None:
+    """Name a `profile.json` that is not that of its cells."""
+    path = believed.folder.settings
+    profiles = []
+    for one in believed.cells.values():
+        if one.spec.profile:  # what is from outside has none
+            profiles.append(one.spec.profile)
+    if believed.cells and believed.folder.path.name == OUTSIDE:
+        profiles.append({"name": OUTSIDE})
+    try:
+        known = plain.decode(files.read_bytes(path), Settings)
+    except FileNotFoundError:
+        if any(one.digests for one in believed.cells.values()):
+            believed.damaged.append(of_file(path, "it is missing", AGAIN))
+        return
+    except (OSError, plain.PlainError) as error:
+        believed.damaged.append(of_file(path, _said(error), AGAIN))
+        return
+    if profiles and known.profile not in profiles:
+        why = "it is not the profile of any of its cells"
+        believed.damaged.append(of_file(path, why, AGAIN))
+
+
+def _check_splits(believed: Believed) -> None:
+    """Read the split of each column; name one with which its cells were not made."""
+    columns: dict[Column, list[Record]] = {}
+    for known in believed.cells.values():
+        if known.spec.split:  # what is from outside may have none
+            columns.setdefault(known.column, []).append(known)
+    for column, mine in columns.items():
+        path = believed.folder.split(column)
+        try:
+            splits = parse_splits(path)
+        except UsageError as error:
+            missing = not os.path.lexists(path)
+            if any(one.digests for one in mine) or not missing:
+                why = "it is missing" if missing else str(error)
+                believed.damaged.append(of_file(path, why, AGAIN))
+            continue
+        hashes = [plain.content_hash(split.sides) for split in splits]
+        wanted = {(one.spec.fold, one.spec.split) for one in mine}
+        if all(hashes[fold : fold + 1] == [split] for fold, split in wanted):
+            believed.splits[column] = splits
+        else:
+            why = "it is not the split that its cells were made with"
+            believed.damaged.append(of_file(path, why, AGAIN))
+
+
+def _check_plan(believed: Believed) -> None:
+    """Name a plan that has lines which are no cells."""
+    path = believed.folder.plan
+    wrong = believed.folder.foreign()
+    if wrong:
+        why = f"{len(wrong)} of its lines name no cell, such as {wrong[0][:80]!r}"
+        after = "and the next bench run writes its cells down again"
+        believed.damaged.append(of_file(path, why, after))
+
+
+def _said(error: Exception) -> str:
+    return files.reason(error) if isinstance(error, OSError) else str(error)
+
+
+# Scores
+
+
+def _scores(
+    cell: CellFolder, known: Record, row: Row, splits: Sequence[Split] | None
+) -> pd.DataFrame:
+    """Return the scores of a row of a cell, of exactly the cases that were tested.
+
+    Raises:
+        DamagedError: They cannot be read, are not those of the cell, or are of other cases.
+    """
+    path = cell.cases(row.extra)
+    most = scores.LINE * (known.cases["test"] + 2)
+    table = scores.parse(_bytes(cell, known, path, most), path)
+    _check_rows(table, path, known, splits)
+    return table
+
+
+def _check_rows(
+    table: pd.DataFrame, path: Path, known: Record, splits: Sequence[Split] | None
+) -> None:
+    """Refuse scores of other cases than those that were tested, once each."""
+    names, patients = table["case"].tolist(), set(table["patient"].tolist())
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DamagedError(path, f"case {twice[:80]!r} stands in it twice")
+    wanted = known.cases["test"], known.patients["test"]
+    if (len(names), len(patients)) != wanted:
+        raise DamagedError(
+            path,
+            f"it has {len(names)} cases of {len(patients)} patients, "
+            f"but {wanted[0]} of {wanted[1]} were tested",
+        )
+    try:
+        for name in names:
+            safe_name(name, "case")
+    except UsageError as error:
+        raise DamagedError(path, str(error)) from error
+    if splits is None:
+        return
+    sides = splits[known.spec.fold].sides
+    for patient in patients:
+        if sides.get(patient) != "test":
+            raise DamagedError(path, f"patient {patient[:80]!r} is not on the test side")
+
+
+def _check_values(believed: Believed, tables: dict[tuple[CellFolder, Row], pd.DataFrame]) -> Scores:
+    """Return the scores of all cells, checked at once, without those of which one cannot be."""
+    import numpy as np
+    import pandas as pd
+
+    places, frames = list(tables), list(tables.values())
+    counts = np.array([len(frame) for frame in frames], np.int64)
+    owner = np.repeat(np.arange(len(frames)), counts)
+    lacking = {}
+    for name in scores.COLUMNS:
+        lacks = np.array([name not in frame for frame in frames], np.bool_)
+        lacking[name] = np.repeat(lacks, counts)
+    columns = list(scores.COLUMNS)
+    whole = pd.DataFrame(columns=columns)
+    if frames:
+        whole = pd.concat(frames, ignore_index=True).reindex(columns=columns)
+    for wrong, rule in scores.impossible(whole, lacking):
+        for number in np.unique(owner[wrong]).tolist():
+            cell, row = places[number]
+            if cell in believed.cells:
+                case = whole["case"].iloc[np.flatnonzero(wrong & (owner == number))[0]]
+                error = DamagedError(cell.cases(row.extra), f"case {case}: {rule}")
+                believed.leave_out(cell, error)
+    kept = np.array([cell in believed.cells for cell, _ in places], np.bool_)
+    if not kept.all():
+        whole = whole[kept[owner]]
+    return Scores(whole, [place for place in places if place[0] in believed.cells], counts[kept])
+
+
+# Other files
+
+
+def _check_small(cell: CellFolder, known: Record) -> None:
+    """Check what else of a cell is text: its losses, and the digests of its initial weights.
+
+    Raises:
+        DamagedError: One cannot be read, or is not that of the cell.
+    """
+    for path in (cell.losses, cell.initial):
+        name = path.name
+        if name not in known.digests and not os.path.lexists(path):
+            continue
+        text = _bytes(cell, known, path)
+        if known.digests:
+            continue
+        try:
+            if path == cell.initial:
+                plain.convert(json.loads(text), dict[str, str])
+            else:
+                parse_losses(text.decode())
+        except (ValueError, plain.PlainError) as error:
+            raise DamagedError(path, str(error)) from error
+
+
+def _bytes(cell: CellFolder, known: Record, path: Path, most: int = files.MOST) -> bytes:
+    """Return the bytes of a cell's file, whose digest is compared where there is one.
+
+    Raises:
+        DamagedError: It cannot be read, or is not that of the cell.
+    """
+    try:
+        content = files.read_bytes(path, most)
+    except OSError as error:
+        raise DamagedError(path, files.reason(error)) from error
+    if known.digests:
+        name = path.relative_to(cell.path).as_posix()
+        if known.digests.get(name) != sha256(content).hexdigest():
+            raise DamagedError(path, "its digest is not that of its record: it was changed")
+    return content
+
+
+def _check_pictures(believed: Believed) -> None:
+    """Leave out the cells of which a picture was changed; name pictures that cells share.
+
+    The weights must be there; `bench verify` compares their digest.
+    """
+    shared: dict[Path, str] = {}
+    for cell, known in list(believed.cells.items()):
+        try:
+            _check_own_pictures(cell, known)
+        except UsageError as error:
+            believed.leave_out(cell, error)
+        for name, value in known.references.items():
+            shared.setdefault(cell.shared(name), value)
+    for path, value in shared.items():
+        why = _why_other(path, value)
+        if why:
+            believed.damaged.append(of_file(path, why, "and pictures are drawn without it"))
+
+
+def _check_own_pictures(cell: CellFolder, known: Record) -> None:
+    """Refuse a cell of which a picture was changed.
+
+    Raises:
+        DamagedError: A picture cannot be read, or its digest is not that of the record.
+    """
+    checked = {cell.losses, cell.initial, *(cell.cases(row.extra) for row in known.rows)}
+    for name, value in known.digests.items():
+        path = cell.path / name
+        if path == cell.weights:
+            packed = ProfileFolder(cell.path.parents[2]).manifest.is_file()
+            if not path.is_file() and not (packed and not os.path.lexists(path)):
+                raise DamagedError(path, "it is missing, or no regular file")
+        elif path not in checked:
+            why = _why_other(path, value)
+            if why:
+                raise DamagedError(path, why)
+
+
+def _why_other(path: Path, value: str) -> str:
+    """Return why a file is not the one with this digest, empty if it is."""
+    try:
+        if files.digest(path) == value:
+            return ""
+    except OSError as error:
+        return files.reason(error)
+    return "its digest is not that of its record: it was changed"

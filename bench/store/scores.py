@@ -1,0 +1,181 @@
+"""The scores of test cases, `cases.csv`: how they are read, and what they cannot say."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.spec import files
+from bench.spec.metrics import DIAGONAL, FILLED, METRICS, PRINTED, SCORES, WORST
+from bench.store.damage import DamagedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+KEYS = ("case", "patient")
+"""The columns that every file of scores has, as text."""
+COUNTS = ("tp", "fp", "fn")
+"""Pixels by which Dice and IoU are checked; made-up results may lack them."""
+WORDS = ("unit", "empty")
+"""Columns of a handful of words."""
+MISSING, UNKNOWN = "missing", "unknown"
+"""What `empty` says where there is no prediction, which then scores zero; and of scores that
+others computed, whose `unit` may be unknown too."""
+ONE_EMPTY = ("truth", "prediction", MISSING)
+"""What `empty` says where distances do not exist."""
+EMPTY = ("none", "both", UNKNOWN, *ONE_EMPTY)
+UNITS = ("mm", "px", UNKNOWN)
+TOLERANCE = 2e-6
+"""Largest error of a score that was rounded to six digits or more."""
+LINE = 4096
+"""Bytes that a line of the file has at most."""
+NUMBERS = (*SCORES, DIAGONAL, *COUNTS)
+"""Columns of numbers."""
+COLUMNS = (*KEYS, *WORDS, *NUMBERS)
+"""All columns that are read."""
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read a file of scores: case, patient, `SCORES` and unit; what it lacks is missing.
+
+    Where one mask alone is empty, the image's diagonal stands for the distances (`WORST`).
+
+    Raises:
+        UsageError: The file is damaged.
+    """
+    try:
+        content = files.read_bytes(path, 2**30)
+    except OSError as error:
+        raise DamagedError(path, files.reason(error)) from error
+    return filled(parse(content, path))
+
+
+def parse(content: bytes, path: Path) -> pd.DataFrame:
+    """Return the columns of a file of scores that it has, as they are written.
+
+    Raises:
+        DamagedError: It is no such file.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(content),
+            usecols=lambda name: name in COLUMNS,
+            dtype={**dict.fromkeys((*KEYS, *WORDS), str), **dict.fromkeys(NUMBERS, float)},
+            keep_default_na=False,
+            na_values={name: [""] for name in NUMBERS},
+        )
+    except (ValueError, OverflowError) as error:
+        raise DamagedError(path, str(error).splitlines()[0]) from error
+    for name in (*KEYS, PRINTED[0]):
+        if name not in frame:
+            raise DamagedError(path, f"no column {name}")
+    return frame
+
+
+def write_scores(path: Path, rows: Sequence[Mapping[str, float | int | str]]) -> None:
+    """Write a file of scores: floats with nine digits, and NaN as an empty text."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: text(value) for name, value in row.items()})
+
+
+def text(value: float | int | str) -> str:
+    """Return a value as the file has it."""
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:.9g}"
+
+
+def filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return scores in which the diagonal stands for distances that do not exist."""
+    whole = frame.reindex(columns=[*KEYS, *SCORES, *WORDS, DIAGONAL])
+    without = whole["empty"].isin(ONE_EMPTY) & whole[DIAGONAL].notna()
+    for name in WORST:
+        whole[name] = whole[name].where(~without, whole[DIAGONAL])
+    return whole.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: without})
+
+
+def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tuple[Bools, str]]:
+    """Yield for each rule that scores must keep which rows break it, and what the rule is.
+
+    Args:
+        frame: Rows of any number of files, `parse`d, with every column.
+        lacking: For each column, the rows whose file has no such column.
+    """
+    import numpy as np
+
+    values = {name: frame[name].to_numpy(np.float64) for name in NUMBERS}
+    tp, fp, fn = (values[name] for name in COUNTS)
+    unanswered = frame["empty"].eq(MISSING).to_numpy()
+    elsewhere = frame["empty"].eq(UNKNOWN).to_numpy()
+    uncounted = lacking["tp"] | lacking["fp"] | lacking["fn"] | unanswered
+    whole = np.ones(len(frame), np.bool_)
+    for count in (tp, fp, fn):
+        whole &= (count >= 0) & (count == np.floor(count)) & (count < 2**53)
+    yield ~(whole | uncounted), "tp, fp and fn must be counts of pixels"
+    for metric in METRICS:
+        score = values[metric.name]
+        most = np.inf
+        if metric.unit == "fraction":
+            most = 1.0
+        inside = (score >= 0) & (score <= most) & np.isfinite(score)
+        said = f"{metric.title} must lie in [0, 1]"
+        if metric.unit == "distance":
+            said = f"{metric.title} must be a distance"
+        undefined = lacking[metric.name] | (np.isnan(score) & _may_lack(frame, metric.name))
+        yield ~(inside | undefined), said
+    dice, iou = values["dice"], values["iou"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Scores that others computed may be rounded; bench import compared them by their digits.
+        yield _apart(iou, dice / (2 - dice)) & ~elsewhere, "IoU must be Dice / (2 - Dice)"
+        yield unanswered & (dice != 0), "a case without a prediction must score zero"
+        for name, over in (
+            ("dice", np.where(tp + fp + fn == 0, 1.0, 2 * tp / (2 * tp + fp + fn))),
+            ("precision", tp / (tp + fp)),
+            ("recall", tp / (tp + fn)),
+        ):
+            wrong = _apart(values[name], over) & ~uncounted
+            yield wrong, f"{name} must agree with tp, fp and fn"
+    diagonal = values[DIAGONAL]
+    for name in WORST:
+        yield values[name] > diagonal * (1 + TOLERANCE), f"{name} must not exceed the diagonal"
+    units, kinds = frame["unit"], frame["empty"]
+    yield ~(units.isin(UNITS).to_numpy() | lacking["unit"]), "the unit must be mm or px"
+    known = kinds.isin(EMPTY).to_numpy() | lacking["empty"]
+    yield ~known, f"empty must be one of {', '.join(EMPTY)}"
+    counted = ~(uncounted | lacking["empty"])
+    without = ((tp + fn == 0) != kinds.isin(("truth", "both")).to_numpy()) | (
+        (tp + fp == 0) != kinds.isin(("prediction", "both")).to_numpy()
+    )
+    yield without & counted, "empty must agree with tp, fp and fn"
+
+
+def _may_lack(frame: pd.DataFrame, name: str) -> Bools:
+    """Return the rows whose masks leave a metric undefined."""
+    import numpy as np
+
+    if name in PRINTED:
+        return np.zeros(len(frame), np.bool_)
+    return frame["empty"].isin((*ONE_EMPTY, "both", UNKNOWN)).to_numpy()
+
+
+def _apart(values: Floats, others: Floats) -> Bools:
+    """Return where two numbers differ by more than rounding; what is missing differs from none."""
+    import numpy as np
+
+    return np.abs(values - others) > TOLERANCE

@@ -1,0 +1,74 @@
+"""The digest of the source of a method of another package."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.spec import registry
+from bench.spec.config import Cell, DatasetRef
+from bench.spec.errors import UsageError
+from bench.spec.names import DatasetId, Spec
+from bench.spec.profile import load_profile
+from bench.spec.source import digest_of
+from tests.user import forget
+
+
+def test_the_projects_own_methods_have_none() -> None:
+    assert {registry.source(Spec(name)) for name in registry.names(registry.METHODS)} == {""}
+
+
+def test_any_file_of_a_package_is_part_of_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "outside_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from outside_package.net import Net")
+    (package / "net.py").write_text("class Net: levels = 4")
+    (package / "weights.pt").write_bytes(b"large")
+    monkeypatch.syspath_prepend(tmp_path)
+    cls = importlib.import_module("outside_package").Net
+    first = digest_of(cls)
+    (package / "weights.pt").write_bytes(b"larger")
+    assert digest_of(cls) == first
+    (package / "net.py").write_text("class Net: levels = 3")
+    assert digest_of(cls) != first
+    (package / "net.py").write_text("class Net: levels = 4")
+    assert digest_of(cls) == first
+    (package / "more.py").write_text("")
+    assert digest_of(cls) != first
+
+
+def test_a_cell_of_code_that_was_edited_meanwhile_is_refused(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(plugin)
+    forget()
+    spec, ref = Spec("faulty"), DatasetRef(id=DatasetId("mr", "phantom", "abcdef0123"), cache="")
+    cell = Cell(profile=load_profile("smoke"), dataset=ref, method=spec, seed=35)
+    planned = replace(cell, source=registry.source(spec))
+    assert len(planned.source) == 64
+    assert planned.hash != cell.hash
+    assert registry.of_cell(planned)
+    path = plugin / "faulty_plugin.py"
+    text = path.read_text()
+    path.write_text(text + "\n")
+    try:
+        with pytest.raises(UsageError, match="was edited since"):
+            registry.of_cell(planned)
+    finally:
+        path.write_text(text)
+        forget()
+
+
+def test_a_lost_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lost_module.py"
+    path.write_text("class Net: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    cls = importlib.import_module("lost_module").Net
+    path.unlink()
+    with pytest.raises(UsageError, match=r"the source of lost_module\.Net cannot be read"):
+        digest_of(cls)
