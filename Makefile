@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all gpu-check same-bytes lint perf clean
+.PHONY: help install run test test-all gpu-check same-bytes lint docs perf clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,13 +41,16 @@ gpu-check: .venv/installed  ## Check the GPU in eight minutes: make gpu-check, o
 same-bytes: .venv/installed-test  ## Compare results and reports with another revision, byte for byte: make same-bytes REV=HEAD~1
 	$(BIN)/python tests/same_bytes.py $(or $(REV),$(error REV is missing; for example make same-bytes REV=HEAD~1))
 
-lint: .venv/installed-test  ## Check style and types
+lint: docs  ## Check style, types and the links of the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 perf: .venv/installed-perf  ## Measure speed against the peers; rewrites tests/perf/README.md
 	$(BIN)/python tests/perf/run.py
+
+docs: .venv/installed-test  ## Build the documentation as a site that needs no network: build/docs/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## Remove the environment (results and reports stay)
 	rm -rf .venv

@@ -1,29 +1,75 @@
-"""The README's tables are those of the committed reference report."""
+"""README and documentation: tables of the committed report, links that lead somewhere, commands."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
+
+from bench.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "reports" / "reference" / "cpu"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("source", ["phantom", "real"])
-def test_the_tables_are_the_reference_reports(source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "page"),
+    [("phantom", "README.md"), ("phantom", "docs/reference.md"), ("real", "docs/reference.md")],
+)
+def test_the_tables_are_the_reference_reports(source: str, page: str) -> None:
     rows = [
         line
         for line in (REFERENCE / f"table1-{source}.md").read_text().splitlines()
         if line.startswith("| ")
     ]
     assert len(rows) == 12  # heads, rule, eight methods and two priors
-    missing = [row for row in rows if row not in (ROOT / "README.md").read_text().splitlines()]
-    assert not missing
+    written = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    assert [row for row in rows if row not in written] == []
 
 
-def test_every_file_that_the_readme_names_is_there() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
-    assert len(targets) > 5
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_is_there(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_readme_is_read_in_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_page_is_in_the_contents() -> None:
+    contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES[1:] if f" {page.name}\n" not in contents] == []
+
+
+def commands(page: Path) -> list[str]:
+    """Return the lines of code that call bench, without their comments."""
+    lines = []
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("bench "):
+                lines.append(line.split("  #")[0].strip())
+    return lines
+
+
+def test_every_command_of_the_documentation_has_its_options() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    checked = 0
+    for page in PAGES:
+        for line in commands(page):
+            words = shlex.split(line.split(" > ")[0])[1:]
+            command = group
+            while isinstance(command, TyperGroup):
+                assert words[0] in command.commands, line
+                command = command.commands[words.pop(0)]
+            known = {option for field in command.params for option in field.opts}
+            asked = {word.split("=")[0] for word in words if word.startswith("--")}
+            assert asked <= known, line
+            checked += 1
+    assert checked > 20
