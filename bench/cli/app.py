@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -68,6 +69,26 @@ data_app.command("check")(check.check)
 data_app.command("preview")(preview.preview)
 data_app.command("export")(export.export)
 data_app.command("fetch")(fetch.fetch)
+
+
+def _print_version(wanted: bool) -> None:
+    from importlib.metadata import version
+
+    if wanted:
+        print(f"verdiff-bench {version('verdiff-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def bench(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Compare segmentation methods, and defend the table."""
 
 
 def main() -> None:
