@@ -134,8 +134,8 @@ def print_left_out(name: str, lines: Sequence[str], most: int = 5) -> None:
 
 
 def shown_path(path: Path) -> str:
-    """Return a path as the user named it; of an absolute one the name alone."""
-    return path.name if path.is_absolute() else path.as_posix()
+    """Return a path as the user named it; of one that leads out of the folder the name alone."""
+    return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
 
 
 def declare_outside(
