@@ -53,10 +53,18 @@ def test_a_long_text_keeps_its_ends() -> None:
         ("run", "--methods", "unet", "--datasets", "mr", "--device", "meta"),
         ("run", "--methods", "unet", "--datasets", "mr", "--split", "pipe.csv"),
         ("audit", "pipe.csv"),
+        ("run", "--methods", "unet:width=99999999999", "--datasets", "mr", "--profile", "smoke"),
+        ("run", "--methods", "unet", "--datasets", "mr", "--profile", "long.toml"),
+        ("run", "--methods", "unet", "--datasets", "mr", "--profile", "deep.toml"),
+        ("run", "--methods", "unet", "--datasets", "mr", "--profile", "e0.toml"),
     ],
 )
 def test_a_wrong_text_is_one_line(bench: Bench, words: tuple[str, ...]) -> None:
     os.mkfifo(bench.home / "pipe.csv")
+    Path("long.toml").write_text(f'extends = "smoke"\nsteps = {"9" * 5000}\n')
+    Path("deep.toml").write_text(f"a = {'[' * 9999}{']' * 9999}")
+    for number in range(30):
+        Path(f"e{number}.toml").write_text(f'extends = "e{number + 1}.toml"\n')
     code = 1 if words[-1].startswith("zzz") and words[0] != "audit" else 2
     out = bench(*words, code=code)
     assert out.startswith("bench: ")
@@ -69,6 +77,24 @@ def test_a_wrong_text_is_one_line(bench: Bench, words: tuple[str, ...]) -> None:
 )
 def test_numbers_have_bounds(bench: Bench, option: str, value: str) -> None:
     assert "Invalid value" in bench("run", "--methods", "unet", option, value, code=2)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:secret@127.0.0.1:x/db",
+        "postgresql://u:secret@127.0.0.1:99999999/db",
+        "nonsense://u:secret@h/db?password=secret",
+        "postgresql+nope://h/db?user=u&password=secret",
+    ],
+)
+def test_no_password_is_told(address: str) -> None:
+    from bench.tuning.study import connect, hidden
+
+    assert "secret" not in hidden(address)
+    with pytest.raises(UsageError) as caught:
+        connect(address)
+    assert "secret" not in str(caught.value)
 
 
 def test_names_in_results_do_nothing_to_a_terminal(bench: Bench) -> None:
