@@ -91,7 +91,7 @@ def run(
     ] = "holm",
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, help="Seconds without progress after which a cell is killed."),
+        typer.Option(min=1, max=options.MANY, help="Seconds without progress until a kill."),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run cells again that failed before.")
