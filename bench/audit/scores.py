@@ -18,7 +18,7 @@ from typing import Any
 from bench.audit.printed import MISSING, Printed
 from bench.spec import csvs
 from bench.spec.csvs import CsvTable
-from bench.spec.errors import UsageError, did_you_mean, short_list
+from bench.spec.errors import SeveralError, UsageError, did_you_mean, short_list
 from bench.spec.metrics import METRICS, PRINTED, SCORES
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -428,10 +428,10 @@ def check(scores: Sequence[CaseScore], missing: str) -> list[CaseScore]:
     lines = [*_twice(scores), *_two_patients(scores), *_out_of_range(scores)]
     lines += [*_contradictions(scores), *_without_dice(scores)]
     if lines:
-        raise UsageError("\n".join(lines))
+        raise SeveralError(lines)
     whole, lacking = _completed(scores)
     if lacking and missing == "refuse":
-        raise UsageError("\n".join(lacking))
+        raise SeveralError(lacking)
     return whole
 
 

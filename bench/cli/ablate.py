@@ -37,7 +37,11 @@ def ablate(
     report: options.ReportTo = Path("reports"),
     seeds: Annotated[
         int,
-        typer.Option(min=1, help="Seeds, from 35 upwards; several give intervals over them."),
+        typer.Option(
+            min=1,
+            max=options.SEEDS,
+            help="Seeds, from 35 upwards; several give intervals.",
+        ),
     ] = 1,
     folds: options.Folds = 1,
     split: options.SplitFile = None,

@@ -32,7 +32,7 @@ from bench.cli import (
     verify,
 )
 from bench.cli.encoding import use_utf8
-from bench.spec.errors import UsageError
+from bench.spec.errors import UsageError, printable
 from bench.spec.machine import lend_home
 
 app = typer.Typer(
@@ -100,3 +100,13 @@ def main() -> None:
     except UsageError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"bench: {_said(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _said(error: OSError) -> str:
+    """Return the line that says what the system refused, and of which file."""
+    why = error.strerror or type(error).__name__
+    name = f"{error.filename} cannot be used: " if error.filename else ""
+    return printable(f"{name}{why}; see its path, who may use it, and the room on its disk")

@@ -34,7 +34,7 @@ ONE = (
 def calibrate(
     out: options.Out = Path("results"),
     profile: options.ProfileOfResults = None,
-    rounds: Annotated[int, typer.Option(min=100, help="Worlds of each kind.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=100, max=10**7, help="Worlds of each kind.")] = 2000,
     as_json: options.Json = False,
 ) -> None:
     """Count how often marks and verdicts are wrong in worlds like your own finished results.

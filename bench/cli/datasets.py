@@ -60,10 +60,11 @@ def read_datasets(names: str, data: Path | None, profile: str) -> list[dict[str,
 def _show(rows: list[dict[str, Any]]) -> None:
     """Print the datasets as a table."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("name", "source", "patients", "cases", "width x height", "spacing", "digest")
     for row in rows:
-        source = "[bold]real[/]" if row["source"] == "real" else "phantom (simulated)"
+        source = Text("real", "bold") if row["source"] == "real" else Text("phantom (simulated)")
         counts = (str(row["patients"]), str(row["cases"]))
         sizes = shorten(row["sizes"], 2)
         table.add_row(row["name"], source, *counts, sizes, row["spacing"], row["digest"][:8])

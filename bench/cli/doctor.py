@@ -24,6 +24,7 @@ def doctor(as_json: options.Json = False) -> None:
         bench doctor --json
     """
     from rich.table import Table
+    from rich.text import Text
 
     checks = run_checks()
     if as_json:
@@ -31,7 +32,7 @@ def doctor(as_json: options.Json = False) -> None:
     else:
         table = Table("check", "", "found", "remedy")
         for check in checks:
-            mark = "[green]ok[/]" if check["ok"] else "[red]fix[/]"
+            mark = Text("ok", "green") if check["ok"] else Text("fix", "red")
             table.add_row(check["name"], mark, check["found"], check["remedy"])
         options.console().print(table)
     raise typer.Exit(0 if all(check["ok"] for check in checks) else 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.spec.errors import UsageError
+from bench.spec.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bench.store.cells import Store
     from bench.store.damage import Damage
 
+MANY, SEEDS, FOLDS, JOBS = 10**9, 10_000, 10_000, 4096
+"""The largest numbers that options take: steps, pixels and seconds; seeds; folds; cells at once."""
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -43,11 +45,12 @@ ProfileName = Annotated[
     ),
 ]
 Steps = Annotated[
-    int | None, typer.Option("--steps", min=1, help="Steps at most, instead of the profile's.")
+    int | None,
+    typer.Option("--steps", min=1, max=MANY, help="Steps at most, not the profile's."),
 ]
 Pixels = Annotated[
     int | None,
-    typer.Option("--pixels", min=0, help="Pixels of the network grid; 0: native sizes."),
+    typer.Option("--pixels", min=0, max=MANY, help="Pixels of the network grid; 0: native sizes."),
 ]
 ProfileOfResults = Annotated[
     str | None, typer.Option("--profile", help="Which results; default: the latest.")
@@ -58,7 +61,7 @@ ProfileOfPlan = Annotated[
 ProfileOfPhantoms = Annotated[
     str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")
 ]
-Seeds = Annotated[int, typer.Option(min=1, help="Seeds, from 35 upwards.")]
+Seeds = Annotated[int, typer.Option(min=1, max=SEEDS, help="Seeds, from 35 upwards.")]
 Looks = Annotated[
     int,
     typer.Option(
@@ -66,7 +69,7 @@ Looks = Annotated[
     ),
 ]
 Folds = Annotated[
-    int, typer.Option(min=1, help="1: one 70/10/20 split; K: K-fold cross-validation.")
+    int, typer.Option(min=1, max=FOLDS, help="1: one 70/10/20 split; K: K-fold cross-validation.")
 ]
 SplitFile = Annotated[
     Path | None,
@@ -74,7 +77,8 @@ SplitFile = Annotated[
 ]
 Fraction = Annotated[float, typer.Option(help="Share of the training patients to train on.")]
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Cells at once; default: as many as the cores hold.")
+    int | None,
+    typer.Option(min=1, max=JOBS, help="Cells at once; default: as the cores hold."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Deterministic = Annotated[
@@ -107,13 +111,13 @@ def console() -> Console:
     """Return the console that commands print to."""
     from rich.console import Console
 
-    return Console()
+    return Console(markup=False)
 
 
 def say(line: str, *, to: Console | None = None) -> None:
-    """Print one line as it is: not wrapped, not coloured, no markup."""
+    """Print one line as it is: not wrapped, not coloured, no markup; controls are shown."""
     target = to or console()
-    target.print(line, markup=False, highlight=False, soft_wrap=True)
+    target.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -124,7 +128,7 @@ def print_json(value: Any) -> None:
 def tell_damaged(damaged: Sequence[Damage]) -> int:
     """Say on standard error what of the results is damaged, a line each; return the exit code."""
     for damage in damaged:
-        print(f"bench: {damage.line}", file=sys.stderr)
+        print(f"bench: {printable(damage.line)}", file=sys.stderr)
     return 1 if damaged else 0
 
 
@@ -140,8 +144,8 @@ def print_left_out(name: str, lines: Sequence[str], most: int = 5) -> None:
 
 
 def shown_path(path: Path) -> str:
-    """Return a path as the user named it; of an absolute one the name alone."""
-    return path.name if path.is_absolute() else path.as_posix()
+    """Return a path as the user named it; of one that leads out of the folder the name alone."""
+    return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
 
 
 def declare_outside(

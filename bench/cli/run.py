@@ -93,7 +93,7 @@ def run(
     looks: options.Looks = 1,
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, help="Seconds without progress after which a cell is killed."),
+        typer.Option(min=1, max=options.MANY, help="Seconds without progress until a kill."),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run cells again that failed before.")

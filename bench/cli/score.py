@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench.cli import options
-from bench.spec.errors import UsageError, short_list
+from bench.spec.errors import SeveralError, UsageError, short_list
 from bench.store.cells import OUTSIDE, Store
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def score(
         except UsageError as error:
             wrong.append(str(error))
     if wrong:
-        raise UsageError("\n".join(wrong))
+        raise SeveralError(wrong)
     _open(store, place.profile)
     _keep_references(store, place)
     _keep(store, place, scored)

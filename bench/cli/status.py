@@ -13,7 +13,7 @@ import typer
 
 from bench.cli import options
 from bench.spec import plain
-from bench.spec.errors import UsageError
+from bench.spec.errors import UsageError, printable
 from bench.spec.names import safe_name
 from bench.spec.note import Note
 from bench.store.cells import Store
@@ -94,14 +94,15 @@ def picture(places: Sequence[Place]) -> RenderableType:
     for place in places:
         groups.setdefault((place.dataset, place.method), Counter())[place.state] += 1
     for (dataset, method), counts in groups.items():
-        table.add_row(dataset, method, *(str(counts[state] or "") for state in STATES))
+        names = Text(printable(dataset)), Text(printable(method))
+        table.add_row(*names, *(str(counts[state] or "") for state in STATES))
     running = [place for place in places if place.state == "running"]
     failed = [place for place in places if place.state == "failed"]
     lines = [f"running  {place.name}  {_progress(place.progress)}" for place in running]
     lines += [f"failed   {place.name}: {place.why}" for place in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"... and {len(failed) - SHOWN} more failed; --json lists all")
-    return Group(table, *map(Text, lines))
+    return Group(table, *(Text(printable(line)) for line in lines))
 
 
 def _summary(places: Sequence[Place]) -> str:

@@ -27,7 +27,7 @@ def tune(
     methods: options.Methods = "all",
     datasets: options.Datasets = "all",
     trials: Annotated[
-        int, typer.Option(min=1, help="Of each method on each dataset and fold.")
+        int, typer.Option(min=1, max=100_000, help="Of each method on each dataset and fold.")
     ] = 20,
     data: options.Data = None,
     profile: options.ProfileName = None,

@@ -23,17 +23,24 @@ def verify(
         Path | None,
         typer.Option("--reports", help="Compare the tables of this report folder too."),
     ] = None,
+    predict: Annotated[
+        int, typer.Option(min=0, help="Cases of each cell that its weights predict again.")
+    ] = 0,
+    data: options.Data = None,
 ) -> None:
     """Compute every score again from the kept masks, and compare all digests, splits and records.
 
-    With --reports every table and the paper's numbers are made again from the scores. Exit code 1
-    where anything does not hold; each line names the cell or the file.
+    With --predict the weights of each cell predict some cases again, for which its dataset must be
+    here. With --reports every table and the paper's numbers are made again from the scores. Exit
+    code 1 where anything does not hold; each line names the cell or the file.
 
     Examples:
 
         bench verify results
 
         bench verify results --reports reports
+
+        bench verify results --predict 2 --data ~/spine
     """
     from bench.engine.verify import verify as check
     from bench.store.cells import Store
@@ -53,16 +60,37 @@ def verify(
     for name in [profile] if profile else known:
         findings = check(store.layout.profile(name))
         lines = list(findings.wrong)
-        if reports and not lines:
+        if predict and not lines:
+            lines += _other_predictions(store, name, predict, data)
+        if reports and not findings.wrong:
             lines += _other_tables(store, name, reports / name)
+        holding = sum(not line.startswith("not checked") for line in lines)
         for line in (*lines, *(f"not checked: {remark}" for remark in findings.remarks)):
             options.say(line)
         options.say(
             f"{name}: {findings.cells} cells, {findings.digests} digests and the scores of "
-            f"{findings.scores} cases were compared; {len(lines)} things do not hold"
+            f"{findings.scores} cases were compared; {holding} things do not hold"
         )
-        wrong += len(lines)
+        wrong += holding
     raise typer.Exit(1 if wrong else 0)
+
+
+def _other_predictions(store: Store, profile: str, count: int, data: Path | None) -> list[str]:
+    """Return a line for each prediction that the weights do not give again."""
+    from bench.engine.again import repeat
+    from bench.launch import matrix
+    from bench.spec.config import DatasetRef
+    from bench.spec.names import DatasetId, Spec
+    from bench.spec.profile import load_profile
+    from bench.store import check
+
+    def find(dataset: DatasetId, name: str) -> DatasetRef:
+        (reader,) = matrix.find([Spec(dataset.name)], data, load_profile(name))
+        with options.preparing_quietly() as told:
+            return reader.prepare(told)
+
+    believed = check.records(store.layout.profile(profile))
+    return list(repeat(store, believed.cells, count, find))
 
 
 def _other_tables(store: Store, profile: str, folder: Path) -> list[str]:

@@ -50,7 +50,8 @@ class Splitting:
         """Refuse options that contradict each other.
 
         Raises:
-            UsageError: The fraction is not in (0, 1], or both a file and folds are given.
+            UsageError: The fraction is not in (0, 1], both a file and folds are given, or the file
+                is no split.
         """
         if not 0 < self.fraction <= 1:
             raise UsageError(
@@ -62,6 +63,7 @@ class Splitting:
                 f"--folds {self.folds} and --split {self.file}: the file says how many folds; "
                 "give one"
             )
+        _ = self.own  # a damaged file is refused at once
 
     @cached_property
     def own(self) -> list[Split]:

@@ -21,7 +21,7 @@ from bench.data.readers.walk import case_id, stem
 from bench.engine.metrics import EMPTY_POLICY, Score, score
 from bench.spec import machine
 from bench.spec.case import Dataset
-from bench.spec.errors import UsageError, short_list
+from bench.spec.errors import SeveralError, UsageError, short_list
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
 from bench.store.scores import MISSING
@@ -248,7 +248,7 @@ def score_folder(
         foreground, why = _foreground(name, read, files, references, rules)
         wrong += why
     if wrong:
-        raise UsageError("\n".join(wrong))
+        raise SeveralError(wrong)
     remarks = dict.fromkeys(pair.how.removeprefix("assumed: ") for pair in paired if pair.how)
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.spec.config import Cell
+from bench.spec.errors import printable
 from bench.spec.note import Note
 from bench.store.cells import Store
 
@@ -39,7 +40,7 @@ def share_done(note: Note | None) -> float:
     """Return the share of a cell that its last note says is done, in [0, 1]."""
     if note is None:
         return 0.0
-    share = note.step / note.steps
+    share = min(1.0, max(0.0, note.step / max(1, note.steps)))
     if note.phase == "train":
         return share * (1 - TEST_SHARE)
     return 1 - TEST_SHARE + share * TEST_SHARE
@@ -102,13 +103,13 @@ class Board:
         took = clock(now - self._starts.get(cell.hash, now))
         if reason:
             self.failed += 1
-            self._print(f"[red]failed[/]  {cell.title} after {took}: ", Text(reason))
+            self._print(Text("failed", "red"), f" {cell.title} after {took}: {printable(reason)}")
         else:
             self.done += 1
-            self._print(f"[green]done[/]    {cell.title} in {took}")
+            self._print(Text("done", "green"), f"   {cell.title} in {took}")
 
     def _print(self, *words: object) -> None:
-        self.console.print(*words, soft_wrap=True, highlight=False)
+        self.console.print(*words, soft_wrap=True, highlight=False, markup=False)
 
     def _summary(self, running: Sequence[Cell]) -> str:
         parts = [f"{self.done}/{self.total} cells done", f"{self.failed} failed"]

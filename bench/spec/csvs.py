@@ -19,6 +19,7 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from bench.spec import files
 from bench.spec.errors import UsageError, did_you_mean
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -35,6 +36,8 @@ GUESS = "cp1252"
 """The encoding of what is no UTF-8 and has no mark: that of Windows in western Europe."""
 BLANKS = " \t\u00a0\u3000"
 """What is cut off both ends of a value: also the blank that does not break, and the wide one."""
+LARGEST = 2**30
+"""Bytes of a table that are read."""
 WORKBOOK = b"PK\x03\x04"
 """How an .xlsx file begins."""
 JOINERS = "\u200c\u200d"
@@ -169,9 +172,9 @@ def read_text(path: Path) -> tuple[str, str]:
         UsageError: The file cannot be read, or its encoding is not known.
     """
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path, LARGEST)
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = files.reason(error)
         raise UsageError(f"{path} cannot be read ({why}); expected a CSV file") from error
     return decode(content, str(path))
 

@@ -12,6 +12,8 @@ from bench.spec.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+KINDS = ("cpu", "cuda")
+"""Kinds of devices that a cell runs on."""
 NEEDED_BYTES = 2**30
 """Free memory under which a GPU counts as full: PyTorch alone takes half of it."""
 
@@ -54,6 +56,8 @@ def check(device: str) -> None:
 
     try:
         wanted = torch.device(device)
+        if wanted.type not in KINDS:
+            raise RuntimeError(f"expected {', '.join(KINDS)} or cuda:N")
         if wanted.type == "cuda":
             _check_gpu(wanted)
         torch.zeros(1, device=wanted)

@@ -11,6 +11,8 @@ from typing import Any
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import Spec
 
+LARGEST = 10**9
+"""The largest number of an option that says no other."""
 _WORD = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
 """A free text value: it becomes part of a path."""
 
@@ -102,6 +104,8 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
         raise UsageError(f"{where}: {text} is not finite; the default is {shown(spec.default)}")
     if kind is str and not choices and not spec.metadata.get("free") and not _WORD.fullmatch(text):
         raise UsageError(f"{where}: '{text}' is not allowed; expected letters, digits and . _ + -")
+    if kind in (int, float) and abs(value) > LARGEST:
+        raise UsageError(f"{where}: {text} is out of range; expected at most {LARGEST}")
     if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(f"{where}: {text} is out of range; expected {_bounds(low, high)}")
     return value

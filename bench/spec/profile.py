@@ -22,9 +22,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Rate = Annotated[float, msgspec.Meta(gt=0, le=sys.float_info.max)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Degrees = Annotated[float, msgspec.Meta(ge=0, le=180)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.5)]
 Elastic = Annotated[float, msgspec.Meta(ge=0, le=0.1)]
@@ -35,6 +35,8 @@ Flips = Literal["none", "horizontal", "vertical", "both"]
 _EXAMPLE = "bench/spec/profiles/cpu.toml"
 _BASE = "extends"
 """Key of a file that names the profile whose values it does not give itself."""
+DEEPEST = 20
+"""Profiles that may extend one another."""
 _CHANGED = re.compile(r"(?P<name>.+?)(-steps(?P<steps>\d+))?(-pixels(?P<pixels>\d+))?")
 """A profile with other steps or pixels: `cpu-steps100-pixels4096`."""
 
@@ -161,7 +163,7 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         raise UsageError(f"unknown profile '{name}'; {did_you_mean(name, profiles())}")
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # too many digits, too deep a list
         raise UsageError(f"profile {path} is no TOML: {error}") from error
     base = values.pop(_BASE, None)
     return values if base is None else _extended(values, base, path, (*seen, _identity(name)))
@@ -181,6 +183,8 @@ def _extended(
         base = str(path.parent / base)
     if _identity(base) in seen:
         raise UsageError(f"profile {path} extends itself, over {base}; name another base")
+    if len(seen) > DEEPEST:
+        raise UsageError(f"profile {path} is the end of more than {DEEPEST} {_BASE}; join them")
     joined = _read(base, seen)
     given = sorted(values)
     joined["summary"] = f"{Path(base).stem} with its own {', '.join(given) or 'name'}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.spec import files
 from bench.spec.config import Cell
-from bench.spec.errors import UsageError
+from bench.spec.errors import UsageError, printable
 from bench.spec.names import Column, Label, Spec, safe_name
 from bench.spec.profile import Profile
 
@@ -394,8 +394,8 @@ def read_or_empty(path: Path) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something."""
+    """Return the last line that says something, as it can be printed."""
     for line in reversed(text.splitlines()):
         if line.strip():
-            return line
+            return printable(line)
     return "no reason is known"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.spec import files
-from bench.spec.errors import UsageError
+from bench.spec.errors import SeveralError, UsageError
 from bench.store import check
 from bench.store.cells import Store
 from bench.store.layout import CellFolder, ProfileFolder, read_or_empty, write
@@ -47,7 +47,7 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
         for profile in sorted(profiles):
             _add(merged, source, Store(source).layout.profile(profile))
     if merged.conflicts:
-        raise UsageError("\n".join(merged.conflicts))
+        raise SeveralError(merged.conflicts)
     for name, path in merged.files.items():
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def kept(folder: ProfileFolder, weights: bool = True) -> list[Path]:
     """
     believed, _ = check.cases(folder, pictures=True)
     if believed.damaged:
-        raise UsageError("\n".join(damage.line for damage in believed.damaged))
+        raise SeveralError(damage.line for damage in believed.damaged)
     paths = [folder.settings, folder.family]
     for cell, known in believed.cells.items():
         paths += [cell.record, *cell.kept()]

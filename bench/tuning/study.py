@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 import warnings
 from contextlib import suppress
@@ -30,6 +31,8 @@ BEAT_SECONDS = 20
 """Seconds between two heartbeats of a trial, by which its worker shows that it is alive."""
 STALE_SECONDS = 60
 """Seconds without a heartbeat after which a trial's worker is considered dead: three beats."""
+_PASSWORD = re.compile(r"//[^/@:]*:([^/]*)@|[?&]password=([^&]*)")
+"""A password in the address of a database."""
 BEGUN = "begun"
 """Name of the attribute that a trial gets at its first heartbeat."""
 CONNECT_TRIES = 4
@@ -263,6 +266,9 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
         ) from error
     except Exception as error:  # each database driver raises exception classes of its own
         first_line = str(error).strip().splitlines()[0]
+        secret = _secret(storage)
+        if secret:
+            first_line = first_line.replace(secret, "***")
         raise UsageError(
             f"--storage {hidden(storage)} does not answer ({first_line}); expected an address "
             "such as sqlite:///tuning.db or postgresql://user@host/name"
@@ -382,6 +388,13 @@ def hidden(storage: str) -> str:
 
     try:
         address: str = make_url(storage).render_as_string(hide_password=True)
-    except ArgumentError:
-        return storage
-    return address
+    except (ArgumentError, ValueError):  # no address, or a port that is no number
+        address = storage
+    secret = _secret(storage)
+    return address.replace(secret, "***") if secret else address
+
+
+def _secret(storage: str) -> str:
+    """Return the password that an address holds, empty if none."""
+    match = _PASSWORD.search(storage)
+    return next(filter(None, match.groups()), "") if match else ""

@@ -12,10 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from bench.engine.metrics import score
 from bench.engine.verify import verify
 from bench.spec.metrics import SCORES
 from bench.store import record
 from bench.store.layout import CellFolder, Layout, ProfileFolder
+from bench.store.scores import write_scores
 from tests.store import matrix
 from tests.user import Bench
 
@@ -164,3 +166,26 @@ def test_the_command_leaves_with_1_and_compares_tables(bench: Bench) -> None:
     path.write_text(json.dumps(said | {"title": "Better"}), encoding="utf-8")
     assert "cell.json is damaged" in bench("verify", "results", code=1)
     assert "no finished cell" in bench("verify", "elsewhere", code=2)
+
+
+def test_predictions_are_repeated_from_the_weights(bench: Bench) -> None:
+    words = ("--datasets", "mr", "--profile", "smoke", "--launcher", "debug")
+    bench("run", "--methods", "unet", *words)
+    said = bench("verify", "results", "--predict", "1")
+    assert "0 things do not hold" in said
+    assert "not checked" not in said
+    cell = ProfileFolder(bench.home / "results" / "smoke").finished()[0]
+    path = next(cell.predictions().glob("*.png"))
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert mask is not None
+    mask[0, 0] = 255 - mask[0, 0]
+    cv2.imwrite(str(path), mask)
+    known = pytest.importorskip("pandas").read_csv(cell.cases())
+    reference = cv2.imread(str(cell.reference(path.stem)), cv2.IMREAD_GRAYSCALE)
+    assert reference is not None
+    spacing = tuple(map(float, str(known.spacing[0]).split()))
+    row = score(mask > 0, reference > 0, spacing).row()
+    write_scores(cell.cases(), [{"case": known.case[0], "patient": known.patient[0], **row}])
+    resealed(cell)  # mask, scores, digests and seal agree now
+    said = bench("verify", "results", "--predict", "1", code=1)
+    assert "1 pixels differ" in said

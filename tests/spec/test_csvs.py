@@ -229,7 +229,7 @@ def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
         table.require("patient", "file")
     with pytest.raises(UsageError, match=r"cannot be read \(No such file"):
         csvs.read(tmp_path / "none.csv", ["file"])
-    with pytest.raises(UsageError, match=r"cannot be read \(Is a directory"):
+    with pytest.raises(UsageError, match=r"cannot be read \(it is a folder"):
         csvs.read(tmp_path, ["file"])
 
 

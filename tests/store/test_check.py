@@ -30,7 +30,7 @@ MANY = 11
 OLD = 23
 UNSEEN = ("log.txt", "plan.txt")
 """Files on which no table depends."""
-SECONDS = 20
+SECONDS = 120
 
 
 @pytest.fixture

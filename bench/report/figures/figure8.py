@@ -20,6 +20,10 @@ def draw(table: Table, paths: Sequence[Path]) -> None:
 
     def panel(axis: Axes, column: str, title: str) -> None:
         part = table.cases[table.cases.column == column]
+        if part.iou.isna().all():  # scores from outside may have Dice alone
+            axis.text(0.5, 0.5, "IoU is unknown", ha="center", transform=axis.transAxes)
+            axis.set(title=title, xticks=[], yticks=[])
+            return
         low = max(0.0, float(np.floor(10 * part[["dice", "iou"]].min().min()) / 10))
         dice = np.linspace(low, 1, 200)
         curve = dice / (2 - dice)

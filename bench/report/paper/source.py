@@ -59,6 +59,8 @@ class Paper:
     """What could not be followed, a line for each."""
 
 
+PARAMETERS = tuple("123456789")
+"""How many parameters a macro may have."""
 OPEN = re.compile(r"#+\d|\\[A-Za-z@]+ ?")
 """A part of a name that stands for any."""
 DEEPEST = 100
@@ -385,7 +387,9 @@ class _Reader:
     def _latex_parameters(self) -> tuple[tuple[Token, ...] | None, ...]:
         count = _words(self._option() or ())
         default = self._option()
-        parameters: list[tuple[Token, ...] | None] = [None] * (int(count) if count.isdigit() else 0)
+        parameters: list[tuple[Token, ...] | None] = [None] * (
+            int(count) if count in PARAMETERS else 0
+        )
         if parameters:
             parameters[0] = default
         return tuple(parameters)

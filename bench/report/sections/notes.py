@@ -111,7 +111,7 @@ def _coverage(
 
 def _outside(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note]:
     """Return which rows are from outside, from where, and which of their cases are missing."""
-    rows: dict[str, list[str]] = {}
+    rows: dict[str, dict[str, None]] = {}
     lacking: dict[str, dict[str, None]] = {}
     remarks: dict[str, None] = {}
     for record in records:
@@ -119,16 +119,14 @@ def _outside(records: Sequence[Record], methods: Mapping[str, str]) -> list[Note
             continue
         title = methods[record.method.key]
         what = "masks" if record.external.kind == "masks" else "scores that others computed"
-        origins = rows.setdefault(f"{title}: {what} from", [])
-        if record.external.origin not in origins:
-            origins.append(record.external.origin)
+        rows.setdefault(f"{what} from {record.external.origin}", {})[title] = None
         if record.external.missing:
             lacking.setdefault(title, {}).update(dict.fromkeys(record.external.missing))
         remarks.update(dict.fromkeys(record.external.remarks))
     by_program = _by_programs(records, methods)
     if not rows:
         return by_program
-    listed_rows = [f"{words} {', '.join(origins)}" for words, origins in rows.items()]
+    listed_rows = [f"{', '.join(titles)}: {words}" for words, titles in rows.items()]
     notes = [
         *by_program,
         Note(
