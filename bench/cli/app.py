@@ -31,7 +31,7 @@ from bench.cli import (
     tune,
     verify,
 )
-from bench.cli.encoding import use_utf8
+from bench.cli.encoding import open_streams, use_utf8
 from bench.spec.errors import UsageError, printable
 from bench.spec.machine import lend_home
 
@@ -92,7 +92,11 @@ def bench(
 
 
 def main() -> None:
-    """Run the command line; wrong use and bad input end with one line and exit code 2."""
+    """Run the command line; wrong use and bad input end with one line and exit code 2.
+
+    What the system refuses (a full disk, a file of somebody else) is one line and exit code 1.
+    """
+    open_streams()
     use_utf8()
     lend_home()
     try:

@@ -1,10 +1,27 @@
-"""Text is UTF-8 whatever the locale: the command starts again in Python's UTF-8 mode."""
+"""Standard streams: UTF-8 whatever the locale, and there even where they were closed."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+
+
+def open_streams() -> None:
+    """Open standard input, output and error on nothing where they are closed.
+
+    Else the first files that are opened take their numbers, and what is printed lands in them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is the one that is closed.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def use_utf8() -> None:

@@ -34,7 +34,7 @@ def follow(
         ended: Is told of each cell.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the cells left checkpoints and continue next time.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; cells left checkpoints and continue next time.
     """
     matrix = _Matrix(cells, store, launcher, ended)
     with asked_to_stop() as asked:
@@ -121,7 +121,7 @@ class _Matrix:
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """Yield a list that is no longer empty once SIGINT or SIGTERM has come.
+    """Yield a list that is no longer empty once SIGINT, SIGTERM or SIGHUP has come.
 
     An exception that a signal raises can be swallowed where it strikes, in a finaliser for example;
     a note cannot. A signal that the run was started to ignore (shells do so for SIGINT in the
@@ -131,7 +131,8 @@ def asked_to_stop() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in wanted if signal.getsignal(number) != signal.SIG_IGN]
     handlers = {number: signal.signal(number, lambda *_: asked.append(1)) for number in numbers}
     try:
         yield asked

@@ -7,3 +7,4 @@ cells: it is the one that knows how they ended.
 import signal
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)

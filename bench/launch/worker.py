@@ -64,6 +64,7 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
 
     asked: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     cell, store = Cell.from_json(cell_json), Store(Path(root))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -25,6 +26,10 @@ SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER, "doubt": SECTION}
 PAGE_ROWS = 30
 """Rows that a page of LaTeX holds; a longer table is set as one table for each first cell."""
 
+_FORMULA = re.compile(r"[=@+\t\r-].")
+"""How a text begins that a spreadsheet computes."""
+_SIGNED = re.compile(r"[+-][\d.,eE±%()\[\] †‡§°*+-]*|- .*")
+"""Numbers with a sign, and what no spreadsheet computes."""
 SHORT = 150
 """Characters of a note that stands right beneath its table in LaTeX; longer ones follow it."""
 
@@ -161,7 +166,17 @@ def block(frame: pd.DataFrame, heads: Mapping[str, str], numbers: Mapping[str, N
 
 def csv(frame: pd.DataFrame) -> str:
     """Return numbers as CSV, unrounded but for the ninth digit."""
-    return str(frame.to_csv(index=False, lineterminator="\n", float_format="%.9g"))
+    safe = frame.copy()
+    for name in frame.select_dtypes(include=["object", "string", "category"]):
+        safe[name] = [_no_formula(value) for value in frame[name]]
+    return str(safe.to_csv(index=False, lineterminator="\n", float_format="%.9g"))
+
+
+def _no_formula(value: Any) -> Any:
+    """Return a value of a CSV with a quote before what a spreadsheet would compute."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _SIGNED.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 _RULES = {"left": " --- ", "right": " ---: ", "centre": " :-: "}

@@ -103,7 +103,7 @@ class OutsideCell:
             idle_parameters=None,
             cases={"test": len(self.rows)},
             patients={"test": len(patients)},
-            versions=machine.versions(),
+            versions=_versions(),
             revision=_revision(),
             device="unknown",
             peak_memory_bytes=None,
@@ -123,6 +123,12 @@ class OutsideCell:
 def _revision() -> str | None:
     """Return the revision of the source, asked for once for all cells."""
     return machine.revision()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages, looked up once for all cells."""
+    return machine.versions()
 
 
 def method_key(title: str) -> str:

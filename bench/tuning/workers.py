@@ -65,6 +65,7 @@ def work(
     asked: list[int] = []  # not empty once this process was asked to stop
     # Ctrl-C reaches all processes at once; the parent then asks each worker by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
     for cell, split in zip(map(Cell.from_json, cells), splits, strict=True):
         _study(Study(cell, storage), split, trials, device, say, lambda: bool(asked))

@@ -61,10 +61,11 @@ def test_a_long_text_keeps_its_ends() -> None:
 )
 def test_a_wrong_text_is_one_line(bench: Bench, words: tuple[str, ...]) -> None:
     os.mkfifo(bench.home / "pipe.csv")
-    Path("long.toml").write_text(f'extends = "smoke"\nsteps = {"9" * 5000}\n', encoding="utf-8")
-    Path("deep.toml").write_text(f"a = {'[' * 9999}{']' * 9999}", encoding="utf-8")
+    home = bench.home
+    (home / "long.toml").write_text(f'extends = "smoke"\nsteps = {"9" * 5000}\n')
+    (home / "deep.toml").write_text(f"a = {'[' * 9999}{']' * 9999}")
     for number in range(30):
-        Path(f"e{number}.toml").write_text(f'extends = "e{number + 1}.toml"\n', encoding="utf-8")
+        (home / f"e{number}.toml").write_text(f'extends = "e{number + 1}.toml"\n')
     code = 1 if words[-1].startswith("zzz") and words[0] != "audit" else 2
     out = bench(*words, code=code)
     assert out.startswith("bench: ")
