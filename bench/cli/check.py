@@ -10,6 +10,7 @@ import typer
 
 from bench.cli import options
 from bench.spec import registry
+from bench.spec.errors import printable
 from bench.spec.profile import load_profile
 
 
@@ -39,7 +40,7 @@ def check(
         for row in rows:
             style = "bold red" if row["grave"] else "bold"
             heading = (f"{row['dataset']}: {row['kind']}", style)
-            line = Text.assemble(heading, f"  {row['text']}")
+            line = Text.assemble(heading, f"  {printable(row['text'])}")
             console.print(line, highlight=False, soft_wrap=True)
     raise typer.Exit(1 if any(row["grave"] for row in rows) else 0)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from bench.spec.errors import UsageError
 from bench.spec.names import Source
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ UNUSED: Side = "unused"
 the user's split."""
 
 
+SPACING = (1e-6, 1e3)
+"""The smallest and the largest side of a pixel in mm, of electron microscopes and of satellites."""
 BACKGROUND = "0"
 """The label of what is no object, in every mask."""
 
@@ -39,6 +42,20 @@ class Sample:
     """What the mask's values stand for, as the file says it."""
     how: tuple[str, ...] = ()
     """What the reader decided, as `topic: words`; the topic `assumed` is told to the user."""
+
+    def __post_init__(self) -> None:
+        """Refuse a spacing that no image has.
+
+        Raises:
+            UsageError: A side of a pixel is 0, below it, not finite, or absurd.
+        """
+        low, high = SPACING
+        if self.spacing and not all(low <= side <= high for side in self.spacing):
+            sides = " x ".join(f"{side:g}" for side in self.spacing)
+            raise UsageError(
+                f"case {self.id}: its pixels are {sides} mm, expected {low:g} to {high:g} mm; "
+                "correct the spacing, or its unit, in the file's header or in the table"
+            )
 
 
 @dataclass(frozen=True)

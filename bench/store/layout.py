@@ -7,6 +7,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bench.spec import files
@@ -48,7 +49,7 @@ class CellFolder:
         """The folder in which the cell is computed."""
         return CellFolder(self.path.with_name(f"{self.path.name.removesuffix(PART)}{PART}"))
 
-    @property
+    @cached_property
     def place(self) -> tuple[str, str, str]:
         """The dataset's key, the method's key and the label."""
         dataset, method, label = self.path.parts[-3:]
@@ -59,7 +60,7 @@ class CellFolder:
         """The name of the profile."""
         return self.path.parents[2].name
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The place as progress and trackers print it, with slashes between."""
         return "/".join(self.path.parts[-3:]).removesuffix(PART)

@@ -168,10 +168,14 @@ class Plan:
         except UsageError as error:
             damaged.append(Damage(folder.family, str(error)))
         why = {damage.path: damage.line for damage in damaged}
-        begun = sorted(cell.name for cell in folder.begun())
+        whole_cells = {cell.name: cell for cell in known.cells}
+        begun = [cell.name for cell in folder.begun()]
         names = dict.fromkeys([*(cell.name for cell in folder.planned()), *begun])
         places = []
         for name in names:
+            if name in whole_cells:
+                places.append(Place(*whole_cells[name].place, "done", None, ""))
+                continue
             cell = CellFolder(folder.path / name)
             place = place_of(cell)
             if cell.path in why:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def test_a_cell_of_code_that_was_edited_meanwhile_is_refused(
     plugin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(plugin)
+    monkeypatch.delitem(sys.modules, "faulty_plugin", raising=False)
     forget()
     spec, ref = Spec("faulty"), DatasetRef(id=DatasetId("mr", "phantom", "abcdef0123"), cache="")
     cell = Cell(profile=load_profile("smoke"), dataset=ref, method=spec, seed=35)
