@@ -143,7 +143,7 @@ class Scans(Adapter):
         (("image", np.ones((4, 5), np.uint8)), "expected uint16"),
         (("mask", np.ones((5, 4), np.uint8)), "expected uint8 of the image's"),
         (("mask", np.full((4, 5), 2, np.uint8)), "the mask holds 2"),
-        (("spacing", (1.0, 0.0)), "expected two positive numbers"),
+        (("spacing", (1.0,)), "expected two positive numbers"),
         (("id", "a"), "file is damaged, but read raised no UsageError"),
     ],
 )

@@ -29,7 +29,7 @@ SPACINGS: list[Spacing] = [
     (0.01, 5.0),
 ]
 COUNTS, TEXTS = ["tp", "fp", "fn", "tn"], ["unit", "empty"]
-COLUMNS = [*COUNTS, *SCORES, *TEXTS, "diagonal"]
+COLUMNS = [*COUNTS, *SCORES, *TEXTS, "diagonal", "spacing"]
 
 
 def zeros(height: int = 40, width: int = 50) -> Mask:
@@ -294,7 +294,8 @@ def test_the_policy_invents_no_number() -> None:
 def test_columns_and_types_of_a_row() -> None:
     row = score(*PAIRS["several components"], None).row()
     assert list(row) == COLUMNS
-    assert [type(value) for value in row.values()] == [int] * 4 + [float] * 7 + [str] * 2 + [float]
+    types = [int] * 4 + [float] * 7 + [str] * 2 + [float, str]
+    assert [type(value) for value in row.values()] == types
 
 
 def test_bool_views_and_read_only_masks_score_alike() -> None:
