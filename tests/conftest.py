@@ -35,15 +35,8 @@ NEEDS = (
     "verdiff",
 )
 """What methods need that is slow to import."""
-WAITING = ("tests/launch", "tests/gpu", "tests/cli/test_tune.py", "tests/cli/test_ablate.py")
-"""Tests of a quarter minute and more, which mostly wait for processes: they begin first."""
 Once = Callable[[str, Callable[[Path], object]], Path]
 SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait, so that no core idles at the end of them."""
-    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
 
 
 @pytest.fixture(autouse=True, scope="session")
