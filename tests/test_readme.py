@@ -57,7 +57,7 @@ def commands(page: Path) -> list[str]:
     return lines
 
 
-def test_every_command_of_the_documentation_has_its_options() -> None:
+def test_every_command_of_the_documentation_has_its_options_and_no_other() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     checked = 0
@@ -71,5 +71,7 @@ def test_every_command_of_the_documentation_has_its_options() -> None:
             known = {option for field in command.params for option in field.opts}
             asked = {word.split("=")[0] for word in words if word.startswith("--")}
             assert asked <= known, line
+            needed = {field.opts[0] for field in command.params if field.required}
+            assert {option for option in needed if option.startswith("--")} <= asked, line
             checked += 1
     assert checked > 20
