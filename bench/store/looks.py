@@ -32,11 +32,12 @@ def read(path: Path) -> tuple[Look, ...]:
     Raises:
         UsageError: The file is damaged.
     """
-    looks = []
+    looks: dict[tuple[str, tuple[int, ...]], Look] = {}
     try:
         text = files.read_bytes(path).decode()
         for date, column, seeds in csv.reader(text.splitlines()):
-            looks.append(Look(date, column, tuple(map(int, seeds.split()))))
+            look = Look(date, column, tuple(map(int, seeds.split())))
+            looks.setdefault((column, look.seeds), look)  # merged folders may have had it both
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, csv.Error) as error:
@@ -45,7 +46,7 @@ def read(path: Path) -> tuple[Look, ...]:
             f"{path} is damaged ({why}): it counts the reports of several seeds; restore it, or "
             "remove it and say in the paper how often you looked"
         ) from error
-    return tuple(looks)
+    return tuple(looks.values())
 
 
 def add(path: Path, seeds: Mapping[str, tuple[int, ...]]) -> tuple[Look, ...]:

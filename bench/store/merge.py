@@ -21,8 +21,8 @@ class Merged:
 
     files: dict[str, Path] = field(default_factory=dict)
     """By the path in the merged folder."""
-    plans: dict[str, dict[str, None]] = field(default_factory=dict)
-    """The lines of each profile's plan."""
+    lines: dict[str, dict[str, None]] = field(default_factory=dict)
+    """The lines of each profile's plan and looks, by the path in the merged folder."""
     datasets: dict[tuple[str, str, str], tuple[str, Path]] = field(default_factory=dict)
     """The digest of each profile's dataset, and which folder has it first."""
     conflicts: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    for name, lines in merged.plans.items():
+    for name, lines in merged.lines.items():
         if lines:
             write(into / name, "".join(f"{line}\n" for line in lines))
     return merged
@@ -71,7 +71,7 @@ def kept(folder: ProfileFolder, weights: bool = True) -> list[Path]:
     believed, _ = check.cases(folder, pictures=True)
     if believed.damaged:
         raise SeveralError(damage.line for damage in believed.damaged)
-    paths = [folder.settings, folder.family]
+    paths = [folder.settings, folder.family, folder.looks]
     for cell, known in believed.cells.items():
         paths += [cell.record, *cell.kept()]
         paths += [cell.shared(name) for name in known.references]
@@ -107,6 +107,8 @@ def _add(merged: Merged, source: Path, folder: ProfileFolder) -> None:
         own.update(dict.fromkeys((cell.record, *cell.kept()), cell))
     told: set[CellFolder] = set()
     for path in paths:
+        if path == folder.looks:  # both folders' looks count
+            continue
         name = path.relative_to(source).as_posix()
         other = merged.files.setdefault(name, path)
         owner = own.get(path)
@@ -119,6 +121,7 @@ def _add(merged: Merged, source: Path, folder: ProfileFolder) -> None:
             )
             if owner is not None:
                 told.add(owner)
-    plan = folder.plan.relative_to(source).as_posix()
-    lines = read_or_empty(folder.plan).splitlines()
-    merged.plans.setdefault(plan, {}).update(dict.fromkeys(lines))
+    for path in (folder.plan, folder.looks):
+        name = path.relative_to(source).as_posix()
+        lines = read_or_empty(path).splitlines()
+        merged.lines.setdefault(name, {}).update(dict.fromkeys(lines))

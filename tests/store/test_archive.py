@@ -12,6 +12,7 @@ import pytest
 from bench.engine.verify import verify
 from bench.spec.errors import UsageError
 from bench.store.cells import Store
+from bench.store.looks import read
 from bench.store.merge import merge
 from bench.store.pack import pack
 from bench.store.results import Results
@@ -130,3 +131,19 @@ def test_the_commands(bench: Bench) -> None:
     cell = next((bench.home / "results").rglob("cases.csv"))
     cell.write_text("no")
     assert "is damaged" in bench("pack", "results", "--to", "s.zip", code=2)
+
+
+def test_looks_are_kept_by_merging_and_packing(whole: Path, tmp_path: Path) -> None:
+    one, other = half(whole, tmp_path / "a", "unet"), half(whole, tmp_path / "b", "verdiff")
+    for root, date in ((one, "2026-01-01"), (other, "2026-02-02")):
+        path = root / PROFILE / "looks.csv"
+        path.write_text(f"{date},mr,35 36\n", encoding="utf-8")
+    with (other / PROFILE / "looks.csv").open("a", encoding="utf-8") as file:
+        file.write("2026-03-03,mr,35 36 37\n")
+    merge([one, other], tmp_path / "c")
+    looks = read(tmp_path / "c" / PROFILE / "looks.csv")
+    assert [(look.date, len(look.seeds)) for look in looks] == [
+        ("2026-01-01", 2),
+        ("2026-03-03", 3),
+    ]
+    assert f"{PROFILE}/looks.csv" in pack(other, tmp_path / "results.zip", False, {}, {})

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
+from bench.report.sections.marks import RARE
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.stats import family
@@ -169,7 +170,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         "p: two-sided sign-flip permutation test of the mean difference over patients, exact up to "
         f"{EXACT} of them, else {FLIPS:,} flips. With several seeds, the largest p of it, of a t "
         "test over the seeds' means, and of a two-way analysis of variance with patients and seeds "
-        f"random. Tests that a p is corrected for, by {_corrections(compared)}: "
+        f"random. {RARE} Tests that a p is corrected for, by {_corrections(compared)}: "
         f"{', '.join(counts)}; {sum(one.computed for one in compared)} p values computed, "
         "Wilcoxon's included.",
         f"{STAR}: corrected p up to {ALPHA:g}, over several seeds: a difference of the methods. "
