@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import digest as digests
-from bench.data import hashes
+from bench.data import hashes, twins
 from bench.data import manifest as manifests
 from bench.data.manifest import Reading
+from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, PIXELS, Numbered, pack, unpack
 from bench.data.source import FORMAT, Source, reason
 from bench.spec.case import BACKGROUND, Case, Sample
 from bench.spec.dataset import Adapter, Item
@@ -38,10 +39,40 @@ MOST_LABELS = 256
 
 
 @dataclass(frozen=True)
+class _Packed:
+    """A sample as it is stored: a byte a pixel, where its grey values are few."""
+
+    sample: Sample
+    packed: Numbered | None
+    """Numbers of grey values, and the grey values."""
+    mark: bytes
+    """The digest of its image."""
+
+    @classmethod
+    def of(cls, sample: Sample) -> _Packed:
+        """Return a sample in as few bytes as it takes."""
+        packed = pack(sample.image)
+        return cls(sample, packed, twins.mark(*(packed or (sample.image,))))
+
+    def light(self) -> _Packed:
+        """Return it without the image where that is packed, to be sent to another process."""
+        if self.packed is None:
+            return self
+        return replace(self, sample=replace(self.sample, image=np.zeros((0, 0), np.uint16)))
+
+    @property
+    def image(self) -> NDArray[np.uint16]:
+        """The image (H, W) in 65535 steps."""
+        if self.packed is None or self.sample.image.size:
+            return self.sample.image
+        return unpack(*self.packed)
+
+
+@dataclass(frozen=True)
 class _Read:
     """The result of reading an item: its samples, or why there are none."""
 
-    samples: list[Sample]
+    samples: list[_Packed]
     why: str = ""
 
 
@@ -50,7 +81,7 @@ def _read(work: tuple[Adapter, Item]) -> _Read:
     if why := reason(item):
         return _Read([], why)
     try:
-        return _Read(list(adapter.read(item)))
+        return _Read(list(map(_Packed.of, adapter.read(item))))
     except UsageError as error:
         return _Read([], str(error))
     except Exception as error:  # a library may raise anything; the other files must continue
@@ -59,6 +90,12 @@ def _read(work: tuple[Adapter, Item]) -> _Read:
         said = (str(error).strip() or "no reason is given").splitlines()[0]
         why = f"{item.files[0]} cannot be used ({type(error).__name__}: {said}); look at the file"
         return _Read([], why)
+
+
+def _read_light(work: tuple[Adapter, Item]) -> _Read:
+    """Read an item in a process of the pool."""
+    read = _read(work)
+    return replace(read, samples=[one.light() for one in read.samples])
 
 
 def _all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, _Read]]:
@@ -76,7 +113,7 @@ def _all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, 
     pool = ProcessPoolExecutor(min(jobs, len(items)), context, _obey)
     try:
         at_once = MANY if size < len(items) * SMALL else 1
-        results = pool.map(_read, tasks, chunksize=at_once)
+        results = pool.map(_read_light, tasks, chunksize=at_once)
         for done, (item, read) in enumerate(zip(items, results, strict=True), 1):
             yield item, read
             progress(name, done, len(items))
@@ -145,11 +182,37 @@ def _counts(sample: Sample) -> dict[str, int]:
     return dict(zip(sample.labels, counts, strict=False))
 
 
+class _Pixels:
+    """The files of a cache that hold pixels, while they are written."""
+
+    def __init__(self, work: Path) -> None:
+        self._files = {name: (work / name).open("wb") for name in PIXELS}
+
+    def __enter__(self) -> _Pixels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def add(self, read: _Packed, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> None:
+        """Write the image and the mask of a case."""
+        if read.packed is None:
+            self._files[IMAGES].write(digests.as_bytes(image))
+        else:
+            codes, levels = read.packed
+            self._files[CODES].write(digests.as_bytes(codes))
+            self._files[LEVELS].write(digests.as_bytes(levels))
+        self._files[MASKS].write(digests.as_bytes(mask))
+
+
 def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
     """Write pixels, the table of cases, and what is known of the files."""
     adapter = source.adapter
     digest = hashlib.sha256()
     cases: list[Case] = []
+    packed: list[bool] = []
+    marks: list[bytes] = []
     seen: set[str] = set()
     left_out: list[str] = []
     labels = _Labels()
@@ -157,24 +220,26 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
     official = {item.patient for item in source.items if item.official}
     others = {item.patient for item in source.items if not item.official and not item.left_out}
     set_aside: list[str] = []
-    with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
+    with _Pixels(work) as pixels:
         for item, read in _all(source, jobs, progress):
             if read.why:
                 left_out.append(read.why)
             file = str(item.files[-1]) if item.files else adapter.name
-            for sample in read.samples:
+            for one in read.samples:
+                sample, image = one.sample, one.image
                 if why := _unusable(sample.id, seen):
                     left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
                     continue
-                height, width = sample.image.shape
+                height, width = image.shape
                 case = Case(sample.id, sample.patient, height, width, sample.spacing)
                 seen.add(case.id.lower())
                 cases.append(case)
+                packed.append(one.packed is not None)
+                marks.append(one.mark)
                 mask = labels.add(sample, file)
                 binary = mask if len(labels.counts) == 2 else np.minimum(mask, 1)
-                digests.add(digest, case, sample.image, binary)
-                images.write(digests.as_bytes(sample.image))
-                masks.write(digests.as_bytes(mask))
+                digests.add(digest, case, image, binary)
+                pixels.add(one, image, mask)
                 how.update((*item.how, *sample.how))
                 if case.patient in official and not item.official:
                     set_aside.append(case.id)
@@ -182,8 +247,9 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
         more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
         raise UsageError(left_out[0] + more)
     digests.add_set_aside(digest, set_aside)
-    how.update(_alike(cases))
-    _write_cases(work / "cases.csv", cases)
+    for line in twins.look_alike([case.patient for case in cases]):
+        how[f"assumed: {line}"] = len(cases)
+    _write_cases(work / "cases.csv", cases, packed)
     known = source.hashes.digests
     reading = Reading(
         format=FORMAT,
@@ -202,23 +268,11 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
         on_both_official_sides=tuple(sorted(official & others)),
         set_aside=tuple(set_aside),
         left_out=tuple(left_out),
+        twins=twins.identical(cases, marks),
         files=hashes.relative(source.root, known, known) | source.tables,
     )
     manifests.write(reading, work / manifests.READING)
     _check_unchanged(source)
-
-
-def _alike(cases: Sequence[Case]) -> Counter[str]:
-    """Return, for patients whose names differ by case alone, a line and the number of cases."""
-    spellings: dict[str, set[str]] = {}
-    for case in cases:
-        spellings.setdefault(case.patient.casefold(), set()).add(case.patient)
-    lines: Counter[str] = Counter()
-    for case in cases:
-        names = sorted(spellings[case.patient.casefold()])
-        if len(names) > 1:
-            lines[f"assumed: {' and '.join(names)} are different patients"] += 1
-    return lines
 
 
 def _check_unchanged(source: Source) -> None:
@@ -234,13 +288,14 @@ def _check_unchanged(source: Source) -> None:
             raise UsageError(f"{path} changed while it was read; run again when it is complete")
 
 
-def _write_cases(path: Path, cases: Sequence[Case]) -> None:
+def _write_cases(path: Path, cases: Sequence[Case], packed: Sequence[bool]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
-        for case in cases:
+        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm", "bits"])
+        for case, few in zip(cases, packed, strict=True):
             spacing = case.spacing or ("", "")
-            table.writerow([case.id, case.patient, case.height, case.width, *spacing])
+            bits = 8 if few else 16
+            table.writerow([case.id, case.patient, case.height, case.width, *spacing, bits])
 
 
 def _unusable(name: str, seen: set[str]) -> str:

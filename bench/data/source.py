@@ -19,7 +19,7 @@ from bench.spec.errors import UsageError
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 
-FORMAT = 3
+FORMAT = 4
 """Version of the cache's layout; another version is prepared anew."""
 Inside = Callable[[Path], bool]
 """Whether a path lies in a source's folder."""

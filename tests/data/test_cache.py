@@ -151,7 +151,9 @@ def test_progress_counts_to_the_end(slices: Make, own_cache: Path) -> None:
     assert told == [(i, 12) for i in range(1, 13)]
 
 
-@pytest.mark.parametrize("name", ["images.u16", "masks.u8", "cases.csv", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["images.u8", "levels.u16", "masks.u8", "cases.csv", "manifest.json"]
+)
 def test_a_damaged_cache_is_never_trusted(slices: Make, name: str, own_cache: Path) -> None:
     folder = prepare(slices(patients=4))
     path = folder / name if name == "manifest.json" else folder.parent / name
