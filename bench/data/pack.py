@@ -24,10 +24,11 @@ def pack(image: NDArray[np.uint16]) -> Numbered | None:
     The result is None if an image (H, W) has more than 256 of them. Equal images are packed
     equally; numbers that are not used stand for 0.
     """
+    packed = _by_high_bytes(image)
+    if packed:
+        return packed
     some = image.ravel()[:: max(1, image.size // LOOK)]
-    if len(np.unique(some)) > MOST:
-        return None
-    return _by_high_bytes(image) or _by_counts(image)
+    return None if len(np.unique(some)) > MOST else _by_counts(image)
 
 
 def _by_high_bytes(image: NDArray[np.uint16]) -> Numbered | None:
@@ -38,7 +39,9 @@ def _by_high_bytes(image: NDArray[np.uint16]) -> Numbered | None:
     pixels = image.ravel()
     codes = np.empty(pixels.size, np.uint8)
     used = np.zeros(MOST, bool)
-    levels = (np.arange(MOST, dtype=np.uint16) ^ 1) << 8  # no value has such a high byte
+    high_bytes = np.arange(MOST, dtype=np.uint16)
+    levels: NDArray[np.uint16] = np.left_shift(high_bytes ^ np.uint16(1), 8, dtype=np.uint16)
+    # No value has the high byte that its own level has now.
     for start in range(0, pixels.size, BLOCK):
         part = pixels[start : start + BLOCK]
         high = codes[start : start + BLOCK]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import multiprocessing
-import signal
+import logging
+import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -23,7 +24,10 @@ from bench.data import hashes, twins
 from bench.data import manifest as manifests
 from bench.data.manifest import Reading
 from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, PIXELS, Numbered, pack, unpack
+from bench.data.pool import Pool, watched
+from bench.data.readers import limits
 from bench.data.source import FORMAT, Source, reason
+from bench.spec import processes
 from bench.spec.case import BACKGROUND, Case, Sample
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
@@ -34,6 +38,10 @@ LIGHT = 20_000_000
 """Up to this number of bytes, reading a few files takes less time than starting processes."""
 SMALL, MANY = 2_000_000, 8
 """Items of fewer bytes than this are handed to a process so many at once."""
+LACKS_MEMORY = re.compile(
+    r"(allocate|insufficient)\b.{0,40}\b(memory|bytes)|bad_alloc|out of memory", re.IGNORECASE
+)
+"""What OpenCV, ITK and others say where memory could not be had."""
 MOST_LABELS = 256
 """Labels that the masks of a dataset may hold in all."""
 
@@ -76,59 +84,125 @@ class _Read:
     why: str = ""
 
 
-def _read(work: tuple[Adapter, Item]) -> _Read:
-    adapter, item = work
+def _read(adapter: Adapter, item: Item) -> _Read:
+    """Read an item.
+
+    Raises:
+        UsageError: The machine's memory is too small for it.
+    """
     if why := reason(item):
         return _Read([], why)
+    if not _is_of_user(adapter, item):
+        return _Read(list(map(_Packed.of, adapter.read(item))))
     try:
         return _Read(list(map(_Packed.of, adapter.read(item))))
-    except UsageError as error:
-        return _Read([], str(error))
     except Exception as error:  # a library may raise anything; the other files must continue
-        if adapter.source != "real" or not item.files:
-            raise
-        said = (str(error).strip() or "no reason is given").splitlines()[0]
+        if _lacks_memory(error) or _lacks_memory(error.__cause__):
+            raise MemoryError(
+                f"{item.files[0]} takes more than {limits.memory() / 1e9:.3g} GB to read, of "
+                f"{processes.memory() / 1e9:.3g} GB; remove it, or set {limits.SHARE_VARIABLE}"
+            ) from error
+        if isinstance(error, UsageError):
+            return _Read([], str(error))
+        said = (str(error).strip() or "no reason is given").splitlines()[-1]
         why = f"{item.files[0]} cannot be used ({type(error).__name__}: {said}); look at the file"
         return _Read([], why)
 
 
-def _read_light(work: tuple[Adapter, Item]) -> _Read:
+def _is_of_user(adapter: Adapter, item: Item) -> bool:
+    """Return whether an item is files, which may hold anything, and no simulation."""
+    return adapter.source == "real" and bool(item.files)
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Return whether an error says that memory could not be had, as each library says it."""
+    return isinstance(error, MemoryError) or bool(LACKS_MEMORY.search(str(error or "")))
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Hold what is read within to its share of memory, and keep libraries from the terminal.
+
+    What they log and warn of a file is an error where something is wrong.
+    """
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), processes.at_most(limits.memory()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def _read_light(adapter: Adapter, item: Item) -> _Read:
     """Read an item in a process of the pool."""
-    read = _read(work)
+    read = _read(adapter, item)
     return replace(read, samples=[one.light() for one in read.samples])
 
 
 def _all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, _Read]]:
-    """Yield each item with its result, in order; `jobs` processes read them."""
+    """Yield each item with its result, in order; `jobs` processes read them.
+
+    Raises:
+        UsageError: A file is not read in time, or takes more memory than it may.
+    """
     items, name = source.items, source.adapter.name
-    tasks = [(source.adapter, item) for item in items]
-    size = sum(map(_size, chain.from_iterable(item.files for item in items)))
-    light = len(items) < 8 and size < LIGHT
-    if jobs == 1 or len(items) == 1 or light:
-        for done, (item, task) in enumerate(zip(items, tasks, strict=True), 1):
-            yield item, _read(task)
-            progress(name, done, len(items))
-        return
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(min(jobs, len(items)), context, _obey)
+    reads = _here(source) if jobs == 1 or _is_light(items) else _by_pool(source, jobs)
     try:
-        at_once = MANY if size < len(items) * SMALL else 1
-        results = pool.map(_read_light, tasks, chunksize=at_once)
-        for done, (item, read) in enumerate(zip(items, results, strict=True), 1):
+        for done, (item, read) in enumerate(zip(items, reads, strict=True), 1):
             yield item, read
             progress(name, done, len(items))
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"{source.root}: a reading process was killed, as happens when memory runs out "
-            f"(each of {jobs} holds a volume); free some and run again"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except MemoryError as error:
+        raise UsageError(str(error) or "there is not enough memory; free some") from error
 
 
-def _obey() -> None:
-    """End at SIGTERM, by which the pool stops readers; the launcher's server ignores it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _is_light(items: Sequence[Item]) -> bool:
+    """Return whether reading takes less time than starting processes."""
+    return len(items) == 1 or (len(items) < 8 and _bytes(items) < LIGHT)
+
+
+def _here(source: Source) -> Iterator[_Read]:
+    """Read the items in this process."""
+    seconds = limits.seconds()
+    for item in source.items:
+        if not _is_of_user(source.adapter, item):
+            yield _read(source.adapter, item)
+            continue
+        with watched(_named(item), seconds), _guarded():
+            read = _read(source.adapter, item)
+        yield read
+
+
+def _by_pool(source: Source, jobs: int) -> Iterator[_Read]:
+    """Read the items in processes.
+
+    Raises:
+        UsageError: A reader was killed; what a library's crash costs is its own file.
+    """
+    work = partial(_read_light, source.adapter)
+    at_once = MANY if _bytes(source.items) < len(source.items) * SMALL else 1
+    pool = Pool(work, source.items, jobs, limits.seconds(), at_once, within=_guarded)
+    for item, read in zip(source.items, pool.results(), strict=True):
+        if isinstance(read, _Read):
+            yield read
+        elif read.crashed:
+            yield _Read([], f"{_named(item)} {read.why}; write it again in another way")
+        else:
+            raise UsageError(
+                f"{_named(item)} {read.why}; run again, remove it, or see "
+                f"{limits.SECONDS_VARIABLE} and {limits.SHARE_VARIABLE}"
+            )
+
+
+def _named(item: Item) -> str:
+    """Return an item's first file, or whose it is where it has none."""
+    return str(item.files[0]) if item.files else f"patient {item.patient}"
+
+
+def _bytes(items: Sequence[Item]) -> int:
+    """Return the bytes of all files of items."""
+    return sum(map(_size, chain.from_iterable(item.files for item in items)))
 
 
 def _size(path: Path) -> int:
