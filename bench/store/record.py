@@ -204,6 +204,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Cases of each side, and of `SET_ASIDE` if there are any."""
     patients: dict[str, int]
     left_out: int = 0
+    twins: tuple[str, ...] = ()
+    """Cases of two patients whose images are the same, a pair each, with patients and sides."""
     official_test: bool = False
     versions: dict[str, str]
     revision: str | None
