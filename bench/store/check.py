@@ -19,6 +19,7 @@ from bench.spec import files, plain
 from bench.spec.case import Split
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, Label, Row, safe_name
+from bench.spec.words import count
 from bench.store import record, scores
 from bench.store.cells import OUTSIDE, Settings
 from bench.store.damage import Damage, DamagedError, of_cell, of_file
@@ -272,7 +273,7 @@ def _check_rows(
     if (len(names), len(patients)) != wanted:
         raise DamagedError(
             path,
-            f"it has {len(names)} cases of {len(patients)} patients, "
+            f"it has {count(len(names), 'case')} of {count(len(patients), 'patient')}, "
             f"but {wanted[0]} of {wanted[1]} were tested",
         )
     try:

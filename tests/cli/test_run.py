@@ -113,7 +113,7 @@ def test_ones_own_split_and_a_share_of_patients_stand_apart(
     assert half["patients"]["test"] == whole["patients"]["test"]
     table = pd.read_csv(next(bench.home.rglob("table1-real.csv")))
     assert len(table.dataset.unique()) == 3
-    assert "All 1 cells are finished already" in bench.run(data, "unet", "--fraction", "0.5")
+    assert "The cell is finished already" in bench.run(data, "unet", "--fraction", "0.5")
 
 
 def test_a_split_of_other_patients_is_refused(bench: Bench, slices: Make, tmp_path: Path) -> None:

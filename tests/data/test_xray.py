@@ -20,6 +20,7 @@ from bench.data.splits import Splitting
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import SIDES, Dataset
+from bench.spec.config import SEED
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 from bench.store.cells import Store
@@ -98,14 +99,14 @@ def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(
     (found,) = matrix.find([Spec("xray")], tmp_path, profile)
     ref = found.prepare()
     store = Store(tmp_path / "results")
-    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(), 1)
+    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(), [SEED])
     (split,) = (store.root / "smoke").glob("*/split.csv")
     sides = pd.read_csv(split).set_index("patient").side
     assert set(sides[sides == "test"].index) == {
         "n291",
         "n165",
     }  # 165 has a film in training/ too: all are tested
-    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(5), 1)
+    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(5), [SEED])
     folds = pd.read_csv(split.with_name("split-5fold.csv"))
     assert (folds[folds.side == "test"].groupby("patient").size() == 1).all()
 

@@ -170,7 +170,7 @@ def test_what_failed_is_run_again_on_request_alone(bench: Bench, slices: Make) -
     data = slices()
     bench.run(data, "faulty:how=raise,unet", code=1)
     out = bench.run(data, "faulty:how=raise,unet", code=1)
-    assert "1 cells failed before and are left so; --retry-failed runs them again" in out
+    assert "1 cell failed before and stayed so; --retry-failed runs what failed again" in out
     assert "nothing to run" in out
     assert "1 to run" in bench.run(data, "faulty:how=raise,unet", "--retry-failed", code=1)
 

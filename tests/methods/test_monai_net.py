@@ -15,8 +15,8 @@ from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
-from methods.monai_net import NETS
 from tests.user import Bench
+from verdiff_bench_methods.monai_net import NETS
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
