@@ -15,11 +15,17 @@ from tests.user import ROOT
 from tests.written import DICE, failed, finished
 
 WITHOUT_TORCH = """
-import contextlib, importlib.machinery, io, sys
+import contextlib, importlib.machinery, importlib.metadata, io, sys
 look = importlib.machinery.PathFinder.find_spec
 def blocked(name, path=None, target=None):
     return None if name.partition(".")[0] in {train} else look(name, path, target)
 importlib.machinery.PathFinder.find_spec = staticmethod(blocked)
+version = importlib.metadata.version
+def installed(name):
+    if name.replace("-", "_") in {train}:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return version(name)
+importlib.metadata.version = installed
 from bench.cli.app import main
 for line in sys.stdin.read().splitlines():
     sys.argv = ["bench", *line.split()]
@@ -82,14 +88,15 @@ def test_reports_statistics_and_audits_need_no_torch(tmp_path: Path) -> None:
         "methods --json",
         "plan --methods unet,verdiff --datasets mr --profile smoke",
         "verify results",
+        "doctor",
         "run --methods unet --datasets mr --profile smoke",
         "tune --methods unet --datasets mr --profile smoke",
     ]
     said = without_torch(tmp_path, *commands)
-    assert [command for command in commands[:9] if said[command][0] not in "01"] == []
+    assert [command for command in commands[:10] if said[command][0] not in "01"] == []
     assert "unet" in said["report --no-pictures"].lower()
     assert "each of 2 (Holm)" in said[commands[7]]  # U-Net, Verdiff-Net and its prior
-    for command in commands[9:]:
+    for command in commands[10:]:
         assert said[command].startswith("2 bench: this needs torch, which is not installed")
         assert said[command].strip().count("\n") == 0
         assert f"pip install -e '{ROOT}[train]'" in said[command]

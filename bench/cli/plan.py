@@ -313,7 +313,7 @@ def _remarks_on(row: dict[str, Any]) -> list[str]:
         many = "one test" if row["one"] is None else count(row["tests"], "test")
         remedy = "; --folds 5 tests every patient" if row["folds"] == 1 else ""
         lines.append(
-            f"{name}: {patients} give a p of {row['smallest_p']:.3g} at best, "
+            f"{name}: p is {row['smallest_p']:.3g} at best with {patients}, "
             f"too much for {many}: no star is possible{remedy}."
         )
     elif row["unseen"]:

@@ -158,7 +158,7 @@ def _why_impossible(known: Record) -> str:
         return "its parameters cannot be"
     if known.training is not None and known.training.best_step > known.training.steps:
         return "its training cannot be"
-    if "torch" not in known.versions:
+    if not known.outside and "torch" not in known.versions:
         return "versions: missing PyTorch's"
     if not set(record.ADVANTAGES) <= set(known.advantages):
         return f"advantages: expected {', '.join(record.ADVANTAGES)}"

@@ -263,7 +263,7 @@ def test_an_official_split_is_kept_exactly(tmp_path: Path) -> None:
     assert len(files["test"]) == len(NAMES["test"])
     assert all(name.startswith("test-") for name in files["test"])
     assert len(set().union(*files.values())) == len(dataset.cases) - 1
-    assert any("1 cases of 1 patients of the publisher's test side" in line for line in dataset.how)
+    assert any("1 case of 1 patient of the publisher's test side" in line for line in dataset.how)
     folds = Splitting(5).split(dataset.patients, dataset.official)
     tested = [index for fold in folds for index in fold.indexes(dataset, "test")]
     assert sorted(tested) == list(range(len(dataset.cases)))

@@ -133,7 +133,7 @@ def test_ctrl_c_and_sigterm_checkpoint_and_leave_within_ten_seconds(
     assert "goes on where this one was" in out
     assert "Traceback" not in out
     assert int(max(bench.home.rglob("checkpoint-*.pt")).name.split("-")[1]) > 20
-    assert "1 cells: 1 stopped" in bench("status")
+    assert "1 cell: 1 stopped" in bench("status")
 
 
 def _note(bench: Bench) -> str:
