@@ -19,6 +19,7 @@ from bench.spec import files, plain
 from bench.spec.case import Split
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, Label, Row, safe_name
+from bench.spec.words import count
 from bench.store import record, scores
 from bench.store.cells import OUTSIDE, Settings
 from bench.store.damage import Damage, DamagedError, of_cell, of_file
@@ -163,7 +164,7 @@ def _why_impossible(known: Record) -> str:
         return "its parameters cannot be"
     if known.training is not None and known.training.best_step > known.training.steps:
         return "its training cannot be"
-    if "torch" not in known.versions:
+    if not known.outside and "torch" not in known.versions:
         return "versions: missing PyTorch's"
     if not set(record.ADVANTAGES) <= set(known.advantages):
         return f"advantages: expected {', '.join(record.ADVANTAGES)}"
@@ -309,7 +310,7 @@ def _checked(
     if (len(names), len(patients)) != wanted:
         raise DamagedError(
             path,
-            f"it has {len(names)} cases of {len(patients)} patients, "
+            f"it has {count(len(names), 'case')} of {count(len(patients), 'patient')}, "
             f"but {wanted[0]} of {wanted[1]} were tested",
         )
     try:

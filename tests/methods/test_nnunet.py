@@ -28,9 +28,9 @@ from bench.spec.method import Cases, Example, Inputs, Task
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 from bench.store.layout import CellFolder
-from methods import nnunet
-from methods.nnunet_native import fingerprint
-from methods.nnunet_plan import LABELS, Planned, patches
+from verdiff_bench_methods import nnunet
+from verdiff_bench_methods.nnunet_native import fingerprint
+from verdiff_bench_methods.nnunet_plan import LABELS, Planned, patches
 
 pytestmark = pytest.mark.usefixtures("no_network")
 CPU = torch.device("cpu")
