@@ -51,14 +51,21 @@ def _by_high_bytes(image: NDArray[np.uint16]) -> Numbered | None:
 
 def _by_counts(image: NDArray[np.uint16]) -> Numbered | None:
     """Number grey values in ascending order, if they are few."""
-    values = np.flatnonzero(np.bincount(image.ravel(), minlength=1 << 16))
+    pixels = image.ravel()
+    counts = np.zeros(1 << 16, np.int64)
+    for start in range(0, pixels.size, BLOCK):  # numpy takes eight bytes for each number
+        counts += np.bincount(pixels[start : start + BLOCK], minlength=1 << 16)
+    values = np.flatnonzero(counts)
     if len(values) > MOST:
         return None
     levels = np.zeros(MOST, np.uint16)
     levels[: len(values)] = values
     numbers = np.zeros(1 << 16, np.uint8)
     numbers[values] = np.arange(len(values))
-    return numbers[image], levels
+    codes = np.empty(pixels.size, np.uint8)
+    for start in range(0, pixels.size, BLOCK):
+        codes[start : start + BLOCK] = numbers[pixels[start : start + BLOCK]]
+    return codes.reshape(image.shape), levels
 
 
 def unpack(codes: NDArray[np.uint8], levels: NDArray[np.uint16]) -> NDArray[np.uint16]:
