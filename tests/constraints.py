@@ -27,7 +27,8 @@ EXTRAS = ("train", "test", "lint", "slurm", "ray", "tensorboard", "monai")
 """What the tested environment has; the other extras are tried by nobody but their users."""
 OF_TORCH = re.compile("nvidia-|cuda-|triton$")
 HEAD = """\
-# The versions that the tests ran with. `make lock` writes this file from .venv; do not edit it.
+# The versions that the tests ran with, on one Python; another one takes what pyproject.toml allows.
+# `make lock` writes this file from .venv; do not edit it.
 # pip install -c constraints.txt -e '.[train]'
 """
 
@@ -47,8 +48,9 @@ def pinned() -> dict[str, Version]:
     pins = {}
     for line in FILE.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
-            name, version = line.split("==")
-            pins[name] = Version(version)
+            pin = Requirement(line)
+            [one] = pin.specifier
+            pins[pin.name] = Version(one.version)
     return pins
 
 
@@ -79,6 +81,7 @@ def _needed(lines: Sequence[str], extras: set[str]) -> Iterator[Requirement]:
 
 
 if __name__ == "__main__":
-    lines = [f"{name}=={version}\n" for name, version in sorted(closure().items())]
+    here = f'python_version == "{sys.version_info.major}.{sys.version_info.minor}"'
+    lines = [f"{name}=={version} ; {here}\n" for name, version in sorted(closure().items())]
     FILE.write_text(HEAD + "".join(lines), encoding="utf-8")
     print(f"{FILE.name}: {len(lines)} versions")

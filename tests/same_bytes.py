@@ -50,6 +50,7 @@ RESULTS = (
     "**/initial.json",
     "**/model.safetensors",
     "**/predictions*/*.png",
+    "**/probabilities*/*.png",
     "**/references/*.png",
     "**/spread/*.png",
     "**/stages.npz",

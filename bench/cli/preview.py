@@ -17,9 +17,12 @@ from bench.store.layout import make_folder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bench.spec.case import Dataset
+    from bench.data.geometry import Geometry
+    from bench.spec.case import Case, Dataset
 
 SHOWN = 8
+SIDE = 600
+"""Longest side in pixels of a case on the sheet; a larger one is reduced before it is drawn."""
 
 
 def preview(
@@ -72,13 +75,24 @@ def sheet(dataset: Dataset, path: Path) -> None:
     plt.close(figure)
 
 
+def _smaller(case: Case) -> Geometry:
+    """Return how a case is drawn: no larger than the sheet shows it."""
+    from bench.data.geometry import Geometry
+
+    native = (case.height, case.width)
+    scale = min(1.0, SIDE / max(native))
+    height, width = (max(1, round(side * scale)) for side in native)
+    return Geometry(native, (height, width))
+
+
 def _sheet(dataset: Dataset, picked: Sequence[int], size: tuple[float, float]) -> Figure:
     """Return the figure of a contact sheet."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, len(picked), figsize=size, squeeze=False, layout="constrained")
     for column, index in enumerate(picked):
-        case, image, mask = dataset.cases[index], dataset.image(index), dataset.mask(index)
+        case, place = dataset.cases[index], _smaller(dataset.cases[index])
+        image, mask = place.image(dataset.image(index)), place.mask(dataset.mask(index))
         for row in range(2):
             axes[row, column].imshow(
                 image, cmap="gray", vmin=0, vmax=65535, interpolation="antialiased"

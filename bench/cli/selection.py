@@ -100,6 +100,7 @@ def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRe
         UsageError: A dataset cannot be used.
     """
     from bench.data import cache
+    from bench.data.twins import told as twins_told
 
     with preparing(console) as told:
         datasets = [reader.prepare(told) for reader in readers]
@@ -113,5 +114,13 @@ def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRe
         prepared = cache.load(Path(dataset.cache))
         for line in prepared.how:
             console.print(f"{name}: assumed: {line}", highlight=False, soft_wrap=True, markup=False)
+        for line in twins_told(prepared, {}):
+            console.print(
+                f"{name}: {line} are identical images: is it one patient? one may train and the "
+                "other be tested; give both one name, or remove one",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
         print_left_out(name, prepared.left_out)
     return datasets

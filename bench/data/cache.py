@@ -1,8 +1,8 @@
 """Prepare a dataset once: read and check every sample, and write a cache to be memory-mapped.
 
-The folder of the cache holds what was read (`images.u16`, `masks.u8`, `cases.csv`,
-`reading.json`); below it, a folder for each choice of foreground labels has a manifest alone. So
-another choice reads nothing again.
+The folder of the cache holds what was read (`images.u16`, `images.u8` with `levels.u16`,
+`masks.u8`, `cases.csv`, `reading.json`); below it, a folder for each choice of foreground labels
+has a manifest alone. So another choice reads nothing again.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.data import manifest as manifests
 from bench.data.digest import digest_of
 from bench.data.manifest import Manifest, Reading
+from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
 from bench.data.reading import write
 from bench.data.source import Source, find_source, silent
-from bench.spec.case import BACKGROUND, Case, Dataset, Decision
+from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
 from bench.spec.note import Progress
@@ -129,15 +132,20 @@ def load(folder: Path) -> Dataset:
 def _open(folder: Path, known: Reading, foreground: tuple[int, ...]) -> Dataset:
     """Open what was read, with the numbers of the labels that are foreground."""
     with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
-        cases = tuple(_case(row) for row in csv.DictReader(file))
-    images = np.memmap(folder / "images.u16", dtype=np.uint16, mode="r")
-    masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
-    sizes = [case.height * case.width for case in cases]
-    starts = np.cumsum([0, *sizes]).tolist()
-    if not starts[-1] == len(images) == len(masks) or len(cases) != known.cases:
+        rows = list(csv.DictReader(file))
+    cases = tuple(map(_case, rows))
+    few = np.array([row["bits"] == "8" for row in rows], bool)
+    sizes = np.array([case.height * case.width for case in cases], np.int64)
+    images, levels = (_mapped(folder / name, np.dtype(np.uint16)) for name in (IMAGES, LEVELS))
+    codes, masks = (_mapped(folder / name, np.dtype(np.uint8)) for name in (CODES, MASKS))
+    lengths = [len(pixels) for pixels in (images, levels, codes, masks)]
+    expected = [sizes[~few].sum(), MOST * few.sum(), sizes[few].sum(), sizes.sum()]
+    if lengths != expected or len(cases) != known.cases:
         raise UsageError(
             f"prepared dataset {folder} is incomplete; remove the folder and run again"
         )
+    rows_of_levels = {index: row for row, index in enumerate(np.flatnonzero(few).tolist())}
+    places = np.where(few, _starts(sizes * few), _starts(sizes * ~few))
     aside = set(known.set_aside)
     return Dataset(
         name=known.name,
@@ -146,12 +154,27 @@ def _open(folder: Path, known: Reading, foreground: tuple[int, ...]) -> Dataset:
         cases=cases,
         images=images,
         masks=masks,
-        starts=tuple(starts[:-1]),
+        starts=tuple(_starts(sizes).tolist()),
+        packed=Packed(codes, levels.reshape(-1, MOST), rows_of_levels),
+        places=tuple(places.tolist()),
         foreground=foreground,
         left_out=known.left_out,
+        twins=known.twins,
         official=frozenset(known.official_test),
         set_aside=frozenset(i for i, case in enumerate(cases) if case.id in aside),
     )
+
+
+def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
+    """Map a file of pixels into memory; an empty one cannot be mapped."""
+    if not path.stat().st_size:
+        return np.zeros(0, kind)
+    return np.memmap(path, kind, mode="r")
+
+
+def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where parts of these sizes begin that follow one another."""
+    return np.cumsum(sizes) - sizes
 
 
 def _case(row: dict[str, str]) -> Case:

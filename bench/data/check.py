@@ -11,15 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import cache, manifest
+from bench.data import cache, manifest, twins
 from bench.data.digest import digest_of
 from bench.spec.case import Dataset
 from bench.spec.words import count
 
 READING = "reading"
 """The kind of findings that say how files were read; nothing is wrong with them."""
-NEAR = 4
-"""Images are nearly identical if their perceptual hashes differ in at most so many of 64 bits."""
+ONE = "is it one patient?"
 SMALL = (32, 32)
 """(height, width) at which orientations are compared."""
 TOLD = 0.15
@@ -70,26 +69,13 @@ def _twins(dataset: Dataset) -> Iterator[Finding]:
 
     The two may be one patient under two names, who may then be on two sides of a split.
     """
-    import imagehash
-    from PIL import Image
-
-    cases = dataset.cases
-    films = (Image.fromarray((dataset.image(i) >> 8).astype(np.uint8)) for i in range(len(cases)))
-    bits = np.array([imagehash.phash(film).hash.ravel() for film in films])
-    for first in range(len(cases)):
-        near = np.flatnonzero((bits[first + 1 :] != bits[first]).sum(1) <= NEAR) + first + 1
-        for second in near.tolist():
-            if cases[first].patient == cases[second].patient:
-                continue
-            one, other = dataset.image(first), dataset.image(second)
-            same = one.shape == other.shape and bool((one == other).all())
-            how = "identical" if same else "nearly identical"
-            names = (cases[first].id, cases[second].id)
-            text = (
-                f"{names[0]} (patient {cases[first].patient}) and "
-                f"{names[1]} (patient {cases[second].patient}) are {how}: is it one patient?"
-            )
-            yield Finding(how, names, text, grave=same)
+    for names, text in zip(dataset.twins, twins.told(dataset, {}), strict=True):
+        yield Finding("identical", names, f"{text} are identical: {ONE}", grave=True)
+    for first, second in twins.near(dataset):
+        one, other = dataset.cases[first], dataset.cases[second]
+        text = f"{one.id} (patient {one.patient}) and {other.id} (patient {other.patient})"
+        line = f"{text} are nearly identical: {ONE}"
+        yield Finding("nearly identical", (one.id, other.id), line)
 
 
 def _masks(dataset: Dataset) -> Iterator[Finding]:

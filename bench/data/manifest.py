@@ -51,6 +51,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Their cases on the other side, which nothing sees where the publisher's split is used."""
     left_out: tuple[str, ...] = ()
     """Files that could not be used, and why: one line for each."""
+    twins: tuple[tuple[str, str], ...] = ()
+    """Cases of two patients whose images are the same, a pair each."""
     files: dict[str, str] = {}
     """SHA-256 of every file that was read, by its path in the folder."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import multiprocessing
-import signal
+import logging
+import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -19,10 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import digest as digests
-from bench.data import hashes
+from bench.data import hashes, twins
 from bench.data import manifest as manifests
 from bench.data.manifest import Reading
+from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, PIXELS, Numbered, pack, unpack
+from bench.data.pool import Pool, watched
+from bench.data.readers import limits
 from bench.data.source import FORMAT, Source, reason
+from bench.spec import processes
 from bench.spec.case import BACKGROUND, Case, Sample
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
@@ -33,65 +38,171 @@ LIGHT = 20_000_000
 """Up to this number of bytes, reading a few files takes less time than starting processes."""
 SMALL, MANY = 2_000_000, 8
 """Items of fewer bytes than this are handed to a process so many at once."""
+LACKS_MEMORY = re.compile(
+    r"(allocate|insufficient)\b.{0,40}\b(memory|bytes)|bad_alloc|out of memory", re.IGNORECASE
+)
+"""What OpenCV, ITK and others say where memory could not be had."""
 MOST_LABELS = 256
 """Labels that the masks of a dataset may hold in all."""
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A sample as it is stored: a byte a pixel, where its grey values are few."""
+
+    sample: Sample
+    packed: Numbered | None
+    """Numbers of grey values, and the grey values."""
+    mark: bytes
+    """The digest of its image."""
+
+    @classmethod
+    def of(cls, sample: Sample) -> _Packed:
+        """Return a sample in as few bytes as it takes."""
+        packed = pack(sample.image)
+        return cls(sample, packed, twins.mark(*(packed or (sample.image,))))
+
+    def light(self) -> _Packed:
+        """Return it without the image where that is packed, to be sent to another process."""
+        if self.packed is None:
+            return self
+        return replace(self, sample=replace(self.sample, image=np.zeros((0, 0), np.uint16)))
+
+    @property
+    def image(self) -> NDArray[np.uint16]:
+        """The image (H, W) in 65535 steps."""
+        if self.packed is None or self.sample.image.size:
+            return self.sample.image
+        return unpack(*self.packed)
 
 
 @dataclass(frozen=True)
 class _Read:
     """The result of reading an item: its samples, or why there are none."""
 
-    samples: list[Sample]
+    samples: list[_Packed]
     why: str = ""
 
 
-def _read(work: tuple[Adapter, Item]) -> _Read:
-    adapter, item = work
+def _read(adapter: Adapter, item: Item) -> _Read:
+    """Read an item.
+
+    Raises:
+        UsageError: The machine's memory is too small for it.
+    """
     if why := reason(item):
         return _Read([], why)
+    if not _is_of_user(adapter, item):
+        return _Read(list(map(_Packed.of, adapter.read(item))))
     try:
-        return _Read(list(adapter.read(item)))
-    except UsageError as error:
-        return _Read([], str(error))
+        return _Read(list(map(_Packed.of, adapter.read(item))))
     except Exception as error:  # a library may raise anything; the other files must continue
-        if adapter.source != "real" or not item.files:
-            raise
-        said = (str(error).strip() or "no reason is given").splitlines()[0]
+        if _lacks_memory(error) or _lacks_memory(error.__cause__):
+            raise MemoryError(
+                f"{item.files[0]} takes more than {limits.memory() / 1e9:.3g} GB to read, of "
+                f"{processes.memory() / 1e9:.3g} GB; remove it, or set {limits.SHARE_VARIABLE}"
+            ) from error
+        if isinstance(error, UsageError):
+            return _Read([], str(error))
+        said = (str(error).strip() or "no reason is given").splitlines()[-1]
         why = f"{item.files[0]} cannot be used ({type(error).__name__}: {said}); look at the file"
         return _Read([], why)
 
 
+def _is_of_user(adapter: Adapter, item: Item) -> bool:
+    """Return whether an item is files, which may hold anything, and no simulation."""
+    return adapter.source == "real" and bool(item.files)
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Return whether an error says that memory could not be had, as each library says it."""
+    return isinstance(error, MemoryError) or bool(LACKS_MEMORY.search(str(error or "")))
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Hold what is read within to its share of memory, and keep libraries from the terminal.
+
+    What they log and warn of a file is an error where something is wrong.
+    """
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), processes.at_most(limits.memory()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def _read_light(adapter: Adapter, item: Item) -> _Read:
+    """Read an item in a process of the pool."""
+    read = _read(adapter, item)
+    return replace(read, samples=[one.light() for one in read.samples])
+
+
 def _all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, _Read]]:
-    """Yield each item with its result, in order; `jobs` processes read them."""
+    """Yield each item with its result, in order; `jobs` processes read them.
+
+    Raises:
+        UsageError: A file is not read in time, or takes more memory than it may.
+    """
     items, name = source.items, source.adapter.name
-    tasks = [(source.adapter, item) for item in items]
-    size = sum(map(_size, chain.from_iterable(item.files for item in items)))
-    light = len(items) < 8 and size < LIGHT
-    if jobs == 1 or len(items) == 1 or light:
-        for done, (item, task) in enumerate(zip(items, tasks, strict=True), 1):
-            yield item, _read(task)
-            progress(name, done, len(items))
-        return
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(min(jobs, len(items)), context, _obey)
+    reads = _here(source) if jobs == 1 or _is_light(items) else _by_pool(source, jobs)
     try:
-        at_once = MANY if size < len(items) * SMALL else 1
-        results = pool.map(_read, tasks, chunksize=at_once)
-        for done, (item, read) in enumerate(zip(items, results, strict=True), 1):
+        for done, (item, read) in enumerate(zip(items, reads, strict=True), 1):
             yield item, read
             progress(name, done, len(items))
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"{source.root}: a reading process was killed, as happens when memory runs out "
-            f"(each of {jobs} holds a volume); free some and run again"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except MemoryError as error:
+        raise UsageError(str(error) or "there is not enough memory; free some") from error
 
 
-def _obey() -> None:
-    """End at SIGTERM, by which the pool stops readers; the launcher's server ignores it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _is_light(items: Sequence[Item]) -> bool:
+    """Return whether reading takes less time than starting processes."""
+    return len(items) == 1 or (len(items) < 8 and _bytes(items) < LIGHT)
+
+
+def _here(source: Source) -> Iterator[_Read]:
+    """Read the items in this process."""
+    seconds = limits.seconds()
+    for item in source.items:
+        if not _is_of_user(source.adapter, item):
+            yield _read(source.adapter, item)
+            continue
+        with watched(_named(item), seconds), _guarded():
+            read = _read(source.adapter, item)
+        yield read
+
+
+def _by_pool(source: Source, jobs: int) -> Iterator[_Read]:
+    """Read the items in processes.
+
+    Raises:
+        UsageError: A reader was killed; what a library's crash costs is its own file.
+    """
+    work = partial(_read_light, source.adapter)
+    at_once = MANY if _bytes(source.items) < len(source.items) * SMALL else 1
+    pool = Pool(work, source.items, jobs, limits.seconds(), at_once, within=_guarded)
+    for item, read in zip(source.items, pool.results(), strict=True):
+        if isinstance(read, _Read):
+            yield read
+        elif read.crashed:
+            yield _Read([], f"{_named(item)} {read.why}; write it again in another way")
+        else:
+            raise UsageError(
+                f"{_named(item)} {read.why}; run again, remove it, or see "
+                f"{limits.SECONDS_VARIABLE} and {limits.SHARE_VARIABLE}"
+            )
+
+
+def _named(item: Item) -> str:
+    """Return an item's first file, or whose it is where it has none."""
+    return str(item.files[0]) if item.files else f"patient {item.patient}"
+
+
+def _bytes(items: Sequence[Item]) -> int:
+    """Return the bytes of all files of items."""
+    return sum(map(_size, chain.from_iterable(item.files for item in items)))
 
 
 def _size(path: Path) -> int:
@@ -145,11 +256,37 @@ def _counts(sample: Sample) -> dict[str, int]:
     return dict(zip(sample.labels, counts, strict=False))
 
 
+class _Pixels:
+    """The files of a cache that hold pixels, while they are written."""
+
+    def __init__(self, work: Path) -> None:
+        self._files = {name: (work / name).open("wb") for name in PIXELS}
+
+    def __enter__(self) -> _Pixels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def add(self, read: _Packed, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> None:
+        """Write the image and the mask of a case."""
+        if read.packed is None:
+            self._files[IMAGES].write(digests.as_bytes(image))
+        else:
+            codes, levels = read.packed
+            self._files[CODES].write(digests.as_bytes(codes))
+            self._files[LEVELS].write(digests.as_bytes(levels))
+        self._files[MASKS].write(digests.as_bytes(mask))
+
+
 def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
     """Write pixels, the table of cases, and what is known of the files."""
     adapter = source.adapter
     digest = hashlib.sha256()
     cases: list[Case] = []
+    packed: list[bool] = []
+    marks: list[bytes] = []
     seen: set[str] = set()
     left_out: list[str] = []
     labels = _Labels()
@@ -157,24 +294,26 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
     official = {item.patient for item in source.items if item.official}
     others = {item.patient for item in source.items if not item.official and not item.left_out}
     set_aside: list[str] = []
-    with (work / "images.u16").open("wb") as images, (work / "masks.u8").open("wb") as masks:
+    with _Pixels(work) as pixels:
         for item, read in _all(source, jobs, progress):
             if read.why:
                 left_out.append(read.why)
             file = str(item.files[-1]) if item.files else adapter.name
-            for sample in read.samples:
+            for one in read.samples:
+                sample, image = one.sample, one.image
                 if why := _unusable(sample.id, seen):
                     left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
                     continue
-                height, width = sample.image.shape
+                height, width = image.shape
                 case = Case(sample.id, sample.patient, height, width, sample.spacing)
                 seen.add(case.id.lower())
                 cases.append(case)
+                packed.append(one.packed is not None)
+                marks.append(one.mark)
                 mask = labels.add(sample, file)
                 binary = mask if len(labels.counts) == 2 else np.minimum(mask, 1)
-                digests.add(digest, case, sample.image, binary)
-                images.write(digests.as_bytes(sample.image))
-                masks.write(digests.as_bytes(mask))
+                digests.add(digest, case, image, binary)
+                pixels.add(one, image, mask)
                 how.update((*item.how, *sample.how))
                 if case.patient in official and not item.official:
                     set_aside.append(case.id)
@@ -182,8 +321,9 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
         more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
         raise UsageError(left_out[0] + more)
     digests.add_set_aside(digest, set_aside)
-    how.update(_alike(cases))
-    _write_cases(work / "cases.csv", cases)
+    for line in twins.look_alike([case.patient for case in cases]):
+        how[f"assumed: {line}"] = len(cases)
+    _write_cases(work / "cases.csv", cases, packed)
     known = source.hashes.digests
     reading = Reading(
         format=FORMAT,
@@ -202,23 +342,11 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
         on_both_official_sides=tuple(sorted(official & others)),
         set_aside=tuple(set_aside),
         left_out=tuple(left_out),
+        twins=twins.identical(cases, marks),
         files=hashes.relative(source.root, known, known) | source.tables,
     )
     manifests.write(reading, work / manifests.READING)
     _check_unchanged(source)
-
-
-def _alike(cases: Sequence[Case]) -> Counter[str]:
-    """Return, for patients whose names differ by case alone, a line and the number of cases."""
-    spellings: dict[str, set[str]] = {}
-    for case in cases:
-        spellings.setdefault(case.patient.casefold(), set()).add(case.patient)
-    lines: Counter[str] = Counter()
-    for case in cases:
-        names = sorted(spellings[case.patient.casefold()])
-        if len(names) > 1:
-            lines[f"assumed: {' and '.join(names)} are different patients"] += 1
-    return lines
 
 
 def _check_unchanged(source: Source) -> None:
@@ -234,13 +362,14 @@ def _check_unchanged(source: Source) -> None:
             raise UsageError(f"{path} changed while it was read; run again when it is complete")
 
 
-def _write_cases(path: Path, cases: Sequence[Case]) -> None:
+def _write_cases(path: Path, cases: Sequence[Case], packed: Sequence[bool]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm"])
-        for case in cases:
+        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm", "bits"])
+        for case, few in zip(cases, packed, strict=True):
             spacing = case.spacing or ("", "")
-            table.writerow([case.id, case.patient, case.height, case.width, *spacing])
+            bits = 8 if few else 16
+            table.writerow([case.id, case.patient, case.height, case.width, *spacing, bits])
 
 
 def _unusable(name: str, seen: set[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from bench.spec.errors import UsageError
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 
-FORMAT = 3
+FORMAT = 4
 """Version of the cache's layout; another version is prepared anew."""
+EMPTY = sha256().hexdigest()
+"""The digest of a file without any byte."""
 Inside = Callable[[Path], bool]
 """Whether a path lies in a source's folder."""
 
@@ -131,6 +134,9 @@ def _inside(root: Path) -> Inside:
 def _unreadable(item: Item, known: Hashes) -> Item:
     """Return an item, left out if a file is missing or the system cannot read it."""
     for path in (*item.files, *item.sides):
+        if known.digests.get(path) == EMPTY and not item.left_out:
+            why = f"{path} is empty; copy it again"
+            return replace(item, files=(), sides=(), left_out=why)
         if path not in known.errors or item.left_out:
             continue
         why = f"{path} {known.errors[path]}"

@@ -66,7 +66,9 @@ class Stream:
         for name in self._ids:
             digest.update(b"/" + name)
         self._key = np.frombuffer(digest.digest()[:16], dtype=np.uint64)
-        self._pixels = [(cases.image(index), cases.mask(index)) for index in indexes]
+        self._cases, self._indexes = cases, list(indexes)
+        # On a shared grid, images are small; native ones are read where they are needed.
+        self._pixels = None if cases.grid is None else list(map(self._read, self._indexes))
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def _generator(self, domain: int, first: int, second: int = 0) -> np.random.Generator:
@@ -88,6 +90,16 @@ class Stream:
         """Return the order of the training cases in an epoch."""
         return self._generator(0, epoch).permutation(len(self._ids))
 
+    def _read(self, index: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        """Return image and mask (h, w) of a case by its index in the dataset."""
+        return self._cases.image(index), self._cases.mask(index)
+
+    def _pair(self, case: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        """Return image and mask (h, w) of a case by its place in `indexes`."""
+        if self._pixels is None:
+            return self._read(self._indexes[case])
+        return self._pixels[case]
+
     def drawn(self, step: int, slot: int) -> tuple[int, Parameters]:
         """Return the case, as its place in `indexes`, and the parameters of one slot.
 
@@ -95,7 +107,7 @@ class Stream:
         """
         epoch, place = divmod(step * self.batch + slot, len(self._ids))
         case = int(self._order(epoch)[place])
-        height, width = self._pixels[case][0].shape
+        height, width = self._cases.size(self._indexes[case])
         return case, draw(self._generator(1, step, slot), height, width, self.most)
 
     def at(self, step: int) -> Batch:
@@ -103,7 +115,7 @@ class Stream:
         draws, images, masks = hashlib.sha256(), [], []
         for slot in range(self.batch):
             case, parameters = self.drawn(step, slot)
-            image, mask = augment(*self._pixels[case], parameters)
+            image, mask = augment(*self._pair(case), parameters)
             draws.update(self._ids[case] + b"\0" + parameters.to_bytes())
             images.append(image)
             masks.append(mask)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.engine.cut import Curve
 from bench.engine.data import Data
 from bench.engine.metrics import score
-from bench.engine.predict import Prediction, predict, stages
+from bench.engine.predict import SPREAD, Prediction, predict, stages
 from bench.engine.trainee import Trainee
 from bench.spec.note import Note, Tell
 from bench.store.layout import CellFolder
@@ -111,12 +111,13 @@ def ceiling(data: Data) -> float:
 
 
 def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
-    """Write a case's masks, and its uncertainty map with 65535 for 1."""
+    """Write a case's masks, and on the network's grid its probabilities and uncertainty."""
     images: dict[Path, NDArray[Any]] = {}
     for extra, mask in prediction.masks.items():
         images[work.predictions(extra)] = mask.astype(np.uint8) * 255
-    if prediction.spread is not None:
-        images[work.spread] = np.round(prediction.spread.clip(0, 1) * 65535).astype(np.uint16)
+    for name, values in prediction.on_grid.items():
+        place = work.spread if name == SPREAD else work.probabilities(name)
+        images[place] = np.rint(values * 255).astype(np.uint8)
     for folder, pixels in images.items():
         folder.mkdir(exist_ok=True)
         path = folder / f"{case}.png"

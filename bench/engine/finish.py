@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.data import twins
 from bench.engine.data import Data
 from bench.engine.train import TrainingState
 from bench.engine.trainee import Trainee
@@ -86,6 +87,7 @@ def record_of(
         cases=_counts(data, cases),
         patients={side: _patients(data, indexes) for side, indexes in cases.items()},
         left_out=len(data.dataset.left_out),
+        twins=_twins(data, cases),
         assumed=data.dataset.how,
         official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
         versions=machine.versions(),
@@ -119,6 +121,14 @@ def _counts(data: Data, cases: dict[str, list[int]]) -> dict[str, int]:
     """Return the number of cases of each side, and of those set aside if there are any."""
     counts = {side: len(indexes) for side, indexes in cases.items()}
     return counts | ({SET_ASIDE: data.set_aside} if data.set_aside else {})
+
+
+def _twins(data: Data, sides: dict[str, list[int]]) -> tuple[str, ...]:
+    """Return the cases of two patients that share an image, with the patients' sides."""
+    side_of: dict[str, str] = {}
+    for side, indexes in sides.items():
+        side_of.update((data.cases.case(index).patient, side) for index in indexes)
+    return twins.told(data.dataset, side_of)
 
 
 def _finite(value: float) -> float | None:

@@ -17,17 +17,21 @@ from bench.spec.method import Answer
 
 THRESHOLD = 0.5
 """Probability from which on a pixel is foreground."""
+SPREAD = "spread"
+"""The name of the uncertainty map; no row may have it."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A method's prediction for one case on its native pixels; each map is (H, W)."""
+    """A method's prediction for one case; each map is (H, W), of its native pixels."""
 
     probabilities: dict[str, NDArray[np.float32]]
     """The method's map has the name "". A further row from the same weights, such as `prior`, has
     its own name."""
     spread: NDArray[np.float32] | None
     """Standard deviation of the probability over samples; None if the method draws no samples."""
+    on_grid: dict[str, NDArray[np.float32]]
+    """The same maps as the network gives them, each (h, w); the spread has the name `spread`."""
 
     @property
     def masks(self) -> dict[str, NDArray[np.bool_]]:
@@ -48,17 +52,20 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
     with torch.inference_mode(), trainee.autocast():
         answer = ask(trainee, image, rng, cases.mask(index))
     declared = further_rows(trainee.method)
-    if tuple(answer.extras) != declared or "spread" in answer.extras:
+    if tuple(answer.extras) != declared or SPREAD in answer.extras:
         raise ValueError(
             f"predict gave the rows {list(answer.extras)}, declared are {list(declared)}; they must"
             " agree, and none may be called spread"
         )
-    maps = {}
-    for name, value in {"": answer.probability, **answer.extras}.items():
-        maps[name] = _native(value, name, image, cases, index)
-    if answer.spread is None:
-        return Prediction(maps, None)
-    return Prediction(maps, _native(answer.spread, "spread", image, cases, index))
+    values = {"": answer.probability, **answer.extras}
+    if answer.spread is not None:
+        values[SPREAD] = answer.spread
+    on_grid, maps = {}, {}
+    for name, value in values.items():
+        on_grid[name] = _pixels(value, name, image, cases, index)
+        maps[name] = cases.back(index, on_grid[name])
+    spread = maps.pop(SPREAD, None)
+    return Prediction(maps, spread, on_grid)
 
 
 def ask(
@@ -117,10 +124,10 @@ def _question(trainee: Trainee, cases: OnGrid, index: int) -> tuple[Tensor, torc
     return to_tensor(cases.image(index), trainee.device), rng
 
 
-def _native(
+def _pixels(
     value: Tensor, name: str, image: Tensor, cases: OnGrid, index: int
 ) -> NDArray[np.float32]:
-    """Return a map in [0, 1] on native pixels.
+    """Return a map (h, w) in [0, 1] on the network's grid.
 
     Raises:
         ValueError: The map has another shape than the image, or values outside [0, 1].
@@ -132,4 +139,4 @@ def _native(
             f" {value.max():.3g}] for {cases.case(index).id}, expected values in [0, 1] of shape"
             f" {tuple(image.shape)}"
         )
-    return cases.back(index, value[0, 0].float().cpu().numpy())
+    return value[0, 0].float().cpu().numpy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import io
-import multiprocessing
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from bench.spec.config import Cell
 from bench.spec.note import Note
+from bench.spec.processes import end_with_launcher
 from bench.store.cells import Store
 from bench.store.lease import BusyError
 
@@ -66,7 +66,7 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    threading.Thread(target=end_with_launcher, daemon=True).start()
     cell, store = Cell.from_json(cell_json), Store(Path(root))
     try:
         with store.at_work(cell, after, lost=lambda: os._exit(BUSY)) as folder:
@@ -94,11 +94,3 @@ def _print_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
-def _end_with_launcher() -> None:
-    """End this process when the launcher is gone, so that it cannot collide with a new attempt."""
-    launcher = multiprocessing.parent_process()
-    if launcher:
-        launcher.join()
-        os.kill(os.getpid(), signal.SIGKILL)

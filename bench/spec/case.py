@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
@@ -12,6 +12,8 @@ from bench.spec.names import Source
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Pixel = TypeVar("Pixel", bound=np.generic)
 
 Side = Literal["train", "validation", "test", "unused"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
@@ -89,6 +91,18 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Packed:
+    """The images of a dataset that have at most 256 grey values: a byte a pixel."""
+
+    codes: NDArray[np.uint8]
+    """Numbers of grey values, all cases one after the other."""
+    levels: NDArray[np.uint16]
+    """(n, 256) the grey values of each of these cases, by their numbers."""
+    rows: Mapping[int, int]
+    """The row of `levels` of a case, by its index in the dataset; others are not packed."""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Prepared cases; pixels are views into memory-mapped files."""
 
@@ -101,7 +115,7 @@ class Dataset:
     masks: NDArray[np.uint8]
     """Label maps as they were read, in the dataset's own numbers of labels."""
     starts: tuple[int, ...]
-    """Where each case's pixels begin in `images` and `masks`."""
+    """Where each case's pixels begin in `masks`, and in `images` where `places` is empty."""
     foreground: tuple[int, ...] = (1,)
     """The numbers in `masks` that are foreground."""
     left_out: tuple[str, ...] = ()
@@ -113,6 +127,12 @@ class Dataset:
     publisher's test side is used, nothing sees them."""
     how: tuple[str, ...] = ()
     """What was assumed when it was read, a line each."""
+    twins: tuple[tuple[str, str], ...] = ()
+    """Ids of cases of two patients whose images are the same, a pair each."""
+    packed: Packed | None = None
+    """The cases whose images are not in `images`."""
+    places: tuple[int, ...] = ()
+    """Where each case's image begins in `images`, or in `packed.codes`."""
     sealed: frozenset[int] = frozenset()
     """Indexes of cases whose pixels may not be read."""
 
@@ -122,7 +142,15 @@ class Dataset:
 
     def image(self, index: int) -> NDArray[np.uint16]:
         """Return the image (H, W) of a case."""
-        return self._view(self.images, index)
+        import cv2
+        import numpy as np
+
+        places = self.places or self.starts
+        if self.packed is None or index not in self.packed.rows:
+            return self._view(self.images, index, places[index])
+        codes = self._view(self.packed.codes, index, places[index])
+        levels = self.packed.levels[self.packed.rows[index]]
+        return np.asarray(cv2.LUT(codes, levels))
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Return the mask (H, W) of a case, 0 or 1."""
@@ -131,10 +159,10 @@ class Dataset:
 
         table = np.zeros(256, np.uint8)
         table[list(self.foreground)] = 1
-        return np.asarray(cv2.LUT(self._view(self.masks, index), table))
+        return np.asarray(cv2.LUT(self._view(self.masks, index, self.starts[index]), table))
 
-    def _view(self, pixels: NDArray[np.generic], index: int) -> NDArray:  # type: ignore[type-arg]
-        case, start = self.cases[index], self.starts[index]
+    def _view(self, pixels: NDArray[Pixel], index: int, start: int) -> NDArray[Pixel]:
+        case = self.cases[index]
         if index in self.sealed:
             raise PermissionError(f"case {case.id} is sealed: nothing may read it here")
         return pixels[start : start + case.height * case.width].reshape(case.height, case.width)

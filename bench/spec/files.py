@@ -31,6 +31,16 @@ def read_bytes(path: Path, most: int = MOST) -> bytes:
         return file.read(most)
 
 
+def read_head(path: Path, most: int) -> bytes:
+    """Return the first bytes of a regular file.
+
+    Raises:
+        OSError: It is missing, a folder, a pipe or a device, or cannot be read.
+    """
+    with _opened(path) as file:
+        return file.read(most)
+
+
 def read_text(path: Path, most: int = MOST) -> str:
     """Return the text of a regular file; bytes that are no UTF-8 become question marks.
 

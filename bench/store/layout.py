@@ -94,7 +94,10 @@ class CellFolder:
 
     @property
     def spread(self) -> Path:
-        """The folder of the uncertainty maps."""
+        """The folder of the uncertainty maps, each on the network's grid in 255 steps.
+
+        Results before it was so have maps of native pixels in 65535 steps.
+        """
         return self.path / "spread"
 
     @property
@@ -114,6 +117,10 @@ class CellFolder:
     def predictions(self, extra: str = "") -> Path:
         """Return the folder of the predicted masks."""
         return self.path / _with("predictions", extra)
+
+    def probabilities(self, extra: str = "") -> Path:
+        """Return the folder of the probabilities, on the network's grid in 255 steps."""
+        return self.path / _with("probabilities", extra)
 
     def reference(self, case: str) -> Path:
         """Return the reference of a test case, which the cells of a dataset share."""

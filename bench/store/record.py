@@ -204,6 +204,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Cases of each side, and of `SET_ASIDE` if there are any."""
     patients: dict[str, int]
     left_out: int = 0
+    twins: tuple[str, ...] = ()
+    """Cases of two patients whose images are the same, a pair each, with patients and sides."""
     assumed: tuple[str, ...] = ()
     """What was assumed when the dataset was read, a line each; empty in older records."""
     official_test: bool = False

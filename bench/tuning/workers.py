@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from bench.launch.follow import asked_to_stop
 from bench.launch.local import stop
 from bench.spec.case import Split
 from bench.spec.config import Cell
+from bench.spec.processes import end_with_launcher
 from bench.store.layout import last_line
 from bench.tuning.study import FailedError, StoppedError, Study, bury, counts
 
@@ -63,6 +65,7 @@ def work(
         say: Is sent a `TrialEnded` for each trial that counts.
     """
     asked: list[int] = []  # not empty once this process was asked to stop
+    threading.Thread(target=end_with_launcher, daemon=True).start()
     # Ctrl-C reaches all processes at once; the parent then asks each worker by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from bench.data import cache
+from bench.data.geometry import Geometry
 from bench.spec import registry
 from bench.spec.method import Task
 from bench.spec.names import Spec
@@ -35,6 +37,7 @@ def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(
         "train.csv",
         "cases.csv",
         "predictions",
+        "probabilities",
         "model.safetensors",
         "log.txt",
     }
@@ -155,7 +158,7 @@ def test_a_damaged_cache_is_found_before_anything_trains(
     bench("data", "list", "--datasets", "mr", "--data", str(data))
     folder = cache.find(registry.dataset(Spec("mr")), data / "mr")
     assert folder
-    (folder.parent / "images.u16").write_bytes(b"")
+    (folder.parent / "images.u8").write_bytes(b"")
     assert "remove the folder and run again" in bench.run(data, code=2)
 
 
@@ -265,12 +268,17 @@ def test_a_diffusion_leaves_its_prior_its_spread_and_its_stages(bench: Bench, sl
     assert list(answers.case) == list(priors.case)
     assert "spread" not in priors
     for row in answers.itertuples():
-        with Image.open(cell / "spread" / f"{row.case}.png") as image:
-            spread = np.asarray(image) / 65535
-        with Image.open(cell / "predictions-prior" / f"{row.case}.png") as image:
-            assert image.size == spread.shape[::-1]
-        assert spread.mean() == pytest.approx(row.spread, abs=1e-5)
-        assert 0 < spread.max() <= 0.5
+        spread, probability, prior = (
+            cv2.imread(str(cell / folder / f"{row.case}.png"), cv2.IMREAD_UNCHANGED)
+            for folder in ("spread", "probabilities", "probabilities-prior")
+        )
+        assert spread.dtype == probability.dtype == np.uint8
+        mask = cv2.imread(str(cell / "predictions-prior" / f"{row.case}.png"), 0)
+        back = Geometry(mask.shape, prior.shape).back
+        assert back(spread / np.float32(255)).mean() == pytest.approx(row.spread, abs=1 / 510)
+        assert 0 < spread.max() <= 128
+        sure = np.abs(back(prior / np.float32(255)) - 0.5) > 1 / 255
+        assert np.array_equal((back(prior / np.float32(255)) > 0.5)[sure], mask[sure] > 0)
     names = list(np.load(cell / "stages.npz"))
     assert names == [
         "image",

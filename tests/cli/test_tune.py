@@ -124,13 +124,13 @@ def test_the_test_split_is_not_read(bench: Bench, slices: Make, own_cache: Path)
     before = [(t.params, t.value) for t in studies(bench)["unet/f0"].trials]
     images, masks = (
         np.memmap(folder.parent / name, kind, "r+")
-        for name, kind in (("images.u16", "u2"), ("masks.u8", "u1"))
+        for name, kind in (("images.u8", "u1"), ("masks.u8", "u1"))
     )
     for index in tests:
         case, start = dataset.cases[index], dataset.starts[index]
         place = slice(start, start + case.height * case.width)
         images[place], masks[place] = (
-            np.random.default_rng(1).integers(0, 65535, place.stop - place.start),
+            np.random.default_rng(1).integers(0, 255, place.stop - place.start),
             1,
         )
     images.flush(), masks.flush()
@@ -168,7 +168,7 @@ def test_a_worker_that_is_killed_costs_one_trial(
     bench: Bench, slices: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.tuning.study.BEAT_SECONDS", 1)
-    data, profile = slices(), long_profile(tmp_path, 60)
+    data, profile = slices(), long_profile(tmp_path, 20)
     words = (
         "tune",
         "--methods",

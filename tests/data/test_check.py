@@ -115,7 +115,7 @@ def test_damaged_pixels_and_what_was_left_out_are_told(slices: Make, own_cache: 
     (data / "mr" / "images" / "6_1.png").unlink()
     folder = prepared(data)
     assert {each.kind for each in check(folder)} == {"left out", READING}
-    path = folder.parent / "images.u16"
+    path = folder.parent / "images.u8"
     pixels = bytearray(path.read_bytes())
     pixels[100] ^= 1
     path.write_bytes(pixels)

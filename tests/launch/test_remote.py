@@ -22,7 +22,10 @@ Make = Callable[..., Path]
 TakeBack = Callable[[subprocess.Popen[str], Path], bool]
 
 
-LAUNCHERS = [pytest.param("slurm", marks=pytest.mark.slurm), "ray"]
+LAUNCHERS = [
+    pytest.param("slurm", marks=pytest.mark.slurm),
+    pytest.param("ray", marks=pytest.mark.long),  # each of its cells starts a server of its own
+]
 
 
 @pytest.fixture(autouse=True)

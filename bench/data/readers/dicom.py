@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.readers import limits
 from bench.data.readers.picture import RIGHT_ANGLE, Picture, corners
 from bench.spec.errors import UsageError
 
@@ -25,26 +26,32 @@ COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR")
 """Colour models that are read in any transfer syntax."""
 OF_JPEG_2000 = ("YBR_RCT", "YBR_ICT")
 """Those that its decoder alone turns into red, green and blue."""
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""The transfer syntax of files that are deflated as a whole."""
+HEAD = 4096
+"""Bytes that hold a file's meta elements."""
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """DICOM's axes lead to the left and back; those of `Picture.corners` to the right and front."""
 
 
-def read(path: Path, labels: bool) -> Picture:
+def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
     """Read one frame.
 
     Grey values pass the modality LUT or rescale slope, then the VOI LUT or window, and are
     inverted where 0 is white. Those of a mask (`labels`) pass the first alone.
 
     Raises:
-        UsageError: The file holds several frames, or nothing that is shown.
+        UsageError: The file holds several frames or nothing that is shown, or is too large.
     """
     import pydicom
 
+    _check_deflated(path)
     film = pydicom.dcmread(path)
     frames = int(film.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")
     _check_encoding(film, path)
+    limits.check_sides(path, (int(film.Rows), int(film.Columns)), largest)
     stored = film.pixel_array
     _check_stored(stored, film, path)
     spacing, how = _spacing(film)
@@ -65,6 +72,19 @@ def read(path: Path, labels: bool) -> Picture:
         padding=None if labels else _padding(stored, film),
         how=("format: DICOM", how, f"polarity: {polarity}"),
     )
+
+
+def _check_deflated(path: Path) -> None:
+    """Refuse a file that is deflated as a whole and too large: pydicom unpacks it at once.
+
+    Raises:
+        UsageError: It is.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if DEFLATED in head:
+        length = int.from_bytes(head[140:144], "little")  # of the group of meta elements
+        limits.check_deflated(path, 144 + length)
 
 
 def _check_encoding(film: Any, path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from bench.data.readers import (
     dicom,
     labels,
+    limits,
     metaimage,
     nifti,
     pairing,
@@ -337,7 +338,7 @@ def picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
     if name.endswith(RASTER):
         return raster.read(path, largest)
     try:
-        picture = _scientific(path, name, is_mask)
+        picture = _scientific(path, name, is_mask, largest)
     except UsageError:
         raise
     except Exception as error:  # the libraries may raise anything
@@ -345,27 +346,27 @@ def picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
         raise UsageError(
             f"{path} cannot be read ({why}); expected one whole 2D image: copy it again"
         ) from error
-    shape = picture.values.shape
-    if min(shape) < 1 or max(shape) > largest:
-        raise UsageError(
-            f"{path}: shape {shape}, expected one 2D image of {largest} a side at most"
-        )
     return picture
 
 
-def _scientific(path: Path, name: str, is_mask: bool) -> Picture:
+def _scientific(path: Path, name: str, is_mask: bool, largest: int) -> Picture:
     if name.endswith(".npy"):
-        return _numpy(path)
+        return _numpy(path, largest)
     if name.endswith(".dcm"):
-        return dicom.read(path, is_mask)
+        return dicom.read(path, is_mask, largest)
     if name.endswith((".mha", ".mhd")):
-        return metaimage.read(path)
-    return nifti.read(path)
+        return metaimage.read(path, largest)
+    return nifti.read(path, largest)
 
 
-def _numpy(path: Path) -> Picture:
+def _numpy(path: Path, largest: int) -> Picture:
     """Read an array (H, W), or one with sides of 1 besides."""
-    values = np.squeeze(np.load(path, allow_pickle=False))
+    whole = np.load(path, allow_pickle=False, mmap_mode="r")  # refuses a file that is too short
+    if not isinstance(whole, np.ndarray):
+        raise UsageError(f"{path} is no array but an archive; save its array by numpy.save")
+    limits.check_sides(path, whole.shape, largest)
+    limits.check(path, whole.nbytes)
+    values = np.squeeze(np.array(whole))
     check_numbers(values, path)
     if values.ndim != 2:
         raise UsageError(

@@ -112,7 +112,8 @@ def _of_numbers(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tu
         return *_of_bytes(values), told
     if values.dtype.kind == "f":
         whole = np.rint(values)
-        off = np.abs(values - whole).max(initial=0)
+        with np.errstate(invalid="ignore"):  # infinite values are refused below
+            off = np.abs(values - whole).max(initial=0)
         if not np.isfinite(values).all() or off > NEAR_WHOLE:
             raise UsageError(
                 f"{file}: values are not whole numbers; expected labels, not probabilities"

@@ -135,6 +135,8 @@ def read(path: Path) -> Drawn:
     Raises:
         UsageError: It cannot be read.
     """
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise UsageError(f"{path} is no file; expected a mask: replace it")
     name = path.name.lower()
     if name.endswith(".npy"):
         stack = _stack(path)
@@ -152,8 +154,9 @@ def _stack(path: Path) -> Drawn | None:
     """Return an array of three dimensions as a stack of unknown spacing; None of another."""
     try:
         values = np.squeeze(np.load(path, allow_pickle=False, mmap_mode="r"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); expected an array of labels") from error
+    except Exception as error:  # the library may raise anything
+        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise UsageError(f"{path} cannot be read ({why}); expected an array of labels") from error
     if values.ndim != 3 or values.shape[2] in (3, 4):
         return None
     return _of_volume(np.asarray(values), None, None, ("spacing: unknown",))

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.readers import limits
 from bench.data.readers.picture import RIGHT_ANGLE, Picture, check_numbers, corners
-from bench.data.readers.walk import sides
+from bench.data.readers.walk import HEAD, data_of, sides
 from bench.spec.errors import UsageError
 
 NAMES = {
@@ -67,9 +68,9 @@ def fields(path: Path) -> dict[str, str]:
             says.
     """
     with path.open("rb") as file:
-        whole = file.read(65536)
-    head = whole.partition(b"ElementDataFile")[0].decode("latin-1")
-    known = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", head, re.MULTILINE))
+        whole = file.read(HEAD)
+    head = data_of(whole)[0]
+    known = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", head.decode("latin-1"), re.MULTILINE))
     for name in known:
         proper = NAMES.get(name.lower(), name)
         if name != proper:
@@ -116,31 +117,78 @@ def _check_place(path: Path, image: Any) -> None:
         )
 
 
-def _check_size(path: Path, known: dict[str, str], whole: bytes) -> None:
-    """Refuse data that are longer than their header says: they may begin elsewhere."""
-    data = sides(path) or (path,)
-    begins = 0
-    if data == (path,):
-        begins = whole.index(b"\n", whole.index(b"ElementDataFile")) + 1
-    plain = known.get("CompressedData", "False").lower() != "true"
-    if not plain or "HeaderSize" in known or known.get("ElementType") not in BYTES:
-        return
-    voxels = math.prod(map(int, known["DimSize"].split()))
-    channels = int(known.get("ElementNumberOfChannels", "1"))
-    expected, size = (
-        voxels * channels * BYTES[known["ElementType"]],
-        data[0].stat().st_size - begins,
-    )
-    if size != expected:
+def _size(path: Path, known: dict[str, str]) -> int:
+    """Return the bytes of the pixels as the header says.
+
+    Raises:
+        UsageError: A side is not above 0, or they are more than one file may have.
+    """
+    text, channels = known.get("DimSize", ""), known.get("ElementNumberOfChannels", "1")
+    try:
+        voxels = math.prod(map(int, text.split())) * int(channels)
+    except ValueError:
+        voxels = 0
+    if not text or voxels < 1:
         raise UsageError(
-            f"{data[0]} has {size} bytes, {path.name} says {expected}; write both again"
+            f"{path}: DimSize is {text[:80] or 'missing'} with {channels[:20]} channels, "
+            "expected whole numbers above 0; write it again"
         )
+    size = voxels * BYTES.get(known.get("ElementType", ""), max(BYTES.values()))
+    limits.check(path, size)
+    return size
 
 
-def load(path: Path) -> Any:
-    """Return SimpleITK's image of a file, whatever the case of its suffix."""
+def _begins(path: Path, whole: bytes) -> tuple[Path, int]:
+    """Return the file of the pixels, and the byte at which they begin in it."""
+    data = sides(path)
+    if data:
+        return data[0], 0
+    return path, whole.index(b"\n", whole.index(b"ElementDataFile")) + 1
+
+
+def _is_packed(known: dict[str, str]) -> bool:
+    return known.get("CompressedData", "False").lower() == "true"
+
+
+def _check_size(path: Path, known: dict[str, str], whole: bytes) -> None:
+    """Refuse data of another length than their header says: they may begin elsewhere."""
+    expected = _size(path, known)
+    data, begins = _begins(path, whole)
+    if _is_packed(known) or "HeaderSize" in known or known.get("ElementType") not in BYTES:
+        return
+    size = data.stat().st_size - begins
+    if size != expected:
+        raise UsageError(f"{data} has {size} bytes, {path.name} says {expected}; write both again")
+
+
+def _check_packed(path: Path, known: dict[str, str]) -> None:
+    """Refuse compressed data that are damaged: ITK does not say so.
+
+    Raises:
+        UsageError: They are, or they are of a type whose size is unknown.
+    """
+    if not _is_packed(known):
+        return
+    if known.get("ElementType") not in BYTES or "HeaderSize" in known:
+        raise UsageError(
+            f"{path} is compressed, and of a type or with a HeaderSize that is not read; "
+            "write it again"
+        )
+    with path.open("rb") as file:
+        data, begins = _begins(path, file.read(HEAD))
+    limits.check_zlib(data, begins, _size(path, known))
+
+
+def load(path: Path, known: dict[str, str]) -> Any:
+    """Return SimpleITK's image of a file with these fields, whatever the case of its suffix.
+
+    Raises:
+        UsageError: Its data are damaged, or its axes are no rotation.
+    """
     import SimpleITK
 
+    _check_packed(path, known)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # what is wrong is an error here
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("MetaImageIO")
     reader.SetFileName(str(path))
@@ -155,16 +203,17 @@ def load(path: Path) -> Any:
     return image
 
 
-def read(path: Path) -> Picture:
+def read(path: Path, largest: int = limits.LARGEST) -> Picture:
     """Read an image of two dimensions, or a volume of one slice, whichever axis is thin.
 
     Raises:
-        UsageError: It is no single slice.
+        UsageError: It is no single slice, or larger than `largest`.
     """
     import SimpleITK
 
     known = fields(path)
-    image = load(path)
+    limits.check_sides(path, [int(side) for side in known["DimSize"].split()], largest)
+    image = load(path, known)
     values = SimpleITK.GetArrayFromImage(image)
     size, channels = image.GetSize(), image.GetNumberOfComponentsPerPixel()
     wide = [axis for axis, side in enumerate(size) if side > 1]

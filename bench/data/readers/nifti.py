@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import math
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.readers import limits
 from bench.data.readers.picture import (
     SAME_SPACING,
     Picture,
@@ -25,30 +28,44 @@ MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 PAIR = (".hdr", ".img")
 """Suffixes of a header and its voxels in two files."""
 GZIP = b"\x1f\x8b"
+NIFTI_2 = 540
+"""Bytes of the header of its second version, which begins with their number."""
 
 
-def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
+def load(path: Path, largest: int | None = None) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     """Read a NIfTI file: its voxels, the affine (4, 4) from voxel numbers to mm, and its unit.
 
-    Colours are a last axis of three.
+    Colours are a last axis of three. A side longer than `largest` is refused before it is read.
 
     Raises:
         UsageError: The header does not say where the voxels lie, or says it twice and otherwise,
-            or the file's name says that it is compressed and it is not.
+            the file has another length than it says, or its name says that it is compressed and it
+            is not.
     """
-    _check_compression(path)
-    loaded = _open(path)
-    header = loaded.header
-    if "sform_code" not in header:
-        raise UsageError(f"{path} is no NIfTI file, expected one with its orientation: convert it")
-    unit = header.get_xyzt_units()[0]
-    affine = np.asarray(loaded.affine, np.float64).copy()
-    affine[:3] *= MM[unit]
-    _check_forms(path, header)
-    begins = int(loaded.dataobj.offset)
-    _check_begin(path, header, begins)
-    voxels = np.asanyarray(loaded.dataobj)
-    _check_size(path, header, begins)
+    with _unpacking(path) as stream:
+        loaded = _open(path, stream)
+        header = loaded.header
+        if "sform_code" not in header:
+            raise UsageError(
+                f"{path} is no NIfTI file, expected one with its orientation: convert it"
+            )
+        unit = header.get_xyzt_units()[0]
+        affine = np.asarray(loaded.affine, np.float64).copy()
+        affine[:3] *= MM[unit]
+        _check_forms(path, header)
+        begins = int(loaded.dataobj.offset)
+        _check_begin(path, header, begins)
+        if largest:
+            limits.check_sides(path, [int(side) for side in header.get_data_shape()], largest)
+        size = _size(path, header)
+        if stream is None:
+            _check_length(path, begins + size)
+        voxels = _voxels(path, loaded, begins + size)
+        if stream and stream.read(1):  # at the end, gzip compares its checksum
+            raise UsageError(
+                f"{path} holds more than the {begins + size} bytes that its header says; "
+                "write it again"
+            )
     if {"R", "G", "B"} <= set(voxels.dtype.names or ()):
         return np.stack([voxels[name] for name in "RGB"], -1), affine, unit
     check_numbers(voxels, path)
@@ -62,18 +79,13 @@ def load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     return voxels, affine, unit
 
 
-def _open(path: Path) -> Any:
-    """Return nibabel's image; it finds no file whose suffix is in mixed case, such as `.Nii`."""
-    import nibabel
-    from nibabel.fileholders import FileHolder
+@contextmanager
+def _unpacking(path: Path) -> Iterator[gzip.GzipFile | None]:
+    """Open a compressed file; None is for a file that is not.
 
-    suffix = "".join(path.suffixes)
-    if suffix in (suffix.lower(), suffix.upper()):
-        return nibabel.load(path)
-    return nibabel.Nifti1Image.from_file_map({"image": FileHolder(str(path))})
-
-
-def _check_compression(path: Path) -> None:
+    Raises:
+        UsageError: It is compressed and its name does not say so, or the reverse.
+    """
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     named = path.name.lower().endswith(".gz")
@@ -81,6 +93,49 @@ def _check_compression(path: Path) -> None:
         raise UsageError(f"{path} is not compressed; rename it to {path.name[:-3]}")
     if packed and not named:
         raise UsageError(f"{path} is compressed; rename it to {path.name}.gz")
+    if not packed:
+        yield None
+        return
+    with gzip.open(path) as stream:
+        yield stream
+
+
+def _open(path: Path, stream: gzip.GzipFile | None) -> Any:
+    """Return nibabel's image.
+
+    It finds no file whose suffix is in mixed case, such as `.Nii`, and reads what is compressed
+    without comparing its checksum; so such files are opened here.
+    """
+    import nibabel
+    from nibabel.fileholders import FileHolder
+
+    suffix = "".join(path.suffixes)
+    if stream is None and suffix in (suffix.lower(), suffix.upper()):
+        return nibabel.load(path)
+    kind = nibabel.Nifti1Image
+    if stream:
+        begin = stream.read(4)
+        stream.seek(0)
+        if NIFTI_2 in (int.from_bytes(begin, "little"), int.from_bytes(begin, "big")):
+            kind = nibabel.Nifti2Image
+        return kind.from_file_map({"image": FileHolder(fileobj=stream)})
+    return kind.from_file_map({"image": FileHolder(str(path))})
+
+
+def _voxels(path: Path, loaded: Any, expected: int) -> NDArray[Any]:
+    """Return the voxels of nibabel's image.
+
+    Raises:
+        UsageError: The file ends before them.
+    """
+    try:
+        return np.asanyarray(loaded.dataobj)
+    except gzip.BadGzipFile:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"{path} holds fewer than the {expected} bytes that its header says; copy it again"
+        ) from error
 
 
 def _check_begin(path: Path, header: Any, begins: int) -> None:
@@ -97,27 +152,30 @@ def _check_begin(path: Path, header: Any, begins: int) -> None:
         )
 
 
-def _check_size(path: Path, header: Any, begins: int) -> None:
-    """Refuse a file that is longer than its header says: another slice may be meant.
+def _size(path: Path, header: Any) -> int:
+    """Return the bytes of the voxels as the header says.
 
     Raises:
-        UsageError: It is.
+        UsageError: A side is not above 0, or they are more than one file may have.
     """
-    voxels = math.prod(int(side) for side in header.get_data_shape())
-    expected = begins + voxels * int(header["bitpix"]) // 8
+    shape = [int(side) for side in header.get_data_shape()]
+    if min(shape, default=0) < 1:
+        raise UsageError(f"{path}: its header says the shape {shape}; write it again")
+    size = math.prod(shape) * int(header["bitpix"]) // 8
+    limits.check(path, size)
+    return size
+
+
+def _check_length(path: Path, expected: int) -> None:
+    """Refuse a file that has another length than its header says: another slice may be meant.
+
+    Raises:
+        UsageError: It has.
+    """
     data = next(iter(sides(path)), path)
-    size = _length(data)
-    if size > expected:
+    size = data.stat().st_size
+    if size != expected:
         raise UsageError(f"{data} has {size} bytes, its header says {expected}; write it again")
-
-
-def _length(path: Path) -> int:
-    """Return the bytes of a file when it is unpacked: gzip's last four say it, but for parts."""
-    if not path.name.lower().endswith(".gz"):
-        return path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(-4, os.SEEK_END)
-        return int.from_bytes(file.read(4), "little")
 
 
 def _check_forms(path: Path, header: Any) -> None:
@@ -163,13 +221,13 @@ def _sizes(sides: NDArray[np.float64]) -> str:
     return " x ".join(f"{side:.4g}" for side in sides)
 
 
-def read(path: Path) -> Picture:
+def read(path: Path, largest: int = limits.LARGEST) -> Picture:
     """Read a volume of one slice, whichever axis is thin: rows are its later axis.
 
     Raises:
-        UsageError: It is no single slice, or `load` refuses it.
+        UsageError: It is no single slice, larger than `largest`, or `load` refuses it.
     """
-    voxels, affine, unit = load(path)
+    voxels, affine, unit = load(path, largest)
     channels = voxels.shape[3:]
     shape = voxels.shape[:3]
     if len(shape) == 2:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.data.readers import limits
 from bench.data.readers.picture import Picture, check_numbers
 from bench.spec.errors import UsageError
 
@@ -24,6 +25,8 @@ ALPHA = (1, 2)
 """Values of ExtraSamples that stand for transparency."""
 JPEG = (6, 7)
 """Compressions whose decoder returns red, green and blue."""
+MOST_PAGES = 100_000
+"""Pages of a file that are counted; one alone is read."""
 CMYK = 1
 """The value of InkSet that is read."""
 PHOTOMETRIC, ORIENTATION, INK_SET = 262, 274, 332
@@ -48,6 +51,7 @@ def read(path: Path, largest: int) -> Picture:
     """
     import tifffile
 
+    _check_chain(path)
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
@@ -100,6 +104,7 @@ def _check(file: Any, page: Any, path: Path, largest: int) -> None:
             f"{path} has {width} x {height} pixels, expected {largest} a side at most: "
             "reduce it, or raise the limit by the option largest"
         )
+    limits.check(path, page.nbytes)
     pages = len(file.pages)
     if pages == 1 and not file.is_ome:  # some programs store a whole stack as one page
         pages = math.prod(file.series[0].shape) // page.size
@@ -126,6 +131,32 @@ def _check(file: Any, page: Any, path: Path, largest: int) -> None:
         )
     if CHANNELS[model] > 1 and page.bitspersample > 8:
         raise UsageError(f"{path} has colours of 16 bits, expected 8, or grey values: convert it")
+
+
+def _check_chain(path: Path) -> None:
+    """Refuse a list of pages that leads back to one of them, or out of the file.
+
+    Raises:
+        UsageError: It does.
+    """
+    seen: set[int] = set()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        begin = file.read(16)
+        order: Literal["little", "big"] = "little" if begin[:2] == b"II" else "big"
+        large = begin[2:4] in (b"+\0", b"\0+")
+        width, count_bytes, entry = (8, 8, 20) if large else (4, 2, 12)
+        place = int.from_bytes(begin[width : 2 * width], order)
+        while place:
+            if place in seen or place >= size or len(seen) > MOST_PAGES:
+                raise UsageError(
+                    f"{path} has a list of pages that does not end; write it again, or as PNG"
+                )
+            seen.add(place)
+            file.seek(place)
+            entries = int.from_bytes(file.read(count_bytes), order)
+            file.seek(place + count_bytes + entries * entry)
+            place = int.from_bytes(file.read(width), order)
 
 
 def _only(stored: NDArray[Any], page: Any, path: Path) -> NDArray[Any]:

@@ -118,13 +118,14 @@ def _nifti(path: Path) -> Volume:
 def _metaimage(path: Path) -> Volume:
     import SimpleITK
 
-    missing = {"ElementSpacing", "TransformMatrix"} - metaimage.fields(path).keys()
+    known = metaimage.fields(path)
+    missing = {"ElementSpacing", "TransformMatrix"} - known.keys()
     if missing:
         raise UsageError(
             f"{path}: its header lacks {' and '.join(sorted(missing))}, so how its voxels lie is "
             "unknown; write it again with its orientation"
         )
-    loaded = metaimage.load(path)
+    loaded = metaimage.load(path, known)
     if loaded.GetDimension() != 3:
         raise UsageError(f"{path}: {loaded.GetDimension()} dimensions, expected a volume of three")
     turned = SimpleITK.DICOMOrient(loaded, SAGITTAL[::-1])  # SimpleITK names the fastest axis first
@@ -169,7 +170,8 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
             "expected the same place: export the mask again"
         )
     whole = np.rint(labels.voxels)
-    off = np.abs(labels.voxels - whole).max(initial=0)
+    with np.errstate(invalid="ignore"):  # infinite values are refused below
+        off = np.abs(labels.voxels - whole).max(initial=0)
     if not np.isfinite(labels.voxels).all() or off > NEAR_WHOLE:
         raise UsageError(
             f"{label_file}: labels are not whole numbers; expected a label map, not probabilities"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from bench.spec import files
 from bench.spec.errors import UsageError
 
 IGNORED = {
@@ -27,10 +28,14 @@ IGNORED = {
 }
 """Names that systems leave in folders, in lower case; names that begin with a dot are ignored
 too."""
+HEAD = 65536
+"""Bytes that the header of a MetaImage may have."""
 LONGEST = 120
 """Letters of a case's id that are taken from its name."""
 _SUFFIX = re.compile(r"(\.nii\.gz|\.[^.]+)$", re.IGNORECASE)
-_SIDE = re.compile(rb"^\s*ElementDataFile\s*=\s*(.+?)\s*$", re.MULTILINE)
+_DATA = re.compile(
+    rb"^[ \t]*(ElementDataFile)[ \t]*([=:])[ \t]*(.*?)\s*$", re.MULTILINE | re.IGNORECASE
+)
 ABSENT = (
     "is a link to a file that is not there; fetch it (git annex get, dvc pull) or remove the link"
 )
@@ -74,11 +79,11 @@ def walk(folder: Path) -> Walk:
 
 def _below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, and the links to folders, which are not followed."""
-    for place, folders, files in os.walk(folder):
+    for place, folders, names in os.walk(folder):
         kept = [name for name in folders if not ignored(name)]
         links = [name for name in kept if (Path(place) / name).is_symlink()]
         folders[:] = [name for name in kept if name not in links]
-        for name in (*links, *files):
+        for name in (*links, *names):
             if not ignored(name):
                 yield Path(place) / name
 
@@ -109,11 +114,24 @@ def case_id(text: str) -> str:
     return plain if plain[0].isalnum() else f"x{plain}"
 
 
+def data_of(head: bytes) -> tuple[bytes, str]:
+    """Return the fields of a MetaImage header, and the data file that it names last.
+
+    The name is empty where it is written in a way that other readers may understand otherwise.
+    """
+    named = _DATA.search(head)
+    if not named:
+        return head, ""
+    plain = named[1] == b"ElementDataFile" and named[2] == b"="
+    name = named[3].decode("utf-8", "replace") if plain else ""
+    return head[: named.start()], name
+
+
 def sides(path: Path) -> tuple[Path, ...]:
     """Return the files that a header needs beside it: `.raw` of `.mhd`, `.img` of `.hdr`.
 
     Raises:
-        UsageError: The header names a file in another folder, or several files.
+        UsageError: The header names a file in another folder, or several files, or cannot be read.
     """
     suffix = path.suffix.lower()
     if suffix == ".hdr":
@@ -122,13 +140,19 @@ def sides(path: Path) -> tuple[Path, ...]:
             for other in path.parent.iterdir()
             if other.suffix.lower() == ".img" and stem(other) == stem(path)
         )
-    if suffix != ".mhd":
+    if suffix not in (".mhd", ".mha"):
         return ()
-    with path.open("rb") as file:
-        named = _SIDE.search(file.read(65536))
-    name = named[1].decode("utf-8", "replace") if named else ""
+    try:
+        name = data_of(files.read_head(path, HEAD))[1]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({files.reason(error)}); repair it") from error
     if name.upper() == "LOCAL":
         return ()
+    if suffix == ".mha":
+        raise UsageError(
+            f"{path} names the data file {name!r}; expected LOCAL: "
+            "write it again, or as .mhd with its file beside it"
+        )
     if not name or "%" in name or name.upper().startswith("LIST") or Path(name).name != name:
         raise UsageError(
             f"{path} names the data file {name!r}; expected one file beside it: "

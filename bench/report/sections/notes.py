@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import pandas as pd
@@ -109,6 +110,12 @@ def _coverage(
             f"; unused: {count(aside, 'case')}, since the publisher tests their patients by others"
         )
     warnings = unlike(cases, mine)
+    pairs = dict.fromkeys(chain.from_iterable(record.twins for record in mine))
+    if pairs:
+        warnings.append(
+            f"identical images of two patients, who may be one: "
+            f"{short_list(list(pairs), what='pair')}"
+        )
     if " and " in unit:
         warnings.append(
             f"distances of its cases are in {unit}, so {listed(OF_DISTANCES)} have no mean: "

@@ -1,0 +1,73 @@
+"""Images in the cache: a byte a pixel where an image has at most 256 grey values."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+IMAGES, CODES, LEVELS, MASKS = PIXELS = ("images.u16", "images.u8", "levels.u16", "masks.u8")
+"""The files of a cache: images of 16 bits; those of 8 bits, and their grey values; masks."""
+MOST = 256
+"""Grey values that a byte can number."""
+LOOK = 4096
+"""Pixels that are looked at first: most images of 16 bits show more grey values there."""
+BLOCK = 1 << 16
+"""Pixels that are packed at a time; they stay in the processor's cache."""
+
+Numbered = tuple[NDArray[np.uint8], NDArray[np.uint16]]
+
+
+def pack(image: NDArray[np.uint16]) -> Numbered | None:
+    """Return numbers of grey values (H, W), and the grey values (256,) by their numbers.
+
+    The result is None if an image (H, W) has more than 256 of them. Equal images are packed
+    equally; numbers that are not used stand for 0.
+    """
+    packed = _by_high_bytes(image)
+    if packed:
+        return packed
+    some = image.ravel()[:: max(1, image.size // LOOK)]
+    return None if len(np.unique(some)) > MOST else _by_counts(image)
+
+
+def _by_high_bytes(image: NDArray[np.uint16]) -> Numbered | None:
+    """Number grey values by their high byte, which is each value's own in images of 8 bits.
+
+    Those were stretched to 16 bits, so their values are at least 257 apart.
+    """
+    pixels = image.ravel()
+    codes = np.empty(pixels.size, np.uint8)
+    used = np.zeros(MOST, bool)
+    high_bytes = np.arange(MOST, dtype=np.uint16)
+    levels: NDArray[np.uint16] = np.left_shift(high_bytes ^ np.uint16(1), 8, dtype=np.uint16)
+    # No value has the high byte that its own level has now.
+    for start in range(0, pixels.size, BLOCK):
+        part = pixels[start : start + BLOCK]
+        high = codes[start : start + BLOCK]
+        high[:] = part >> 8
+        new = part[unpack(high[None], levels)[0] != part]
+        numbers = new >> 8
+        levels[numbers] = new
+        if used[numbers].any() or (levels[numbers] != new).any():
+            return None  # two values have one high byte
+        used[numbers] = True
+    levels[~used] = 0
+    return codes.reshape(image.shape), levels
+
+
+def _by_counts(image: NDArray[np.uint16]) -> Numbered | None:
+    """Number grey values in ascending order, if they are few."""
+    values = np.flatnonzero(np.bincount(image.ravel(), minlength=1 << 16))
+    if len(values) > MOST:
+        return None
+    levels = np.zeros(MOST, np.uint16)
+    levels[: len(values)] = values
+    numbers = np.zeros(1 << 16, np.uint8)
+    numbers[values] = np.arange(len(values))
+    return numbers[image], levels
+
+
+def unpack(codes: NDArray[np.uint8], levels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return an image (H, W) of the numbers of its grey values."""
+    return np.asarray(cv2.LUT(codes, levels))

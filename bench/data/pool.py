@@ -1,0 +1,257 @@
+"""Processes that read files, in order; one that does not return, or crashes, is named by its task.
+
+The pool of the standard library waits for ever where a library hangs, and when a process crashes it
+does not say at which task.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from bench.spec.errors import printable
+from bench.spec.processes import end_with_launcher
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+AHEAD = 1
+"""Groups of tasks that wait in each process beside the one that it works on."""
+LOOK_SECONDS = 1.0
+"""Between two looks at readers that are silent."""
+LEAVE_SECONDS = 5.0
+"""That a reader has to end by itself."""
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+"""Signals by which native code ends a process, the same with each attempt."""
+
+
+Group = tuple[int, ...]
+"""Numbers of tasks that are sent and answered together."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task that has no result."""
+
+    why: str
+    crashed: bool = False
+    """Whether native code crashed, so that another attempt would end alike."""
+
+
+@dataclass
+class _Reader:
+    """A process, and the groups of tasks that it has: it works on the first."""
+
+    process: BaseProcess
+    pipe: Connection
+    waiting: deque[Group] = field(default_factory=deque)
+    silent: float = 0.0
+    """Seconds since it last said anything, of those in which this process looked."""
+
+
+class Pool(Generic[Task, Result]):
+    """Applies a function to tasks in processes.
+
+    Args:
+        work: Takes a task; what pickle can send. An exception is raised where its result is due.
+        tasks: Are sent to the processes, so they are small.
+        jobs: Number of processes.
+        seconds: That a task may take, or all that are sent together.
+        at_once: Tasks that are sent together, where each takes little. Where such a group is lost,
+            each of its tasks is tried alone.
+        within: A context that each process works in.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        jobs: int,
+        seconds: float,
+        at_once: int = 1,
+        within: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._within = within
+        self._work, self._tasks, self._seconds = work, tasks, seconds
+        self._context = multiprocessing.get_context("forkserver")
+        numbers = tuple(range(len(tasks)))
+        self._left: deque[Group] = deque()
+        for start in range(0, len(tasks), at_once):
+            self._left.append(numbers[start : start + at_once])
+        self._jobs = min(jobs, len(self._left))
+        self._far = self._jobs * at_once * (AHEAD + 2)
+        self._readers: list[_Reader] = []
+        self._results: dict[int, Any] = {}
+
+    def results(self) -> Iterator[Result | Lost]:
+        """Yield the result of each task in order; `Lost` of one whose process has ended."""
+        try:
+            for _ in range(self._jobs):
+                self._start()
+            for number in range(len(self._tasks)):
+                while number not in self._results:
+                    self._hand_out(number)
+                    self._look()
+                result = self._results.pop(number)
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            self._end()
+
+    def _start(self) -> None:
+        mine, its = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(its, self._work, self._within))
+        process.daemon = True
+        process.start()
+        its.close()
+        self._readers.append(_Reader(process, mine))
+
+    def _hand_out(self, due: int) -> None:
+        """Give tasks to the readers, none far beyond the one whose result is due."""
+        for reader in self._readers:
+            while self._left and self._left[0][0] <= due + self._far:
+                if len(reader.waiting) > AHEAD:
+                    break
+                group = self._left.popleft()
+                try:
+                    reader.pipe.send([self._tasks[number] for number in group])
+                except OSError:  # it has ended, which is seen when it is listened to
+                    self._left.appendleft(group)
+                    break
+                reader.waiting.append(group)
+
+    def _look(self) -> None:
+        """Take the results that are there; end readers that have been silent for too long."""
+        began = time.monotonic()
+        ready = wait([reader.pipe for reader in self._readers], LOOK_SECONDS)
+        # While this process is stopped no time is counted, nor while it works on results.
+        waited = min(time.monotonic() - began, 2 * LOOK_SECONDS)
+        for reader in list(self._readers):
+            if reader.pipe in ready:
+                self._take(reader)
+            elif reader.waiting:
+                reader.silent += waited
+                if reader.silent > self._seconds:
+                    reader.process.kill()
+                    why = f"has not been read within {self._seconds:g} s, so its reader was killed"
+                    self._bury(reader, Lost(why))
+
+    def _take(self, reader: _Reader) -> None:
+        try:
+            answers = reader.pipe.recv()
+        except (EOFError, OSError):
+            reader.process.join(LEAVE_SECONDS)
+            self._bury(reader, _lost(reader.process.exitcode))
+            return
+        reader.silent = 0.0
+        self._results.update(zip(reader.waiting.popleft(), answers, strict=True))
+
+    def _bury(self, reader: _Reader, lost: Lost) -> None:
+        """Keep why the reader's task is lost, and start another reader."""
+        self._readers.remove(reader)
+        reader.pipe.close()
+        reader.process.join()
+        suspects: Group = ()
+        if reader.waiting:
+            suspects = reader.waiting.popleft()
+        self._left.extendleft(reversed(reader.waiting))
+        if len(suspects) == 1:
+            self._results[suspects[0]] = lost
+        else:
+            self._left.extendleft((number,) for number in reversed(suspects))
+        self._start()
+
+    def _end(self) -> None:
+        for reader in self._readers:
+            reader.pipe.close()
+            if reader.waiting:
+                reader.process.terminate()
+        for reader in self._readers:
+            reader.process.join(LEAVE_SECONDS)
+            reader.process.kill()
+            reader.process.join()
+
+
+def _lost(code: int | None) -> Lost:
+    """Return why a process that has ended gave no result."""
+    if code is None or code >= 0:
+        return Lost(f"cannot be read: its reader ended with exit code {code}")
+    name = signal.Signals(-code).name
+    if name in CRASHES:
+        return Lost(f"cannot be read: a library crashed ({name})", crashed=True)
+    if name == "SIGKILL":
+        return Lost("cannot be read: its reader was killed, as happens when memory runs out")
+    return Lost(f"cannot be read: its reader was killed by {name}")
+
+
+def _serve(
+    pipe: Connection,
+    work: Callable[[Any], Any],
+    within: Callable[[], AbstractContextManager[object]],
+) -> None:
+    """Work on tasks in this process until the pipe is closed."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server that forked it ignores it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this one
+    threading.Thread(target=end_with_launcher, daemon=True).start()
+    with within():
+        _answer(pipe, work)
+
+
+def _answer(pipe: Connection, work: Callable[[Any], Any]) -> None:
+    """Answer each group of tasks with its results, until nobody asks."""
+    while True:
+        try:
+            tasks = pipe.recv()
+            pipe.send([_result(work, task) for task in tasks])
+        except (EOFError, OSError):
+            return
+
+
+def _result(work: Callable[[Any], Any], task: Any) -> Any:
+    """Return the result of a task, or the exception that it raised."""
+    try:
+        return work(task)
+    except Exception as error:
+        return _sendable(error)
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an exception that another process can be sent."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an exception of a library may hold anything
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@contextmanager
+def watched(name: str, seconds: float) -> Iterator[None]:
+    """End this whole process with a line where what is within does not return in time.
+
+    Nothing else can end what hangs in a library.
+    """
+
+    def end() -> None:
+        line = f"bench: {name} has not been read within {seconds:g} s; remove it, and run again"
+        print(printable(line), file=sys.stderr, flush=True)
+        os._exit(2)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

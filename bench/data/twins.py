@@ -1,0 +1,160 @@
+"""What two patients share, so that they may be one: an image, nearly an image, or nearly a name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.spec.case import Case, Dataset
+
+MOST = 1000
+"""Pairs of identical images that are kept."""
+FEW = 3
+"""Groups of names that are listed."""
+NEAR = 4
+"""Images may be nearly identical if their hashes differ in at most so many of 64 bits."""
+PARTS = NEAR + 1
+"""Hashes that differ in at most `NEAR` bits agree in one of so many parts."""
+HASHED, KEPT = 32, 8
+"""Side at which images are hashed, and that of the lowest frequencies which make the hash."""
+COMPARED = 64
+"""Side at which details of two images are compared."""
+FINE, WIDE = 3.0, 6.0
+"""Details are what a blur of `FINE` pixels removes, relative to their size within `WIDE` pixels."""
+FAINT = 0.05
+"""Details smaller than this share of an image's contrast are noise."""
+SAME = 0.8
+"""Least correlation of the details of two images that are called nearly identical: a copy that was
+scaled, brightened or saved as JPEG has above 0.9, two eyes or spines have below 0.5."""
+
+_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_BLANKS = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]+")
+
+
+def mark(*pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Return a digest of arrays and their shapes: equal images have equal ones."""
+    digest = sha256()
+    for part in pixels:
+        digest.update(repr((part.shape, part.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.digest()
+
+
+def identical(cases: Sequence[Case], marks: Sequence[bytes]) -> tuple[tuple[str, str], ...]:
+    """Return the ids of cases of two patients whose images are the same, a pair each."""
+    groups: dict[bytes, list[Case]] = defaultdict(list)
+    pairs: list[tuple[str, str]] = []
+    for case, own in zip(cases, marks, strict=True):
+        for other in groups[own]:
+            if other.patient != case.patient and len(pairs) < MOST:
+                pairs.append((other.id, case.id))
+        groups[own].append(case)
+    return tuple(pairs)
+
+
+def told(dataset: Dataset, sides: Mapping[str, str]) -> tuple[str, ...]:
+    """Return each pair of identical images in words, with the patients and their sides."""
+    patients = {case.id: case.patient for case in dataset.cases}
+    lines = []
+    for pair in dataset.twins:
+        names = []
+        for case in pair:
+            patient = patients[case]
+            side = f", {sides[patient]}" if patient in sides else ""
+            names.append(f"{case} (patient {patient}{side})")
+        lines.append(" and ".join(names))
+    return tuple(lines)
+
+
+def look_alike(patients: Sequence[str]) -> tuple[str, ...]:
+    """Return what to tell of patients whose names look alike; nothing where none do.
+
+    Names look alike that differ by case, blanks, leading zeros or the composition of accents.
+    """
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for patient in patients:
+        groups[_seen(patient)][patient] = None
+    alike = [" and ".join(map(_shown, names)) for names in groups.values() if len(names) > 1]
+    if not alike:
+        return ()
+    more = f" and {len(alike) - FEW} more such groups" if len(alike) > FEW else ""
+    return (f"{'; '.join(alike[:FEW])}{more} are different patients, though they look alike",)
+
+
+def _seen(name: str) -> str:
+    """Return what a reader sees of a name, whatever its case, blanks and leading zeros."""
+    text = _BLANKS.sub("", unicodedata.normalize("NFKC", name).casefold())
+    return _ZEROS.sub("", unicodedata.normalize("NFKC", text))
+
+
+def _shown(name: str) -> str:
+    """Return a name so that its blanks and its letters can be told from others."""
+    plain = name.isascii() and name.isprintable() and name == name.strip()
+    return name if plain else ascii(name)
+
+
+def near(dataset: Dataset) -> list[tuple[int, int]]:
+    """Return the indexes of cases of two patients whose images are nearly identical.
+
+    Hashes choose the pairs, and their details decide.
+    """
+    cases = dataset.cases
+    hashes = np.array([_hash(dataset.image(index)) for index in range(len(cases))], np.uint8)
+    details = lru_cache(maxsize=512)(lambda index: _details(dataset.image(index)))
+    same = {frozenset(pair) for pair in dataset.twins}
+    pairs = []
+    for first, second in _close(hashes):
+        if cases[first].patient == cases[second].patient:
+            continue
+        if frozenset((cases[first].id, cases[second].id)) in same:
+            continue
+        if float((details(first) * details(second)).sum()) >= SAME:
+            pairs.append((first, second))
+    return pairs
+
+
+def _hash(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Return 64 bits of an image (H, W): which low frequencies are above their median."""
+    small = cv2.resize(image, (HASHED, HASHED), interpolation=cv2.INTER_AREA)
+    low = np.asarray(cv2.dct(small.astype(np.float32)))[:KEPT, :KEPT].ravel()
+    bits: NDArray[np.uint8] = (low > np.median(low)).astype(np.uint8)
+    return bits
+
+
+def _close(bits: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of hashes (n, 64) that differ in at most `NEAR` bits, in ascending order.
+
+    Two such hashes agree in one of `PARTS` parts, so only those that share a part are compared.
+    Each part gets bits of every kind: some are the same in nearly all images.
+    """
+    order = np.argsort(np.abs(bits.mean(0) - 0.5), kind="stable")
+    pairs: set[tuple[int, int]] = set()
+    for part in range(PARTS):
+        numbers = np.packbits(bits[:, order[part::PARTS]], axis=1)
+        _, group = np.unique(numbers, axis=0, return_inverse=True)
+        by_group = np.argsort(group.ravel(), kind="stable")
+        for members in np.split(by_group, np.cumsum(np.bincount(group.ravel()))[:-1]):
+            for place, first in enumerate(members[:-1].tolist()):
+                others = members[place + 1 :]
+                differ = (bits[others] != bits[first]).sum(1)
+                pairs.update((first, int(other)) for other in others[differ <= NEAR])
+    yield from sorted(pairs)
+
+
+def _details(image: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return an image's details (h, w) with norm 1; edges count no more than what is between."""
+    size = (COMPARED, COMPARED)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+    fine = small - cv2.GaussianBlur(small, (0, 0), FINE)
+    strength = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), WIDE))
+    even = fine / (strength + FAINT * small.std() + 1e-6)
+    unit: NDArray[np.float32] = even / max(float(np.linalg.norm(even)), 1e-6)
+    return unit
