@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -72,7 +73,7 @@ def load(group: str, name: str) -> type[Any]:
     if name not in entries:
         raise UsageError(f"unknown {KINDS[group]} '{name}'; {did_you_mean(name, entries)}")
     try:
-        with installing.described_without_torch():
+        with installing.described_without_torch() if group == METHODS else nullcontext():
             loaded: type[Any] = entries[name].load()
     except Exception as error:  # a package of somebody else may fail in any way
         raise UsageError(
