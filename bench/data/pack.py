@@ -12,6 +12,8 @@ MOST = 256
 """Grey values that a byte can number."""
 LOOK = 4096
 """Pixels that are looked at first: most images of 16 bits show more grey values there."""
+BLOCK = 1 << 17
+"""Pixels that are packed at a time; they stay in the processor's cache."""
 SKIP = 16
 """One pixel of so many is looked at for grey values before all are compared."""
 
