@@ -142,7 +142,8 @@ def claimed(folder: Path, patients: int, gap: float, seeds: int) -> list[str]:
         (
             4,
             0.05,
-            "unet is not significantly different from fcn, p = 0.125 over 4 patients, corrected as one of 1",
+            "unet is not significantly different from fcn, p = 0.125 over 4 patients, "
+            "corrected as one of 1",
         ),
         (8, -0.05, "unet is worse than fcn"),
         (8, 0.0, "unet is not significantly different from fcn"),
