@@ -24,6 +24,7 @@ from bench.data.manifest import Manifest, Reading
 from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
 from bench.data.reading import write
 from bench.data.source import Source, find_source, silent
+from bench.spec import csvs
 from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
@@ -179,4 +180,6 @@ def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _case(row: dict[str, str]) -> Case:
     spacing = (float(row["row_mm"]), float(row["column_mm"])) if row["row_mm"] else None
-    return Case(row["case"], row["patient"], int(row["height"]), int(row["width"]), spacing)
+    return Case(
+        row["case"], csvs.as_it_was(row["patient"]), int(row["height"]), int(row["width"]), spacing
+    )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.grid import OnGrid
-from bench.spec import machine
+from bench.spec import csvs, machine
 from bench.spec.case import SIDES, Dataset, Side, Split
 from bench.spec.errors import UsageError
 from bench.spec.plain import content_hash
@@ -204,9 +204,8 @@ class Export:
                 for place, index in enumerate(indexes):
                     case = self.dataset.cases[index]
                     spacing = case.spacing or ("", "")
-                    rows.writerow(
-                        [side, place, case.id, case.patient, case.height, case.width, *spacing]
-                    )
+                    whose = csvs.harmless(case.patient)
+                    rows.writerow([side, place, case.id, whose, case.height, case.width, *spacing])
         summary = (
             f"{self.summary}. The split is that of `bench run`; "
             f"written by verdiff-bench {version}, from what: `bench-export.json`."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from bench.report.characters import COMMAND, escape, lacking
+from bench.spec import csvs
 
 Align = Literal["left", "right", "centre"]
 Mark = Literal["", "best", "like", "weights", "doubt"]
@@ -26,10 +26,6 @@ SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER, "doubt": SECTION}
 PAGE_ROWS = 30
 """Rows that a page of LaTeX holds; a longer table is set as one table for each first cell."""
 
-_FORMULA = re.compile(r"[=@+\t\r-].")
-"""How a text begins that a spreadsheet computes."""
-_SIGNED = re.compile(r"[+-][\d.,eE±%()\[\] †‡§°*+-]*|- .*")
-"""Numbers with a sign, and what no spreadsheet computes."""
 SHORT = 150
 """Characters of a note that stands right beneath its table in LaTeX; longer ones follow it."""
 
@@ -173,10 +169,7 @@ def csv(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    """Return a value of a CSV with a quote before what a spreadsheet would compute."""
-    if isinstance(value, str) and _FORMULA.match(value) and not _SIGNED.fullmatch(value):
-        return f"'{value}"
-    return value
+    return csvs.harmless(value) if isinstance(value, str) else value
 
 
 _RULES = {"left": " --- ", "right": " ---: ", "centre": " :-: "}

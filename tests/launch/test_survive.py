@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -216,12 +216,13 @@ def test_two_runs_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    """Return a folder on a disk of its own with room for 3 MB."""
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of its own with room for 3 MB, or as much as a test says."""
+    size = getattr(request, "param", "3m")
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True
     )
     if made.returncode:
         pytest.skip("a small disk can be mounted by root alone")
@@ -321,3 +322,48 @@ def test_two_machines_share_one_folder(bench: Bench, slices: Make, tmp_path: Pat
     assert digests(bench.home / "report-1", "table1-*") == digests(
         bench.home / "report-2", "table1-*"
     )
+
+
+@pytest.mark.parametrize("small_disk", ["130k"], indirect=True)
+def test_a_study_on_a_full_disk_ends_with_a_line(
+    bench: Bench, slices: Make, small_disk: Path
+) -> None:
+    words = ("--methods", "unet", "--datasets", "mr", "--data", str(slices()))
+    out = bench("tune", *words, "--profile", "smoke", "--out", str(small_disk / "r"), code=1)
+    assert "bench: the studies in sqlite:///" in out
+    assert "cannot be used (database or disk is full); see its path" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.long
+def test_nothing_is_left_of_a_study_whose_launcher_was_killed(
+    bench: Bench, slices: Make, tmp_path: Path
+) -> None:
+    words = ("--methods", "unet", "--datasets", "mr", "--data", str(slices()))
+    run = ("tune", *words, "--profile", str(long_profile(tmp_path, 3000)), "--jobs", "2")
+    process = bench.start(*run)
+    until(lambda: len(children(process.pid)) >= 4)
+    time.sleep(3)
+    left = children(process.pid)
+    process.kill()
+    process.communicate()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), 15)
+
+
+@pytest.mark.long
+def test_a_run_that_was_stopped_and_continued_is_as_it_was(
+    bench: Bench, slices: Make, tmp_path: Path, whole: Path
+) -> None:
+    """`--timeout` counts no time in which nothing could run."""
+    run = words(slices(), long_profile(tmp_path))
+    process = bench.start(*run, "--out", "stopped", "--timeout", "4")
+    until(lambda: list(bench.home.rglob("checkpoint-*.pt")))
+    everyone = [process.pid, *children(process.pid)]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(8)
+    for pid in reversed(everyone):
+        os.kill(pid, signal.SIGCONT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    assert digests(whole, *RESULTS) == digests(bench.home / "stopped", *RESULTS)
