@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all gpu-check same-bytes lint docs perf clean
+.PHONY: help install run test test-all gpu-check same-bytes lint docs perf lock clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -12,12 +12,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
 	touch $@
 
 # Python compiles what the tests import; compiling everything takes a minute more.
 .venv/installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	touch .venv/installed $@
 
 .venv/installed-perf: .venv/installed-test
@@ -32,7 +32,7 @@ run: install  ## Run all methods on all datasets, print the tables and where the
 test: .venv/installed-test  ## Run the tests
 	$(BIN)/python -m pytest
 
-test-all: .venv/installed-test  ## Run the tests, with twenty random kills, simulations of minutes and what needs a running Slurm
+test-all: .venv/installed-test  ## Run the tests, with twenty random kills, simulations of minutes, cells on Ray and what needs a running Slurm
 	$(BIN)/python -m pytest -m ''
 
 gpu-check: .venv/installed  ## Check the GPU in eight minutes: make gpu-check, or DEVICE=cuda:1; DEVICE=cpu tries the check itself
@@ -51,6 +51,9 @@ perf: .venv/installed-perf  ## Measure speed against the peers; rewrites tests/p
 
 docs: .venv/installed-test  ## Build the documentation as a site that needs no network: build/docs/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+lock: .venv/installed-test  ## Write constraints.txt again from the versions in .venv, once the tests pass with them
+	$(BIN)/python -m tests.constraints
 
 clean:  ## Remove the environment (results and reports stay)
 	rm -rf .venv

@@ -9,8 +9,8 @@ from torch import nn
 
 from bench.spec.method import Task
 from bench.spec.options import option
-from methods.pooled_norm import mend_pooled_norms, note
-from methods.resnet import Dilated
+from verdiff_bench_methods.pooled_norm import mend_pooled_norms, note
+from verdiff_bench_methods.resnet import Dilated
 
 RATE, SIDE = 12, 65
 """First rate of the paper's atrous convolutions at output stride 8, and the side of the maps that

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bench.spec.method import Task
-from methods.resnet import Dilated
+from verdiff_bench_methods.resnet import Dilated
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.spec.method import Task
 from bench.spec.options import option
-from methods.diffusion import TIMESTEPS, DiffusionMethod
+from verdiff_bench_methods.diffusion import TIMESTEPS, DiffusionMethod
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class HiDiff(DiffusionMethod):
 
     def build(self, task: Task) -> nn.Module:
         """Return the network and the moving average of its weights."""
-        from methods.averaged import Averaged
-        from methods.hidiff_network import Network
+        from verdiff_bench_methods.averaged import Averaged
+        from verdiff_bench_methods.hidiff_network import Network
 
         live = Network(
             width=self.width,

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.bernoulli_diffusion import TIMESTEPS, BernoulliDiffusion, divergence
 from verdiff.blocks import ZeroConv2d, fold, groups_of, initialise, unfold
 from verdiff.model import Sampled, prior_loss, summary
 from verdiff.unet import ConditionalUNet, DiffusionUNet
+from verdiff_bench_methods.bernoulli_diffusion import TIMESTEPS, BernoulliDiffusion, divergence
 
 HEADS = 4
 """Attention heads of the exchange; they divide every width that a refiner can have."""

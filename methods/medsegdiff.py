@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.spec.method import Answer, Inputs, Task
 from bench.spec.options import option
 from bench.spec.space import Between
-from methods.diffusion import TIMESTEPS, DiffusionMethod
+from verdiff_bench_methods.diffusion import TIMESTEPS, DiffusionMethod
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class MedSegDiff(DiffusionMethod):
 
         An FF-Parser has one weight for each frequency of the largest training image.
         """
-        from methods.averaged import Averaged
-        from methods.medsegdiff_network import Network
+        from verdiff_bench_methods.averaged import Averaged
+        from verdiff_bench_methods.medsegdiff_network import Network
 
         live = Network(
             task.size,

@@ -27,8 +27,16 @@ from bench.spec.method import Advantages, Cases, Inputs, Method, Task
 from bench.spec.note import Tell
 from bench.spec.options import option
 from bench.spec.space import Between
-from methods import nnunet_native
-from methods.nnunet_plan import PRESETS, Planned, Plans, folders, patches, plan, uncropped
+from verdiff_bench_methods import nnunet_native
+from verdiff_bench_methods.nnunet_plan import (
+    PRESETS,
+    Planned,
+    Plans,
+    folders,
+    patches,
+    plan,
+    uncropped,
+)
 
 RATE, DECAY, MOMENTUM, CLIP = 1e-2, 3e-5, 0.99, 12.0
 """Learning rate, weight decay, momentum and largest norm of the gradient of `nnUNetTrainer`."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bench.spec.method import Cases, Example, Task
 from bench.spec.note import Note, Tell
-from methods.nnunet_plan import DATASET, LABELS, SPACING, Planned, Plans, folders
+from verdiff_bench_methods.nnunet_plan import DATASET, LABELS, SPACING, Planned, Plans, folders
 
 Plan = Callable[[Path, Mapping[str, Any]], Plans]
 """Makes plans under a folder from a fingerprint."""

@@ -18,8 +18,8 @@ from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.method import Advantages, Inputs, Method, Task
 from bench.spec.options import option
 from bench.spec.weights import find
-from methods import encoder_weights
-from methods.pooled_norm import mend_pooled_norms, note
+from verdiff_bench_methods import encoder_weights
+from verdiff_bench_methods.pooled_norm import mend_pooled_norms, note
 
 
 def _libraries() -> tuple[Any, Any]:

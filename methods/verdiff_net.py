@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.options import option
-from methods.diffusion import TIMESTEPS, DiffusionMethod
+from verdiff_bench_methods.diffusion import TIMESTEPS, DiffusionMethod
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ class VerdiffNet(DiffusionMethod):
 
         Modules that two arms of an ablation have in common start with the same weights.
         """
-        from methods.averaged import Averaged
         from verdiff.model import VerdiffNet as Network
+        from verdiff_bench_methods.averaged import Averaged
 
         live = Network(
             width=self.width,

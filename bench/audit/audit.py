@@ -21,6 +21,7 @@ from scipy.optimize import linprog
 
 from bench.audit.printed import NUMBERS, Printed, PrintedCell, other_units
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 
 Floats = NDArray[np.float64]
 Span = tuple[float, float]
@@ -371,19 +372,19 @@ def _outside(rows: Sequence[Row], mass: Span) -> tuple[float, float]:
 
 def summary(findings: Sequence[Finding]) -> str:
     """Return a sentence on how many cells are impossible, and for which reasons."""
-    count = Counter(finding.verdict for finding in findings if finding.verdict != "ok")
-    wrong = count.total()
+    verdicts = Counter(finding.verdict for finding in findings if finding.verdict != "ok")
+    wrong = verdicts.total()
     if not wrong:
         return (
-            f"0 of {len(findings)} cells contradict themselves, "
+            f"0 of {count(len(findings), 'cell')} contradict themselves, "
             "by what is given and could be checked"
         )
-    reasons = [f"{count[verdict]} {words}" for verdict, words in REASONS.items() if count[verdict]]
+    reasons = [f"{verdicts[one]} {words}" for one, words in REASONS.items() if verdicts[one]]
     any_std = sum(finding.any_std for finding in findings)
     of_means = [finding for finding in findings if finding.verdict not in ("ok", "std")]
     far = sum(finding.gap_points > FAR for finding in of_means)
     return (
-        f"{wrong} of {len(findings)} cells {CANNOT}: {', '.join(reasons)}; "
+        f"{wrong} of {count(len(findings), 'cell')} {CANNOT}: {', '.join(reasons)}; "
         f"{any_std} of them whatever the std is of (images, patients, folds or runs). "
         f"{far} are off by more than half a point of mean IoU"
     )

@@ -11,7 +11,6 @@ import typer
 from bench.cli import options
 from bench.cli.run import Outcome, RunOptions, execute
 from bench.cli.selection import Selection
-from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,14 +34,7 @@ def ablate(
     pixels: options.Pixels = None,
     out: options.Out = Path("results"),
     report: options.ReportTo = Path("reports"),
-    seeds: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=options.SEEDS,
-            help="Seeds, from 35 upwards; several give intervals.",
-        ),
-    ] = 1,
+    seeds: options.Seeds = "1",
     folds: options.Folds = 1,
     split: options.SplitFile = None,
     fraction: options.Fraction = 1.0,
@@ -82,7 +74,7 @@ def ablate(
         splitting=splitting,
         device=device,
         deterministic=options.choose_deterministic(deterministic, device),
-        seeds=seeds,
+        seeds=options.seeds_of(seeds),
         real_only=real_only,
     )
     console = options.console()
@@ -114,12 +106,11 @@ def _report(
 
     selection = outcome.selection
     folder = selection.report / outcome.profile.name
-    seeds = range(SEED, SEED + selection.seeds)
     written: list[Path] = []
     for dataset in outcome.datasets:
         column = Column(dataset.id, selection.splitting.scheme)
         try:
-            table = ablation.collect(results, column, arms, factors, seeds)
+            table = ablation.collect(results, column, arms, factors, selection.seeds)
         except UsageError as error:
             if not outcome.failed and not results.damaged:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -32,6 +33,7 @@ from bench.cli import (
     verify,
 )
 from bench.cli.encoding import open_streams, use_utf8
+from bench.spec import installing
 from bench.spec.errors import UsageError, printable
 from bench.spec.machine import lend_home
 
@@ -99,10 +101,17 @@ def main() -> None:
     open_streams()
     use_utf8()
     lend_home()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # those of libraries say nothing to users; python -W asks
     try:
         app()
     except UsageError as error:
         print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if not installing.of_train(error.name):
+            raise
+        print(f"bench: {installing.missing_for_training(error.name or '')}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         print(f"bench: {_said(error)}", file=sys.stderr)

@@ -9,6 +9,7 @@ import typer
 
 from bench.cli import options
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 
 
 def merge(
@@ -28,7 +29,7 @@ def merge(
     if len(sources) < 2:
         raise UsageError("expected two results folders or more: bench merge A B --into C")
     merged = join(sources, into)
-    options.say(f"{into}: {merged.cells} cells, {len(merged.files)} files")
+    options.say(f"{into}: {count(merged.cells, 'cell')}, {count(len(merged.files), 'file')}")
 
 
 def pack(
@@ -52,7 +53,7 @@ def pack(
 
     terms = {one.folder: (one.licence, one.cite) for one in COLLECTIONS.values()}
     names = write(results, to, weights, terms, _published(results))
-    options.say(f"{to}: {len(names)} files, {to.stat().st_size / 1e6:.1f} MB")
+    options.say(f"{to}: {count(len(names), 'file')}, {to.stat().st_size / 1e6:.1f} MB")
 
 
 def _published(results: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import typer
 from bench.cli import options
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,7 +130,8 @@ def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
         first = mine[0]
         source = "PHANTOM data (simulated)" if first["source"] == "phantom" else "real data"
         title = (
-            f"{column}, {source}: {first['methods']} methods, {first['patients']} patients, "
+            f"{column}, {source}: {count(first['methods'], 'method')}, "
+            f"{count(first['patients'], 'patient')}, "
             f"seeds: {first['seeds']}"
         )
         table = Table("truth", "claim", "correction", "wrong in", "95 %", title=title)
@@ -144,7 +146,7 @@ def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
             )
         console.print(table)
         if first["left_out"]:
-            line = f"{first['left_out']} patients whom not all methods have were left out."
+            line = f"{count(first['left_out'], 'patient')} whom not all methods have: left out."
             options.say(line, to=console)
         if first["seeds"] == 1:
             options.say(ONE, to=console)

@@ -13,6 +13,7 @@ import typer
 from bench.cli import options
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import safe_name
+from bench.spec.words import count
 from bench.store.cells import Store
 from bench.store.clean import delete, remains, remove, size
 from bench.store.damage import Damage
@@ -72,21 +73,21 @@ def clean(
     named = [place for place in _chosen(places, methods, datasets) if place.state in states]
     files = _files(store, chosen, places, damaged) if whole else []
     console = options.console()
-    count = len(named) + len(files)
-    if not count:
+    total = len(named) + len(files)
+    if not total:
         options.say(f"No cell is {' or '.join(states)}; nothing to remove.", to=console)
         return
     _list(store, chosen, named, console)
     for path in files:
         options.say(f"damaged  {path}", to=console)
     if not yes:
-        _confirm(count)
+        _confirm(total)
     left = _remove(store, chosen, named, console)
     for path in files:
         delete(path)
     for place, why in left:
         options.say(f"left: {place.name}: {why}", to=console)
-    options.say(f"Removed {count - len(left)} of {count}.", to=console)
+    options.say(f"Removed {total - len(left)} of {total}.", to=console)
     raise typer.Exit(1 if left else 0)
 
 
@@ -133,10 +134,10 @@ def _list(store: Store, profile: str, places: Sequence[Place], console: Console)
             bytes_here = size(folder)
             total += bytes_here
             options.say(f"{place.state:<8} {decimal(bytes_here):>9}  {folder}", to=console)
-    options.say(f"{len(places)} cells, {decimal(total)}.", to=console)
+    options.say(f"{count(len(places), 'cell')}, {decimal(total)}.", to=console)
 
 
-def _confirm(count: int) -> None:
+def _confirm(total: int) -> None:
     """Ask whether to remove so many cells; leave if not.
 
     Raises:
@@ -146,7 +147,7 @@ def _confirm(count: int) -> None:
         raise UsageError(
             "nothing was removed, for this is no terminal to ask on; --yes removes what is listed"
         )
-    what = "it" if count == 1 else f"these {count}"
+    what = "it" if total == 1 else f"these {total}"
     typer.confirm(f"Remove {what}?", abort=True)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import typer
 
 from bench.cli import options
-from bench.spec import machine, registry
+from bench.spec import installing, machine, registry
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 
 
 def doctor(as_json: options.Json = False) -> None:
@@ -40,17 +41,12 @@ def doctor(as_json: options.Json = False) -> None:
 
 def run_checks() -> list[dict[str, Any]]:
     """Return checks of this machine: name, whether it is well, what was found, what fixes it."""
-    import torch
-
-    device = f"CPU: {machine.processor()}, {machine.cores()} cores; the default profile is 'cpu'"
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     data = os.environ.get("BENCH_DATA")
     return [
         _check("versions", True, versions),
-        _check("device", True, device),
+        _check("device", True, _device()),
         _check("methods", True, ", ".join(registry.names(registry.METHODS))),
         _check("memory", memory > 6e9, f"{memory / 1e9:.1f} GB", "6 GB are advised; try --jobs 1"),
         _check_cache(),
@@ -62,6 +58,18 @@ def run_checks() -> list[dict[str, Any]]:
             "set it to a folder that exists",
         ),
     ]
+
+
+def _device() -> str:
+    """Return the device that cells run on by default, or what lets them run at all."""
+    if installing.of_train("torch"):
+        return f"none: {installing.missing_for_training('torch')}"
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cores = count(machine.cores(), "core")
+    return f"CPU: {machine.processor()}, {cores}; the default profile is 'cpu'"
 
 
 def _check_cache() -> dict[str, Any]:

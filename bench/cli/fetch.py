@@ -11,6 +11,7 @@ import typer
 
 from bench.cli import options
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +80,7 @@ def _size(collection: Collection) -> str:
         offer = fetch.offer(collection)
     except UsageError:  # the terms are the point here, and need no network
         return f"not known, {collection.home} does not answer"
-    return f"{decimal(offer.size)} in {len(offer.files)} files"
+    return f"{decimal(offer.size)} in {count(len(offer.files), 'file')}"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import typer
 from bench.cli import options
 from bench.spec.errors import UsageError
 from bench.spec.metrics import SCORES
+from bench.spec.words import count
 from bench.store.cells import OUTSIDE, Store
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def import_scores(
     store.open_outside()
     _keep(store, scores, origins, baseline)
     cases = len({(score.dataset, score.case) for score in scores})
-    options.say(f"{', '.join(origins)}: {cases} cases of {_patients(scores)} patients")
+    patients = count(_patients(scores), "patient")
+    options.say(f"{', '.join(origins)}: {count(cases, 'case')} of {patients}")
     options.say(
         f"Results: {store.layout.profile(OUTSIDE).path.resolve()}; "
         f"tables and figures: bench report --out {out} --profile {OUTSIDE}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.spec.errors import UsageError, printable
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 MANY, SEEDS, FOLDS, JOBS = 10**9, 10_000, 10_000, 4096
 """The largest numbers that options take: steps, pixels and seconds; seeds; folds; cells at once."""
+HIGHEST_SEED = 2**31 - 1
+LONGEST_NUMBER = 12
+"""Digits of a number that are read, which is more than any may have."""
+UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+"""Seconds in the units of durations."""
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -61,7 +68,9 @@ ProfileOfPlan = Annotated[
 ProfileOfPhantoms = Annotated[
     str, typer.Option("--profile", help="Whose phantoms stand in for what is not given.")
 ]
-Seeds = Annotated[int, typer.Option(min=1, max=SEEDS, help="Seeds, from 35 upwards.")]
+Seeds = Annotated[
+    str, typer.Option(help="How many seeds, from 35 upwards; or which: 35,36. One alone: 36,")
+]
 Looks = Annotated[
     int,
     typer.Option(
@@ -105,6 +114,54 @@ Baseline = Annotated[
     typer.Option(help="Declare that this method is compared with each other one."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Return the seeds that `--seeds` names: a number of them from 35 on, or a list.
+
+    Raises:
+        UsageError: It is neither, or too many, or one stands in it twice.
+    """
+    from bench.spec.config import SEED
+
+    words = [word.strip() for word in text.split(",")]
+    if words[-1] == "":
+        words.pop()
+    if not words or not all(word.isascii() and word.isdigit() for word in words):
+        raise UsageError(f"--seeds {text}: expected how many (3), or which (35,36)")
+    numbers = tuple(int(word[:LONGEST_NUMBER]) for word in words)
+    if "," not in text:
+        if not 1 <= numbers[0] <= SEEDS:
+            raise UsageError(f"--seeds {text}: expected 1 to {SEEDS} seeds, or a list (35,36)")
+        return tuple(range(SEED, SEED + numbers[0]))
+    if len(set(numbers)) < len(numbers) or max(numbers) > HIGHEST_SEED:
+        raise UsageError(f"--seeds {text}: expected different numbers up to {HIGHEST_SEED}")
+    return numbers
+
+
+def seconds_of(text: str, option: str) -> float:
+    """Return a duration with its unit in seconds: `60s`, `5min`, `2h`; a bare number is seconds.
+
+    Raises:
+        UsageError: It is none, or is not between a second and some 30 years.
+    """
+    match = re.fullmatch(r"([0-9]{1,10}(?:\.[0-9]{1,6})?)\s*(s|min|h|)", text.strip())
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if not 1 <= seconds <= MANY:
+        raise UsageError(f"{option} {text}: expected a time such as 60s, 5min or 2h")
+    return seconds
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what a command waits for; elsewhere nothing."""
+    if not sys.stderr or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} ..."):
+        yield
 
 
 def console() -> Console:
@@ -178,10 +235,11 @@ def choose_device(wanted: str, *, here: bool = True) -> str:
     Raises:
         UsageError: The device cannot be used.
     """
-    from bench.spec import devices
+    with waiting("loading PyTorch"):
+        from bench.spec import devices
 
-    if wanted == "auto":
         missing = devices.why_no_gpu()
+    if wanted == "auto":
         if missing is None:
             wanted = "cuda"
         else:
@@ -245,7 +303,7 @@ def preparing(to: Console) -> Iterator[Progress]:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total)
                 if quiet:
-                    to.print(f"preparing {name}: {total} items", highlight=False)
+                    to.print(f"preparing {name}: {count(total, 'item')}", highlight=False)
             bars.update(tasks[name], completed=done)
 
         yield told

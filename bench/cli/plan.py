@@ -15,6 +15,7 @@ from bench.spec.capabilities import compares, further_rows
 from bench.spec.errors import UsageError
 from bench.spec.names import Row
 from bench.spec.profile import Profile, load_profile
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ def plan(
         str, typer.Option(help="Whose phantoms stand in, and whose results tell the spread.")
     ] = "cpu",
     out: options.Out = Path("results"),
-    seeds: options.Seeds = 1,
+    seeds: options.Seeds = "1",
     folds: options.Folds = 1,
     split: options.SplitFile = None,
     looks: options.Looks = 1,
@@ -62,10 +63,11 @@ def plan(
     from bench.data.splits import Splitting
 
     splitting = Splitting(folds, split)
+    runs = len(options.seeds_of(seeds))
     if simulate is not None:
         from bench.cli import simulate as simulation
 
-        cells = splitting.count * seeds
+        cells = splitting.count * runs
         estimate = simulation.simulate(
             methods=methods,
             datasets=datasets,
@@ -73,7 +75,7 @@ def plan(
             out=out,
             machines=simulate,
             folds=splitting.count,
-            seeds=seeds,
+            seeds=runs,
             cells_of_a_pair=cells,
         )
         if as_json:
@@ -81,7 +83,7 @@ def plan(
         else:
             simulation.show(estimate, options.console())
         return
-    rows = detectable(methods, datasets, data, profile, out, seeds, splitting, looks)
+    rows = detectable(methods, datasets, data, profile, out, runs, splitting, looks)
     if as_json:
         options.print_json(rows)
     else:
@@ -300,23 +302,24 @@ def _remarks_on(row: dict[str, Any]) -> list[str]:
 
     lines = []
     name, known = row["dataset"], row["measured"]
+    patients = count(row["patients"], "patient")
     if known:
         lines.append(
-            f"{name}: sd from finished results of {known['patients']} patients, "
-            f"{known['pairs']} pairs of methods ({_points(known['lowest_sd'])} to "
+            f"{name}: sd from finished results of {count(known['patients'], 'patient')}, "
+            f"{count(known['pairs'], 'pair')} of methods ({_points(known['lowest_sd'])} to "
             f"{_points(known['highest_sd'])}), seeds: {known['seeds']}."
         )
     if row["family"] is None:
-        many = "one test" if row["one"] is None else f"{row['tests']} tests"
+        many = "one test" if row["one"] is None else count(row["tests"], "test")
         remedy = "; --folds 5 tests every patient" if row["folds"] == 1 else ""
         lines.append(
-            f"{name}: {row['patients']} patients give a p of {row['smallest_p']:.3g} at best, "
+            f"{name}: p is {row['smallest_p']:.3g} at best with {patients}, "
             f"too much for {many}: no star is possible{remedy}."
         )
     elif row["unseen"]:
         rate = f"{100 * row['unseen']:.0f} %"
         lines.append(
-            f"{name}: {row['patients']} patients may show none of failures of {rate}: a mark "
+            f"{name}: {patients} may show none of failures of {rate}: a mark "
             f"stands in brackets unless the difference is above {rate} of the better mean; from "
             f"{SEEN_FROM} patients on, none does."
         )

@@ -12,6 +12,7 @@ from bench.cli.datasets import shorten
 from bench.spec import plain, registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from bench.data.manifest import Manifest
@@ -63,7 +64,8 @@ def _show(known: Manifest, file: Path) -> None:
     """Print what was read, and what was left out."""
     sizes = shorten([f"{width}x{height}" for width, height in known.sizes], 3)
     options.say(
-        f"{known.name}: {known.patients} patients, {known.cases} cases of {sizes} pixels, "
+        f"{known.name}: {count(known.patients, 'patient')}, {count(known.cases, 'case')} "
+        f"of {sizes} pixels, "
         f"{100 * known.foreground_share:.1f} % foreground, digest {known.digest[:8]}"
     )
     for line in known.words:

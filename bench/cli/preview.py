@@ -11,6 +11,7 @@ import typer
 from bench.cli import options
 from bench.spec import registry
 from bench.spec.profile import load_profile
+from bench.spec.words import count
 from bench.store.layout import make_folder
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def _sheet(dataset: Dataset, picked: Sequence[int], size: tuple[float, float]) -
         )
     source = "PHANTOM (simulated)" if dataset.source == "phantom" else "real"
     figure.suptitle(
-        f"{dataset.name}, {source}: {len(dataset.patients)} patients, {len(dataset.cases)} cases",
+        f"{dataset.name}, {source}: {count(len(dataset.patients), 'patient')}, "
+        f"{count(len(dataset.cases), 'case')}",
         fontsize=9,
     )
     return figure

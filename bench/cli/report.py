@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
+from bench.spec.words import count
 
 
 def report(
@@ -79,7 +80,7 @@ def report(
     for document in written.tables:
         show(document, console)
     folder = to / results.profile
-    options.say(f"{len(written.files)} files: {folder.resolve()}", to=console)
+    options.say(f"{count(len(written.files), 'file')}: {folder.resolve()}", to=console)
     if written.remark:
         print(f"bench: {written.remark}", file=sys.stderr)
     raise typer.Exit(options.tell_damaged(results.damaged))

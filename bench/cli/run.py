@@ -13,12 +13,13 @@ import typer
 from bench.cli import options
 from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
-from bench.spec import registry
+from bench.spec import installing, registry
 from bench.spec.capabilities import tunable
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.names import Row, Spec
 from bench.spec.profile import Profile
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,7 +75,7 @@ def run(
     pixels: options.Pixels = None,
     out: options.Out = Path("results"),
     report: options.ReportTo = Path("reports"),
-    seeds: options.Seeds = 1,
+    seeds: options.Seeds = "1",
     folds: options.Folds = 1,
     split: options.SplitFile = None,
     fraction: options.Fraction = 1.0,
@@ -92,8 +93,8 @@ def run(
     ] = "holm",
     looks: options.Looks = 1,
     timeout: Annotated[
-        float | None,
-        typer.Option(min=1, max=options.MANY, help="Seconds without progress until a kill."),
+        str | None,
+        typer.Option(help="Time without progress until a kill: 90s, 10min or 2h."),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run cells again that failed before.")
@@ -152,7 +153,7 @@ def run(
         splitting=splitting,
         device=device,
         deterministic=options.choose_deterministic(deterministic, device),
-        seeds=seeds,
+        seeds=options.seeds_of(seeds),
         real_only=real_only,
     )
     how = RunOptions(
@@ -161,7 +162,7 @@ def run(
         baseline=reference,
         correction=correction,
         looks=looks,
-        timeout=timeout,
+        timeout=options.seconds_of(timeout, "--timeout") if timeout else None,
         retry_failed=retry_failed,
         launcher=launcher,
         flags={name: value for name, value in given.items() if value is not None},
@@ -197,6 +198,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     modules: set[str] = set()
     for method in built:
         modules.update(method.needs)
+    installing.refuse_untrainable(sorted(modules))
     request = Request(
         store=selection.store,
         threads=profile.threads,
@@ -208,7 +210,9 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     )
     where = launcher(how.launcher, request)
     if how.dry_run:
-        _print_plan(readers, methods, profile, selection, how.jobs, console)
+        place = where.check()
+        where.cancel()
+        _print_plan(readers, methods, profile, selection, place, console)
         return None
     selection.open(profile)
     place = where.check()
@@ -234,7 +238,8 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     plan.remember(cells)
     pending, failed = _pending(cells, selection, how.retry_failed, console)
     if pending:
-        console.print(f"{len(cells)} cells, {len(pending)} to run, {place}.", highlight=False)
+        cells_in_all = count(len(cells), "cell")
+        console.print(f"{cells_in_all}, {len(pending)} to run, {place}.", highlight=False)
         failed = _launch(cells, pending, failed, where, selection, how, console)
     else:
         console.print(_nothing_to_run(len(cells), failed))
@@ -243,7 +248,10 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
 
 def _nothing_to_run(cells: int, failed: int) -> str:
     if failed:
-        return f"{cells - failed} of {cells} cells are finished, {failed} failed; nothing to run."
+        done = f"{cells - failed} of {count(cells, 'cell')}"
+        return f"Finished: {done}; {failed} failed; nothing to run."
+    if cells == 1:
+        return "The cell is finished already; nothing to run."
     return f"All {cells} cells are finished already; nothing to run."
 
 
@@ -330,8 +338,8 @@ def _pending(
             failed += 1
     if failed:
         options.say(
-            f"{failed} cells failed before and are left so; --retry-failed runs them again, "
-            "bench status says why they failed.",
+            f"{count(failed, 'cell')} failed before and stayed so; --retry-failed runs what failed "
+            "again, bench status says why.",
             to=console,
         )
     return pending, failed
@@ -360,7 +368,7 @@ def _launch(
     with Board(console, store, len(cells), finished, failed) as board:
         try:
             with tracked(store, cells[0].profile.name, how.trackers or Wanted(), console):
-                follow(ordered, store, where, board.watch, board.ended)
+                follow(ordered, store, where, board.watch, board.ended, board.stopping)
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on where this one was.")
             raise
@@ -395,17 +403,15 @@ def _print_plan(
     methods: Sequence[Spec],
     profile: Profile,
     selection: Selection,
-    jobs: int | None,
+    place: str,
     console: Console,
 ) -> None:
     """Print what a run would do; nothing is prepared or written."""
     from rich.table import Table
 
-    from bench.launch.local import default_jobs
-
     table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
     total = 0
-    cells = selection.splitting.count * selection.seeds
+    cells = selection.splitting.count * len(selection.seeds)
     for reader in readers:
         prepared = reader.prepared()
         source: str = reader.adapter.source
@@ -418,11 +424,10 @@ def _print_plan(
             counts = (cells, states["done"], states["failed"], to_run)
             table.add_row(reader.adapter.name, source, method.key, *map(str, counts))
     console.print(table)
-    at_once = jobs or default_jobs(selection.device, profile.threads)
     options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
     options.say(
-        f"{total} cells to run, {at_once} at a time on {selection.device}, "
-        f"at most {profile.steps} steps each; "
+        f"{count(total, 'cell')} to run, {place}, "
+        f"at most {count(profile.steps, 'step')} each; "
         f"results under {selection.store.layout.profile(profile).path}.",
         to=console,
     )

@@ -11,6 +11,7 @@ import typer
 
 from bench.cli import options
 from bench.spec.errors import SeveralError, UsageError, short_list
+from bench.spec.words import count
 from bench.store.cells import OUTSIDE, Store
 
 if TYPE_CHECKING:
@@ -375,9 +376,8 @@ def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
     remarks = dict.fromkeys(place.references.remarks)
     for name, _, result in scored:
         values = [float(row["dice"]) for row in result.rows.values()]
-        options.say(
-            f"{name}: mean Dice {100 * statistics.fmean(values):.2f} % over {len(values)} cases"
-        )
+        mean, cases = 100 * statistics.fmean(values), count(len(values), "case")
+        options.say(f"{name}: mean Dice {mean:.2f} % over {cases}")
         if result.missing:
             options.say(f"{name}: {short_list(result.missing)} have no prediction and score zero")
         remarks.update(dict.fromkeys(result.remarks))

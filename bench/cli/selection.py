@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.options import preparing, print_left_out
 from bench.spec import registry
-from bench.spec.config import DatasetRef
+from bench.spec.config import SEED, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.profile import Profile, load_profile
 from bench.store.cells import Store
@@ -36,7 +36,7 @@ class Selection:
     device: str
     deterministic: bool = False
     """Whether a GPU is held to the same bytes each time."""
-    seeds: int = 1
+    seeds: Sequence[int] = (SEED,)
     real_only: bool = False
 
     @property

@@ -17,6 +17,7 @@ from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
+from bench.spec.words import count
 from bench.store import check
 from bench.store.cells import Store
 from bench.store.clean import sizes
@@ -251,11 +252,11 @@ def show(estimate: Mapping[str, Any], console: Console) -> None:
     jobs = estimate["jobs"]
     at_once = "one cell at a time on each" if jobs == 1 else f"{jobs} cells at once on each"
     counts = (
-        f"{estimate['methods']} methods x {estimate['datasets']} datasets x "
-        f"{estimate['folds']} folds x {estimate['seeds']} seeds"
+        f"{count(estimate['methods'], 'method')} x {count(estimate['datasets'], 'dataset')} x "
+        f"{count(estimate['folds'], 'fold')} x {count(estimate['seeds'], 'seed')}"
     )
     work = clock(estimate["work_seconds"])
-    title = f"{estimate['cells']} cells ({counts}), {work} of cells, {at_once}"
+    title = f"{count(estimate['cells'], 'cell')} ({counts}), {work} of cells, {at_once}"
     console.print(title, style="bold", highlight=False, soft_wrap=True)
     table = Table("GPUs", "order", "wall time", "idle", "tail", "faster than one")
     one = estimate["other_gpus"]["1"]["wall_seconds"]

@@ -16,6 +16,7 @@ from bench.spec import plain
 from bench.spec.errors import UsageError, printable
 from bench.spec.names import safe_name
 from bench.spec.note import Note
+from bench.spec.words import count, shortened_apart
 from bench.store.cells import Store
 from bench.store.damage import Damage
 from bench.store.plan import STATES, Place, Plan, State, planned
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 WATCH_SECONDS = 2.0
+BORDER = 3
+"""Characters that a column takes beside its words."""
+SHORTEST = 12
+"""Characters that a name keeps."""
 SHOWN = 20
 """Failed cells that are listed; the rest are counted."""
 
@@ -53,7 +58,8 @@ def status(
     elif watch:
         _watch(out, profile, places, options.console())
     else:
-        options.console().print(picture(places))
+        console = options.console()
+        console.print(picture(places, console.width))
     raise typer.Exit(options.tell_damaged(damaged))
 
 
@@ -76,26 +82,43 @@ def _watch(out: Path, profile: str | None, places: list[Place], console: Console
     """Print the matrix again and again, until nothing runs."""
     from rich.live import Live
 
-    with Live(picture(places), console=console, auto_refresh=False) as live:
+    first = picture(places, console.width)
+    with Live(first, console=console, auto_refresh=False) as live:
         while any(place.state == "running" for place in places):
             time.sleep(WATCH_SECONDS)
             places, _ = read_places(out, profile)
-            live.update(picture(places), refresh=True)
+            live.update(picture(places, console.width), refresh=True)
 
 
-def picture(places: Sequence[Place]) -> RenderableType:
-    """Return a row a dataset and method with its cells by state, then who runs and who failed."""
+def picture(places: Sequence[Place], width: int) -> RenderableType:
+    """Return a row a dataset and method with its cells by state, then who runs and who failed.
+
+    States that no cell has have no column, and long names lose their middle: so rows fit, and no
+    two look alike.
+
+    Args:
+        places: The cells.
+        width: Characters of a line.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("dataset", "method", *STATES, title=_summary(places), title_justify="left")
     groups: dict[tuple[str, str], Counter[State]] = {}
     for place in places:
-        groups.setdefault((place.dataset, place.method), Counter())[place.state] += 1
+        key = (printable(place.dataset), printable(place.method))
+        groups.setdefault(key, Counter())[place.state] += 1
+    states = [state for state in STATES if any(counts[state] for counts in groups.values())]
+    room = width - sum(len(state) + BORDER for state in states) - 2 * BORDER - 1
+    datasets = shortened_apart([dataset for dataset, _ in groups], max(SHORTEST, room * 2 // 5))
+    taken = max(map(len, datasets.values()))
+    methods = shortened_apart([method for _, method in groups], max(SHORTEST, room - taken))
+    table = Table(title=_summary(places), title_justify="left")
+    for head in ("dataset", "method", *states):
+        table.add_column(head, overflow="fold")
     for (dataset, method), counts in groups.items():
-        names = Text(printable(dataset)), Text(printable(method))
-        table.add_row(*names, *(str(counts[state] or "") for state in STATES))
+        names = Text(datasets[dataset]), Text(methods[method])
+        table.add_row(*names, *(str(counts[state] or "") for state in states))
     running = [place for place in places if place.state == "running"]
     failed = [place for place in places if place.state == "failed"]
     lines = [f"running  {place.name}  {_progress(place.progress)}" for place in running]
@@ -108,17 +131,15 @@ def picture(places: Sequence[Place]) -> RenderableType:
 def _summary(places: Sequence[Place]) -> str:
     counts = Counter(place.state for place in places)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
-    return f"{len(places)} cells: {', '.join(parts)}"
+    return f"{count(len(places), 'cell')}: {', '.join(parts)}"
 
 
 def _progress(note: Note | None) -> str:
-    from bench.launch.board import EARLY, clock, share_done
+    from bench.launch.board import EARLY, clock, losses, share_done
 
     if note is None:
         return "starting"
-    text = f"{note.phase} {note.step}/{note.steps}"
-    if note.loss is not None:
-        text += f", loss {note.loss:.4g}"
+    text = ", ".join(filter(None, (f"{note.phase} {note.step}/{note.steps}", losses(note))))
     share = share_done(note)
     if note.phase == "train" and share > EARLY:
         text += f", at most {clock(note.seconds * (1 / share - 1))} left"

@@ -10,11 +10,13 @@ import typer
 
 from bench.cli import options
 from bench.cli.selection import Selection, prepare
-from bench.spec import registry
+from bench.spec import installing, registry
 from bench.spec.capabilities import tunable
+from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.profile import Profile
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,6 +102,7 @@ def _studies(
     modules: set[str] = set()
     for spec in methods:
         modules.update(registry.method(spec, profile.scale).needs)
+    installing.refuse_untrainable(["optuna", *sorted(modules)])
     local.preload(["bench.tuning.trial", *sorted(modules)])
     datasets = prepare(readers, console)
     cells = matrix.cells(
@@ -108,7 +111,7 @@ def _studies(
         methods=methods,
         store=selection.store,
         splitting=selection.splitting,
-        seeds=1,
+        seeds=(SEED,),
         device=selection.device,
     )
     refuse_small(cells, selection.store)
@@ -152,8 +155,9 @@ def _run(
         opened.set_user_attr("trials", max(trials, opened.user_attrs.get("trials", 0)))
         missing += max(0, trials - study.finished(opened))
     options.say(
-        f"{len(studies)} studies of {trials} trials, at most {profile.steps} steps each, "
-        f"by the validation patients alone; {missing} trials to run, "
+        f"{count(len(studies), 'study', 'studies')} of {count(trials, 'trial')}, "
+        f"at most {count(profile.steps, 'step')} each, "
+        f"by the validation patients alone; {count(missing, 'trial')} to run, "
         f"{jobs} at a time on {selection.device}.",
         to=console,
     )
@@ -229,9 +233,10 @@ def _summary(study: Study) -> str:
         best = f"best {100 * (trial.value or 0):.2f} % with {shown(trial.params)}"
     stopped = sum(trial.state.name == "PRUNED" for trial in trials)
     failed = sum(trial.state.name == "FAIL" for trial in trials)
+    done = count(len(trials), "trial")
     return (
         f"{cell.dataset.id.name}/{cell.method}/f{cell.fold}: validation Dice {best}; "
-        f"by default {usual}; {len(trials)} trials, {stopped} stopped early, {failed} failed"
+        f"by default {usual}; {done}, {stopped} stopped early, {failed} failed"
     )
 
 

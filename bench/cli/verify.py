@@ -9,6 +9,7 @@ import typer
 
 from bench.cli import options
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from bench.store.cells import Store
@@ -67,9 +68,11 @@ def verify(
         holding = sum(not line.startswith("not checked") for line in lines)
         for line in (*lines, *(f"not checked: {remark}" for remark in findings.remarks)):
             options.say(line)
+        cells, cases = count(findings.cells, "cell"), count(findings.scores, "case")
         options.say(
-            f"{name}: {findings.cells} cells, {findings.digests} digests and the scores of "
-            f"{findings.scores} cases were compared; {holding} things do not hold"
+            f"{name}: {cells}, {count(findings.digests, 'digest')} and the scores of "
+            f"{cases} were compared; "
+            f"what does not hold: {holding}"
         )
         wrong += holding
     raise typer.Exit(1 if wrong else 0)

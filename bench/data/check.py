@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.data import cache, manifest, twins
 from bench.data.digest import digest_of
 from bench.spec.case import Dataset
+from bench.spec.words import count
 
 READING = "reading"
 """The kind of findings that say how files were read; nothing is wrong with them."""
@@ -86,12 +87,12 @@ def _masks(dataset: Dataset) -> Iterator[Finding]:
             empty.append(case.id)
         if mask[[0, -1]].any() or mask[:, [0, -1]].any():
             cut.append(case.id)
-    count = len(dataset.cases)
+    whole = len(dataset.cases)
     if empty:
-        text = f"{len(empty)} of {count} cases have no foreground: {_few(empty)}"
-        yield Finding("empty mask", tuple(empty), text, grave=len(empty) == count)
+        text = f"without foreground: {len(empty)} of {count(whole, 'case')}: {_few(empty)}"
+        yield Finding("empty mask", tuple(empty), text, grave=len(empty) == whole)
     if cut:
-        text = f"{len(cut)} of {count} cases have foreground at the image's edge: {_few(cut)}"
+        text = f"cut by the image's edge: {len(cut)} of {count(whole, 'case')}: {_few(cut)}"
         yield Finding("cut mask", tuple(cut), text)
 
 
@@ -107,7 +108,7 @@ def _flips(dataset: Dataset) -> Iterator[Finding]:
             continue
         names = [dataset.cases[i].id for i in np.flatnonzero(gain > cost / 2).tolist()]
         if names and len(names) < len(dataset.cases) / 2:
-            text = f"{len(names)} cases may be flipped ({kind}): {_few(names)}"
+            text = f"{count(len(names), 'case')} may be flipped ({kind}): {_few(names)}"
             yield Finding("flip", tuple(names), text)
 
 

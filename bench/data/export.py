@@ -20,6 +20,7 @@ from bench.spec import csvs, machine
 from bench.spec.case import SIDES, Dataset, Side, Split
 from bench.spec.errors import UsageError
 from bench.spec.plain import content_hash
+from bench.spec.words import count
 
 FIRST = 901
 """The number of the first dataset that is exported to a folder; nnU-Net allows numbers to 999."""
@@ -85,8 +86,9 @@ class Export:
         source = "PHANTOM data (simulated)" if self.dataset.source == "phantom" else "real data"
         train, validation, test = (len(self.sides[side]) for side in SIDES)
         patients = sum(len(self._patients(side)) for side in SIDES)
-        counts = f"{train} train, {validation} validation and {test} test cases"
-        return f"{self.dataset.name}, {source}, split by patient: {counts} of {patients} patients"
+        counts = f"{train} train, {validation} validation and {count(test, 'test case')}"
+        whose = count(patients, "patient")
+        return f"{self.dataset.name}, {source}, split by patient: {counts} of {whose}"
 
     def _patients(self, side: Side) -> set[str]:
         return {self.dataset.cases[index].patient for index in self.sides[side]}

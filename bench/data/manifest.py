@@ -12,6 +12,7 @@ from bench.spec import plain
 from bench.spec.case import Census
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
+from bench.spec.words import count
 
 FILE, READING = "manifest.json", "reading.json"
 FEW = 12
@@ -78,8 +79,8 @@ class Manifest(Reading, frozen=True, kw_only=True):
         pixels = sum(self.labels.values())
         shares = [f"{label} ({100 * count / pixels:.3g} %)" for label, count in self.labels.items()]
         lines = [
-            f"{line} ({count} of {self.cases} cases)"
-            for line, count in self.how.items()
+            f"{line} ({number} of {count(self.cases, 'case')})"
+            for line, number in self.how.items()
             if not line.startswith(ASSUMED)
         ]
         lines += [
@@ -92,15 +93,16 @@ class Manifest(Reading, frozen=True, kw_only=True):
     def assumed(self) -> tuple[str, ...]:
         """What the reader assumed, a line each, for users."""
         lines = [
-            f"{line[len(ASSUMED) :]} ({count} of {self.cases} cases)"
-            for line, count in self.how.items()
+            f"{line[len(ASSUMED) :]} ({number} of {count(self.cases, 'case')})"
+            for line, number in self.how.items()
             if line.startswith(ASSUMED)
         ]
         if reading := self.rules.get("reading"):
             lines.append(str(reading))
         if self.set_aside:
+            patients = count(len(self.on_both_official_sides), "patient")
             lines.append(
-                f"{len(self.set_aside)} cases of {len(self.on_both_official_sides)} patients of "
+                f"{count(len(self.set_aside), 'case')} of {patients} of "
                 "the publisher's test side lie on another side too; where the publisher's split "
                 "is used, nothing sees them"
             )

@@ -18,6 +18,7 @@ from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.names import Scheme
 from bench.spec.plain import content_hash
+from bench.spec.words import count
 
 COLUMNS = ("fold", "patient", "side")
 HEADER = ",".join(COLUMNS)
@@ -135,8 +136,8 @@ def make_splits(
     needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:
         raise UsageError(
-            f"{len(names)} patients cannot be split: expected at least {needed} (folds={folds}), "
-            "for none may be on two sides; add patients or leave the dataset out"
+            f"{count(len(names), 'patient')} cannot be split: expected at least {needed} "
+            f"(folds={folds}), for none may be on two sides; add patients or leave the dataset out"
         )
     generator = np.random.Generator(np.random.Philox(SEED))
     order = [names[i] for i in generator.permutation(len(names))]

@@ -109,7 +109,8 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
     known = examine.validate(trainee, data, metered)
-    seconds, scored = examine.test(trainee, data, work, metered, keep, cell.profile.nsd_tolerance)
+    tolerance, dice = cell.profile.nsd_tolerance, known[""].at_half()
+    seconds, scored = examine.test(trainee, data, work, metered, keep, tolerance, dice)
     cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())

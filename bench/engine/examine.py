@@ -43,6 +43,7 @@ def test(
     tell: Tell,
     keep: Keep,
     tolerance: float,
+    validation_dice: float,
 ) -> tuple[float, dict[str, Curve]]:
     """Predict and score every test case and write the results.
 
@@ -53,6 +54,7 @@ def test(
         tell: Is told of the progress.
         keep: Stores a test case.
         tolerance: Largest distance that NSD accepts.
+        validation_dice: The mean Dice of the validation cases, for the progress.
 
     Returns:
         Seconds per prediction, and for each row the Dice at several thresholds.
@@ -76,7 +78,14 @@ def test(
             rows.setdefault(name, []).append(row)
         _keep(prediction, case.id, work)
         keep(case.id, data.dataset.image(index), reference)
-        tell(Note(phase="test", step=done, steps=len(data.test), seconds=spent))
+        note = Note(
+            phase="test",
+            step=done,
+            steps=len(data.test),
+            seconds=spent,
+            validation_dice=validation_dice,
+        )
+        tell(note)
     for name, lines in rows.items():
         write_scores(work.cases(name), lines)
     shown = stages(trainee, data.cases, data.test[0])

@@ -88,6 +88,7 @@ def record_of(
         patients={side: _patients(data, indexes) for side, indexes in cases.items()},
         left_out=len(data.dataset.left_out),
         twins=_twins(data, cases),
+        assumed=data.dataset.how,
         official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
         versions=machine.versions(),
         revision=machine.revision(),

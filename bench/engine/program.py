@@ -94,6 +94,7 @@ def run(
         cases={str(name): len(indexes) for name, indexes in cases.items()},
         patients=patients,
         left_out=len(dataset.left_out),
+        assumed=dataset.how,
         official_test=bool(dataset.official) and cell.scheme.folds == 1,
         versions=machine.versions(),
         revision=machine.revision(),

@@ -101,6 +101,8 @@ class Training:
         self._losses: list[Tensor] = []
         self.recent: float | None = None
         """Mean loss of the steps that were last copied from the device."""
+        self.validation_loss: float | None = None
+        """Of the last validation of this attempt."""
         self.saved: Path | None = None
         """The checkpoint on disk."""
         self._continue()
@@ -224,6 +226,7 @@ class Training:
             raise FloatingPointError(
                 f"the validation loss is {loss} after step {state.step}; {self._advice()}"
             )
+        self.validation_loss = loss
         state.stale += 1
         if loss < state.best_loss:
             state.best_loss, state.best_step, state.stale = loss, state.step, 0
@@ -287,6 +290,7 @@ def train(
             steps=profile.steps,
             seconds=state.seconds,
             loss=training.recent,
+            validation_loss=training.validation_loss,
             validated=validated,
         )
         tell(note)

@@ -15,6 +15,7 @@ from bench.engine.metrics import score
 from bench.engine.outside import zero
 from bench.spec import files, machine
 from bench.spec.names import Row
+from bench.spec.words import count
 from bench.store import check
 from bench.store.layout import CellFolder, ProfileFolder
 from bench.store.outside import unpack
@@ -60,16 +61,16 @@ def verify(folder: ProfileFolder) -> Findings:
         if record.external is not None and record.external.kind == "scores":
             continue  # they came without masks
         for row in record.rows:
-            count, lines, remarks = _scores(cell, record, row)
-            findings.scores += count
+            scored, lines, remarks = _scores(cell, record, row)
+            findings.scores += scored
             findings.wrong += lines
             findings.remarks += remarks
     if unpacked:
-        findings.remarks.append(f"the archive has no weights of {len(unpacked)} cells")
+        findings.remarks.append(f"the archive has no weights of {count(len(unpacked), 'cell')}")
     if older:
         findings.remarks.append(
-            f"{len(older)} cells are of an older version without digests ({older[0]}, ...): only "
-            "their numbers were checked"
+            f"{count(len(older), 'cell')} of an older version without digests ({older[0]}, ...): "
+            "only their numbers were checked"
         )
     return findings
 
@@ -101,8 +102,8 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     remarks = []
     if without:
         remarks.append(
-            f"{cell.name}: {len(without)} cases have no spacing in their scores, as older versions "
-            "left them: their distances were not computed again"
+            f"{cell.name}: the scores of {count(len(without), 'case')} lack the spacing, as older "
+            "versions left them: their distances were not computed again"
         )
     return len(known) * len(record.rows), wrong, remarks
 

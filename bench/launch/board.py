@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from bench.spec.config import Cell
 from bench.spec.errors import printable
 from bench.spec.note import Note
+from bench.spec.words import count, shortened_apart
 from bench.store.cells import Store
 
 LINE_SECONDS = 15.0
@@ -23,17 +23,33 @@ SHOWN = 16
 """Running cells that are shown one by one."""
 TEST_SHARE = 0.1
 """Share of a cell's time that prediction is assumed to need, until a cell has shown it."""
-EARLY = 0.02
-"""Share of a cell below which no time left is estimated."""
+EARLY = 0.1
+"""Share of the work below which no time left is estimated: the first steps say little."""
+SHORTEST = 16
+"""Characters that the name of a running cell keeps."""
+GAPS = 2
+"""Characters between a cell's name and how far it is."""
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as m:ss or h:mm:ss."""
+    """Return a duration with its units: `45 s`, `4 min 30 s`, `2 h 05 min`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d}"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def losses(note: Note) -> str:
+    """Return what a cell's last note says of its losses and its validation cases, if anything."""
+    parts = []
+    if note.loss is not None:
+        parts.append(f"loss {note.loss:.3g}")
+    if note.validation_loss is not None:
+        parts.append(f"val {note.validation_loss:.3g}")
+    if note.validation_dice is not None:
+        parts.append(f"val Dice {100 * note.validation_dice:.1f}")
+    return ", ".join(parts)
 
 
 def share_done(note: Note | None) -> float:
@@ -108,11 +124,15 @@ class Board:
             self.done += 1
             self._print(Text("done", "green"), f"   {cell.title} in {took}")
 
+    def stopping(self) -> None:
+        """Say that cells are given the time to write checkpoints."""
+        self._print("stopping: writing checkpoints ...")
+
     def _print(self, *words: object) -> None:
         self.console.print(*words, soft_wrap=True, highlight=False, markup=False)
 
     def _summary(self, running: Sequence[Cell]) -> str:
-        parts = [f"{self.done}/{self.total} cells done", f"{self.failed} failed"]
+        parts = [f"{self.done}/{count(self.total, 'cell')} done", f"{self.failed} failed"]
         if self._elsewhere:
             parts.append(f"{self._elsewhere} in another run")
         parts.append(f"{clock(time.monotonic() - self._began)} gone")
@@ -122,32 +142,37 @@ class Board:
         return ", ".join(parts)
 
     def _seconds_left(self, running: Sequence[Cell]) -> float | None:
-        """Estimate the time left from the work done so far; None before there is any."""
+        """Estimate the time left from the work done so far; None before a tenth of it is."""
         shares = sum(share_done(self.store.progress(cell)) for cell in running)
         worked = self._finished + shares
-        if worked < 0.05:
+        pending = self.total - self.done - self.failed
+        if worked < EARLY * (self._finished + pending):
             return None
         gone = time.monotonic() - self._began
-        pending = self.total - self.done - self.failed
         return gone * (pending - shares) / worked
 
     def _state(self, cell: Cell) -> str:
         note = self.store.progress(cell)
         if note is None:
             return "starting"
-        text = f"{note.phase} {note.step}/{note.steps}"
+        text = ", ".join(filter(None, (f"{note.phase} {note.step}/{note.steps}", losses(note))))
         share = share_done(note)
         if share > EARLY:
             gone = time.monotonic() - self._starts[cell.hash]
-            text += f", at most {clock(gone * (1 / share - 1))} left"
+            text += f", {clock(gone * (1 / share - 1))} left"
         return text
 
     def _picture(self, running: Sequence[Cell]) -> Group:
-        grid = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=self.total, completed=self.done + self.failed, width=30)
-        grid.add_row("matrix", bar, self._summary(running))
-        for cell in running[:SHOWN]:
-            share = share_done(self.store.progress(cell))
-            bar = ProgressBar(total=1.0, completed=share, width=30)
-            grid.add_row(cell.title, bar, self._state(cell))
-        return Group(grid)
+        """Return the matrix's line and bar, and one line a cell, none wider than the terminal."""
+        width = self.console.width
+        bar = ProgressBar(total=self.total, completed=self.done + self.failed, width=width)
+        states = {cell.title: self._state(cell) for cell in running[:SHOWN]}
+        longest = max(map(len, states.values()), default=0)
+        names = shortened_apart(list(states), max(SHORTEST, width - longest - GAPS))
+        column = max(map(len, names.values()), default=0)
+        lines = [self._summary(running)]
+        lines += [f"{names[title]:{column}}{' ' * GAPS}{state}" for title, state in states.items()]
+        if len(running) > SHOWN:
+            lines.append(f"and {count(len(running) - SHOWN, 'cell')} more")
+        texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+        return Group(texts[0], bar, *texts[1:])

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.launch.base import Ended, Gone, Launcher, Watch
@@ -20,6 +20,7 @@ def follow(
     launcher: Launcher,
     watch: Watch = lambda running, elsewhere: None,
     ended: Ended = lambda cell, reason: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Run cells until each is finished or has failed.
 
@@ -32,6 +33,7 @@ def follow(
         launcher: Where the cells run.
         watch: Shows the state.
         ended: Is told of each cell.
+        stopping: Is called before cells are told to stop.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; cells left checkpoints and continue next time.
@@ -41,6 +43,8 @@ def follow(
         try:
             while matrix.unfinished:
                 if asked:
+                    if matrix.running:
+                        stopping()
                     raise KeyboardInterrupt
                 matrix.start()
                 matrix.collect()

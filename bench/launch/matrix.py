@@ -12,7 +12,7 @@ from bench.data import cache
 from bench.data.readers.simulated import Simulated
 from bench.data.splits import Splitting
 from bench.spec import machine, registry
-from bench.spec.config import SEED, Cell, DatasetRef
+from bench.spec.config import Cell, DatasetRef
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
@@ -120,7 +120,7 @@ def cells(
     methods: Sequence[Spec],
     store: Store,
     splitting: Splitting,
-    seeds: int,
+    seeds: Sequence[int],
     device: str = "cpu",
     deterministic: bool = False,
     tuning: Tuning | None = None,
@@ -138,7 +138,7 @@ def cells(
     matrix = []
     for dataset in dict.fromkeys(datasets):
         splits = _splits(profile, dataset, store, splitting)
-        for seed in range(SEED, SEED + seeds):
+        for seed in seeds:
             for fold, split in enumerate(splits):
                 for spec, method in built.items():
                     cell = Cell(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from bench.launch.base import LEAVE_SECONDS, Gone, Request
 from bench.launch.remote import FOLLOW_SECONDS, attempt
+from bench.spec import installing
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 
@@ -43,7 +44,7 @@ class Ray:
         try:
             self._ray = importlib.import_module("ray")
         except ImportError:
-            raise UsageError("--launcher ray needs Ray: pip install 'verdiff-bench[ray]'") from None
+            raise UsageError(f"--launcher ray needs Ray: {installing.command('ray')}") from None
         if address and request.jobs:
             raise UsageError(
                 "--jobs is for a Ray that starts here: a cluster takes as many cells as fit; "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.launch import local, remote
 from bench.launch.base import Gone, Request
-from bench.spec import registry
+from bench.spec import installing, registry
 from bench.spec.capabilities import TrainsItself
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
@@ -153,7 +153,7 @@ def _executor(request: Request, timeouts: int) -> submitit.SlurmExecutor:
         import submitit
     except ImportError:
         raise UsageError(
-            "--launcher slurm needs submitit: pip install 'verdiff-bench[slurm]'"
+            f"--launcher slurm needs submitit: {installing.command('slurm')}"
         ) from None
     if not shutil.which("sbatch"):
         raise UsageError(

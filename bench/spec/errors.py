@@ -6,6 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from bench.spec.words import count
+
 LONGEST = 2000
 """Characters of a line that is printed; the middle of a longer one is left out."""
 JOINERS = "\u200c\u200d"
@@ -58,7 +60,7 @@ class SeveralError(UsageError):
 def short_list(names: Sequence[str], most: int = 3, what: str = "case") -> str:
     """Return how many there are and the first of them: `12 cases (a, b, c, ...)`."""
     more = ", ..." if len(names) > most else ""
-    return f"{len(names)} {what}{'s' * (len(names) != 1)} ({', '.join(names[:most])}{more})"
+    return f"{count(len(names), what)} ({', '.join(names[:most])}{more})"
 
 
 def did_you_mean(given: str, valid: Iterable[str]) -> str:

@@ -21,6 +21,10 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Of this phase, earlier attempts included."""
     loss: float | None = None
     """Mean training loss of the last steps."""
+    validation_loss: float | None = None
+    """Of the last validation."""
+    validation_dice: float | None = None
+    """Mean Dice of the validation cases by the kept weights, in [0, 1]; known after training."""
     validated: int = 0
     """Cases that are done of the validation under way."""
 

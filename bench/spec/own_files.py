@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.spec import installing
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.machine import cache_root
 
@@ -93,7 +94,8 @@ def load(name: str) -> type[Any]:
     Raises:
         UsageError: The file cannot be imported, or has no such method.
     """
-    from bench.spec.method import Method
+    with installing.described_without_torch():
+        from bench.spec.method import Method
 
     match = NAME.fullmatch(name)
     copy = source(name)
@@ -106,7 +108,8 @@ def load(name: str) -> type[Any]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with installing.described_without_torch():
+            spec.loader.exec_module(module)
     except Exception as error:  # a file of somebody else may fail in any way
         del sys.modules[module_name]
         raise UsageError(

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.spec import options, own_files
+from bench.spec import installing, options, own_files
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import Row, Spec
 from bench.spec.source import digest_of
@@ -36,7 +36,7 @@ ALL = "all"
 def _entries(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name; two packages that claim one name are an error."""
     by_name: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=group):
+    for entry in map(_renamed, entry_points(group=group)):
         other = by_name.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise UsageError(
@@ -44,6 +44,14 @@ def _entries(group: str) -> dict[str, EntryPoint]:
                 "uninstall one of the packages"
             )
     return dict(sorted(by_name.items()))
+
+
+def _renamed(entry: EntryPoint) -> EntryPoint:
+    """Return an entry of an older installation of this package with its package's present name."""
+    owner = entry.dist.name if entry.dist else ""
+    if owner != installing.OWN or not entry.value.startswith("methods."):
+        return entry
+    return EntryPoint(entry.name, f"verdiff_bench_{entry.value}", entry.group)
 
 
 def names(group: str) -> list[str]:
@@ -64,7 +72,8 @@ def load(group: str, name: str) -> type[Any]:
     if name not in entries:
         raise UsageError(f"unknown {KINDS[group]} '{name}'; {did_you_mean(name, entries)}")
     try:
-        loaded: type[Any] = entries[name].load()
+        with installing.described_without_torch():
+            loaded: type[Any] = entries[name].load()
     except Exception as error:  # a package of somebody else may fail in any way
         raise UsageError(
             f"'{name}' cannot be imported from {entries[name].value} "
@@ -96,7 +105,8 @@ def _refuse_missing(name: str, cls: type[Method]) -> None:
         package = module.partition(".")[0]
         if find_spec(package) is None:
             raise UsageError(
-                f"{name} needs {package}, which is not installed: pip install '{cls.install}'"
+                f"{name} needs {package}, which is not installed: "
+                f"{installing.command_for(cls.install)}"
             )
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from bench.spec import files
 from bench.spec.errors import UsageError
 
-OWN = ("bench", "methods", "verdiff")
+OWN = ("bench", "verdiff", "verdiff_bench_methods")
 """Packages whose code is known by `PROTOCOL` and the revision."""
 SUFFIXES = (".py", ".pyx", ".so", ".pyd", ".c", ".cpp", ".cu", ".json", ".toml", ".yaml", ".yml")
 """What of a package decides what it computes; weights that lie beside it are too large to read."""

@@ -19,6 +19,7 @@ from bench.spec import files, plain
 from bench.spec.case import Split
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, Label, Row, safe_name
+from bench.spec.words import count
 from bench.store import record, scores
 from bench.store.cells import OUTSIDE, Settings
 from bench.store.damage import Damage, DamagedError, of_cell, of_file
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 DEPTH = 2
 """Parts of a path inside a cell's folder: a folder of pictures, and a picture."""
+AT_ONCE = 20
+"""Cells whose scores are parsed at once: by one each, pandas takes longer to begin than to read."""
+Place = tuple[CellFolder, Row]
+"""A row of a cell: its scores are a file."""
 AGAIN = "and bench run makes it anew"
 """What follows the removal of a file that every run writes."""
 
@@ -43,7 +48,7 @@ class Scores:
 
     table: pd.DataFrame
     """A row a case, of one row of the tables after the other: `scores.COLUMNS`."""
-    places: list[tuple[CellFolder, Row]]
+    places: list[Place]
     """Whose they are."""
     counts: NDArray[np.int64]
     """How many rows of the table are of each place."""
@@ -94,11 +99,13 @@ def cases(folder: ProfileFolder, pictures: bool = False) -> tuple[Believed, Scor
         UsageError: The declared comparisons are damaged.
     """
     believed = records(folder)
-    tables: dict[tuple[CellFolder, Row], pd.DataFrame] = {}
+    tables: dict[Place, pd.DataFrame] = {}
+    names: set[str] = set()
+    cells = list(believed.cells)
+    for start in range(0, len(cells), AT_ONCE):
+        tables |= _tables(believed, cells[start : start + AT_ONCE], names)
     for cell, known in list(believed.cells.items()):
         try:
-            for row in known.rows:
-                tables[cell, row] = _scores(cell, known, row, believed.splits.get(known.column))
             _check_small(cell, known)
         except UsageError as error:
             believed.leave_out(cell, error)
@@ -157,7 +164,7 @@ def _why_impossible(known: Record) -> str:
         return "its parameters cannot be"
     if known.training is not None and known.training.best_step > known.training.steps:
         return "its training cannot be"
-    if "torch" not in known.versions:
+    if not known.outside and "torch" not in known.versions:
         return "versions: missing PyTorch's"
     if not set(record.ADVANTAGES) <= set(known.advantages):
         return f"advantages: expected {', '.join(record.ADVANTAGES)}"
@@ -245,26 +252,57 @@ def _said(error: Exception) -> str:
 # Scores
 
 
-def _scores(
-    cell: CellFolder, known: Record, row: Row, splits: Sequence[Split] | None
+def _tables(
+    believed: Believed, cells: Sequence[CellFolder], names: set[str]
+) -> dict[Place, pd.DataFrame]:
+    """Return the scores of the rows of some cells, of exactly the cases that were tested.
+
+    Cells whose scores cannot be read, are not theirs, or are of other cases are left out.
+
+    Args:
+        believed: What may be believed so far.
+        cells: The cells to be read.
+        names: The cases whose names were looked at before; those of these cells are added.
+    """
+    contents: dict[Place, bytes] = {}
+    for cell in cells:
+        known = believed.cells[cell]
+        most = scores.LINE * (known.cases["test"] + 2)
+        try:
+            contents |= {
+                (cell, row): _bytes(cell, known, cell.cases(row.extra), most) for row in known.rows
+            }
+        except UsageError as error:
+            believed.leave_out(cell, error)
+    paths = [cell.cases(row.extra) for cell, row in contents]
+    tables: dict[Place, pd.DataFrame] = {}
+    parsed = scores.parse_all(list(zip(contents.values(), paths, strict=True)))
+    for (cell, row), table in zip(contents, parsed, strict=True):
+        if cell not in believed.cells:
+            continue
+        try:
+            known = believed.cells[cell]
+            tables[cell, row] = _checked(table, cell.cases(row.extra), known, believed, names)
+        except UsageError as error:
+            believed.leave_out(cell, error)
+    return tables
+
+
+def _checked(
+    table: pd.DataFrame | DamagedError,
+    path: Path,
+    known: Record,
+    believed: Believed,
+    checked: set[str],
 ) -> pd.DataFrame:
-    """Return the scores of a row of a cell, of exactly the cases that were tested.
+    """Return scores, if they are of the cases that were tested, once each.
 
     Raises:
-        DamagedError: They cannot be read, are not those of the cell, or are of other cases.
+        DamagedError: They cannot be read, or are of other cases.
     """
-    path = cell.cases(row.extra)
-    most = scores.LINE * (known.cases["test"] + 2)
-    table = scores.parse(_bytes(cell, known, path, most), path)
-    _check_rows(table, path, known, splits)
-    return table
-
-
-def _check_rows(
-    table: pd.DataFrame, path: Path, known: Record, splits: Sequence[Split] | None
-) -> None:
-    """Refuse scores of other cases than those that were tested, once each."""
-    names, patients = table["case"].tolist(), set(table["patient"].tolist())
+    if isinstance(table, DamagedError):
+        raise table
+    names, patients = table["case"].to_numpy().tolist(), set(table["patient"].unique())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DamagedError(path, f"case {twice[:80]!r} stands in it twice")
@@ -272,23 +310,26 @@ def _check_rows(
     if (len(names), len(patients)) != wanted:
         raise DamagedError(
             path,
-            f"it has {len(names)} cases of {len(patients)} patients, "
+            f"it has {count(len(names), 'case')} of {count(len(patients), 'patient')}, "
             f"but {wanted[0]} of {wanted[1]} were tested",
         )
     try:
         for name in names:
-            safe_name(name, "case")
+            if name not in checked:
+                checked.add(safe_name(name, "case"))
     except UsageError as error:
         raise DamagedError(path, str(error)) from error
+    splits = believed.splits.get(known.column)
     if splits is None:
-        return
+        return table
     sides = splits[known.spec.fold].sides
     for patient in patients:
         if sides.get(patient) != "test":
             raise DamagedError(path, f"patient {patient[:80]!r} is not on the test side")
+    return table
 
 
-def _check_values(believed: Believed, tables: dict[tuple[CellFolder, Row], pd.DataFrame]) -> Scores:
+def _check_values(believed: Believed, tables: dict[Place, pd.DataFrame]) -> Scores:
     """Return the scores of all cells, checked at once, without those of which one cannot be."""
     import numpy as np
     import pandas as pd

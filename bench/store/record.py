@@ -206,6 +206,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
     twins: tuple[str, ...] = ()
     """Cases of two patients whose images are the same, a pair each, with patients and sides."""
+    assumed: tuple[str, ...] = ()
+    """What was assumed when the dataset was read, a line each; empty in older records."""
     official_test: bool = False
     versions: dict[str, str]
     revision: str | None

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.spec import installing
 from bench.spec.errors import UsageError
 from bench.spec.secrets import hidden, redacted
 from bench.store.cells import Store
@@ -61,7 +62,7 @@ class Wanted:
             (self.mlflow is not None, "mlflow", "MLflow"),
         ):
             if given and importlib.util.find_spec(package) is None:
-                raise UsageError(f"{name} is not installed; pip install 'verdiff-bench[{package}]'")
+                raise UsageError(f"{name} is not installed; {installing.command(package)}")
         if self.mlflow is not None and self.mlflow.partition(":")[0] not in SCHEMES:
             raise UsageError(
                 f"--mlflow {hidden(self.mlflow)}: expected http(s)://HOST:PORT, sqlite:///FILE or "

@@ -160,10 +160,11 @@ def test_the_table_says_what_was_measured_and_on_what(bench: Bench, store: Store
         "--simulate",
         "gpus=4",
     )
-    assert "60 cells (3 methods x 2 datasets x 5 folds x 2 seeds), 46:40 of cells" in out
+    assert "60 cells (3 methods x 2 datasets x 5 folds x 2 seeds), 46 min 40 s of cells" in out
     assert (
-        "No order on 4 GPUs ends before 11:40: the longest cell takes 1:40, an even share of all"
-        " 11:40" in out
+        "No order on 4 GPUs ends before 11 min 40 s: the longest cell takes 1 min 40 s, "
+        "an even share of all"
+        " 11 min 40 s" in out
     )
     assert (
         "means of 6 finished cells (mr phantom, xray phantom) under the profile 'smoke' on a"

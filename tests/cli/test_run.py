@@ -116,7 +116,7 @@ def test_ones_own_split_and_a_share_of_patients_stand_apart(
     assert half["patients"]["test"] == whole["patients"]["test"]
     table = pd.read_csv(next(bench.home.rglob("table1-real.csv")))
     assert len(table.dataset.unique()) == 3
-    assert "All 1 cells are finished already" in bench.run(data, "unet", "--fraction", "0.5")
+    assert "The cell is finished already" in bench.run(data, "unet", "--fraction", "0.5")
 
 
 def test_a_split_of_other_patients_is_refused(bench: Bench, slices: Make, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_phantoms_are_named_as_such_and_can_be_refused(bench: Bench) -> None:
 
 def test_a_dataset_named_twice_is_run_once(bench: Bench, slices: Make) -> None:
     out = bench.run(slices(), "unet", "--datasets", "mr,mr:labels=spider-t2")
-    assert "1 cells, 1 to run" in out
+    assert "1 cell, 1 to run" in out
 
 
 def test_a_damaged_cache_is_found_before_anything_trains(
@@ -244,7 +244,7 @@ def test_bad_files_are_left_out_and_the_table_says_so(bench: Bench, slices: Make
     out = bench.run(data)
     assert "mr: 1 left out:" in out
     assert "1_0.png: every pixel is 9, expected an image; repair or remove the case" in out
-    assert "; 1 files of the dataset could not be used and were left out" in table_of(bench)
+    assert "; 1 file of the dataset could not be used, and left out" in table_of(bench)
 
 
 def test_an_empty_mask_is_data(bench: Bench, slices: Make) -> None:
@@ -260,7 +260,7 @@ def test_an_empty_mask_is_data(bench: Bench, slices: Make) -> None:
 
 def test_a_diffusion_leaves_its_prior_its_spread_and_its_stages(bench: Bench, slices: Make) -> None:
     out = bench.run(slices(), "verdiff,verdiff:prior")
-    assert "1 cells" in out or "1/1" in out
+    assert "1 cell" in out or "1/1" in out
     assert "| Verdiff-Net |" in out
     assert "| Verdiff-Net, prior alone |" in out
     cell = bench.cell("verdiff")

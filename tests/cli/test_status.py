@@ -68,3 +68,15 @@ def test_status_says_it_in_a_table_and_as_json(store: Store) -> None:
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["status", "--out", str(tmp_path)])
     assert "has no planned cell; run: bench run" in str(done.exception)
+
+
+def test_names_are_shortened_so_far_that_no_two_rows_look_alike(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    names = [f"smp:arch=UnetPlusPlus:encoder=resnet{n}" for n in (18, 34, 50, 101)]
+    Plan(store, PROFILE.name).remember([cell(name) for name in names])
+    words = ["status", "--out", str(store.root)]
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "60"})
+    rows = [line for line in done.output.splitlines() if "resnet" in line]
+    assert len(set(rows)) == 4
+    assert max(map(len, done.output.splitlines())) <= 60
+    assert not any("…" in row for row in rows)

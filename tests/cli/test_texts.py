@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import options
 from bench.spec.errors import LONGEST, UsageError, printable
 from bench.store.layout import last_line
 from tests.user import Bench
@@ -74,10 +75,30 @@ def test_a_wrong_text_is_one_line(bench: Bench, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--seeds", "100000000"), ("--folds", "9" * 30), ("--steps", "9" * 5000), ("--jobs", "1e400")],
+    [("--folds", "9" * 30), ("--steps", "9" * 5000), ("--jobs", "1e400")],
 )
 def test_numbers_have_bounds(bench: Bench, option: str, value: str) -> None:
     assert "Invalid value" in bench("run", "--methods", "unet", option, value, code=2)
+
+
+@pytest.mark.parametrize("value", ["100000000", "9" * 5000, "0", "-1", "35,35", ",", "3.5", "³"])
+def test_seeds_are_a_number_or_a_list_within_bounds(bench: Bench, value: str) -> None:
+    out = bench("run", "--methods", "unet", f"--seeds={value}", code=2)
+    assert out.startswith("bench: --seeds")
+    assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10", 10), ("90s", 90), ("1.5min", 90), ("2h", 7200)]
+)
+def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
+    assert options.seconds_of(text, "--timeout") == seconds
+
+
+@pytest.mark.parametrize("value", ["10 parsecs", "0s", "9999999999h", "nan", ""])
+def test_a_duration_has_a_unit_that_is_known(value: str) -> None:
+    with pytest.raises(UsageError, match="expected a time such as 60s, 5min or 2h"):
+        options.seconds_of(value, "--timeout")
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_worker_that_is_killed_costs_one_trial(
     bench: Bench, slices: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.tuning.study.BEAT_SECONDS", 1)
-    data, profile = slices(), long_profile(tmp_path, 60)
+    data, profile = slices(), long_profile(tmp_path, 20)
     words = (
         "tune",
         "--methods",

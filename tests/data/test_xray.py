@@ -20,6 +20,7 @@ from bench.data.splits import Splitting
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import SIDES, Dataset
+from bench.spec.config import SEED
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 from bench.store.cells import Store
@@ -98,14 +99,14 @@ def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(
     (found,) = matrix.find([Spec("xray")], tmp_path, profile)
     ref = found.prepare()
     store = Store(tmp_path / "results")
-    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(), 1)
+    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(), [SEED])
     (split,) = (store.root / "smoke").glob("*/split.csv")
     sides = pd.read_csv(split).set_index("patient").side
     assert set(sides[sides == "test"].index) == {
         "n291",
         "n165",
     }  # 165 has a film in training/ too: all are tested
-    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(5), 1)
+    matrix.cells(profile, [ref], [Spec("unet")], store, Splitting(5), [SEED])
     folds = pd.read_csv(split.with_name("split-5fold.csv"))
     assert (folds[folds.side == "test"].groupby("patient").size() == 1).all()
 
@@ -262,7 +263,7 @@ def test_an_official_split_is_kept_exactly(tmp_path: Path) -> None:
     assert len(files["test"]) == len(NAMES["test"])
     assert all(name.startswith("test-") for name in files["test"])
     assert len(set().union(*files.values())) == len(dataset.cases) - 1
-    assert any("1 cases of 1 patients of the publisher's test side" in line for line in dataset.how)
+    assert any("1 case of 1 patient of the publisher's test side" in line for line in dataset.how)
     folds = Splitting(5).split(dataset.patients, dataset.official)
     tested = [index for fold in folds for index in fold.indexes(dataset, "test")]
     assert sorted(tested) == list(range(len(dataset.cases)))

@@ -63,7 +63,7 @@ def test_a_program_reads_a_folder_and_its_masks_are_scored(bench: Bench) -> None
     assert "Trained by their own programs on the training side of the same split" in notes
     written = json.loads(cell.folder.record.read_text(encoding="utf-8"))
     assert written["timings"] is None
-    assert "All 1 cells are finished already" in ran(bench, "work")
+    assert "The cell is finished already" in ran(bench, "work")
 
 
 def test_a_program_that_fails_is_a_failed_cell(bench: Bench) -> None:

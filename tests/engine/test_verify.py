@@ -155,7 +155,7 @@ def test_a_file_that_no_cell_left_is_named(whole: ProfileFolder, tmp_path: Path)
 def test_the_command_leaves_with_1_and_compares_tables(bench: Bench) -> None:
     matrix.finished(bench.home / "results")
     bench("report", "--no-pictures")
-    assert "0 things do not hold" in bench("verify", "results", "--reports", "reports")
+    assert "what does not hold: 0" in bench("verify", "results", "--reports", "reports")
     table = bench.home / "reports" / "smoke" / "table1-real.md"
     text = table.read_text(encoding="utf-8")
     table.write_text(text.replace(".", ",", 1), encoding="utf-8")
@@ -172,7 +172,7 @@ def test_predictions_are_repeated_from_the_weights(bench: Bench) -> None:
     words = ("--datasets", "mr", "--profile", "smoke", "--launcher", "debug")
     bench("run", "--methods", "unet", *words)
     said = bench("verify", "results", "--predict", "1")
-    assert "0 things do not hold" in said
+    assert "what does not hold: 0" in said
     assert "not checked" not in said
     cell = ProfileFolder(bench.home / "results" / "smoke").finished()[0]
     path = next(cell.predictions().glob("*.png"))

@@ -10,6 +10,7 @@ import pytest
 from tests.gpu import check, stages
 from tests.gpu.page import markdown
 from tests.gpu.setting import Setting
+from tests.user import leave_undrawn
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_stages_run_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Setting, "methods", Setting.main_methods)  # `make gpu-check` runs all
+    leave_undrawn(monkeypatch)
     code = check.main(["--device", "cpu", "--out", str(tmp_path / "out")])
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     failed = [row for stage in result["stages"] for row in stage["rows"] if "failed" in row]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.spec import installing
 from tests.conftest import Once, make_slices
 from tests.launch.test_survive import until, words
 from tests.user import RESULTS, Bench, call, children, digests, long_profile
@@ -21,7 +22,10 @@ Make = Callable[..., Path]
 TakeBack = Callable[[subprocess.Popen[str], Path], bool]
 
 
-LAUNCHERS = [pytest.param("slurm", marks=pytest.mark.slurm), "ray"]
+LAUNCHERS = [
+    pytest.param("slurm", marks=pytest.mark.slurm),
+    pytest.param("ray", marks=pytest.mark.long),  # each of its cells starts a server of its own
+]
 
 
 @pytest.fixture(autouse=True)
@@ -198,4 +202,4 @@ def test_an_extra_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     out = bench.run(slices(), "unet", "--launcher", launcher, code=2)
-    assert f"--launcher {launcher} needs {package}: pip install 'verdiff-bench[{launcher}]'" in out
+    assert f"--launcher {launcher} needs {package}: {installing.command(launcher)}" in out

@@ -133,7 +133,7 @@ def test_ctrl_c_and_sigterm_checkpoint_and_leave_within_ten_seconds(
     assert "goes on where this one was" in out
     assert "Traceback" not in out
     assert int(max(bench.home.rglob("checkpoint-*.pt")).name.split("-")[1]) > 20
-    assert "1 cells: 1 stopped" in bench("status")
+    assert "1 cell: 1 stopped" in bench("status")
 
 
 def _note(bench: Bench) -> str:
@@ -170,7 +170,7 @@ def test_what_failed_is_run_again_on_request_alone(bench: Bench, slices: Make) -
     data = slices()
     bench.run(data, "faulty:how=raise,unet", code=1)
     out = bench.run(data, "faulty:how=raise,unet", code=1)
-    assert "1 cells failed before and are left so; --retry-failed runs them again" in out
+    assert "1 cell failed before and stayed so; --retry-failed runs what failed again" in out
     assert "nothing to run" in out
     assert "1 to run" in bench.run(data, "faulty:how=raise,unet", "--retry-failed", code=1)
 

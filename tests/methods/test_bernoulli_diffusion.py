@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, kl_divergence
 
-from methods.bernoulli_diffusion import TIMESTEPS, BernoulliDiffusion, cosine_betas, divergence
+from verdiff_bench_methods.bernoulli_diffusion import (
+    TIMESTEPS,
+    BernoulliDiffusion,
+    cosine_betas,
+    divergence,
+)
 
 STATES = (0.0, 1.0)
 PRIORS = (0.02, 0.3, 0.5, 0.9)

@@ -11,7 +11,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50
 from bench.spec import registry
 from bench.spec.method import Task
 from bench.spec.names import Spec
-from methods.pooled_norm import SMALL, mend_pooled_norms
+from verdiff_bench_methods.pooled_norm import SMALL, mend_pooled_norms
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

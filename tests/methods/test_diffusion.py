@@ -14,10 +14,10 @@ from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Method, Task
 from bench.spec.names import Spec
-from methods.averaged import Averaged
-from methods.medsegdiff_network import FFParser, joined
 from verdiff.blocks import ZeroConv2d
 from verdiff.diffusion import Diffusion
+from verdiff_bench_methods.averaged import Averaged
+from verdiff_bench_methods.medsegdiff_network import FFParser, joined
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

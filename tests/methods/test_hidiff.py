@@ -13,9 +13,9 @@ from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Method, Task
 from bench.spec.names import Spec
-from methods.averaged import Averaged
-from methods.hidiff_network import Network
 from verdiff.blocks import ZeroConv2d
+from verdiff_bench_methods.averaged import Averaged
+from verdiff_bench_methods.hidiff_network import Network
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

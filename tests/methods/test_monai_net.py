@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from bench.engine import trainee as trainees
 from bench.engine.smallest import trains
-from bench.spec import registry
+from bench.spec import installing, registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
-from methods.monai_net import NETS
 from tests.user import Bench
+from verdiff_bench_methods.monai_net import NETS
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -160,5 +160,5 @@ def test_without_monai_it_is_listed_and_refused_with_what_installs_it(
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     assert "monai" in bench("methods")
     out = bench("run", "--methods", "monai", "--datasets", "mr", code=2)
-    assert "monai needs monai, which is not installed: pip install 'verdiff-bench[monai]'" in out
+    assert f"monai needs monai, which is not installed: {installing.command('monai')}" in out
     assert not (bench.home / "results").exists()

@@ -28,9 +28,9 @@ from bench.spec.method import Cases, Example, Inputs, Task
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 from bench.store.layout import CellFolder
-from methods import nnunet
-from methods.nnunet_native import fingerprint
-from methods.nnunet_plan import LABELS, Planned, patches
+from verdiff_bench_methods import nnunet
+from verdiff_bench_methods.nnunet_native import fingerprint
+from verdiff_bench_methods.nnunet_plan import LABELS, Planned, patches
 
 pytestmark = pytest.mark.usefixtures("no_network")
 CPU = torch.device("cpu")
@@ -87,8 +87,10 @@ def test_full_sizes(
 
 
 COMMAND = """
+import multiprocessing
 import sys
 
+multiprocessing.get_context = lambda method: multiprocessing.context.ForkContext()
 from nnunetv2.experiment_planning import plan_and_preprocess_entrypoints
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 
@@ -98,7 +100,10 @@ for planner in ("ExperimentPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEn
     sys.argv[1:] = ["-d", "1", "2", "-npfp", "1", "--no_pp", "-pl", planner]
     plan_and_preprocess_entrypoints.plan_and_preprocess_entry()
 """
-"""nnU-Net's own planning; it looks at 1000 intensities instead of 10e7, which plans leave out."""
+"""nnU-Net's own planning, in forked processes, which need not import it again.
+
+It looks at 1000 intensities instead of 10e7, which plans leave out.
+"""
 
 
 def test_plans_are_those_of_nnunets_command_line(tmp_path: Path) -> None:

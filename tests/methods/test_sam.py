@@ -18,8 +18,8 @@ from bench.spec.capabilities import ToldBox
 from bench.spec.errors import UsageError
 from bench.spec.method import Task, bce_dice
 from bench.spec.names import Spec
-from methods import sam
-from methods.sam import (
+from verdiff_bench_methods import sam
+from verdiff_bench_methods.sam import (
     FULL_IMAGE,
     OFFICIAL,
     SAM,

@@ -17,7 +17,7 @@ from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
-from methods.smp import SMP, PretrainedSMP
+from verdiff_bench_methods.smp import SMP, PretrainedSMP
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

@@ -12,7 +12,7 @@ from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
-from methods.swin_unet import Network, SwinUNet
+from verdiff_bench_methods.swin_unet import Network, SwinUNet
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

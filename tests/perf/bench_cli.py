@@ -29,7 +29,7 @@ from bench.data import cache
 from bench.data.splits import Splitting
 from bench.launch import matrix
 from bench.spec.case import Sample
-from bench.spec.config import Cell, DatasetRef
+from bench.spec.config import SEED, Cell, DatasetRef
 from bench.spec.dataset import Adapter, Item
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
@@ -140,7 +140,8 @@ def planned(refs: Sequence[DatasetRef], store: Store) -> tuple[list[Cell], list[
     """Plan the matrix and look up every cell; return both and the seconds."""
     start = time.perf_counter()
     methods = [Spec("unet", (f"width={width}",)) for width in range(1, METHODS + 1)]
-    cells = matrix.cells(load_profile("paper"), refs, methods, store, Splitting(FOLDS), SEEDS)
+    seeds = range(SEED, SEED + SEEDS)
+    cells = matrix.cells(load_profile("paper"), refs, methods, store, Splitting(FOLDS), seeds)
     states: list[str] = [store.status(cell) for cell in cells]
     return cells, states, time.perf_counter() - start
 

@@ -28,7 +28,7 @@ from bench.launch.base import Request
 from bench.launch.follow import follow
 from bench.launch.local import Local
 from bench.spec import registry
-from bench.spec.config import Cell
+from bench.spec.config import SEED, Cell
 from bench.spec.names import Spec
 from bench.spec.profile import Profile, load_profile
 from bench.store import record
@@ -48,7 +48,8 @@ def planned(folder: Path, profile: Profile, seeds: int) -> tuple[Store, list[Cel
     store = Store(folder)
     store.open(profile)
     refs = [found.prepare() for found in matrix.find([Spec("mr")], None, profile)]
-    return store, matrix.cells(profile, refs, [Spec("unet")], store, Splitting(), seeds)
+    numbers = range(SEED, SEED + seeds)
+    return store, matrix.cells(profile, refs, [Spec("unet")], store, Splitting(), numbers)
 
 
 def launched(store: Store, cells: Sequence[Cell], jobs: int) -> float:

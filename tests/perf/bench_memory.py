@@ -45,6 +45,7 @@ def run(steps: int, folder: Path) -> None:
     from bench.data.splits import Splitting
     from bench.engine.cell import run_cell
     from bench.launch import matrix
+    from bench.spec.config import SEED
     from bench.spec.names import Spec
     from bench.spec.profile import load_profile
     from bench.store.cells import Store
@@ -54,7 +55,7 @@ def run(steps: int, folder: Path) -> None:
     store.open(profile)
     refs = [found.prepare() for found in matrix.find([Spec("mr")], None, profile)]
     method = Spec.parse("unet:width=4")
-    cell = matrix.cells(profile, refs, [method], store, Splitting(), 1)[0]
+    cell = matrix.cells(profile, refs, [method], store, Splitting(), [SEED])[0]
     with store.at_work(cell) as work:
         run_cell(cell, store, work)
     print(peak())

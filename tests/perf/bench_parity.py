@@ -43,14 +43,14 @@ from bench.engine.trainee import derive
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import Dataset
-from bench.spec.config import Cell
+from bench.spec.config import SEED, Cell
 from bench.spec.machine import processor
 from bench.spec.names import Source, Spec
 from bench.spec.profile import Profile, load_profile
 from bench.stats.intervals import bootstrap
 from bench.store.cells import Store
 from bench.store.plan import split_of
-from methods.nnunet_native import schedule
+from verdiff_bench_methods.nnunet_native import schedule
 
 HERE = Path(__file__).parent
 PARITY = HERE / "PARITY.md"
@@ -342,7 +342,7 @@ def cells(
     store.open(profile)
     datasets = matrix.find([Spec("mr")], data if real else None, profile, real_only=real)
     refs = [dataset.prepare() for dataset in datasets]
-    return matrix.cells(profile, refs, [METHOD], store, Splitting(), seeds)
+    return matrix.cells(profile, refs, [METHOD], store, Splitting(), range(SEED, SEED + seeds))
 
 
 def line(run: Run) -> str:

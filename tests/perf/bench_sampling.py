@@ -32,6 +32,7 @@ from bench.engine.train import train, validation_loss
 from bench.engine.trainee import Trainee, generator, to_tensor
 from bench.launch import matrix
 from bench.report.figures.style import COLOURS, MARKERS
+from bench.spec.config import SEED
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 from bench.store.cells import Store
@@ -164,7 +165,7 @@ def trained(folder: Path) -> Subject:
     store = Store(folder / "store")
     store.open(profile)
     refs = [found.prepare() for found in matrix.find([Spec(DATASET)], None, profile)]
-    cell = matrix.cells(profile, refs, [Spec("verdiff")], store, Splitting(), 1)[0]
+    cell = matrix.cells(profile, refs, [Spec("verdiff")], store, Splitting(), [SEED])[0]
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, split_of(store, cell, dataset.patients))
     trainee = build(cell, data, torch.device("cpu"))

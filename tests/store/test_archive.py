@@ -120,7 +120,7 @@ def test_the_commands(bench: Bench) -> None:
     assert "files" in bench("pack", "results", "--to", "r.zip")
     with zipfile.ZipFile(bench.home / "r.zip") as archive:
         archive.extractall(bench.home / "unpacked")
-    assert "0 things do not hold" in bench("verify", "unpacked")
+    assert "what does not hold: 0" in bench("verify", "unpacked")
     bench("report", "--out", "unpacked", "--no-pictures")
     split = next((bench.home / "unpacked").rglob("split.csv"))
     split.write_text(split.read_text() + "\n")

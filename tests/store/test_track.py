@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.spec import installing
 from tests.user import RESULTS, Bench, digests
 
 Make = Callable[..., Path]
@@ -55,7 +56,7 @@ def test_tensorboard_has_what_the_cell_has(bench: Bench, slices: Make) -> None:
     assert shown["test/dice"][0][1] == pytest.approx(
         cases.groupby("patient").dice.mean().mean(), rel=1e-5
     )
-    assert "1 cells: 1 done" in bench("status")
+    assert "1 cell: 1 done" in bench("status")
 
 
 @pytest.mark.usefixtures("tensorboard")
@@ -154,7 +155,7 @@ def test_an_extra_that_is_not_installed_is_named(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     option = ("--tensorboard",) if package == "tensorboard" else ("--mlflow", "http://x")
     out = bench.run(slices(), "unet", *option, code=2)
-    assert f"is not installed; pip install 'verdiff-bench[{package}]'" in out
+    assert f"is not installed; {installing.command(package)}" in out
 
 
 def test_nothing_to_send_to_is_wrong_use(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from bench.data.readers import (
 )
 from bench.data.readers.pairing import Pair, Side
 from bench.data.readers.patients import Choice
-from bench.data.readers.picture import Picture, check_numbers, luminance, onto
+from bench.data.readers.picture import Picture, check_numbers, colours, luminance, onto
 from bench.data.readers.walk import Walk, stem
 from bench.spec import csvs, registry
 from bench.spec.case import Census, Decision, Sample
@@ -53,6 +53,7 @@ SHORT = {"ts": TEST, "tr": TRAIN, "imagests": TEST, "imagestr": TRAIN}
 AROUND = r"(images?|imgs?|data)?({})(s|set|data|dataset|images?|imgs?|split)?[a-d]?[0-9]*"
 """What may stand about a name: `test_images`, `train2017`, `training-a`."""
 BLURRED = "assumed: JPEG did not change the masks; it can blur their outlines"
+COLOUR = "assumed: colour images are read as grey (luminance): every network here sees one channel"
 FEW = 3
 """Names that an error lists."""
 
@@ -252,7 +253,9 @@ class Folder(Adapter):
         spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"
         blurred = BLURRED if "format: JPEG" in drawn.how else ""
         upright = UPRIGHT if (TURNED in image.how) != (TURNED in drawn.how) else ""
+        turned_grey = COLOUR if colours(image).ndim == 3 else ""
         grey = luminance(image)
+        told = (assumed, blurred, upright, turned_grey)
         yield Sample(
             id=walk.case_id(item.key),
             patient=item.patient,
@@ -260,7 +263,7 @@ class Folder(Adapter):
             mask=codes,
             spacing=image.spacing,
             labels=names,
-            how=tuple(filter(None, (*image.how, spacing, place, assumed, blurred, upright))),
+            how=tuple(filter(None, (*image.how, spacing, place, *told))),
         )
 
 

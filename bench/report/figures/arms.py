@@ -13,7 +13,6 @@ from bench.report.figures.style import clean_style
 from bench.report.sections.ablation import Ablation
 from bench.spec.arms import Arm
 from bench.spec.case import Dataset
-from bench.spec.config import SEED
 
 
 def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
@@ -24,7 +23,7 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     arms = list(table.cells)
-    cases = table.cases[table.cases.seed == SEED]
+    cases = table.cases[table.cases.seed == table.cases.seed.min()]
     last = cases[cases.method == arms[-1].spec.key]
     rows = chosen(last.groupby("case").dice.mean())
     index = {case.id: number for number, case in enumerate(dataset.cases)}

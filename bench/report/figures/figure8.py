@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.report.figures.style import about, panels, point_style, save
 from bench.report.sections.table import Table
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def draw(table: Table, paths: Sequence[Path]) -> None:
                 style = point_style(number)
                 axis.scatter(rows.dice, rows.iou, s=16, label=name, zorder=2, **style)
         limits = (low, 1.01)
-        heading = f"{title} (n = {part.case.nunique()} cases)"
+        heading = f"{title} (n = {count(part.case.nunique(), 'case')})"
         axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
 
     heading = f"Dice against IoU of each test case: {about(table)}"

@@ -16,6 +16,7 @@ from bench.report.sections.ranks import rank
 from bench.report.sections.table import Table
 from bench.report.sections.table1 import failure_notes
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 from bench.stats.ranking import blocks
 
 Draw = Callable[[Sequence[Path]], Sequence[str]]
@@ -122,14 +123,14 @@ def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
     doubt = pd.DataFrame(compared.in_doubt, index=names, columns=names).loc[shown, shown]
     shared = compared.patients[~np.eye(len(names), dtype=bool)]
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
-    n = "-".join(str(count) for count in counts)
+    n = "-".join(map(str, counts))
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
     runs = "one run of each" if compared.seeds == 1 else f"{compared.seeds} runs of each"
     comparisons.significance(
         p,
         means,
         f"{table.columns[column]}: difference in Dice (points), row less column; tested "
-        f"over {n} patients and {runs}, {how} for {compared.tests} pairs; {about(table)}",
+        f"over {n} patients and {runs}, {how} for {count(compared.tests, 'pair')}; {about(table)}",
         paths,
         in_doubt=doubt,
     )
@@ -147,7 +148,7 @@ def critical(table: Table, paths: Sequence[Path]) -> str | None:
         except UsageError:
             continue
         names = [table.methods[key] for key in ranked.methods]
-        head = f"{title} ({ranked.patients} patients"
+        head = f"{title} ({count(ranked.patients, 'patient')}"
         if ranked.friedman == ranked.friedman:
             head += f", Friedman p = {ranked.friedman:.2g}"
         head += ")"
@@ -173,8 +174,7 @@ def ranks(table: Table, paths: Sequence[Path]) -> str | None:
     names = [table.methods[key] for key in ranking.methods]
     places = range(1, len(names) + 1)
     frame = pd.DataFrame(ranking.probabilities, index=names, columns=places)
-    plural = "s" if len(ranking.columns) != 1 else ""
-    over = f"{len(ranking.columns)} dataset{plural}"
+    over = count(len(ranking.columns), "dataset")
     heading = f"Rank by mean Dice over {over}; patients resampled within each; {about(table)}"
     comparisons.ranks(frame, heading, paths)
     return None

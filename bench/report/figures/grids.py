@@ -17,6 +17,7 @@ from bench.report.figures.pictures import Places, first_kept, predicted
 from bench.report.figures.stages import ANSWER, REFERENCE
 from bench.report.figures.style import PAGE, SMALL, about, save, sheet, wrapped
 from bench.report.sections.table import Table
+from bench.spec.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +100,7 @@ def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> li
     cases = table.cases[table.cases.column == column]
     tested = set(cases.method)
     methods = {method: title for method, title in table.methods.items() if method in tested}
-    picked, count = choose(cases)
+    picked, total = choose(cases)
     means = cases.groupby("case").dice.mean()
     shown, unknown, left_out = [], [], []
     for case, what in reversed(picked.items()):
@@ -125,7 +126,7 @@ def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> li
             "before they were kept; run again into another --out"
         )
     if shown:
-        chosen = _chosen(count, cases.case.nunique(), len(methods))
+        chosen = _chosen(total, cases.case.nunique(), len(methods))
         title = (
             f"{table.columns[column]}: {about(table)}.{chosen} Answers of the first seed, with "
             f"their Dice; {BEYOND} it marks more outside of what is shown."
@@ -134,13 +135,13 @@ def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> li
     return left_out
 
 
-def _chosen(count: int, whole: int, rows: int) -> str:
+def _chosen(total: int, whole: int, rows: int) -> str:
     """Return from how many cases the shown ones were chosen; nothing where there was no choice."""
-    if count <= 1:
+    if total <= 1:
         return ""
-    among = f"{count} test cases"
-    if count != whole:
-        among = f"the {count} of {whole} test cases that most rows have"
+    among = count(total, "test case")
+    if total != whole:
+        among = f"the {total} of {whole} test cases that most rows have"
     return f" Chosen from {among} by the mean Dice over all {rows} rows, seeds averaged."
 
 

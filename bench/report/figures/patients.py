@@ -12,6 +12,7 @@ import pandas as pd
 from bench.report.figures.style import COLUMN, about, panels, point_style, save, wrapped
 from bench.report.sections.table import Table
 from bench.report.sections.table1 import entry
+from bench.spec.words import count
 from bench.stats.paired import ROPE
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference:
 
 
 def _counted(title: str, frame: pd.DataFrame) -> str:
-    return f"{title} (n = {len(frame)} patient{'s' * (len(frame) != 1)})"
+    return f"{title} (n = {count(len(frame), 'patient')})"
 
 
 def _height(table: Table) -> float:

@@ -11,6 +11,7 @@ from bench.report.paper.macros import CLAIMS, Name, keys, values
 from bench.report.paper.source import OPEN, Paper, Use, read
 from bench.report.sections.table import Table, collect
 from bench.spec.errors import UsageError
+from bench.spec.words import count
 from bench.store.cells import Store
 from bench.store.results import Results
 
@@ -57,8 +58,7 @@ def unchecked(path: Path) -> list[str]:
 def _by_hand(paper: Paper) -> str:
     """Return how many numbers are typed, where, and which of them have a macro."""
     places = [f"{one.text} in {one.file}:{one.line}" for one in paper.typed]
-    several = "s" * (len(places) > 1)
-    text = f"{len(places)} number{several} typed by hand ({', '.join(places[:SHOWN])}"
+    text = f"{count(len(places), 'number')} typed by hand ({', '.join(places[:SHOWN])}"
     text += ", ...)" if len(places) > SHOWN else ")"
     known: dict[str, str] = {}
     for name, value in paper.frozen.items():
@@ -115,15 +115,16 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
             )
         if comparison.verdict == "better" and comparison.in_doubt:
             patients = comparison.pair.patients
+            whose = count(patients, "patient")
             lines.append(
-                f"{place} holds only if no failure went unseen: {patients} patients may show none "
+                f"{place} holds only if no failure went unseen: {whose} may show none "
                 f"of a rate up to {100 * unseen(patients):.0f} %; test {SEEN_FROM} or more"
             )
         if comparison.verdict != "better":
             first = use.name[2]
             lines.append(
                 f"{place} does not hold: {first} is {_VERDICTS[comparison.verdict]} {use.other}, "
-                f"p = {comparison.adjusted:.3g} over {comparison.pair.patients} patients, "
+                f"p = {comparison.adjusted:.3g} over {count(comparison.pair.patients, 'patient')}, "
                 f"corrected as one of {tests}"
             )
     return lines

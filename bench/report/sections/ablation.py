@@ -20,6 +20,7 @@ from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.names import Column, Row, Spec
 from bench.spec.options import shown
+from bench.spec.words import count
 from bench.stats.ablation import Effect, Scores, effect, shared_weights
 from bench.store.record import Record
 from bench.store.results import Finished, Results
@@ -229,8 +230,9 @@ def _notes(
 
 def _coverage(records: Sequence[Record], cases: pd.DataFrame) -> str:
     seeds = sorted({record.spec.seed for record in records})
+    patients = count(cases.patient.nunique(), "patient")
     text = (
-        f"{cases.patient.nunique()} patients, {cases.case.nunique()} cases tested; "
+        f"{patients}, {count(cases.case.nunique(), 'case')} tested; "
         f"seeds {', '.join(map(str, seeds))}"
     )
     if len(seeds) == 1:

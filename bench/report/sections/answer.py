@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
+from bench.spec.words import count
 from bench.stats import intervals
 from bench.stats.family import AllPairs
 
@@ -69,7 +70,7 @@ def _sentences(table: Table, column: str) -> list[str]:
     if low == low:
         score += f" [{100 * low:.1f}, {100 * high:.1f}]"
     where = f"On {table.columns[column]}"
-    patients = f"{summary.patients} patient{'s' * (summary.patients != 1)}"
+    patients = count(summary.patients, "patient")
     if len(rivals) == 1:
         return [f"{where}, {name} reaches {score} ({patients})."]
     pairs = table.pairs[column, METRIC]

@@ -7,6 +7,7 @@ import numpy as np
 from bench.report.document import DAGGER, DOUBLE_DAGGER, SECTION, Note
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
+from bench.spec.words import count
 from bench.stats import power
 from bench.stats.failures import SEEN_FROM, unseen
 from bench.stats.family import MAP_FLIPS, AllPairs
@@ -99,7 +100,7 @@ def _across(table: Table) -> list[str]:
     for column, title in table.columns.items():
         looks = [look for look in table.reports if look.column == column]
         if table.looks(column) > 1:
-            dates = ", ".join(f"{len(look.seeds)} seeds on {look.date}" for look in looks)
+            dates = ", ".join(f"{count(len(look.seeds), 'seed')} on {look.date}" for look in looks)
             counts.append(f"{title}: {dates or 'none yet'}; p x {table.looks(column)}")
     if counts:
         planned = table.family.looks if table.family else 1
@@ -118,7 +119,7 @@ def _few(table: Table) -> str:
         patients = int(pairs.patients.max(initial=0))
         if metric == PRINTED[0] and unseen(patients):
             rate = f"{100 * unseen(patients):.0f} %"
-            rates.append(f"{table.columns[column]}: {patients} patients, {rate}")
+            rates.append(f"{table.columns[column]}: {count(patients, 'patient')}, {rate}")
     if not rates:
         return ""
     return (
@@ -167,12 +168,12 @@ def _tested(pairs: AllPairs) -> str:
     }
     shared = pairs.patients[~np.eye(len(pairs.methods), dtype=bool)]
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
-    patients = "-".join(str(count) for count in counts)
-    runs = "1 seed" if pairs.seeds == 1 else f"{pairs.seeds} seeds"
+    patients = "-".join(map(str, counts))
+    runs = count(pairs.seeds, "seed")
     few = ""
     if not pairs.possible:
         few = ", too few to tell any two apart at this level, so every method is marked"
     return (
-        f"{patients} patients{few}, {runs}, {pairs.tests} pairs by each metric, "
+        f"{patients} patients{few}, {runs}, {count(pairs.tests, 'pair')} by each metric, "
         f"{corrections[pairs.correction]}"
     )

@@ -15,6 +15,7 @@ from bench.spec.errors import short_list
 from bench.spec.metrics import OF_DISTANCES, listed
 from bench.spec.plain import canonical
 from bench.spec.profile import Augmentation
+from bench.spec.words import count
 from bench.store.record import SET_ASIDE, CellSpec, Head, Record
 
 Verdict = Literal["agree", "differ", "single"]
@@ -83,21 +84,30 @@ def collect(
     return notes
 
 
+def _spanned(patients: int, cases: int) -> str:
+    return f"{count(patients, 'patient')}, {count(cases, 'case')}"
+
+
 def _coverage(
     records: Sequence[Record], cases: pd.DataFrame, column: str, title: str, unit: str
 ) -> Note:
     """Return what was tested on a column, and in what its methods were not treated alike."""
     mine = [record for record in records if record.column.key == column]
     counts = cases.groupby("method")[["patient", "case"]].nunique()
-    spans = sorted({f"{row.patient} patients, {row.case} cases" for row in counts.itertuples()})
+    spans = sorted({_spanned(*pair) for pair in counts.to_numpy(int).tolist()})
     text = f"{title}: {'; '.join(spans)} tested"
     text += _ceiling(mine)
+    assumed: dict[str, None] = {}
+    for record in mine:
+        assumed.update(dict.fromkeys(record.assumed))
+    if assumed:
+        text += f"; assumed in reading it: {'; '.join(assumed)}"
     left_out = max(record.left_out for record in mine)
     if left_out:
-        text += f"; {left_out} files of the dataset could not be used and were left out"
+        text += f"; {count(left_out, 'file')} of the dataset could not be used, and left out"
     if aside := max(record.cases.get(SET_ASIDE, 0) for record in mine):
         text += (
-            f"; {aside} cases are unused, since the publisher tests their patients by other cases"
+            f"; unused: {count(aside, 'case')}, since the publisher tests their patients by others"
         )
     warnings = unlike(cases, mine)
     pairs = dict.fromkeys(chain.from_iterable(record.twins for record in mine))
@@ -262,15 +272,22 @@ def made_on(records: Sequence[Record]) -> str:
     """Return devices, PyTorch and revisions, so that a mixture is seen."""
     devices = sorted({f"{record.device} ({_how(record.spec)})" for record in records})
     torch = sorted({record.versions["torch"] for record in records})
-    revisions = sorted({_short(record.revision or "unknown") for record in records})
+    revisions = sorted({_revision(record) for record in records})
     return (
         f"Made on {', '.join(devices)}; PyTorch {', '.join(torch)}; "
         f"revision {', '.join(revisions)}."
     )
 
 
-def _short(revision: str) -> str:
-    """Return a revision's first ten characters, and whether files differed from it."""
+def _revision(record: Record) -> str:
+    """Return the revision of the source that made a record, or of a wheel its version.
+
+    Of a revision its first ten characters, and whether files differed from it.
+    """
+    revision = record.revision
+    if revision is None:
+        version = record.versions.get("verdiff-bench")
+        return f"unknown (verdiff-bench {version})" if version else "unknown"
     dirty = "+dirty" if revision.endswith("+dirty") else ""
     return revision[:10] + dirty
 

@@ -10,6 +10,7 @@ from bench.report.sections.listing import ends, listed_document, span
 from bench.report.sections.table import Table
 from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES
+from bench.spec.words import count
 from bench.stats import ranking
 from bench.stats.ranking import Ranking
 
@@ -80,8 +81,7 @@ def _ranks(table: Table) -> Document | None:
         "first": Number(".0f", 100),
         **dict.fromkeys(on, Number("g")),
     }
-    plural = "s" if len(on) != 1 else ""
-    words = f"Mean rank over {len(on)} column{plural} of table 1."
+    words = f"Mean rank over {count(len(on), 'column')} of table 1."
     return listed_document(table, "ranks", "Ranks", words, heads, numbers, rows, notes)
 
 

@@ -164,7 +164,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         mine = [record for record in records if record.column.key == column]
         certificates[column] = notes.certificates(mine)
     units = {
-        str(column): " and ".join(sorted(set(part.dropna())))
+        str(column): " and ".join(sorted(part.dropna().unique()))
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
     return Table(

@@ -1,0 +1,53 @@
+"""Files of scores parsed together are those parsed alone, whatever is wrong with one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.store.damage import DamagedError
+from bench.store.scores import parse, parse_all
+
+HEADING = "case,patient,dice,iou,unit,note"
+LINES = st.sampled_from(
+    [
+        "a_1,a,0.5,0.33333333,mm,",
+        "b_1,b,,nan,px,x",
+        "c_1,c,0.25,0.1,mm",
+        "d_1,d,0.25,0.1,mm,x,y",
+        ",,,,,",
+        "e_1,NA,1e400,0.1,,",
+        "f_1,f,often,0.1,mm,",
+        '"g_1,h",g,0.5,0.5,mm,',
+        '"h_1,h,0.5,0.5,mm,',
+        "",
+        "é,é,0.5,0.5,mm,\t",
+    ]
+)
+HEADINGS = st.sampled_from([HEADING, HEADING, HEADING, "case,patient,dice", "a,b,c,d,e,f", ""])
+FILES = st.tuples(HEADINGS, st.lists(LINES, max_size=4), st.sampled_from(["\n", "", "\r\n"]))
+
+
+def _outcome(table: pd.DataFrame | DamagedError) -> object:
+    if isinstance(table, DamagedError):
+        return str(table)
+    return list(table.columns), table.dtypes.map(str).tolist(), table.astype(str).values.tolist()
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(FILES, max_size=5))
+def test_files_together_are_those_parsed_alone(drawn: list[tuple[str, list[str], str]]) -> None:
+    files = []
+    for number, (heading, lines, end) in enumerate(drawn):
+        text = "\n".join([heading, *lines]) + end
+        files.append((text.encode(), Path(f"{number}.csv")))
+    alone = []
+    for content, path in files:
+        try:
+            alone.append(_outcome(parse(content, path)))
+        except DamagedError as error:
+            alone.append(_outcome(error))
+    assert [_outcome(table) for table in parse_all(files)] == alone
