@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from urllib.parse import unquote
 
 _PASSWORD = re.compile(r"//[^/@:]*:([^/]*)@|[?&](?:password|sslpassword|token)=([^&]*)")
@@ -12,7 +13,7 @@ STARS = "***"
 
 def passwords(address: str) -> tuple[str, ...]:
     """Return the passwords that an address holds, as it writes them and as they are."""
-    written = [text for groups in _PASSWORD.findall(address) for text in groups if text]
+    written = list(filter(None, chain.from_iterable(_PASSWORD.findall(address))))
     both = dict.fromkeys([*written, *map(unquote, written)])
     return tuple(sorted(both, key=len, reverse=True))
 

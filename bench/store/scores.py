@@ -80,7 +80,7 @@ def parse(content: bytes, path: Path) -> pd.DataFrame:
         raise DamagedError(path, str(error).splitlines()[0]) from error
     for name in KEYS:
         if b"'" in content and name in frame:
-            frame[name] = frame[name].map(csvs.as_it_was)
+            frame[name] = frame[name].map(csvs.as_it_was).astype(frame[name].dtype)
     for name in (*KEYS, PRINTED[0]):
         if name not in frame:
             raise DamagedError(path, f"no column {name}")
