@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.grid import OnGrid
+from bench.data.scratch import scratch
 from bench.spec import csvs, machine
 from bench.spec.case import SIDES, Dataset, Side, Split
 from bench.spec.errors import UsageError
@@ -237,8 +237,8 @@ def _whole(target: Path) -> Iterator[Path]:
     if target.exists():
         raise _taken(target)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            work = Path(scratch) / target.name
+        with scratch(target) as folder:
+            work = folder / target.name
             work.mkdir()
             yield work
             work.rename(target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -87,35 +86,6 @@ def test_a_run_whose_launcher_alone_is_killed_goes_on_to_the_same_bytes(
     kill(bench.start(*run, "--out", "killed"), bench.home, cells=False)
     bench(*run, "--out", "killed")
     assert digests(whole, *RESULTS) == digests(bench.home / "killed", *RESULTS)
-
-
-@pytest.mark.chaos
-@pytest.mark.usefixtures("pictures")
-def test_twenty_kills_at_random_moments_leave_the_same_bytes(
-    bench: Bench, slices: Make, tmp_path: Path
-) -> None:
-    """Each kill meets the launcher, a cell, or both, at any moment from start to end."""
-    dice = random.Random(35)
-    run = (*words(slices(), long_profile(tmp_path, 150), "unet,fcn"), "--folds", "3", "--jobs", "2")
-    bench(*run, "--out", "whole", "--report", "report-whole")
-    again = (*run, "--out", "killed", "--report", "report-killed", "--retry-failed")
-    for _ in range(20):
-        process = bench.start(*again)
-        time.sleep(dice.uniform(0, 12))
-        below, what = children(process.pid), dice.choice(["launcher", "cells", "both"])
-        victims = ([process.pid] if what != "cells" else []) + (below if what != "launcher" else [])
-        for pid in victims:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # it had just ended by itself
-        process.communicate()
-    bench(*again)
-    assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
-    tables = ("table1-*", "figure8-*")
-    assert digests(bench.home / "report-whole", *tables) == digests(
-        bench.home / "report-killed", *tables
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
