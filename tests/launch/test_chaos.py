@@ -95,7 +95,7 @@ def test_sixty_kills_of_a_run(
     assert digests(bench.home / "report-whole", *TABLES) == digests(
         bench.home / "report-killed", *TABLES
     )
-    bench("verify", "--out", "killed")
+    bench("verify", "killed")
 
 
 def test_twenty_kills_of_an_ablation(
@@ -139,9 +139,9 @@ def test_thirty_kills_of_a_report(
     words = ("run", *selection(slices(), long_profile(tmp_path, 10)), "--methods", "unet,fcn")
     bench(*words)
     before = digests(bench.home / "results", "*")
-    bench("report", "--out", "whole")
-    Kills(bench, ("report", "--out", "killed"), 9, dice).times(30)
-    bench("report", "--out", "killed")
+    bench("report", "--to", "whole")
+    Kills(bench, ("report", "--to", "killed"), 9, dice).times(30)
+    bench("report", "--to", "killed")
     names = ("table*", "*.csv", "numbers.tex")
     assert digests(bench.home / "whole", *names) == digests(bench.home / "killed", *names)
     assert digests(bench.home / "results", "*") == before
