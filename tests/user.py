@@ -94,7 +94,7 @@ def forget() -> None:
 def leave_undrawn(patch: pytest.MonkeyPatch) -> None:
     """Have the report of a run and of a study leave empty files in the place of figures."""
 
-    def undrawn(table: Any, paths: Sequence[Path]) -> None:
+    def undrawn(table: Any, paths: Sequence[Path], *_: Any) -> None:
         for path in paths:
             path.touch()
 

@@ -20,6 +20,15 @@ def report(
         Path | None, typer.Option(help="Say which of a paper's numbers and claims hold no more.")
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Draw figures and write report.html too.")] = True,
+    width: Annotated[
+        int,
+        typer.Option(
+            min=80, max=250, help="Millimetres of the figures: 85 is a column, 178 a page."
+        ),
+    ] = 178,
+    titles: Annotated[
+        bool, typer.Option("--titles", help="Put the caption above each figure too.")
+    ] = False,
     layout: Annotated[
         Path | None,
         typer.Option(help="Write one table as this .toml file says it, and nothing else."),
@@ -32,6 +41,9 @@ def report(
 
     A cell that is not as it was left is named and is in no table; exit code 1.
 
+    Figures have no title, for a caption says it: captions stand in figures-*.md. Text has 6.5
+    points or more at any --width.
+
     With --check nothing is written; exit code 1 where a number or a claim of the paper no longer
     holds. Macros of the paper's own are followed. Numbers typed by hand are counted, not checked.
 
@@ -41,6 +53,8 @@ def report(
     Examples:
 
         bench report
+
+        bench report --width 85
 
         bench report --layout-template > paper.toml
 
@@ -53,6 +67,7 @@ def report(
     from bench.cli.shown import show
     from bench.report import layout as layouts
     from bench.report import write, write_layout
+    from bench.report.figures.style import MILLIMETRES, Paper
     from bench.report.paper.check import against, unchecked
     from bench.report.sections.table import collect
     from bench.store.cells import Store
@@ -75,7 +90,8 @@ def report(
     if layout:
         written = write_layout(results, layouts.read(layout), to)
     else:
-        written = write(results, to, "whole" if pictures else "texts")
+        paper = Paper(width / MILLIMETRES, titles)
+        written = write(results, to, "whole" if pictures else "texts", paper=paper)
     console = options.console()
     for document in written.tables:
         show(document, console)

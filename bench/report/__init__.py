@@ -10,6 +10,7 @@ from typing import Literal
 from bench.report import document
 from bench.report.document import Document
 from bench.report.figures import figure8, gallery, seconds, stages
+from bench.report.figures.style import PAPER, Paper
 from bench.report.layout import Layout, documents
 from bench.report.paper import macros
 from bench.report.sections import SECTIONS, ablation, table1
@@ -32,7 +33,13 @@ class Written:
     """What a user must know of the files, in a line; nothing where all is as usual."""
 
 
-def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool = True) -> Written:
+def write(
+    results: Results,
+    folder: Path,
+    extent: Extent = "whole",
+    redraw: bool = True,
+    paper: Paper = PAPER,
+) -> Written:
     """Write tables (Markdown, LaTeX, CSV), a paper's numbers, figures (PNG, PDF) and the page.
 
     Args:
@@ -41,6 +48,7 @@ def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool
         extent: `run` leaves out what takes a while: the inference, a picture of every dataset's
             cases, the page.
         redraw: Draw the figures also where the table's numbers are as they were.
+        paper: What figures are printed on.
 
     Raises:
         UsageError: The folder cannot be written.
@@ -48,7 +56,7 @@ def write(results: Results, folder: Path, extent: Extent = "whole", redraw: bool
     target = folder / results.profile
     try:
         target.mkdir(parents=True, exist_ok=True)
-        return _write(results, target, extent, redraw)
+        return _write(results, target, extent, redraw, paper)
     except OSError as error:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
@@ -90,7 +98,7 @@ def write_layout(results: Results, layout: Layout, folder: Path) -> Written:
     return Written(files, parts[:-1], document.unprintable(parts))
 
 
-def _write(results: Results, target: Path, extent: Extent, redraw: bool) -> Written:
+def _write(results: Results, target: Path, extent: Extent, redraw: bool, paper: Paper) -> Written:
     tables = collect(results)
     files: list[Path] = []
     firsts: list[Document] = []
@@ -111,11 +119,11 @@ def _write(results: Results, target: Path, extent: Extent, redraw: bool) -> Writ
             files += part.write(target)
         firsts.append(first)
         if extent != "texts":
-            files += _figures(table, target, stale)
+            files += _figures(table, target, stale, paper)
         if extent == "whole":
-            files += gallery.write(table, target, stale)
+            files += gallery.write(table, target, stale, paper)
     if extent != "texts":
-        files += _stages(tables, target, redraw)
+        files += _stages(tables, target, redraw, paper)
     if extent != "run":
         files += _both_sources(tables, listings, target, extent, redraw)
     return Written(files, firsts, document.unprintable(written))
@@ -127,9 +135,9 @@ def _is_written(first: Document, target: Path) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == first.texts()[".csv"]
 
 
-def _figures(table: Table, target: Path, redraw: bool) -> list[Path]:
+def _figures(table: Table, target: Path, redraw: bool, paper: Paper) -> list[Path]:
     """Draw figure 8, and Dice against the seconds of a prediction."""
-    kinds: dict[str, Callable[[Table, Sequence[Path]], None]] = {
+    kinds: dict[str, Callable[[Table, Sequence[Path], Paper], None]] = {
         "figure8": figure8.draw,
         "seconds": seconds.draw,
     }
@@ -137,12 +145,12 @@ def _figures(table: Table, target: Path, redraw: bool) -> list[Path]:
     for stem, draw in kinds.items():
         paths = [target / f"{stem}-{table.source}.{suffix}" for suffix in ("png", "pdf")]
         if redraw or not all(path.is_file() for path in paths):
-            draw(table, paths)
+            draw(table, paths, paper)
         files += paths
     return files
 
 
-def _stages(tables: Sequence[Table], target: Path, redraw: bool) -> list[Path]:
+def _stages(tables: Sequence[Table], target: Path, redraw: bool, paper: Paper) -> list[Path]:
     """Draw the stages of each method that has any, once a dataset: its first seed and fold."""
     drawn: dict[Path, None] = {}
     for table in tables:
@@ -157,7 +165,7 @@ def _stages(tables: Sequence[Table], target: Path, redraw: bool) -> list[Path]:
             if redraw or not path.is_file():
                 case = cell.scores()["case"].iloc[0]
                 title = f"{record.title}, {dataset.name}, case {case} ({record.source} data)"
-                stages.draw(maps, title, path)
+                stages.draw(maps, title, path, paper.of(table))
     return list(drawn)
 
 

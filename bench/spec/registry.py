@@ -72,9 +72,9 @@ def load(group: str, name: str) -> type[Any]:
     if name not in entries:
         raise UsageError(f"unknown {KINDS[group]} '{name}'; {did_you_mean(name, entries)}")
     try:
-        with installing.described_without_torch():
-            loaded: type[Any] = entries[name].load()
+        loaded: type[Any] = entries[name].load()
     except Exception as error:  # a package of somebody else may fail in any way
+        installing.refuse_without(error)
         raise UsageError(
             f"'{name}' cannot be imported from {entries[name].value} "
             f"({type(error).__name__}: {error}); repair or uninstall the package"

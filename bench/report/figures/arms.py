@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.report.figures.overlay import chosen, contour, window
 from bench.report.figures.stages import ANSWER, REFERENCE
-from bench.report.figures.style import clean_style
+from bench.report.figures.style import PAGE, SMALL, clean_style
 from bench.report.sections.ablation import Ablation
 from bench.spec.arms import Arm
 from bench.spec.case import Dataset
@@ -31,13 +31,14 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
     ratio = max(
         dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows
     )
+    side = PAGE[0] / max(len(arms), 3)
     with clean_style():
         figure, axes = plt.subplots(
             len(rows),
             len(arms),
             squeeze=False,
             layout="constrained",
-            figsize=(1.8 * len(arms), (1.8 * min(ratio, 2.5) + 0.3) * len(rows) + 0.5),
+            figsize=(PAGE[0], (side * min(ratio, 2.5) + 0.45) * len(rows) + 0.6),
         )
         for row, (name, place) in enumerate(rows.items()):
             image, reference = dataset.image(index[name]), dataset.mask(index[name])
@@ -50,21 +51,21 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
                     (reference, REFERENCE, "dashed"),
                 ):
                     contour(axis, mask[part], colour, style)
-                axis.set_title(f"Dice {100 * dice[arm.spec.key, name]:.1f}", fontsize=8)
+                axis.set_title(f"Dice {100 * dice[arm.spec.key, name]:.1f}", fontsize=SMALL)
                 axis.set_xticks([])
                 axis.set_yticks([])
-            axes[row][0].set_ylabel(f"{place} case\n{name}")
+            axes[row][0].set_ylabel(f"{place} case\n{name}", fontsize=7)
         for column, arm in enumerate(arms):
             heads = "\n".join(
                 f"{factor.upper()} {'on' if on else 'off'}"
                 for factor, on in zip(table.factors, arm.switches, strict=True)
             )
-            axes[0][column].set_title(f"{heads}\n{axes[0][column].get_title()}", fontsize=8)
+            axes[0][column].set_title(f"{heads}\n{axes[0][column].get_title()}", fontsize=SMALL)
         named = table.column.dataset
         source = "PHANTOM data (simulated)" if named.source == "phantom" else "real data"
         title = (
             f"{table.title}, {named.name} ({source}), profile '{table.profile}'\n"
-            "answer solid orange, reference dashed blue; first seed; "
+            "prediction solid orange, reference dashed blue; first seed; "
             "cases chosen by the last arm's Dice"
         )
         figure.suptitle(title, fontsize=8)

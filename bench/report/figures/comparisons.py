@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from bench.report.figures.style import COLUMN, PAGE, SMALL, save, sheet, wrapped
+from bench.report.figures.style import LETTER, PAPER, SMALL, Paper, save, sheet, wrapped
+from bench.spec.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Text
 
 ABOVE, BELOW, ALIKE, NONE = "#A6D8F5", "#E08B3E", "#FFFFFF", "#D9D9D9"
 """Row above column, row below it, not significantly different, no test.
@@ -26,6 +27,13 @@ Blue and orange are apart for the colour-blind, and light and dark in grey print
 """
 ALPHA = 0.05
 HATCH = "////"
+PATTERNS = {ABOVE: None, BELOW: "....", ALIKE: None, NONE: None}
+"""So better and worse differ in print without any grey too."""
+LARGEST, ROOMY = 0.62, 0.42
+"""Inches of a cell at most, and from which on it holds a difference with its p."""
+JOIN = "#0072B2"
+ROW = 0.24
+"""Inches of a row of a critical-difference diagram."""
 NAMES = 1.25
 """Inches for the methods' names at the left."""
 
@@ -37,66 +45,81 @@ def significance(
     paths: Sequence[Path],
     alpha: float = ALPHA,
     in_doubt: pd.DataFrame | None = None,
+    paper: Paper = PAPER,
 ) -> None:
     """Draw a map of all pairs: the mean difference in points, row less column, and its p-value.
+
+    In a narrow column with many methods there is room for whole points alone: then columns are
+    numbered as rows are, and colours say what p says.
 
     Args:
         p: Methods x methods, corrected; NaN where there is no test.
         differences: Methods x methods, row less column, fractions of a score where more is better.
-        heading: What stands above: dataset, score, test, correction, n.
+        heading: What the caption says: dataset, score, test, correction, n.
         paths: The PNG and the PDF.
         alpha: Cells with a p up to it are coloured, and their p is bold.
         in_doubt: Methods x methods: whether unseen failures could undo the difference. Such cells
             are hatched, and their p stands in brackets.
+        paper: What it is printed on.
     """
     from matplotlib.patches import Patch
 
     names = [str(name) for name in p.index]
     many = len(names)
-    width = COLUMN if many <= 4 else PAGE[0]
-    side = min(0.62, (width - NAMES - 0.1) / many)
-    lines = wrapped(heading, width - 0.1, 7.5)
+    width = paper.width
+    side = min(LARGEST, (width - NAMES - 0.1) / many)
+    short = side < ROOMY
+    heads = names
+    if short:
+        most = int(NAMES * 72 / (LETTER * SMALL)) - 3
+        names = [f"{shortened(name, most)} {number}" for number, name in enumerate(names, 1)]
+        heads = [str(number) for number in range(1, many + 1)]
+    lines = wrapped(paper.head(heading), width - 0.1, 7.5)
     means, corrected = differences.to_numpy(float), p.to_numpy(float)
     doubt = np.zeros(means.shape, bool)
     if in_doubt is not None:
         doubt = in_doubt.to_numpy(bool) & (corrected <= alpha) & ~np.eye(many, dtype=bool)
-    with sheet(width, side * many + 0.13 * len(lines) + 1.25) as figure:
+    below = 0.55 if short else 1.25
+    with sheet(width, side * many + 0.13 * len(lines) + below) as figure:
         axis = figure.subplots()
         for row, column in np.ndindex(many, many):
             pair = _Pair(float(means[row, column]), float(corrected[row, column]))
-            _draw(axis, row, column, pair, alpha, bool(doubt[row, column]))
+            _draw(axis, row, column, pair, alpha, bool(doubt[row, column]), short)
         axis.set(xlim=(-0.52, many - 0.48), ylim=(many - 0.48, -0.52), aspect="equal")
         axis.spines[:].set_visible(False)
         axis.set_xticks(
             range(many),
-            ["\n".join(wrapped(name, 1.0, 6.5)) for name in names],
-            fontsize=6.5,
-            rotation=90,
+            ["\n".join(wrapped(name, 1.0, SMALL)) for name in heads],
+            fontsize=SMALL,
+            rotation=0 if short else 90,
         )
         axis.set_yticks(
-            range(many), ["\n".join(wrapped(name, NAMES, 6.5)) for name in names], fontsize=6.5
+            range(many),
+            names if short else ["\n".join(wrapped(name, NAMES, SMALL)) for name in names],
+            fontsize=SMALL,
         )
         axis.tick_params(length=0)
-        figure.suptitle("\n".join(lines), fontsize=7.5)
+        if lines:
+            figure.suptitle("\n".join(lines), fontsize=7.5)
         words = {
-            ABOVE: f"row above column, p ≤ {alpha:g}",
-            BELOW: f"row below column, p ≤ {alpha:g}",
-            ALIKE: "not told apart",
+            ABOVE: f"row better, p ≤ {alpha:g}",
+            BELOW: f"row worse, p ≤ {alpha:g}",
+            ALIKE: f"p > {alpha:g}",
             NONE: "no test",
         }
-        handles = [
-            Patch(facecolor=fill, edgecolor="0.4", linewidth=0.5, label=name)
-            for fill, name in words.items()
-        ]
+        handles = []
+        for fill, name in words.items():
+            look: dict[str, Any] = {"facecolor": fill, "edgecolor": "0.4", "linewidth": 0.5}
+            handles.append(Patch(**look, hatch=PATTERNS[fill], label=name))
         if doubt.any():
-            name = "hatched, (p): only if no failure is unseen"
+            name = "only if no failure is unseen" + ("" if short else ": (p)")
             handles.append(Patch(facecolor="white", edgecolor="0.4", hatch=HATCH, label=name))
         figure.legend(
             handles=handles,
             loc="outside lower center",
-            ncols=2 if width == COLUMN else 3,
+            ncols=2 if paper.narrow else len(handles),
             frameon=False,
-            fontsize=6.5,
+            fontsize=SMALL,
         )
         save(figure, paths)
 
@@ -109,7 +132,9 @@ class _Pair:
     p: float
 
 
-def _draw(axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: bool) -> None:
+def _draw(
+    axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: bool, short: bool
+) -> None:
     from matplotlib.patches import Rectangle
 
     told = pair.p <= alpha and row != column
@@ -119,16 +144,20 @@ def _draw(axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: b
     elif told:
         colour = ABOVE if pair.difference > 0 else BELOW
     corner = (column - 0.5, row - 0.5)
-    hatch = HATCH if doubt else None
+    hatch = HATCH if doubt else PATTERNS[colour]
     square = Rectangle(corner, 1, 1, facecolor=colour, edgecolor="0.6", linewidth=0.4, hatch=hatch)
     axis.add_patch(square)
     if row != column and not np.isnan(pair.difference):
         p = shown(pair.p)
-        look: dict[str, Any] = {"weight": "bold" if told else "normal"}
+        look: dict[str, Any] = {"weight": "bold" if told and not short else "normal"}
         if doubt:
             p = f"({p})"
-            look = {"bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1.5}}
+            look = {}
+        if hatch:
+            look["bbox"] = {"facecolor": colour, "edgecolor": "none", "pad": 0.6 if short else 1.5}
         words = f"{100 * pair.difference:+.1f}\n{p}"
+        if short:
+            words = f"{100 * pair.difference:.0f}".replace("-0", "0", 1)
         axis.text(
             column,
             row,
@@ -151,21 +180,24 @@ def shown(p: float) -> str:
     return f"p={p:.3f}".replace("0.", ".")
 
 
-def ranks(probabilities: pd.DataFrame, heading: str, paths: Sequence[Path]) -> None:
+def ranks(
+    probabilities: pd.DataFrame, heading: str, paths: Sequence[Path], paper: Paper = PAPER
+) -> None:
     """Draw the probability of each rank as a heat map with numbers, the best mean rank first.
 
     Args:
         probabilities: Methods x ranks, fractions, a row adds up to 1; columns are the ranks, 1 the
             best.
-        heading: What stands above: score, datasets, how it was resampled.
+        heading: What the caption says: score, datasets, how it was resampled.
         paths: The PNG and the PDF.
+        paper: What it is printed on.
     """
     places = np.asarray(probabilities.columns, float)
     order = (probabilities * places).sum(axis=1).sort_values(kind="stable").index
     values = 100 * probabilities.loc[order].to_numpy(float)
     down, across = values.shape
-    width = COLUMN if across <= 6 else PAGE[0]
-    lines = wrapped(heading, width - 0.1, 7.5)
+    width = paper.width
+    lines = wrapped(paper.head(heading), width - 0.1, 7.5)
     names = ["\n".join(wrapped(str(name), NAMES, 7)) for name in order]
     tall = max(0.22, 0.13 * max(name.count("\n") + 1 for name in names))
     with sheet(width, down * tall + 0.13 * len(lines) + 0.55) as figure:
@@ -180,7 +212,8 @@ def ranks(probabilities: pd.DataFrame, heading: str, paths: Sequence[Path]) -> N
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         axis.set_xlabel("Rank (probability in %)", fontsize=7)
-        figure.suptitle("\n".join(lines), fontsize=7.5)
+        if lines:
+            figure.suptitle("\n".join(lines), fontsize=7.5)
         save(figure, paths)
 
 
@@ -197,65 +230,89 @@ def critical_difference(
     heading: str,
     paths: Sequence[Path],
     alpha: float = ALPHA,
+    paper: Paper = PAPER,
 ) -> None:
-    """Draw one diagram a dataset: methods at their average ranks, joined by bars if not different.
+    """Draw one diagram a dataset: a row a method at its average rank, lines join what is alike.
 
-    A bar's dots say whom it joins; a method under it without a dot is only between them in rank.
+    A line's dots say whom it joins; a method that a line passes without a dot is only between them
+    in rank.
 
     Args:
         averages: By the dataset's title, the methods' average ranks over patients, 1 the best.
         p: By the same title, methods x methods; NaN, where there is no test, counts as not told
             apart.
-        heading: What stands above: score, test, correction, patients as blocks and how many.
+        heading: What the caption says: score, test, correction, patients as blocks and how many.
         paths: The PNG and the PDF.
         alpha: The level.
+        paper: What it is printed on.
     """
-    from scikit_posthocs import critical_difference_diagram
-
-    lines = wrapped(heading, PAGE[0] - 0.1, 7.5)
-    with sheet(PAGE[0], PAGE[1]) as figure:
-        axes = figure.subplots(len(averages), 1, squeeze=False)[:, 0]
+    lines = wrapped(paper.head(heading), paper.width - 0.1, 7.5)
+    room = paper.width - NAMES - 0.3
+    heads = {title: wrapped(title, room, 8) for title in averages}
+    heights = []
+    for title, ranks in averages.items():
+        lines_of_name = max(len(wrapped(str(name), NAMES, 7)) for name in ranks.index)
+        row = max(ROW, 0.1 * lines_of_name + 0.04)
+        heights.append(row * len(ranks) + 0.5 + 0.13 * len(heads[title]))
+    height = sum(heights) + 0.13 * len(lines) + 0.1
+    with sheet(paper.width, height) as figure:
+        axes = figure.subplots(
+            len(averages), 1, squeeze=False, gridspec_kw={"height_ratios": heights}
+        )[:, 0]
         for axis, (title, ranks) in zip(axes, averages.items(), strict=True):
-            # The library keeps methods in sets. Numbers have the same order in every process.
-            numbers = range(len(ranks))
-            labels = critical_difference_diagram(
-                ranks.set_axis(numbers),
-                p[title]
-                .loc[ranks.index, ranks.index]
-                .fillna(1.0)
-                .set_axis(numbers)
-                .set_axis(numbers, axis=1),
-                alpha=alpha,
-                ax=axis,
-                label_fmt_left="{label}",
-                label_fmt_right="{label}",
-                label_props={"fontsize": 7},
-                marker_props={"s": 12},
-                elbow_props={"color": "black", "linewidth": 0.8},
-                crossbar_props={
-                    "linewidth": 2,
-                    "color": "#0072B2",
-                    "marker": "o",
-                    "markersize": 3.5,
-                },
-                text_h_margin=0.05,
-            )["labels"]
-            for label in labels:
-                _name(label, ranks)
-            axis.set_title(title, fontsize=8, pad=14)
-            axis.tick_params(labelsize=7)
-        heights = [
-            0.45 + 0.16 * float(np.ptp(axis.get_ylim())) for axis in axes
-        ]  # known when the bars are
-        axes[0].get_gridspec().set_height_ratios(heights)
-        figure.set_size_inches(PAGE[0], sum(heights) + 0.13 * len(lines) + 0.1)
-        figure.suptitle("\n".join(lines), fontsize=7.5)
+            ordered = ranks.sort_values(kind="stable")
+            alike = p[title].loc[ordered.index, ordered.index].fillna(1.0).to_numpy(float) > alpha
+            _diagram(axis, ordered, joined(alike))
+            axis.set_title("\n".join(heads[title]), fontsize=8)
+        if lines:
+            figure.suptitle("\n".join(lines), fontsize=7.5)
         save(figure, paths)
 
 
-def _name(label: Text, ranks: pd.Series[float]) -> None:
-    """Replace a method's number in a diagram by its name and rank."""
-    place = int(label.get_text())
-    name, rank = str(ranks.index[place]), f"({ranks.iloc[place]:.2f})"
-    left = label.get_horizontalalignment() == "right"
-    label.set_text(f"{name} {rank} " if left else f" {rank} {name}")
+def joined(alike: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Return the largest groups of which every two are alike, of two members or more, in order.
+
+    Args:
+        alike: Methods x methods, symmetric.
+    """
+    groups: list[tuple[int, ...]] = []
+
+    def extend(group: tuple[int, ...], more: frozenset[int], seen: frozenset[int]) -> None:
+        if not more and not seen and len(group) > 1:
+            groups.append(tuple(sorted(group)))
+        for one in sorted(more):
+            near = frozenset(np.flatnonzero(alike[one]).tolist()) - {one}
+            extend((*group, one), more & near, seen & near)
+            more, seen = more - {one}, seen | {one}
+
+    extend((), frozenset(range(len(alike))), frozenset())
+    return sorted(groups)
+
+
+def _diagram(axis: Axes, ranks: pd.Series[float], groups: Sequence[tuple[int, ...]]) -> None:
+    """Draw methods in the order of their ranks, and a line for each group at the right."""
+    from matplotlib.ticker import MaxNLocator
+
+    many = len(ranks)
+    values = ranks.to_numpy(float)
+    highest = max(float(values.max()), 2.0)
+    step = 0.045 * (highest - 1)
+    for row, value in enumerate(values.tolist()):
+        axis.plot([1.0, value], [row, row], color="0.85", linewidth=0.8, zorder=1)
+        axis.text(value, row - 0.16, f"{value:.2f}", ha="center", va="bottom", fontsize=SMALL)
+    axis.scatter(values, range(many), s=16, color="black", zorder=3)
+    for number, group in enumerate(groups, 2):
+        place = [highest + number * step] * len(group)
+        axis.plot(place, group, "-o", color=JOIN, linewidth=1.8, markersize=3.2, clip_on=False)
+    axis.set_xlim(1 - step, highest + (len(groups) + 2) * step)
+    axis.set_ylim(many - 0.5, -0.9)
+    names = ["\n".join(wrapped(str(name), NAMES, 7)) for name in ranks.index]
+    axis.set_yticks(range(many), names, fontsize=7, linespacing=0.95)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", labelsize=7)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    ticks = [tick for tick in axis.get_xticks() if 1 <= tick <= highest]
+    axis.set_xticks(ticks)
+    axis.spines["bottom"].set_bounds(1, highest)
+    axis.spines["left"].set_visible(False)
+    axis.set_xlabel("Average rank (1 is the best)", fontsize=7)

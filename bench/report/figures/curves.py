@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.figures.style import COLOURS, PAGE, SMALL, about, save, sheet, wrapped
+from bench.report.figures.style import COLOURS, PAPER, SMALL, Paper, about, save, sheet, wrapped
 from bench.report.sections.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ACROSS = 4
-"""Panels side by side on a page."""
+ACROSS, NARROW = 4, 2
+"""Panels side by side on a page and in a column of it."""
+TICKS = 0.35
+"""Inches of a panel that its axis and gap take."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,16 @@ def collect(table: Table, column: str) -> tuple[dict[str, list[Curve]], list[str
     return curves, list(without)
 
 
-def draw(table: Table, column: str, paths: Sequence[Path]) -> list[str]:
+def heading(table: Table, column: str) -> str:
+    """Return what the curves of a dataset show."""
+    return (
+        f"Training on {table.columns[column]} ({about(table)}): training and validation loss, and "
+        "the step whose weights were kept. Each panel has its own loss and axis: heights do not "
+        "compare between methods"
+    )
+
+
+def draw(table: Table, column: str, paths: Sequence[Path], paper: Paper = PAPER) -> list[str]:
     """Draw a dataset's training curves into a PNG and a PDF.
 
     Returns:
@@ -64,31 +75,35 @@ def draw(table: Table, column: str, paths: Sequence[Path]) -> list[str]:
     """
     curves, without = collect(table, column)
     if curves:
-        compose(curves, f"Training on {table.columns[column]} ({about(table)})", paths)
+        compose(curves, heading(table, column), paths, paper.of(table))
     return without
 
 
-def compose(curves: Mapping[str, Sequence[Curve]], heading: str, paths: Sequence[Path]) -> None:
+def compose(
+    curves: Mapping[str, Sequence[Curve]],
+    heading: str,
+    paths: Sequence[Path],
+    paper: Paper = PAPER,
+) -> None:
     """Draw one small panel a method: training solid, validation dashed, the kept step marked."""
-    across = min(ACROSS, len(curves))
+    width = paper.width
+    across = min(NARROW if paper.narrow else ACROSS, len(curves))
     down = -(-len(curves) // across)
-    words = (
-        f"{heading}. Each panel has its own loss and axis: heights do not compare between methods"
-    )
-    width = max(PAGE[0] * across / ACROSS, PAGE[0] / 2)
-    lines = wrapped(words, width, 7.5)
+    lines = wrapped(paper.head(heading), width, 7.5)
     with sheet(width, 1.45 * down + 0.15 * len(lines) + 0.35) as figure:
         axes = figure.subplots(down, across, squeeze=False)
         for axis, (title, cells) in zip(axes.flat, curves.items(), strict=False):
             _panel(axis, cells)
             more = f" ({len(cells)} cells)" if len(cells) > 1 else ""
-            axis.set_title("\n".join(wrapped(title + more, width / across, 6.5)), fontsize=7)
+            name = "\n".join(wrapped(title + more, width / across - TICKS, SMALL))
+            axis.set_title(name, fontsize=SMALL)
         for axis in axes.flat[len(curves) :]:
             axis.set_axis_off()
         for axis in axes.flat[max(0, len(curves) - across) : len(curves)]:
             axis.set_xlabel("Step", fontsize=7)
         figure.supylabel("Loss", fontsize=7)
-        figure.suptitle("\n".join(lines), fontsize=7.5)
+        if lines:
+            figure.suptitle("\n".join(lines), fontsize=7.5)
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7

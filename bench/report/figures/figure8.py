@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.figures.style import about, panels, point_style, save
+from bench.report.figures.style import PAPER, Paper, about, panels, point_style, save
 from bench.report.sections.table import Table
 from bench.spec.words import count
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(table: Table, paths: Sequence[Path]) -> None:
+def draw(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
     """Draw one panel a dataset with the curve IoU = D/(2 - D), into a PNG and a PDF."""
 
     def panel(axis: Axes, column: str, title: str) -> None:
@@ -39,5 +39,5 @@ def draw(table: Table, paths: Sequence[Path]) -> None:
         axis.set(xlabel="Dice", ylabel="IoU", title=heading, xlim=limits, ylim=limits)
 
     heading = f"Dice against IoU of each test case: {about(table)}"
-    with panels(table.columns, heading, panel) as figure:
+    with panels(table.columns, heading, panel, paper=paper.of(table)) as figure:
         save(figure, paths)

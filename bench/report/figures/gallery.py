@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.figures import comparisons, curves, grids, patients, pictures
-from bench.report.figures.style import about
+from bench.report.figures.style import PAPER, Paper, about
 from bench.report.sections.ranks import rank
 from bench.report.sections.table import Table
 from bench.report.sections.table1 import failure_notes
@@ -20,7 +20,7 @@ from bench.spec.words import count
 from bench.stats.ranking import blocks
 
 Draw = Callable[[Sequence[Path]], Sequence[str]]
-Whole = Callable[[Table, Sequence[Path]], str | None]
+Whole = Callable[[Table, Sequence[Path], Paper], str | None]
 
 METRIC = "dice"
 """What the maps of pairs and of ranks show; the listings have IoU too."""
@@ -37,49 +37,50 @@ class Drawing:
     """Writes a PNG and a PDF; returns a line for each thing that could not be drawn."""
 
 
-def drawings(table: Table) -> list[Drawing]:
+def drawings(table: Table, paper: Paper = PAPER) -> list[Drawing]:
     """Return the figures of a table in the order of their list."""
-    figures = list(_of_columns(table))
-    for column, title in table.columns.items():
+    figures = list(_of_columns(table, paper))
+    for column in table.columns:
         if (column, METRIC) in table.pairs:
             figures.append(
                 Drawing(
                     f"pairs-{table.by_key[column].folder}",
-                    f"{title}: every method against every other, mean difference in Dice and "
-                    "corrected p.",
-                    partial(_whole, partial(pairs, column), table),
+                    of_pairs(table, column),
+                    partial(_whole, partial(pairs, column), table, paper),
                 )
             )
     if table.pairs:
         figures += [
             Drawing(
                 f"critical-{table.source}",
-                "Critical-difference diagram of each dataset, patients as blocks.",
-                partial(_whole, critical, table),
+                of_ranks(table),
+                partial(_whole, critical, table, paper),
             ),
             Drawing(
                 f"ranks-{table.source}",
-                "Probability of each rank by mean Dice over the datasets.",
-                partial(_whole, ranks, table),
+                "Probability of each rank by mean Dice over the datasets; patients resampled "
+                f"within each; {about(table)}.",
+                partial(_whole, ranks, table, paper),
             ),
         ]
     figures += [
         Drawing(
             f"patients-{table.source}",
-            "Dice by patient of every method: boxes of quartiles, all patients as points.",
-            partial(_whole, patients.boxes, table),
+            "Dice by patient of every method, a patient's cases and the seeds averaged: boxes of "
+            f"quartiles, all patients as points; {about(table)}.",
+            partial(_whole, _boxes, table, paper),
         ),
         Drawing(
             f"differences-{table.source}",
             "Paired differences in Dice by patient from the best mean of each dataset, and the "
-            "region of practical equivalence.",
-            partial(_whole, patients.differences, table),
+            f"region of practical equivalence; {about(table)}.",
+            partial(_whole, _differences, table, paper),
         ),
     ]
     return figures
 
 
-def _of_columns(table: Table) -> Iterator[Drawing]:
+def _of_columns(table: Table, paper: Paper) -> Iterator[Drawing]:
     """Yield the figures that each column has."""
 
     @cache
@@ -87,31 +88,57 @@ def _of_columns(table: Table) -> Iterator[Drawing]:
         return pictures.places(table)
 
     def grid(column: str, paths: Sequence[Path]) -> Sequence[str]:
-        return grids.draw(table, column, places(), paths)
+        return grids.draw(table, column, places(), paths, paper)
 
-    for column, title in table.columns.items():
+    def curve(column: str, paths: Sequence[Path]) -> Sequence[str]:
+        return curves.draw(table, column, paths, paper)
+
+    for column in table.columns:
         name = table.by_key[column].folder
-        yield Drawing(
-            f"grid-{name}",
-            f"{title}: best, median and worst case by the mean Dice over all methods; contours "
-            "of reference and answer, false positives and false negatives tinted.",
-            partial(grid, column),
-        )
-        yield Drawing(
-            f"curves-{name}",
-            f"{title}: each method's own training and validation loss, and the step whose "
-            "weights were kept.",
-            partial(curves.draw, table, column),
-        )
+        yield Drawing(f"grid-{name}", f"{grids.heading(table, column)}.", partial(grid, column))
+        yield Drawing(f"curves-{name}", f"{curves.heading(table, column)}.", partial(curve, column))
 
 
-def _whole(draw: Whole, table: Table, paths: Sequence[Path]) -> Sequence[str]:
+def _whole(draw: Whole, table: Table, paper: Paper, paths: Sequence[Path]) -> Sequence[str]:
     """Draw a figure that is there or not; return why not."""
-    missing = draw(table, paths)
+    missing = draw(table, paths, paper.of(table))
     return [missing] if missing else []
 
 
-def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
+def _boxes(table: Table, paths: Sequence[Path], paper: Paper) -> None:
+    patients.boxes(table, paths, paper)
+
+
+def _differences(table: Table, paths: Sequence[Path], paper: Paper) -> None:
+    patients.differences(table, paths, paper=paper)
+
+
+def of_pairs(table: Table, column: str) -> str:
+    """Return what the map of a dataset's pairs shows."""
+    compared = table.pairs[column, METRIC]
+    shared = compared.patients[~np.eye(len(compared.methods), dtype=bool)]
+    counts = dict.fromkeys((int(shared.min()), int(shared.max())))
+    n = "-".join(map(str, counts))
+    how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
+    runs = "one run of each" if compared.seeds == 1 else f"{compared.seeds} runs of each"
+    return (
+        f"{table.columns[column]}: every method against every other: difference in Dice (points), "
+        f"row less column, and corrected p; tested over {n} patients and {runs}, {how} for "
+        f"{count(compared.tests, 'pair')}; {about(table)}."
+    )
+
+
+def of_ranks(table: Table) -> str:
+    """Return what the critical-difference diagrams show."""
+    return (
+        "Critical-difference diagram of each dataset: average rank in Dice within each patient, 1 "
+        "the best; lines join methods that tests over patients (and runs, with several seeds) do "
+        "not tell apart at 5 %, corrected for all pairs, or only if no failure is unseen; "
+        f"{about(table)}."
+    )
+
+
+def pairs(column: str, table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
     """Draw all pairs of methods on a dataset."""
     compared = table.pairs[column, METRIC]
     means_of = table.scores["dice_mean"][column].loc[list(compared.methods)]
@@ -121,22 +148,10 @@ def pairs(column: str, table: Table, paths: Sequence[Path]) -> None:
     p = pd.DataFrame(compared.p, index=names, columns=names).loc[shown, shown]
     means = pd.DataFrame(compared.means, index=names, columns=names).loc[shown, shown]
     doubt = pd.DataFrame(compared.in_doubt, index=names, columns=names).loc[shown, shown]
-    shared = compared.patients[~np.eye(len(names), dtype=bool)]
-    counts = dict.fromkeys((int(shared.min()), int(shared.max())))
-    n = "-".join(map(str, counts))
-    how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
-    runs = "one run of each" if compared.seeds == 1 else f"{compared.seeds} runs of each"
-    comparisons.significance(
-        p,
-        means,
-        f"{table.columns[column]}: difference in Dice (points), row less column; tested "
-        f"over {n} patients and {runs}, {how} for {count(compared.tests, 'pair')}; {about(table)}",
-        paths,
-        in_doubt=doubt,
-    )
+    comparisons.significance(p, means, of_pairs(table, column), paths, in_doubt=doubt, paper=paper)
 
 
-def critical(table: Table, paths: Sequence[Path]) -> str | None:
+def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str | None:
     """Draw the critical-difference diagrams of a table's datasets; say if there is none to draw."""
     averages, p = {}, {}
     for column, title in table.columns.items():
@@ -157,16 +172,11 @@ def critical(table: Table, paths: Sequence[Path]) -> str | None:
         p[head] = pd.DataFrame(joined, index=names, columns=names)
     if not averages:
         return "no dataset has two methods on the same patients"
-    heading = (
-        "Average rank in Dice within each patient, 1 the best; bars join methods that tests over "
-        "patients (and runs, with several seeds) do not tell apart at 5 %, corrected for all "
-        f"pairs, or only if no failure is unseen; {about(table)}"
-    )
-    comparisons.critical_difference(averages, p, heading, paths)
+    comparisons.critical_difference(averages, p, of_ranks(table), paths, paper=paper)
     return None
 
 
-def ranks(table: Table, paths: Sequence[Path]) -> str | None:
+def ranks(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str | None:
     """Draw the probability of each rank over a table's datasets; say if there is none to draw."""
     ranking = rank(table, METRIC)
     if ranking is None:
@@ -176,20 +186,21 @@ def ranks(table: Table, paths: Sequence[Path]) -> str | None:
     frame = pd.DataFrame(ranking.probabilities, index=names, columns=places)
     over = count(len(ranking.columns), "dataset")
     heading = f"Rank by mean Dice over {over}; patients resampled within each; {about(table)}"
-    comparisons.ranks(frame, heading, paths)
+    comparisons.ranks(frame, heading, paths, paper)
     return None
 
 
-def write(table: Table, target: Path, redraw: bool) -> list[Path]:
+def write(table: Table, target: Path, redraw: bool, paper: Paper = PAPER) -> list[Path]:
     """Draw a table's figures and write the list of them; return the files.
 
     Args:
         table: Whose figures.
         target: The folder.
         redraw: Draw also what is there.
+        paper: What they are printed on.
     """
     index = target / f"figures-{table.source}.md"
-    wanted = drawings(table)
+    wanted = drawings(table, paper)
     listed = index.read_text(encoding="utf-8") if index.is_file() else ""
     complete = bool(listed)
     for drawing in wanted:
@@ -220,7 +231,7 @@ def _draw(table: Table, wanted: Sequence[Drawing], target: Path) -> str:
         if paths[0].is_file():
             shown.append(f"`{drawing.stem}`: {drawing.caption}")
     missing += [note.text for note in failure_notes(table)]
-    lines = [f"# Figures ({table.source})", "", f"As PNG and PDF; {about(table)}.", ""]
+    lines = [f"# Figures ({table.source})", "", "As PNG and PDF, with their captions.", ""]
     lines += [f"- {line}" for line in shown]
     if missing:
         lines += ["", "Not drawn:", "", *(f"- {line}" for line in missing)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.report.figures import overlay
-from bench.report.figures.pictures import Places, first_kept, predicted
+from bench.report.figures.pictures import Places, first_kept, predicted, spacing_of
 from bench.report.figures.stages import ANSWER, REFERENCE
-from bench.report.figures.style import PAGE, SMALL, about, save, sheet, wrapped
+from bench.report.figures.style import PAGE, PAPER, SMALL, Paper, about, save, sheet, wrapped
 from bench.report.sections.table import Table
-from bench.spec.words import count
+from bench.spec.words import count, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,12 +28,14 @@ LINE, GAP = 0.1, 0.05
 """Inches of a line of small print, and between pictures."""
 TOP, CASE = 0.3, 0.2
 """Inches of the legend, and of a case's heading."""
-LARGEST, SMALLEST = 1.65, 0.45
+LARGEST, SMALLEST = 1.65, 0.56
 """Inches of a picture's width at most and at least."""
 DPI = 200
 """Of the pictures, in the PNG and in the PDF."""
+REFERENCE_ALONE = "reference"
+"""The title of the picture that shows no prediction."""
 BEYOND = "*"
-"""Stands at the Dice of an answer that is not shown in full."""
+"""Stands at the Dice of a prediction that is not shown in full."""
 GREYS = np.uint8(0xFC)
 """64 greys: with both tints fewer than 256 colours, which a PDF keeps in a third of the bytes."""
 
@@ -47,6 +49,8 @@ class Shown:
     reference: Mask
     answers: Mapping[str, Mask | None]
     """By the method's title; None where there is none."""
+    spacing: tuple[float, float] | None = None
+    """mm per pixel (row, column), None where unknown."""
 
     @cached_property
     def part(self) -> tuple[slice, slice]:
@@ -82,7 +86,22 @@ def choose(cases: pd.DataFrame) -> tuple[dict[str, str], int]:
     return overlay.chosen(shared["mean"]), len(shared)
 
 
-def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> list[str]:
+def heading(table: Table, column: str) -> str:
+    """Return what a dataset's grid shows, and how its cases were chosen."""
+    cases = table.cases[table.cases.column == column]
+    _, total = choose(cases)
+    rows = cases.method.nunique()
+    chosen = _chosen(total, cases.case.nunique(), rows)
+    return (
+        f"{table.columns[column]}: {about(table)}.{chosen} Predictions of the first seed with "
+        f"their Dice; {BEYOND} it marks more outside of what is shown. Contours of reference "
+        "(dashed) and prediction; false positives are light, false negatives dark"
+    )
+
+
+def draw(
+    table: Table, column: str, places: Places, paths: Sequence[Path], paper: Paper = PAPER
+) -> list[str]:
     """Draw a dataset's grid into a PNG and a PDF.
 
     The predictions are those of the first seed; of a cross-validation, those of the fold that
@@ -93,6 +112,7 @@ def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> li
         column: The dataset and its splitting.
         places: Where each prediction lies, the first seed's.
         paths: The PNG and the PDF; not written where references were not kept.
+        paper: What it is printed on.
 
     Returns:
         A line for each thing that could not be drawn.
@@ -100,7 +120,7 @@ def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> li
     cases = table.cases[table.cases.column == column]
     tested = set(cases.method)
     methods = {method: title for method, title in table.methods.items() if method in tested}
-    picked, total = choose(cases)
+    picked, _ = choose(cases)
     means = cases.groupby("case").dice.mean()
     shown, unknown, left_out = [], [], []
     for case, what in reversed(picked.items()):
@@ -117,21 +137,17 @@ def draw(table: Table, column: str, places: Places, paths: Sequence[Path]) -> li
             mask = predicted(place, case)
             answers[title] = mask if mask is not None and mask.shape == reference.shape else None
             if place and answers[title] is None:
-                left_out.append(f"{title} has no answer to case {case} that can be read")
-        heading = f"{what.capitalize()} case: {case}, mean Dice {100 * means[case]:.1f}"
-        shown.append(Shown(heading, image, reference, answers))
+                left_out.append(f"{title} has no prediction of case {case} that can be read")
+        words = f"{what.capitalize()} case: {case}, mean Dice {100 * means[case]:.1f}"
+        spacing = next(filter(None, map(partial(spacing_of, case), lying.values())), None)
+        shown.append(Shown(words, image, reference, answers, spacing))
     if unknown:
         left_out.append(
             f"image and reference of {', '.join(unknown)} are not in the store, as in results from "
             "before they were kept; run again into another --out"
         )
     if shown:
-        chosen = _chosen(total, cases.case.nunique(), len(methods))
-        title = (
-            f"{table.columns[column]}: {about(table)}.{chosen} Answers of the first seed, with "
-            f"their Dice; {BEYOND} it marks more outside of what is shown."
-        )
-        compose(shown, title, paths)
+        compose(shown, heading(table, column), paths, paper.of(table))
     return left_out
 
 
@@ -145,24 +161,35 @@ def _chosen(total: int, whole: int, rows: int) -> str:
     return f" Chosen from {among} by the mean Dice over all {rows} rows, seeds averaged."
 
 
-def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:
-    """Draw cases one below the other, in as many lines as make the pictures largest on a page."""
-    titles = ["image and reference", *shown[0].answers]
+def compose(
+    shown: Sequence[Shown], title: str, paths: Sequence[Path], paper: Paper = PAPER
+) -> None:
+    """Draw cases one below the other, in as many lines as make the pictures largest on a page.
+
+    Where all cases do not fit on the page, the best one is left out, then the worst.
+    """
+    titles = [REFERENCE_ALONE, *shown[0].answers]
     ratios = [case.ratio for case in shown]
-    heading = wrapped(title, PAGE[0], 7)
-    top = TOP + 0.13 * len(heading)
-    across, side, head = _arrange(ratios, titles, PAGE[1] - top)
+    wide = paper.width
+    lines_above = wrapped(paper.head(title), wide, 7)
+    legend = TOP + (0.13 if paper.narrow else 0)
+    top = legend + 0.13 * len(lines_above)
+    across, side, head = _arrange(ratios, titles, PAGE[1] - top, wide)
     lines = -(-len(titles) // across)
     height = top + sum(CASE + lines * (head + side * ratio + LINE + 2 * GAP) for ratio in ratios)
-    with sheet(PAGE[0], height, constrained=False) as figure:
-        figure.text(0.5, 1 - 0.04 / height, "\n".join(heading), ha="center", va="top", fontsize=7)
-        _legend(figure, 1 - (top - TOP + 0.02) / height)
-        slot, y = PAGE[0] / across, height - top
+    if height > PAGE[1] and len(shown) > 1:
+        compose(shown[1:] if len(shown) > 2 else shown[:1], title, paths, paper)
+        return
+    with sheet(wide, height, constrained=False) as figure:
+        above = "\n".join(lines_above)
+        figure.text(0.5, 1 - 0.04 / height, above, ha="center", va="top", fontsize=7)
+        _legend(figure, 1 - (top - legend + 0.02) / height, paper)
+        slot, y = wide / across, height - top
         for case, ratio in zip(shown, ratios, strict=True):
             figure.text(
-                GAP / PAGE[0],
+                GAP / wide,
                 (y - 0.05) / height,
-                case.heading,
+                shortened(case.heading, int(wide * 72 / (0.62 * 7))),
                 va="top",
                 fontsize=7,
                 weight="bold",
@@ -174,7 +201,7 @@ def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:
                     y -= head + side * ratio + LINE + 2 * GAP
                 left, low = place * slot + (slot - side) / 2, y - head - side * ratio
                 axis = figure.add_axes(
-                    (left / PAGE[0], low / height, side / PAGE[0], side * ratio / height)
+                    (left / wide, low / height, side / wide, side * ratio / height)
                 )
                 axis.set(xticks=[], yticks=[])
                 axis.spines[:].set_visible(False)
@@ -182,13 +209,15 @@ def compose(shown: Sequence[Shown], title: str, paths: Sequence[Path]) -> None:
                     "\n".join(wrapped(name, slot)), fontsize=SMALL, pad=2, linespacing=1.1
                 )
                 words = _panel(axis, case, name if number else None, side)
+                if not number and case.spacing:
+                    words = overlay.scale_bar(axis, case.reference[case.part].shape, case.spacing)
                 axis.set_xlabel(words, fontsize=SMALL, labelpad=2)
             y -= head + side * ratio + LINE + 2 * GAP
         save(figure, paths)
 
 
 def _arrange(
-    ratios: Sequence[float], titles: Sequence[str], room: float
+    ratios: Sequence[float], titles: Sequence[str], room: float, wide: float
 ) -> tuple[int, float, float]:
     """Return how many pictures stand side by side, their width, and the height of their titles.
 
@@ -197,7 +226,7 @@ def _arrange(
     layouts = []
     for lines in range(1, len(titles) + 1):
         across = -(-len(titles) // lines)
-        slot = PAGE[0] / across
+        slot = wide / across
         if slot < SMALLEST + GAP and lines < len(titles):
             continue
         head = LINE * max(len(wrapped(name, slot)) for name in titles) + 0.04
@@ -220,7 +249,7 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     answer = case.answers[name] if name else case.reference
     if answer is None:
         axis.set_facecolor("0.92")
-        return "no answer"
+        return "no prediction"
     longest = round(DPI * side * max(1, case.ratio))
     line = max(0.35, 0.55 * side)
     image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
@@ -241,13 +270,13 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     return text
 
 
-def _legend(figure: Figure, top: float) -> None:
+def _legend(figure: Figure, top: float, paper: Paper) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles = [
         Line2D([], [], color=REFERENCE, linestyle="dashed", label="reference"),
-        Line2D([], [], color=ANSWER, label="answer"),
+        Line2D([], [], color=ANSWER, label="prediction"),
         Patch(
             facecolor=overlay.FALSE_POSITIVE,
             edgecolor="0.4",
@@ -265,7 +294,7 @@ def _legend(figure: Figure, top: float) -> None:
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, top),
-        ncols=4,
+        ncols=2 if paper.narrow else 4,
         frameon=False,
         fontsize=7,
         borderaxespad=0,

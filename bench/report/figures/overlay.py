@@ -19,6 +19,14 @@ OPACITY = 0.7
 lies under it."""
 
 
+LENGTHS = (200.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
+"""Millimetres of a scale bar."""
+SHARE = 0.4
+"""Of a picture's width that a scale bar takes at most."""
+SQUARE = 0.02
+"""How far the sides of a pixel may differ, of one of them, to be called equal."""
+
+
 def chosen(dice: pd.Series[float]) -> dict[str, str]:
     """Return the worst, the median and the best case, each with which of these it is.
 
@@ -83,3 +91,32 @@ def reduced(pixels: NDArray[Any], longest: int) -> NDArray[np.float32]:
         return values
     size = [max(2, round(side * share)) for side in (pixels.shape[1], pixels.shape[0])]
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def scale_bar(axis: Axes, shape: tuple[int, ...], spacing: tuple[float, float]) -> str:
+    """Draw a bar of a round length into the lower corner of a picture; return its length in words.
+
+    Args:
+        axis: Where the picture is.
+        shape: Its pixels (rows, columns) before it was reduced.
+        spacing: mm per pixel (row, column).
+    """
+    from matplotlib import patheffects
+
+    row, column = spacing
+    width = shape[1] * column
+    length = next((one for one in LENGTHS if one <= SHARE * width), 0.0)
+    if not length:
+        return ""
+    start, height = 0.06, 0.04
+    axis.plot(
+        [start, start + length / width],
+        [height, height],
+        color="white",
+        linewidth=2,
+        solid_capstyle="butt",
+        transform=axis.transAxes,
+        path_effects=[patheffects.withStroke(linewidth=3.5, foreground="black")],
+    )
+    across = "" if abs(row - column) <= SQUARE * column else " across"
+    return f"bar: {length:g} mm{across}"

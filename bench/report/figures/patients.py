@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.figures.style import COLUMN, about, panels, point_style, save, wrapped
+from bench.report.figures.style import (
+    COLUMN,
+    PAPER,
+    Paper,
+    about,
+    panels,
+    point_style,
+    save,
+    wrapped,
+)
 from bench.report.sections.table import Table
 from bench.report.sections.table1 import entry
 from bench.spec.words import count
@@ -43,7 +52,7 @@ def best(table: Table, frame: pd.DataFrame) -> str:
     return str((rivals if len(rivals) else scores).idxmax())
 
 
-def boxes(table: Table, paths: Sequence[Path]) -> None:
+def boxes(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
     """Draw the patients' mean Dice of every method, one panel a dataset, into a PNG and a PDF."""
 
     def panel(axis: Axes, column: str, title: str) -> None:
@@ -53,17 +62,20 @@ def boxes(table: Table, paths: Sequence[Path]) -> None:
         axis.set_title(_counted(title, frame), fontsize=8)
 
     heading = f"Dice by patient, a patient's cases and the seeds averaged: {about(table)}"
-    with panels(table.columns, heading, panel, _height(table)) as figure:
+    with panels(table.columns, heading, panel, _height(table), paper.of(table)) as figure:
         save(figure, paths)
 
 
-def differences(table: Table, paths: Sequence[Path], reference: str | None = None) -> None:
+def differences(
+    table: Table, paths: Sequence[Path], reference: str | None = None, paper: Paper = PAPER
+) -> None:
     """Draw each method's difference from a baseline, patient by patient, one panel a dataset.
 
     Args:
         table: Whose cases are compared.
         paths: The PNG and the PDF.
         reference: A method's spec; where not given, the best mean of each dataset.
+        paper: What it is printed on.
     """
     from matplotlib.ticker import NullLocator
 
@@ -93,14 +105,14 @@ def differences(table: Table, paths: Sequence[Path], reference: str | None = Non
             axis.set_xticks([step for step in steps if 1.1 * low - 1 <= step <= 1.1 * high + 1])
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_locator(NullLocator())
-            words += f"; log beyond ±{NEAR:g}"
+            words += f"\nlogarithmic beyond ±{NEAR:g}"
         less = wrapped(f"each method less {table.methods[against]}", COLUMN - 0.3, 8)
         axis.set_title("\n".join([_counted(title, frame), *less]), fontsize=8)
         axis.set_xlabel(words)
 
     chosen = "one reference" if reference else "the best mean of each dataset"
     heading = f"Paired differences by patient from {chosen}: {about(table)}"
-    with panels(table.columns, heading, panel, _height(table)) as figure:
+    with panels(table.columns, heading, panel, _height(table), paper.of(table)) as figure:
         save(figure, paths)
 
 
@@ -109,7 +121,7 @@ def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference:
     heads, most = [], int(frame.notna().sum().max())
     for place, (method, title) in enumerate(table.methods.items()):
         values = frame[method].dropna().to_numpy(float)
-        fewer = f" (n = {len(values)})" if 0 < len(values) < most else ""
+        fewer = f" (n={len(values)})" if 0 < len(values) < most else ""
         heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
         said = "the reference" if method == reference else entry(table, column, method, "dice").text
         if not len(values) or method == reference:
@@ -156,5 +168,5 @@ def _counted(title: str, frame: pd.DataFrame) -> str:
 
 def _height(table: Table) -> float:
     """Return the inches of a panel: a row a method, as high as its name has lines."""
-    lines = max(len(wrapped(title, NAMES, 7)) for title in table.methods.values())
+    lines = max(len(wrapped(f"{title} (n=99)", NAMES, 7)) for title in table.methods.values())
     return 0.95 + len(table.methods) * max(0.24, 0.13 * lines)

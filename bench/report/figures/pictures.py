@@ -92,6 +92,18 @@ def predicted(place: Place | None, name: str) -> Mask | None:
         return None  # one lost picture is no reason to lose the report; the page says so
 
 
+def spacing_of(name: str, place: Place | None) -> tuple[float, float] | None:
+    """Return mm per pixel (row, column) of a 2D case, as its scores keep it; None if unknown."""
+    if place is None:
+        return None
+    scores = place[0].scores()
+    if "spacing" not in scores:
+        return None
+    known = scores.loc[scores["case"] == name, "spacing"].dropna()
+    sides = str(known.iloc[0]).split() if len(known) else []
+    return (float(sides[0]), float(sides[1])) if len(sides) == 2 else None
+
+
 def _overlay(prediction: Mask, reference: Mask, covers: bytes = _OVER) -> str:
     """Return what was hit, what is too much and what was missed as a PNG, clear elsewhere."""
     mine, real = _small(prediction), _small(reference)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report.figures.style import about, panels, point_style, save
+from bench.report.figures.labels import Point, label
+from bench.report.figures.style import PAPER, Paper, about, panels, point_style, save
 from bench.report.sections import ledger
 from bench.report.sections.table import Table
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(table: Table, paths: Sequence[Path]) -> None:
+def draw(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
     """Draw one panel a dataset, into a PNG and a PDF."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     frame = ledger.collect(table)
+    points: list[Point] = []
     means = table.scores["dice_mean"]
     order = {method: number for number, method in enumerate(table.methods)}
 
@@ -32,6 +34,7 @@ def draw(table: Table, paths: Sequence[Path]) -> None:
             place = row["predict_seconds"], 100 * means[column, row["method"]]
             style = point_style(order[row["method"]])
             axis.scatter(*place, s=34, label=row["title"], zorder=3, **style)
+            points.append(Point(axis, place, row["title"], style["edgecolors"]))
         limits = part.predict_seconds.min() / 1.5, part.predict_seconds.max() * 1.5
         axis.set(
             xscale="log",
@@ -45,6 +48,12 @@ def draw(table: Table, paths: Sequence[Path]) -> None:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(True, color="0.9", linewidth=0.6)
 
-    heading = f"Dice against the time of an answer: {about(table)}"
-    with panels(table.columns, heading, panel) as figure:
+    heading = f"Dice against the time of a prediction: {about(table)}"
+    with panels(
+        table.columns,
+        heading,
+        panel,
+        paper=paper.of(table),
+        labelled=lambda figure: label(figure, points),
+    ) as figure:
         save(figure, paths)

@@ -5,9 +5,11 @@ Legible in print and for the colour-blind: colours are Okabe and Ito's, and mark
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +41,54 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 COLUMN, PAGE = 3.4, (7.0, 9.0)
 """Inches: the width of a column, and what a page holds of a figure."""
-SMALL = 6
+SMALL = 6.5
 """Points of the smallest print."""
+MARKER = 0.5
+"""Inches that an entry of a legend takes beside its name."""
+LETTER = 0.6
+"""Width of a letter, of its size."""
+MILLIMETRES = 25.4
+"""Of an inch."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What figures are printed on: text keeps its size whatever the width."""
+
+    width: float = PAGE[0]
+    """Inches."""
+    titled: bool = False
+    """Whether what the caption says stands above a figure too."""
+    mark: str = ""
+    """What stands above a figure in any case: that its data are simulated."""
+
+    def of(self, table: Table) -> Paper:
+        """Return the paper of a table's figures."""
+        return replace(self, mark=DATA["phantom"] if table.source == "phantom" else "")
+
+    def head(self, caption: str) -> str:
+        """Return what stands above a figure of a caption; nothing where the caption says it."""
+        return caption if self.titled else self.mark
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is a column of a page, not the page."""
+        return self.width < 1.5 * COLUMN
+
+
+PAPER = Paper()
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks lines at blanks, and in names such as `smp:arch=Unet` after what joins their parts."""
+
+    wordsep_re = re.compile(r"(\s+|(?<=[:=,;/_-])(?=[^\s:=,;/_-]))")
 
 
 def wrapped(text: str, inches: float, points: float = SMALL) -> list[str]:
-    """Return a text in lines that fit so many inches, for a letter is 0.55 of its size wide."""
-    return textwrap.wrap(text, max(6, int(inches * 72 / (0.55 * points))))
+    """Return a text in lines that fit so many inches; a name also breaks after its options."""
+    most = max(6, int(inches * 72 / (LETTER * points)))
+    return _Wrapper(width=most).wrap(text)
 
 
 def point_style(number: int) -> dict[str, Any]:
@@ -95,24 +138,35 @@ def panels(
     heading: str,
     draw: Callable[[Axes, str, str], None],
     height: float = 2.7,
+    paper: Paper = PAPER,
+    labelled: Callable[[Figure], bool] = lambda _: False,
 ) -> Iterator[Figure]:
     """Draw one panel a dataset with `draw(axis, column, title)`, and one legend for all panels.
 
     Args:
         columns: The datasets with their titles.
-        heading: What stands above.
+        heading: What the caption says.
         draw: Draws one panel.
         height: Inches of a panel with its title and axis; heading and legend come to it.
+        paper: What it is printed on.
+        labelled: Labels what is drawn where it lies, if it fits; then there is no legend.
     """
-    across = min(len(columns), 2)
+    across = min(len(columns), 1 if paper.narrow else 2)
     down = -(-len(columns) // across)
-    width = COLUMN * across
+    width = paper.width
+    lines = wrapped(paper.head(heading), width, 9)
     with sheet(width, height * down) as figure:
         axes = figure.subplots(down, across, squeeze=False)
         for axis, (column, title) in zip(axes.flat, columns.items(), strict=False):
             draw(axis, column, title)
         for axis in axes.flat[len(columns) :]:
             axis.set_axis_off()
+        if lines:
+            figure.suptitle("\n".join(lines), fontsize=9)
+        figure.set_size_inches(width, height * down + 0.16 * len(lines))
+        if labelled(figure):
+            yield figure
+            return
         shown: dict[str, Any] = {}
         for axis in axes.flat:
             handles, labels = axis.get_legend_handles_labels()
@@ -120,13 +174,17 @@ def panels(
         longest = max(map(len, shown), default=1)
         fitting = int(72 * width / (4.8 * longest + 36))
         beside = max(1, min(3, len(shown), fitting))
-        lines = wrapped(heading, width, 9)
-        legend = 0.18 * -(-len(shown) // beside)
+        names = ["\n".join(wrapped(name, width / beside - MARKER, 7)) for name in shown]
+        legend = sum(0.06 + 0.12 * (name.count("\n") + 1) for name in names) / beside + 0.1
         figure.set_size_inches(width, height * down + 0.16 * len(lines) + legend)
         figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=beside, frameon=False
+            shown.values(),
+            names,
+            loc="outside lower center",
+            ncols=beside,
+            frameon=False,
+            fontsize=7,
         )
-        figure.suptitle("\n".join(lines), fontsize=9)
         yield figure
 
 

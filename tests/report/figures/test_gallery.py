@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench.report import write
 from bench.report.figures import figure8, gallery
-from bench.report.figures.style import PAGE
+from bench.report.figures.style import PAGE, Paper
 from bench.report.sections.table import Table
 from bench.store.cells import Store
 from tests import written
@@ -64,7 +64,7 @@ def test_figures_are_drawn_once_and_again_where_one_is_missing(
         return gallery.Drawing(stem, f"the {stem}.", draw)
 
     monkeypatch.setattr(
-        gallery, "drawings", lambda _: [drawing("one"), drawing("two"), drawing("three")]
+        gallery, "drawings", lambda *_: [drawing("one"), drawing("two"), drawing("three")]
     )
     table = written.table(store)
     made = gallery.write(table, tmp_path, redraw=False)
@@ -92,8 +92,8 @@ def test_the_report_has_the_figures(
             path.touch()
         return []
 
-    def untouched(table: Table) -> list[gallery.Drawing]:
-        return [replace(drawing, draw=touch) for drawing in wanted(table)]
+    def untouched(table: Table, paper: Paper) -> list[gallery.Drawing]:
+        return [replace(drawing, draw=touch) for drawing in wanted(table, paper)]
 
     monkeypatch.setattr(gallery, "drawings", untouched)
     leave_undrawn(monkeypatch)

@@ -34,7 +34,7 @@ def test_results_without_references_say_so_in_one_line(store: Store, tmp_path: P
 
 def test_an_answer_that_cannot_be_read_leaves_its_place_empty(store: Store, tmp_path: Path) -> None:
     (store.root / HERE / "fcn" / "f0-s35" / "predictions" / "c2.png").write_bytes(b"torn")
-    assert grid_of(store, tmp_path) == (["FCN has no answer to case c2 that can be read"], True)
+    assert grid_of(store, tmp_path) == (["FCN has no prediction of case c2 that can be read"], True)
 
 
 def scores(**methods: tuple[float, ...]) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def test_empty_and_full_masks_have_no_contour_and_a_dice(
     assert [words.rstrip("*") for words in said] == [
         "",
         *(f"Dice {100 * value:.1f}" for value in dice),
-        "no answer",
+        "no prediction",
     ]
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
@@ -98,7 +98,7 @@ def test_empty_and_full_masks_have_no_contour_and_a_dice(
 @pytest.mark.parametrize("titles", [2, 6, 12, 40])
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.5])
 def test_grids_fit_a_page(titles: int, ratio: float) -> None:
-    across, side, head = grids._arrange([ratio] * 3, ["a method's title"] * titles, 8.5)
+    across, side, head = grids._arrange([ratio] * 3, ["a method's title"] * titles, 8.5, PAGE[0])
     lines = -(-titles // across)
     assert across * (side + grids.GAP) <= PAGE[0] + 1e-9
     height = 3 * (grids.CASE + lines * (head + side * ratio + grids.LINE + 2 * grids.GAP))
