@@ -22,6 +22,8 @@ from bench.spec.config import Cell
 from bench.spec.note import Note
 from bench.store.lease import Leases
 
+PAUSE_SECONDS = 5.0
+"""Seconds between two looks at cells beyond which this process was stopped (Ctrl-Z, SIGSTOP)."""
 CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 
 
@@ -74,6 +76,8 @@ class Local:
         """The processes that run, by what tells that they ended."""
         self._gone: dict[str, Gone] = {}
         self._leases = Leases()
+        self._looked: float = time.monotonic()
+        """When progress was looked at last."""
         self._seconds: dict[str, list[float]] = {}
         """How long the ended cells of each method took."""
 
@@ -154,6 +158,10 @@ class Local:
     def _kill_silent(self, timeout: float) -> None:
         """Kill cells whose note has not changed for so long, by a clock that nobody can set."""
         store, now = self.request.store, time.monotonic()
+        between, self._looked = now - self._looked, now
+        if between > PAUSE_SECONDS:  # this process was stopped, and its cells perhaps too
+            for attempt in self._running.values():
+                attempt.since += between
         for attempt in self._running.values():
             note = store.progress(attempt.cell)
             if note != attempt.note:

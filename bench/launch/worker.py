@@ -14,6 +14,7 @@ from collections.abc import Sized
 from pathlib import Path
 
 from bench.spec.config import Cell
+from bench.spec.errors import printable, visible
 from bench.spec.note import Note
 from bench.spec.processes import end_with_launcher
 from bench.store.cells import Store
@@ -73,7 +74,7 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
             with folder.log.open("a", buffering=1, encoding="utf-8") as log:
                 os.dup2(log.fileno(), sys.stdout.fileno())
                 os.dup2(log.fileno(), sys.stderr.fileno())
-            _print_utf8()
+            sys.stdout, sys.stderr = log_to(1), log_to(2)
             faulthandler.enable(sys.stderr)
             try:
                 run_cell(cell, store, folder, device, Reporter(cell, store, asked))
@@ -85,12 +86,21 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
     except BusyError:
         sys.exit(BUSY)
     except OSError as error:  # a disk that is full, or gone, leaves no other place to say it
-        print(f"{cell.title}: {error}", file=sys.stderr)
+        print(printable(f"{cell.title}: {error}"), file=sys.stderr)
         sys.exit(1)
 
 
-def _print_utf8() -> None:
-    """Have this process print UTF-8, as its log is, whatever the environment says."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+class _Log(io.TextIOWrapper):
+    """What this process prints, with its controls shown: names in it may hold anything."""
+
+    def write(self, text: str) -> int:
+        """Write lines; what goes back to the beginning of a line, as progress does, ends it."""
+        lines = text.replace("\r", "\n").expandtabs().split("\n")
+        super().write("\n".join(map(visible, lines)))
+        return len(text)
+
+
+def log_to(number: int) -> io.TextIOWrapper:
+    """Return a stream that writes UTF-8 to an open file, as logs are, whatever the locale is."""
+    buffer = os.fdopen(number, "wb", closefd=False)
+    return _Log(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)

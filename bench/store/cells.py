@@ -15,7 +15,7 @@ import msgspec
 
 from bench.spec import files, plain
 from bench.spec.config import Cell
-from bench.spec.errors import UsageError
+from bench.spec.errors import UsageError, visible
 from bench.spec.note import Note
 from bench.spec.profile import Profile
 from bench.store.layout import (
@@ -237,7 +237,7 @@ class Store:
         """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
         work = self.working(cell)
         work.reserve.unlink(missing_ok=True)
-        write(work.error, reason)
+        write(work.error, "\n".join(map(visible, reason.split("\n"))))
 
     def forgive(self, cell: Cell) -> None:
         """Forget that a cell failed, so that it is run again."""
