@@ -20,7 +20,9 @@ from bench.cli import (
     export,
     fetch,
     imports,
+    init,
     methods,
+    new,
     plan,
     prepare,
     preview,
@@ -64,7 +66,9 @@ app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
 app.command("track")(track.track)
+app.add_typer(new.app, name="new")
 app.add_typer(data_app, name="data")
+data_app.command("init")(init.init)
 data_app.command("list")(datasets.datasets)
 data_app.command("prepare")(prepare.prepare)
 data_app.command("check")(check.check)

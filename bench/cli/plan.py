@@ -120,7 +120,7 @@ def detectable(
             f"--methods '{methods}' is one row that compares, so there is no difference to plan "
             "for; name two, such as --methods unet,verdiff"
         )
-    readers = matrix.find(registry.expand(registry.DATASETS, datasets), data, chosen)
+    readers = matrix.find(options.datasets_of(datasets, data, chosen), data, chosen)
     results = _results(out, chosen)
     answers = []
     with options.preparing_quietly() as told:
