@@ -207,6 +207,8 @@ def _table(path: Path, reading: Reading) -> Iterator[CaseScore]:
     table = csvs.read(path, tuple(reading.columns.values()), SCORES)
     table.require(*reading.columns.values())
     columns = _columns(table, reading)
+    if "case" not in columns and _is_of_patients(table, columns, reading):
+        columns["case"] = columns["patient"]
     if "case" not in columns:
         raise UsageError(
             f"{path} has no column of cases; its columns are {', '.join(table.headings)}; "
@@ -218,6 +220,16 @@ def _table(path: Path, reading: Reading) -> Iterator[CaseScore]:
         yield from _long(table, columns, reading, path)
     else:
         yield from _wide(table, columns, reading, path)
+
+
+def _is_of_patients(table: CsvTable, columns: Mapping[str, str], reading: Reading) -> bool:
+    """Return whether each line is a patient of its own, so that a patient is a case."""
+    if "patient" not in columns:
+        return False
+    if any(name in columns for name in SCORES) or "method" in columns:
+        return True  # a line twice is refused with the cases
+    patients = [table.value(row, columns["patient"]) for row in table.rows]
+    return len(set(patients)) == len(patients)
 
 
 def _columns(table: CsvTable, reading: Reading) -> dict[str, str]:

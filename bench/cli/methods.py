@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.spec import installing, registry
+from bench.spec import registry
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.spec.method import Method
     from bench.store.results import Results
 
 
@@ -75,18 +74,8 @@ def _method(name: str) -> dict[str, Any]:
         "in_all": cls.in_all,
         "options": known,
         "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
-        "deviations": _deviations(cls),
+        "deviations": list(cls().deviations(1)),
     }
-
-
-def _deviations(cls: type[Method]) -> list[str]:
-    """Return how a method differs from its source, if what it is built of is installed."""
-    try:
-        return list(cls().deviations(1))
-    except ModuleNotFoundError as error:
-        if not installing.of_train(error.name):
-            raise
-        return [f"unknown: {installing.missing_for_training(error.name or '')}"]
 
 
 def _print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:

@@ -60,6 +60,7 @@ def tune(
     """
     from bench.data.splits import Splitting
     from bench.launch.local import default_jobs
+    from bench.tuning.study import usable
 
     device = options.choose_device(device)
     selection = Selection(
@@ -77,8 +78,9 @@ def tune(
     chosen = selection.load_profile()
     studies = _studies(selection, chosen, storage, console)
     at_once = jobs or default_jobs(device, chosen.threads)
-    _run(studies, trials, selection, chosen, at_once, console)
-    _draw(studies, selection.report / chosen.name / "tuning", console)
+    with usable(studies[0].storage):
+        _run(studies, trials, selection, chosen, at_once, console)
+        _draw(studies, selection.report / chosen.name / "tuning", console)
 
 
 def _studies(

@@ -12,8 +12,10 @@ MOST = 256
 """Grey values that a byte can number."""
 LOOK = 4096
 """Pixels that are looked at first: most images of 16 bits show more grey values there."""
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Pixels that are packed at a time; they stay in the processor's cache."""
+SKIP = 16
+"""One pixel of so many is looked at for grey values before all are compared."""
 
 Numbered = tuple[NDArray[np.uint8], NDArray[np.uint16]]
 
@@ -36,36 +38,36 @@ def _by_high_bytes(image: NDArray[np.uint16]) -> Numbered | None:
 
     Those were stretched to 16 bits, so their values are at least 257 apart.
     """
-    pixels = image.ravel()
-    codes = np.empty(pixels.size, np.uint8)
-    used = np.zeros(MOST, bool)
-    high_bytes = np.arange(MOST, dtype=np.uint16)
-    levels: NDArray[np.uint16] = np.left_shift(high_bytes ^ np.uint16(1), 8, dtype=np.uint16)
-    # No value has the high byte that its own level has now.
-    for start in range(0, pixels.size, BLOCK):
-        part = pixels[start : start + BLOCK]
-        high = codes[start : start + BLOCK]
-        high[:] = part >> 8
-        new = part[unpack(high[None], levels)[0] != part]
-        numbers = new >> 8
-        levels[numbers] = new
-        if used[numbers].any() or (levels[numbers] != new).any():
+    codes = (image >> 8).astype(np.uint8)
+    some = image.ravel()[::SKIP]
+    levels = np.zeros(MOST, np.uint16)
+    levels[some >> 8] = some
+    differs = unpack(codes, levels) != image
+    if differs.any():
+        rare = image.ravel()[np.flatnonzero(differs)]
+        levels[rare >> 8] = rare
+        if not np.array_equal(unpack(codes, levels), image):
             return None  # two values have one high byte
-        used[numbers] = True
-    levels[~used] = 0
-    return codes.reshape(image.shape), levels
+    return codes, levels
 
 
 def _by_counts(image: NDArray[np.uint16]) -> Numbered | None:
     """Number grey values in ascending order, if they are few."""
-    values = np.flatnonzero(np.bincount(image.ravel(), minlength=1 << 16))
+    pixels = image.ravel()
+    counts = np.zeros(1 << 16, np.int64)
+    for start in range(0, pixels.size, BLOCK):  # numpy takes eight bytes for each number
+        counts += np.bincount(pixels[start : start + BLOCK], minlength=1 << 16)
+    values = np.flatnonzero(counts)
     if len(values) > MOST:
         return None
     levels = np.zeros(MOST, np.uint16)
     levels[: len(values)] = values
     numbers = np.zeros(1 << 16, np.uint8)
     numbers[values] = np.arange(len(values))
-    return numbers[image], levels
+    codes = np.empty(pixels.size, np.uint8)
+    for start in range(0, pixels.size, BLOCK):
+        codes[start : start + BLOCK] = numbers[pixels[start : start + BLOCK]]
+    return codes.reshape(image.shape), levels
 
 
 def unpack(codes: NDArray[np.uint8], levels: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -150,8 +150,8 @@ def _all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, 
     items, name = source.items, source.adapter.name
     reads = _here(source) if jobs == 1 or _is_light(items) else _by_pool(source, jobs)
     try:
-        for done, (item, read) in enumerate(zip(items, reads, strict=True), 1):
-            yield item, read
+        for done, item in enumerate(items, 1):
+            yield item, next(reads)
             progress(name, done, len(items))
     except MemoryError as error:
         raise UsageError(str(error) or "there is not enough memory; free some") from error
@@ -166,12 +166,15 @@ def _here(source: Source) -> Iterator[_Read]:
     """Read the items in this process."""
     seconds = limits.seconds()
     for item in source.items:
-        if not _is_of_user(source.adapter, item):
-            yield _read(source.adapter, item)
-            continue
-        with watched(_named(item), seconds), _guarded():
-            read = _read(source.adapter, item)
-        yield read
+        yield _read_here(source.adapter, item, seconds)
+
+
+def _read_here(adapter: Adapter, item: Item, seconds: float) -> _Read:
+    """Read an item in this process, which ends where a library does not return."""
+    if not _is_of_user(adapter, item):
+        return _read(adapter, item)
+    with watched(_named(item), seconds), _guarded():
+        return _read(adapter, item)
 
 
 def _by_pool(source: Source, jobs: int) -> Iterator[_Read]:
@@ -294,29 +297,33 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
     official = {item.patient for item in source.items if item.official}
     others = {item.patient for item in source.items if not item.official and not item.left_out}
     set_aside: list[str] = []
+
+    def keep(item: Item, one: _Packed, file: str) -> None:
+        sample, image = one.sample, one.image
+        if why := _unusable(sample.id, seen):
+            left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
+            return
+        height, width = image.shape
+        case = Case(sample.id, sample.patient, height, width, sample.spacing)
+        seen.add(case.id.lower())
+        cases.append(case)
+        packed.append(one.packed is not None)
+        marks.append(one.mark)
+        mask = labels.add(sample, file)
+        binary = mask if len(labels.counts) == 2 else np.minimum(mask, 1)
+        digests.add(digest, case, image, binary)
+        pixels.add(one, image, mask)
+        how.update((*item.how, *sample.how))
+        if case.patient in official and not item.official:
+            set_aside.append(case.id)
+
     with _Pixels(work) as pixels:
         for item, read in _all(source, jobs, progress):
             if read.why:
                 left_out.append(read.why)
             file = str(item.files[-1]) if item.files else adapter.name
-            for one in read.samples:
-                sample, image = one.sample, one.image
-                if why := _unusable(sample.id, seen):
-                    left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
-                    continue
-                height, width = image.shape
-                case = Case(sample.id, sample.patient, height, width, sample.spacing)
-                seen.add(case.id.lower())
-                cases.append(case)
-                packed.append(one.packed is not None)
-                marks.append(one.mark)
-                mask = labels.add(sample, file)
-                binary = mask if len(labels.counts) == 2 else np.minimum(mask, 1)
-                digests.add(digest, case, image, binary)
-                pixels.add(one, image, mask)
-                how.update((*item.how, *sample.how))
-                if case.patient in official and not item.official:
-                    set_aside.append(case.id)
+            while read.samples:  # each is forgotten before the next is read
+                keep(item, read.samples.pop(0), file)
     if not cases:
         more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
         raise UsageError(left_out[0] + more)

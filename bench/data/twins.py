@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -21,12 +22,14 @@ FEW = 3
 """Groups of names that are listed."""
 NEAR = 4
 """Images may be nearly identical if their hashes differ in at most so many of 64 bits."""
-PARTS = NEAR + 1
-"""Hashes that differ in at most `NEAR` bits agree in one of so many parts."""
+PARTS = NEAR + 2
+"""Hashes that differ in at most `NEAR` bits agree in two of so many parts."""
 HASHED, KEPT = 32, 8
 """Side at which images are hashed, and that of the lowest frequencies which make the hash."""
 COMPARED = 64
 """Side at which details of two images are compared."""
+ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).astype(np.uint8)
+"""How many bits each byte has."""
 FINE, WIDE = 3.0, 6.0
 """Details are what a blur of `FINE` pixels removes, relative to their size within `WIDE` pixels."""
 FAINT = 0.05
@@ -132,20 +135,27 @@ def _hash(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
 def _close(bits: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Yield the pairs of hashes (n, 64) that differ in at most `NEAR` bits, in ascending order.
 
-    Two such hashes agree in one of `PARTS` parts, so only those that share a part are compared.
+    Two such hashes agree in two of `PARTS` parts, so only those that share two are compared.
     Each part gets bits of every kind: some are the same in nearly all images.
     """
-    order = np.argsort(np.abs(bits.mean(0) - 0.5), kind="stable")
+    telling = np.argsort(np.abs(bits.mean(0) - 0.5), kind="stable")
+    whole = np.packbits(bits, axis=1)
     pairs: set[tuple[int, int]] = set()
-    for part in range(PARTS):
-        numbers = np.packbits(bits[:, order[part::PARTS]], axis=1)
-        _, group = np.unique(numbers, axis=0, return_inverse=True)
-        by_group = np.argsort(group.ravel(), kind="stable")
-        for members in np.split(by_group, np.cumsum(np.bincount(group.ravel()))[:-1]):
-            for place, first in enumerate(members[:-1].tolist()):
-                others = members[place + 1 :]
-                differ = (bits[others] != bits[first]).sum(1)
-                pairs.update((first, int(other)) for other in others[differ <= NEAR])
+    for one_part, other_part in combinations(range(PARTS), 2):
+        places = np.concatenate([telling[one_part::PARTS], telling[other_part::PARTS]])
+        numbers = np.packbits(bits[:, places], axis=1)
+        bucket = np.unique(numbers, axis=0, return_inverse=True)[1].ravel()
+        order = np.argsort(bucket, kind="stable")
+        sorted_buckets = bucket[order]
+        left = np.arange(len(order))
+        for apart in range(1, len(order)):
+            left = left[left + apart < len(order)]
+            left = left[sorted_buckets[left] == sorted_buckets[left + apart]]
+            if not len(left):
+                break
+            one, other = order[left], order[left + apart]
+            near_ones = ONES[whole[one] ^ whole[other]].sum(1) <= NEAR
+            pairs.update(zip(one[near_ones].tolist(), other[near_ones].tolist(), strict=True))
     yield from sorted(pairs)
 
 

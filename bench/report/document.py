@@ -19,8 +19,8 @@ Mark = Literal["", "best", "like", "weights", "doubt"]
 Kind = Literal["marks", "data", "machine", "difference", "failure", "reading"]
 
 DAGGER, DOUBLE_DAGGER, SECTION = "†", "‡", "§"
-"""Marks of what is not told from the best: by several seeds, by one seed, whose results speak of
-these weights alone, and if failures went unseen."""
+"""Marks of what does not differ significantly from the best: by several seeds, by one seed, whose
+results speak of these weights alone, and if failures went unseen."""
 SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER, "doubt": SECTION}
 """What is printed behind a cell, by its mark."""
 PAGE_ROWS = 30

@@ -426,7 +426,10 @@ def _short(chosen: Chosen) -> str:
         counts.append(f"{title} {'-'.join(str(n) for n in dict.fromkeys((tested[0], tested[-1])))}")
     text = f"Patients: {', '.join(counts)}."
     if chosen.layout.marks == "best" and chosen.table.pairs:
-        text += " †, ‡: not told from the best (p > 0.05); §: only if no failure went unseen."
+        text += (
+            " †, ‡: not significantly different from the best (p > 0.05); "
+            "§: only if no failure went unseen."
+        )
     if chosen.layout.marks == "baseline" and chosen.table.family:
         baseline = chosen.table.family.baseline
         name = chosen.names.get(baseline) or chosen.table.methods.get(baseline, baseline)

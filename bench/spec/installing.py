@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from bench.spec.errors import UsageError
 
@@ -56,9 +50,19 @@ def missing_for_training(module: str) -> str:
     """Return the line that says what a command needs to train or predict."""
     top = module.partition(".")[0]
     return (
-        f"this needs {top}, which is not installed, to train or predict: {command('train')} "
+        f"this needs {top}, which is not installed: {command('train')} "
         "(reports, statistics and audits do without it)"
     )
+
+
+def refuse_without(error: BaseException) -> None:
+    """Say what is to be installed, if an import failed since a module of `train` is missing.
+
+    Raises:
+        UsageError: It did.
+    """
+    if isinstance(error, ModuleNotFoundError) and of_train(error.name):
+        raise UsageError(missing_for_training(error.name or "")) from error
 
 
 def refuse_untrainable(modules: Iterable[str]) -> None:
@@ -70,65 +74,3 @@ def refuse_untrainable(modules: Iterable[str]) -> None:
     for module in ("torch", *modules):
         if of_train(module):
             raise UsageError(missing_for_training(module))
-
-
-@contextmanager
-def described_without_torch() -> Iterator[None]:
-    """Let files of methods be imported where PyTorch is not installed: for what they say of them.
-
-    Their classes say titles, options, rows and whether they compare. Whoever calls anything of
-    PyTorch in them gets the ModuleNotFoundError that the import would have raised.
-    """
-    if find_spec("torch") is not None:
-        yield
-        return
-    finder = _Finder()
-    sys.meta_path.append(finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
-            del sys.modules[name]
-
-
-class _Absent(type):
-    """A name of PyTorch that can be written, and subclassed, but not called."""
-
-    def __getattr__(cls, name: str) -> type:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _absent(name)
-
-    def __call__(cls, *_: Any, **__: Any) -> Any:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-
-def _absent(name: str) -> type:
-    return _Absent(name, (), {})
-
-
-class _Module(ModuleType):
-    """A module of PyTorch that has every name."""
-
-    def __getattr__(self, name: str) -> type:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _absent(name)
-
-
-class _Finder(MetaPathFinder, Loader):
-    """Finds PyTorch where nobody else does."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname.partition(".")[0] != "torch":
-            return None
-        return ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _Module(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Leave it as it is: it has every name."""

@@ -94,8 +94,7 @@ def load(name: str) -> type[Any]:
     Raises:
         UsageError: The file cannot be imported, or has no such method.
     """
-    with installing.described_without_torch():
-        from bench.spec.method import Method
+    from bench.spec.method import Method
 
     match = NAME.fullmatch(name)
     copy = source(name)
@@ -108,10 +107,10 @@ def load(name: str) -> type[Any]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        with installing.described_without_torch():
-            spec.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except Exception as error:  # a file of somebody else may fail in any way
         del sys.modules[module_name]
+        installing.refuse_without(error)
         raise UsageError(
             f"the file of {match['cls']} cannot be imported ({type(error).__name__}: {error}); "
             "it may import installed packages alone, no files beside it"

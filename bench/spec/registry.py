@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -73,9 +72,9 @@ def load(group: str, name: str) -> type[Any]:
     if name not in entries:
         raise UsageError(f"unknown {KINDS[group]} '{name}'; {did_you_mean(name, entries)}")
     try:
-        with installing.described_without_torch() if group == METHODS else nullcontext():
-            loaded: type[Any] = entries[name].load()
+        loaded: type[Any] = entries[name].load()
     except Exception as error:  # a package of somebody else may fail in any way
+        installing.refuse_without(error)
         raise UsageError(
             f"'{name}' cannot be imported from {entries[name].value} "
             f"({type(error).__name__}: {error}); repair or uninstall the package"

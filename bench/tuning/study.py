@@ -7,12 +7,14 @@ options that are used in this fold, and they are never its test patients.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,8 @@ STALE_SECONDS = 60
 """Seconds without a heartbeat after which a trial's worker is considered dead: three beats."""
 _PASSWORD = re.compile(r"//[^/@:]*:([^/]*)@|[?&]password=([^&]*)")
 """A password in the address of a database."""
+FULL = re.compile("disk is full|disk I/O error|No space left", re.IGNORECASE)
+"""What a database says where its disk has no room."""
 BEGUN = "begun"
 """Name of the attribute that a trial gets at its first heartbeat."""
 CONNECT_TRIES = 4
@@ -265,14 +269,42 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
             "for PostgreSQL: pip install psycopg2-binary"
         ) from error
     except Exception as error:  # each database driver raises exception classes of its own
-        first_line = str(error).strip().splitlines()[0]
-        secret = _secret(storage)
-        if secret:
-            first_line = first_line.replace(secret, "***")
+        why = _why(error, storage)
+        if FULL.search(why):
+            raise _unusable(storage, why) from error
         raise UsageError(
-            f"--storage {hidden(storage)} does not answer ({first_line}); expected an address "
+            f"--storage {hidden(storage)} does not answer ({why}); expected an address "
             "such as sqlite:///tuning.db or postgresql://user@host/name"
         ) from error
+
+
+@contextmanager
+def usable(storage: str) -> Iterator[None]:
+    """Turn what a database raises in the middle of work, such as on a full disk, into an OSError.
+
+    Raises:
+        OSError: The database cannot be used any more; one line without a password says why.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise _unusable(storage, _why(error, storage)) from error
+
+
+def _unusable(storage: str, why: str) -> OSError:
+    return OSError(errno.EIO, f"the studies in {hidden(storage)} cannot be used ({why})")
+
+
+def _why(error: BaseException, storage: str) -> str:
+    """Return the first line of what a driver said first, without the address's password."""
+    while error.__cause__:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    secret = _secret(storage)
+    return lines[0].replace(secret, "***") if secret else lines[0]
 
 
 def _connect(storage: str, engine_options: dict[str, Any]) -> optuna.storages.RDBStorage:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -18,7 +20,7 @@ from bench.spec.case import Split
 from bench.spec.config import Cell
 from bench.spec.processes import end_with_launcher
 from bench.store.layout import last_line
-from bench.tuning.study import FailedError, StoppedError, Study, bury, counts
+from bench.tuning.study import FailedError, StoppedError, Study, bury, counts, usable
 
 WAIT_SECONDS = 2.0
 """Seconds between two looks of a worker at the trials that other workers are running."""
@@ -46,6 +48,13 @@ class TrialEnded:
     """Number of trials of the study that count, this one included."""
 
 
+@dataclass(frozen=True)
+class Failed:
+    """The machine has failed, such as its disk: no worker can go on."""
+
+    why: str
+
+
 def work(
     cells: Sequence[str],
     splits: Sequence[Split],
@@ -62,7 +71,7 @@ def work(
         storage: Address of the database that holds the studies.
         trials: Number of trials of each study.
         device: A PyTorch device.
-        say: Is sent a `TrialEnded` for each trial that counts.
+        say: Is sent a `TrialEnded` for each trial that counts, and `Failed` if nothing can go on.
     """
     asked: list[int] = []  # not empty once this process was asked to stop
     threading.Thread(target=end_with_launcher, daemon=True).start()
@@ -70,10 +79,15 @@ def work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-    for cell, split in zip(map(Cell.from_json, cells), splits, strict=True):
-        _study(Study(cell, storage), split, trials, device, say, lambda: bool(asked))
-        if asked:
-            return
+    try:
+        with usable(storage):
+            for cell, split in zip(map(Cell.from_json, cells), splits, strict=True):
+                _study(Study(cell, storage), split, trials, device, say, lambda: bool(asked))
+                if asked:
+                    return
+    except OSError as error:  # the machine has failed, and would fail again
+        with suppress(OSError):  # the parent is gone
+            say.send(Failed(str(error.strerror or error)))
 
 
 def _study(
@@ -161,7 +175,7 @@ def run(
         died: Is called with the exit code of each worker that died; a new worker takes its place.
 
     Raises:
-        RuntimeError: More than `DEATHS` workers have died.
+        OSError: The machine has failed, or more than `DEATHS` workers have died.
         KeyboardInterrupt: Ctrl-C or SIGTERM arrived; trials that count are kept.
     """
     context = multiprocessing.get_context("forkserver")
@@ -196,7 +210,10 @@ def run(
                 for hear in wait(list(running), timeout=POLL_SECONDS):
                     assert isinstance(hear, Connection)
                     try:
-                        told(hear.recv())
+                        heard = hear.recv()
+                        if isinstance(heard, Failed):
+                            raise OSError(errno.EIO, f"tuning has stopped: {heard.why}")
+                        told(heard)
                     except EOFError:
                         process = running.pop(hear)
                         process.join(LEAVE_SECONDS)
@@ -204,8 +221,10 @@ def run(
                             deaths += 1
                             died(process.exitcode)
                             if deaths > DEATHS:
-                                raise RuntimeError(
-                                    f"{deaths} workers died, the last with {process.exitcode}"
+                                raise OSError(
+                                    errno.EIO,
+                                    f"tuning has stopped: {deaths} workers died, the last with "
+                                    f"exit code {process.exitcode}",
                                 ) from None
                             start(deaths)
         finally:

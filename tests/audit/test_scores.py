@@ -93,11 +93,19 @@ def test_a_long_and_a_wide_table(tmp_path: Path) -> None:
         read(wide, Reading(columns=parse_columns("patient=who")))
 
 
+def test_a_line_for_each_patient_is_a_case(tmp_path: Path) -> None:
+    long = write(tmp_path / "long.csv", "method,patient,dice\nA,p,0.5\nA,q,0.6\n")
+    assert values(long, Reading()) == {("A", "p"): 0.5, ("A", "q"): 0.6}
+    wide = write(tmp_path / "wide.csv", "Patient;A;B\np;50,5;60\nq;40;50\n")
+    scores = read(wide, Reading(metric="dice", percent=True))
+    assert {(score.patient, score.case) for score in scores} == {("p", "p"), ("q", "q")}
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
         ("method,case,dice\nA,a,0.5\n", "no patient is known; .*--patient case"),
-        ("method,patient,dice\nA,p,0.5\n", "no column of cases"),
+        ("patient,A,B\np,0.5,0.6\np,0.4,0.5\n", "no column of cases"),
         ("patient,case,dice\np,a,0.5\n", "does not say whose scores it has"),
         ("method,patient,case,dice\nA,p,a,good\n", "is no number"),
         ("method,patient,case,dice\n", "holds no score"),

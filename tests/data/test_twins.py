@@ -132,7 +132,7 @@ def test_a_run_says_which_patients_share_an_image_or_nearly_a_name(
     assert manifest.read(folder(root, films, "{patient}_*")).twins == (("p0_1", "q_1"),)
     words = ("run", "--methods", "unet", "--datasets", f"{root}:pattern={{patient}}_*")
     out = bench(*words, "--profile", "smoke")
-    before, _, after = out.partition("1 cells")
+    before, _, after = out.partition("1 cell")
     assert "p0_1 (patient p0) and q_1 (patient q) are identical images" in before
     assert "p04 and p4 are different patients, though they look alike" in before
     notes = next(bench.home.rglob("table1-real.md")).read_text()

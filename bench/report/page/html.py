@@ -26,7 +26,7 @@ from bench.report.document import SIGNS, Block, Cell, Document, Note
 from bench.report.figures import pictures
 from bench.report.figures.style import point_style
 from bench.report.page import forest
-from bench.report.sections import answer, table1
+from bench.report.sections import answer, marks, table1
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 
@@ -93,7 +93,6 @@ def _render(
         profile=tables[0].profile,
         summary=tables[0].summary,
         sections=sections,
-        metrics=[TITLES[metric] for metric in PRINTED],
         forms=list(FORMS),
         texts=_json(_texts(tables, listings)),
         policy=Markup(policy),
@@ -152,7 +151,7 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
         "heading": HEADINGS[table.source],
         "caption": first.caption,
         "columns": list(table.columns.values()),
-        "heads": [head.group for head in first.blocks[0].heads[1 :: len(PRINTED)]],
+        "groups": _groups(table),
         "rows": [_row(row) for row in first.blocks[0].rows],
         "failures": [note.text for note in failures],
         "warnings": [note for note in others if note.grave],
@@ -162,6 +161,18 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
         "data": _json(data),
         "listings": shown,
     }
+
+
+def _groups(table: Table) -> list[dict[str, Any]]:
+    """Return the heads of table 1: of each column its metrics, and the place of the first."""
+    groups: list[dict[str, Any]] = []
+    place = 1  # the methods are before
+    for column, title in table.columns.items():
+        metrics = [TITLES[metric] for metric in table1.shown(table, column)]
+        head = marks.head(table, column)
+        groups.append({"head": head, "title": title, "metrics": metrics, "at": place})
+        place += len(metrics)
+    return groups
 
 
 def _row(row: Sequence[Cell]) -> dict[str, Any]:

@@ -175,7 +175,11 @@ def _column(tables: Sequence[Table], source: str, dataset: str) -> tuple[Table, 
     raise UsageError(f"the store has no {source} {dataset}")
 
 
-_VERDICTS = {"worse": "worse than", "equivalent": "equivalent to", "undecided": "not told from"}
+_VERDICTS = {
+    "worse": "worse than",
+    "equivalent": "equivalent to",
+    "undecided": "not significantly different from",
+}
 
 
 def _meant(name: Name, known: Sequence[Name]) -> list[Name]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
-from bench.report.sections.marks import RARE
+from bench.report.sections.marks import RARE, RUNS
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.stats import family
@@ -175,7 +175,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         "Wilcoxon's included.",
         f"{STAR}: corrected p up to {ALPHA:g}, over several seeds: a difference of the methods. "
         f"{WEIGHTS}: the same with one seed: a difference of these weights; another run of the "
-        "same methods may differ as much, and bench run --seeds 3 would tell. No mark where so few "
+        f"same methods may differ as much. {RUNS} would tell. No mark where so few "
         "patients cannot earn one; in brackets where failures that they do not show could undo the "
         f"difference (fewer than {SEEN_FROM} patients; a failure costs the whole score). Better, "
         "worse: a mark, both 95 % intervals (bootstrap and t) "

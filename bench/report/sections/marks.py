@@ -22,11 +22,12 @@ RARE = (
     f"From {SEEN_FROM} patients on, Hall's test over patients, which allows for rare failures, "
     "must agree too."
 )
+RUNS = "Several runs (bench run --seeds 3; from outside, the same name once for each run)"
+"""How a table comes to speak of the methods."""
 ONE = (
     f"One seed: the sign-flip test over patients, exact up to {EXACT} of them, else {MAP_FLIPS:,} "
-    f"flips by max-T, {FLIPS:,} by Holm. It tells these weights apart, not the methods: another "
-    "run of the same method would differ too. bench run --seeds 3 lets the table speak of the "
-    "methods."
+    f"flips by max-T, {FLIPS:,} by Holm. It compares these weights, not the methods: another "
+    f"run of the same method would differ too. {RUNS} let the table speak of the methods."
 )
 
 
@@ -43,8 +44,8 @@ def footnotes(table: Table) -> list[Note]:
             places.append(f"{title}: {_tested(here[0])}")
     computed = sum(pairs.tests for pairs in table.pairs.values())
     declared = (
-        "No family of comparisons was declared: bench run --reference METHOD declares one, "
-        "before the results."
+        "No family of comparisons was declared: bench run --reference METHOD declares one before "
+        "the results, for scores from outside --baseline METHOD."
     )
     if table.family is not None:
         declared = (
@@ -54,7 +55,7 @@ def footnotes(table: Table) -> list[Note]:
     several = any(pairs.seeds > 1 for pairs in table.pairs.values())
     one = any(pairs.seeds == 1 for pairs in table.pairs.values())
     marks = [
-        "Marks: a mean that is not told from the best of its column at "
+        "Marks: a mean that does not differ significantly from the best of its column at "
         f"{100 * ALPHA:g} %, by two-sided paired tests; the unit is the patient, whose cases are "
         f"averaged first; corrected for all pairs of methods that compete. {'; '.join(places)}. "
         f"{computed} tests in all. No mark is no proof of a difference that matters, and a mark no "

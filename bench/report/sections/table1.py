@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -61,7 +63,8 @@ def caption(table: Table) -> str:
         f"{data(table)}, profile '{table.profile}': {table.summary}. {listed(PRINTED)} in percent, "
         "mean ± std over the test images of all runs (slice level, as papers print it; "
         "descriptive, not tested). "
-        f"Best mean of a column in bold; {DAGGER}: not told from the best, over patients and runs; "
+        f"Best mean of a column in bold; {DAGGER}: not significantly different from the best, over "
+        "patients and runs; "
         f"{DOUBLE_DAGGER}: nor by one run of each, which speaks of these weights alone; {SECTION}: "
         "only if no failure went unseen. A "
         "method's further rows, such as its prior alone, are from the same weights and compete too."
@@ -78,17 +81,27 @@ def failure_notes(table: Table) -> list[Note]:
     return lines
 
 
+def shown(table: Table, column: str) -> Sequence[str]:
+    """Return the metrics of a column: scores from outside may be Dice alone."""
+    known = []
+    for metric in PRINTED:
+        means = table.scores[f"{metric}_mean"]
+        if means[means.index.get_level_values("column") == column].notna().any():
+            known.append(metric)
+    return known or PRINTED
+
+
 def document(table: Table) -> Document:
     """Return table 1 with all that stands under it."""
     heads = [Head("Method", "left")]
     for column in table.columns:
         over = marks.head(table, column)
-        heads += [Head(TITLES[metric], group=over) for metric in PRINTED]
+        heads += [Head(TITLES[metric], group=over) for metric in shown(table, column)]
     rows = []
     for key, title in table.methods.items():
         cells = [Cell(title)]
         for column in table.columns:
-            cells += [entry(table, column, key, metric) for metric in PRINTED]
+            cells += [entry(table, column, key, metric) for metric in shown(table, column)]
         rows.append(tuple(cells))
     return Document(
         name=f"table1-{table.source}",

@@ -139,9 +139,14 @@ def claimed(folder: Path, patients: int, gap: float, seeds: int) -> list[str]:
     [
         (60, 0.05, ""),
         (8, 0.05, "only if no failure went unseen: 8 patients may show none of a rate up to 31 %"),
-        (4, 0.05, "unet is not told from fcn, p = 0.125 over 4 patients, corrected as one of 1"),
+        (
+            4,
+            0.05,
+            "unet is not significantly different from fcn, p = 0.125 over 4 patients, "
+            "corrected as one of 1",
+        ),
         (8, -0.05, "unet is worse than fcn"),
-        (8, 0.0, "unet is not told from fcn"),
+        (8, 0.0, "unet is not significantly different from fcn"),
     ],
 )
 def test_a_claim_holds_where_patients_and_runs_bear_it_out(
