@@ -47,6 +47,7 @@ ELSEWHERE = {
     "bench plan --folds 5 --seeds 5 --simulate": "needs cells of all; tests/cli/test_plan.py",
     "bench run --tuned": "needs studies; tests/cli/test_tune.py",
     "bench new method NAME": "a name in capitals stands for yours; tests/cli/test_new.py",
+    "bench predict CELL": "needs a trained cell; tests/cli/test_predict.py",
     "bench merge": "needs results of two machines; tests/store/test_archive.py",
 }
 """Commands that other tests run, by how they begin."""

@@ -24,6 +24,7 @@ from bench.cli import (
     methods,
     new,
     plan,
+    predict,
     prepare,
     preview,
     report,
@@ -55,6 +56,7 @@ app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("import")(imports.import_scores)
 app.command("compare")(imports.compare)
+app.command("predict")(predict.predict)
 app.command("verify")(verify.verify)
 app.command("merge")(archive.merge)
 app.command("pack")(archive.pack)

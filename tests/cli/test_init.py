@@ -65,7 +65,7 @@ def test_a_data_folder_and_a_layout_are_known(bench: Bench, slices: Make) -> Non
     )
     spider(bench.home / "spider")
     out = bench("data", "init", "spider")
-    assert "spider has a layout of mr: 2 images or volumes with a mask of 2 patients" in out
+    assert "spider has a layout of mr: 3 images or volumes with a mask of 3 patients" in out
     assert "bench data prepare mr --from spider" in out
 
 
