@@ -6,16 +6,18 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
 from bench.spec import registry
-from bench.spec.dataset import Item
 from bench.spec.errors import UsageError, short_list
 from bench.spec.names import Spec
 from bench.spec.words import count
+
+if TYPE_CHECKING:
+    from bench.spec.dataset import Item
 
 PATTERNS = ("{patient}_*", "{patient}-*", "{patient}/*", "{patient}")
 """Where in a name the patient is looked for, in this order."""
