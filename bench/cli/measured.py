@@ -43,11 +43,11 @@ def measure(methods: str, datasets: str, place: Place, seconds: float) -> list[d
     from bench.store.cells import Store
 
     specs = registry.expand(registry.METHODS, methods)
-    found = options.datasets_of(datasets, place.data, place.profile)
-    readers = matrix.find(found, place.data, place.profile)
+    chosen = options.datasets_of(datasets, place.data, place.profile)
+    readers = matrix.find(chosen, place.data, place.profile)
     if not readers:
         raise UsageError("no dataset is named, so there is nothing to time")
-    each = seconds / (len(specs) * len(readers))
+    share = seconds / (len(specs) * len(readers))
     rows = []
     with options.preparing_quietly() as told:
         prepared = [reader.prepare(told) for reader in readers]
@@ -58,7 +58,7 @@ def measure(methods: str, datasets: str, place: Place, seconds: float) -> list[d
             place.profile, prepared, specs, store, place.splitting, [SEED], place.device
         )
         for cell in (cell for cell in cells if cell.fold == 0):
-            taken = asdict(timed(cell, store, place.device, each))
+            taken = asdict(timed(cell, store, place.device, share))
             rows.append(
                 {
                     "dataset": cell.dataset.id.name,
