@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,6 +65,31 @@ def free_bytes(device: str) -> int | None:
     import torch
 
     return int(torch.cuda.mem_get_info(torch.device(device))[0])
+
+
+def describe(device: str) -> str:
+    """Return a GPU's name, its memory, its driver, and whether it computes in bfloat16."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(torch.device(device))
+    parts = [
+        torch.cuda.get_device_name(device),
+        f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
+        f"driver {_driver()}",
+        f"PyTorch {torch.__version__} for CUDA {torch.version.cuda}",
+        "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16, so cells use float32",
+    ]
+    return ", ".join(parts)
+
+
+def _driver() -> str:
+    """Return the version of NVIDIA's driver; `unknown` where its program does not say."""
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return said.strip().splitlines()[0] if said.strip() else "unknown"
 
 
 def check(device: str) -> None:
