@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sized
@@ -67,7 +66,7 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-    threading.Thread(target=end_with_launcher, daemon=True).start()
+    end_with_launcher()
     cell, store = Cell.from_json(cell_json), Store(Path(root))
     try:
         with store.at_work(cell, after, lost=lambda: os._exit(BUSY)) as folder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -75,7 +74,7 @@ def work(
         say: Is sent a `TrialEnded` for each trial that counts, and `Failed` if nothing can go on.
     """
     asked: list[int] = []  # not empty once this process was asked to stop
-    threading.Thread(target=end_with_launcher, daemon=True).start()
+    end_with_launcher()
     # Ctrl-C reaches all processes at once; the parent then asks each worker by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
