@@ -147,7 +147,7 @@ class Board:
         shares = sum(share_done(self.store.progress(cell)) for cell in running)
         worked = self._finished + shares
         pending = self.total - self.done - self.failed
-        if worked < EARLY * (self._finished + pending):
+        if not pending or worked < EARLY * (self._finished + pending):
             return None
         gone = time.monotonic() - self._began
         return gone * (pending - shares) / worked
