@@ -72,12 +72,13 @@ def describe(device: str) -> str:
     import torch
 
     free, total = torch.cuda.mem_get_info(torch.device(device))
+    has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
     parts = [
         torch.cuda.get_device_name(device),
         f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
         f"driver {_driver()}",
         f"PyTorch {torch.__version__} for CUDA {torch.version.cuda}",
-        "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16, so cells use float32",
+        "bfloat16" if has_bfloat16 else "bfloat16 by emulation, which is slow",
     ]
     return ", ".join(parts)
 
