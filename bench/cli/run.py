@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli import options
+from bench.cli import dry, options
 from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
 from bench.spec import installing, registry
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.launch.base import Launcher
-    from bench.launch.matrix import FoundDataset
     from bench.store.plan import Correction
     from bench.store.track import Wanted
 
@@ -212,7 +210,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     if how.dry_run:
         place = where.check()
         where.cancel()
-        _print_plan(readers, methods, profile, selection, place, console)
+        dry.show(readers, methods, profile, selection, place, console)
         return None
     selection.open(profile)
     place = where.check()
@@ -396,57 +394,3 @@ def _report(outcome: Outcome, console: Console) -> int:
     options.say("All figures, report.html and a paper's numbers.tex: bench report", to=console)
     options.say(f"Results: {store.layout.profile(profile).path.resolve()}", to=console)
     return options.tell_damaged(results.damaged)
-
-
-def _print_plan(
-    readers: Sequence[FoundDataset],
-    methods: Sequence[Spec],
-    profile: Profile,
-    selection: Selection,
-    place: str,
-    console: Console,
-) -> None:
-    """Print what a run would do; nothing is prepared or written."""
-    from rich.table import Table
-
-    table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
-    total = 0
-    cells = selection.splitting.count * len(selection.seeds)
-    for reader in readers:
-        prepared = reader.prepared()
-        source: str = reader.adapter.source
-        if prepared is None:
-            source += " (to be prepared)"
-        for method in methods:
-            states = _states(prepared, method, profile, selection)
-            to_run = cells - states["done"]
-            total += to_run
-            counts = (cells, states["done"], states["failed"], to_run)
-            table.add_row(reader.adapter.name, source, method.key, *map(str, counts))
-    console.print(table)
-    options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
-    options.say(
-        f"{count(total, 'cell')} to run, {place}, "
-        f"at most {count(profile.steps, 'step')} each; "
-        f"results under {selection.store.layout.profile(profile).path}.",
-        to=console,
-    )
-
-
-def _states(
-    dataset: DatasetRef | None, method: Spec, profile: Profile, selection: Selection
-) -> Counter[str]:
-    """Return how many cells of a method on a dataset are in each state."""
-    from bench.launch import matrix
-    from bench.store.plan import Plan
-
-    states: Counter[str] = Counter()
-    if dataset is None:
-        return states
-    store, splitting = selection.store, selection.splitting
-    if Plan(store, profile.name).has_split(dataset.id, splitting):
-        cells = matrix.cells(
-            profile, [dataset], [method], store, splitting, selection.seeds, selection.device
-        )
-        states.update(store.status(cell) for cell in cells)
-    return states

@@ -36,7 +36,7 @@ class Data:
         If the profile limits the validation cases, they are taken at equal distances from the list.
         """
         training = split.indexes(dataset, "train")
-        grid = _grid(dataset, training, cell.profile)
+        grid = grid_of(dataset, training, cell.profile)
         validation = split.indexes(dataset, "validation")
         limit = cell.profile.validation_cases
         if limit and len(validation) > limit:
@@ -67,7 +67,7 @@ class Data:
             yield Example(self.cases.case(index).id, image, mask)
 
 
-def _grid(dataset: Dataset, training: Sequence[int], profile: Profile) -> Grid:
+def grid_of(dataset: Dataset, training: Sequence[int], profile: Profile) -> Grid:
     """Return the grid that a profile asks for; None keeps native sizes.
 
     With `pixels` = 0 the profile asks for native sizes. If a batch would then hold images of

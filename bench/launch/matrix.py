@@ -200,7 +200,7 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
 
     if not matrix:
         return []
-    means = dict(_mean_seconds(store, matrix[0].profile.name))
+    means = dict(mean_seconds(store, matrix[0].profile.name))
 
     def seconds(cell: Cell) -> float:
         return means.get((cell.dataset.id.digest, cell.method.key), math.inf)
@@ -208,7 +208,7 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
     return longest_first(matrix, seconds)
 
 
-def _mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:
+def mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:
     """Yield the mean seconds of the finished cells of each dataset's digest and method's key."""
     seconds: dict[tuple[str, str], list[float]] = {}
     for done in check.records(store.layout.profile(profile)).cells.values():

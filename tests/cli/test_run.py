@@ -380,3 +380,14 @@ def test_seeds_may_be_named(bench: Bench, slices: Make) -> None:
     bench.run(slices(), "unet", "--seeds", "36,40", "--launcher", "debug")
     cells = sorted((bench.home / "results" / "smoke").glob("mr@real-*/unet/*"))
     assert [cell.name for cell in cells] == ["f0-s36", "f0-s40"]
+
+
+def test_a_dry_run_describes_prepared_images_and_estimates_by_finished_cells(
+    bench: Bench, slices: Make
+) -> None:
+    data = slices()
+    bench.run(data, "unet")
+    out = bench.run(data, "unet,fcn", "--seeds", "2", "--dry-run")
+    assert "mr: 12 cases of 60 x 44 pixels; networks see 80 x 48; train 8 cases of 4" in out
+    assert "3 cells to run" in out
+    assert "of one cell at a time, as finished cells took, and 2 cells of which none is" in out

@@ -1,0 +1,125 @@
+"""`bench run --dry-run`: what a run would do; nothing is prepared or written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli import options
+from bench.spec.config import DatasetRef
+from bench.spec.names import Spec
+from bench.spec.profile import Profile
+from bench.spec.words import count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.cli.selection import Selection
+    from bench.launch.matrix import FoundDataset
+    from bench.spec.case import Dataset, Split
+
+
+def show(
+    readers: Sequence[FoundDataset],
+    methods: Sequence[Spec],
+    profile: Profile,
+    selection: Selection,
+    place: str,
+    console: Console,
+) -> None:
+    """Print the cells, the images and sides of each dataset that is prepared, and an estimate."""
+    from rich.table import Table
+
+    table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
+    to_run: dict[tuple[str, str], int] = {}
+    lines = []
+    cells = selection.splitting.count * len(selection.seeds)
+    for reader in readers:
+        prepared = reader.prepared()
+        source: str = reader.adapter.source
+        if prepared is None:
+            source += " (to be prepared)"
+        else:
+            lines.append(f"{reader.adapter.name}: {_described(prepared, profile, selection)}")
+        for method in methods:
+            states = _states(prepared, method, profile, selection)
+            left = cells - states["done"]
+            digest = prepared.id.digest if prepared else ""
+            to_run[digest, method.key] = to_run.get((digest, method.key), 0) + left
+            counts = (cells, states["done"], states["failed"], left)
+            table.add_row(reader.adapter.name, source, method.key, *map(str, counts))
+    console.print(table)
+    options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
+    for line in lines:
+        options.say(line, to=console)
+    options.say(
+        f"{count(sum(to_run.values()), 'cell')} to run, {place}, "
+        f"at most {count(profile.steps, 'step')} each; "
+        f"results under {selection.store.layout.profile(profile).path}.",
+        to=console,
+    )
+    options.say(_estimate(to_run, profile, selection), to=console)
+
+
+def _described(prepared: DatasetRef, profile: Profile, selection: Selection) -> str:
+    """Return the sizes of a dataset's images, the network's grid, and the sides of its split."""
+    from bench.data import cache
+    from bench.engine.data import grid_of
+
+    dataset = cache.load(Path(prepared.cache))
+    split = selection.splitting.split(dataset.patients, dataset.official)[0]
+    grid = grid_of(dataset, split.indexes(dataset, "train"), profile)
+    shapes = Counter((case.height, case.width) for case in dataset.cases)
+    (height, width), usual = shapes.most_common(1)[0]
+    sizes = f"{height} x {width} pixels"
+    if len(shapes) > 1:
+        sizes = f"{len(shapes)} sizes, most often {height} x {width} pixels ({usual})"
+    on = f"networks see {grid[0]} x {grid[1]}" if grid else "networks see them as they are"
+    return f"{count(len(dataset.cases), 'case')} of {sizes}; {on}; {_sides(dataset, split)}"
+
+
+def _sides(dataset: Dataset, split: Split) -> str:
+    parts = []
+    for side in ("train", "validation", "test"):
+        patients = sum(1 for one in split.sides.values() if one == side)
+        cases = len(split.indexes(dataset, side))
+        parts.append(f"{side} {count(cases, 'case')} of {count(patients, 'patient')}")
+    return ", ".join(parts)
+
+
+def _estimate(to_run: dict[tuple[str, str], int], profile: Profile, selection: Selection) -> str:
+    """Return how long the cells take by those that are finished, one after the other."""
+    from bench.launch.board import clock
+    from bench.launch.matrix import mean_seconds
+
+    means = dict(mean_seconds(selection.store, profile.name))
+    known = {place: cells for place, cells in to_run.items() if cells and place in means}
+    unknown = sum(cells for place, cells in to_run.items() if place not in means)
+    if not known:
+        return "No estimate: no cell like these is finished here; bench plan --measure 60s has one."
+    seconds = sum(cells * means[place] for place, cells in known.items())
+    text = f"About {clock(seconds)} of one cell at a time, as finished cells took"
+    if unknown:
+        text += f", and {count(unknown, 'cell')} of which none is finished"
+    return f"{text}."
+
+
+def _states(
+    dataset: DatasetRef | None, method: Spec, profile: Profile, selection: Selection
+) -> Counter[str]:
+    """Return how many cells of a method on a dataset are in each state."""
+    from bench.launch import matrix
+    from bench.store.plan import Plan
+
+    states: Counter[str] = Counter()
+    if dataset is None:
+        return states
+    store, splitting = selection.store, selection.splitting
+    if Plan(store, profile.name).has_split(dataset.id, splitting):
+        cells = matrix.cells(
+            profile, [dataset], [method], store, splitting, selection.seeds, selection.device
+        )
+        states.update(store.status(cell) for cell in cells)
+    return states
