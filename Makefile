@@ -50,6 +50,7 @@ perf: .venv/installed-perf  ## Measure speed against the peers; rewrites tests/p
 	$(BIN)/python tests/perf/run.py
 
 docs: .venv/installed-test  ## Build the documentation as a site that needs no network: build/docs/index.html
+	$(BIN)/python -m tests.method_pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: .venv/installed-test  ## Write constraints.txt again from the versions in .venv, once the tests pass with them

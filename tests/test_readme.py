@@ -11,10 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from bench.cli.app import app
+from tests import method_pages
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "reports" / "reference" / "cpu"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,8 @@ def test_the_readme_is_read_in_minutes() -> None:
 
 def test_every_page_is_in_the_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES[1:] if f" {page.name}\n" not in contents] == []
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert [page for page in pages if f" {page}\n" not in contents] == []
 
 
 def commands(page: Path) -> list[str]:
@@ -75,3 +77,15 @@ def test_every_command_of_the_documentation_has_its_options_and_no_other() -> No
             assert {option for option in needed if option.startswith("--")} <= asked, line
             checked += 1
     assert checked > 20
+
+
+def test_the_methods_pages_are_what_the_code_says() -> None:
+    """`make docs` writes them; here they are made again and compared."""
+    known = method_pages.names()
+    assert sorted(path.stem for path in method_pages.FOLDER.glob("*.md")) == known
+    stale = []
+    for name in known:
+        written = (method_pages.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        if written != method_pages.page(name):
+            stale.append(name)
+    assert stale == [], "python -m tests.method_pages writes them again"

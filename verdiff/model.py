@@ -17,9 +17,9 @@ output. Train and sample:
         adam.zero_grad()
         loss.backward()
         adam.step()
-    rngs = [torch.Generator().manual_seed(i) for i in range(2)]
     net.eval()
-    sampled = net.sample(image, rngs, samples=5, steps=20)
+    probability = net(image)  # the same each time; net(image, seed=1) draws other noise
+    sampled = net.sample(image, seed=0, samples=5, steps=20)
     print(sampled.probability.shape, sampled.spread.mean(), (sampled.prior > 0.5).sum())
 """
 
@@ -163,7 +163,16 @@ class VerdiffNet(nn.Module):
         initialise(self, seed)
 
     def condition(self, image: Tensor) -> Condition:
-        """Return all that the diffusion needs of images (B, 1, H, W)."""
+        """Return all that the diffusion needs of images (B, 1, H, W).
+
+        Raises:
+            ValueError: The images have another shape, such as three colours.
+        """
+        if image.ndim != 4 or image.shape[1] != 1:
+            raise ValueError(
+                f"images have the shape {tuple(image.shape)}, expected grey ones (B, 1, H, W); "
+                "image.mean(1, keepdim=True) makes colours grey, image[None, None] adds what lacks"
+            )
         folded = fold(image, self.patch)
         features = folded if self.msfm is None else self.msfm(folded)
         folded_logits, _, _ = self.conditional(features)
@@ -266,9 +275,27 @@ class VerdiffNet(nn.Module):
             loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight)
         return loss + dice_loss(torch.sigmoid(logits), mask) if dice else loss
 
+    def forward(self, image: Tensor, seed: int = 0, **options: Any) -> Tensor:
+        """Return the probability of foreground (B, 1, H, W) of images (B, 1, H, W), by samples.
+
+        The same image and seed give the same answer, whatever else is in the batch. Call `eval()`
+        before; `loss` is what trains.
+
+        Args:
+            image: (B, 1, H, W), in [0, 1] or as the network was trained.
+            seed: Of the noise.
+            options: Of `sample`: `samples`, `steps`, `scheduler`, ...
+        """
+        return self.sample(image, seed=seed, **options).probability
+
     @torch.no_grad()
     def sample(
-        self, image: Tensor, rngs: Sequence[torch.Generator], samples: int = 5, **options: Any
+        self,
+        image: Tensor,
+        rngs: Sequence[torch.Generator] | None = None,
+        samples: int = 5,
+        seed: int | None = None,
+        **options: Any,
     ) -> Sampled:
         """Return the mean of several sampled masks, their spread, and the prior.
 
@@ -276,13 +303,24 @@ class VerdiffNet(nn.Module):
             image: (B, 1, H, W).
             rngs: One generator for each image, so that its samples depend on no other image. All
                 samples of an image draw from its generator, one after the other.
+            seed: In the place of generators: each image's noise begins with it. The default is 0.
             samples: Number of sampled masks of each image; all are computed as one batch.
             options: Passed on to `verdiff.diffusion.Diffusion.sample`, which has the defaults:
                 `scheduler` (`dpm`, `ddim` or `ddpm`), `steps` (number of timesteps that are
                 visited), `start` (1000 begins at noise, less at the noised prior), `sampler`
                 (`exact`, `paper_eq6` or `paper_alg2`) and `on_step` (a function that receives every
                 timestep and state).
+
+        Raises:
+            ValueError: Generators and a seed are given, or not one generator for each image.
         """
+        if rngs is None:
+            first = 0 if seed is None else seed
+            rngs = [torch.Generator(image.device).manual_seed(first) for _ in image]
+        elif seed is not None:
+            raise ValueError("rngs and seed both say where the noise is from; give one of them")
+        if len(rngs) != len(image):
+            raise ValueError(f"{len(rngs)} generators for {len(image)} images; expected one each")
         condition = self.condition(image)
         repeated = condition.repeat(samples)
         repeated_rngs: list[torch.Generator] = []

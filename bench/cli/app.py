@@ -20,8 +20,11 @@ from bench.cli import (
     export,
     fetch,
     imports,
+    init,
     methods,
+    new,
     plan,
+    predict,
     prepare,
     preview,
     report,
@@ -53,6 +56,7 @@ app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("import")(imports.import_scores)
 app.command("compare")(imports.compare)
+app.command("predict")(predict.predict)
 app.command("verify")(verify.verify)
 app.command("merge")(archive.merge)
 app.command("pack")(archive.pack)
@@ -64,7 +68,9 @@ app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
 app.command("track")(track.track)
+app.add_typer(new.app, name="new")
 app.add_typer(data_app, name="data")
+data_app.command("init")(init.init)
 data_app.command("list")(datasets.datasets)
 data_app.command("prepare")(prepare.prepare)
 data_app.command("check")(check.check)

@@ -9,7 +9,6 @@ from typing import Any
 import typer
 
 from bench.cli import options
-from bench.spec import registry
 from bench.spec.errors import printable
 from bench.spec.profile import load_profile
 
@@ -50,11 +49,12 @@ def run_checks(names: str, data: Path | None, profile: str) -> list[dict[str, An
     from bench.data.check import READING, Finding, check
     from bench.launch import matrix
 
-    specs = registry.expand(registry.DATASETS, names)
+    chosen = load_profile(profile)
+    specs = options.datasets_of(names, data, chosen)
     nothing = Finding("well", (), "nothing found")
     rows = []
     with options.preparing_quietly() as told:
-        for dataset in matrix.find(specs, data, load_profile(profile)):
+        for dataset in matrix.find(specs, data, chosen):
             folder = Path(dataset.prepare(told).cache)
             findings = check(folder)
             if all(finding.kind == READING for finding in findings):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli import options
-from bench.spec import registry
 from bench.spec.profile import load_profile
 
 
@@ -36,10 +35,11 @@ def read_datasets(names: str, data: Path | None, profile: str) -> list[dict[str,
     from bench.data import cache
     from bench.launch import matrix
 
-    specs = registry.expand(registry.DATASETS, names)
+    chosen = load_profile(profile)
+    specs = options.datasets_of(names, data, chosen)
     rows = []
     with options.preparing_quietly() as told:
-        for reader in matrix.find(specs, data, load_profile(profile)):
+        for reader in matrix.find(specs, data, chosen):
             dataset = cache.load(Path(reader.prepare(told).cache))
             known = all(case.spacing for case in dataset.cases)
             folder = str(reader.root.resolve()) if reader.root else None

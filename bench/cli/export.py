@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from bench.spec import registry
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.profile import load_profile
 from bench.store.layout import make_folder
-
-if TYPE_CHECKING:
-    from bench.data.splits import Splitting
 
 LAYOUTS = ("nnunet", "medsegbench")
 
@@ -29,6 +26,7 @@ def export(
         int | None, typer.Option(help="MedSegBench's 128, 256 (the default) or 512.")
     ] = None,
     data: options.Data = None,
+    folds: options.Folds = 1,
     split: options.SplitFile = None,
     fraction: options.Fraction = 1.0,
     profile: options.ProfileOfPhantoms = "cpu",
@@ -36,11 +34,13 @@ def export(
     """Write a dataset for other tools, on exactly the cases and the split of `bench run`.
 
     nnU-Net's raw layout keeps pixels, sizes and spacing; MedSegBench's npz is of 8 bit and one
-    size.
+    size. These layouts have one test side, so with --folds each fold is an export of its own.
 
     Examples:
 
         bench data export mr --data ~/spine --to ~/nnUNet_raw
+
+        bench data export mr --data ~/spine --to ~/nnUNet_raw --folds 5
 
         bench data export mr --data ~/spine --to exports --as medsegbench --size 512
     """
@@ -49,8 +49,8 @@ def export(
     from bench.data.splits import Splitting
     from bench.launch import matrix
 
-    splitting = Splitting(file=split, fraction=fraction)
-    _check(layout, size, splitting)
+    splitting = Splitting(folds, split, fraction)
+    _check(layout, size)
     specs = registry.expand(registry.DATASETS, dataset)
     if len(specs) > 1:
         raise UsageError(
@@ -63,28 +63,26 @@ def export(
         prepared = cache.load(Path(reader.prepare(told).cache))
     options.print_left_out(prepared.name, prepared.left_out)
     try:
-        sides = splitting.split(prepared.patients, prepared.official)[0]
+        splits = splitting.split(prepared.patients, prepared.official)
     except UsageError as error:
         raise UsageError(f"{prepared.name}: {error}") from error
-    writer = Export(prepared, sides, splitting.scheme.name)
-    if layout == "nnunet":
-        folder = writer.nnunet(to)
-    else:
-        folder = writer.medsegbench(to, 256 if size is None else size)
-    options.say(writer.summary)
-    print(folder)
+    for number, sides in enumerate(splits):
+        fold = f"f{number}" if len(splits) > 1 else ""
+        scheme = "-".join(filter(None, (splitting.scheme.key, fold)))
+        writer = Export(prepared, sides, scheme)
+        if layout == "nnunet":
+            folder = writer.nnunet(to)
+        else:
+            folder = writer.medsegbench(to, 256 if size is None else size)
+        options.say(writer.summary)
+        print(folder)
 
 
-def _check(layout: str, size: int | None, splitting: Splitting) -> None:
+def _check(layout: str, size: int | None) -> None:
     """Refuse options that do not go together."""
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout '{layout}'; {did_you_mean(layout, LAYOUTS)}")
     if size is not None and layout == "nnunet":
         raise UsageError(
             f"--size {size}: nnU-Net's layout keeps native sizes; leave it out, or --as medsegbench"
-        )
-    if splitting.count > 1:
-        raise UsageError(
-            f"--split {splitting.file} has {splitting.count} folds, "
-            "these layouts one test side; give one"
         )

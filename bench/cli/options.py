@@ -18,7 +18,9 @@ from bench.spec.words import count
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.spec.names import Spec
     from bench.spec.note import Progress
+    from bench.spec.profile import Profile
     from bench.store.cells import Store
     from bench.store.damage import Damage
 
@@ -114,6 +116,31 @@ Baseline = Annotated[
     typer.Option(help="Declare that this method is compared with each other one."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
+
+
+def datasets_of(text: str, data: Path | None, profile: Profile) -> list[Spec]:
+    """Return the datasets that a list names; of `all` those that are there or have a phantom.
+
+    A package may add a dataset to `all` that has no phantom: without its files it is left out, and
+    a line says so.
+
+    Raises:
+        UsageError: A name, an option or a value is unknown.
+    """
+    from bench.launch import matrix
+    from bench.spec import registry
+
+    specs = registry.expand(registry.DATASETS, text)
+    words = [word.strip() for word in text.split(",")]
+    if registry.ALL not in words:
+        return specs
+    named = [word for word in words if word != registry.ALL]
+    wanted = registry.expand(registry.DATASETS, ",".join(named)) if named else []
+    for spec in matrix.without_data([one for one in specs if one not in wanted], data, profile):
+        line = f"{spec}: left out of all, for it has neither files in --data nor a phantom"
+        print(f"bench: {printable(line)}", file=sys.stderr)
+        specs.remove(spec)
+    return specs
 
 
 def seeds_of(text: str) -> tuple[int, ...]:

@@ -13,13 +13,14 @@ from bench.cli import options
 from bench.spec import registry
 from bench.spec.capabilities import compares, further_rows
 from bench.spec.errors import UsageError
-from bench.spec.names import Row
+from bench.spec.names import Row, Spec
 from bench.spec.profile import Profile, load_profile
 from bench.spec.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.cli.simulate import Timing
     from bench.data.splits import Splitting
     from bench.stats.power import Known
     from bench.stats.scores import PatientScores
@@ -43,12 +44,19 @@ def plan(
         str | None,
         typer.Option(help="gpus=64, or gpus=64:jobs=2 for two cells at once on each: the time."),
     ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(help="60s, 5min: time some steps of each method here, so long in all."),
+    ] = None,
+    device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Print the smallest difference that the planned patients and seeds can find.
 
     With --simulate: the wall time on many GPUs, their idle share, and what the shared disk sees,
-    from the times of the finished cells under --out.
+    from the times of the finished cells under --out. With --measure: how long a cell of each method
+    and all cells would take here, from some steps and predictions that are timed first; where both
+    are given, methods without a finished cell are timed.
 
     Examples:
 
@@ -59,11 +67,25 @@ def plan(
         bench plan --datasets mr --data ~/spine --seeds 5 --looks 2
 
         bench plan --folds 5 --seeds 5 --simulate gpus=64
+
+        bench plan --methods unet,verdiff --datasets mr --measure 60s
     """
     from bench.data.splits import Splitting
 
     splitting = Splitting(folds, split)
     runs = len(options.seeds_of(seeds))
+    timing = options.seconds_of(measure, "--measure") if measure else 0.0
+    if timing and simulate is None:
+        from bench.cli import measured
+
+        chosen = load_profile(profile)
+        place = measured.Place(data, chosen, splitting, options.choose_device(device))
+        lines = measured.measure(methods, datasets, place, timing)
+        if as_json:
+            options.print_json(lines)
+        else:
+            measured.show(lines, splitting.count * runs, options.console())
+        return
     if simulate is not None:
         from bench.cli import simulate as simulation
 
@@ -77,6 +99,7 @@ def plan(
             folds=splitting.count,
             seeds=runs,
             cells_of_a_pair=cells,
+            timed=_timed(data, splitting, timing, device),
         )
         if as_json:
             options.print_json(estimate)
@@ -88,6 +111,22 @@ def plan(
         options.print_json(rows)
     else:
         _show(rows, options.console())
+
+
+def _timed(data: Path | None, splitting: Splitting, seconds: float, device: str) -> Timing | None:
+    """Return what times the methods that have no finished cell, if that is wished."""
+    if not seconds:
+        return None
+    from bench.cli import measured
+
+    place = options.choose_device(device)
+
+    def timing(methods: str, datasets: str, profile: Profile) -> dict[tuple[str, Spec], float]:
+        where = measured.Place(data, profile, splitting, place)
+        lines = measured.measure(methods, datasets, where, seconds)
+        return {(line["dataset"], Spec.parse(line["method"])): line["seconds"] for line in lines}
+
+    return timing
 
 
 def detectable(
@@ -120,7 +159,7 @@ def detectable(
             f"--methods '{methods}' is one row that compares, so there is no difference to plan "
             "for; name two, such as --methods unet,verdiff"
         )
-    readers = matrix.find(registry.expand(registry.DATASETS, datasets), data, chosen)
+    readers = matrix.find(options.datasets_of(datasets, data, chosen), data, chosen)
     results = _results(out, chosen)
     answers = []
     with options.preparing_quietly() as told:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.spec import registry
 from bench.spec.profile import load_profile
 from bench.spec.words import count
 from bench.store.layout import make_folder
@@ -42,8 +41,8 @@ def preview(
     from bench.data import cache
     from bench.launch import matrix
 
-    specs = registry.expand(registry.DATASETS, datasets)
-    readers = matrix.find(specs, data, load_profile(profile))
+    chosen = load_profile(profile)
+    readers = matrix.find(options.datasets_of(datasets, data, chosen), data, chosen)
     make_folder(to, "preview", "--to")
     with options.preparing(options.console()) as told:
         for reader in readers:

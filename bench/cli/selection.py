@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli import options
 from bench.cli.options import preparing, print_left_out
-from bench.spec import registry
 from bench.spec.config import SEED, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.profile import Profile, load_profile
@@ -60,7 +60,7 @@ class Selection:
         """
         from bench.launch import matrix
 
-        specs = registry.expand(registry.DATASETS, self.datasets)
+        specs = options.datasets_of(self.datasets, self.data, profile)
         if self.splitting.file and len(specs) > 1:
             raise UsageError(
                 f"--split {self.splitting.file} is of one dataset's patients, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,7 @@ from bench.cli import options
 from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
-from bench.spec.profile import load_profile
+from bench.spec.profile import Profile, load_profile
 from bench.spec.words import count
 from bench.store import check
 from bench.store.cells import Store
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, Spec]
 """The name of a dataset, and a method."""
+Timing = Callable[[str, str, Profile], dict[Pair, float]]
+"""Times methods on a dataset under a profile; returns the seconds of a cell of each."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def simulate(
     folds: int,
     seeds: int,
     cells_of_a_pair: int,
+    timed: Timing | None = None,
 ) -> dict[str, Any]:
     """Return what a matrix would take on the machines that a text such as `gpus=64:jobs=2` names.
 
@@ -85,9 +88,11 @@ def simulate(
     pairs = list(product(by_name, specs))
     measured = _measured(store, chosen.name, pairs)
     missing = [pair for pair, cells in measured.items() if not cells]
-    if missing:
+    if missing and timed is None:
         raise UsageError(_unmeasured(missing, by_name, profile, out))
-    costs = {pair: _mean([_cost(cell) for cell in cells]) for pair, cells in measured.items()}
+    costs = {pair: _mean(list(map(_cost, cells))) for pair, cells in measured.items() if cells}
+    if timed is not None:
+        costs |= _timed(missing, by_name, chosen, timed)
     planned = []
     for name in by_name:
         for _ in range(cells_of_a_pair):
@@ -118,6 +123,7 @@ def simulate(
         "disk": _disk(planned, slots, best.wall),
         "devices": sorted(_devices(measured)),
         "measured": [_source(pair, cells, costs[pair]) for pair, cells in measured.items()],
+        "timed": len(missing),
     }
 
 
@@ -160,7 +166,7 @@ def _source(pair: Pair, cells: Sequence[Measured], cost: Cost) -> dict[str, Any]
     return {
         "dataset": name,
         "method": spec.key,
-        "source": cells[0].record.source,
+        "source": cells[0].record.source if cells else "timed",
         "cells": len(cells),
         "seconds": cost.seconds,
     }
@@ -191,6 +197,18 @@ def _cost(cell: Measured) -> Cost:
         checkpoint_bytes=2 * weights + 8 * parameters,
         checkpoints=validations * (1 + between // CHECKPOINT_SECONDS),
     )
+
+
+def _timed(
+    missing: Sequence[Pair], specs: Mapping[str, Spec], profile: Profile, timed: Timing
+) -> dict[Pair, Cost]:
+    """Return the seconds of pairs without a finished cell; of their files nothing is known."""
+    costs: dict[Pair, Cost] = {}
+    for name in dict.fromkeys(name for name, _ in missing):
+        methods = ",".join(spec.key for one, spec in missing if one == name)
+        for pair, seconds in timed(methods, specs[name].key, profile).items():
+            costs[pair] = Cost(seconds, files=0, bytes=0, checkpoint_bytes=0, checkpoints=0)
+    return costs
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:
@@ -299,14 +317,22 @@ def _remarks(estimate: Mapping[str, Any]) -> list[str]:
         sources.setdefault(row["dataset"], set()).add(row["source"])
     kinds = ", ".join(f"{name} {' and '.join(sorted(kind))}" for name, kind in sources.items())
     cells = sum(row["cells"] for row in estimate["measured"])
+    where = "; ".join(estimate["devices"]) or "this machine"
     a_second = decimal(round(disk["checkpoint_bytes_per_second"]))
+    lines = []
+    if estimate["timed"]:
+        lines.append(
+            f"Timed by some steps, not by finished cells: {count(estimate['timed'], 'pair')} of "
+            "dataset and method; what is said of the shared disk leaves them out."
+        )
     return [
+        *lines,
         f"No order on {estimate['gpus']} GPUs ends before {clock(estimate['bound_seconds'])}: "
         f"the longest cell takes {clock(estimate['longest_seconds'])}, an even share of all "
         f"{clock(estimate['work_seconds'] / slots)}. Tail: from the first that has nothing more "
         "to do to the end.",
-        f"Times: means of {cells} finished cells ({kinds}) under the profile "
-        f"'{estimate['profile']}' on {'; '.join(estimate['devices'])}, beside what ran there at "
+        f"Times: means of {count(cells, 'finished cell')} ({kinds}) under the profile "
+        f"'{estimate['profile']}' on {where}, beside what ran there at "
         "the same time. On another device or under another profile they say nothing; waiting for "
         "machines is not counted.",
         f"Shared disk, what stays: {decimal(disk['bytes'])} in {disk['files']:,} files. "

@@ -110,8 +110,10 @@ def picture(places: Sequence[Place], width: int) -> RenderableType:
         groups.setdefault(key, Counter())[place.state] += 1
     states = [state for state in STATES if any(counts[state] for counts in groups.values())]
     room = width - sum(len(state) + BORDER for state in states) - 2 * BORDER - 1
-    datasets = shortened_apart([dataset for dataset, _ in groups], max(SHORTEST, room * 2 // 5))
-    taken = max(map(len, datasets.values()))
+    longest = max((len(method) for _, method in groups), default=0)
+    most = max(SHORTEST, room * 2 // 5, room - longest)
+    datasets = shortened_apart([dataset for dataset, _ in groups], most)
+    taken = max(map(len, datasets.values()), default=0)
     methods = shortened_apart([method for _, method in groups], max(SHORTEST, room - taken))
     table = Table(title=_summary(places), title_justify="left")
     for head in ("dataset", "method", *states):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from bench.spec.config import Cell
@@ -146,7 +147,7 @@ class Board:
         shares = sum(share_done(self.store.progress(cell)) for cell in running)
         worked = self._finished + shares
         pending = self.total - self.done - self.failed
-        if worked < EARLY * (self._finished + pending):
+        if not pending or worked < EARLY * (self._finished + pending):
             return None
         gone = time.monotonic() - self._began
         return gone * (pending - shares) / worked
@@ -165,7 +166,9 @@ class Board:
     def _picture(self, running: Sequence[Cell]) -> Group:
         """Return the matrix's line and bar, and one line a cell, none wider than the terminal."""
         width = self.console.width
-        bar = ProgressBar(total=self.total, completed=self.done + self.failed, width=width)
+        bar = Table.grid()  # a bar alone ends no line: what follows would be drawn into it
+        ended = self.done + self.failed
+        bar.add_row(ProgressBar(total=self.total, completed=ended, width=width))
         states = {cell.title: self._state(cell) for cell in running[:SHOWN]}
         longest = max(map(len, states.values()), default=0)
         names = shortened_apart(list(states), max(SHORTEST, width - longest - GAPS))

@@ -85,6 +85,17 @@ def find(
     return [_find(spec, adapter, data, profile, real_only) for spec, adapter in pairs]
 
 
+def without_data(specs: Sequence[Spec], data: Path | None, profile: Profile) -> list[Spec]:
+    """Return the datasets that have neither files under the data directory nor a phantom."""
+    lacking = []
+    for spec in specs:
+        adapter = registry.dataset(spec)
+        there = data is not None and _is_there(adapter, data)
+        if not there and adapter.folder is None and adapter.name not in profile.phantom_patients:
+            lacking.append(spec)
+    return lacking
+
+
 def _is_there(adapter: Adapter, data: Path) -> bool:
     return adapter.folder is not None or (data / adapter.name).is_dir()
 

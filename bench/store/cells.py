@@ -164,6 +164,13 @@ class Store:
         """Return a running cell's progress, None before its first note."""
         return read_note(self.working(cell))
 
+    def peak_device_memory(self, cell: Cell) -> int | None:
+        """Return the bytes of a GPU that a finished cell needed; None where nobody knows."""
+        try:
+            return read(self.folder(cell)).peak_device_memory_bytes
+        except (OSError, UsageError):
+            return None
+
     def free(self, cell: Cell, leases: Leases) -> int | None:
         """Return the number of the last lease of a cell; None while another process holds it."""
         return leases.free(self.working(cell).path)

@@ -247,3 +247,19 @@ def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:
     )
     assert isinstance(done.exception, UsageError)
     assert "no difference to plan for" in str(done.exception)
+
+
+def test_steps_are_timed_where_no_cell_is_finished(bench: Bench, store: Store) -> None:
+    words = ("--datasets", "mr", "--profile", "smoke", "--measure", "1s")
+    rows = json.loads(bench("plan", "--methods", "unet,fcn", *words, "--json"))
+    assert [(row["dataset"], row["method"]) for row in rows] == [("mr", "unet"), ("mr", "fcn")]
+    for row in rows:
+        assert row["steps"] >= 1
+        assert row["seconds"] > 4 * row["step"]  # the profile's steps, and predictions
+    assert "one after the other on cpu: at most" in bench("plan", "--methods", "unet", *words)
+    found = plan(bench, "gpus=4")
+    assert found["timed"] == 0
+    out = bench("plan", "--methods", "unet,swin_unet", *words, "--simulate", "gpus=4")
+    assert "Timed by some steps, not by finished cells: 1 pair of dataset and method" in out
+    said = bench("plan", "--methods", "nnunet:recipe=native", *words, code=2)
+    assert "trains itself: no step tells how long" in said

@@ -359,3 +359,24 @@ def test_a_further_row_is_no_baseline(bench: Bench, slices: Make) -> None:
     assert out.rstrip().endswith("--reference verdiff")
     assert len(out.strip().splitlines()) == 1
     assert not list(bench.home.rglob("family.json"))
+
+
+def test_a_dry_run_refuses_what_the_run_would(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet", "--reference", "fcn", "--dry-run", code=2)
+    assert "--reference fcn is not one of the methods of this run (unet)" in out
+    bench.patch.setattr("shutil.which", lambda _: None)
+    out = bench.run(slices(), "unet", "--launcher", "slurm", "--dry-run", code=2)
+    assert "--launcher slurm" in out
+    assert "sbatch" in out or "pip install" in out
+    assert not (bench.home / "results").exists()
+
+
+def test_a_dry_run_says_how_cells_would_run(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet", "--jobs", "2", "--seeds", "36,40", "--dry-run")
+    assert "2 cells to run, 2 at a time on cpu, at most 4 steps each" in out
+
+
+def test_seeds_may_be_named(bench: Bench, slices: Make) -> None:
+    bench.run(slices(), "unet", "--seeds", "36,40", "--launcher", "debug")
+    cells = sorted((bench.home / "results" / "smoke").glob("mr@real-*/unet/*"))
+    assert [cell.name for cell in cells] == ["f0-s36", "f0-s40"]

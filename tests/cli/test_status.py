@@ -70,6 +70,13 @@ def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     assert "has no planned cell; run: bench run" in str(done.exception)
 
 
+def test_names_that_fit_are_whole(store: Store) -> None:
+    words = ["status", "--out", str(store.root)]
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert SLUG in done.output
+    assert "unet:width=1" in done.output
+
+
 def test_names_are_shortened_so_far_that_no_two_rows_look_alike(tmp_path: Path) -> None:
     store = Store(tmp_path)
     names = [f"smp:arch=UnetPlusPlus:encoder=resnet{n}" for n in (18, 34, 50, 101)]

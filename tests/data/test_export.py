@@ -140,14 +140,18 @@ def test_a_share_of_patients_is_another_export(slices: Make, tmp_path: Path) -> 
     assert set(whole[whole.side == "test"].case) == set(half[half.side == "test"].case)
 
 
-def test_a_split_of_several_folds_has_no_place(slices: Make, tmp_path: Path) -> None:
-    split = tmp_path / "mine.csv"
-    sides = ["train", "validation", "test"]
-    rows = [f"{fold},p{i},{sides[(fold + i) % 3]}" for fold in range(2) for i in range(3)]
-    split.write_text("\n".join(["fold,patient,side", *rows, ""]))
-    assert "has 2 folds" in call(
-        "mr", "--data", slices(), "--to", tmp_path, "--split", split, code=2
-    )
+def test_each_fold_is_an_export_of_its_own(slices: Make, tmp_path: Path) -> None:
+    data = slices()
+    call("mr", "--data", data, "--to", tmp_path / "raw", "--folds", "3")
+    folders = sorted((tmp_path / "raw").iterdir())
+    assert [folder.name.rpartition("-")[2] for folder in folders] == ["f0", "f1", "f2"]
+    assert all("3fold" in folder.name for folder in folders)
+    tested: list[str] = []
+    for folder in folders:
+        rows = pd.read_csv(folder / "cases.csv", dtype=str)
+        assert set(rows.side) == {"train", "validation", "test"}
+        tested += sorted(set(rows.patient[rows.side == "test"]))
+    assert sorted(tested) == [str(number) for number in range(1, 7)]  # each patient once
 
 
 def test_the_publishers_test_side_is_the_test_side(

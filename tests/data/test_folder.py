@@ -352,3 +352,24 @@ def test_a_metaimage_whose_header_is_not_applied_is_refused(
     )
     with pytest.raises(UsageError, match=why):
         metaimage.read(path)
+
+
+def test_colours_that_are_read_as_grey_are_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for number in range(4):
+        mask = np.zeros((24, 24), np.uint8)
+        mask[6:18, 6:18] = 255
+        Image.fromarray(mask).save(tmp_path / "masks" / f"p{number}.png")
+        pixels = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        if number == 0:
+            pixels[:] = pixels[..., :1]  # grey, though it has three channels
+        Image.fromarray(pixels).save(tmp_path / "images" / f"p{number}.png")
+    adapter = registry.dataset(Spec(str(tmp_path), ("pattern={patient}",)))
+    dataset = cache.load(cache.prepare(adapter, tmp_path))
+    told = [line for line in dataset.how if "colour" in line]
+    assert told == [
+        "colour images are read as grey (luminance): every network here sees one channel "
+        "(3 of 4 cases)"
+    ]

@@ -50,6 +50,7 @@ def test_a_cell_is_one_line_of_eighty_columns(tmp_path: Path) -> None:
     note = Note(phase="train", step=9999, steps=90_000, loss=0.41234, validation_loss=0.3901)
     lines = seen(tmp_path, note)
     assert max(map(len, lines)) <= 80
+    assert len(lines) == 2 + len(METHODS)  # the matrix, its bar, and every cell
     lines = lines[-len(METHODS) :]
     for line in lines:
         assert "train 9999/90000, loss 0.412, val 0.39" in line

@@ -54,7 +54,8 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     lines = (verdiff.model.__doc__ or "").splitlines()
     code = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line))
     assert "range(100)" in code
-    exec(code.replace("range(100)", "range(2)").replace("steps=20", "steps=2"), {})
+    short = code.replace("range(100)", "range(2)").replace("steps=20", "steps=2")
+    exec(short.replace("net(image)", "net(image, steps=2)"), {})
     assert capsys.readouterr().out.startswith("torch.Size([2, 1, 96, 64]) tensor(")
 
 
@@ -388,3 +389,28 @@ def test_the_loss_of_the_prior_is_cross_entropy_and_dice() -> None:
     nothing = torch.zeros_like(mask)
     expected = math.log(2) + 1 - 1 / (mask.numel() / 2 + 1)
     assert prior_loss(nothing, nothing).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_call_gives_the_answer_and_the_seed_decides_it() -> None:
+    net, (image, _) = model(awake=True).eval(), pair(items=2)
+    answer = net(image, steps=2, samples=2)
+    assert answer.shape == image.shape
+    assert torch.equal(answer, net.sample(image, seed=0, steps=2, samples=2).probability)
+    assert torch.equal(answer, net.sample(image, rngs(0, 0), steps=2, samples=2).probability)
+    assert not torch.equal(answer, net(image, seed=1, steps=2, samples=2))
+    alone = net(image[1:], steps=2, samples=2)
+    assert torch.allclose(alone, answer[1:], atol=1e-5)  # whatever else is in the batch
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (32, 32), (1, 32, 32)])
+def test_colours_and_other_shapes_are_refused_with_what_helps(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected grey ones \(B, 1, H, W\); image.mean"):
+        model().eval()(torch.zeros(shape))
+
+
+def test_noise_is_from_one_place() -> None:
+    net, (image, _) = model().eval(), pair()
+    with pytest.raises(ValueError, match="give one of them"):
+        net.sample(image, rngs(0), seed=0)
+    with pytest.raises(ValueError, match="2 generators for 1 images"):
+        net.sample(image, rngs(0, 1))

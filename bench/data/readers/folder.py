@@ -23,7 +23,14 @@ from bench.data.readers import (
 )
 from bench.data.readers.pairing import Pair, Side
 from bench.data.readers.patients import Choice
-from bench.data.readers.picture import Picture, check_numbers, colours, luminance, onto
+from bench.data.readers.picture import (
+    Picture,
+    check_numbers,
+    colours,
+    is_grey,
+    luminance,
+    onto,
+)
 from bench.data.readers.walk import Walk, stem
 from bench.spec import csvs, registry
 from bench.spec.case import Census, Decision, Sample
@@ -253,7 +260,8 @@ class Folder(Adapter):
         spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"
         blurred = BLURRED if "format: JPEG" in drawn.how else ""
         upright = UPRIGHT if (TURNED in image.how) != (TURNED in drawn.how) else ""
-        turned_grey = COLOUR if colours(image).ndim == 3 else ""
+        values = colours(image)
+        turned_grey = COLOUR if values.ndim == 3 and not is_grey(values) else ""
         grey = luminance(image)
         told = (assumed, blurred, upright, turned_grey)
         yield Sample(

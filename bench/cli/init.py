@@ -1,0 +1,176 @@
+"""`bench data init`: look at a folder, and print the command that fits it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli import options
+from bench.spec import registry
+from bench.spec.errors import UsageError, short_list
+from bench.spec.names import Spec
+from bench.spec.words import count
+
+if TYPE_CHECKING:
+    from bench.spec.dataset import Item
+
+PATTERNS = ("{patient}_*", "{patient}-*", "{patient}/*", "{patient}")
+"""Where in a name the patient is looked for, in this order."""
+EXPECTED = (
+    "expected images/ and masks/ with files of the same names, a layout of ct-verse, ct-pri, mr or "
+    "xray, or a folder with one of these names in it"
+)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder with your images.", metavar="DIR")],
+) -> None:
+    """Look at the names in a folder, and print the commands that fit; nothing is read or written.
+
+    Examples:
+
+        bench data init scans
+
+        bench data init ~/spine
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; give the one that your images lie in")
+    for line in looked_at(folder):
+        options.say(line)
+
+
+def looked_at(folder: Path) -> list[str]:
+    """Return what a folder is, and the commands that fit it.
+
+    Raises:
+        UsageError: It is nothing that is known.
+    """
+    inside = [name for name in _kinds() if (folder / name).is_dir()]
+    if inside:
+        data = _quoted(str(folder))
+        return [
+            f"{folder} holds {', '.join(inside)}: it is a data folder.",
+            f"bench data check --datasets {','.join(inside)} --data {data}",
+            f"bench run --methods unet,fcn --datasets {','.join(inside)} --data {data}",
+        ]
+    own = (folder / "images").is_dir() and (folder / "masks").is_dir()
+    # Images and masks of ct-pri are those of any folder; a volume layout is more than that.
+    lines = list(_known(folder, leave_out="ct-pri" if own else ""))
+    if own and not lines:
+        lines = list(_pictures(folder))
+    if not lines:
+        raise UsageError(f"{folder} is nothing that is known here; {EXPECTED}")
+    return lines
+
+
+def _kinds() -> list[str]:
+    return [name for name in registry.names(registry.DATASETS) if name != registry.FOLDER]
+
+
+def _known(folder: Path, leave_out: str) -> Iterator[str]:
+    """Yield the commands of each registered layout that the folder has."""
+    for name in _kinds():
+        if name == leave_out:
+            continue
+        try:
+            items = _usable(registry.dataset(Spec(name)).items(folder))
+        except UsageError:
+            continue
+        if items:
+            yield f"{folder} has a layout of {name}: {_counted(items)}."
+            yield f"bench data prepare {name} --from {_quoted(str(folder))}"
+            yield (
+                f"To run it: name the folder {name}, and give the one around it: "
+                f"bench run --datasets {name} --data FOLDER"
+            )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A way to say whose the images are."""
+
+    spec: str
+    items: list[Item]
+    words: str
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """Yield the commands for `images/` with `masks/`.
+
+    Raises:
+        UsageError: They do not fit together.
+    """
+    choice = _choice(folder)
+    spec = _quoted(choice.spec)
+    yield f"{folder}: images/ with masks/, {_counted(choice.items)}."
+    yield choice.words
+    yield f"bench data check --datasets {spec}"
+    yield f"bench run --methods unet,fcn --datasets {spec}"
+
+
+def _choice(folder: Path) -> _Choice:
+    """Return how the patients are known: by the table there, or by a pattern that fits all names.
+
+    Raises:
+        UsageError: Neither says it.
+    """
+    place = _named(folder)
+    if (folder / "patients.csv").is_file():
+        items = _items(Spec(place))
+        return _Choice(place, items, "The patients are those of patients.csv.")
+    known = []
+    for pattern in PATTERNS:
+        try:
+            items = _items(Spec(place, (f"pattern={pattern}",)))
+        except UsageError:
+            continue
+        if items and not any(item.left_out for item in items):
+            known.append((pattern, items))
+    if not known:
+        _items(Spec(place, ("pattern={patient}",)))  # says what does not fit
+        raise UsageError(
+            f"{folder}: no pattern says whose all images are; write {folder / 'patients.csv'} "
+            "with the columns file and patient"
+        )
+    for pattern, items in known:
+        patients = list(dict.fromkeys(item.patient for item in items))
+        if 1 < len(patients) < len(items):
+            words = f"From the names, please check: {short_list(patients, what='patient')}."
+            return _Choice(f"{place}:pattern={pattern}", items, words)
+    pattern, items = known[-1]
+    words = "Each image is taken for a patient of its own: if that is wrong, write patients.csv."
+    return _Choice(f"{place}:pattern={pattern}", items, words)
+
+
+def _named(folder: Path) -> str:
+    """Return the folder as options name it: with a separator, so that it is no dataset's name."""
+    text = str(folder)
+    return text if "/" in text else f"./{text}"
+
+
+def _items(spec: Spec) -> list[Item]:
+    adapter = registry.dataset(spec)
+    assert adapter.folder is not None
+    return adapter.items(adapter.folder)
+
+
+def _usable(items: list[Item]) -> list[Item]:
+    return [item for item in items if not item.left_out]
+
+
+def _counted(items: list[Item]) -> str:
+    usable = _usable(items)
+    patients = len({item.patient for item in usable})
+    text = f"{count(len(usable), 'image or volume', 'images or volumes')} with a mask of "
+    text += count(patients, "patient")
+    left = len(items) - len(usable)
+    return f"{text}, {left} left out" if left else text
+
+
+def _quoted(text: str) -> str:
+    return shlex.quote(text)

@@ -1,0 +1,79 @@
+"""`bench data init`: the command that it prints is one that works."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.test_volumes import spider
+from tests.user import Bench
+
+Make = Callable[..., Path]
+
+
+def pictures(folder: Path, *names: str) -> None:
+    for part in ("images", "masks"):
+        for name in names:
+            path = folder / part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.zeros((24, 24), np.uint8)
+            pixels[6:18, 6:18] = 255
+            Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "words"),
+    [
+        (
+            ("p1_a.png", "p1_b.png", "p2_a.png", "p3_a.png"),
+            "{patient}_*",
+            "3 patients (p1, p2, p3)",
+        ),
+        (("a-1.png", "a-2.png", "b-1.png", "c-1.png"), "{patient}-*", "3 patients (a, b, c)"),
+        (("x/1.png", "x/2.png", "y/1.png", "z/1.png"), "{patient}/*", "3 patients (x, y, z)"),
+        (("one.png", "two.png", "three.png"), "{patient}", "a patient of its own"),
+    ],
+)
+def test_a_folder_of_pictures_gets_a_command_that_works(
+    bench: Bench, names: tuple[str, ...], pattern: str, words: str
+) -> None:
+    pictures(bench.home / "my scans", *names)
+    out = bench("data", "init", "my scans")
+    assert words in out
+    [run] = [line for line in out.splitlines() if line.startswith("bench run")]
+    assert f":pattern={pattern}" in run
+    said = bench(*shlex.split(run)[1:], "--profile", "smoke", "--dry-run")
+    assert "2 cells to run" in said
+
+
+def test_a_table_of_patients_is_seen(bench: Bench) -> None:
+    pictures(bench.home / "scans", "a.png", "b.png", "c.png")
+    (bench.home / "scans" / "patients.csv").write_text("file,patient\na,1\nb,2\nc,3\n")
+    out = bench("data", "init", "scans")
+    assert "those of patients.csv" in out
+    assert "bench run --methods unet,fcn --datasets ./scans" in out
+
+
+def test_a_data_folder_and_a_layout_are_known(bench: Bench, slices: Make) -> None:
+    assert "bench run --methods unet,fcn --datasets mr --data" in bench(
+        "data", "init", str(slices())
+    )
+    spider(bench.home / "spider")
+    out = bench("data", "init", "spider")
+    assert "spider has a layout of mr: 3 images or volumes with a mask of 3 patients" in out
+    assert "bench data prepare mr --from spider" in out
+
+
+def test_what_is_nothing_is_said(bench: Bench) -> None:
+    (bench.home / "empty").mkdir()
+    assert "is nothing that is known here" in bench("data", "init", "empty", code=2)
+    assert "is no folder" in bench("data", "init", "nowhere", code=2)
+    pictures(bench.home / "torn", "a_1.png")
+    (bench.home / "torn" / "masks" / "a_1.png").rename(bench.home / "torn" / "masks" / "z_9.png")
+    out = bench("data", "init", "torn", code=2)
+    assert out.count("\n") <= 2
