@@ -26,17 +26,18 @@ PARTS = NEAR + 2
 """Hashes that differ in at most `NEAR` bits agree in two of so many parts."""
 HASHED, KEPT = 32, 8
 """Side at which images are hashed, and that of the lowest frequencies which make the hash."""
-COMPARED = 64
+COMPARED = 96
 """Side at which details of two images are compared."""
 ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).astype(np.uint8)
 """How many bits each byte has."""
-FINE, WIDE = 3.0, 6.0
+FINE, WIDE = 2.0, 6.0
 """Details are what a blur of `FINE` pixels removes, relative to their size within `WIDE` pixels."""
 FAINT = 0.05
 """Details smaller than this share of an image's contrast are noise."""
-SAME = 0.8
-"""Least correlation of the details of two images that are called nearly identical: a copy that was
-scaled, brightened or saved as JPEG has above 0.9, two eyes or spines have below 0.5."""
+SAME = 0.9
+"""Least correlation of the details of two images that are called nearly identical. Measured: copies
+that were halved, brightened, saved as JPEG of quality 60 or made noisy have 0.98 and more, drawn
+eyes 0.68 at most, MR slices of two patients 0.25."""
 
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _BLANKS = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]+")

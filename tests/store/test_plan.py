@@ -67,7 +67,7 @@ def test_who_holds_the_lease_is_running(store: Store) -> None:
             CliRunner().invoke(app, ["status", "--out", str(store.root)]).output.replace("\n", "")
         )
         assert (
-            "running  mr@phantom-abcdef01/unet:width=3/f0-s35  train 3/9, loss 0.25, at most 0:0"
+            "running  mr@phantom-abcdef01/unet:width=3/f0-s35  train 3/9, loss 0.25, at most "
             in text
         )
     assert places(store)[2].state == "stopped"
