@@ -32,6 +32,8 @@ PATTERNS = {ABOVE: None, BELOW: "....", ALIKE: None, NONE: None}
 LARGEST, ROOMY = 0.62, 0.42
 """Inches of a cell at most, and from which on it holds a difference with its p."""
 JOIN = "#0072B2"
+NEAR = 0.25
+"""Share of a diagram's width in which a rank stands behind its dot."""
 ROW = 0.24
 """Inches of a row of a critical-difference diagram."""
 NAMES = 1.25
@@ -298,7 +300,7 @@ def _diagram(
 ) -> None:
     """Draw methods in the order of their ranks, and a line for each group at the right.
 
-    Where rows are low (`short`), a name has one line, and a rank stands before its dot.
+    Where rows are low (`short`), a name has one line, and a rank stands beside its dot.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -309,16 +311,17 @@ def _diagram(
     for row, value in enumerate(values.tolist()):
         axis.plot([1.0, value], [row, row], color="0.85", linewidth=0.8, zorder=1)
         if short:
-            words = f"{value:.2f}"
-            text = axis.text(value - step, row, words, ha="right", va="center", fontsize=SMALL)
+            near = value < 1 + NEAR * (highest - 1)  # the names are there
+            place, side = (value + step, "left") if near else (value - step, "right")
+            text = axis.text(place, row, f"{value:.2f}", ha=side, va="center", fontsize=SMALL)
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         else:
             above = row - 0.16
             axis.text(value, above, f"{value:.2f}", ha="center", va="bottom", fontsize=SMALL)
     axis.scatter(values, range(many), s=16, color="black", zorder=3)
     for number, group in enumerate(groups, 2):
-        place = [highest + number * step] * len(group)
-        axis.plot(place, group, "-o", color=JOIN, linewidth=1.8, markersize=3.2, clip_on=False)
+        at = [highest + number * step] * len(group)
+        axis.plot(at, group, "-o", color=JOIN, linewidth=1.8, markersize=3.2, clip_on=False)
     axis.set_xlim(1 - step, highest + (len(groups) + 2) * step)
     axis.set_ylim(many - 0.5, -0.9)
     names = ["\n".join(wrapped(str(name), NAMES, 7)) for name in ranks.index]

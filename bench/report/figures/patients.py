@@ -135,8 +135,8 @@ def _rows(
         values = frame[method].dropna().to_numpy(float)
         fewer = f" (n={len(values)})" if 0 < len(values) < most else ""
         if short:
-            most = int(NAMES * 72 / (LETTER * SMALL))
-            heads.append(shortened(title, most - len(fewer)) + fewer)
+            letters = int(NAMES * 72 / (LETTER * SMALL)) - len(fewer)
+            heads.append(shortened(title, letters) + fewer)
         else:
             heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
         said = "the reference" if method == reference else entry(table, column, method, "dice").text
