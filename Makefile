@@ -32,7 +32,7 @@ run: install  ## Run all methods on all datasets, print the tables and where the
 test: .venv/installed-test  ## Run the tests
 	$(BIN)/python -m pytest
 
-test-all: .venv/installed-test  ## Run the tests, with twenty random kills, simulations of minutes, cells on Ray and what needs a running Slurm
+test-all: .venv/installed-test  ## Run the tests, with two hundred random kills, simulations of minutes, cells on Ray and what needs a running Slurm
 	$(BIN)/python -m pytest -m ''
 
 gpu-check: .venv/installed  ## Check the GPU in eight minutes: make gpu-check, or DEVICE=cuda:1; DEVICE=cpu tries the check itself

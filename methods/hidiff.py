@@ -36,6 +36,15 @@ class HiDiff(DiffusionMethod):
         " arXiv 2304.04429; own code after the abstract, equations from memory"
     )
     scales = {
+        "half": {
+            "width": 40,
+            "prior_width": 24,
+            "levels": 5,
+            "blocks": 1,
+            "patch": 2,
+            "steps": 5,
+            "samples": 3,
+        },
         "small": {
             "width": 20,
             "prior_width": 16,

@@ -50,6 +50,15 @@ class MedSegDiff(DiffusionMethod):
     )
     inputs = Inputs(normalise="unit")
     scales = {
+        "half": {
+            "width": 40,
+            "prior_width": 24,
+            "levels": 5,
+            "blocks": 1,
+            "patch": 2,
+            "steps": 5,
+            "samples": 3,
+        },
         "small": {
             "width": 20,
             "prior_width": 16,

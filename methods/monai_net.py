@@ -227,7 +227,11 @@ class MonaiNet(Method):
         " BasicUNet: Falk et al. 2019, U-Net++: Zhou et al. 2018, MedNeXt: Roy et al. 2023,"
         " SegResNet: Myronenko 2018, Swin UNETR and UNETR: Hatamizadeh et al. 2022"
     )
-    scales = {"small": {"size": "small"}, "tiny": {"size": "tiny"}}
+    scales = {
+        "half": {"size": "small"},
+        "small": {"size": "small"},
+        "tiny": {"size": "tiny"},
+    }
     needs = ("monai.networks.nets",)
     install = "verdiff-bench[monai]"
 

@@ -73,6 +73,7 @@ class NNUNet(Method):
     inputs = Inputs(normalise="zscore")
     needs = ("nnunetv2.inference.predict_from_raw_data",)
     scales = {
+        "half": {"features": 16, "max_features": 256},
         "small": {"features": 12, "max_features": 192, "min_edge": 4},
         "tiny": {"features": 4, "max_features": 8, "min_edge": 8},
     }

@@ -36,6 +36,7 @@ class Dilated(Method):
     )
 
     scales = {
+        "half": {"width": 32},
         "small": {"width": 8, "stride": 4, "blocks": 2},
         "tiny": {"width": 8},
     }

@@ -258,6 +258,7 @@ class SAM(Method):
     source = "Kirillov et al.: Segment Anything, ICCV 2023, arXiv 2304.02643; segment-anything 1.0"
     inputs = Inputs(normalise="unit")
     scales = {
+        "half": {"size": "s"},
         "small": {"size": "s", "image": 112},
         "tiny": {"size": "t", "image": 64},
     }

@@ -51,7 +51,11 @@ class SMP(Method):
         " https://github.com/qubvel-org/segmentation_models.pytorch"
     )
     inputs = Inputs(multiple=32)
-    scales = {"small": {"encoder": "resnet18"}, "tiny": {"encoder": "resnet18"}}
+    scales = {
+        "half": {"encoder": "resnet18"},
+        "small": {"encoder": "resnet18"},
+        "tiny": {"encoder": "resnet18"},
+    }
 
     def __new__(cls, *_: Any, weights: str = "", **__: Any) -> SMP:
         """Return a `PretrainedSMP` for `weights=PATH`, whose rows are called pretrained.

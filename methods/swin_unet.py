@@ -194,6 +194,7 @@ class SwinUNet(Method):
         " blocks"
     )
     scales = {
+        "half": {"width": 48, "window": 4},
         "small": {"width": 40, "window": 2, "patch": 4},
         "tiny": {"width": 8, "window": 2, "patch": 2},
     }

@@ -69,6 +69,7 @@ class UNet(Method):
     source = "Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, arXiv 1505.04597; own code"
     inputs = Inputs(multiple=16)
     scales = {
+        "half": {"width": 32},
         "small": {"width": 12},
         "tiny": {"width": 4},
     }

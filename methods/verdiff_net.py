@@ -57,6 +57,15 @@ class VerdiffNet(DiffusionMethod):
     )
     factors = ("msfm", "nsa")
     scales = {
+        "half": {
+            "width": 40,
+            "prior_width": 24,
+            "levels": 5,
+            "blocks": 1,
+            "patch": 2,
+            "steps": 5,
+            "samples": 3,
+        },
         "small": {
             "width": 16,
             "prior_width": 16,

@@ -84,7 +84,7 @@ def page(name: str) -> str:
         f"Source: {method.source}.",
         "\n".join(f"- {line}." for line in _facts(name, method)),
         "## Options",
-        "The default under the profile `paper`, and under `cpu` and `smoke` where it is another. "
+        "The default under the profile `paper`, and under the others where it is another. "
         f"Write `{name}:option=value`.",
         "\n".join(_options(method)),
         "## How it differs from its source",
@@ -130,11 +130,11 @@ def _range(values: Between | tuple[Any, ...]) -> str:
 
 def _options(method: Method) -> Iterator[str]:
     """Yield the table of the options."""
-    yield "| option | default | `cpu` | `smoke` | means | values |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield "| option | default | `lunch` | `cpu` | `smoke` | means | values |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for key, field in options(type(method)).items():
         others = []
-        for scale in ("small", "tiny"):
+        for scale in ("half", "small", "tiny"):
             sizes = method.scales.get(scale, {})
             others.append(_cell(shown(sizes[key])) if key in sizes else "")
         about = field.metadata

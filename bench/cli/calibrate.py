@@ -104,11 +104,12 @@ def _counted(tasks: Sequence[Task]) -> Iterator[tuple[Task, Rate]]:
     from rich.console import Console
     from rich.progress import track
 
-    from bench.spec import machine
+    from bench.spec import machine, processes
     from bench.stats.calibrate import Task
 
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(min(len(tasks), machine.cores()), context) as pool:
+    jobs = min(len(tasks), machine.cores())
+    with ProcessPoolExecutor(jobs, context, processes.end_with_launcher) as pool:
         counted = track(
             pool.map(Task.rates, tasks),
             "simulating",

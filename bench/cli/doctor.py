@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,13 +14,25 @@ from bench.spec import installing, machine, registry
 from bench.spec.errors import UsageError
 from bench.spec.words import count
 
+SECONDS = 10.0
+"""How long a GPU's speed is measured."""
+SLOW = 0.1
+"""Share of an A100's speed under which something is probably wrong with a GPU."""
 
-def doctor(as_json: options.Json = False) -> None:
+
+def doctor(
+    as_json: options.Json = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Check each GPU too, and measure it for ten seconds.")
+    ] = False,
+) -> None:
     """Check this machine: versions, device, cores, memory, disk, folders.
 
     Examples:
 
         bench doctor
+
+        bench doctor --gpu
 
         bench doctor --json
     """
@@ -28,6 +40,8 @@ def doctor(as_json: options.Json = False) -> None:
     from rich.text import Text
 
     checks = run_checks()
+    if gpu:
+        checks += gpu_checks()
     if as_json:
         options.print_json(checks)
     else:
@@ -58,6 +72,45 @@ def run_checks() -> list[dict[str, Any]]:
             "set it to a folder that exists",
         ),
     ]
+
+
+def gpu_checks() -> list[dict[str, Any]]:
+    """Return checks of each GPU: what it is, and how fast it trains."""
+    if installing.of_train("torch"):
+        return [_check("gpu", False, "none", installing.missing_for_training("torch"))]
+    from bench.spec import devices
+
+    missing = devices.why_no_gpu()
+    if missing is not None:
+        return [_check("gpu", False, missing.why, "cells run on the CPU until then")]
+    import torch
+
+    checks = []
+    for index in range(torch.cuda.device_count()):
+        name = f"cuda:{index}"
+        checks.append(_check(name, True, devices.describe(name)))
+        checks.append(_check_speed(name))
+    return checks
+
+
+def _check_speed(name: str) -> dict[str, Any]:
+    """Measure how fast a GPU trains, beside an A100."""
+    import torch
+
+    from bench.engine import speed
+
+    low, high = speed.PUBLISHED
+    try:
+        measured = speed.images_a_second(torch.device(name), SECONDS)
+    except torch.cuda.OutOfMemoryError:
+        why = f"no room for a batch of {speed.BATCH} images of 192 x 160"
+        return _check(f"{name} speed", False, why, "see what else runs there: nvidia-smi")
+    said = (
+        f"{measured:.0f} images of 192 x 160 a second in training nnU-Net in 2D, bfloat16 "
+        f"(NVIDIA's figure for an A100: {low} to {high})"
+    )
+    remedy = "see what else runs there, its temperature and its power limit: nvidia-smi -q"
+    return _check(f"{name} speed", measured > SLOW * low, said, remedy)
 
 
 def _device() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.cli import options
 from bench.spec.errors import UsageError
+from bench.spec.secrets import redacted
 
 
 def track(
@@ -34,6 +35,6 @@ def track(
     try:
         count = send(store, chosen, wanted)
     except Exception as error:  # a tracker may fail in any way
-        reason = str(error).strip().splitlines()[0]
+        reason = redacted((str(error).strip() or "no reason").splitlines()[0], mlflow or "")
         raise UsageError(f"the tracker failed ({reason}); is it there?") from error
     print(f"{count} finished cells of the profile '{chosen}' are sent whole.")

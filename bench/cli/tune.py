@@ -10,7 +10,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.selection import Selection, prepare
-from bench.spec import installing, registry
+from bench.spec import devices, installing, registry
 from bench.spec.capabilities import tunable
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
@@ -77,7 +77,7 @@ def tune(
     console = options.console()
     chosen = selection.load_profile()
     studies = _studies(selection, chosen, storage, console)
-    at_once = jobs or default_jobs(device, chosen.threads)
+    at_once = jobs or default_jobs(devices.all_of(device), chosen.threads)
     with usable(studies[0].storage):
         _run(studies, trials, selection, chosen, at_once, console)
         _draw(studies, selection.report / chosen.name / "tuning", console)

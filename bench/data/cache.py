@@ -8,7 +8,6 @@ has a manifest alone. So another choice reads nothing again.
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +22,9 @@ from bench.data.digest import digest_of
 from bench.data.manifest import Manifest, Reading
 from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
 from bench.data.reading import write
+from bench.data.scratch import scratch
 from bench.data.source import Source, find_source, silent
+from bench.spec import csvs
 from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
@@ -71,8 +72,8 @@ def _whole(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            work = Path(scratch) / "prepared"
+        with scratch(target) as folder:
+            work = folder / "prepared"
             work.mkdir()
             yield work
             work.rename(target)
@@ -179,4 +180,6 @@ def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _case(row: dict[str, str]) -> Case:
     spacing = (float(row["row_mm"]), float(row["column_mm"])) if row["row_mm"] else None
-    return Case(row["case"], row["patient"], int(row["height"]), int(row["width"]), spacing)
+    return Case(
+        row["case"], csvs.as_it_was(row["patient"]), int(row["height"]), int(row["width"]), spacing
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.grid import OnGrid
-from bench.spec import machine
+from bench.data.scratch import scratch
+from bench.spec import csvs, machine
 from bench.spec.case import SIDES, Dataset, Side, Split
 from bench.spec.errors import UsageError
 from bench.spec.plain import content_hash
@@ -206,9 +206,8 @@ class Export:
                 for place, index in enumerate(indexes):
                     case = self.dataset.cases[index]
                     spacing = case.spacing or ("", "")
-                    rows.writerow(
-                        [side, place, case.id, case.patient, case.height, case.width, *spacing]
-                    )
+                    whose = csvs.harmless(case.patient)
+                    rows.writerow([side, place, case.id, whose, case.height, case.width, *spacing])
         summary = (
             f"{self.summary}. The split is that of `bench run`; "
             f"written by verdiff-bench {version}, from what: `bench-export.json`."
@@ -238,8 +237,8 @@ def _whole(target: Path) -> Iterator[Path]:
     if target.exists():
         raise _taken(target)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            work = Path(scratch) / target.name
+        with scratch(target) as folder:
+            work = folder / target.name
             work.mkdir()
             yield work
             work.rename(target)

@@ -204,7 +204,7 @@ def _serve(
     """Work on tasks in this process until the pipe is closed."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server that forked it ignores it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this one
-    threading.Thread(target=end_with_launcher, daemon=True).start()
+    end_with_launcher()
     with within():
         _answer(pipe, work)
 

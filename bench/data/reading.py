@@ -27,7 +27,7 @@ from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, PIXELS, Numbered, pack
 from bench.data.pool import Pool, watched
 from bench.data.readers import limits
 from bench.data.source import FORMAT, Source, reason
-from bench.spec import processes
+from bench.spec import csvs, processes
 from bench.spec.case import BACKGROUND, Case, Sample
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
@@ -376,7 +376,8 @@ def _write_cases(path: Path, cases: Sequence[Case], packed: Sequence[bool]) -> N
         for case, few in zip(cases, packed, strict=True):
             spacing = case.spacing or ("", "")
             bits = 8 if few else 16
-            table.writerow([case.id, case.patient, case.height, case.width, *spacing, bits])
+            whose = csvs.harmless(case.patient)
+            table.writerow([case.id, whose, case.height, case.width, *spacing, bits])
 
 
 def _unusable(name: str, seen: set[str]) -> str:

@@ -164,12 +164,17 @@ def _assign(order: list[str], test: list[str]) -> Split:
 
 
 def write_splits(splits: Sequence[Split]) -> str:
-    """Return splits as CSV text: fold, patient, side; names with commas or quotes are in quotes."""
+    """Return splits as CSV text: fold, patient, side.
+
+    Names with commas or quotes are in quotes; a name that a spreadsheet would compute has one
+    before it, which is taken away when it is read.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for fold, split in enumerate(splits):
-        writer.writerows((fold, patient, side) for patient, side in split.sides.items())
+        for patient, side in split.sides.items():
+            writer.writerow((fold, csvs.harmless(patient), side))
     return text.getvalue()
 
 
@@ -197,8 +202,8 @@ def parse_splits(path: Path) -> list[Split]:
     else:
         rows = _tabled(text, path, encoding)
     folds: dict[int, dict[str, Side]] = {}
-    for line, (fold, patient, name) in rows:
-        at = f"{path} line {line}"
+    for line, (fold, written, name) in rows:
+        at, patient = f"{path} line {line}", csvs.as_it_was(written)
         digits = _FOLD.fullmatch(fold.strip())
         if not digits or not patient:
             given = ",".join((fold, patient, name))

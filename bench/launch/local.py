@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.launch.base import LEAVE_SECONDS, POLL_SECONDS, Gone, Request
+from bench.launch.places import Places
 from bench.launch.worker import BUSY, STOPPED, work
-from bench.spec import machine
+from bench.spec import devices, machine
 from bench.spec.config import Cell
 from bench.spec.note import Note
 from bench.store.lease import Leases
 
+PAUSE_SECONDS = 5.0
+"""Seconds between two looks at cells beyond which this process was stopped (Ctrl-Z, SIGSTOP)."""
 CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 
 
@@ -36,10 +39,10 @@ def preload(modules: Sequence[str] = ()) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(loaded)
 
 
-def default_jobs(device: str, threads: int) -> int:
-    """Return how many cells run at once: as many as the cores hold, or one on a GPU."""
-    if device != "cpu":
-        return 1
+def default_jobs(places: Sequence[str], threads: int) -> int:
+    """Return how many cells run at once: as many as the cores hold, or one on each GPU."""
+    if places[0].startswith("cuda"):
+        return len(places)
     return max(1, machine.cores() // threads)
 
 
@@ -49,6 +52,7 @@ class Attempt:
 
     cell: Cell
     process: BaseProcess
+    device: str
     memory_kills: int
     """How often the kernel had run out of memory when the process began."""
     began: float = field(default_factory=time.monotonic)
@@ -68,19 +72,23 @@ class Local:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.jobs = request.jobs or default_jobs(request.device, request.threads)
+        self.devices = devices.all_of(request.device)
+        self.jobs = request.jobs or default_jobs(self.devices, request.threads)
+        self._places = Places(self.devices)
         self.elsewhere: int = 0
         self._running: dict[int, Attempt] = {}
         """The processes that run, by what tells that they ended."""
         self._gone: dict[str, Gone] = {}
         self._leases = Leases()
+        self._looked: float = time.monotonic()
+        """When progress was looked at last."""
         self._seconds: dict[str, list[float]] = {}
         """How long the ended cells of each method took."""
 
     def check(self) -> str:
         """Have the server load what cells need; nothing can be wrong here."""
         preload(self.request.modules)
-        return f"{self.jobs} at a time on {self.request.device}"
+        return f"{self.jobs} at a time on {', '.join(self.devices)}"
 
     def submit(self, cells: Sequence[Cell]) -> list[Cell]:
         """Start cells while there is room; a cell that another run works on is passed over."""
@@ -93,25 +101,29 @@ class Local:
                 self._gone[cell.hash] = Gone("")
                 started.append(cell)
                 continue
+            device = self._places.choose(cell)
+            if device is None:  # another cell may have room
+                continue
             lease = self.request.store.free(cell, self._leases)
             if lease is None:
                 self.elsewhere += 1
                 continue
-            self._start(cell, lease)
+            self._start(cell, device, lease)
             started.append(cell)
             if len(self._running) >= self.jobs:
                 break
         return started
 
-    def _start(self, cell: Cell, lease: int) -> None:
+    def _start(self, cell: Cell, device: str, lease: int) -> None:
         """Start the process of a cell whose last lease was found free."""
         self._gone.pop(cell.hash, None)
         root = str(self.request.store.root.resolve())  # the process starts in another folder
-        words = (cell.to_json(), root, self.request.device, lease)
+        words = (cell.to_json(), root, device, lease)
         context = multiprocessing.get_context("forkserver")
         process: BaseProcess = context.Process(target=work, args=words)
         process.start()
-        self._running[process.sentinel] = Attempt(cell, process, _memory_kills())
+        self._places.take(device, cell)
+        self._running[process.sentinel] = Attempt(cell, process, device, _memory_kills())
 
     def _in_order(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         """Yield cells dataset by dataset, and within one those first that will take longest.
@@ -146,6 +158,8 @@ class Local:
             del self._running[sentinel]
             memory = _memory_kills() > attempt.memory_kills
             self._gone[attempt.cell.hash] = _gone(code, memory)
+            peak = self.request.store.peak_device_memory(attempt.cell)
+            self._places.leave(attempt.device, attempt.cell, peak)
             if code not in (BUSY, STOPPED):
                 took = time.monotonic() - attempt.began
                 self._seconds.setdefault(attempt.cell.method.key, []).append(took)
@@ -154,6 +168,10 @@ class Local:
     def _kill_silent(self, timeout: float) -> None:
         """Kill cells whose note has not changed for so long, by a clock that nobody can set."""
         store, now = self.request.store, time.monotonic()
+        between, self._looked = now - self._looked, now
+        if between > PAUSE_SECONDS:  # this process was stopped, and its cells perhaps too
+            for attempt in self._running.values():
+                attempt.since += between
         for attempt in self._running.values():
             note = store.progress(attempt.cell)
             if note != attempt.note:

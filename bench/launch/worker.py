@@ -7,13 +7,13 @@ import io
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sized
 from pathlib import Path
 
 from bench.spec.config import Cell
+from bench.spec.errors import printable, visible
 from bench.spec.note import Note
 from bench.spec.processes import end_with_launcher
 from bench.store.cells import Store
@@ -66,14 +66,14 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-    threading.Thread(target=end_with_launcher, daemon=True).start()
+    end_with_launcher()
     cell, store = Cell.from_json(cell_json), Store(Path(root))
     try:
         with store.at_work(cell, after, lost=lambda: os._exit(BUSY)) as folder:
             with folder.log.open("a", buffering=1, encoding="utf-8") as log:
                 os.dup2(log.fileno(), sys.stdout.fileno())
                 os.dup2(log.fileno(), sys.stderr.fileno())
-            _print_utf8()
+            sys.stdout, sys.stderr = log_to(1), log_to(2)
             faulthandler.enable(sys.stderr)
             try:
                 run_cell(cell, store, folder, device, Reporter(cell, store, asked))
@@ -85,12 +85,21 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
     except BusyError:
         sys.exit(BUSY)
     except OSError as error:  # a disk that is full, or gone, leaves no other place to say it
-        print(f"{cell.title}: {error}", file=sys.stderr)
+        print(printable(f"{cell.title}: {error}"), file=sys.stderr)
         sys.exit(1)
 
 
-def _print_utf8() -> None:
-    """Have this process print UTF-8, as its log is, whatever the environment says."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+class _Log(io.TextIOWrapper):
+    """What this process prints, with its controls shown: names in it may hold anything."""
+
+    def write(self, text: str) -> int:
+        """Write lines; what goes back to the beginning of a line, as progress does, ends it."""
+        lines = text.replace("\r", "\n").expandtabs().split("\n")
+        super().write("\n".join(map(visible, lines)))
+        return len(text)
+
+
+def log_to(number: int) -> io.TextIOWrapper:
+    """Return a stream that writes UTF-8 to an open file, as logs are, whatever the locale is."""
+    buffer = os.fdopen(number, "wb", closefd=False)
+    return _Log(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)

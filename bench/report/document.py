@@ -13,6 +13,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from bench.report.characters import COMMAND, escape, lacking
+from bench.spec import csvs
+from bench.spec.errors import visible
 
 Align = Literal["left", "right", "centre"]
 Mark = Literal["", "best", "like", "weights", "doubt"]
@@ -23,13 +25,11 @@ DAGGER, DOUBLE_DAGGER, SECTION = "†", "‡", "§"
 results speak of these weights alone, and if failures went unseen."""
 SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER, "doubt": SECTION}
 """What is printed behind a cell, by its mark."""
+_TAG = re.compile("<(?=[A-Za-z/!?])")
+"""How a tag begins, which a viewer of Markdown may act on."""
 PAGE_ROWS = 30
 """Rows that a page of LaTeX holds; a longer table is set as one table for each first cell."""
 
-_FORMULA = re.compile(r"[=@+\t\r-].")
-"""How a text begins that a spreadsheet computes."""
-_SIGNED = re.compile(r"[+-][\d.,eE±%()\[\] †‡§°*+-]*|- .*")
-"""Numbers with a sign, and what no spreadsheet computes."""
 SHORT = 150
 """Characters of a note that stands right beneath its table in LaTeX; longer ones follow it."""
 
@@ -173,10 +173,7 @@ def csv(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    """Return a value of a CSV with a quote before what a spreadsheet would compute."""
-    if isinstance(value, str) and _FORMULA.match(value) and not _SIGNED.fullmatch(value):
-        return f"'{value}"
-    return value
+    return csvs.harmless(value) if isinstance(value, str) else value
 
 
 _RULES = {"left": " --- ", "right": " ---: ", "centre": " :-: "}
@@ -184,22 +181,31 @@ _RULES = {"left": " --- ", "right": " ---: ", "centre": " :-: "}
 
 def markdown(document: Document) -> str:
     """Return a document as Markdown."""
-    lines = [f"# {document.heading}", "", document.caption]
+    lines = [f"# {_inline(document.heading)}", "", _inline(document.caption)]
     for part in document.blocks:
         if part.caption:
-            lines += ["", part.caption]
-        heads = [" ".join(filter(None, (head.group, head.text))) for head in part.heads]
+            lines += ["", _inline(part.caption)]
+        heads = [_in_cell(" ".join(filter(None, (head.group, head.text)))) for head in part.heads]
         rules = "|".join(_RULES[head.align] for head in part.heads)
         lines += ["", f"| {' | '.join(heads)} |", f"|{rules}|"]
         for row in part.rows:
             lines.append(f"| {' | '.join(map(_markdown_cell, row))} |")
     lines.append("")
-    lines += [f"- {note.text}" for note in document.notes]
+    lines += [f"- {_inline(note.text)}" for note in document.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _inline(text: str) -> str:
+    """Return a text of which Markdown makes no tag, link or line of its own."""
+    return _TAG.sub("&lt;", visible(text)).replace("](", "]\\(")
+
+
+def _in_cell(text: str) -> str:
+    return _inline(text).replace("|", "&#124;")
+
+
 def _markdown_cell(cell: Cell) -> str:
-    text = cell.text.replace("|", "&#124;")
+    text = _in_cell(cell.text)
     if cell.mark == "best":
         return f"**{text}**"
     if cell.second:

@@ -48,6 +48,10 @@ _JOINTS = re.compile(r"[\s_.-]+")
 """What may stand between the words of a heading."""
 _OTHER_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
 """Blanks that read as plain ones; the wide one of Chinese and Japanese stays."""
+_COMPUTED = re.compile(r"'*[=@+\t\r-].", re.DOTALL)
+"""How a text begins that a spreadsheet computes, with quotes before it or without."""
+_SIGNED = re.compile(r"[+-][\d.,eE±%()\[\] †‡§°*+-]*|- .*")
+"""Numbers with a sign, and what no spreadsheet computes."""
 _FORMULA = re.compile('="([^"]*)"')
 """How Excel writes text that looks like a number."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
@@ -55,6 +59,20 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
 _UNIT = re.compile(r"[\[(].*?[\])]")
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[0-9]+")
+
+
+def harmless(text: str) -> str:
+    """Return a value to be written, with a quote before what a spreadsheet would compute."""
+    if _COMPUTED.match(text) and not _SIGNED.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def as_it_was(text: str) -> str:
+    """Return a value that was read, without the quote that `harmless` put before it."""
+    if text.startswith("'") and harmless(text[1:]) == text:
+        return text[1:]
+    return text
 
 
 @dataclass(frozen=True)

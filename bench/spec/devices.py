@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,8 +47,54 @@ def why_no_gpu() -> NoGPU | None:
     return NoGPU("PyTorch finds none", present=False)
 
 
+def all_of(device: str) -> tuple[str, ...]:
+    """Return the devices that a name stands for: `cuda` is every GPU here that is not full."""
+    if device != "cuda":
+        return (device,)
+    import torch
+
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    with_room = [gpu for gpu in gpus if (free_bytes(gpu) or 0) >= NEEDED_BYTES]
+    return tuple(with_room) or (device,)
+
+
+def free_bytes(device: str) -> int | None:
+    """Return the free memory of a GPU; None of the processor, whose memory nobody divides."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info(torch.device(device))[0])
+
+
+def describe(device: str) -> str:
+    """Return a GPU's name, its memory, its driver, and whether it computes in bfloat16."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(torch.device(device))
+    has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+    parts = [
+        torch.cuda.get_device_name(device),
+        f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
+        f"driver {_driver()}",
+        f"PyTorch {torch.__version__} for CUDA {torch.version.cuda}",
+        "bfloat16" if has_bfloat16 else "bfloat16 by emulation, which is slow",
+    ]
+    return ", ".join(parts)
+
+
+def _driver() -> str:
+    """Return the version of NVIDIA's driver; `unknown` where its program does not say."""
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return said.strip().splitlines()[0] if said.strip() else "unknown"
+
+
 def check(device: str) -> None:
-    """Refuse a device that cannot be used.
+    """Refuse a device that cannot be used; `cuda` can be where one GPU has room.
 
     Raises:
         UsageError: It is no PyTorch device, is not there, is full, or does not work.
@@ -60,7 +107,7 @@ def check(device: str) -> None:
             raise RuntimeError(f"expected {', '.join(KINDS)} or cuda:N")
         if wanted.type == "cuda":
             _check_gpu(wanted)
-        torch.zeros(1, device=wanted)
+        torch.zeros(1, device=all_of(device)[0])
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         if "out of memory" in reason:
@@ -80,7 +127,8 @@ def _check_gpu(wanted: torch.device) -> None:
     if wanted.index is not None and wanted.index >= count:
         there = ", ".join(f"cuda:{index}" for index in range(count))
         raise UsageError(f"device '{wanted}' is not there; this machine shows {there}")
-    free, total = torch.cuda.mem_get_info(wanted)
+    gpus = [wanted] if wanted.index is not None else [torch.device(i) for i in range(count)]
+    free, total = max(torch.cuda.mem_get_info(gpu) for gpu in gpus)
     if free < NEEDED_BYTES:
         left = f"{free / 2**30:.1f} of {total / 2**30:.0f} GiB are free"
         raise UsageError(_full(str(wanted), left))

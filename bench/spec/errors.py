@@ -25,6 +25,11 @@ def printable(text: str) -> str:
     if len(text) > LONGEST:
         half = LONGEST // 2
         text = f"{text[:half]}... ({len(text) - 2 * half:,} characters) ...{text[-half:]}"
+    return visible(text)
+
+
+def visible(text: str) -> str:
+    """Return a text of any length with its controls shown, breaks of lines too."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_shown, text))

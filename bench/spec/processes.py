@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -19,12 +20,16 @@ _LIMITS = (
 
 
 def end_with_launcher() -> None:
-    """Wait in this thread until the launcher is gone, and then end the process.
+    """Have this process end when its launcher is gone; a thread waits for that.
 
     The kernel closes a pipe that all processes of multiprocessing have to their launcher, even
     where it was killed. Without this, a process of a killed launcher would collide with a new one,
     or wait for ever for what nobody will send.
     """
+    threading.Thread(target=_end, daemon=True).start()
+
+
+def _end() -> None:
     launcher = multiprocessing.parent_process()
     if launcher:
         launcher.join()

@@ -29,7 +29,7 @@ Degrees = Annotated[float, msgspec.Meta(ge=0, le=180)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.5)]
 Elastic = Annotated[float, msgspec.Meta(ge=0, le=0.1)]
 """Above 0.12 of the shorter side, the deformation can fold."""
-Scale = Literal["full", "small", "tiny"]
+Scale = Literal["full", "half", "small", "tiny"]
 Flips = Literal["none", "horizontal", "vertical", "both"]
 
 _EXAMPLE = "bench/spec/profiles/cpu.toml"

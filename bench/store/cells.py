@@ -15,7 +15,7 @@ import msgspec
 
 from bench.spec import files, plain
 from bench.spec.config import Cell
-from bench.spec.errors import UsageError
+from bench.spec.errors import UsageError, visible
 from bench.spec.note import Note
 from bench.spec.profile import Profile
 from bench.store.layout import (
@@ -164,6 +164,13 @@ class Store:
         """Return a running cell's progress, None before its first note."""
         return read_note(self.working(cell))
 
+    def peak_device_memory(self, cell: Cell) -> int | None:
+        """Return the bytes of a GPU that a finished cell needed; None where nobody knows."""
+        try:
+            return read(self.folder(cell)).peak_device_memory_bytes
+        except (OSError, UsageError):
+            return None
+
     def free(self, cell: Cell, leases: Leases) -> int | None:
         """Return the number of the last lease of a cell; None while another process holds it."""
         return leases.free(self.working(cell).path)
@@ -237,7 +244,7 @@ class Store:
         """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
         work = self.working(cell)
         work.reserve.unlink(missing_ok=True)
-        write(work.error, reason)
+        write(work.error, "\n".join(map(visible, reason.split("\n"))))
 
     def forgive(self, cell: Cell) -> None:
         """Forget that a cell failed, so that it is run again."""

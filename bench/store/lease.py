@@ -72,7 +72,7 @@ def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
     """
     path = folder / f"lease-{after + 1:06}"
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except (FileExistsError, FileNotFoundError):
         raise BusyError(str(path)) from None
     ended = threading.Event()

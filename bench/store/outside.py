@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.audit.scores import CaseScore
+from bench.data.readers import limits
 from bench.spec import machine, plain, registry
 from bench.spec.config import PROTOCOL, SEED
 from bench.spec.errors import UsageError
@@ -277,10 +278,11 @@ def unpack(path: Path) -> NDArray[np.bool_] | None:
     import numpy as np
 
     try:
+        limits.check_archive(path)
         with np.load(path, allow_pickle=False) as kept:
             shape = tuple(map(int, kept["shape"]))
             bits = np.unpackbits(kept["bits"], count=int(np.prod(shape)))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, UsageError):
         return None
     return bits.reshape(shape).view(np.bool_)
 

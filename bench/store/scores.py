@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.spec import files
+from bench.spec import csvs, files
 from bench.spec.metrics import DIAGONAL, FILLED, METRICS, PRINTED, SCORES, WORST
 from bench.store.damage import DamagedError
 
@@ -78,6 +78,9 @@ def parse(content: bytes, path: Path) -> pd.DataFrame:
         )
     except (ValueError, OverflowError) as error:
         raise DamagedError(path, str(error).splitlines()[0]) from error
+    for name in KEYS:
+        if b"'" in content and name in frame:
+            frame[name] = frame[name].map(csvs.as_it_was).astype(frame[name].dtype)
     for name in (*KEYS, PRINTED[0]):
         if name not in frame:
             raise DamagedError(path, f"no column {name}")
@@ -154,7 +157,7 @@ def write_scores(path: Path, rows: Sequence[Mapping[str, float | int | str]]) ->
 def text(value: float | int | str) -> str:
     """Return a value as the file has it."""
     if not isinstance(value, float):
-        return str(value)
+        return csvs.harmless(str(value))
     if math.isnan(value):
         return ""
     return f"{value:.9g}"

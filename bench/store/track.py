@@ -14,14 +14,16 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.spec import installing
 from bench.spec.errors import UsageError
+from bench.spec.secrets import hidden, redacted
 from bench.store.cells import Store
 from bench.store.layout import CellFolder, last_line
 from bench.store.losses import read_losses
@@ -63,14 +65,14 @@ class Wanted:
                 raise UsageError(f"{name} is not installed; {installing.command(package)}")
         if self.mlflow is not None and self.mlflow.partition(":")[0] not in SCHEMES:
             raise UsageError(
-                f"--mlflow {self.mlflow}: expected http(s)://HOST:PORT, sqlite:///FILE or "
+                f"--mlflow {hidden(self.mlflow)}: expected http(s)://HOST:PORT, sqlite:///FILE or "
                 "file:FOLDER"
             )
 
     def command(self, store: Store, profile: str) -> str:
         """Return the command that sends what is not sent yet."""
         to = " --tensorboard" * self.tensorboard + (
-            f" --mlflow {self.mlflow}" if self.mlflow else ""
+            f" --mlflow {hidden(self.mlflow)}" if self.mlflow else ""
         )
         return f"bench track --out {store.root} --profile {profile}{to}"
 
@@ -245,12 +247,16 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
     path = store.layout.profile(profile).track_log
     with path.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.store.track", words],
+            [sys.executable, "-m", "bench.store.track"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        assert process.stdin
+        with suppress(OSError):  # it has ended, which is told below
+            process.stdin.write(f"{words}\n".encode())  # an address with a password is no argument
+            process.stdin.flush()
     left = STOPPED_SECONDS
     try:
         yield
@@ -276,7 +282,7 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
 
 def main() -> None:
     """Track until standard input is closed, which the end of the run does, however it ends."""
-    told = json.loads(sys.argv[1])
+    told = json.loads(sys.stdin.readline())
     gone = threading.Event()
 
     def watch() -> None:
@@ -284,12 +290,11 @@ def main() -> None:
         gone.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    send(
-        Store(Path(told["root"])),
-        told["profile"],
-        Wanted(told["tensorboard"], told["mlflow"]),
-        gone.is_set,
-    )
+    wanted = Wanted(told["tensorboard"], told["mlflow"])
+    try:
+        send(Store(Path(told["root"])), told["profile"], wanted, gone.is_set)
+    except Exception:  # a library may raise anything, with the address in it
+        sys.exit(redacted(traceback.format_exc(), told["mlflow"] or ""))
 
 
 if __name__ == "__main__":

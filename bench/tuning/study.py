@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.spec import plain, registry
 from bench.spec.capabilities import highest_lr
 from bench.spec.config import SEED, Cell
 from bench.spec.errors import UsageError
+from bench.spec.secrets import hidden, redacted
 from bench.spec.space import Between
 from bench.store.cells import Store
 
@@ -33,8 +35,6 @@ BEAT_SECONDS = 20
 """Seconds between two heartbeats of a trial, by which its worker shows that it is alive."""
 STALE_SECONDS = 60
 """Seconds without a heartbeat after which a trial's worker is considered dead: three beats."""
-_PASSWORD = re.compile(r"//[^/@:]*:([^/]*)@|[?&]password=([^&]*)")
-"""A password in the address of a database."""
 FULL = re.compile("disk is full|disk I/O error|No space left", re.IGNORECASE)
 """What a database says where its disk has no room."""
 BEGUN = "begun"
@@ -261,6 +261,7 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
         # Seconds to wait while another worker has the file locked; 5, the default, are too few for
         # many workers.
         engine_options = {"connect_args": {"timeout": 60}}
+        _touch(storage)
     try:
         return _connect(storage, engine_options)
     except ImportError as error:
@@ -276,6 +277,14 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
             f"--storage {hidden(storage)} does not answer ({why}); expected an address "
             "such as sqlite:///tuning.db or postgresql://user@host/name"
         ) from error
+
+
+def _touch(storage: str) -> None:
+    """Make the file of a new SQLite database, because SQLite gives no group the right to write."""
+    path = storage.removeprefix("sqlite:///")
+    if path != storage and path and path != ":memory:":
+        with suppress(OSError):  # what is wrong is told when it is opened
+            Path(path).touch()
 
 
 @contextmanager
@@ -303,8 +312,7 @@ def _why(error: BaseException, storage: str) -> str:
     while error.__cause__:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    secret = _secret(storage)
-    return lines[0].replace(secret, "***") if secret else lines[0]
+    return redacted(lines[0], storage)
 
 
 def _connect(storage: str, engine_options: dict[str, Any]) -> optuna.storages.RDBStorage:
@@ -411,22 +419,3 @@ def defaults(cell: Cell) -> dict[str, Any]:
     if "lr" in usual:
         usual["lr"] = highest_lr(method, cell.profile.lr)
     return usual
-
-
-def hidden(storage: str) -> str:
-    """Return a storage's address without its password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        address: str = make_url(storage).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):  # no address, or a port that is no number
-        address = storage
-    secret = _secret(storage)
-    return address.replace(secret, "***") if secret else address
-
-
-def _secret(storage: str) -> str:
-    """Return the password that an address holds, empty if none."""
-    match = _PASSWORD.search(storage)
-    return next(filter(None, match.groups()), "") if match else ""

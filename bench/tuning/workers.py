@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from bench.launch.base import LEAVE_SECONDS, POLL_SECONDS
 from bench.launch.follow import asked_to_stop
 from bench.launch.local import stop
+from bench.spec import devices
 from bench.spec.case import Split
 from bench.spec.config import Cell
 from bench.spec.processes import end_with_launcher
@@ -74,7 +74,7 @@ def work(
         say: Is sent a `TrialEnded` for each trial that counts, and `Failed` if nothing can go on.
     """
     asked: list[int] = []  # not empty once this process was asked to stop
-    threading.Thread(target=end_with_launcher, daemon=True).start()
+    end_with_launcher()
     # Ctrl-C reaches all processes at once; the parent then asks each worker by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -170,7 +170,7 @@ def run(
         storage: Address of the database that holds the studies.
         trials: Number of trials of each study.
         jobs: Number of workers.
-        device: A PyTorch device.
+        device: A PyTorch device; with `cuda`, the workers are spread over all GPUs.
         told: Is called with each trial that counts.
         died: Is called with the exit code of each worker that died; a new worker takes its place.
 
@@ -180,6 +180,7 @@ def run(
     """
     context = multiprocessing.get_context("forkserver")
     running: dict[Connection, BaseProcess] = {}
+    places = devices.all_of(device)
     deaths = 0
 
     def start(number: int) -> None:
@@ -192,7 +193,7 @@ def run(
             [splits[i] for i in order],
             storage,
             trials,
-            device,
+            places[number % len(places)],
             say,
         )
         process: BaseProcess = context.Process(target=work, args=arguments)

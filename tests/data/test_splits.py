@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bench.data.splits import Splitting, make_splits, parse_splits, read_splits, write_splits
 from bench.spec import names
 from bench.spec.case import SIDES, Split
+from bench.spec.csvs import harmless
 from bench.spec.errors import UsageError
 
 patients = st.lists(
@@ -91,7 +92,7 @@ def test_a_split_of_an_older_version_is_read_and_stays_as_it_is(
     splits = make_splits(names, folds)
     path.write_text(written_before(splits))
     assert read_splits(path, names) == splits
-    if not any("," in name for name in names):
+    if not any("," in name or harmless(name) != name for name in names):
         assert write_splits(splits) == path.read_text()
 
 

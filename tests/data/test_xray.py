@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import SIDES, Dataset
 from bench.spec.config import SEED
+from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 from bench.store.cells import Store
@@ -275,3 +277,12 @@ def test_how_films_were_read_is_told(tmp_path: Path) -> None:
     told = {finding.text for finding in check(folder) if finding.kind == "reading"}
     assert "spacing: unknown (6 of 6 cases)" in told
     assert any("is taken for the patient's" in line for line in told)
+
+
+def test_a_pipe_in_the_place_of_the_names_is_one_line(tmp_path: Path) -> None:
+    root = tmp_path / "xray"
+    side = root / "labels" / "training"
+    side.mkdir(parents=True)
+    os.mkfifo(side / "filenames.csv")
+    with pytest.raises(UsageError, match=r"filenames\.csv cannot be read \(it is no regular"):
+        prepared(tmp_path)

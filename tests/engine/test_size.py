@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def relative(spec: str, scale: str) -> float:
-    profile = load_profile({"tiny": "smoke", "small": "cpu"}[scale])
+    profile = load_profile({"tiny": "smoke", "small": "cpu", "half": "lunch"}[scale])
     task = Task("mr", (DATA.size(0),), 2, 4)
     method = registry.method(Spec.parse(spec), profile.scale)
     return size.relative(trainee.build(method, task, profile, 35, CPU, "float32"), DATA, 0)

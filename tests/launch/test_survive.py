@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,35 +86,6 @@ def test_a_run_whose_launcher_alone_is_killed_goes_on_to_the_same_bytes(
     kill(bench.start(*run, "--out", "killed"), bench.home, cells=False)
     bench(*run, "--out", "killed")
     assert digests(whole, *RESULTS) == digests(bench.home / "killed", *RESULTS)
-
-
-@pytest.mark.chaos
-@pytest.mark.usefixtures("pictures")
-def test_twenty_kills_at_random_moments_leave_the_same_bytes(
-    bench: Bench, slices: Make, tmp_path: Path
-) -> None:
-    """Each kill meets the launcher, a cell, or both, at any moment from start to end."""
-    dice = random.Random(35)
-    run = (*words(slices(), long_profile(tmp_path, 150), "unet,fcn"), "--folds", "3", "--jobs", "2")
-    bench(*run, "--out", "whole", "--report", "report-whole")
-    again = (*run, "--out", "killed", "--report", "report-killed", "--retry-failed")
-    for _ in range(20):
-        process = bench.start(*again)
-        time.sleep(dice.uniform(0, 12))
-        below, what = children(process.pid), dice.choice(["launcher", "cells", "both"])
-        victims = ([process.pid] if what != "cells" else []) + (below if what != "launcher" else [])
-        for pid in victims:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # it had just ended by itself
-        process.communicate()
-    bench(*again)
-    assert digests(bench.home / "whole", *RESULTS) == digests(bench.home / "killed", *RESULTS)
-    tables = ("table1-*", "figure8-*")
-    assert digests(bench.home / "report-whole", *tables) == digests(
-        bench.home / "report-killed", *tables
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -216,12 +186,13 @@ def test_two_runs_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    """Return a folder on a disk of its own with room for 3 MB."""
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of its own with room for 3 MB, or as much as a test says."""
+    size = getattr(request, "param", "3m")
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True
     )
     if made.returncode:
         pytest.skip("a small disk can be mounted by root alone")
@@ -321,3 +292,48 @@ def test_two_machines_share_one_folder(bench: Bench, slices: Make, tmp_path: Pat
     assert digests(bench.home / "report-1", "table1-*") == digests(
         bench.home / "report-2", "table1-*"
     )
+
+
+@pytest.mark.parametrize("small_disk", ["130k"], indirect=True)
+def test_a_study_on_a_full_disk_ends_with_a_line(
+    bench: Bench, slices: Make, small_disk: Path
+) -> None:
+    words = ("--methods", "unet", "--datasets", "mr", "--data", str(slices()))
+    out = bench("tune", *words, "--profile", "smoke", "--out", str(small_disk / "r"), code=1)
+    assert "bench: the studies in sqlite:///" in out
+    assert "cannot be used (database or disk is full); see its path" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.long
+def test_nothing_is_left_of_a_study_whose_launcher_was_killed(
+    bench: Bench, slices: Make, tmp_path: Path
+) -> None:
+    words = ("--methods", "unet", "--datasets", "mr", "--data", str(slices()))
+    run = ("tune", *words, "--profile", str(long_profile(tmp_path, 3000)), "--jobs", "2")
+    process = bench.start(*run)
+    until(lambda: len(children(process.pid)) >= 4)
+    time.sleep(3)
+    left = children(process.pid)
+    process.kill()
+    process.communicate()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), 15)
+
+
+@pytest.mark.long
+def test_a_run_that_was_stopped_and_continued_is_as_it_was(
+    bench: Bench, slices: Make, tmp_path: Path, whole: Path
+) -> None:
+    """`--timeout` counts no time in which nothing could run."""
+    run = words(slices(), long_profile(tmp_path))
+    process = bench.start(*run, "--out", "stopped", "--timeout", "4")
+    until(lambda: list(bench.home.rglob("checkpoint-*.pt")))
+    everyone = [process.pid, *children(process.pid)]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(8)
+    for pid in reversed(everyone):
+        os.kill(pid, signal.SIGCONT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    assert digests(whole, *RESULTS) == digests(bench.home / "stopped", *RESULTS)

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-import io
-import sys
-
-import pytest
+from pathlib import Path
 
 from bench.launch import worker
 
 
-def test_a_cell_prints_utf8_into_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", stream)
-    worker._print_utf8()
-    stream.write("Łukasz")
-    stream.flush()
-    assert stream.buffer.getvalue() == "Łukasz".encode()  # type: ignore[attr-defined]
+def test_a_cell_prints_utf8_into_its_log_and_no_name_adds_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    with path.open("ab") as file:
+        log = worker.log_to(file.fileno())
+        print("Łukasz\tplain", file=log)
+        print("\x1b[31mred\u2028done  mr/unet\x07", "10 %\r20 %", file=log)
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        "Łukasz  plain",
+        "\\x1b[31mred\\u2028done  mr/unet\\x07 10 %",
+        "20 %",
+    ]

@@ -103,3 +103,17 @@ def test_odd_texts_compile(tmp_path: Path, how: str) -> None:
         capture_output=True,
     )
     assert done.returncode == 0, done.stdout[-2000:].decode("latin-1")
+
+
+def test_names_make_no_tag_link_or_line_of_markdown() -> None:
+    evil = "a\x1b[31m\n# b <script>x</script> ![p](http://h/x.png) | c"
+    block = Block(heads=(Head(evil, "left"),), rows=((Cell(evil),),), caption=evil)
+    text = document.markdown(
+        Document(name="n", heading=evil, caption=evil, blocks=(block,), notes=(Note(evil),))
+    )
+    assert "\x1b" not in text
+    assert "<script" not in text
+    assert "</script" not in text
+    assert "](" not in text
+    assert [line for line in text.splitlines() if line.startswith("# ")] == [text.splitlines()[0]]
+    assert text.count("a\\x1b[31m\\n# b &lt;script>x&lt;/script> ![p]\\(http") == 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -266,3 +267,11 @@ def test_any_bytes_are_a_table_or_one_line(content: bytes) -> None:
         refusal = str(error)
     assert refusal.isprintable()
     assert not refusal or refusal.startswith("mine.csv")
+
+
+@given(st.text("=+-@'\t a1,|", max_size=6))
+def test_what_a_spreadsheet_would_compute_is_written_as_text_and_read_as_it_was(text: str) -> None:
+    written = csvs.harmless(text)
+    assert csvs.as_it_was(written) == text
+    assert not re.match(r"[=@\t].", written)
+    assert csvs.as_it_was(text) == text or text.startswith("'")

@@ -11,7 +11,7 @@ from tests.user import SMOKE
 
 
 def test_shipped_profiles_load() -> None:
-    assert profiles() == ["cpu", "paper", "smoke"]
+    assert profiles() == ["cpu", "lunch", "paper", "smoke"]
     paper = load_profile("paper")
     assert (paper.pixels, paper.batch, paper.lr, paper.steps) == (0, 1, 1e-4, 9000)
 

@@ -7,10 +7,12 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.engine.verify import verify
 from bench.spec.errors import UsageError
+from bench.store import outside
 from bench.store.cells import Store
 from bench.store.looks import read
 from bench.store.merge import merge
@@ -147,3 +149,13 @@ def test_looks_are_kept_by_merging_and_packing(whole: Path, tmp_path: Path) -> N
         ("2026-03-03", 3),
     ]
     assert f"{PROFILE}/looks.csv" in pack(other, tmp_path / "results.zip", False, {}, {})
+
+
+def test_a_volume_that_inflates_beyond_the_limit_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "case.npz"
+    outside.pack(path, np.zeros((40, 300, 300), bool))
+    assert outside.unpack(path) is not None
+    monkeypatch.setenv("BENCH_LARGEST_GB", "0.0001")
+    assert outside.unpack(path) is None

@@ -28,7 +28,7 @@ def test_a_study_loads_no_torch() -> None:
 
 
 @pytest.mark.parametrize("name", registry.names(registry.METHODS))
-@pytest.mark.parametrize("scale", ["full", "small", "tiny"])
+@pytest.mark.parametrize("scale", ["full", "half", "small", "tiny"])
 def test_a_space_is_of_options_within_their_bounds(name: str, scale: str) -> None:
     method, known = (
         registry.method(Spec.parse(name), scale),

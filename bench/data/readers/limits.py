@@ -6,6 +6,7 @@ What is larger is refused before memory goes.
 from __future__ import annotations
 
 import os
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,17 @@ def check(path: Path, size: int) -> None:
             f"{path} says that its pixels take {size / 1e9:,.3g} GB, expected {limit / 1e9:g} GB "
             f"at most; reduce it, or set {VARIABLE}"
         )
+
+
+def check_archive(path: Path) -> None:
+    """Refuse a zip, such as `.npz`, whose members take more bytes than one file may.
+
+    Raises:
+        UsageError: They do.
+        zipfile.BadZipFile: It is no zip.
+    """
+    with zipfile.ZipFile(path) as archive:
+        check(path, sum(member.file_size for member in archive.infolist()))
 
 
 def check_sides(path: Path, sides: Sequence[int], largest: int) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.readers import folder, labels, metaimage, pairing, volume, walk
+from bench.data.pool import watched
+from bench.data.readers import folder, labels, limits, metaimage, pairing, volume, walk
 from bench.data.readers.pairing import Side
 from bench.data.readers.picture import SAME, Picture, onto
 from bench.spec.case import BACKGROUND, Census
@@ -137,6 +138,11 @@ def read(path: Path) -> Drawn:
     """
     if not path.is_file():  # opening a pipe would wait for ever
         raise UsageError(f"{path} is no file; expected a mask: replace it")
+    with watched(str(path), limits.seconds()):
+        return _read(path)
+
+
+def _read(path: Path) -> Drawn:
     name = path.name.lower()
     if name.endswith(".npy"):
         stack = _stack(path)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bench.data.readers import raster
 from bench.data.readers.picture import colours, is_grey
 from bench.data.readers.slices import Slices
+from bench.spec import files
 from bench.spec.case import Sample
 from bench.spec.dataset import Item, unit_image
 from bench.spec.errors import UsageError
@@ -81,7 +82,13 @@ class XRay(Slices):
 
 def _names(side: Path) -> list[str]:
     """Return the names of a side's films, in the order of landmarks.csv."""
-    content = (side / "filenames.csv").read_bytes()
+    table = side / "filenames.csv"
+    try:
+        content = files.read_bytes(table)
+    except OSError as error:
+        raise UsageError(
+            f"{table} cannot be read ({files.reason(error)}); expected names of films: repair it"
+        ) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -93,9 +100,9 @@ def _films(side: Path) -> list[Item]:
     """List the films of one side, each with its `.mat` or else with landmarks.csv."""
     data = side.parent.parent / "data" / side.name
     table = side / "filenames.csv"
-    files = sorted(data.glob("*"))
-    exact = {path.name: path for path in files}
-    images = {path.name.lower(): path for path in reversed(files)}
+    films = sorted(data.glob("*"))
+    exact = {path.name: path for path in films}
+    images = {path.name.lower(): path for path in reversed(films)}
     mats = {path.name.lower(): path for path in side.glob("*.mat")}
     official = side.name.startswith(OFFICIAL)
     items: list[Item] = []
@@ -116,7 +123,7 @@ def _films(side: Path) -> list[Item]:
         items.append(Item(_patient(name), pair, left_out=why, official=official))
         if image:
             used.add(image)
-    for path in files:
+    for path in films:
         if path not in used and path.is_file():
             why = f"{table} does not name it; add or remove it"
             items.append(Item(_patient(path.name), (path,), left_out=why))
@@ -135,7 +142,8 @@ def _mat(path: Path) -> NDArray[np.float64]:
     try:
         points = np.asarray(scipy.io.loadmat(path)["p2"], np.float64)
     except Exception as error:  # the library may raise anything
-        what = "has no p2" if isinstance(error, KeyError) else f"cannot be read ({error})"
+        said = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        what = "has no p2" if isinstance(error, KeyError) else f"cannot be read ({said})"
         raise UsageError(
             f"{path} {what}; expected the corners of {VERTEBRAE} vertebrae: copy it again"
         ) from error

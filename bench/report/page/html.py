@@ -168,7 +168,7 @@ def _groups(table: Table) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     place = 1  # the methods are before
     for column, title in table.columns.items():
-        metrics = [TITLES[metric] for metric in table1.shown(table, column)]
+        metrics = [TITLES[metric] for metric in table.metrics(column)]
         head = marks.head(table, column)
         groups.append({"head": head, "title": title, "metrics": metrics, "at": place})
         place += len(metrics)

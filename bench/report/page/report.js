@@ -270,7 +270,8 @@ function explorer(root) {
   for (const button of root.querySelectorAll(".step")) {
     button.addEventListener("click", () => {
       const last = data.columns[+columns.value].cases.length - 1;
-      show(+columns.value, Math.max(0, Math.min(last, +cases.value + +button.dataset.by)));
+      const by = find(".key").hidden ? 0 : +button.dataset.by; // at first no case is shown
+      show(+columns.value, Math.max(0, Math.min(last, +cases.value + by)));
     });
   }
   find(".key").hidden = true;

@@ -12,8 +12,13 @@ from bench.stats import intervals
 from bench.stats.family import AllPairs
 
 METRIC = PRINTED[0]
-SMALL = ("cpu", "smoke")
-"""Shipped profiles whose networks are small and trained for minutes."""
+MINUTES = "The networks are small and were trained for a few minutes."
+SMALL = {
+    "smoke": MINUTES,
+    "cpu": MINUTES,
+    "lunch": "The networks have half of their width and were trained for 2000 steps at most.",
+}
+"""What is said of shipped profiles that train less than the paper."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def limits(table: Table) -> str:
         parts.append("These data are simulated; they say nothing about patients.")
     base = table.profile.partition("-steps")[0].partition("-pixels")[0]
     if base in SMALL:
-        parts.append("The networks are small and were trained for a few minutes.")
+        parts.append(SMALL[base])
     if len(seeds) == 1:
         parts.append(
             "Each method was trained once (one seed): this compares these trained networks, and "

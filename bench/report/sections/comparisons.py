@@ -9,7 +9,7 @@ from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
 from bench.report.sections.marks import RARE, RUNS
 from bench.report.sections.table import Table
-from bench.spec.metrics import PRINTED, TITLES
+from bench.spec.metrics import TITLES
 from bench.stats import family
 from bench.stats.failures import SEEN_FROM
 from bench.stats.family import STAR, WEIGHTS, Family
@@ -37,7 +37,7 @@ def families(table: Table) -> list[Family]:
         if declared.baseline not in table.rivals(column) or not others:
             continue
         missing = len(table.missing(column))
-        for metric in PRINTED:
+        for metric in table.metrics(column):
             families.append(
                 family.against(
                     table.patients[column][metric],

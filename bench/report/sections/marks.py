@@ -49,8 +49,8 @@ def footnotes(table: Table) -> list[Note]:
     )
     if table.family is not None:
         declared = (
-            f"Declared: {table.family.baseline} against each other method; "
-            "bench report writes the comparisons."
+            f"Declared: {table.methods.get(table.family.baseline, table.family.baseline)} against "
+            "each other method; bench report writes the comparisons."
         )
     several = any(pairs.seeds > 1 for pairs in table.pairs.values())
     one = any(pairs.seeds == 1 for pairs in table.pairs.values())
@@ -124,7 +124,7 @@ def _few(table: Table) -> str:
     if not rates:
         return ""
     return (
-        "Told from the best, but rare failures could undo it: so few patients may show none of a "
+        "Lower than the best, unless rare failures went unseen: so few patients may show none of a "
         f"rate up to ({'; '.join(rates)}), and one costs a patient's whole score. From {SEEN_FROM} "
         "patients on, a failure of one in twenty is seen."
     )

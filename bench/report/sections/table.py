@@ -130,6 +130,15 @@ class Table:
         counts = {name: grouped[name].nunique() for name in ("patient", "case")}
         return out.assign(patients=counts["patient"], cases=counts["case"], n=grouped.size())
 
+    def metrics(self, column: str) -> Sequence[str]:
+        """Return the printed metrics of a column: scores from outside may be Dice alone."""
+        known = []
+        for metric in PRINTED:
+            means = self.scores[f"{metric}_mean"]
+            if means[means.index.get_level_values("column") == column].notna().any():
+                known.append(metric)
+        return known or PRINTED
+
     def was_tested(self, column: str, key: str) -> bool:
         """Return whether a row has scores on a column."""
         return (column, key) in self.scores.index

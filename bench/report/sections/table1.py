@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -81,27 +79,17 @@ def failure_notes(table: Table) -> list[Note]:
     return lines
 
 
-def shown(table: Table, column: str) -> Sequence[str]:
-    """Return the metrics of a column: scores from outside may be Dice alone."""
-    known = []
-    for metric in PRINTED:
-        means = table.scores[f"{metric}_mean"]
-        if means[means.index.get_level_values("column") == column].notna().any():
-            known.append(metric)
-    return known or PRINTED
-
-
 def document(table: Table) -> Document:
     """Return table 1 with all that stands under it."""
     heads = [Head("Method", "left")]
     for column in table.columns:
         over = marks.head(table, column)
-        heads += [Head(TITLES[metric], group=over) for metric in shown(table, column)]
+        heads += [Head(TITLES[metric], group=over) for metric in table.metrics(column)]
     rows = []
     for key, title in table.methods.items():
         cells = [Cell(title)]
         for column in table.columns:
-            cells += [entry(table, column, key, metric) for metric in shown(table, column)]
+            cells += [entry(table, column, key, metric) for metric in table.metrics(column)]
         rows.append(tuple(cells))
     return Document(
         name=f"table1-{table.source}",

@@ -77,7 +77,7 @@ def compiled(path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_numbers_compile_whatever_the_methods_are_called(store: Store, tmp_path: Path) -> None:
-    odd = "smp:arch=Unet++:depth_x=3.5,2"
+    odd = "smp:arch=Unet++:depth_x=3.5"
     finished(store.root, odd, DICE["fcn"], source="real")
     text = rf"""\catcode`\:=13 \protected\def:{{\errmessage{{an active colon was expanded}}}}
     \section{{At \benchDice{{mr}}{{{odd}}}}}\tableofcontents

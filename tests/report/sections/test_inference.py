@@ -79,7 +79,7 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
     assert f"{PATIENTS} patients, 1 seed, 3 pairs by each metric, by max-T" in note
     assert "6 tests in all" in note
     assert signs.startswith("‡ One seed: the sign-flip test over patients")
-    assert few.startswith("§ Told from the best, but rare failures could undo it")
+    assert few.startswith("§ Lower than the best, unless rare failures went unseen")
     assert f"MR: {PATIENTS} patients, " in few
     frame = pd.read_csv(io.StringIO(table1.document(table).texts()[".csv"])).set_index("method")
     assert dict(frame.dice_like_best) == {"fcn": False, "unet": True, "verdiff": True}
