@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.figures.style import LETTER, PAPER, SMALL, Paper, save, sheet, wrapped
+from bench.report.figures.style import LETTER, PAGE, PAPER, SMALL, Paper, save, sheet, wrapped
 from bench.spec.words import shortened
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ PATTERNS = {ABOVE: None, BELOW: "....", ALIKE: None, NONE: None}
 LARGEST, ROOMY = 0.62, 0.42
 """Inches of a cell at most, and from which on it holds a difference with its p."""
 JOIN = "#0072B2"
+NEAR = 0.25
+"""Share of a diagram's width in which a rank stands behind its dot."""
 ROW = 0.24
 """Inches of a row of a critical-difference diagram."""
 NAMES = 1.25
@@ -254,15 +256,19 @@ def critical_difference(
         lines_of_name = max(len(wrapped(str(name), NAMES, 7)) for name in ranks.index)
         row = max(ROW, 0.1 * lines_of_name + 0.04)
         heights.append(row * len(ranks) + 0.5 + 0.13 * len(heads[title]))
-    height = sum(heights) + 0.13 * len(lines) + 0.1
-    with sheet(paper.width, height) as figure:
+    above = 0.13 * len(lines) + 0.1
+    short = sum(heights) + above > PAGE[1]
+    if short:
+        share = (PAGE[1] - above) / sum(heights)
+        heights = [share * one for one in heights]
+    with sheet(paper.width, sum(heights) + above) as figure:
         axes = figure.subplots(
             len(averages), 1, squeeze=False, gridspec_kw={"height_ratios": heights}
         )[:, 0]
         for axis, (title, ranks) in zip(axes, averages.items(), strict=True):
             ordered = ranks.sort_values(kind="stable")
             alike = p[title].loc[ordered.index, ordered.index].fillna(1.0).to_numpy(float) > alpha
-            _diagram(axis, ordered, joined(alike))
+            _diagram(axis, ordered, joined(alike), short)
             axis.set_title("\n".join(heads[title]), fontsize=8)
         if lines:
             figure.suptitle("\n".join(lines), fontsize=7.5)
@@ -289,8 +295,13 @@ def joined(alike: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     return sorted(groups)
 
 
-def _diagram(axis: Axes, ranks: pd.Series[float], groups: Sequence[tuple[int, ...]]) -> None:
-    """Draw methods in the order of their ranks, and a line for each group at the right."""
+def _diagram(
+    axis: Axes, ranks: pd.Series[float], groups: Sequence[tuple[int, ...]], short: bool
+) -> None:
+    """Draw methods in the order of their ranks, and a line for each group at the right.
+
+    Where rows are low (`short`), a name has one line, and a rank stands beside its dot.
+    """
     from matplotlib.ticker import MaxNLocator
 
     many = len(ranks)
@@ -299,15 +310,25 @@ def _diagram(axis: Axes, ranks: pd.Series[float], groups: Sequence[tuple[int, ..
     step = 0.045 * (highest - 1)
     for row, value in enumerate(values.tolist()):
         axis.plot([1.0, value], [row, row], color="0.85", linewidth=0.8, zorder=1)
-        axis.text(value, row - 0.16, f"{value:.2f}", ha="center", va="bottom", fontsize=SMALL)
+        if short:
+            near = value < 1 + NEAR * (highest - 1)  # the names are there
+            place, side = (value + step, "left") if near else (value - step, "right")
+            text = axis.text(place, row, f"{value:.2f}", ha=side, va="center", fontsize=SMALL)
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+        else:
+            above = row - 0.16
+            axis.text(value, above, f"{value:.2f}", ha="center", va="bottom", fontsize=SMALL)
     axis.scatter(values, range(many), s=16, color="black", zorder=3)
     for number, group in enumerate(groups, 2):
-        place = [highest + number * step] * len(group)
-        axis.plot(place, group, "-o", color=JOIN, linewidth=1.8, markersize=3.2, clip_on=False)
+        at = [highest + number * step] * len(group)
+        axis.plot(at, group, "-o", color=JOIN, linewidth=1.8, markersize=3.2, clip_on=False)
     axis.set_xlim(1 - step, highest + (len(groups) + 2) * step)
     axis.set_ylim(many - 0.5, -0.9)
     names = ["\n".join(wrapped(str(name), NAMES, 7)) for name in ranks.index]
-    axis.set_yticks(range(many), names, fontsize=7, linespacing=0.95)
+    if short:
+        most = int(NAMES * 72 / (LETTER * SMALL))
+        names = [shortened(str(name), most) for name in ranks.index]
+    axis.set_yticks(range(many), names, fontsize=SMALL if short else 7, linespacing=0.95)
     axis.tick_params(axis="y", length=0)
     axis.tick_params(axis="x", labelsize=7)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

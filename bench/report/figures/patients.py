@@ -11,7 +11,10 @@ import pandas as pd
 
 from bench.report.figures.style import (
     COLUMN,
+    LETTER,
+    PAGE,
     PAPER,
+    SMALL,
     Paper,
     about,
     panels,
@@ -21,7 +24,7 @@ from bench.report.figures.style import (
 )
 from bench.report.sections.table import Table
 from bench.report.sections.table1 import entry
-from bench.spec.words import count
+from bench.spec.words import count, shortened
 from bench.stats.paired import ROPE
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ WIDE = 20.0
 """Points from which on differences are drawn on a logarithmic axis outside of ±`NEAR`, where ±0.5
 would vanish else."""
 NEAR = 2.0
+LEGEND = 0.8
+"""Inches of a legend with what stands above."""
 NAMES = 1.2
 """Inches for the methods' names."""
 
@@ -57,7 +62,7 @@ def boxes(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
 
     def panel(axis: Axes, column: str, title: str) -> None:
         frame = means(table, column)
-        _rows(axis, frame, table, column)
+        _rows(axis, frame, table, column, short=_is_short(table, paper))
         axis.set_xlabel("Dice of a patient (%)")
         axis.set_title(_counted(title, frame), fontsize=8)
 
@@ -96,7 +101,7 @@ def differences(
             label=f"±{100 * ROPE:g} points: equivalent in practice",
         )
         axis.axvline(0, color="black", linewidth=0.8, zorder=1)
-        _rows(axis, paired, table, column, against)
+        _rows(axis, paired, table, column, against, _is_short(table, paper))
         words = "Difference in Dice (points)"
         if float(paired.abs().max().max()) > WIDE:
             axis.set_xscale("symlog", linthresh=NEAR, linscale=0.4)
@@ -116,13 +121,24 @@ def differences(
         save(figure, paths)
 
 
-def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference: str = "") -> None:
+def _rows(
+    axis: Axes,
+    frame: pd.DataFrame,
+    table: Table,
+    column: str,
+    reference: str = "",
+    short: bool = False,
+) -> None:
     """Draw a box and the patients' points for each method; say which method has none."""
     heads, most = [], int(frame.notna().sum().max())
     for place, (method, title) in enumerate(table.methods.items()):
         values = frame[method].dropna().to_numpy(float)
         fewer = f" (n={len(values)})" if 0 < len(values) < most else ""
-        heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
+        if short:
+            letters = int(NAMES * 72 / (LETTER * SMALL)) - len(fewer)
+            heads.append(shortened(title, letters) + fewer)
+        else:
+            heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
         said = "the reference" if method == reference else entry(table, column, method, "dice").text
         if not len(values) or method == reference:
             axis.text(
@@ -155,7 +171,7 @@ def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference:
         axis.scatter(values.mean(), place, s=16, marker="d", color="black", zorder=4, label="mean")
     axis.plot([], [], color="black", linewidth=1.2, label="median, box: quartiles")
     axis.set_ylim(len(heads) - 0.4, -0.6)
-    axis.set_yticks(range(len(heads)), heads, fontsize=7)
+    axis.set_yticks(range(len(heads)), heads, fontsize=SMALL if short else 7)
     axis.tick_params(axis="y", length=0)
     axis.tick_params(axis="x", labelsize=7)
     axis.grid(True, axis="x", color="0.92", linewidth=0.5)
@@ -164,6 +180,13 @@ def _rows(axis: Axes, frame: pd.DataFrame, table: Table, column: str, reference:
 
 def _counted(title: str, frame: pd.DataFrame) -> str:
     return f"{title} (n = {count(len(frame), 'patient')})"
+
+
+def _is_short(table: Table, paper: Paper) -> bool:
+    """Return whether all panels fit on a page only if each name has one line."""
+    across = 1 if paper.narrow else 2
+    down = -(-len(table.columns) // across)
+    return down * _height(table) + LEGEND > PAGE[1]
 
 
 def _height(table: Table) -> float:

@@ -82,7 +82,7 @@ PAPER = Paper()
 class _Wrapper(textwrap.TextWrapper):
     """Breaks lines at blanks, and in names such as `smp:arch=Unet` after what joins their parts."""
 
-    wordsep_re = re.compile(r"(\s+|(?<=[:=,;/_-])(?=[^\s:=,;/_-]))")
+    wordsep_re = re.compile(r"(\s+|(?<=[:=,;/_-])(?=[^\W\d]))")
 
 
 def wrapped(text: str, inches: float, points: float = SMALL) -> list[str]:
@@ -93,7 +93,7 @@ def wrapped(text: str, inches: float, points: float = SMALL) -> list[str]:
 
 def point_style(number: int) -> dict[str, Any]:
     """Return the colour and marker of a table's method by its place; no two of 64 are alike."""
-    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+    marker = MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
     colour = COLOURS[number % len(COLOURS)]
     return {"marker": marker, "linewidths": 0.7, "facecolors": "none", "edgecolors": colour}
 
@@ -147,7 +147,8 @@ def panels(
         columns: The datasets with their titles.
         heading: What the caption says.
         draw: Draws one panel.
-        height: Inches of a panel with its title and axis; heading and legend come to it.
+        height: Inches of a panel with its title and axis; heading and legend come to it. It is
+            less where all panels would not fit on a page.
         paper: What it is printed on.
         labelled: Labels what is drawn where it lies, if it fits; then there is no legend.
     """
@@ -163,7 +164,8 @@ def panels(
             axis.set_axis_off()
         if lines:
             figure.suptitle("\n".join(lines), fontsize=9)
-        figure.set_size_inches(width, height * down + 0.16 * len(lines))
+        above = 0.16 * len(lines)
+        figure.set_size_inches(width, min(height * down + above, PAGE[1]))
         if labelled(figure):
             yield figure
             return
@@ -176,7 +178,7 @@ def panels(
         beside = max(1, min(3, len(shown), fitting))
         names = ["\n".join(wrapped(name, width / beside - MARKER, 7)) for name in shown]
         legend = sum(0.06 + 0.12 * (name.count("\n") + 1) for name in names) / beside + 0.1
-        figure.set_size_inches(width, height * down + 0.16 * len(lines) + legend)
+        figure.set_size_inches(width, min(height * down + above + legend, PAGE[1]))
         figure.legend(
             shown.values(),
             names,

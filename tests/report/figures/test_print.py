@@ -16,6 +16,7 @@ from bench.report.figures.style import MILLIMETRES, SMALL, Paper
 from bench.store.cells import Store
 from tests import written
 from tests.report.figures.answers import references, trained
+from tests.written import finished
 
 NAMES = (
     "unet",
@@ -105,6 +106,31 @@ def test_every_figure_can_be_read_at_its_width(
     for name, draw in (("figure8", figure8.draw), ("seconds", seconds.draw)):
         draw(table, [tmp_path / f"{name}.png"], paper)
     assert len(seen) == 9
+
+
+@pytest.mark.parametrize("width", [85, pytest.param(178, marks=pytest.mark.long)])
+def test_four_datasets_fit_on_a_page(
+    width: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def looked_at(figure: Figure, paths: list[Path]) -> None:
+        seen.append(paths[0].stem)
+        check(figure, width)
+
+    for module in ("comparisons", "figure8", "patients", "seconds"):
+        monkeypatch.setattr(f"bench.report.figures.{module}.save", looked_at)
+    for dataset in ("ct-pri", "ct-verse", "mr", "xray"):
+        for number, name in enumerate(NAMES):
+            dice = np.linspace(0.3, 0.9, 6) - 0.02 * number
+            finished(tmp_path, f"m{number}", tuple(dice), dataset=dataset, title=name)
+    table, paper = written.table(Store(tmp_path)), Paper(width / MILLIMETRES)
+    for drawing in gallery.drawings(table, paper):
+        if drawing.stem.startswith(("critical", "patients", "differences")):
+            drawing.draw([tmp_path / f"{drawing.stem}.png"])
+    for name, draw in (("figure8", figure8.draw), ("seconds", seconds.draw)):
+        draw(table, [tmp_path / f"{name}.png"], paper)
+    assert len(seen) == 5
 
 
 def test_a_title_is_drawn_where_it_is_asked_for_and_phantoms_are_always_named() -> None:
