@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.data.grid import OnGrid
 from bench.engine import size
+from bench.engine.room import with_room
 from bench.engine.trainee import Trainee, generator, to_tensor
 from bench.spec.capabilities import AnswersWithMore, ShowsStages, ToldBox, further_rows
 from bench.spec.method import Answer
@@ -47,10 +48,15 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
     Raises:
         ValueError: The method's answer has other rows than declared, another shape than the image,
             or values outside [0, 1].
+        NoRoomError: The device's memory is too small for the case.
     """
-    image, rng = _question(trainee, cases, index)
-    with torch.inference_mode(), trainee.autocast():
-        answer = ask(trainee, image, rng, cases.mask(index))
+
+    def asked() -> tuple[Tensor, Answer]:
+        image, rng = _question(trainee, cases, index)
+        with torch.inference_mode(), trainee.autocast():
+            return image, ask(trainee, image, rng, cases.mask(index))
+
+    image, answer = with_room("in prediction", asked)
     declared = further_rows(trainee.method)
     if tuple(answer.extras) != declared or SPREAD in answer.extras:
         raise ValueError(

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.grid import OnGrid
+from bench.engine.room import with_room
 from bench.engine.trainee import Trainee, to_tensor
 from bench.spec import registry
 from bench.spec.capabilities import TrainsItself
@@ -49,11 +50,16 @@ def relative(trainee: Trainee, cases: OnGrid, index: int) -> float:
     image = to_tensor(cases.image(index), trainee.device)
     mask = torch.from_numpy(np.array(cases.mask(index), np.float32))[None, None].to(trainee.device)
     trainee.net.eval()  # batch norm keeps its averages
-    with counting(trainee.net) as counter:
-        trainee.loss(image, mask, "size")
+
+    def flops() -> int:
+        with counting(trainee.net) as counter:
+            trainee.loss(image, mask, "size")
+        return int(counter.get_total_flops())
+
+    own = with_room("in measuring the network", flops)
     unit = registry.method(UNIT, trainee.profile.scale)
     with torch.device("meta"):
         net = unit.build(trainee.task)
         with counting(net) as of_unit:
             unit.logits(net, torch.empty(image.shape))
-    return counter.get_total_flops() / of_unit.get_total_flops()
+    return own / of_unit.get_total_flops()

@@ -12,6 +12,7 @@ import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint
+from bench.engine.room import with_room
 from bench.engine.trainee import Trainee, idle, to_tensor
 from bench.spec.capabilities import AveragesWeights
 from bench.spec.note import Note, Tell
@@ -75,19 +77,26 @@ def validation_loss(
     """Return the mean loss over validation cases, which are not augmented.
 
     The random numbers of a case depend only on the seed and the case's id.
+
+    Raises:
+        NoRoomError: The device's memory is too small for a case.
     """
     trainee.net.eval()
     losses = []
     with torch.no_grad():
         for done, index in enumerate(indexes):
             beat(done)
-            image = to_tensor(cases.image(index), trainee.device)
-            pixels = np.array(cases.mask(index), np.float32)
-            mask = torch.from_numpy(pixels)[None, None].to(trainee.device)
-            loss = trainee.loss(image, mask, "validation", cases.case(index).id)
-            losses.append(float(loss))
+            loss_of_case = partial(_validation_loss, trainee, cases, index)
+            losses.append(with_room("in validation", loss_of_case))
     trainee.net.train()
     return math.fsum(losses) / len(losses)
+
+
+def _validation_loss(trainee: Trainee, cases: OnGrid, index: int) -> float:
+    image = to_tensor(cases.image(index), trainee.device)
+    pixels = np.array(cases.mask(index), np.float32)
+    mask = torch.from_numpy(pixels)[None, None].to(trainee.device)
+    return float(trainee.loss(image, mask, "validation", cases.case(index).id))
 
 
 class Training:
