@@ -97,7 +97,7 @@ ALONE = ("bench doctor", "bench status", "bench methods", "bench report")
 """Commands that need no further word."""
 SLOW = ("bench methods", "bench data preview", "resnet34.pt")
 """What commands hold that take seconds."""
-SAMPLE = 4
+SAMPLE = 6
 """One command of so many is in the suite."""
 
 

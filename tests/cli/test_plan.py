@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from bench.cli import measured, options
 from bench.cli.app import app
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
@@ -256,9 +257,9 @@ def test_steps_are_timed_where_no_cell_is_finished(bench: Bench, store: Store) -
     for row in rows:
         assert row["steps"] >= 1
         assert row["seconds"] > 4 * row["step"]  # the profile's steps, and predictions
-    assert "one after the other on cpu: at most" in bench("plan", "--methods", "unet", *words)
-    found = plan(bench, "gpus=4")
-    assert found["timed"] == 0
+    measured.show(rows, 10, options.console())
+    shown = bench.capsys.readouterr().out
+    assert "20 cells, one after the other on cpu: at most" in shown
     out = bench("plan", "--methods", "unet,swin_unet", *words, "--simulate", "gpus=4")
     assert "Timed by some steps, not by finished cells: 1 pair of dataset and method" in out
     said = bench("plan", "--methods", "nnunet:recipe=native", *words, code=2)

@@ -83,7 +83,7 @@ def check(figure: Figure, width: float) -> None:
     ("width", "titles"),
     [
         (85, False),
-        (178, True),
+        pytest.param(178, True, marks=pytest.mark.long),
         pytest.param(85, True, marks=pytest.mark.long),
         pytest.param(178, False, marks=pytest.mark.long),
     ],
@@ -108,7 +108,8 @@ def test_every_figure_can_be_read_at_its_width(
     assert len(seen) == 9
 
 
-@pytest.mark.parametrize("width", [85, pytest.param(178, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("width", [85, 178])
 def test_four_datasets_fit_on_a_page(
     width: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
