@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from unittest import mock
 
 import numpy as np
@@ -37,9 +37,11 @@ from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
 from bench.spec.method import Answer, Method, Task
 from bench.spec.names import Spec, safe_name
-from bench.spec.profile import load_profile
+from bench.spec.profile import Scale, load_profile
 
 CPU = torch.device("cpu")
+SCALES = tuple(scale for scale in get_args(Scale) if scale != "full")
+"""The sizes that a method may have beside its full one."""
 SIZES = ((369, 166), (64, 96))
 """(height, width) of images that any method takes."""
 SMALL = (64, 48)
@@ -134,7 +136,7 @@ def says_what_it_is(method: Method) -> None:
         whole = isinstance(lines, tuple) and all(isinstance(x, str) and x for x in lines)
         _ensure(whole, f"deviations gave {lines!r}; expected a tuple of texts, none empty")
     for scale, sizes in type(method).scales.items():
-        _ensure(scale in ("small", "tiny"), f"scale '{scale}'; there are small and tiny")
+        _ensure(scale in SCALES, f"scale '{scale}'; there are {', '.join(SCALES)}")
         type(method)(**sizes)
 
 

@@ -18,7 +18,7 @@ def predict(
         typer.Argument(help="A cell's folder: results/PROFILE/DATASET/METHOD/f0-s35."),
     ],
     images: Annotated[Path, typer.Option("--images", help="A folder of 2D images.")],
-    to: Annotated[Path, typer.Option("--to", help="Where the masks go.")] = Path("predictions"),
+    to: Annotated[Path, typer.Option("--to", help="Where the masks go.")] = Path("masks"),
     device: options.Device = "cpu",
 ) -> None:
     """Predict the masks of new images by the weights of a finished cell.
