@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+# Where the environment forbids bytecode, each of the tests' hundred processes would compile PyTorch again.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help install run test test-all gpu-check same-bytes lint docs perf lock clean
 
 help:  ## Say what there is
