@@ -18,9 +18,9 @@ from bench.data.readers.masks import Drawn, Kind, Labels, UnfitError
 from bench.data.readers.pairing import USUAL, Side
 from bench.data.readers.picture import Picture
 from bench.data.readers.walk import case_id, stem
-from bench.engine.metrics import EMPTY_POLICY, Score, score
+from bench.engine.metrics import EMPTY_POLICY, Score, score, score_classes
 from bench.spec import machine
-from bench.spec.case import Dataset
+from bench.spec.case import UNION, Dataset
 from bench.spec.errors import SeveralError, UsageError, short_list
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
@@ -379,6 +379,21 @@ def zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Sco
     empty = score(np.zeros_like(reference), reference, spacing)
     values = EMPTY_POLICY["prediction"]
     return replace(empty, values=values, empty=MISSING)
+
+
+def zero_classes(
+    reference: NDArray[np.uint8], classes: Sequence[str], spacing: tuple[float, ...] | None
+) -> dict[str, Score]:
+    """Return the scores of a case without a prediction, of its classes and all together.
+
+    A class that the reference has not is undefined, as with a prediction.
+    """
+    scores = score_classes(np.zeros_like(reference), reference, classes, spacing)
+    values = EMPTY_POLICY["prediction"]
+    for name, one in scores.items():
+        if one.empty != "both" or name == UNION:
+            scores[name] = replace(one, values=values, empty=MISSING)
+    return scores
 
 
 def together(work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:

@@ -251,8 +251,12 @@ def spec_of(title: str) -> Spec:
     return Spec(method_key(title))
 
 
-def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: int) -> None:
+def write_mask(
+    folder: CellFolder, case: str, mask: NDArray[np.bool_] | NDArray[np.uint8], shown: int
+) -> None:
     """Write a predicted mask: (H, W) as a picture, (D, H, W) packed, with a picture of one slice.
+
+    Numbers of classes are kept as they are.
 
     Args:
         folder: The cell's; its folder of predictions is there.
@@ -265,13 +269,19 @@ def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: in
     picture = mask if mask.ndim == 2 else mask[shown]
     place = folder.predictions()
     path = place / f"{case}.png"
-    if not cv2.imwrite(str(path), picture.astype("uint8") * 255, [cv2.IMWRITE_PNG_BILEVEL, 1]):
+    if mask.dtype == "bool":
+        written = cv2.imwrite(
+            str(path), picture.astype("uint8") * 255, [cv2.IMWRITE_PNG_BILEVEL, 1]
+        )
+    else:
+        written = cv2.imwrite(str(path), picture)
+    if not written:
         raise OSError(f"{path} could not be written")
     if mask.ndim == 3:
         pack(folder.volume(case), mask)
 
 
-def unpack(path: Path) -> NDArray[np.bool_] | None:
+def unpack(path: Path) -> NDArray[np.bool_] | NDArray[np.uint8] | None:
     """Return a volume (D, H, W) as `pack` wrote it; None where it cannot be read."""
     import zipfile
 
@@ -280,6 +290,9 @@ def unpack(path: Path) -> NDArray[np.bool_] | None:
     try:
         limits.check_archive(path)
         with np.load(path, allow_pickle=False) as kept:
+            if "labels" in kept:
+                labels: NDArray[np.uint8] = kept["labels"]
+                return labels if labels.dtype == np.uint8 else None
             shape = tuple(map(int, kept["shape"]))
             bits = np.unpackbits(kept["bits"], count=int(np.prod(shape)))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, UsageError):
@@ -287,9 +300,12 @@ def unpack(path: Path) -> NDArray[np.bool_] | None:
     return bits.reshape(shape).view(np.bool_)
 
 
-def pack(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Write a volume (D, H, W), eight voxels a byte."""
+def pack(path: Path, mask: NDArray[np.bool_] | NDArray[np.uint8]) -> None:
+    """Write a volume (D, H, W): a mask eight voxels a byte, or numbers of classes."""
     import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    if mask.dtype != np.bool_:
+        np.savez_compressed(path, labels=mask)
+        return
     np.savez_compressed(path, bits=np.packbits(mask), shape=np.array(mask.shape))

@@ -22,7 +22,7 @@ from bench.store.looks import Look
 from bench.store.losses import read_losses
 from bench.store.plan import Family, Plan
 from bench.store.record import Record
-from bench.store.scores import CLASS, defined, filled, over_classes, read_scores
+from bench.store.scores import CLASS, absent_classes, defined, filled, over_classes, read_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,8 +157,9 @@ class Results:
     looks: tuple[Look, ...] = ()
     """The reports of several seeds so far."""
     classes: pd.DataFrame | None = None
-    """The scores of every class of every case (`scores.CLASS`), that of all together too; None
-    where there is one foreground everywhere. In `cases` they are averaged."""
+    """The scores of every class of every case (`scores.CLASS`), that of all together too, with
+    `absent` where neither mask has it; None where there is one foreground everywhere. In `cases`
+    they are averaged."""
     absent: str = "undefined"
     """What a class scored that neither mask has, one of `ABSENT`."""
 
@@ -268,12 +269,14 @@ def _cases(known: Believed, kept: Scores, absent: str) -> tuple[pd.DataFrame, pd
         head[name] = head[name].astype("category")  # a million rows share a handful of words
     repeated = head.loc[head.index.repeat(kept.counts)].reset_index(drop=True)
     labels = kept.table[CLASS].reset_index(drop=True)
-    several = labels.notna()
+    several, without = labels.notna(), absent_classes(kept.table)
     scores = filled(defined(kept.table, absent)).reset_index(drop=True)
     whole = _without_mixtures(pd.concat([repeated, scores], axis=1))
     if not several.any():
         return whole, None
-    return over_classes(whole, labels), whole.assign(**{CLASS: labels})[several]
+    classes = whole.assign(absent=without)
+    classes[CLASS] = labels
+    return over_classes(whole, labels), classes[several]
 
 
 def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:

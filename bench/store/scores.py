@@ -203,9 +203,12 @@ def over_classes(scores: pd.DataFrame, classes: pd.Series[str]) -> pd.DataFrame:
     return cases
 
 
-def absent(frame: pd.DataFrame) -> Bools:
+def absent_classes(frame: pd.DataFrame) -> Bools:
     """Return the rows of classes that neither mask has."""
-    return (_of_class(frame) & frame["empty"].eq("both")).to_numpy(bool)
+    import numpy as np
+
+    rows = _of_class(frame) & frame["empty"].eq("both")
+    return np.asarray(rows, np.bool_)
 
 
 def _of_class(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -214,7 +217,7 @@ def _of_class(frame: pd.DataFrame) -> pd.Series[bool]:
 
 def defined(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
     """Return rows in which classes that neither mask has score as one of `ABSENT` says."""
-    rows = absent(frame)
+    rows = absent_classes(frame)
     if rule == "undefined" or not rows.any():
         return frame
     frame = frame.copy()
@@ -259,7 +262,7 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
         undefined = lacking[metric.name] | (np.isnan(score) & _may_lack(frame, metric.name))
         yield ~(inside | undefined), said
     dice, iou = values["dice"], values["iou"]
-    without = absent(frame)
+    without = absent_classes(frame)
     both = np.where(without, np.nan, 1.0)
     yield without & ~np.isnan(dice), "a class that neither mask has must have no score"
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -290,7 +293,7 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
 def _may_lack(frame: pd.DataFrame, name: str) -> Bools:
     """Return the rows whose masks leave a metric undefined."""
     if name in PRINTED:
-        return absent(frame)
+        return absent_classes(frame)
     return frame["empty"].isin((*ONE_EMPTY, "both", UNKNOWN)).to_numpy()
 
 
