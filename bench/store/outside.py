@@ -51,6 +51,8 @@ class OutsideCell:
     external: External
     rows: Sequence[Mapping[str, float | int | str]]
     """The lines of `cases.csv`."""
+    classes: tuple[str, ...] = ()
+    """The classes that are told apart; none where there is one foreground."""
 
     @property
     def method(self) -> str:
@@ -61,6 +63,7 @@ class OutsideCell:
     def spec(self) -> CellSpec:
         """What decides the scores: what came from outside stands in the place of options."""
         dataset = self.column.dataset
+        of_classes = {"classes": list(self.classes)} if self.classes else {}
         return CellSpec(
             profile={},
             dataset=dataset,
@@ -70,6 +73,7 @@ class OutsideCell:
                 "kind": self.external.kind,
                 "digest": self.external.digest,
                 "missing": list(self.external.missing),
+                **of_classes,
             },
             seed=self.seed,
             fold=self.fold,
@@ -89,6 +93,7 @@ class OutsideCell:
     def record(self) -> Record:
         """The record."""
         patients = {str(row["patient"]) for row in self.rows}
+        cases = {str(row["case"]) for row in self.rows}
         return Record(
             spec=self.spec,
             hash=self.hash,
@@ -102,7 +107,8 @@ class OutsideCell:
             training=None,
             parameters=None,
             idle_parameters=None,
-            cases={"test": len(self.rows)},
+            classes=self.classes,
+            cases={"test": len(cases)},
             patients={"test": len(patients)},
             versions=_versions(),
             revision=_revision(),
@@ -179,7 +185,7 @@ def keep(
     work.path.mkdir(parents=True)
     masks(work)
     write_scores(work.cases(), cell.rows)
-    tested = [str(row["case"]) for row in cell.rows]
+    tested = dict.fromkeys(str(row["case"]) for row in cell.rows)
     write(work.record, with_digests(cell.record, work, tested).to_json())
     work.path.rename(folder.path)
     return True

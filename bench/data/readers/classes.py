@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,6 +85,12 @@ class Classes:
             pairs.append((name.strip(), _split(terms)))
         return cls(tuple(pairs), f"labels={text}")
 
+    @classmethod
+    def numbered(cls, names: Sequence[str], void: int) -> Classes:
+        """Return classes whose labels are their numbers from 1, with a void label."""
+        pairs = [(name, (str(number),)) for number, name in enumerate(names, 1)]
+        return cls((*pairs, (VOID, (str(void),))), "the dataset's classes")
+
     @property
     def text(self) -> str:
         """The one text of these classes, whichever file or spelling they were read from."""
@@ -138,8 +144,12 @@ class Classes:
             raise UsageError(f"{self.where}: label {label} is both {by_number} and {by_colour}")
         return by_number or by_colour or ("background" if self._rest else "")
 
-    def decide(self, census: Census) -> Decision:
+    def decide(self, census: Census, *, partial: bool = False) -> Decision:
         """Return the labels of each class, when all masks were read.
+
+        Args:
+            census: The labels of all masks.
+            partial: Whether a class may occur in no mask, as in predictions.
 
         Raises:
             UsageError: A label is in no class, a class has no label in any mask, or masks of two
@@ -157,7 +167,7 @@ class Classes:
                 )
             labels[owner].append(label)
         for name in self.names:
-            if not labels[name]:
+            if not labels[name] and not partial:
                 held = ", ".join(label for label in census.counts if label != BACKGROUND)
                 raise UsageError(
                     f"{self.where}: class {name} occurs in no mask; they hold {held or 'only 0'}: "
