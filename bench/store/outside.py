@@ -11,7 +11,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bench.audit.scores import CaseScore
 from bench.data.readers import limits
 from bench.spec import machine, plain, registry
+from bench.spec.case import UNION
 from bench.spec.config import PROTOCOL, SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import SCORES
@@ -26,7 +27,7 @@ from bench.spec.names import Column, DatasetId, Label, Spec
 from bench.store.cells import OUTSIDE, Store, with_digests
 from bench.store.layout import CellFolder, write
 from bench.store.record import CellSpec, External, Record, hashed, read_hash
-from bench.store.scores import MISSING, write_scores
+from bench.store.scores import CLASS, MISSING, UNKNOWN, write_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,12 +213,13 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
         known: set[str] = set()
         for score in mine:
             known |= score.values.keys()
-        rows = [_row(score, known) for score in sorted(mine, key=lambda score: score.case)]
+        classes = tuple(dict.fromkeys(score.label for score in mine if score.label))
+        rows = _rows(mine, known, classes)
         external = External(
             kind="scores",
             origin=origins[method],
             digest=plain.content_hash([_hashed(row) for row in rows]),
-            missing=tuple(score.case for score in mine if score.empty == MISSING),
+            missing=tuple(dict.fromkeys(one.case for one in mine if one.empty == MISSING)),
         )
         cells.append(
             OutsideCell(
@@ -228,9 +230,35 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
                 seed=SEED + sorted(runs[dataset]).index(run),
                 external=external,
                 rows=rows,
+                classes=classes,
             )
         )
     return cells
+
+
+def _rows(
+    scores: Sequence[CaseScore], known: Collection[str], classes: Sequence[str]
+) -> list[dict[str, float | int | str]]:
+    """Return the lines of `cases.csv` in order of the cases; all classes together are unknown.
+
+    Raises:
+        UsageError: A case lacks a class.
+    """
+    if not classes:
+        return [_row(score, known) for score in sorted(scores, key=lambda score: score.case)]
+    by_case: dict[str, dict[str, CaseScore]] = {}
+    for score in scores:
+        by_case.setdefault(score.case, {})[score.label] = score
+    rows = []
+    for case in sorted(by_case):
+        mine = by_case[case]
+        some = next(iter(mine.values()))
+        together = replace(some, values={}, empty=UNKNOWN)
+        for name, score in {UNION: together, **{name: mine[name] for name in classes}}.items():
+            row = _row(score, known)
+            about = {"case": row.pop("case"), "patient": row.pop("patient"), CLASS: name}
+            rows.append({**about, **row})
+    return rows
 
 
 def _safe(dataset: str) -> str:

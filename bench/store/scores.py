@@ -293,7 +293,8 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
 def _may_lack(frame: pd.DataFrame, name: str) -> Bools:
     """Return the rows whose masks leave a metric undefined."""
     if name in PRINTED:
-        return absent_classes(frame)
+        unknown = frame[CLASS].eq(UNION) & frame["empty"].eq(UNKNOWN)
+        return absent_classes(frame) | unknown.to_numpy(bool)
     return frame["empty"].isin((*ONE_EMPTY, "both", UNKNOWN)).to_numpy()
 
 
