@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.engine.metrics import score
-from bench.engine.outside import zero
+from bench.engine.metrics import Score, score, score_classes
+from bench.engine.outside import zero, zero_classes
 from bench.spec import files, machine
 from bench.spec.names import Row
 from bench.spec.words import count
@@ -20,7 +20,7 @@ from bench.store import check
 from bench.store.layout import CellFolder, ProfileFolder
 from bench.store.outside import unpack
 from bench.store.record import Record
-from bench.store.scores import MISSING, text
+from bench.store.scores import CLASS, MISSING, text
 
 
 @dataclass
@@ -96,7 +96,7 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     with cell.cases(row.extra).open(newline="", encoding="utf-8") as file:
         known = list(csv.DictReader(file))
     with ThreadPoolExecutor(machine.cores()) as pool:
-        lines = list(pool.map(partial(_case, cell, row), known))
+        lines = list(pool.map(partial(_case, cell, record.classes, row), known))
     wrong = [line for line in lines if line]
     without = [one["case"] for one in known if "spacing" not in one and one["unit"] == "mm"]
     remarks = []
@@ -108,20 +108,26 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     return len(known) * len(record.rows), wrong, remarks
 
 
-def _case(cell: CellFolder, row: Row, known: Mapping[str, str]) -> str:
-    """Return a line if the scores of a case are not those of its masks; else nothing."""
+def _case(cell: CellFolder, classes: Sequence[str], row: Row, known: Mapping[str, str]) -> str:
+    """Return a line if the scores of a case are not those of its masks; else nothing.
+
+    Of several classes it is the line of one of them, or of all together.
+    """
     case = known["case"]
     reference = _mask(cell, case, of_reference=True)
     if reference is None:
         return f"{cell.name}: the reference of case {case} is not there or cannot be read"
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
-    if known["empty"] == MISSING:
-        again = zero(reference, spacing)
+    unanswered = known["empty"] == MISSING
+    prediction = None if unanswered else _mask(cell, case, row.extra)
+    if not unanswered and (prediction is None or prediction.shape != reference.shape):
+        return f"{cell.name}: the prediction of case {case} cannot be compared"
+    if classes:
+        again = _of_class(prediction, reference, classes, known[CLASS], spacing)
+    elif prediction is None:
+        again = zero(reference > 0, spacing)
     else:
-        prediction = _mask(cell, case, row.extra)
-        if prediction is None or prediction.shape != reference.shape:
-            return f"{cell.name}: the prediction of case {case} cannot be compared"
-        again = score(prediction, reference, spacing)
+        again = score(prediction > 0, reference > 0, spacing)
     skipped = set()
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
@@ -134,10 +140,26 @@ def _case(cell: CellFolder, row: Row, known: Mapping[str, str]) -> str:
     return ""
 
 
+def _of_class(
+    prediction: NDArray[np.uint8] | None,
+    reference: NDArray[np.uint8],
+    classes: Sequence[str],
+    name: str,
+    spacing: tuple[float, ...] | None,
+) -> Score:
+    """Return the scores of a class, or of all together; of no prediction those of a failure."""
+    if prediction is None:
+        return zero_classes(reference, classes, spacing)[name]
+    return score_classes(prediction, reference, classes, spacing)[name]
+
+
 def _mask(
     cell: CellFolder, case: str, extra: str = "", *, of_reference: bool = False
-) -> NDArray[np.bool_] | None:
-    """Return a kept mask, whole where it is a volume; None where it cannot be read."""
+) -> NDArray[np.uint8] | None:
+    """Return a kept mask, whole where it is a volume; None where it cannot be read.
+
+    Foreground is not 0; of several classes it holds their numbers.
+    """
     import cv2
 
     path = cell.predictions(extra) / f"{case}.png"
@@ -145,6 +167,7 @@ def _mask(
     if of_reference:
         path, volume = cell.reference(case), cell.reference_volume(case)
     if volume.is_file():
-        return unpack(volume)
+        whole = unpack(volume)
+        return None if whole is None else whole.view(np.uint8)
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
-    return None if pixels is None else np.asarray(pixels) > 0
+    return None if pixels is None else np.asarray(pixels, np.uint8)

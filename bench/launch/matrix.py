@@ -112,7 +112,8 @@ def _find(
     where = f"{root} is not there" if root else "no --data folder is given"
     if real_only:
         raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
-    if spec.options:
+    classes = getattr(adapter, "classes", None)
+    if [pair for pair in spec.options if not (classes and pair.startswith("labels="))]:
         raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
     if adapter.name not in profile.phantom_patients:
         raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
@@ -121,6 +122,7 @@ def _find(
         title=adapter.title,
         patients=profile.phantom_patients[adapter.name],
         slices=profile.phantom_slices[adapter.name],
+        labels=classes.text if classes else "",
     )
     return FoundDataset(simulated, None)
 

@@ -218,12 +218,20 @@ class Store:
         write(self.working(cell).status, json.dumps(plain.builtins(note)))
 
     def keep_case(
-        self, cell: Cell, case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]
+        self,
+        cell: Cell,
+        case: str,
+        image: NDArray[np.uint16],
+        reference: NDArray[np.uint8],
+        *,
+        labelled: bool = False,
     ) -> None:
-        """Keep a test case's image (8 bit) and reference, once a dataset, for reports."""
-        keep_pictures(
-            self.layout.dataset(cell), case, (image >> 8).astype("uint8"), reference * 255
-        )
+        """Keep a test case's image (8 bit) and reference, once a dataset, for reports.
+
+        A mask of 0 and 1 is kept as 0 and 255, numbers of classes as they are.
+        """
+        grey, pixels = (image >> 8).astype("uint8"), reference if labelled else reference * 255
+        keep_pictures(self.layout.dataset(cell), case, grey, pixels)
 
     def finish(self, cell: Cell, record: Record) -> None:
         """Write the record and turn the working folder into the cell's folder, by one rename.

@@ -203,6 +203,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     cases: dict[str, int]
     """Cases of each side, and of `SET_ASIDE` if there are any."""
     patients: dict[str, int]
+    classes: tuple[str, ...] = ()
+    """The classes that are told apart; none where there is one foreground."""
+    void: bool = False
+    """Whether masks have void pixels, which are left out of training and scores."""
     left_out: int = 0
     twins: tuple[str, ...] = ()
     """Cases of two patients whose images are the same, a pair each, with patients and sides."""
@@ -271,6 +275,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def to_json(self) -> str:
         """Return the text of `cell.json`; its last field is the digest of what stands before."""
         data = plain.builtins(self)
+        if not self.classes:  # records of one foreground are as they were
+            del data["classes"], data["void"]
         text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
         before = text.removesuffix("\n}")
         seal = hashlib.sha256(before.encode()).hexdigest()

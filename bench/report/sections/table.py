@@ -66,6 +66,11 @@ class Table:
     """The comparisons that were declared in the run."""
     reports: tuple[Look, ...]
     """The reports of several seeds so far."""
+    classes: pd.DataFrame | None = None
+    """The scores of every class of every case; None where there is one foreground everywhere. All
+    else holds their means over a case's classes."""
+    absent: str = "undefined"
+    """What a class scored that neither mask has, one of `ABSENT`."""
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], AllPairs]:
@@ -176,6 +181,13 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         str(column): " and ".join(sorted(part.dropna().unique()))
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
+    classes = results.classes
+    if classes is not None:
+        classes = classes[classes.source == source].astype({"column": str, "method": str})
+        classes = None if classes.empty else classes
+    about = notes.collect(records, mean, titles, methods, certificates, units)
+    if classes is not None:
+        about += notes.of_classes(classes, titles, results.absent)
     return Table(
         source=source,
         profile=results.profile,
@@ -190,11 +202,13 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         marked=frozenset(row.key for row in chain.from_iterable(alone)),
         failures=tuple(failures),
         certificates=certificates,
-        notes=tuple(notes.collect(records, mean, titles, methods, certificates, units)),
+        notes=tuple(about),
         patients=arrange(cases),
         units=units,
         family=results.family,
         reports=results.looks,
+        classes=classes,
+        absent=results.absent,
     )
 
 
