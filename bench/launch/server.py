@@ -5,6 +5,12 @@ cells: it is the one that knows how they ended.
 """
 
 import signal
+import sys
+import warnings
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+if not sys.warnoptions:  # what libraries will change some day says nothing to users; python -W asks
+    for kind in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
+        warnings.simplefilter("ignore", kind)
