@@ -111,11 +111,11 @@ def differences(
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_locator(NullLocator())
             words += f"\nlogarithmic beyond ±{NEAR:g}"
-        less = wrapped(f"each method less {table.methods[against]}", COLUMN - 0.3, 8)
+        less = wrapped(f"each method less {table.methods[against]}", COLUMN - NAMES - 0.1, 8)
         axis.set_title("\n".join([_counted(title, frame), *less]), fontsize=8)
         axis.set_xlabel(words)
 
-    chosen = "one reference" if reference else "the best mean of each dataset"
+    chosen = "one baseline" if reference else "the best mean of each dataset"
     heading = f"Paired differences by patient from {chosen}: {about(table)}"
     with panels(table.columns, heading, panel, _height(table), paper.of(table)) as figure:
         save(figure, paths)
@@ -139,7 +139,7 @@ def _rows(
             heads.append(shortened(title, letters) + fewer)
         else:
             heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
-        said = "the reference" if method == reference else entry(table, column, method, "dice").text
+        said = "the baseline" if method == reference else entry(table, column, method, "dice").text
         if not len(values) or method == reference:
             axis.text(
                 0.02,
