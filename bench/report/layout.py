@@ -161,7 +161,7 @@ def template(tables: Sequence[Table]) -> str:
         f'source = "{table.source}"          # real, phantom or external',
         'name = "paper"             # paper.tex, paper.md, paper.csv, and paper-notes.*',
         'caption = ""               # yours; without, one that says what it is',
-        f"metrics = {_list(PRINTED)}  # of {', '.join(SCORES)}",
+        f"metrics = {_list(_printed(table))}  # of {', '.join(SCORES)}",
         *_of_classes(table),
         "decimals = 2",
         'spread = "std"             # std, interval (95 %, over patients) or none',
@@ -187,6 +187,12 @@ def template(tables: Sequence[Table]) -> str:
         f"rows = {_list(list(table.methods))}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _printed(table: Table) -> list[str]:
+    """Return the metrics of table 1 that a dataset has: scores from outside may be Dice alone."""
+    known = {metric for column in table.columns for metric in table.metrics(column)}
+    return [metric for metric in PRINTED if metric in known]
 
 
 def _of_classes(table: Table) -> list[str]:

@@ -51,6 +51,12 @@ def test_the_whole_report_of_scores_without_iou_and_masks(bench: Bench, pictures
     assert (folder / "figure8-external.png").stat().st_size > 1000
 
 
+def test_a_layout_begins_with_the_metrics_that_there_are(bench: Bench) -> None:
+    scores(bench.home / "scores.csv", iou=False)
+    bench("import", "scores.csv")
+    assert 'metrics = ["dice"]' in bench("report", "--layout-template")
+
+
 def test_compare_prints_and_keeps_nothing(bench: Bench) -> None:
     scores(bench.home / "scores.csv")
     before = set(bench.home.rglob("*"))
