@@ -89,6 +89,10 @@ def score(
     missing: Annotated[
         Literal["refuse", "zero"], typer.Option(help="What a case without a prediction becomes.")
     ] = "refuse",
+    instances: Annotated[
+        bool,
+        typer.Option("--instances", help="Score what each label of a reference names on its own."),
+    ] = False,
     ending: Annotated[
         str, typer.Option(help="Ending of the predictions' names that the references' lack: _pred.")
     ] = "",
@@ -113,7 +117,7 @@ def score(
     from bench.engine.outside import Rules, score_folder
 
     named = parse_named(predictions, "--predictions")
-    rules = Rules(foreground, foreground_predictions, threshold, missing, ending)
+    rules = Rules(foreground, foreground_predictions, threshold, missing, ending, instances)
     sides = [(name, masks.side(Path(path), f"{name}:")) for name, path in named]
     store = Store(out)
     if (reference is None) == (dataset is None):
@@ -129,6 +133,10 @@ def score(
             raise UsageError(
                 "--dataset has its own patients, images and foreground; leave out "
                 "--patients, --pattern, --images and --foreground"
+            )
+        if instances:
+            raise UsageError(
+                f"--instances is of --reference; of a dataset: --dataset {dataset}:instances=on"
             )
         place = _on_dataset(dataset, data, Splitting(folds, split), profile, store)
     scored: list[tuple[str, Side, Scored]] = []
@@ -314,7 +322,8 @@ def _open(store: Store, profile: str) -> None:
 def _keep_references(store: Store, place: Place) -> None:
     """Keep references and images for the report, once a dataset."""
     from bench.engine.outside import shown, together
-    from bench.store.cells import keep_pictures
+    from bench.store.cells import keep_labels, keep_pictures
+    from bench.store.layout import instances as labels_of
     from bench.store.layout import references as files_of
     from bench.store.outside import pack
 
@@ -332,6 +341,9 @@ def _keep_references(store: Store, place: Place) -> None:
         else:
             image = place.images(key)
         keep_pictures(folder, target.case, image, mask.astype("uint8") * 255)
+        labels = place.references.instances(key)
+        if labels is not None:
+            keep_labels(labels_of(folder, target.case), labels)
 
     together(one, list(place.references.targets))
 

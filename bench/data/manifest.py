@@ -72,6 +72,8 @@ class Manifest(Reading, frozen=True, kw_only=True):
     foreground: tuple[str, ...]
     """The labels that are foreground."""
     foreground_share: float
+    instances: dict[str, int] = {}
+    """The number of the instance that each label names; empty where none are asked for."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -87,6 +89,8 @@ class Manifest(Reading, frozen=True, kw_only=True):
             f"labels of masks: {', '.join(shares[:FEW])}" + (" ..." if len(shares) > FEW else ""),
             f"foreground: {', '.join(self.foreground[:FEW]) or 'none'}",
         ]
+        if self.instances:
+            lines.append(f"instances: {', '.join(list(self.instances)[:FEW])}")
         return (*lines, *(ASSUMED + line for line in self.assumed))
 
     @property

@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.engine import instances
 from bench.engine.cut import Curve
 from bench.engine.data import Data
 from bench.engine.metrics import score
 from bench.engine.predict import SPREAD, Prediction, predict, stages
 from bench.engine.trainee import Trainee
 from bench.spec.note import Note, Tell
+from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
 from bench.store.scores import write_scores
 
@@ -65,6 +67,7 @@ def test(
     for done, index in enumerate(data.test, 1):
         case = data.cases.case(index)
         reference = data.dataset.mask(index)
+        labels = data.dataset.instances(index)
         began = time.monotonic()
         prediction = predict(trainee, data.cases, index)
         spent += time.monotonic() - began
@@ -73,11 +76,14 @@ def test(
         for name, mask in prediction.masks.items():
             scores = score(mask, reference, case.spacing, tolerance).row()
             row = {"case": case.id, "patient": case.patient, **scores}
+            row.update(instances.row(instances.of_components(mask), labels, case.spacing))
             if prediction.spread is not None and not name:
                 row["spread"] = float(prediction.spread.mean())
             rows.setdefault(name, []).append(row)
         _keep(prediction, case.id, work)
         keep(case.id, data.dataset.image(index), reference)
+        if labels is not None:
+            keep_labels(work.reference_instances(case.id), labels)
         note = Note(
             phase="test",
             step=done,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -13,15 +13,19 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.levels import levels_of
 from bench.data.readers import labels, masks, pairing
 from bench.data.readers.masks import Drawn, Kind, Labels, UnfitError
 from bench.data.readers.pairing import USUAL, Side
 from bench.data.readers.picture import Picture
 from bench.data.readers.walk import case_id, stem
+from bench.engine import instances
+from bench.engine.instances import Parts
 from bench.engine.metrics import EMPTY_POLICY, Score, score
 from bench.spec import machine
 from bench.spec.case import Dataset
 from bench.spec.errors import SeveralError, UsageError, short_list
+from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
 from bench.store.scores import MISSING
@@ -55,6 +59,8 @@ class Rules:
     missing: Missing = "refuse"
     ending: str = ""
     """Ending of the predictions' names, which their references' names lack."""
+    instances: bool = False
+    """Whether what each label of a reference names is an instance."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class Target:
     """Named in errors."""
     drawn: Callable[[], Drawn]
     """Reads its reference."""
+    instances: Callable[[], NDArray[np.uint16] | None] = lambda: None
+    """Returns the numbers of its instances, where its dataset has them."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,18 @@ class References:
     foreground: frozenset[str]
     remarks: tuple[str, ...]
     """What was assumed."""
+    levels: Mapping[str, int] = field(default_factory=dict)
+    """The number of the instance that each label names, where a folder's labels do."""
 
     def mask(self, key: str) -> NDArray[np.bool_]:
         """Return a case's reference."""
         return self.read[key].mask(self.foreground)
+
+    def instances(self, key: str) -> NDArray[np.uint16] | None:
+        """Return the numbers of a reference's instances, None where none are asked for."""
+        if self.levels:
+            return self.read[key].numbered(self.levels)
+        return self.targets[key].instances()
 
     @property
     def digest(self) -> str:
@@ -94,6 +110,8 @@ class References:
             about = (target.case, target.patient, self.read[key].spacing)
             digest.update(repr(about).encode())
             digest.update(np.packbits(self.mask(key)).data)
+            if self.levels:
+                digest.update(self.read[key].numbered(self.levels).astype("<u2").tobytes())
         return digest.hexdigest()
 
 
@@ -109,6 +127,9 @@ class Scored:
     """Cases without a prediction."""
     remarks: tuple[str, ...]
     """What was assumed."""
+    levels: Mapping[str, int] = field(default_factory=dict)
+    """The number of the instance that each label of predictions names; empty where their instances
+    are components, or are not asked for."""
 
     def digest(self, keys: Iterable[str]) -> str:
         """Return the SHA-256 over the masks of some cases."""
@@ -117,6 +138,8 @@ class Scored:
             digest.update(key.encode())
             if key in self.read:
                 digest.update(np.packbits(self.read[key].mask(self.foreground)).data)
+                if self.levels:
+                    digest.update(self.read[key].numbered(self.levels).astype("<u2").tobytes())
         return digest.hexdigest()
 
     def write(self, keys: Iterable[str], references: References, work: CellFolder) -> None:
@@ -126,6 +149,9 @@ class Scored:
             mask = self.read[key].mask(self.foreground)
             case = references.targets[key].case
             write_mask(work, case, mask, shown(references.mask(key)))
+            if self.levels:
+                path = work.instances() / f"{case}.png"
+                keep_labels(path, self.read[key].numbered(self.levels))
 
         work.predictions().mkdir()
         together(one, [key for key in keys if key in self.read])
@@ -176,7 +202,13 @@ def of_dataset(dataset: Dataset, indexes: Sequence[int]) -> dict[str, Target]:
     for index in indexes:
         case = dataset.cases[index]
         key = case.id.lower()
-        targets[key] = Target(case.id, case.patient, Path(case.id), partial(drawn, index))
+        targets[key] = Target(
+            case.id,
+            case.patient,
+            Path(case.id),
+            partial(drawn, index),
+            partial(dataset.instances, index),
+        )
     return targets
 
 
@@ -211,7 +243,10 @@ def read_references(targets: Mapping[str, Target], rules: Rules, where: str) -> 
     remarks = dict.fromkeys(line.removeprefix("assumed: ") for line in decision.how)
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))
-    return References(targets, read, grids, decision.foreground, tuple(remarks))
+    levels: dict[str, int] = {}
+    if rules.instances:
+        levels = levels_of(where, sorted(decision.foreground), census)
+    return References(targets, read, grids, decision.foreground, tuple(remarks), levels)
 
 
 def score_folder(
@@ -252,9 +287,34 @@ def score_folder(
     remarks = dict.fromkeys(pair.how.removeprefix("assumed: ") for pair in paired if pair.how)
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))
-    rows = _rows(references, read, foreground)
+    levels = _levels(name, read, files, references, foreground)
+    if levels:
+        remarks[f"the instances of {name} are its labels, by their numbers"] = None
+    rows = _rows(references, read, foreground, levels)
     cases = tuple(references.targets[key].case for key in lacking)
-    return Scored(rows, read, foreground, cases, tuple(remarks))
+    return Scored(rows, read, foreground, cases, tuple(remarks), levels)
+
+
+def _levels(
+    name: str,
+    read: Mapping[str, Labels],
+    files: Mapping[str, Path],
+    references: References,
+    foreground: frozenset[str],
+) -> dict[str, int]:
+    """Return the numbers of the instances that labels of predictions name.
+
+    There are none where no prediction holds two labels, or where no instances are asked for.
+
+    Raises:
+        UsageError: Two labels of a prediction have one number.
+    """
+    first = next(iter(references.targets))
+    held = (set(mask.names) & foreground for mask in read.values())
+    if references.instances(first) is None or not any(len(labels) > 1 for labels in held):
+        return {}
+    census = masks.census((mask, files[key]) for key, mask in read.items())
+    return levels_of(name, sorted(foreground), census)
 
 
 def _names(
@@ -355,7 +415,10 @@ def _foreground(
 
 
 def _rows(
-    references: References, read: Mapping[str, Labels], foreground: frozenset[str]
+    references: References,
+    read: Mapping[str, Labels],
+    foreground: frozenset[str],
+    levels: Mapping[str, int],
 ) -> dict[str, Row]:
     """Return the line of `cases.csv` of each case; a missing prediction scores zero."""
 
@@ -363,12 +426,26 @@ def _rows(
         target = references.targets[key]
         reference, spacing = references.mask(key), references.read[key].spacing
         about = {"case": target.case, "patient": target.patient}
+        real = references.instances(key)
         if key not in read:
-            return {**about, **zero(reference, spacing).row()}
-        return {**about, **score(read[key].mask(foreground), reference, spacing).row()}
+            empty = instances.nothing(reference.shape, named=bool(levels))
+            own = instances.row(empty, real, spacing)
+            return {**about, **zero(reference, spacing).row(), **own}
+        mask = read[key].mask(foreground)
+        own = {}
+        if real is not None:
+            own = instances.row(_parts(read[key], mask, levels), real, spacing)
+        return {**about, **score(mask, reference, spacing).row(), **own}
 
     keys = list(references.targets)
     return dict(zip(keys, together(one, keys), strict=True))
+
+
+def _parts(read: Labels, mask: NDArray[np.bool_], levels: Mapping[str, int]) -> Parts:
+    """Return the instances of a prediction: what its labels name, or its components."""
+    if levels:
+        return instances.of_labels(read.numbered(levels))
+    return instances.of_components(mask)
 
 
 def zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Score:

@@ -22,7 +22,7 @@ from bench.spec.config import Cell
 from bench.spec.note import Note, Tell
 from bench.spec.plain import convert
 from bench.spec.program import Program
-from bench.store.cells import Store
+from bench.store.cells import Store, keep_labels
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
 from bench.store.record import CellSpec, External, Record
@@ -66,6 +66,9 @@ def run(
     for index in test:
         image, reference = dataset.image(index), np.asarray(dataset.mask(index))
         store.keep_case(cell, dataset.cases[index].id, image, reference)
+        labels = dataset.instances(index)
+        if labels is not None:
+            keep_labels(work.reference_instances(dataset.cases[index].id), labels)
     shutil.rmtree(work.own)
     cases = {side: split.indexes(dataset, side) for side in SIDES}
     patients = {}

@@ -11,12 +11,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.engine import instances
 from bench.engine.metrics import score
 from bench.engine.outside import zero
 from bench.spec import files, machine
+from bench.spec.metrics import INSTANCE_COUNTS
 from bench.spec.names import Row
 from bench.spec.words import count
 from bench.store import check
+from bench.store.cells import read_labels
 from bench.store.layout import CellFolder, ProfileFolder
 from bench.store.outside import unpack
 from bench.store.record import Record
@@ -115,6 +118,7 @@ def _case(cell: CellFolder, row: Row, known: Mapping[str, str]) -> str:
     if reference is None:
         return f"{cell.name}: the reference of case {case} is not there or cannot be read"
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
+    prediction = None
     if known["empty"] == MISSING:
         again = zero(reference, spacing)
     else:
@@ -125,13 +129,47 @@ def _case(cell: CellFolder, row: Row, known: Mapping[str, str]) -> str:
     skipped = set()
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
-    for name, value in again.row().items():
+    values = {**again.row(), **_instances(cell, row, known, prediction, spacing)}
+    for name, value in values.items():
         if name in known and name not in skipped and known[name] != text(value):
             return (
                 f"{cell.name}: {name} of case {case} is {known[name] or 'empty'}, but its masks "
                 f"give {text(value) or 'none'}"
             )
     return ""
+
+
+def _instances(
+    cell: CellFolder,
+    row: Row,
+    known: Mapping[str, str],
+    prediction: NDArray[np.bool_] | None,
+    spacing: tuple[float, ...] | None,
+) -> dict[str, int | float]:
+    """Return the scores of a case's instances, computed again; none where it has none.
+
+    Args:
+        cell: Whose case it is.
+        row: The row of the tables.
+        known: The case's line of cases.csv.
+        prediction: The predicted mask, None where it is missing.
+        spacing: As cases.csv has it.
+    """
+    if INSTANCE_COUNTS[0] not in known:
+        return {}
+    case = known["case"]
+    labels = read_labels(cell.reference_instances(case))
+    if labels is None:
+        return dict.fromkeys(INSTANCE_COUNTS, -1)
+    named = cell.instances().is_dir() and not row.extra
+    own = read_labels(cell.instances() / f"{case}.png") if named else None
+    if prediction is None:
+        parts = instances.nothing(labels.shape, named)
+    elif named:
+        parts = instances.nothing(labels.shape, named) if own is None else instances.of_labels(own)
+    else:
+        parts = instances.of_components(prediction)
+    return instances.row(parts, labels, spacing)
 
 
 def _mask(

@@ -29,6 +29,18 @@ BACKGROUND = "0"
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a slice lies in the volume that it was cut from."""
+
+    volume: str
+    """The volume's id."""
+    position: int
+    """Number of the slice in its volume, from 0."""
+    thickness: float | None = None
+    """mm from a slice to the next, None where unknown."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image with its mask, as a reader hands it to the cache."""
 
@@ -44,6 +56,8 @@ class Sample:
     """What the mask's values stand for, as the file says it."""
     how: tuple[str, ...] = ()
     """What the reader decided, as `topic: words`; the topic `assumed` is told to the user."""
+    place: Place | None = None
+    """Where it lies in a volume; None where it was cut from none."""
 
     def __post_init__(self) -> None:
         """Refuse a spacing that no image has.
@@ -88,6 +102,8 @@ class Case:
     height: int
     width: int
     spacing: tuple[float, float] | None
+    place: Place | None = None
+    """Where it lies in a volume; None where it was cut from none."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,9 @@ class Dataset:
     """Where each case's image begins in `images`, or in `packed.codes`."""
     sealed: frozenset[int] = frozenset()
     """Indexes of cases whose pixels may not be read."""
+    levels: tuple[int, ...] = ()
+    """For each number in `masks` the number of the instance that it names, 0 for none; empty where
+    instances are not asked for."""
 
     def without(self, indexes: Collection[int]) -> Dataset:
         """Return the dataset with some cases sealed: reading them raises PermissionError."""
@@ -160,6 +179,15 @@ class Dataset:
         table = np.zeros(256, np.uint8)
         table[list(self.foreground)] = 1
         return np.asarray(cv2.LUT(self._view(self.masks, index, self.starts[index]), table))
+
+    def instances(self, index: int) -> NDArray[np.uint16] | None:
+        """Return the instances (H, W) of a case by their numbers, None where none are asked for."""
+        import numpy as np
+
+        if not self.levels:
+            return None
+        table = np.array(self.levels, np.uint16)
+        return table.take(self._view(self.masks, index, self.starts[index]))
 
     def _view(self, pixels: NDArray[Pixel], index: int, start: int) -> NDArray[Pixel]:
         case = self.cases[index]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
+from bench.spec.options import option
 
 PERCENTILES = (0.5, 99.5)
 """Of an image's intensities: they become 0 and 1."""
@@ -48,6 +49,10 @@ class Adapter(ABC):
     group `verdiff_bench.datasets`.
     """
 
+    instances: bool = option(
+        False, "score what each label names, such as vertebrae, as an instance", kw_only=True
+    )
+
     source: ClassVar[Source] = "real"
     in_all: ClassVar[bool] = False
     """Whether `--datasets all` includes it; it then needs a phantom for those without its files."""
@@ -71,7 +76,7 @@ class Adapter(ABC):
     def rules(self) -> dict[str, Any]:
         """Return what decides the pixels beside the files: options, versions, windows.
 
-        What only decides which labels are foreground belongs to `choice`.
+        What only decides which labels are foreground or instances belongs to `choice`.
         """
 
     def choice(self) -> dict[str, Any]:

@@ -341,7 +341,10 @@ def _check_values(believed: Believed, tables: dict[Place, pd.DataFrame]) -> Scor
     for name in scores.COLUMNS:
         lacks = np.array([name not in frame for frame in frames], np.bool_)
         lacking[name] = np.repeat(lacks, counts)
-    columns = list(scores.COLUMNS)
+    columns = []
+    for name in scores.COLUMNS:
+        if name not in scores.RARE or not lacking[name].all():
+            columns.append(name)
     whole = pd.DataFrame(columns=columns)
     if frames:
         whole = pd.concat(frames, ignore_index=True).reindex(columns=columns)

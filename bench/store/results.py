@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.spec.errors import UsageError
-from bench.spec.metrics import OF_DISTANCES
+from bench.spec.metrics import INSTANCES_OF_DISTANCES, OF_DISTANCES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
 from bench.store import check, looks
 from bench.store.cells import Store
@@ -235,7 +235,8 @@ def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:
     units = cases.groupby("column", observed=True)["unit"].nunique()
     mixed = cases["column"].isin(units[units > 1].index)
     if mixed.any():
-        cases.loc[mixed, list(OF_DISTANCES)] = float("nan")
+        rare = [name for name in INSTANCES_OF_DISTANCES if name in cases]
+        cases.loc[mixed, [*OF_DISTANCES, *rare]] = float("nan")
     return cases
 
 

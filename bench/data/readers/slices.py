@@ -23,13 +23,17 @@ from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
 from bench.spec.options import option
 
+SPIDER = "spider-t2"
+ABOVE = "7"
+"""SPIDER's label of all vertebrae above T12."""
 MAPPINGS: dict[str, dict[int, int]] = {
     "binary": {0: 0, 1: 1, 255: 1},
     # SPIDER's T2 slices as indexed PNG: 1-7 vertebrae L5 to above T12, 8 canal, 9 partly visible
     # vertebra, 10-16 discs. The sacrum is not labelled.
-    "spider-t2": {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
+    SPIDER: {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
 }
 """For each named mapping: the value in the binary mask of each label value."""
+ONE_INSTANCE = f"assumed: label {ABOVE}, all vertebrae above T12, is one instance in each mask"
 INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
@@ -188,7 +192,10 @@ class Slices(Adapter):
         mapping = MAPPINGS[self.labels]
         if self.labels == "binary":
             return choose(census, "")
-        return Decision(frozenset(str(label) for label, one in mapping.items() if one))
+        foreground = frozenset(str(label) for label, one in mapping.items() if one)
+        if self.instances and self.labels == SPIDER and ABOVE in census.counts:
+            return Decision(foreground, (ONE_INSTANCE,))
+        return Decision(foreground)
 
 
 def check_labels(

@@ -17,7 +17,7 @@ from bench.data.readers import raster
 from bench.data.readers.picture import colours, is_grey
 from bench.data.readers.slices import Slices
 from bench.spec import files
-from bench.spec.case import Sample
+from bench.spec.case import BACKGROUND, Census, Decision, Sample
 from bench.spec.dataset import Item, unit_image
 from bench.spec.errors import UsageError
 
@@ -27,6 +27,8 @@ OFFICIAL = "test"
 """Beginning of the name of the folder that is the publisher's test side."""
 NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
 """`sunhl-1th-02-Jan-2017-162 A AP.jpg`: the number before the letter is read as the patient's."""
+LABELS = (BACKGROUND, *(f"aasce-{number}" for number in range(1, VERTEBRAE + 1)))
+"""Labels of a film: its vertebrae from T1 down to L5."""
 READING = "the number in a film's name is taken for the patient's, which nobody documents"
 
 
@@ -42,7 +44,7 @@ class XRay(Slices):
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
-        return {**super().rules(), "quadrilaterals": 1, "reading": READING}
+        return {**super().rules(), "quadrilaterals": 2, "reading": READING}
 
     def items(self, root: Path) -> list[Item]:
         """List the films of all sides; say why one without image or landmarks is left out."""
@@ -76,8 +78,14 @@ class XRay(Slices):
             image=unit_image(grey, film),
             mask=quadrilaterals(points, size),
             spacing=None,
+            labels=LABELS,
             how=(*picture.how, "spacing: unknown"),
         )
+
+    def decide(self, census: Census) -> Decision:
+        """Return the vertebrae of films, or what the mapping of slices calls vertebra."""
+        vertebrae = frozenset(LABELS) - {BACKGROUND}
+        return Decision(vertebrae) if vertebrae & census.counts.keys() else super().decide(census)
 
 
 def _names(side: Path) -> list[str]:
@@ -189,16 +197,16 @@ def _checked(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
 
 
 def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the mask (H, W) of all vertebrae: the filled quadrilaterals of the corners (68, 2).
+    """Return the vertebrae (H, W) by their numbers: the filled quadrilaterals of corners (68, 2).
 
     The published order of corners is wrong in some vertebrae, so they are sorted by their angle
     about the centre.
     """
     mask = np.zeros(size, np.uint8)
-    for four in points.reshape(VERTEBRAE, CORNERS, 2):
+    for number, four in enumerate(points.reshape(VERTEBRAE, CORNERS, 2), 1):
         about = four - four.mean(0)
         around = four[np.argsort(np.arctan2(about[:, 1], about[:, 0]))]
-        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], 1)
+        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], number)
     return mask
 
 

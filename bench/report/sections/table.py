@@ -12,7 +12,7 @@ import pandas as pd
 from bench.report.document import Note
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
-from bench.spec.metrics import PRINTED, SCORES
+from bench.spec.metrics import INSTANCE_COUNTS, OF_INSTANCES, PRINTED, SCORES
 from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, FOLDER, load
 from bench.stats.family import AllPairs, all_pairs
@@ -66,6 +66,10 @@ class Table:
     """The comparisons that were declared in the run."""
     reports: tuple[Look, ...]
     """The reports of several seeds so far."""
+    instances: dict[str, dict[str, PatientScores]]
+    """Scores of instances by metric, of the columns whose labels name instances."""
+    instance_counts: pd.DataFrame
+    """Sums of `INSTANCE_COUNTS` over all runs, by (column, method), of the same columns."""
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], AllPairs]:
@@ -167,7 +171,8 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     keys = ["column", "method", "patient", "case"]
     mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
     mean = mean.reset_index().astype({"column": str, "method": str})
-    images = cases[[*keys, *SCORES]].astype({"column": str, "method": str})
+    rare = [name for name in OF_INSTANCES if name in cases]
+    images = cases[[*keys, *SCORES, *rare]].astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
         mine = [record for record in records if record.column.key == column]
@@ -176,6 +181,9 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         str(column): " and ".join(sorted(part.dropna().unique()))
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
+    named = cases[cases[INSTANCE_COUNTS[0]].notna()] if rare else cases[:0]
+    counts = named.reindex(columns=["column", "method", *INSTANCE_COUNTS])
+    sums = counts.astype({"column": str, "method": str}).groupby(["column", "method"]).sum()
     return Table(
         source=source,
         profile=results.profile,
@@ -195,6 +203,8 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         units=units,
         family=results.family,
         reports=results.looks,
+        instances=arrange(named, OF_INSTANCES) if rare else {},
+        instance_counts=sums,
     )
 
 

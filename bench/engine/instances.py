@@ -1,0 +1,338 @@
+"""Scores of instances, such as the vertebrae of a spine: which were found, and by which name.
+
+A binary mask scores a spine that is named one level too high as perfect, and two bodies that are
+joined as nearly so. Definitions:
+
+* An instance of a reference is what has one label. Those of a labelled prediction are found in the
+  same way; those of a binary one are its components, as in panoptica: pixels that share a side, in
+  a volume also voxels that share an edge or a corner.
+* Matching is panoptica's at IoU 0.5 (Kofler et al. 2023): pairs by falling IoU, each instance once.
+* Recognition quality is tp / (tp + fp / 2 + fn / 2), segmentation quality the mean IoU of the
+  matches, panoptic quality their product (Kirillov et al. 2019).
+* A vertebra is identified as in VerSe (Sekuboyina et al. 2021): of all reference centroids the one
+  nearest to the predicted centroid has the same name, and is less than 20 mm away. The rate is over
+  the vertebrae of the reference. The mean localisation distance is over the names that both hold.
+  Components have no names, so both are undefined for them. Where the spacing is unknown, distances
+  are in pixels and the limit of 20 mm is not applied.
+
+* A binary prediction may be perfect and its components be no instances: the parts of a vertebra
+  that are apart in a slice, or two that touch. `pq_of_reference` is the panoptic quality of the
+  reference's own mask, cut in the same way; 1 where labels are predicted.
+
+What neither mask holds is undefined (NaN). Where one holds instances and nothing matches, the
+qualities and the Dice of matches are 0, as in panoptica.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.spec.metrics import INSTANCE_COUNTS, INSTANCES
+
+State = Literal["matched", "shifted", "joined", "split", "missed"]
+"""What became of an instance of the reference. Shifted: matched, by another name. Joined: mostly
+under a predicted instance that also holds most of another. Split: mostly under several, each of
+which lies mostly in it."""
+THRESHOLD = 0.5
+"""IoU from which on two instances match."""
+MOST = 0.5
+"""Share of an instance that is most of it."""
+LIMIT = 20.0
+"""Millimetres within which a vertebra is identified."""
+SMALL = 1 << 16
+"""Labels below this are renumbered by a table."""
+_NAN = math.nan
+
+_Codes = NDArray[np.int32]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The instances of a mask."""
+
+    codes: _Codes
+    """(H, W), or (D, H, W) of a volume: 0, or the number of an instance from 1 on."""
+    count: int
+    names: tuple[int, ...] | None = None
+    """The label of each instance; None of components, which have none."""
+
+
+def of_labels(labels: NDArray[np.integer]) -> Parts:
+    """Return the instances of a label map (H, W) or (D, H, W): what has one label but 0.
+
+    Raises:
+        ValueError: It has other dimensions, no pixel, a label below 0, or holds no whole numbers.
+    """
+    _check_shape(labels)
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"labels are {labels.dtype}; expected whole numbers: round them first")
+    least, most = int(labels.min()), int(labels.max())
+    if least < 0:
+        raise ValueError(f"labels hold {least}; expected 0 for what is no instance, and more")
+    if most >= SMALL:
+        used, inverse = np.unique(labels, return_inverse=True)
+        codes = inverse.reshape(labels.shape) + (used[0] > 0)
+    else:
+        used = np.flatnonzero(np.bincount(labels.ravel()))
+        table = np.zeros(most + 1, np.int32)
+        table[used] = np.arange(len(used)) + (used[0] > 0)
+        codes = table.take(labels)
+    names = tuple(int(label) for label in used if label)
+    return Parts(np.ascontiguousarray(codes, np.int32), len(names), names)
+
+
+def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
+    """Return the components of a binary mask (H, W) or (D, H, W).
+
+    Raises:
+        ValueError: It has other dimensions, no pixel, or is neither bool nor uint8.
+    """
+    _check_shape(mask)
+    if mask.dtype not in (np.bool_, np.uint8):
+        raise ValueError(f"the mask is {mask.dtype}; expected bool or uint8 of 0 and 1")
+    if mask.ndim == 2:
+        bits = np.ascontiguousarray(mask).view(np.uint8)
+        count, codes = cv2.connectedComponents(bits, connectivity=4, ltype=cv2.CV_32S)
+        return Parts(np.asarray(codes, np.int32), count - 1)
+    from scipy import ndimage
+
+    labelled, count = ndimage.label(mask, np.ones((3, 3, 3), bool))
+    return Parts(np.asarray(labelled, np.int32), int(count))
+
+
+def nothing(shape: tuple[int, ...], named: bool) -> Parts:
+    """Return no instances, of a method that names them or does not."""
+    return Parts(np.zeros(shape, np.int32), 0, () if named else None)
+
+
+def _check_shape(mask: NDArray[np.generic]) -> None:
+    if mask.ndim not in (2, 3) or mask.size == 0:
+        raise ValueError(
+            f"shape {mask.shape}; expected (H, W) or (D, H, W) with at least one pixel"
+        )
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The instances of a prediction beside those of its reference."""
+
+    prediction: Parts
+    reference: Parts
+    pixel: tuple[float, ...]
+    """The sides of a pixel or voxel, in the order of the axes; 1 where unknown."""
+    limit: float
+    """Largest distance at which a vertebra is identified, in the unit of `pixel`."""
+
+    @cached_property
+    def _places(self) -> _Ints:
+        """Where either mask has an instance, as places in row order."""
+        return np.flatnonzero(self.prediction.codes.ravel() | self.reference.codes.ravel())
+
+    @cached_property
+    def overlaps(self) -> _Ints:
+        """Pixels that two instances share (reference + 1, prediction + 1); 0 is the background."""
+        theirs = self.prediction.count + 1
+        pairs = self.reference.codes.ravel().take(self._places).astype(np.int64) * theirs
+        pairs += self.prediction.codes.ravel().take(self._places)
+        cells = (self.reference.count + 1) * theirs
+        return np.bincount(pairs, minlength=cells).reshape(-1, theirs)
+
+    @cached_property
+    def sizes(self) -> tuple[_Ints, _Ints]:
+        """Pixels of each instance of the reference, and of the prediction."""
+        return self.overlaps[1:].sum(1), self.overlaps[:, 1:].sum(0)
+
+    @cached_property
+    def ious(self) -> _Floats:
+        """IoU of each instance of the reference with each of the prediction."""
+        shared = self.overlaps[1:, 1:]
+        real, mine = self.sizes
+        ious: _Floats = shared / (real[:, None] + mine[None, :] - shared)
+        return ious
+
+    @cached_property
+    def matches(self) -> list[tuple[int, int]]:
+        """Instances of the reference with those of the prediction that they match, from 0.
+
+        At an IoU of exactly 0.5 an instance may fit two; the first by its number is taken.
+        """
+        ious = self.ious
+        reals, mines = np.nonzero(ious >= THRESHOLD)
+        order = np.argsort(-ious[reals, mines], kind="stable")
+        pairs: list[tuple[int, int]] = []
+        of_reference: set[int] = set()
+        of_prediction: set[int] = set()
+        for real, mine in zip(reals[order].tolist(), mines[order].tolist(), strict=True):
+            if real not in of_reference and mine not in of_prediction:
+                pairs.append((real, mine))
+                of_reference.add(real)
+                of_prediction.add(mine)
+        return sorted(pairs)
+
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """What became of each instance of the reference."""
+        matched = dict(self.matches)
+        joined, split = self._joined(), self._split()
+        states: list[State] = []
+        for real in range(self.reference.count):
+            if real in matched:
+                states.append("shifted" if self._is_shifted(real, matched[real]) else "matched")
+            elif real in joined:
+                states.append("joined")
+            elif real in split:
+                states.append("split")
+            else:
+                states.append("missed")
+        return tuple(states)
+
+    def _is_shifted(self, real: int, mine: int) -> bool:
+        """Return whether two matching instances have different names."""
+        names, others = self.reference.names, self.prediction.names
+        return names is not None and others is not None and names[real] != others[mine]
+
+    def _joined(self) -> set[int]:
+        """Return the instances of the reference that lie mostly under one that holds others too."""
+        shared = self.overlaps[1:, 1:]
+        under = shared > MOST * self.sizes[0][:, None]
+        several = under.sum(0) > 1
+        return set(np.flatnonzero(under[:, several].any(1)).tolist())
+
+    def _split(self) -> set[int]:
+        """Return the instances of the reference that several predicted ones cover for the most."""
+        shared = self.overlaps[1:, 1:]
+        inside = shared > MOST * self.sizes[1][None, :]
+        covered = (shared * inside).sum(1) > MOST * self.sizes[0]
+        return set(np.flatnonzero(covered & (inside.sum(1) > 1)).tolist())
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Each metric of `bench.spec.metrics.INSTANCES` by its name; NaN if it is not defined."""
+        identified, localisation = self._by_names()
+        values = {
+            **self._qualities(),
+            "identified": identified,
+            "localisation": localisation,
+            "pq_of_reference": self._of_reference(),
+        }
+        return {metric.name: values[metric.name] for metric in INSTANCES}
+
+    def _qualities(self) -> dict[str, float]:
+        """Return panoptic, recognition and segmentation quality, and the Dice of matches."""
+        names = ("pq", "rq", "sq", "matched_dice")
+        all_parts = self.reference.count + self.prediction.count
+        if not all_parts:
+            return dict.fromkeys(names, _NAN)
+        ious = [float(self.ious[pair]) for pair in self.matches]
+        if not ious:
+            return dict.fromkeys(names, 0.0)
+        recognition = 2 * len(ious) / all_parts
+        segmentation = math.fsum(ious) / len(ious)
+        dice = math.fsum(2 * iou / (1 + iou) for iou in ious) / len(ious)
+        values = (recognition * segmentation, recognition, segmentation, dice)
+        return dict(zip(names, values, strict=True))
+
+    def _of_reference(self) -> float:
+        """Return the panoptic quality of the reference, if its instances are found likewise."""
+        if not self.reference.count:
+            return _NAN
+        if self.prediction.names is not None:
+            return 1.0
+        alike = of_components(self.reference.codes > 0)
+        return replace(self, prediction=alike)._qualities()["pq"]
+
+    def _by_names(self) -> tuple[float, float]:
+        """Return identification rate and mean localisation distance, NaN where undefined."""
+        names, others = self.reference.names, self.prediction.names
+        if not names or others is None:
+            return _NAN, _NAN
+        shared = [name for name in names if name in others]
+        if not shared:
+            return 0.0, _NAN
+        reals, mines = (
+            _centroids(self.reference, self.pixel),
+            _centroids(self.prediction, self.pixel),
+        )
+        places = [names.index(name) for name in shared]
+        predicted = mines[[others.index(name) for name in shared]]
+        apart = np.linalg.norm(predicted[:, None] - reals[None], axis=2)
+        own = apart[np.arange(len(shared)), places]
+        hits = (apart.argmin(1) == places) & (own < self.limit)
+        return float(hits.sum()) / len(names), float(own.mean())
+
+    def row(self) -> dict[str, int | float]:
+        """Return the columns of cases.csv that instances add, in their order."""
+        states = self.states
+        counts = {
+            "instances": self.reference.count,
+            "predicted": self.prediction.count,
+            "matched": len(self.matches),
+            "shifted": states.count("shifted"),
+            "joined": states.count("joined"),
+            "split": states.count("split"),
+            "missed": states.count("missed"),
+        }
+        return {**{name: counts[name] for name in INSTANCE_COUNTS}, **self.values}
+
+
+def score(prediction: Parts, reference: Parts, spacing: Sequence[float] | None = None) -> Scored:
+    """Score the instances of a prediction against those of its reference.
+
+    Args:
+        prediction: (H, W), or (D, H, W) of a volume, on the native grid.
+        reference: Of the same shape.
+        spacing: Sides of a pixel or voxel in mm in the order of the axes, None where unknown.
+
+    Raises:
+        ValueError: The shapes differ, or the spacing does not fit them.
+
+    Source: panoptica and VerSe, as in the module's docstring.
+    """
+    shape = reference.codes.shape
+    if prediction.codes.shape != shape:
+        raise ValueError(
+            f"prediction has shape {prediction.codes.shape} and reference {shape}; "
+            "expected one shape: map the prediction back to the native grid first"
+        )
+    if spacing is None:
+        return Scored(prediction, reference, (1.0,) * len(shape), math.inf)
+    if len(spacing) != len(shape) or not all(0 < side < math.inf for side in spacing):
+        raise ValueError(f"spacing is {spacing}; expected {len(shape)} sides in mm, all positive")
+    return Scored(prediction, reference, tuple(map(float, spacing)), LIMIT)
+
+
+def _centroids(parts: Parts, pixel: Sequence[float]) -> _Floats:
+    """Return the mean position (n, axes) of each instance's pixels, in the unit of `pixel`."""
+    flat = parts.codes.ravel()
+    places = np.flatnonzero(flat)
+    numbers = flat.take(places) - 1
+    sizes = np.bincount(numbers, minlength=parts.count)
+    axes = np.unravel_index(places, parts.codes.shape)
+    sums = [np.bincount(numbers, axis, parts.count) for axis in axes]
+    means: _Floats = np.stack(sums, axis=1) / sizes[:, None] * np.array(pixel)
+    return means
+
+
+def row(
+    prediction: Parts, labels: NDArray[np.integer] | None, spacing: Sequence[float] | None
+) -> dict[str, int | float]:
+    """Return the columns of cases.csv that instances add; none where none are asked for.
+
+    Args:
+        prediction: The instances of the prediction.
+        labels: Numbers of the reference's instances, None where none are asked for.
+        spacing: As `score` takes it.
+    """
+    if labels is None:
+        return {}
+    return score(prediction, of_labels(labels), spacing).row()
