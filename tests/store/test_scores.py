@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.engine import instances, metrics
+from bench.engine.instances import of_labels
+from bench.store import scores
 from bench.store.damage import DamagedError
 from bench.store.scores import parse, parse_all
 
@@ -51,3 +56,33 @@ def test_files_together_are_those_parsed_alone(drawn: list[tuple[str, list[str],
         except DamagedError as error:
             alone.append(_outcome(error))
     assert [_outcome(table) for table in parse_all(files)] == alone
+
+
+def instances_of(**changes: float) -> list[str]:
+    """Return which rules a line of cases.csv breaks, of four instances of which two match."""
+    reference = np.zeros((40, 10), np.uint8)
+    for level in range(4):
+        reference[10 * level : 10 * level + 8, 2:8] = level + 1
+    prediction = np.where(np.isin(reference, (1, 2)), reference, 0)
+    row = {**metrics.score(prediction > 0, reference > 0, None).row()}
+    row |= {"case": "a", "patient": "a", **instances.row(of_labels(prediction), reference, None)}
+    frame = pd.DataFrame([{**row, **changes}]).reindex(columns=list(scores.COLUMNS))
+    lacking = {name: np.zeros(1, bool) for name in scores.COLUMNS}
+    return [rule for wrong, rule in scores.impossible(frame, lacking) if wrong.any()]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("pq", 0.4, "PQ must be RQ x SQ"),
+        ("rq", 0.9, "RQ must agree"),
+        ("matched", 3, "counts of instances must agree"),
+        ("missed", 1.5, "counts of instances must agree"),
+        ("identified", 1.5, "Identification rate must lie in [0, 1]"),
+        ("localisation", -1.0, "Localisation must be a distance"),
+        ("matched_dice", float("nan"), "Dice of matches must lie in [0, 1]"),
+    ],
+)
+def test_scores_of_instances_that_cannot_be_are_named(name: str, value: float, said: str) -> None:
+    assert instances_of() == []
+    assert any(rule.startswith(said) for rule in instances_of(**{name: value}))
