@@ -29,7 +29,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -47,11 +47,13 @@ MOST = 0.5
 """Share of an instance that is most of it."""
 LIMIT = 20.0
 """Millimetres within which a vertebra is identified."""
-SMALL = 1 << 16
-"""Labels below this are renumbered by a table."""
+BYTE = 256
+"""Numbers of instances below this take a byte, for which OpenCV is fast."""
+EXACT = 1 << 24
+"""Whole numbers up to this are exact in the single precision of OpenCV's histograms."""
 _NAN = math.nan
 
-_Codes = NDArray[np.int32]
+Codes = NDArray[np.integer[Any]]
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
@@ -60,11 +62,10 @@ _Ints = NDArray[np.int64]
 class Parts:
     """The instances of a mask."""
 
-    codes: _Codes
-    """(H, W), or (D, H, W) of a volume: 0, or the number of an instance from 1 on."""
-    count: int
-    names: tuple[int, ...] | None = None
-    """The label of each instance; None of components, which have none."""
+    codes: Codes
+    """(H, W), or (D, H, W) of a volume: 0, or the number of an instance; of 8 or 64 bits."""
+    named: bool
+    """Whether the numbers are names, such as levels; those of components are none."""
 
 
 def of_labels(labels: NDArray[np.integer]) -> Parts:
@@ -74,21 +75,12 @@ def of_labels(labels: NDArray[np.integer]) -> Parts:
         ValueError: It has other dimensions, no pixel, a label below 0, or holds no whole numbers.
     """
     _check_shape(labels)
-    if labels.dtype.kind not in "iub":
+    if labels.dtype.kind not in "iu":
         raise ValueError(f"labels are {labels.dtype}; expected whole numbers: round them first")
     least, most = int(labels.min()), int(labels.max())
     if least < 0:
         raise ValueError(f"labels hold {least}; expected 0 for what is no instance, and more")
-    if most >= SMALL:
-        used, inverse = np.unique(labels, return_inverse=True)
-        codes = inverse.reshape(labels.shape) + (used[0] > 0)
-    else:
-        used = np.flatnonzero(np.bincount(labels.ravel()))
-        table = np.zeros(most + 1, np.int32)
-        table[used] = np.arange(len(used)) + (used[0] > 0)
-        codes = table.take(labels)
-    names = tuple(int(label) for label in used if label)
-    return Parts(np.ascontiguousarray(codes, np.int32), len(names), names)
+    return Parts(labels.astype(np.uint8 if most < BYTE else np.int64, copy=False), named=True)
 
 
 def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
@@ -100,19 +92,23 @@ def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
     _check_shape(mask)
     if mask.dtype not in (np.bool_, np.uint8):
         raise ValueError(f"the mask is {mask.dtype}; expected bool or uint8 of 0 and 1")
+    bits = np.ascontiguousarray(mask).view(np.uint8)
+    box = _box(bits)
+    inner = np.ascontiguousarray(bits[box])
     if mask.ndim == 2:
-        bits = np.ascontiguousarray(mask).view(np.uint8)
-        count, codes = cv2.connectedComponents(bits, connectivity=4, ltype=cv2.CV_32S)
-        return Parts(np.asarray(codes, np.int32), count - 1)
-    from scipy import ndimage
+        count, codes = cv2.connectedComponents(inner, connectivity=4, ltype=cv2.CV_32S)
+    else:
+        from scipy import ndimage
 
-    labelled, count = ndimage.label(mask, np.ones((3, 3, 3), bool))
-    return Parts(np.asarray(labelled, np.int32), int(count))
+        codes, count = ndimage.label(inner, np.ones((3, 3, 3), bool))
+    whole = np.zeros(mask.shape, np.uint8 if count < BYTE else np.int64)
+    whole[box] = codes
+    return Parts(whole, named=False)
 
 
 def nothing(shape: tuple[int, ...], named: bool) -> Parts:
     """Return no instances, of a method that names them or does not."""
-    return Parts(np.zeros(shape, np.int32), 0, () if named else None)
+    return Parts(np.zeros(shape, np.uint8), named)
 
 
 def _check_shape(mask: NDArray[np.generic]) -> None:
@@ -122,11 +118,22 @@ def _check_shape(mask: NDArray[np.generic]) -> None:
         )
 
 
+def _box(codes: Codes) -> tuple[slice, ...]:
+    """Return the bounding box of what is not 0; one pixel where all is."""
+    box = []
+    for axis in range(codes.ndim):
+        others = tuple(other for other in range(codes.ndim) if other != axis)
+        used = np.flatnonzero(codes.max(axis=others))
+        box.append(slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(1))
+    return tuple(box)
+
+
 @dataclass(frozen=True)
 class Scored:
     """The instances of a prediction beside those of its reference."""
 
     prediction: Parts
+    """Cropped to the bounding box of both."""
     reference: Parts
     pixel: tuple[float, ...]
     """The sides of a pixel or voxel, in the order of the axes; 1 where unknown."""
@@ -134,18 +141,37 @@ class Scored:
     """Largest distance at which a vertebra is identified, in the unit of `pixel`."""
 
     @cached_property
-    def _places(self) -> _Ints:
-        """Where either mask has an instance, as places in row order."""
-        return np.flatnonzero(self.prediction.codes.ravel() | self.reference.codes.ravel())
+    def _tally(self) -> tuple[_Ints, _Ints, _Ints]:
+        """The numbers of the reference's and the prediction's instances, and what they share."""
+        real, mine = self.reference.codes, self.prediction.codes
+        if real.dtype == mine.dtype == np.uint8 and real.size < EXACT:
+            flat = [codes.reshape(len(codes), -1) for codes in (real, mine)]
+            counts = cv2.calcHist(flat, [0, 1], None, [BYTE, BYTE], [0, BYTE, 0, BYTE])
+            reals, mines = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
+            reals, mines = (np.union1d(0, numbers) for numbers in (reals, mines))
+            return reals, mines, np.asarray(counts)[np.ix_(reals, mines)].astype(np.int64)
+        reals, of_reals = np.unique(real, return_inverse=True)
+        mines, of_mines = np.unique(mine, return_inverse=True)
+        reals, of_reals = _with_background(reals, of_reals)
+        mines, of_mines = _with_background(mines, of_mines)
+        pairs = of_reals.ravel() * len(mines) + of_mines.ravel()
+        shared = np.bincount(pairs, minlength=len(reals) * len(mines))
+        return reals, mines, shared.reshape(len(reals), len(mines))
 
-    @cached_property
+    @property
+    def instances(self) -> list[int]:
+        """The numbers of the reference's instances."""
+        return [int(number) for number in self._tally[0][1:]]
+
+    @property
+    def predicted(self) -> list[int]:
+        """The numbers of the prediction's instances."""
+        return [int(number) for number in self._tally[1][1:]]
+
+    @property
     def overlaps(self) -> _Ints:
         """Pixels that two instances share (reference + 1, prediction + 1); 0 is the background."""
-        theirs = self.prediction.count + 1
-        pairs = self.reference.codes.ravel().take(self._places).astype(np.int64) * theirs
-        pairs += self.prediction.codes.ravel().take(self._places)
-        cells = (self.reference.count + 1) * theirs
-        return np.bincount(pairs, minlength=cells).reshape(-1, theirs)
+        return self._tally[2]
 
     @cached_property
     def sizes(self) -> tuple[_Ints, _Ints]:
@@ -185,7 +211,7 @@ class Scored:
         matched = dict(self.matches)
         joined, split = self._joined(), self._split()
         states: list[State] = []
-        for real in range(self.reference.count):
+        for real in range(len(self.instances)):
             if real in matched:
                 states.append("shifted" if self._is_shifted(real, matched[real]) else "matched")
             elif real in joined:
@@ -198,8 +224,8 @@ class Scored:
 
     def _is_shifted(self, real: int, mine: int) -> bool:
         """Return whether two matching instances have different names."""
-        names, others = self.reference.names, self.prediction.names
-        return names is not None and others is not None and names[real] != others[mine]
+        both = self.reference.named and self.prediction.named
+        return both and self.instances[real] != self.predicted[mine]
 
     def _joined(self) -> set[int]:
         """Return the instances of the reference that lie mostly under one that holds others too."""
@@ -230,7 +256,7 @@ class Scored:
     def _qualities(self) -> dict[str, float]:
         """Return panoptic, recognition and segmentation quality, and the Dice of matches."""
         names = ("pq", "rq", "sq", "matched_dice")
-        all_parts = self.reference.count + self.prediction.count
+        all_parts = len(self.instances) + len(self.predicted)
         if not all_parts:
             return dict.fromkeys(names, _NAN)
         ious = [float(self.ious[pair]) for pair in self.matches]
@@ -244,28 +270,25 @@ class Scored:
 
     def _of_reference(self) -> float:
         """Return the panoptic quality of the reference, if its instances are found likewise."""
-        if not self.reference.count:
+        if not self.instances:
             return _NAN
-        if self.prediction.names is not None:
+        if self.prediction.named or not self.reference.named:
             return 1.0
         alike = of_components(self.reference.codes > 0)
         return replace(self, prediction=alike)._qualities()["pq"]
 
     def _by_names(self) -> tuple[float, float]:
         """Return identification rate and mean localisation distance, NaN where undefined."""
-        names, others = self.reference.names, self.prediction.names
-        if not names or others is None:
+        names, others = self.instances, self.predicted
+        if not names or not (self.reference.named and self.prediction.named):
             return _NAN, _NAN
         shared = [name for name in names if name in others]
         if not shared:
             return 0.0, _NAN
-        reals, mines = (
-            _centroids(self.reference, self.pixel),
-            _centroids(self.prediction, self.pixel),
-        )
+        reals = _centroids(self.reference.codes, names, self.pixel)
+        mines = _centroids(self.prediction.codes, shared, self.pixel)
         places = [names.index(name) for name in shared]
-        predicted = mines[[others.index(name) for name in shared]]
-        apart = np.linalg.norm(predicted[:, None] - reals[None], axis=2)
+        apart = np.linalg.norm(mines[:, None] - reals[None], axis=2)
         own = apart[np.arange(len(shared)), places]
         hits = (apart.argmin(1) == places) & (own < self.limit)
         return float(hits.sum()) / len(names), float(own.mean())
@@ -274,8 +297,8 @@ class Scored:
         """Return the columns of cases.csv that instances add, in their order."""
         states = self.states
         counts = {
-            "instances": self.reference.count,
-            "predicted": self.prediction.count,
+            "instances": len(self.instances),
+            "predicted": len(self.predicted),
             "matched": len(self.matches),
             "shifted": states.count("shifted"),
             "joined": states.count("joined"),
@@ -305,22 +328,45 @@ def score(prediction: Parts, reference: Parts, spacing: Sequence[float] | None =
             "expected one shape: map the prediction back to the native grid first"
         )
     if spacing is None:
-        return Scored(prediction, reference, (1.0,) * len(shape), math.inf)
-    if len(spacing) != len(shape) or not all(0 < side < math.inf for side in spacing):
+        pixel, limit = (1.0,) * len(shape), math.inf
+    elif len(spacing) == len(shape) and all(0 < side < math.inf for side in spacing):
+        pixel, limit = tuple(map(float, spacing)), LIMIT
+    else:
         raise ValueError(f"spacing is {spacing}; expected {len(shape)} sides in mm, all positive")
-    return Scored(prediction, reference, tuple(map(float, spacing)), LIMIT)
+    box = _box(prediction.codes | reference.codes)
+    return Scored(_cropped(prediction, box), _cropped(reference, box), pixel, limit)
 
 
-def _centroids(parts: Parts, pixel: Sequence[float]) -> _Floats:
+def _cropped(parts: Parts, box: tuple[slice, ...]) -> Parts:
+    return replace(parts, codes=np.ascontiguousarray(parts.codes[box]))
+
+
+def _with_background(numbers: _Ints, inverse: _Ints) -> tuple[_Ints, _Ints]:
+    """Return numbers that begin with 0, and the places of pixels among them."""
+    if numbers[0] == 0:
+        return numbers, inverse
+    return np.concatenate(([0], numbers)), inverse + 1
+
+
+def _centroids(codes: Codes, numbers: Sequence[int], pixel: Sequence[float]) -> _Floats:
     """Return the mean position (n, axes) of each instance's pixels, in the unit of `pixel`."""
-    flat = parts.codes.ravel()
-    places = np.flatnonzero(flat)
-    numbers = flat.take(places) - 1
-    sizes = np.bincount(numbers, minlength=parts.count)
-    axes = np.unravel_index(places, parts.codes.shape)
-    sums = [np.bincount(numbers, axis, parts.count) for axis in axes]
+    # Pixels of one instance follow each other in a row: few runs, where pixels are many.
+    width = codes.shape[-1] + 1
+    lines = np.zeros((codes.size // (width - 1), width), codes.dtype)  # a 0 ends each row
+    lines[:, :-1] = codes.reshape(-1, width - 1)
+    flat = lines.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.concatenate(([0], changes))
+    lengths = np.diff(np.concatenate((starts, [flat.size])))
+    inside = flat.take(starts) > 0
+    starts, lengths = starts[inside], lengths[inside]
+    rows, first = np.divmod(starts, width)
+    middles = [*np.unravel_index(rows, codes.shape[:-1]), first + (lengths - 1) / 2]
+    used, own = np.unique(flat.take(starts), return_inverse=True)
+    sizes = np.bincount(own, lengths)
+    sums = [np.bincount(own, lengths * middle) for middle in middles]
     means: _Floats = np.stack(sums, axis=1) / sizes[:, None] * np.array(pixel)
-    return means
+    return means[np.searchsorted(used, numbers)]
 
 
 def row(

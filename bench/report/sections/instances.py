@@ -8,7 +8,7 @@ from typing import Any
 from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
 from bench.report.sections.table import Table
-from bench.spec.metrics import INSTANCE_COUNTS, INSTANCES, OF_INSTANCES, TITLES
+from bench.spec.metrics import INSTANCES, OF_INSTANCES, TITLES
 from bench.stats import intervals
 
 PERCENT, PLAIN = Number(".2f", 100.0), Number(".2f", 1.0)
@@ -81,8 +81,7 @@ def _rows(table: Table, column: str) -> list[dict[str, Any]]:
         summaries[metric] = {one.method: one for one in of_metric}
     rows = []
     for method in methods:
-        sums = table.instance_counts.loc[(column, method), :]
-        counts = {name: int(sums[name]) for name in INSTANCE_COUNTS}
+        counts = table.instance_counts[column, method]
         quality = summaries["pq"][method]
         row: dict[str, Any] = {
             "column": column,

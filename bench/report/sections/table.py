@@ -68,7 +68,7 @@ class Table:
     """The reports of several seeds so far."""
     instances: dict[str, dict[str, PatientScores]]
     """Scores of instances by metric, of the columns whose labels name instances."""
-    instance_counts: pd.DataFrame
+    instance_counts: dict[tuple[str, str], dict[str, int]]
     """Sums of `INSTANCE_COUNTS` over all runs, by (column, method), of the same columns."""
 
     @cached_property
@@ -182,8 +182,6 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
     named = cases[cases[INSTANCE_COUNTS[0]].notna()] if rare else cases[:0]
-    counts = named.reindex(columns=["column", "method", *INSTANCE_COUNTS])
-    sums = counts.astype({"column": str, "method": str}).groupby(["column", "method"]).sum()
     return Table(
         source=source,
         profile=results.profile,
@@ -204,8 +202,17 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         family=results.family,
         reports=results.looks,
         instances=arrange(named, OF_INSTANCES) if rare else {},
-        instance_counts=sums,
+        instance_counts=_sums(named) if rare else {},
     )
+
+
+def _sums(cases: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
+    """Return how many instances there are, and what became of them, by column and method."""
+    sums = {}
+    for (column, method), part in cases.groupby(["column", "method"], observed=True):
+        totals = part[list(INSTANCE_COUNTS)].sum().to_numpy(int).tolist()
+        sums[str(column), str(method)] = dict(zip(INSTANCE_COUNTS, totals, strict=True))
+    return sums
 
 
 def _latest(failures: Sequence[Failure]) -> list[Failure]:
