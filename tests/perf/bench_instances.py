@@ -92,9 +92,7 @@ def seconds(compute: Callable[[], object]) -> float:
 def measure() -> list[Row]:
     """Return a row for labelled and for binary masks, against each path of panoptica."""
     if find_spec("panoptica") is None:
-        print(
-            "scores of instances are not measured: pip install --no-deps panoptica ruamel.yaml plotly"
-        )
+        print("not measured: pip install --no-deps panoptica ruamel.yaml plotly")
         return []
     one_thread()
     rows = []

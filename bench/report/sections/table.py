@@ -181,7 +181,9 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         str(column): " and ".join(sorted(part.dropna().unique()))
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
-    named = cases[cases[INSTANCE_COUNTS[0]].notna()] if rare else cases[:0]
+    named = cases[:0]
+    if rare:
+        named = cases[cases[INSTANCE_COUNTS[0]].notna()]
     return Table(
         source=source,
         profile=results.profile,
@@ -201,8 +203,8 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         units=units,
         family=results.family,
         reports=results.looks,
-        instances=arrange(named, OF_INSTANCES) if rare else {},
-        instance_counts=_sums(named) if rare else {},
+        instances=arrange(named, rare),
+        instance_counts=_sums(named),
     )
 
 
