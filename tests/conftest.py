@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import typer.main
+import typer.testing
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -45,6 +47,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("BENCH_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_command() -> Any:
+    """Build the tree of commands once; Typer takes a tenth of a second for it in each call."""
+    once = cache(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", once)
+        patch.setattr(typer.testing, "_get_command", once)
         yield
 
 

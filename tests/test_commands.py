@@ -69,6 +69,7 @@ class AttentionUNet(Method):
 class MyNet(AttentionUNet):
     pass
 """
+THE_COMMAND = typer.main.get_command(cli.app)
 PATIENTS = [f"p{number:02d}" for number in range(1, 6)]
 
 
@@ -87,7 +88,7 @@ def everything() -> list[str]:
 def arguments(line: str) -> list[str]:
     """Return what follows the names of a command and its group."""
     words = shlex.split(line)[1:]
-    command = typer.main.get_command(cli.app)
+    command = THE_COMMAND
     while isinstance(command, TyperGroup) and words:
         command = command.commands[words.pop(0)]
     return words

@@ -87,6 +87,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def forget() -> None:
     """Have the registry look again at what is installed."""
+    registry._installed.cache_clear()
     registry._entries.cache_clear()
     registry.load.cache_clear()
 

@@ -33,10 +33,16 @@ ALL = "all"
 
 
 @cache
+def _installed() -> Any:
+    """Return the entry points of all packages; their type has another name before Python 3.12."""
+    return entry_points()
+
+
+@cache
 def _entries(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name; two packages that claim one name are an error."""
     by_name: dict[str, EntryPoint] = {}
-    for entry in map(_renamed, entry_points(group=group)):
+    for entry in map(_renamed, _installed().select(group=group)):
         other = by_name.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise UsageError(
@@ -48,8 +54,10 @@ def _entries(group: str) -> dict[str, EntryPoint]:
 
 def _renamed(entry: EntryPoint) -> EntryPoint:
     """Return an entry of an older installation of this package with its package's present name."""
+    if not entry.value.startswith("methods."):
+        return entry
     owner = entry.dist.name if entry.dist else ""
-    if owner != installing.OWN or not entry.value.startswith("methods."):
+    if owner != installing.OWN:
         return entry
     return EntryPoint(entry.name, f"verdiff_bench_{entry.value}", entry.group)
 

@@ -347,8 +347,9 @@ def _multiply_adds(layer: torch.nn.Module, into: torch.Tensor, out: torch.Tensor
     return pixels * weights.numel()
 
 
-def test_the_real_slices_run(bench: Bench, spider: Path) -> None:
-    out = bench.run(spider, "all")
+@pytest.mark.parametrize("methods", ["unet,verdiff", pytest.param("all", marks=pytest.mark.long)])
+def test_the_real_slices_run(bench: Bench, spider: Path, methods: str) -> None:
+    out = bench.run(spider, methods)
     assert "8 patients, 11 cases tested" in out
     assert "Real data, profile 'smoke'" in table_of(bench)
 

@@ -62,19 +62,19 @@ def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 @pytest.mark.usefixtures("pictures")
 def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slices: Make) -> None:
     data = slices()
-    out = tune(bench, data, "unet,nnunet", 3, "--jobs", "2")
+    out = tune(bench, data, "unet,fcn", 3, "--jobs", "2")
     assert "2 studies of 3 trials" in out
     found = studies(bench)
-    assert sorted(found) == ["nnunet/f0", "unet/f0"]
+    assert sorted(found) == ["fcn/f0", "unet/f0"]
     assert [len(ended(study)) for study in found.values()] == [3, 3]
     first = found["unet/f0"].trials[0]
     assert first.params["lr"] == pytest.approx(
         1e-3
     )  # the profile's: tuning is never worse by chance
-    assert "0 trials to run" in tune(bench, data, "unet,nnunet", 3)
+    assert "0 trials to run" in tune(bench, data, "unet,fcn", 3)
     assert len(list((bench.home / "reports").rglob("history.png"))) == 2
     bench.run(data, "unet")
-    out = bench.run(data, "unet,nnunet", "--tuned")
+    out = bench.run(data, "unet,fcn", "--tuned")
     assert "| U-Net (tuned=on) |" in out
     assert "| U-Net |" in out
     record = json.loads((bench.cell("unet,tuned=on") / "cell.json").read_text())
@@ -90,7 +90,7 @@ def test_every_method_has_as_many_trials_and_the_best_is_used(bench: Bench, slic
     assert ledger.trials.to_dict() == {
         "U-Net": 0,
         "U-Net (tuned=on)": 3,
-        "nnU-Net network, shared recipe (tuned=on)": 3,
+        "FCN (tuned=on)": 3,
     }
 
 

@@ -88,7 +88,9 @@ def test_a_run_whose_launcher_alone_is_killed_goes_on_to_the_same_bytes(
     assert digests(whole, *RESULTS) == digests(bench.home / "killed", *RESULTS)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_ctrl_c_and_sigterm_checkpoint_and_leave_within_ten_seconds(
     bench: Bench, slices: Make, tmp_path: Path, number: int
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_device_without_room_for_a_batch_trains_it_in_parts(bench: Bench, slic
     assert "from step 1, a batch of 2 in 2 parts whose gradients were added up" in out
 
 
+@pytest.mark.long  # that of two machines asks for more, and is in the suite
 def test_two_runs_share_one_folder(bench: Bench, slices: Make, tmp_path: Path) -> None:
     run = (
         *words(slices(), long_profile(tmp_path, 60)),
