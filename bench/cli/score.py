@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from bench.data.readers.pairing import Side
     from bench.data.splits import Splitting
     from bench.engine.outside import References, Rules, Scored
+    from bench.engine.volumes import Stack
+    from bench.spec.case import Case
     from bench.spec.names import Column
+    from bench.store.layout import CellFolder
 
 TABLE = "a table of files and patients"
 
@@ -47,6 +50,8 @@ class Place:
     """Names of cases that are not tested."""
     images: Callable[[str], NDArray[np.uint8] | None] = lambda key: None
     """Returns a case's image (H, W) in 8 bit, where there is one."""
+    cases: Mapping[str, Case] = field(default_factory=dict)
+    """The cases of a prepared dataset, by the same names."""
 
 
 def score(
@@ -96,12 +101,14 @@ def score(
     ending: Annotated[
         str, typer.Option(help="Ending of the predictions' names that the references' lack: _pred.")
     ] = "",
+    score: options.Score = "slice",
     baseline: options.Baseline = None,
     out: options.Out = Path("results"),
 ) -> None:
     """Score predictions from outside, and keep them as cells beside those that were trained here.
 
-    Volumes are scored in 3D, with their spacing. Files are paired by name. Each missing prediction
+    Volumes are scored in 3D, with their spacing; slices of a prepared volume too with --score
+    volume. Files are paired by name. Each missing prediction
     is named. The tables, figures and statistics: bench report.
 
     Examples:
@@ -139,6 +146,7 @@ def score(
                 f"--instances is of --reference; of a dataset: --dataset {dataset}:instances=on"
             )
         place = _on_dataset(dataset, data, Splitting(folds, split), profile, store)
+    whole = _stacks(place) if score == "volume" else []
     scored: list[tuple[str, Side, Scored]] = []
     wrong = []
     for name, side in sides:
@@ -151,7 +159,7 @@ def score(
         raise SeveralError(wrong)
     _open(store, place.profile)
     _keep_references(store, place)
-    _keep(store, place, scored)
+    _keep(store, place, scored, whole)
     options.declare_outside(store, place.profile, baseline, [name for name, _, _ in scored])
     _tell(store, place, scored)
 
@@ -307,7 +315,24 @@ def _on_dataset(
         tuple(parts),
         tuple(places),
         image,
+        {case.id.lower(): case for case in prepared.cases},
     )
+
+
+def _stacks(place: Place) -> list[list[Stack]]:
+    """Return the volumes of each fold.
+
+    Raises:
+        UsageError: The references are of no prepared dataset, or no slices of volumes.
+    """
+    from bench.engine.volumes import stacks
+
+    if not place.cases:
+        raise UsageError(
+            "--score volume stacks slices of a prepared dataset (--dataset); volumes in files are "
+            "scored in 3D as they are: leave --score out"
+        )
+    return [stacks(place.cases[key] for key in part.keys) for part in place.parts]
 
 
 def _open(store: Store, profile: str) -> None:
@@ -348,11 +373,16 @@ def _keep_references(store: Store, place: Place) -> None:
     together(one, list(place.references.targets))
 
 
-def _keep(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]) -> None:
-    """Keep a cell for each run and fold."""
-    from functools import partial
-
+def _keep(
+    store: Store,
+    place: Place,
+    scored: Sequence[tuple[str, Side, Scored]],
+    whole: Sequence[Sequence[Stack]],
+) -> None:
+    """Keep a cell for each run and fold; `whole` has the volumes of each fold, if they count."""
+    from bench.engine import volumes
     from bench.spec.config import SEED
+    from bench.spec.metrics import TOLERANCE
     from bench.store.outside import OutsideCell, keep
     from bench.store.record import External
 
@@ -377,8 +407,17 @@ def _keep(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
                     remarks=tuple(remarks),
                 ),
                 rows=[result.rows[key] for key in part.keys],
+                volumes=bool(whole),
             )
-            keep(store, cell, partial(result.write, part.keys, place.references))
+
+            def masks(
+                work: CellFolder, result: Scored = result, part: Part = part, fold: int = fold
+            ) -> None:
+                result.write(part.keys, place.references, work)
+                if whole:
+                    volumes.write(work, "", whole[fold], TOLERANCE)
+
+            keep(store, cell, masks)
 
 
 def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]) -> None:

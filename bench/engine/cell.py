@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.data import cache
 from bench.data.stream import Stream
-from bench.engine import cut, examine, program, size
+from bench.engine import cut, examine, program, size, volumes
 from bench.engine import trainee as trainees
 from bench.engine.data import Data
 from bench.engine.energy import Meter
@@ -111,6 +111,10 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
     known = examine.validate(trainee, data, metered)
     tolerance, dice = cell.profile.nsd_tolerance, known[""].at_half()
     seconds, scored = examine.test(trainee, data, work, metered, keep, tolerance, dice)
+    if cell.volumes:
+        whole = volumes.stacks(data.cases.case(index) for index in data.test)
+        for name in scored:
+            volumes.write(work, name, whole, tolerance)
     cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())

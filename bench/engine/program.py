@@ -15,6 +15,7 @@ import numpy as np
 from bench.data import cache
 from bench.data.export import Export
 from bench.data.readers import masks
+from bench.engine import volumes
 from bench.engine.outside import Rules, of_dataset, read_references, score_folder
 from bench.spec import machine
 from bench.spec.case import SIDES
@@ -69,6 +70,9 @@ def run(
         labels = dataset.instances(index)
         if labels is not None:
             keep_labels(work.reference_instances(dataset.cases[index].id), labels)
+    if cell.volumes:
+        whole = volumes.stacks(dataset.cases[index] for index in test)
+        volumes.write(work, "", whole, cell.profile.nsd_tolerance)
     shutil.rmtree(work.own)
     cases = {side: split.indexes(dataset, side) for side in SIDES}
     patients = {}

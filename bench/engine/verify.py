@@ -11,10 +11,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.engine import instances
+from bench.engine import instances, volumes
 from bench.engine.metrics import score
 from bench.engine.outside import zero
 from bench.spec import files, machine
+from bench.spec.errors import UsageError
 from bench.spec.metrics import INSTANCE_COUNTS
 from bench.spec.names import Row
 from bench.spec.words import count
@@ -101,6 +102,8 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     with ThreadPoolExecutor(machine.cores()) as pool:
         lines = list(pool.map(partial(_case, cell, row), known))
     wrong = [line for line in lines if line]
+    if record.spec.volumes:
+        wrong += _volumes(cell, row, record)
     without = [one["case"] for one in known if "spacing" not in one and one["unit"] == "mm"]
     remarks = []
     if without:
@@ -137,6 +140,25 @@ def _case(cell: CellFolder, row: Row, known: Mapping[str, str]) -> str:
                 f"give {text(value) or 'none'}"
             )
     return ""
+
+
+def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
+    """Yield a line for each volume whose scores are not those of the kept slices."""
+    with cell.volumes(row.extra).open(newline="", encoding="utf-8") as file:
+        known = list(csv.DictReader(file))
+    for line in known:
+        try:
+            again = volumes.row(cell, row.extra, volumes.of_line(line), record.spec.nsd_tolerance)
+        except (UsageError, ValueError, KeyError) as error:
+            yield f"{cell.name}: the scores of volume {line['case']} cannot be checked ({error})"
+            continue
+        for name, value in again.items():
+            if line.get(name) != text(value):
+                yield (
+                    f"{cell.name}: {name} of volume {line['case']} is {line.get(name) or 'empty'}, "
+                    f"but its slices give {text(value) or 'none'}"
+                )
+                break
 
 
 def _instances(

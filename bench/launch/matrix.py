@@ -136,6 +136,7 @@ def cells(
     device: str = "cpu",
     deterministic: bool = False,
     tuning: Tuning | None = None,
+    volumes: bool = False,
 ) -> list[Cell]:
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
 
@@ -164,6 +165,7 @@ def cells(
                         split=split,
                         precision=_precision(method, device),
                         deterministic=deterministic,
+                        volumes=volumes,
                         source=sources[spec],
                     )
                     if tuning and method.tuned:

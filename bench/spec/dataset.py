@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.spec.case import Census, Decision, Sample
+from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
 from bench.spec.options import option
@@ -39,6 +39,8 @@ class Item:
     """The name of its case, where the reader knows it from the names of files."""
     how: tuple[str, ...] = ()
     """What was decided from names alone, as `topic: words`."""
+    place: Place | None = None
+    """Where it lies in a volume, where a table beside the files says it."""
 
 
 @dataclass(frozen=True)

@@ -283,6 +283,14 @@ def keep_labels(path: Path, labels: NDArray[np.uint16]) -> None:
         write(path, packed.getvalue())
 
 
+def read_mask(path: Path) -> NDArray[np.bool_] | None:
+    """Return a mask (H, W) that was kept as a picture; None where it is missing or damaged."""
+    import cv2
+
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    return None if pixels is None else pixels > 0
+
+
 def read_labels(path: Path) -> NDArray[np.uint16] | None:
     """Return numbers of instances as `keep_labels` left them; None where there are none."""
     import cv2

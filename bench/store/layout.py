@@ -114,6 +114,10 @@ class CellFolder:
         """Return the scores of each test case; `extra` names a further row."""
         return self.path / f"{_with('cases', extra)}.csv"
 
+    def volumes(self, extra: str = "") -> Path:
+        """Return the scores in 3D of each volume that the test cases were cut from."""
+        return self.path / f"{_with('volumes', extra)}.csv"
+
     def predictions(self, extra: str = "") -> Path:
         """Return the folder of the predicted masks."""
         return self.path / _with("predictions", extra)

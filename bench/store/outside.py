@@ -51,6 +51,8 @@ class OutsideCell:
     external: External
     rows: Sequence[Mapping[str, float | int | str]]
     """The lines of `cases.csv`."""
+    volumes: bool = False
+    """Whether volumes were scored in 3D too."""
 
     @property
     def method(self) -> str:
@@ -77,6 +79,7 @@ class OutsideCell:
             split=self.split,
             scheme=self.column.scheme.name,
             precision="unknown",
+            volumes=self.volumes,
             protocol=PROTOCOL,
         )
 

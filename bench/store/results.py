@@ -136,6 +136,8 @@ class Results:
     """What is not as its cell left it; such cells are in no table."""
     looks: tuple[Look, ...] = ()
     """The reports of several seeds so far."""
+    volumes: pd.DataFrame | None = None
+    """The scores in 3D of every volume, as `cases`; None where no volume was scored."""
 
     @classmethod
     def load(cls, store: Store, profile: str | None = None, pictures: bool = False) -> Results:
@@ -166,14 +168,16 @@ class Results:
         folder = store.layout.profile(name)
         family = Plan(store, name).family()
         known, kept = check.cases(folder, pictures)
+        in_3d = check.volumes(known)
         return cls(
             profile=name,
             cells=tuple(Finished(record, cell) for cell, record in known.cells.items()),
             failures=tuple(_failures(folder.failed())),
             family=family,
-            cases=_cases(known, kept),
+            cases=_cases(known, _of(known, kept)),
             damaged=tuple(known.damaged),
             looks=looks.read(folder.looks),
+            volumes=_cases(known, in_3d) if in_3d.places else None,
         )
 
     def looked_at(self, store: Store) -> Results:
@@ -212,6 +216,18 @@ class Results:
         """The rows by key."""
         rows = chain.from_iterable(cell.record.rows for cell in self.cells)
         return {row.key: row for row in rows}
+
+
+def _of(known: Believed, kept: Scores) -> Scores:
+    """Return the scores of the cells that are still believed; all, as a rule."""
+    import numpy as np
+
+    stay = np.array([cell in known.cells for cell, _ in kept.places], np.bool_)
+    if stay.all():
+        return kept
+    rows = np.repeat(stay, kept.counts)
+    places = [place for place in kept.places if place[0] in known.cells]
+    return Scores(kept.table[rows], places, kept.counts[stay])
 
 
 def _cases(known: Believed, kept: Scores) -> pd.DataFrame:

@@ -46,6 +46,8 @@ ONE_EMPTY = ("truth", "prediction", MISSING)
 """What `empty` says where distances do not exist."""
 EMPTY = ("none", "both", UNKNOWN, *ONE_EMPTY)
 UNITS = ("mm", "px", UNKNOWN)
+SLICES = "slices"
+"""The column of volumes.csv that names the cases of a volume, with blanks between them."""
 TOLERANCE = 2e-6
 """Largest error of a score that was rounded to six digits or more."""
 LINE = 4096

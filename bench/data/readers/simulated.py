@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import phantom
-from bench.spec.case import Sample
+from bench.spec.case import Place, Sample
 from bench.spec.dataset import Adapter, Item
 
 
@@ -25,7 +25,8 @@ class Simulated(Adapter):
 
     def rules(self) -> dict[str, Any]:
         """Return the phantom's version and extent."""
-        return {"phantom": phantom.VERSION, "patients": self.patients, "slices": self.slices}
+        known = {"phantom": phantom.VERSION, "patients": self.patients, "slices": self.slices}
+        return {**known, "places": 1}
 
     def items(self, root: Path) -> list[Item]:
         """List the patients; no file is read."""
@@ -41,4 +42,9 @@ class Simulated(Adapter):
                 drawn.image,
                 drawn.mask,
                 drawn.spacing,
+                place=self._place(item.patient, position),
             )
+
+    def _place(self, patient: str, position: int) -> Place | None:
+        """Return where a slice lies; films of one patient are no volume."""
+        return None if self.name == "xray" else Place(patient, position)

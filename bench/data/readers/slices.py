@@ -17,7 +17,7 @@ from bench.data.readers import patients, raster, walk
 from bench.data.readers.labels import choose, colour, decode
 from bench.data.readers.picture import Picture
 from bench.spec import csvs
-from bench.spec.case import Census, Decision, Sample
+from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.csvs import CsvRow, CsvTable
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
@@ -37,6 +37,8 @@ ONE_INSTANCE = f"assumed: label {ABOVE}, all vertebrae above T12, is one instanc
 INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
+POSITION, THICKNESS = "slice", "slice_mm"
+"""The columns of index.csv that say where a slice lies in its volume."""
 OF_SIZES = ("spacing", "mm", "um", "µm", "micron", "pixel", "resolution", "dpi")
 """Words in headings that may give the size of a pixel."""
 LONGEST = 255
@@ -48,7 +50,8 @@ class Slices(Adapter):
     """Grey images with index masks of the same name, listed with their patients in `index.csv`.
 
     Optional columns: `good_central` (1 marks the slices that the option keeps), `row_mm` and
-    `column_mm` (pixel spacing; both, or both empty or `NA` where it is not known). A file may be
+    `column_mm` (pixel spacing; both, or both empty or `NA` where it is not known), `slice` (number
+    of the slice in its volume) and `slice_mm` (from a slice to the next). A file may be
     named without its suffix, where one file alone fits. Images may be PNG, TIFF, JPEG or BMP of any
     bit depth.
     """
@@ -68,7 +71,7 @@ class Slices(Adapter):
         """Return the mapping and the filter."""
         mapping = {str(k): v for k, v in MAPPINGS[self.labels].items()}
         return {
-            "layout": "slices-1",
+            "layout": "slices-2",
             "labels": mapping,
             "good_central": self.good_central,
             "largest": self.largest,
@@ -107,7 +110,8 @@ class Slices(Adapter):
                     why = f"{why} ({table.remark})"
                 items.append(Item(patient, left_out=why))
                 continue
-            items.append(Item(patient, files, _spacing(table, row), how=table.assumed))
+            place = _place(table, row)
+            items.append(Item(patient, files, _spacing(table, row), how=table.assumed, place=place))
         told = _unread_sizes(table)
         if not self.good_central:
             told += _unwanted(images, seen)
@@ -183,6 +187,7 @@ class Slices(Adapter):
             image=unit,
             mask=codes,
             spacing=item.spacing,
+            place=item.place,
             labels=labels,
             how=tuple(filter(None, (*image.how, spacing, assumed))),
         )
@@ -235,7 +240,8 @@ def _unread_sizes(table: CsvTable) -> tuple[str, ...]:
     """Return what to tell of columns that may give the size of a pixel, but are not read."""
     if table.has(SPACING[0]):
         return ()
-    unread = [name for name in table.headings if _words(name) & set(OF_SIZES)]
+    read = {THICKNESS} if table.has(POSITION) else set()
+    unread = [name for name in table.headings if name not in read and _words(name) & set(OF_SIZES)]
     if not unread:
         return ()
     return (
@@ -367,3 +373,28 @@ def _spacing(table: CsvTable, row: CsvRow) -> tuple[float, float] | None:
             "expected mm between 0 and 100, or nothing in both where they are not known"
         )
     return row_mm, column_mm
+
+
+def _place(table: CsvTable, row: CsvRow) -> Place | None:
+    """Return where a slice lies in its volume; None if index.csv does not number it.
+
+    Raises:
+        UsageError: The distance of slices is not positive.
+    """
+    text = table.value(row, POSITION) if table.has(POSITION) else ""
+    if not text.isdecimal():
+        return None
+    volume = unicodedata.normalize("NFC", table.value(row, "volume"))
+    known = table.value(row, THICKNESS) if table.has(THICKNESS) else ""
+    if not known or known.upper() == "NA":
+        return Place(volume, int(text))
+    try:
+        thickness = float(csvs.number(known))
+    except ValueError:
+        thickness = 0.0
+    if not 0 < thickness < 100:
+        raise UsageError(
+            f"{table.at(row)}: {THICKNESS} is {known}; expected mm between 0 and 100 from a slice "
+            "to the next, or nothing where it is not known"
+        )
+    return Place(volume, int(text), thickness)

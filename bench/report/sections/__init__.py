@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.report.document import Document
-from bench.report.sections import inference, instances, ledger, published
+from bench.report.sections import inference, instances, ledger, published, volumes
 from bench.report.sections.table import Table
 
 
@@ -22,6 +22,7 @@ class Section:
 SECTIONS = (
     Section(inference.documents),
     Section(instances.documents, quick=True),
+    Section(volumes.documents, quick=True),
     Section(published.documents),
     Section(ledger.documents, quick=True),
 )

@@ -68,6 +68,10 @@ class Table:
     """The reports of several seeds so far."""
     instances: dict[str, dict[str, PatientScores]]
     """Scores of instances by metric, of the columns whose labels name instances."""
+    volumes: dict[str, dict[str, PatientScores]]
+    """Scores in 3D by column and metric, of the columns whose slices were stacked."""
+    volume_counts: dict[tuple[str, str], int]
+    """How many volumes were scored, by column and method."""
     instance_counts: dict[tuple[str, str], dict[str, int]]
     """Sums of `INSTANCE_COUNTS` over all runs, by (column, method), of the same columns."""
 
@@ -181,6 +185,9 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         str(column): " and ".join(sorted(part.dropna().unique()))
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
+    in_3d = results.volumes
+    if in_3d is not None:
+        in_3d = in_3d[in_3d.source == source]
     named = cases[:0]
     if rare:
         named = cases[cases[INSTANCE_COUNTS[0]].notna()]
@@ -204,8 +211,22 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         family=results.family,
         reports=results.looks,
         instances=arrange(named, rare),
+        volumes={} if in_3d is None else arrange(in_3d, _metrics_of(in_3d)),
+        volume_counts={} if in_3d is None else _numbers_of(in_3d),
         instance_counts=_sums(named),
     )
+
+
+def _metrics_of(cases: pd.DataFrame) -> list[str]:
+    """Return the metrics that scores have, those of instances only where there are any."""
+    return [name for name in (*SCORES, *OF_INSTANCES) if name in cases]
+
+
+def _numbers_of(cases: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Return the number of cases by column and method."""
+    grouped = cases.groupby(["column", "method"], observed=True)["case"].nunique()
+    places = [(str(column), str(method)) for column, method in grouped.index.to_list()]
+    return dict(zip(places, grouped.to_numpy(int).tolist(), strict=True))
 
 
 def _sums(cases: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
