@@ -185,9 +185,9 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         str(column): " and ".join(sorted(part.dropna().unique()))
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
-    in_3d = results.volumes
-    if in_3d is not None:
-        in_3d = in_3d[in_3d.source == source]
+    in_3d = cases[:0]
+    if results.volumes is not None:
+        in_3d = results.volumes[results.volumes.source == source]
     named = cases[:0]
     if rare:
         named = cases[cases[INSTANCE_COUNTS[0]].notna()]
@@ -211,8 +211,8 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         family=results.family,
         reports=results.looks,
         instances=arrange(named, rare),
-        volumes={} if in_3d is None else arrange(in_3d, _metrics_of(in_3d)),
-        volume_counts={} if in_3d is None else _numbers_of(in_3d),
+        volumes=arrange(in_3d, _metrics_of(in_3d)),
+        volume_counts=_numbers_of(in_3d),
         instance_counts=_sums(named),
     )
 
