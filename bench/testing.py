@@ -31,8 +31,8 @@ from bench.engine import trainee as trainees
 from bench.engine.predict import ask
 from bench.engine.trainee import Trainee, generator, save_weights
 from bench.spec import registry
-from bench.spec.capabilities import AnswersWithMore, Switchable, further_rows
-from bench.spec.case import Sample
+from bench.spec.capabilities import AnswersWithMore, Switchable, TrainsItself, further_rows
+from bench.spec.case import VOID, Sample
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
 from bench.spec.method import Answer, Method, Task
@@ -289,6 +289,35 @@ def works_in_half_precision(method: Method) -> None:
         _check_map("the answer", _answer(subject, image[:1], mask[:1]).probability, image[:1])
 
 
+def tells_classes_apart(method: Method) -> None:
+    """Of two classes and void pixels, the loss is finite and falls, and the answer sums to 1."""
+    if not method.multiclass or isinstance(method, TrainsItself):
+        return
+    task = Task("mr", (SMALL,) * 5, 2, STEPS, ("one", "two"), void=True)
+    subject = trainees.build(method, task, load_profile("smoke"), 35, CPU, "float32")
+    image, mask = _pair(SMALL, 2)
+    mask[..., SMALL[0] // 2 + 2 :, : SMALL[1] // 2] = 2
+    mask[..., :2, :] = VOID
+    optimiser = replace(subject, profile=replace(subject.profile, lr=1e-2)).optimiser()
+    losses = []
+    for step in range(STEPS):
+        loss = subject.loss(image, mask, "step", step)
+        _ensure(bool(torch.isfinite(loss)), f"the loss of two classes is {loss.item()}")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    _ensure(min(losses[-3:]) < losses[0], "the loss of two classes does not fall")
+    answer = _answer(subject, image[:1], mask[:1]).probability
+    _ensure(
+        answer.shape == (1, task.channels, *SMALL),
+        f"the answer has shape {tuple(answer.shape)}; expected {task.channels} maps: the "
+        "background's and each class's",
+    )
+    total = answer.float().sum(1)
+    _ensure(torch.allclose(total, torch.ones_like(total), atol=1e-4), "the maps do not sum to 1")
+
+
 METHOD_CHECKS: tuple[Callable[[Method], None], ...] = (
     says_what_it_is,
     weights_follow_the_seed_alone,
@@ -300,6 +329,7 @@ METHOD_CHECKS: tuple[Callable[[Method], None], ...] = (
     the_loss_falls,
     broken_weights_give_a_broken_loss,
     works_in_half_precision,
+    tells_classes_apart,
 )
 
 

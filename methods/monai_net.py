@@ -16,11 +16,26 @@ from bench.spec.options import option
 
 TOKEN = 16
 """Side in pixels of the square that becomes one of UNETR's tokens."""
-GREY = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1}
-"""Arguments that all networks of MONAI have: a grey image, and one map of logits."""
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a network is built for."""
+
+    width: int
+    """Channels of the first level."""
+    size: Size
+    """The largest height and width in training."""
+    channels: int = 1
+    """Maps of logits."""
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Arguments that all networks of MONAI have: a grey image, and maps of logits."""
+        return {"spatial_dims": 2, "in_channels": 1, "out_channels": self.channels}
 
 
 def _nets() -> Any:
@@ -30,9 +45,9 @@ def _nets() -> Any:
     return nets
 
 
-def _attention_unet(width: int, size: Size) -> nn.Module:
-    channels = [width * 2**level for level in range(5)]
-    net: nn.Module = _nets().AttentionUnet(**GREY, channels=channels, strides=(2, 2, 2, 2))
+def _attention_unet(wanted: Wanted) -> nn.Module:
+    channels = [wanted.width * 2**level for level in range(5)]
+    net: nn.Module = _nets().AttentionUnet(**wanted.shape, channels=channels, strides=(2, 2, 2, 2))
     return net
 
 
@@ -41,42 +56,44 @@ def _basic_features(width: int) -> tuple[int, ...]:
     return (width, width, 2 * width, 4 * width, 8 * width, width)
 
 
-def _basic_unet(width: int, size: Size) -> nn.Module:
-    net: nn.Module = _nets().BasicUNet(**GREY, features=_basic_features(width))
+def _basic_unet(wanted: Wanted) -> nn.Module:
+    net: nn.Module = _nets().BasicUNet(**wanted.shape, features=_basic_features(wanted.width))
     return net
 
 
-def _basic_unet_plus_plus(width: int, size: Size) -> nn.Module:
-    return OnlyOutput(_nets().BasicUNetPlusPlus(**GREY, features=_basic_features(width)))
+def _basic_unet_plus_plus(wanted: Wanted) -> nn.Module:
+    return OnlyOutput(
+        _nets().BasicUNetPlusPlus(**wanted.shape, features=_basic_features(wanted.width))
+    )
 
 
-def _mednext(width: int, size: Size) -> nn.Module:
+def _mednext(wanted: Wanted) -> nn.Module:
     """Return the network of `monai.networks.nets.MedNeXtS`, whose width is fixed, at any width."""
     net: nn.Module = _nets().MedNeXt(
-        **GREY, init_filters=width, kernel_size=3, use_residual_connection=True
+        **wanted.shape, init_filters=wanted.width, kernel_size=3, use_residual_connection=True
     )
     return net
 
 
-def _segresnet(width: int, size: Size) -> nn.Module:
-    net: nn.Module = _nets().SegResNet(**GREY, init_filters=width)
+def _segresnet(wanted: Wanted) -> nn.Module:
+    net: nn.Module = _nets().SegResNet(**wanted.shape, init_filters=wanted.width)
     return net
 
 
-def _swin_unetr(width: int, size: Size) -> nn.Module:
-    net: nn.Module = _nets().SwinUNETR(**GREY, feature_size=width)
+def _swin_unetr(wanted: Wanted) -> nn.Module:
+    net: nn.Module = _nets().SwinUNETR(**wanted.shape, feature_size=wanted.width)
     return net
 
 
-def _unetr(width: int, size: Size) -> nn.Module:
-    padded = [side + -side % TOKEN for side in size]
+def _unetr(wanted: Wanted) -> nn.Module:
+    padded = [side + -side % TOKEN for side in wanted.size]
     return AnySize(
         _nets().UNETR(
-            **GREY,
+            **wanted.shape,
             img_size=padded,
-            feature_size=width,
-            hidden_size=48 * width,
-            mlp_dim=192 * width,
+            feature_size=wanted.width,
+            hidden_size=48 * wanted.width,
+            mlp_dim=192 * wanted.width,
         )
     )
 
@@ -89,7 +106,7 @@ class OnlyOutput(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 1, H, W) to logits (B, 1, H, W)."""
+        """Map images (B, 1, H, W) to logits (B, channels, H, W)."""
         (logits,) = self.net(x)
         whole: Tensor = logits
         return whole
@@ -109,7 +126,7 @@ class AnySize(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 1, H, W) to logits (B, 1, H, W)."""
+        """Map images (B, 1, H, W) to logits (B, channels, H, W)."""
         grid = [side // TOKEN for side in x.shape[2:]]
         self.net.proj_view_shape = [*grid, self.net.hidden_size]
         logits: Tensor = functional_call(self.net, {self.positions: self._embeddings(grid)}, (x,))
@@ -128,8 +145,7 @@ class AnySize(nn.Module):
 class Net:
     """What is known of a network of MONAI before MONAI is imported."""
 
-    build: Callable[[int, Size], nn.Module]
-    """Takes the channels of the first level, and the largest height and width in training."""
+    build: Callable[[Wanted], nn.Module]
     full: int
     """Channels of the first level by MONAI's defaults."""
     small: int
@@ -221,6 +237,7 @@ class MonaiNet(Method):
     )
 
     in_all = False
+    multiclass = True
     title = "MONAI"
     source = (
         "MONAI, https://github.com/Project-MONAI/MONAI; Attention U-Net: Oktay et al. 2018,"
@@ -266,9 +283,9 @@ class MonaiNet(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return MONAI's network with random weights."""
-        return NETS[self.net].build(self.channels, task.size)
+        return NETS[self.net].build(Wanted(self.channels, task.size, task.channels))
 
     def logits(self, net: nn.Module, image: Tensor) -> Tensor:
-        """Return logits (B, 1, H, W) of images (B, 1, H, W) in [0, 1]."""
+        """Return logits (B, task.channels, H, W) of images (B, 1, H, W) in [0, 1]."""
         inputs = Inputs(multiple=NETS[self.net].multiple)
         return inputs.leave(net(inputs.enter(image)), (image.shape[-2], image.shape[-1]))

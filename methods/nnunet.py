@@ -29,10 +29,12 @@ from bench.spec.options import option
 from bench.spec.space import Between
 from verdiff_bench_methods import nnunet_native
 from verdiff_bench_methods.nnunet_plan import (
+    LABELS,
     PRESETS,
     Planned,
     Plans,
     folders,
+    labels_of,
     patches,
     plan,
     uncropped,
@@ -72,6 +74,8 @@ class NNUNet(Method):
     )
     inputs = Inputs(normalise="zscore")
     needs = ("nnunetv2.inference.predict_from_raw_data",)
+    multiclass = True
+    of_one = {"two heads with softmax": "a head for the background and each class with softmax"}
     scales = {
         "half": {"features": 16, "max_features": 256},
         "small": {"features": 12, "max_features": 192, "min_edge": 4},
@@ -148,16 +152,19 @@ class NNUNet(Method):
             " a rate from 0.01 to 0)"
         )
 
-    def planned(self, root: Path, fingerprint: Mapping[str, Any]) -> Plans:
+    def planned(
+        self, root: Path, fingerprint: Mapping[str, Any], labels: Mapping[str, Any] = LABELS
+    ) -> Plans:
         """Return the plans for cases with a fingerprint, with this method's sizes; see `plan`."""
         sizes = (self.features, self.max_features, self.min_edge)
-        return plan(root, fingerprint, self.plans, *sizes)
+        return plan(root, fingerprint, labels, self.plans, *sizes)
 
     def build(self, task: Task) -> nn.Module:
         """Return the network that is planned for a task's training cases."""
+        labels = labels_of(task)
         with tempfile.TemporaryDirectory() as name, folders(Path(name)):
-            plans = self.planned(Path(name), uncropped(task.sizes))
-        return Planned(plans, self.min_edge)
+            plans = self.planned(Path(name), uncropped(task.sizes), labels)
+        return Planned(plans, labels, self.min_edge)
 
     def about(self, net: nn.Module) -> dict[str, Any]:
         """Return the plans."""
@@ -175,10 +182,10 @@ class NNUNet(Method):
         return loss
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the probability of foreground (B, 1, H, W)."""
+        """Return the probability of foreground (B, 1, H, W), or of all classes (B, C, H, W)."""
         planned = cast(Planned, net)
         logits = [planned.slide(case, mirrored=False) for case in self.inputs.enter(image)]
-        return torch.stack(logits).softmax(1)[:, 1:]
+        return probabilities(planned, torch.stack(logits))
 
 
 @dataclass(frozen=True)
@@ -248,10 +255,10 @@ class NativeNNUNet(NNUNet):
         )
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the probability of foreground (B, 1, H, W)."""
+        """Return the probability of foreground (B, 1, H, W), or of all classes (B, C, H, W)."""
         planned = cast(Planned, net)
         logits = [nnunet_native.predict(planned, case) for case in image]
-        return torch.stack(logits).softmax(1)[:, 1:]
+        return probabilities(planned, torch.stack(logits))
 
     def fit(
         self, cases: Cases, task: Task, work: Path, device: torch.device, seed: int, tell: Tell
@@ -259,6 +266,12 @@ class NativeNNUNet(NNUNet):
         """Return the network that nnU-Net's own trainer trained."""
         plan, edge = self.planned, self.min_edge
         return nnunet_native.fit(plan, edge, cases, task, work, device, seed, tell)
+
+
+def probabilities(planned: Planned, logits: Tensor) -> Tensor:
+    """Return the probability of foreground (B, 1, H, W), or those of all heads (B, C, H, W)."""
+    softmax = logits.softmax(1)
+    return softmax if planned.several else softmax[:, 1:]
 
 
 def _kind(recipe: str, optimiser: str) -> type[NNUNet]:

@@ -18,12 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.spec.method import Cases, Example, Task
+from bench.spec.method import VOID, Cases, Example, Task
 from bench.spec.note import Note, Tell
-from verdiff_bench_methods.nnunet_plan import DATASET, LABELS, SPACING, Planned, Plans, folders
+from verdiff_bench_methods.nnunet_plan import (
+    DATASET,
+    IGNORE,
+    SPACING,
+    Planned,
+    Plans,
+    folders,
+    labels_of,
+)
 
-Plan = Callable[[Path, Mapping[str, Any]], Plans]
-"""Makes plans under a folder from a fingerprint."""
+Plan = Callable[[Path, Mapping[str, Any], Mapping[str, Any]], Plans]
+"""Makes plans under a folder from a fingerprint and a `dataset.json`."""
 
 
 def fingerprint(cases: Iterator[Example]) -> dict[str, Any]:
@@ -70,8 +78,9 @@ def fit(
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent, folders(work):
         # nnU-Net plans from all cases of its training folder, the validation cases included.
-        plans = plan(work, fingerprint(chain(cases.train(), cases.validation())))
-        planned = Planned(plans, min_edge)
+        labels = labels_of(task)
+        plans = plan(work, fingerprint(chain(cases.train(), cases.validation())), labels)
+        planned = Planned(plans, labels, min_edge)
         names = {
             "train": _preprocess(planned, cases.train(), work),
             "val": _preprocess(planned, cases.validation(), work),
@@ -114,6 +123,9 @@ def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, di
     That is the image (1, 1, h, w), the mask (1, 1, h, w) or None, and the library's record of the
     crop.
     """
+    ignored = planned.labels["labels"].get(IGNORE)
+    if ignored and mask is not None:
+        mask = np.where(mask == VOID, ignored, mask)
     preprocessor = planned.configuration.preprocessor_class(verbose=False)
     prepared: tuple[Any, Any, dict[str, Any]] = preprocessor.run_case_npy(
         image[None, None].astype(np.float32),
@@ -121,7 +133,7 @@ def _preprocessed(planned: Planned, image: Any, mask: Any) -> tuple[Any, Any, di
         {"spacing": list(SPACING)},
         planned.manager,
         planned.configuration,
-        LABELS,
+        planned.labels,
     )
     return prepared
 
@@ -152,7 +164,9 @@ def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> 
         def plot_network_architecture(self) -> None:
             """Do nothing: the library's method needs a package that no longer works."""
 
-    trainer = Trainer({**planned.plans, "continue_training": False}, "2d", 0, dict(LABELS), device)
+    trainer = Trainer(
+        {**planned.plans, "continue_training": False}, "2d", 0, dict(planned.labels), device
+    )
     epochs, iterations, validations = schedule(task.steps)
     trainer.num_epochs, trainer.num_iterations_per_epoch = epochs, iterations
     trainer.num_val_iterations_per_epoch = validations
@@ -172,7 +186,7 @@ def schedule(steps: int) -> tuple[int, int, int]:
 
 
 def predict(planned: Planned, image: Tensor) -> Tensor:
-    """Return the logits (2, H, W) of an image (1, H, W) in [0, 1].
+    """Return the logits (heads, H, W) of an image (1, H, W) in [0, 1].
 
     As in training, the image is cropped to its part that is not zero. All pixels outside this part
     are background.
@@ -180,8 +194,8 @@ def predict(planned: Planned, image: Tensor) -> Tensor:
     grey_levels = np.round(image[0].cpu().numpy() * 65535)  # as in the training cases
     data, _, properties = _preprocessed(planned, grey_levels, None)
     logits = planned.slide(torch.from_numpy(data[:, 0]).to(image.device), mirrored=True)
-    full = torch.zeros(2, *image.shape[1:], device=image.device)
-    full[1] = -torch.inf
+    full = torch.zeros(planned.heads, *image.shape[1:], device=image.device)
+    full[1:] = -torch.inf
     (top, bottom), (left, right) = properties["bbox_used_for_cropping"][1:]
     full[:, top:bottom, left:right] = logits
     return full

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.spec.errors import UsageError
+from bench.spec.method import VOID, Task
 
 DATASET = "Dataset001_cases"
 LABELS = {
@@ -26,6 +27,8 @@ LABELS = {
     "file_ending": ".png",
     "overwrite_image_reader_writer": "NaturalImage2DIO",
 }
+IGNORE = "ignore"
+"""nnU-Net's name of the label of void pixels, whose number follows those of the classes."""
 SPACING = (999, 1, 1)
 """Spacing that nnU-Net's reader gives a 2D image."""
 HALF = {"cuda": torch.float16}
@@ -39,6 +42,16 @@ PRESETS = ("default", "resenc-m", "resenc-l")
 residual encoders on GPUs of 8 and 24 GB."""
 REFUSALS = (AssertionError, ArithmeticError, LookupError, RuntimeError, ValueError)
 """What the library raises where it cannot plan."""
+
+
+def labels_of(task: Task) -> dict[str, Any]:
+    """Return nnU-Net's `dataset.json` of a task's classes."""
+    if not task.classes:
+        return LABELS
+    labels = {"background": 0} | {name: number for number, name in enumerate(task.classes, 1)}
+    if task.void:
+        labels[IGNORE] = len(labels)
+    return {**LABELS, "labels": labels}
 
 
 @contextlib.contextmanager
@@ -68,6 +81,7 @@ def folders(root: Path, augmenters: int = 1) -> Iterator[None]:
 def plan(
     root: Path,
     fingerprint: Mapping[str, Any],
+    labels: Mapping[str, Any],
     preset: str,
     features: int,
     max_features: int,
@@ -79,6 +93,7 @@ def plan(
         root: A folder that `folders` points to.
         fingerprint: Sizes and intensities of the cases, in the form of nnU-Net's own file. The
             planned batch has at most 5 % of their pixels, or all of them under a ResEnc preset.
+        labels: The `dataset.json` of `labels_of`.
         preset: Which of the library's planners plans, one of `PRESETS`.
         features: Channels of the first stage (nnU-Net: 32).
         max_features: Channels of a stage at most (nnU-Net: 512).
@@ -91,7 +106,7 @@ def plan(
     for name in ("raw", "preprocessed", "results"):
         (root / name / DATASET).mkdir(parents=True, exist_ok=True)
     about = {
-        **LABELS,
+        **labels,
         "numTraining": len(fingerprint["shapes_after_crop"]),
         # The planner asks for a list of files but reads none of them.
         "dataset": {"case": {"images": ["case.png"], "label": "case.png"}},
@@ -148,17 +163,20 @@ def uncropped(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
 
 
 class Planned(nn.Module):
-    """A network that nnU-Net's plans describe, with two heads and deep supervision.
+    """A network that nnU-Net's plans describe, with deep supervision.
+
+    It has two heads, or one for the background and for each class.
 
     Args:
         plans: nnU-Net's plans.
+        labels: The `dataset.json` of `labels_of`.
         min_edge: Shortest edge of a feature map, for the error message.
 
     Raises:
         UsageError: The planned network has a single stage.
     """
 
-    def __init__(self, plans: Plans, min_edge: int = 4) -> None:
+    def __init__(self, plans: Plans, labels: Mapping[str, Any] = LABELS, min_edge: int = 4) -> None:
         from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
         from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
         from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
@@ -166,7 +184,7 @@ class Planned(nn.Module):
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
         super().__init__()
-        self.plans = plans
+        self.plans, self.labels = plans, labels
         self.manager = PlansManager(plans)
         self.configuration = part = self.manager.get_configuration("2d")
         if len(part.pool_op_kernel_sizes) < 2:
@@ -182,12 +200,17 @@ class Planned(nn.Module):
             part.network_arch_init_kwargs,
             part.network_arch_init_kwargs_req_import,
             input_channels=1,
-            output_channels=2,
+            output_channels=self.heads,
             deep_supervision=True,
         )
         dice = {"batch_dice": part.batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
         loss = DC_and_CE_loss(
-            dice, {}, weight_ce=1, weight_dice=1, dice_class=MemoryEfficientSoftDiceLoss
+            dice,
+            {},
+            weight_ce=1,
+            weight_dice=1,
+            ignore_label=VOID if IGNORE in labels["labels"] else None,
+            dice_class=MemoryEfficientSoftDiceLoss,
         )
         outputs = len(part.pool_op_kernel_sizes) - 1
         # As in nnU-Net: each output has half the weight of the next finer one, the coarsest has 0.
@@ -195,14 +218,24 @@ class Planned(nn.Module):
         weights = [weight / sum(halved) for weight in halved]
         self.criterion = DeepSupervisionWrapper(loss, [*weights, 0.0][:outputs])
 
+    @property
+    def several(self) -> bool:
+        """Whether there are classes, and not one foreground."""
+        return self.labels is not LABELS
+
+    @property
+    def heads(self) -> int:
+        """The channels of the logits."""
+        return len(self.labels["labels"].keys() - {IGNORE})
+
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the logits (B, 2, h, w) of images (B, 1, *patch), the finest output first."""
+        """Return the logits (B, heads, h, w) of images (B, 1, *patch), the finest output first."""
         self.net.decoder.deep_supervision = True
         out: list[Tensor] = self.net(x)
         return out
 
     def slide(self, image: Tensor, mirrored: bool) -> Tensor:
-        """Return the logits (2, H, W) of a normalised image (1, H, W), by nnU-Net's predictor.
+        """Return the logits (heads, H, W) of a normalised image (1, H, W), by nnU-Net's predictor.
 
         With `mirrored`, the logits are averaged over the views mirrored along both axes, for a
         network whose training mirrored along both.
@@ -217,7 +250,7 @@ class Planned(nn.Module):
                 self.manager,
                 self.configuration,
                 None,
-                LABELS,
+                self.labels,
                 "nnUNetTrainer",
                 (0, 1) if mirrored else None,
             )
@@ -238,7 +271,8 @@ def patches(
     """Return patches (B, 1, *size) of images and masks (B, 1, H, W).
 
     Sides that are shorter than the patch are padded with zeros. From a larger image a patch is cut
-    at a random place; a third of the patches has a foreground pixel in its centre.
+    at a random place; a third of the patches has a foreground pixel in its centre, of a random
+    class of the image.
     """
     missing = [max(0, size[axis] - image.shape[axis + 2]) for axis in (0, 1)]
     padding: list[int] = []
@@ -254,7 +288,9 @@ def patches(
         corner = [int(drawn[axis] * corners[axis]) for axis in (0, 1)]
         foreground = one_mask.new_zeros(0, 2)
         if drawn[2] < OVERSAMPLED:
-            foreground = one_mask.nonzero()
+            classes = one_mask[(one_mask != 0) & (one_mask != VOID)].unique()
+            number = classes[int(drawn[1] * len(classes)) :][:1]
+            foreground = (one_mask == number).nonzero() if len(number) else foreground
         if len(foreground):
             centre = foreground[int(drawn[0] * len(foreground))].tolist()
             for axis in (0, 1):

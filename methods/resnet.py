@@ -41,6 +41,7 @@ class Dilated(Method):
         "tiny": {"width": 8},
     }
     needs = ("torchvision.models.segmentation",)
+    multiclass = True
 
     def size_notes(self) -> tuple[str, ...]:
         """Return the deviations that concern width, stride and depth."""
@@ -61,7 +62,8 @@ class Dilated(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the network."""
-        return for_grey(self.segmenter(task), self.width, self.stride, self.blocks)
+        net = self.segmenter(task)
+        return for_grey(net, self.width, self.stride, self.blocks, task.channels)
 
 
 class Logits(nn.Module):
@@ -72,11 +74,11 @@ class Logits(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 1, H, W) to logits (B, 1, H, W)."""
+        """Map images (B, 1, H, W) to logits (B, channels, H, W)."""
         return cast(Tensor, self.net(x)["out"])
 
 
-def for_grey(net: nn.Module, width: int, stride: int, blocks: int) -> nn.Module:
+def for_grey(net: nn.Module, width: int, stride: int, blocks: int, channels: int = 1) -> nn.Module:
     """Return a torchvision segmenter for grey images, with all widths multiplied by `width` / 64.
 
     At width 64, stride 8 and 6 blocks, everything but the first convolution is torchvision's own,
@@ -87,6 +89,7 @@ def for_grey(net: nn.Module, width: int, stride: int, blocks: int) -> nn.Module:
         width: Channels of the stem.
         stride: Output stride, 8 or 4; at 4 the stem does not pool.
         blocks: Of each stage, at most this many first blocks are kept.
+        channels: Channels of the logits.
     """
     backbone = cast(nn.Module, net.backbone)
     for stage in ("layer1", "layer2", "layer3", "layer4"):
@@ -99,6 +102,9 @@ def for_grey(net: nn.Module, width: int, stride: int, blocks: int) -> nn.Module:
     for layer in backbone.modules():
         if isinstance(layer, nn.Conv2d) and (width != WIDTH or layer is backbone.conv1):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    if channels > 1:
+        head = cast(nn.Sequential, net.classifier)
+        head[-1] = nn.Conv2d(cast(nn.Conv2d, head[-1]).in_channels, channels, 1)
     return Logits(net)
 
 

@@ -45,6 +45,7 @@ class SMP(Method):
     )
 
     in_all = False
+    multiclass = True
     title = "SMP"
     source = (
         "Iakubovskii: segmentation_models.pytorch,"
@@ -102,15 +103,15 @@ class SMP(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the library's network with random weights."""
-        net: nn.Module = self._network(channels=1)
+        net: nn.Module = self._network(channels=1, classes=task.channels)
         mend_pooled_norms(net, task.batch)
         return net
 
-    def _network(self, channels: int) -> Any:
-        """Return the library's network for images of some channels."""
+    def _network(self, channels: int, classes: int = 1) -> Any:
+        """Return the library's network for images of some channels, with some maps of logits."""
         smp, _ = _libraries()
         return smp.create_model(
-            self.arch, self.encoder, encoder_weights=None, in_channels=channels, classes=1
+            self.arch, self.encoder, encoder_weights=None, in_channels=channels, classes=classes
         )
 
 
@@ -155,7 +156,7 @@ class PretrainedSMP(SMP):
 
     def build(self, task: Task) -> nn.Module:
         """Return the library's network, with the encoder's weights from the file."""
-        net: nn.Module = self._network(channels=1)
+        net: nn.Module = self._network(channels=1, classes=task.channels)
         encoder = net.get_submodule("encoder")
         state = encoder_weights.read(self.weights)
         encoder.load_state_dict(_grey(state, encoder.state_dict()))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.spec.errors import UsageError
-from bench.spec.method import Inputs, Method, Task
+from bench.spec.method import VOID, Inputs, Method, Task
 from bench.spec.options import option
 from bench.spec.space import Between
 
@@ -119,9 +119,10 @@ class Network(nn.Module):
         width: Channels of the first level; each further level doubles them and the heads.
         window: Side of the attention's windows, in tokens.
         patch: Side of a token, in pixels.
+        channels: Channels of the logits.
     """
 
-    def __init__(self, width: int, window: int, patch: int) -> None:
+    def __init__(self, width: int, window: int, patch: int, channels: int = 1) -> None:
         super().__init__()
         heads = heads_of(width)
         rates = torch.linspace(0, DROP_PATH, DEPTH * LEVELS).tolist()
@@ -145,7 +146,7 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(widths[last])
         self.norm_up = nn.LayerNorm(width)
         self.expand = Expand(width, width, patch)
-        self.head = nn.Conv2d(width, 1, 1, bias=False)
+        self.head = nn.Conv2d(width, channels, 1, bias=False)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
@@ -153,7 +154,7 @@ class Network(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 1, H, W), padded to the grid, to logits (B, 1, H, W)."""
+        """Map images (B, 1, H, W), padded to the grid, to logits (B, channels, H, W)."""
         x = self.embed_norm(self.embed(x.expand(-1, 3, -1, -1)).permute(0, 2, 3, 1))
         skips: list[Tensor] = []
         for level in self.down:
@@ -175,6 +176,23 @@ def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
     """Return the published soft Dice loss (squared denominator) over a batch (B, 1, H, W)."""
     overlap = 2 * (probability * mask).sum() + SMOOTH
     return 1 - overlap / (probability.square().sum() + mask.square().sum() + SMOOTH)
+
+
+def published_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return 0.4 cross entropy + 0.6 Dice loss over the background and all classes, as published.
+
+    Args:
+        logits: (B, C, H, W).
+        target: (B, 1, H, W), numbers of classes and `VOID`.
+    """
+    known = target != VOID
+    probability = logits.softmax(1) * known
+    dice = [
+        dice_loss(probability[:, number : number + 1], (target == number).float())
+        for number in range(logits.shape[1])
+    ]
+    entropy = F.cross_entropy(logits, target[:, 0], ignore_index=VOID, reduction="sum")
+    return 0.4 * entropy / known.sum().clamp_min(1) + 0.6 * torch.stack(dice).mean()
 
 
 @dataclass(frozen=True)
@@ -199,6 +217,11 @@ class SwinUNet(Method):
         "tiny": {"width": 8, "window": 2, "patch": 2},
     }
     needs = ("timm",)
+    multiclass = True
+    of_one = {
+        "one sigmoid class (source: softmax over classes); its losses are those of a softmax over"
+        " two": ""
+    }
 
     def __post_init__(self) -> None:
         """Refuse a width that its attention heads cannot divide.
@@ -254,19 +277,21 @@ class SwinUNet(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the network."""
-        return Network(self.width, self.window, self.patch)
+        return Network(self.width, self.window, self.patch, task.channels)
 
     def logits(self, net: nn.Module, image: Tensor) -> Tensor:
-        """Return logits (B, 1, H, W) of images (B, 1, H, W) in [0, 1]."""
+        """Return logits (B, task.channels, H, W) of images (B, 1, H, W) in [0, 1]."""
         inputs = Inputs(self.multiple)
         return inputs.leave(net(inputs.enter(image)), (image.shape[-2], image.shape[-1]))
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return 0.4 cross entropy + 0.6 Dice loss, as published.
 
-        Both losses are means over the classes foreground and background.
+        Both losses are means over the classes and the background. Void pixels are in neither.
         """
         logits = self.logits(net, image).float()
+        if logits.shape[1] > 1:
+            return published_loss(logits, mask.long())
         probability = torch.sigmoid(logits)
         dice = (dice_loss(probability, mask) + dice_loss(1 - probability, 1 - mask)) / 2
         return 0.4 * F.binary_cross_entropy_with_logits(logits, mask) + 0.6 * dice

@@ -18,9 +18,10 @@ class Network(nn.Module):
 
     Args:
         width: Channels of the first level; each further level doubles them.
+        channels: Channels of the logits.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, channels: int = 1) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(5)]
         self.down = nn.ModuleList(_convolutions(i, o) for i, o in pairwise([1, *widths]))
@@ -29,7 +30,7 @@ class Network(nn.Module):
             nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in pairwise(deep)
         )
         self.up = nn.ModuleList(_convolutions(i, o) for i, o in pairwise(deep))
-        self.head = nn.Conv2d(width, 1, 1)
+        self.head = nn.Conv2d(width, channels, 1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -37,7 +38,7 @@ class Network(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 1, H, W), H and W multiples of 16, to logits (B, 1, H, W)."""
+        """Map images (B, 1, H, W), H and W multiples of 16, to logits (B, channels, H, W)."""
         skips: list[Tensor] = []
         for level in self.down:
             x = level(F.max_pool2d(x, 2) if skips else x)
@@ -68,6 +69,7 @@ class UNet(Method):
     title = "U-Net"
     source = "Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, arXiv 1505.04597; own code"
     inputs = Inputs(multiple=16)
+    multiclass = True
     scales = {
         "half": {"width": 32},
         "small": {"width": 12},
@@ -89,4 +91,4 @@ class UNet(Method):
 
     def build(self, task: Task) -> nn.Module:
         """Return the network."""
-        return Network(self.width)
+        return Network(self.width, task.channels)

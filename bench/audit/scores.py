@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.audit.printed import MISSING, Printed
 from bench.spec import csvs
+from bench.spec.case import RESERVED
 from bench.spec.csvs import CsvTable
 from bench.spec.errors import SeveralError, UsageError, did_you_mean, short_list
 from bench.spec.metrics import METRICS, PRINTED, SCORES
@@ -61,11 +62,13 @@ class CaseScore:
     """Which mask was empty: none, truth, prediction, both; missing without a prediction."""
     at: str = ""
     """File and line."""
+    label: str = ""
+    """The class, where several are taken."""
 
     @property
-    def place(self) -> tuple[str, str, str, str]:
-        """What only one score may have: method, dataset, run and case."""
-        return self.method, self.dataset, self.run, self.case
+    def place(self) -> tuple[str, str, str, str, str]:
+        """What only one score may have: method, dataset, run, case and class."""
+        return self.method, self.dataset, self.run, self.case, self.label
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Reading:
     metric: str = ""
     """What a wide table's numbers are."""
     label: str = ""
-    """Which class or label is taken, where a file has several."""
+    """Which class or label is taken, where a file has several: `1`; or several: `bone=1,disc=2`."""
     patient: str = ""
     """`case` where each case is a patient, or a pattern of a case's name: `{patient}_*`."""
     unit: str = ""
@@ -88,11 +91,40 @@ class Reading:
 
 
 def read(path: Path, reading: Reading) -> list[CaseScore]:
-    """Read a file of scores.
+    """Read a file of scores; of several classes one score a case and class.
 
     Raises:
         UsageError: It cannot be read, or it does not say whose scores of which patients they are.
     """
+    scores: list[CaseScore] = []
+    classes = classes_in(reading.label)
+    for name, label in classes.items():
+        of_class = _read(path, replace(reading, label=label))
+        scores += [replace(score, label=name) for score in of_class]
+    return scores if classes else _read(path, reading)
+
+
+def classes_in(text: str) -> dict[str, str]:
+    """Return the classes that `--label` names, with their labels in the file; none of one label.
+
+    Raises:
+        UsageError: A part is no name, or a name stands twice.
+    """
+    if "," not in text and "=" not in text:
+        return {}
+    classes: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, label = (side.strip() for side in part.partition("="))
+        if not name or name.lower() in RESERVED or name in classes:
+            raise UsageError(
+                f"--label {text}: {name[:40]!r} cannot name a class here; expected names that are "
+                f"all different, such as vertebra=1,disc=2, and none of {', '.join(RESERVED)}"
+            )
+        classes[name] = label or name
+    return classes
+
+
+def _read(path: Path, reading: Reading) -> list[CaseScore]:
     if path.suffix.lower() == ".json":
         scores = list(_nnunet(path, reading))
     else:
@@ -166,7 +198,7 @@ def _labels_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:
 def _of_counts(metrics: Mapping[str, Any]) -> tuple[dict[str, Printed], str]:
     """Return Dice, IoU, precision and recall from counted pixels, and which mask was empty."""
     tp, fp, fn = (float(metrics[name]) for name in ("TP", "FP", "FN"))
-    if tp + fp + fn == 0:
+    if tp + fp + fn == 0:  # of several classes it is undefined: see `check`
         best = {"dice": 1.0, "iou": 1.0, "precision": 1.0, "recall": 1.0}
         return {name: _exact(value) for name, value in best.items()}, "both"
     values = {"dice": _exact(2 * tp / (2 * tp + fp + fn)), "iou": _exact(tp / (tp + fp + fn))}
@@ -323,11 +355,14 @@ def _lines_of_label(
     table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
 ) -> Callable[[csvs.CsvRow], bool]:
     """Return which lines are of the wanted label, where a table has a line for each."""
-    if not table.has("label") or "label" in map(csvs.folded, columns.values()):
+    headings = [name for name in ("label", "class") if table.has(name)]
+    taken = list(map(csvs.folded, columns.values()))
+    heading = next((name for name in headings if name not in taken), "")
+    if not heading:
         return lambda row: True
-    labels = sorted({_whole(table.value(row, "label")) for row in table.rows})
+    labels = sorted({_whole(table.value(row, heading)) for row in table.rows})
     wanted = _label(labels, reading, path)
-    return lambda row: _whole(table.value(row, "label")) == wanted
+    return lambda row: _whole(table.value(row, heading)) == wanted
 
 
 def _whole(text: str) -> str:
@@ -437,6 +472,7 @@ def check(scores: Sequence[CaseScore], missing: str) -> list[CaseScore]:
     Raises:
         UsageError: A line for each thing that is wrong, with its number and first cases.
     """
+    scores = [_without_absent(score) for score in scores]
     lines = [*_twice(scores), *_two_patients(scores), *_out_of_range(scores)]
     lines += [*_contradictions(scores), *_without_dice(scores)]
     if lines:
@@ -447,10 +483,15 @@ def check(scores: Sequence[CaseScore], missing: str) -> list[CaseScore]:
     return whole
 
 
+def _without_absent(score: CaseScore) -> CaseScore:
+    """Return a score without values where it is of a class that neither mask has."""
+    return replace(score, values={}) if score.label and score.empty == "both" else score
+
+
 def _twice(scores: Sequence[CaseScore]) -> list[str]:
     counts = Counter(score.place for score in scores)
     twice: dict[str, list[str]] = {}
-    for (method, dataset, _, case), count in counts.items():
+    for (method, dataset, _, case, _), count in counts.items():
         if count > 1:
             twice.setdefault(f"{method} on {dataset}", []).append(case)
     return [
@@ -528,14 +569,17 @@ def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]
     What is missing scores zero. A metric that a method has of no case stays unknown.
     """
     cases: dict[str, dict[str, str]] = {}
-    by_run: dict[tuple[str, str, str], dict[str, CaseScore]] = {}
+    by_run: dict[tuple[str, str, str, str], dict[str, CaseScore]] = {}
+    scored: set[tuple[str, str, str, str]] = set()
     for score in scores:
         cases.setdefault(score.dataset, {}).setdefault(score.case, score.patient)
-        run = (score.method, score.dataset, score.run)
+        run = (score.method, score.dataset, score.run, score.label)
         by_run.setdefault(run, {})[score.case] = score
+        if PRINTED[0] in score.values:
+            scored.add(score.place[:4])
     whole: list[CaseScore] = []
     lines = []
-    for (method, dataset, _), known in by_run.items():
+    for (method, dataset, run_of, label), known in by_run.items():
         has: set[str] = set()
         for score in known.values():
             has |= score.values.keys() & {*BOUNDED}
@@ -545,6 +589,9 @@ def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]
         for case, patient in cases[dataset].items():
             if case in known and has & {*PRINTED} <= known[case].values.keys():
                 whole.append(known[case])
+                continue
+            if label and case in known and (method, dataset, run_of, case) in scored:
+                whole.append(replace(known[case], values={}, empty="both"))  # no such class here
                 continue
             lacking.append(f"{case} of {patient}")
             failed = replace(some, patient=patient, case=case, values=zero, empty="missing", at="")

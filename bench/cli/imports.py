@@ -38,7 +38,9 @@ Patient = Annotated[
 Metric = Annotated[
     str, typer.Option(help="What the numbers are, where each column is a method: dice, iou, ...")
 ]
-Label = Annotated[str, typer.Option(help="Which class is taken, where a file has several.")]
+Label = Annotated[
+    str, typer.Option(help="Which class is taken, where a file has several: 1, or bone=1,disc=2.")
+]
 Dataset = Annotated[str, typer.Option(help="The dataset's name, where a file has none.")]
 Unit = Annotated[str, typer.Option(help="Of distances: mm or px.")]
 Percent = Annotated[bool, typer.Option("--percent", help="The scores are percent, not fractions.")]
@@ -70,6 +72,8 @@ def import_scores(
         bench import scores.csv
 
         bench import "nnU-Net=fold_0/validation/summary.json" --patient '{patient}_*' --label 1
+
+        bench import "nnU-Net=summary.json" --patient '{patient}_*' --label vertebra=1,disc=2
 
         bench import "Ours=mean_dice_raw.csv" --patient case
 

@@ -23,8 +23,9 @@ def predict(
 ) -> None:
     """Predict the masks of new images by the weights of a finished cell.
 
-    Each mask is a PNG of 0 and 255 in the image's own size. Images are read as those of datasets
-    are: the cell was trained on others, and how well it does on yours only references can tell.
+    Each mask is a PNG of 0 and 255, or of numbers of classes, in the image's own size. Images are
+    read as those of datasets are: the cell was trained on others, and how well it does on yours
+    only references can tell.
 
     Examples:
 
@@ -48,7 +49,11 @@ def predict(
         image = unit_image(luminance(drawn), path, padding=drawn.padding)
         mask = mask_of(trainee, grid, key, image)
         file = to / f"{key.replace('/', '_')}.png"
-        if not cv2.imwrite(str(file), mask.astype(np.uint8) * 255):
+        pixels = mask.astype(np.uint8)
+        if not cv2.imwrite(str(file), pixels if trainee.task.classes else pixels * 255):
             raise OSError(f"{file} cannot be written")
     title = trainee.method.title
     options.say(f"{to}: {count(len(files), 'mask')} by {title}, trained on {trainee.task.dataset}")
+    if trainee.task.classes:
+        numbered = [f"{number} {name}" for number, name in enumerate(trainee.task.classes, 1)]
+        options.say(f"labels: 0 background, {', '.join(numbered)}")

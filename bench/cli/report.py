@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,6 +29,10 @@ def report(
     titles: Annotated[
         bool, typer.Option("--titles", help="Put the caption above each figure too.")
     ] = False,
+    absent: Annotated[
+        Literal["undefined", "best", "worst"],
+        typer.Option(help="What a class scores that neither mask of a case has."),
+    ] = "undefined",
     layout: Annotated[
         Path | None,
         typer.Option(help="Write one table as this .toml file says it, and nothing else."),
@@ -43,6 +47,9 @@ def report(
 
     Figures have no title, for a caption says it: captions stand in figures-*.md. Text has 6.5
     points or more at any --width.
+
+    Of several classes a case scores the mean over its classes. A class that neither its reference
+    nor its prediction has is undefined: it is left out and counted, unless --absent says otherwise.
 
     With --check nothing is written; exit code 1 where a number or a claim of the paper no longer
     holds. Macros of the paper's own are followed. Numbers typed by hand are counted, not checked.
@@ -82,7 +89,7 @@ def report(
             print(f"{check}: {what} holds")
         print(*lines, *remarks, sep="\n", end="\n" * bool(lines + remarks))
         raise typer.Exit(1 if lines else 0)
-    results = Results.load(store, profile, pictures)
+    results = Results.load(store, profile, pictures, absent)
     if layout_template:
         print(layouts.template(collect(results)), end="")
         return

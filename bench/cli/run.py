@@ -182,6 +182,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     Raises:
         UsageError: Something is wrong with the selection or the data; nothing was trained.
     """
+    from bench.engine.several import refuse_classes
     from bench.engine.smallest import refuse_small
     from bench.launch import matrix
     from bench.launch.base import Request, launcher
@@ -234,6 +235,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         tuning=lambda cell: Study(cell, storage).best(),
     )
     _check_equal_trials(cells)
+    refuse_classes(cells, selection.store, selection.device)
     refuse_small(cells, selection.store)
     plan = Plan(selection.store, profile.name)
     if baseline:

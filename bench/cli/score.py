@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,11 +14,13 @@ from bench.cli import options
 from bench.spec.errors import SeveralError, UsageError, short_list
 from bench.spec.words import count
 from bench.store.cells import OUTSIDE, Store
+from bench.store.scores import CLASS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bench.data.readers.classes import Classes
     from bench.data.readers.pairing import Side
     from bench.data.splits import Splitting
     from bench.engine.outside import References, Rules, Scored
@@ -87,6 +90,13 @@ def score(
     foreground_predictions: Annotated[
         str, typer.Option(help="The same for predictions, where they are drawn otherwise.")
     ] = "",
+    labels: Annotated[
+        str,
+        typer.Option(help="Classes: organ=1-3/tumour=4, or a JSON or CSV file of them."),
+    ] = "",
+    labels_predictions: Annotated[
+        str, typer.Option(help="The same for predictions, where they are numbered otherwise.")
+    ] = "",
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Probability from which on a pixel is foreground."),
@@ -108,8 +118,8 @@ def score(
     """Score predictions from outside, and keep them as cells beside those that were trained here.
 
     Volumes are scored in 3D, with their spacing; slices of a prepared volume too with --score
-    volume. Files are paired by name. Each missing prediction
-    is named. The tables, figures and statistics: bench report.
+    volume. Files are paired by name. Each missing prediction is named. The tables, figures and
+    statistics: bench report.
 
     Examples:
 
@@ -118,13 +128,24 @@ def score(
         bench score --reference labelsTs --predictions "nnU-Net=preds" --pattern '{patient}_*'
 
         bench score --dataset mr --data ~/spine --predictions "Ours=preds/ours"
+
+        bench score --reference labels --predictions "Ours=preds" --pattern '{patient}_*' \
+            --labels 'vertebra=1-7+9/disc=10-16/background=8'
     """
     from bench.data.readers import masks
     from bench.data.splits import Splitting
     from bench.engine.outside import Rules, score_folder
 
     named = parse_named(predictions, "--predictions")
-    rules = Rules(foreground, foreground_predictions, threshold, missing, ending, instances)
+    rules = Rules(
+        foreground,
+        foreground_predictions,
+        *_classes(labels, labels_predictions, foreground or foreground_predictions, threshold),
+        threshold,
+        missing,
+        ending,
+        instances,
+    )
     sides = [(name, masks.side(Path(path), f"{name}:")) for name, path in named]
     store = Store(out)
     if (reference is None) == (dataset is None):
@@ -136,16 +157,17 @@ def score(
         place = _beside(reference, patients, pattern, images, rules)
     else:
         assert dataset is not None
-        if patients or pattern or images or foreground:
+        if patients or pattern or images or foreground or labels:
             raise UsageError(
-                "--dataset has its own patients, images and foreground; leave out "
-                "--patients, --pattern, --images and --foreground"
+                "--dataset has its own patients, images, foreground and classes; leave out "
+                "--patients, --pattern, --images, --foreground and --labels"
             )
         if instances:
             raise UsageError(
                 f"--instances is of --reference; of a dataset: --dataset {dataset}:instances=on"
             )
         place = _on_dataset(dataset, data, Splitting(folds, split), profile, store)
+        rules = replace(rules, classes=_numbered(place.references.classes))
     whole = _stacks(place) if score == "volume" else []
     scored: list[tuple[str, Side, Scored]] = []
     wrong = []
@@ -162,6 +184,39 @@ def score(
     _keep(store, place, scored, whole)
     options.declare_outside(store, place.profile, baseline, [name for name, _, _ in scored])
     _tell(store, place, scored)
+
+
+def _classes(
+    labels: str, of_predictions: str, foreground: str, threshold: float | None
+) -> tuple[Classes | None, Classes | None]:
+    """Return the classes of references and of predictions.
+
+    Raises:
+        UsageError: They do not go with other options, or name other classes.
+    """
+    from bench.data.readers.classes import Classes
+
+    if (labels or of_predictions) and (foreground or threshold is not None):
+        raise UsageError(
+            "--labels says what all labels are; leave out --foreground, --foreground-predictions "
+            "and --threshold"
+        )
+    known = Classes.parse(labels) if labels else None
+    own = Classes.parse(of_predictions) if of_predictions else None
+    if known and own and set(known.names) != set(own.names):
+        raise UsageError(
+            f"--labels-predictions names {', '.join(own.names)}, expected the classes of --labels: "
+            f"{', '.join(known.names)}"
+        )
+    return known, own
+
+
+def _numbered(classes: Sequence[str]) -> Classes | None:
+    """Return the classes of a dataset as its label maps number them; None of one foreground."""
+    from bench.data.readers.classes import Classes
+    from bench.spec.case import VOID
+
+    return Classes.numbered(classes, VOID) if classes else None
 
 
 def parse_named(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
@@ -298,7 +353,10 @@ def _on_dataset(
     for indexes in tested:
         every.update(dict.fromkeys(indexes))
     targets = of_dataset(prepared, list(every))
-    references = read_references(targets, Rules(), text)
+    rules = Rules(classes=_numbered(prepared.classes))
+    references = read_references(targets, rules, text, partial=True)
+    if prepared.levels:
+        references = replace(references, class_levels=prepared.class_levels)
     parts = []
     for one, indexes in zip(splits, tested, strict=True):
         keys = tuple(prepared.cases[index].id.lower() for index in indexes)
@@ -365,7 +423,10 @@ def _keep_references(store: Store, place: Place) -> None:
             mask = mask[shown(mask)]
         else:
             image = place.images(key)
-        keep_pictures(folder, target.case, image, mask.astype("uint8") * 255)
+        pixels = mask.astype("uint8")
+        keep_pictures(
+            folder, target.case, image, pixels if place.references.classes else pixels * 255
+        )
         labels = place.references.instances(key)
         if labels is not None:
             keep_labels(labels_of(folder, target.case), labels)
@@ -406,7 +467,8 @@ def _keep(
                     missing=tuple(case for case in result.missing if case in cases),
                     remarks=tuple(remarks),
                 ),
-                rows=[result.rows[key] for key in part.keys],
+                rows=result.lines(part.keys),
+                classes=result.classes,
                 volumes=bool(whole),
             )
 
@@ -415,9 +477,20 @@ def _keep(
             ) -> None:
                 result.write(part.keys, place.references, work)
                 if whole:
-                    volumes.write(work, "", whole[fold], TOLERANCE)
+                    volumes.write(work, "", whole[fold], TOLERANCE, result.classes)
 
             keep(store, cell, masks)
+
+
+def _dice(result: Scored) -> dict[str, list[float]]:
+    """Return the Dice of the cases, of each class where there are several."""
+    values: dict[str, list[float]] = {f", {name}": [] for name in result.classes} or {"": []}
+    for rows in result.rows.values():
+        for row in rows:
+            title = f", {row[CLASS]}" if CLASS in row else ""
+            if title in values and not math.isnan(float(row["dice"])):
+                values[title].append(float(row["dice"]))
+    return values
 
 
 def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]) -> None:
@@ -426,9 +499,10 @@ def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
 
     remarks = dict.fromkeys(place.references.remarks)
     for name, _, result in scored:
-        values = [float(row["dice"]) for row in result.rows.values()]
-        mean, cases = 100 * statistics.fmean(values), count(len(values), "case")
-        options.say(f"{name}: mean Dice {mean:.2f} % over {cases}")
+        cases = count(len(result.rows), "case")
+        for title, values in _dice(result).items():
+            mean = f"{100 * statistics.fmean(values):.2f} %" if values else "of no case"
+            options.say(f"{name}{title}: mean Dice {mean} over {cases}")
         if result.missing:
             options.say(f"{name}: {short_list(result.missing)} have no prediction and score zero")
         remarks.update(dict.fromkeys(result.remarks))

@@ -91,6 +91,7 @@ def _studies(
     Raises:
         UsageError: Something is wrong with the selection or the data; nothing was trained.
     """
+    from bench.engine.several import refuse_classes
     from bench.engine.smallest import refuse_small
     from bench.launch import local, matrix
     from bench.tuning.study import Study, default_storage
@@ -114,6 +115,7 @@ def _studies(
         seeds=(SEED,),
         device=selection.device,
     )
+    refuse_classes(cells, selection.store, selection.device)
     refuse_small(cells, selection.store)
     place = storage or default_storage(selection.store, profile.name)
     return [Study(cell, place) for cell in cells]

@@ -8,7 +8,7 @@ has a manifest alone. So another choice reads nothing again.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -98,15 +98,18 @@ def _decided(source: Source, reading: Reading, decision: Decision) -> Manifest:
     foreground = tuple(label for label in labels if label in decision.foreground)
     pixels = sum(reading.labels[label] for label in foreground)
     how = dict(reading.how) | dict.fromkeys(decision.how, reading.cases)
+    classes = {}
+    for name, own in decision.classes:
+        classes[name] = tuple(label for label in labels if label in own)
+    void = tuple(label for label in labels if label in decision.void)
     digest = reading.any_label_digest
-    if set(foreground) != set(labels) - {BACKGROUND}:
-        numbers = tuple(labels.index(label) for label in foreground)
-        digest = digest_of(_open(source.folder, reading, numbers))
+    if classes or set(foreground) != set(labels) - {BACKGROUND}:
+        digest = digest_of(_open(source.folder, reading, foreground, classes, void))
     instances: dict[str, int] = {}
     if source.adapter.instances:
         instances = levels_of(source.adapter.name, foreground, reading.census)
-        whole = replace(_open(source.folder, reading, ()), levels=numbered(labels, instances))
-        digest = with_instances(digest, whole)
+        whole = _open(source.folder, reading, (), {}, ())
+        digest = with_instances(digest, replace(whole, levels=numbered(labels, instances)))
     values = {name: getattr(reading, name) for name in Reading.__struct_fields__}
     return Manifest(
         **{**values, "how": how},
@@ -115,6 +118,8 @@ def _decided(source: Source, reading: Reading, decision: Decision) -> Manifest:
         instances=instances,
         foreground=foreground,
         foreground_share=pixels / sum(reading.labels.values()),
+        classes=classes,
+        void=void,
     )
 
 
@@ -126,9 +131,9 @@ def load(folder: Path) -> Dataset:
     """
     try:
         manifest = manifests.read(folder)
-        numbers = {label: number for number, label in enumerate(manifest.labels)}
-        foreground = tuple(numbers[label] for label in manifest.foreground)
-        dataset = _open(folder.parent, manifest, foreground)
+        dataset = _open(
+            folder.parent, manifest, manifest.foreground, manifest.classes, manifest.void
+        )
         levels = numbered(list(manifest.labels), manifest.instances)
         return replace(dataset, digest=manifest.digest, how=manifest.assumed, levels=levels)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -138,8 +143,18 @@ def load(folder: Path) -> Dataset:
         ) from error
 
 
-def _open(folder: Path, known: Reading, foreground: tuple[int, ...]) -> Dataset:
-    """Open what was read, with the numbers of the labels that are foreground."""
+def _open(
+    folder: Path,
+    known: Reading,
+    foreground: Sequence[str],
+    classes: Mapping[str, Sequence[str]],
+    void: Sequence[str],
+) -> Dataset:
+    """Open what was read, with the labels that are foreground, of a class, or void."""
+    numbers = {label: number for number, label in enumerate(known.labels)}
+    of_classes = []
+    for own in classes.values():
+        of_classes.append(tuple(numbers[label] for label in own))
     with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     cases = tuple(map(_case, rows))
@@ -166,7 +181,10 @@ def _open(folder: Path, known: Reading, foreground: tuple[int, ...]) -> Dataset:
         starts=tuple(_starts(sizes).tolist()),
         packed=Packed(codes, levels.reshape(-1, MOST), rows_of_levels),
         places=tuple(places.tolist()),
-        foreground=foreground,
+        foreground=tuple(numbers[label] for label in foreground),
+        classes=tuple(classes),
+        numbers=tuple(of_classes),
+        void=tuple(numbers[label] for label in void),
         left_out=known.left_out,
         twins=known.twins,
         official=frozenset(known.official_test),

@@ -33,7 +33,9 @@ def digest_of(dataset: Dataset) -> str:
     """Return the SHA-256 over all that a method can depend on, cases set aside included."""
     digest = hashlib.sha256()
     for index, case in enumerate(dataset.cases):
-        add(digest, case, dataset.image(index), dataset.mask(index))
+        add(digest, case, dataset.image(index), dataset.target(index))
+    if dataset.classes:
+        digest.update(repr(("classes", *dataset.classes)).encode())
     add_set_aside(digest, [dataset.cases[index].id for index in sorted(dataset.set_aside)])
     return digest.hexdigest()
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.data.grid import OnGrid
 from bench.data.scratch import scratch
 from bench.spec import csvs, machine
-from bench.spec.case import SIDES, Dataset, Side, Split
+from bench.spec.case import SIDES, VOID, Dataset, Side, Split
 from bench.spec.errors import UsageError
 from bench.spec.plain import content_hash
 from bench.spec.words import count
@@ -38,7 +38,7 @@ NNUNET = """# {folder}
 
 {summary}
 
-A slice a file: grey values of 16 bit, labels 0 and 1; {spacing}. The test side is `imagesTs` and
+A slice a file: grey values of 16 bit, {labels}; {spacing}. The test side is `imagesTs` and
 `labelsTs`; `splits_final.json` holds training and validation as fold 0, and nnU-Net 2.8 takes it
 over when it plans (an older one: copy it to `nnUNet_preprocessed/{folder}/`). There is no other
 fold: asked for one, nnU-Net splits by case, and a patient may be on both sides. `cases.csv` says
@@ -54,7 +54,7 @@ MEDSEGBENCH = """# {folder}
 {summary}
 
 `{folder}.npz` has MedSegBench's keys: `train_images` and `train_label`, `val_`, `test_`, each
-(N, {size}, {size}) of 8 bit, labels 0 and 1. The format loses: grey values had 16 bit, and cases
+(N, {size}, {size}) of 8 bit, {labels}. The format loses: grey values had 16 bit, and cases
 their own sizes. Each was scaled to fit with its aspect ratio kept, centred, and padded with zeros.
 `{folder}.csv` says which case of which patient an index is.
 """
@@ -73,6 +73,34 @@ class Export:
     def sides(self) -> dict[Side, list[int]]:
         """The indexes of each side's cases, in the dataset's order."""
         return {side: self.split.indexes(self.dataset, side) for side in SIDES}
+
+    @property
+    def _ignored(self) -> int:
+        """The number of void pixels, which nnU-Net expects behind those of the classes."""
+        return len(self.dataset.classes) + 1
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The labels by name, in the form of nnU-Net's `dataset.json`."""
+        if not self.dataset.classes:
+            return LABELS
+        labels = {"background": 0}
+        for number, name in enumerate(self.dataset.classes, 1):
+            labels[name] = number
+        return labels | ({"ignore": self._ignored} if self.dataset.void else {})
+
+    @property
+    def _words(self) -> str:
+        """What the labels are, in a sentence."""
+        if not self.dataset.classes:
+            return "labels 0 and 1"
+        return "labels " + ", ".join(f"{number} {name}" for name, number in self.labels.items())
+
+    def _numbered(self, target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a mask (H, W) with the numbers of `labels`."""
+        if not self.dataset.void:
+            return target
+        return np.where(target == VOID, self._ignored, target).astype(np.uint8)
 
     @property
     def name(self) -> str:
@@ -127,13 +155,14 @@ class Export:
                     case = cases[index]
                     spacing = case.spacing if spaced and case.spacing else (1.0, 1.0)
                     _slice(images / f"{case.id}_0000{SUFFIX}", self.dataset.image(index), spacing)
-                    _slice(labels / f"{case.id}{SUFFIX}", self.dataset.mask(index), spacing)
+                    target = self._numbered(self.dataset.target(index))
+                    _slice(labels / f"{case.id}{SUFFIX}", target, spacing)
             about = {
                 "name": self.name,
                 "description": self.summary,
                 # Grey is normalised by z-score; "CT" would need Hounsfield units.
                 "channel_names": {"0": "grey"},
-                "labels": LABELS,
+                "labels": self.labels,
                 "numTraining": len(training),
                 "file_ending": SUFFIX,
             }
@@ -174,7 +203,7 @@ class Export:
                 labels = arrays[f"{prefix}_label"] = np.zeros(shape, np.uint8)
                 for place, index in enumerate(self.sides[side]):
                     images[place] = np.rint(cases.image(index) / 257)  # 65535 is 255 * 257
-                    labels[place] = cases.mask(index)
+                    labels[place] = self._numbered(cases.mask(index))
             np.savez_compressed(work / f"{work.name}.npz", **arrays)
             self._describe(work, "medsegbench", f"{work.name}.csv", MEDSEGBENCH, size=size)
         return folder / work.name
@@ -212,7 +241,7 @@ class Export:
             f"{self.summary}. The split is that of `bench run`; "
             f"written by verdiff-bench {version}, from what: `bench-export.json`."
         )
-        readme = text.format(folder=work.name, summary=summary, **how)
+        readme = text.format(folder=work.name, summary=summary, labels=self._words, **how)
         (work / "README.md").write_text(readme, encoding="utf-8")
         record = {
             "layout": layout,
@@ -223,6 +252,7 @@ class Export:
             "cases": {side: len(indexes) for side, indexes in self.sides.items()},
             "patients": {side: len(self._patients(side)) for side in self.sides},
             "left_out": len(self.dataset.left_out),
+            **({"classes": list(self.dataset.classes)} if self.dataset.classes else {}),
             "verdiff-bench": version,
         }
         _json(work / "bench-export.json", record)

@@ -11,10 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.spec.case import VOID
+
 Pixel = TypeVar("Pixel", np.float32, np.uint16)
 
 MULTIPLE = 16
 """The sides of a shared grid are multiples of this; most networks then need no padding."""
+HALF = 0.5
+"""Share of a pixel from which on it is void."""
 
 
 def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int]:
@@ -70,6 +74,28 @@ class Geometry:
             return native
         out = np.zeros(self.grid, dtype=np.uint8)
         out[self._window] = _most_covered(self._resize(native.astype(np.float32)))
+        return out
+
+    def classes(self, native: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+        """Map numbers of classes (H, W), 0 and `VOID` to the grid; all classes keep their area.
+
+        The pixels of the foreground are those of `mask`; each gets the class with the largest share
+        of it. Pixels that are void for the larger part are void.
+        """
+        if self.native == self.grid:
+            return native
+        best = np.zeros(self.inner, np.float32)
+        owner = np.zeros(self.inner, np.uint8)
+        for number in range(1, count + 1):
+            share = self._resize((native == number).astype(np.float32))
+            more = share > best
+            best[more], owner[more] = share[more], number
+        foreground = ((native > 0) & (native != VOID)).astype(np.float32)
+        inner = owner * _most_covered(self._resize(foreground))
+        if (native == VOID).any():
+            inner[self._resize((native == VOID).astype(np.float32)) >= HALF] = VOID
+        out = np.zeros(self.grid, dtype=np.uint8)
+        out[self._window] = inner
         return out
 
     def back(self, probability: NDArray[np.float32]) -> NDArray[np.float32]:

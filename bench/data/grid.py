@@ -39,12 +39,18 @@ class OnGrid:
         return self._geometry(index).image(self.dataset.image(index))
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        """Return the reference mask (h, w) of a case on the grid, 0 or 1."""
-        return self._geometry(index).mask(self.dataset.mask(index))
+        """Return the target (h, w) of a case on the grid: 0 or 1, or numbers of classes."""
+        target, geometry = self.dataset.target(index), self._geometry(index)
+        if self.dataset.classes:
+            return geometry.classes(target, len(self.dataset.classes))
+        return geometry.mask(target)
 
     def back(self, index: int, probability: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map values (h, w) on the grid back to the native pixels (H, W) of a case."""
-        return self._geometry(index).back(probability)
+        """Map values (h, w), or (C, h, w), on the grid back to the native pixels of a case."""
+        geometry = self._geometry(index)
+        if probability.ndim == 2:
+            return geometry.back(probability)
+        return np.stack([geometry.back(channel) for channel in probability])
 
     def _geometry(self, index: int) -> Geometry:
         return Geometry(self.native_size(index), self.size(index))

@@ -72,6 +72,10 @@ class Manifest(Reading, frozen=True, kw_only=True):
     foreground: tuple[str, ...]
     """The labels that are foreground."""
     foreground_share: float
+    classes: dict[str, tuple[str, ...]] = {}
+    """The labels of each class; empty where there is one foreground."""
+    void: tuple[str, ...] = ()
+    """Labels that are left out of training and scores."""
     instances: dict[str, int] = {}
     """The number of the instance that each label names; empty where none are asked for."""
 
@@ -89,6 +93,9 @@ class Manifest(Reading, frozen=True, kw_only=True):
             f"labels of masks: {', '.join(shares[:FEW])}" + (" ..." if len(shares) > FEW else ""),
             f"foreground: {', '.join(self.foreground[:FEW]) or 'none'}",
         ]
+        lines += [f"class {name}: {', '.join(own)}" for name, own in self.classes.items()]
+        if self.void:
+            lines.append(f"void, left out of training and scores: {', '.join(self.void)}")
         if self.instances:
             lines.append(f"instances: {', '.join(list(self.instances)[:FEW])}")
         return (*lines, *(ASSUMED + line for line in self.assumed))

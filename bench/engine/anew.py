@@ -12,7 +12,7 @@ from safetensors.torch import load_model
 
 from bench.data.grid import OnGrid
 from bench.engine import trainee as trainees
-from bench.engine.predict import predict
+from bench.engine.predict import Mask, predict
 from bench.engine.trainee import Trainee
 from bench.spec import files, machine, registry
 from bench.spec.capabilities import ToldBox
@@ -56,7 +56,7 @@ def load(path: Path, device: str) -> tuple[Trainee, tuple[int, int]]:
         raise UsageError(f"{known.title} is told the box of the reference, which no image has")
     machine.limit_threads(profile.threads)
     sizes = ((height, width),) * known.cases["train"]
-    task = Task(spec.dataset.name, sizes, profile.batch, profile.steps)
+    task = Task(spec.dataset.name, sizes, profile.batch, profile.steps, known.classes, known.void)
     place = torch.device(device)
     trainee = trainees.build(method, task, profile, spec.seed, place, spec.precision)
     try:
@@ -78,10 +78,10 @@ def _check_weights(folder: CellFolder, known: record.Record) -> None:
         raise UsageError(f"{folder.weights} is not as the cell left it; see: bench verify")
 
 
-def mask_of(
-    trainee: Trainee, grid: tuple[int, int], name: str, image: NDArray[np.uint16]
-) -> NDArray[np.bool_]:
+def mask_of(trainee: Trainee, grid: tuple[int, int], name: str, image: NDArray[np.uint16]) -> Mask:
     """Return the predicted mask (H, W) of an image (H, W) in 65535 steps, at its native size.
+
+    Of several classes it holds their numbers.
 
     Args:
         trainee: The trained network.

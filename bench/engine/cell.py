@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -84,7 +85,7 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         tell(note)
 
     def keep(case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]) -> None:
-        store.keep_case(cell, case, image, reference)
+        store.keep_case(cell, case, image, reference, labelled=bool(dataset.classes))
 
     machine.limit_threads(cell.profile.threads)
     own_file = own_files.source(cell.method.name)
@@ -109,13 +110,16 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
     known = examine.validate(trainee, data, metered)
-    tolerance, dice = cell.profile.nsd_tolerance, known[""].at_half()
+    tolerance, half = cell.profile.nsd_tolerance, known[""].at_half()
+    dice = None if math.isnan(half) else half  # no class is in any validation case
     seconds, scored = examine.test(trainee, data, work, metered, keep, tolerance, dice)
     if cell.volumes:
         whole = volumes.stacks(data.cases.case(index) for index in data.test)
         for name in scored:
-            volumes.write(work, name, whole, tolerance)
-    cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}
+            volumes.write(work, name, whole, tolerance, dataset.classes)
+    cuts = {}
+    if not dataset.classes:  # the most probable class has no threshold
+        cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())
     timings = Timings(

@@ -47,9 +47,22 @@ class Curve:
         """Include a case: its map (H, W) and its reference (H, W)."""
         self.cases[patient].append(dice_at_cuts(probability, reference))
 
+    def add_at_half(self, patient: str, dice: float) -> None:
+        """Include a case that is cut nowhere else, such as one of several classes."""
+        self.cases[patient].append(np.full(len(CUTS), dice))
+
     def mean(self) -> NDArray[np.float64]:
-        """Return the mean over patients (19,), each with the mean of its cases."""
-        patients = [np.mean(cases, axis=0) for cases in self.cases.values()]
+        """Return the mean over patients (19,), each with the mean of its cases.
+
+        Cases without a value, which is NaN, do not count.
+        """
+        patients = []
+        for cases in self.cases.values():
+            known = [case for case in cases if not np.isnan(case[HALF])]
+            if known:
+                patients.append(np.mean(known, axis=0))
+        if not patients:
+            return np.full(len(CUTS), np.nan)
         return np.asarray(np.mean(patients, axis=0))
 
     def at_half(self) -> float:

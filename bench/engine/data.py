@@ -54,7 +54,15 @@ class Data:
     def task(self, cell: Cell) -> Task:
         """Return what a method may know before it is built."""
         sizes = tuple(self.cases.size(index) for index in self.train)
-        return Task(self.dataset.name, sizes, cell.profile.batch, cell.profile.steps)
+        profile, dataset = cell.profile, self.dataset
+        return Task(
+            dataset.name,
+            sizes,
+            profile.batch,
+            profile.steps,
+            dataset.classes,
+            bool(dataset.void),
+        )
 
     def given(self) -> Cases:
         """Return the cases that a method which trains itself is given."""

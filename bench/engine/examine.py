@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +15,47 @@ from numpy.typing import NDArray
 from bench.engine import instances
 from bench.engine.cut import Curve
 from bench.engine.data import Data
-from bench.engine.metrics import score
-from bench.engine.predict import SPREAD, Prediction, predict, stages
+from bench.engine.metrics import mean_dice, score, score_classes
+from bench.engine.predict import SPREAD, Mask, Prediction, foreground, predict, stages
 from bench.engine.trainee import Trainee
+from bench.spec.case import Case
 from bench.spec.note import Note, Tell
 from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
-from bench.store.scores import write_scores
+from bench.store.scores import CLASS, write_scores
 
 Keep = Callable[[str, NDArray[np.uint16], NDArray[np.uint8]], None]
 """Stores a test case, given its id, image (H, W) and reference (H, W)."""
 
 
 def validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
-    """Return for each row the Dice of the validation cases at several thresholds."""
+    """Return for each row the Dice of the validation cases at several thresholds.
+
+    Of several classes, which have no threshold, it is the mean over the classes.
+    """
     curves: dict[str, Curve] = defaultdict(Curve)
     for index in data.validation:
         tell(Note(phase="test", step=0, steps=len(data.test)))
-        case, reference = data.cases.case(index), data.dataset.mask(index)
-        for name, value in predict(trainee, data.cases, index).probabilities.items():
-            curves[name].add(case.patient, value, reference)
+        case, reference = data.cases.case(index), data.dataset.target(index)
+        _add(curves, case.patient, predict(trainee, data.cases, index), reference, data)
     return curves
+
+
+def _add(
+    curves: dict[str, Curve],
+    patient: str,
+    prediction: Prediction,
+    reference: NDArray[np.uint8],
+    data: Data,
+) -> None:
+    """Include a case's prediction in the curves of its rows."""
+    classes = data.dataset.classes
+    for name, probability in prediction.probabilities.items():
+        if classes:
+            dice = mean_dice(prediction.masks[name], reference, classes)
+            curves[name].add_at_half(patient, dice)
+        else:
+            curves[name].add(patient, probability, reference)
 
 
 def test(
@@ -45,7 +65,7 @@ def test(
     tell: Tell,
     keep: Keep,
     tolerance: float,
-    validation_dice: float,
+    validation_dice: float | None,
 ) -> tuple[float, dict[str, Curve]]:
     """Predict and score every test case and write the results.
 
@@ -66,20 +86,23 @@ def test(
     rows: dict[str, list[dict[str, float | int | str]]] = {}
     for done, index in enumerate(data.test, 1):
         case = data.cases.case(index)
-        reference = data.dataset.mask(index)
+        reference = data.dataset.target(index)
         labels = data.dataset.instances(index)
         began = time.monotonic()
         prediction = predict(trainee, data.cases, index)
         spent += time.monotonic() - began
-        for name, probability in prediction.probabilities.items():
-            curves[name].add(case.patient, probability, reference)
+        _add(curves, case.patient, prediction, reference, data)
         for name, mask in prediction.masks.items():
-            scores = score(mask, reference, case.spacing, tolerance).row()
-            row = {"case": case.id, "patient": case.patient, **scores}
-            row.update(instances.row(instances.of_components(mask), labels, case.spacing))
+            lines = _rows(case, mask, reference, data.dataset.classes, tolerance)
+            if labels is not None:
+                parts = instances.of_mask(mask, data.dataset.class_levels)
+                lines[0].update(instances.row(parts, labels, case.spacing))
+                if parts.named and not name:
+                    path = work.instances() / f"{case.id}.png"
+                    keep_labels(path, parts.codes.astype(np.uint16))
             if prediction.spread is not None and not name:
-                row["spread"] = float(prediction.spread.mean())
-            rows.setdefault(name, []).append(row)
+                lines[0]["spread"] = float(prediction.spread.mean())
+            rows.setdefault(name, []).extend(lines)
         _keep(prediction, case.id, work)
         keep(case.id, data.dataset.image(index), reference)
         if labels is not None:
@@ -103,16 +126,35 @@ def test(
     return spent / len(data.test), curves
 
 
+def _rows(
+    case: Case, mask: Mask, reference: NDArray[np.uint8], classes: Sequence[str], tolerance: float
+) -> list[dict[str, float | int | str]]:
+    """Return the lines of `cases.csv` of a case: one, or that of all classes and each class's."""
+    about = {"case": case.id, "patient": case.patient}
+    if not classes:
+        return [{**about, **score(mask, reference, case.spacing, tolerance).row()}]
+    labels = np.asarray(mask, np.uint8)
+    scores = score_classes(labels, reference, classes, case.spacing, tolerance)
+    return [{**about, CLASS: name, **one.row()} for name, one in scores.items()]
+
+
 def ceiling(data: Data) -> float:
     """Return the Dice that the test references themselves reach through the grid and back.
 
     It is the mean over patients; no network of this grid can be expected to do better.
     """
     reached = Curve()
+    classes = data.dataset.classes
     for index in data.test:
-        there = data.cases.mask(index).astype(np.float32)
-        patient = data.cases.case(index).patient
-        reached.add(patient, data.cases.back(index, there), data.dataset.mask(index))
+        patient, there = data.cases.case(index).patient, data.cases.mask(index)
+        if classes:
+            maps = [there == number for number in range(1 + len(classes))]
+            back = data.cases.back(index, np.array(maps, np.float32)).argmax(0)
+            reference = data.dataset.target(index)
+            reached.add_at_half(patient, mean_dice(back.astype(np.uint8), reference, classes))
+            continue
+        back = data.cases.back(index, there.astype(np.float32))
+        reached.add(patient, back, data.dataset.mask(index))
     return reached.at_half()
 
 
@@ -120,10 +162,11 @@ def _keep(prediction: Prediction, case: str, work: CellFolder) -> None:
     """Write a case's masks, and on the network's grid its probabilities and uncertainty."""
     images: dict[Path, NDArray[Any]] = {}
     for extra, mask in prediction.masks.items():
-        images[work.predictions(extra)] = mask.astype(np.uint8) * 255
+        pixels = mask.astype(np.uint8)
+        images[work.predictions(extra)] = pixels * 255 if mask.dtype == np.bool_ else pixels
     for name, values in prediction.on_grid.items():
         place = work.spread if name == SPREAD else work.probabilities(name)
-        images[place] = np.rint(values * 255).astype(np.uint8)
+        images[place] = np.rint(foreground(values) * 255).astype(np.uint8)
     for folder, pixels in images.items():
         folder.mkdir(exist_ok=True)
         path = folder / f"{case}.png"

@@ -63,7 +63,7 @@ def record_of(
         title=method.title,
         summary=cell.profile.summary,
         deviations=(
-            *method.deviations(cell.profile.batch),
+            *_deviations(trainee),
             *_tuned(cell),
             *_parted(cell, state),
         ),
@@ -86,6 +86,8 @@ def record_of(
         cuts=cuts,
         cases=_counts(data, cases),
         patients={side: _patients(data, indexes) for side, indexes in cases.items()},
+        classes=data.dataset.classes,
+        void=bool(data.dataset.void),
         left_out=len(data.dataset.left_out),
         twins=_twins(data, cases),
         assumed=data.dataset.how,
@@ -97,10 +99,20 @@ def record_of(
         peak_device_memory_bytes=device_memory,
         multiply_adds=measured.multiply_adds,
         size=_finite(measured.size),
-        ceiling=measured.ceiling,
+        ceiling=_finite(measured.ceiling),
         energy_joules=joules,
         timings=timings,
     )
+
+
+def _deviations(trainee: Trainee) -> tuple[str, ...]:
+    """Return how the method differs from its source, in the words for the task's classes."""
+    lines = trainee.method.deviations(trainee.profile.batch)
+    if not trainee.task.classes:
+        return lines
+    for one, several in trainee.method.of_one.items():
+        lines = tuple(line.replace(one, several) for line in lines)
+    return tuple(filter(None, lines))
 
 
 def _device(device: torch.device) -> tuple[str, int | None]:

@@ -106,6 +106,29 @@ def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
     return Parts(whole, named=False)
 
 
+def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
+    """Return the instances of a prediction of classes (H, W) or (D, H, W), numbered from 1.
+
+    Where each class is one level, an instance is a class; else the components of each class.
+
+    Args:
+        numbers: Numbers of classes, 0 for the background.
+        levels: The number of the instance that each class is, 0 of a class of several.
+    """
+    if all(levels):
+        return of_labels(np.array((0, *levels), np.int64).take(numbers))
+    whole = np.zeros(numbers.shape, np.int64)
+    for number in range(1, len(levels) + 1):
+        parts = of_components(numbers == number).codes.astype(np.int64)
+        whole += np.where(parts, parts + whole.max(), 0)
+    return Parts(whole.astype(np.uint8 if whole.max() < BYTE else np.int64), named=False)
+
+
+def of_mask(mask: NDArray[np.bool_] | NDArray[np.uint8], levels: Sequence[int]) -> Parts:
+    """Return the instances of a prediction: of a mask, or of the classes that have these levels."""
+    return of_classes(np.asarray(mask, np.uint8), levels) if levels else of_components(mask)
+
+
 def nothing(shape: tuple[int, ...], named: bool) -> Parts:
     """Return no instances, of a method that names them or does not."""
     return Parts(np.zeros(shape, np.uint8), named)

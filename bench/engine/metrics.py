@@ -20,8 +20,8 @@ a rank rounded to single precision; here the rank is exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from bench.spec.case import UNION, VOID
 from bench.spec.metrics import DIAGONAL, METRICS, TOLERANCE, Metric
 
 Mask = NDArray[np.bool_] | NDArray[np.uint8]
@@ -233,6 +234,60 @@ def score(
     diagonal = math.hypot(*sides)
     known = None if spacing is None else pixel
     return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty, diagonal, known)
+
+
+def score_classes(
+    prediction: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    classes: Sequence[str],
+    spacing: tuple[float, ...] | None,
+    tolerance: float = TOLERANCE,
+) -> dict[str, Score]:
+    """Score all classes together (`UNION`), and each against the rest.
+
+    Void pixels of the reference are background of both masks and are not counted. A class that
+    neither mask has is undefined: all its scores are NaN, as in Metrics Reloaded (Maier-Hein et al.
+    2024).
+
+    Args:
+        prediction: numbers of classes (H, W), or (D, H, W), from 1; 0 is the background.
+        reference: the same, with `VOID`.
+        classes: the names of the classes.
+        spacing: as in `score`.
+        tolerance: as in `score`.
+
+    Raises:
+        ValueError: as `score`.
+    """
+    known = reference != VOID
+    void = reference.size - int(np.count_nonzero(known))
+    masks = {UNION: ((prediction > 0) & known, (reference > 0) & known)}
+    for number, name in enumerate(classes, 1):
+        masks[name] = ((prediction == number) & known, reference == number)
+    scores = {}
+    for name, (guess, real) in masks.items():
+        one = score(guess, real, spacing, tolerance)
+        if one.empty == "both" and name != UNION:
+            one = replace(one, values=dict.fromkeys(one.values, math.nan))
+        scores[name] = replace(one, tn=one.tn - void)
+    return scores
+
+
+def mean_dice(prediction: Mask, reference: NDArray[np.uint8], classes: Sequence[str]) -> float:
+    """Return the mean Dice over the classes that either mask has; NaN where there is none.
+
+    Without classes it is the Dice of two masks, 1 where both are empty.
+    """
+    if not classes:
+        return score(prediction, reference, None).dice
+    known = reference != VOID
+    values = []
+    for number in range(1, len(classes) + 1):
+        guess, real = (prediction == number) & known, reference == number
+        total = np.count_nonzero(guess) + np.count_nonzero(real)
+        if total:
+            values.append(2 * np.count_nonzero(guess & real) / total)
+    return math.fsum(values) / len(values) if values else math.nan
 
 
 def _binary(mask: Mask, name: str) -> _Binary:

@@ -15,20 +15,21 @@ from numpy.typing import NDArray
 
 from bench.data.levels import levels_of
 from bench.data.readers import labels, masks, pairing
+from bench.data.readers.classes import Classes
 from bench.data.readers.masks import Drawn, Kind, Labels, UnfitError
 from bench.data.readers.pairing import USUAL, Side
 from bench.data.readers.picture import Picture
 from bench.data.readers.walk import case_id, stem
 from bench.engine import instances
 from bench.engine.instances import Parts
-from bench.engine.metrics import EMPTY_POLICY, Score, score
+from bench.engine.metrics import EMPTY_POLICY, Mask, Score, score, score_classes
 from bench.spec import machine
-from bench.spec.case import Dataset
+from bench.spec.case import UNION, VOID, Dataset, Decision
 from bench.spec.errors import SeveralError, UsageError, short_list
 from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
-from bench.store.scores import MISSING
+from bench.store.scores import CLASS, MISSING
 
 Missing = Literal["refuse", "zero"]
 Row = Mapping[str, float | int | str]
@@ -54,6 +55,10 @@ class Rules:
     """Labels that are foreground: `1+2`, `#ff0000` or `>127`; empty where masks are binary."""
     of_predictions: str = ""
     """The same for predictions, where they are drawn otherwise than the references."""
+    classes: Classes | None = None
+    """Which labels are which class; None where there is one foreground."""
+    classes_of_predictions: Classes | None = None
+    """The same for predictions, where they are numbered otherwise."""
     threshold: float | None = None
     """Probability from which on a pixel is foreground; None refuses probabilities."""
     missing: Missing = "refuse"
@@ -86,15 +91,14 @@ class References:
     read: Mapping[str, Labels]
     grids: Mapping[str, Drawn]
     """Size and place of each reference, without its pixels."""
-    foreground: frozenset[str]
+    decision: Decision
+    """Which labels are foreground, or of which class."""
     remarks: tuple[str, ...]
     """What was assumed."""
     levels: Mapping[str, int] = field(default_factory=dict)
     """The number of the instance that each label names, where a folder's labels do."""
-
-    def mask(self, key: str) -> NDArray[np.bool_]:
-        """Return a case's reference."""
-        return self.read[key].mask(self.foreground)
+    class_levels: tuple[int, ...] = ()
+    """The number of the instance that each class is, 0 of a class of several."""
 
     def instances(self, key: str) -> NDArray[np.uint16] | None:
         """Return the numbers of a reference's instances, None where none are asked for."""
@@ -103,33 +107,96 @@ class References:
         return self.targets[key].instances()
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none where there is one foreground."""
+        return tuple(name for name, _ in self.decision.classes)
+
+    def mask(self, key: str) -> Mask:
+        """Return a case's reference: foreground, or numbers of classes and `VOID`."""
+        return _drawn(self.read[key], self.decision, self.classes)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over every case's id, patient, spacing and reference."""
         digest = hashlib.sha256()
         for key, target in sorted(self.targets.items()):
             about = (target.case, target.patient, self.read[key].spacing)
             digest.update(repr(about).encode())
-            digest.update(np.packbits(self.mask(key)).data)
+            digest.update(_bytes(self.mask(key)))
             if self.levels:
                 digest.update(self.read[key].numbered(self.levels).astype("<u2").tobytes())
+        if self.classes:
+            digest.update(repr(("classes", *self.classes)).encode())
         return digest.hexdigest()
+
+
+def _drawn(labels: Labels, decision: Decision, classes: Sequence[str]) -> Mask:
+    """Return a mask as a decision says: foreground, or the numbers of classes and `VOID`."""
+    if not classes:
+        return labels.mask(decision.foreground)
+    own = dict(decision.classes)
+    numbers = {name: number for number, name in enumerate(classes, 1)}
+    table = np.zeros(256, np.uint8)
+    for code, label in enumerate(labels.names):
+        for name, number in numbers.items():
+            if label in own[name]:
+                table[code] = number
+        if label in decision.void:
+            table[code] = VOID
+    return table.take(labels.codes)
+
+
+def _bytes(mask: Mask) -> memoryview:
+    """Return the bytes of a mask by which it is known again, eight pixels each of foreground."""
+    if mask.dtype == np.bool_:
+        return np.packbits(mask).data
+    return np.ascontiguousarray(mask).data
 
 
 @dataclass(frozen=True)
 class Scored:
     """A folder of predictions, scored."""
 
-    rows: Mapping[str, Row]
-    """The line of `cases.csv` of each case, by the name that predictions are paired by."""
+    rows: Mapping[str, Sequence[Row]]
+    """The lines of `cases.csv` of each case, by the name that predictions are paired by."""
     read: Mapping[str, Labels]
-    foreground: frozenset[str]
+    decision: Decision
+    classes: tuple[str, ...]
+    """The references' classes, in their order."""
     missing: tuple[str, ...]
     """Cases without a prediction."""
     remarks: tuple[str, ...]
     """What was assumed."""
     levels: Mapping[str, int] = field(default_factory=dict)
     """The number of the instance that each label of predictions names; empty where their instances
-    are components, or are not asked for."""
+    are components or classes, or are not asked for."""
+    class_levels: tuple[int, ...] = ()
+    """The number of the instance that each class is, 0 of a class of several."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the instances of predictions have names."""
+        return bool(self.levels) or (bool(self.class_levels) and all(self.class_levels))
+
+    def parts(self, key: str) -> Parts:
+        """Return the instances of a prediction: what its labels name, its classes, components."""
+        if self.levels:
+            return instances.of_labels(self.read[key].numbered(self.levels))
+        return instances.of_mask(self.mask(key), self.class_levels)
+
+    def mask(self, key: str) -> Mask:
+        """Return a prediction: foreground, or numbers of classes."""
+        mask = _drawn(self.read[key], self.decision, self.classes)
+        if self.classes:
+            mask[mask == VOID] = 0
+        return mask
+
+    def lines(self, keys: Iterable[str]) -> list[Row]:
+        """Return the lines of `cases.csv` of some cases."""
+        lines: list[Row] = []
+        for key in keys:
+            lines += self.rows[key]
+        return lines
 
     def digest(self, keys: Iterable[str]) -> str:
         """Return the SHA-256 over the masks of some cases."""
@@ -137,7 +204,7 @@ class Scored:
         for key in sorted(keys):
             digest.update(key.encode())
             if key in self.read:
-                digest.update(np.packbits(self.read[key].mask(self.foreground)).data)
+                digest.update(_bytes(self.mask(key)))
                 if self.levels:
                     digest.update(self.read[key].numbered(self.levels).astype("<u2").tobytes())
         return digest.hexdigest()
@@ -146,22 +213,22 @@ class Scored:
         """Write the predicted masks of some cases into a cell's folder."""
 
         def one(key: str) -> None:
-            mask = self.read[key].mask(self.foreground)
             case = references.targets[key].case
-            write_mask(work, case, mask, shown(references.mask(key)))
-            if self.levels:
+            write_mask(work, case, self.mask(key), shown(references.mask(key)))
+            if self.named:
                 path = work.instances() / f"{case}.png"
-                keep_labels(path, self.read[key].numbered(self.levels))
+                keep_labels(path, self.parts(key).codes.astype(np.uint16))
 
         work.predictions().mkdir()
         together(one, [key for key in keys if key in self.read])
 
 
-def shown(reference: NDArray[np.bool_]) -> int:
+def shown(reference: Mask) -> int:
     """Return the slice of a volume that shows most of the reference; 0 of an image."""
     if reference.ndim == 2:
         return 0
-    return int(reference.sum(axis=(1, 2)).argmax())
+    foreground = (reference > 0) & (reference != VOID)
+    return int(foreground.sum(axis=(1, 2)).argmax())
 
 
 def of_folder(side: Side, patient_of: Callable[[Path], str]) -> dict[str, Target]:
@@ -194,7 +261,7 @@ def of_dataset(dataset: Dataset, indexes: Sequence[int]) -> dict[str, Target]:
     """Return cases of a prepared dataset, with their native references."""
 
     def drawn(index: int) -> Drawn:
-        mask = np.asarray(dataset.mask(index))
+        mask = np.asarray(dataset.target(index))
         spacing = dataset.cases[index].spacing
         return Drawn(Picture(mask, spacing=spacing), (*mask.shape,), spacing)
 
@@ -212,8 +279,16 @@ def of_dataset(dataset: Dataset, indexes: Sequence[int]) -> dict[str, Target]:
     return targets
 
 
-def read_references(targets: Mapping[str, Target], rules: Rules, where: str) -> References:
+def read_references(
+    targets: Mapping[str, Target], rules: Rules, where: str, *, partial: bool = False
+) -> References:
     """Read all references, and decide which of their labels are foreground.
+
+    Args:
+        targets: The cases.
+        rules: How masks are read.
+        where: What they are, for errors.
+        partial: Whether a class may occur in none of them, as in the test side of a dataset.
 
     Raises:
         UsageError: One cannot be read as a mask, or the user must choose the foreground.
@@ -239,14 +314,19 @@ def read_references(targets: Mapping[str, Target], rules: Rules, where: str) -> 
         names = short_list([name for name, _ in bad], what="reference")
         raise UsageError(f"{where}: {names} cannot be read as masks; the first: {bad[0][1]}")
     census = masks.census((mask, targets[key].file) for key, mask in read.items())
-    decision = labels.choose(census, rules.foreground)
+    if rules.classes:
+        decision = rules.classes.decide(census, partial=partial)
+    else:
+        decision = labels.choose(census, rules.foreground)
     remarks = dict.fromkeys(line.removeprefix("assumed: ") for line in decision.how)
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))
-    levels: dict[str, int] = {}
-    if rules.instances:
-        levels = levels_of(where, sorted(decision.foreground), census)
-    return References(targets, read, grids, decision.foreground, tuple(remarks), levels)
+    references = References(targets, read, grids, decision, tuple(remarks))
+    if not rules.instances:
+        return references
+    levels = levels_of(where, sorted(decision.foreground), census)
+    alone = [levels[min(own)] if len(own) == 1 else 0 for _, own in decision.classes]
+    return replace(references, levels=levels, class_levels=tuple(alone))
 
 
 def score_folder(
@@ -278,21 +358,30 @@ def score_folder(
     wrong = _names(name, side, lacking, spare, references, rules)
     read, unfit = _read(files, references, rules)
     wrong += [_line(name, kind, problems) for kind, problems in unfit.items()]
-    foreground: frozenset[str] = frozenset()
+    decision = Decision(frozenset())
     if read and not unfit:
-        foreground, why = _foreground(name, read, files, references, rules)
+        decision, why = _decided(name, read, files, references, rules)
         wrong += why
     if wrong:
         raise SeveralError(wrong)
     remarks = dict.fromkeys(pair.how.removeprefix("assumed: ") for pair in paired if pair.how)
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))
-    levels = _levels(name, read, files, references, foreground)
+    cases = tuple(references.targets[key].case for key in lacking)
+    levels = _levels(name, read, files, references, decision)
     if levels:
         remarks[f"the instances of {name} are its labels, by their numbers"] = None
-    rows = _rows(references, read, foreground, levels)
-    cases = tuple(references.targets[key].case for key in lacking)
-    return Scored(rows, read, foreground, cases, tuple(remarks), levels)
+    scored = Scored(
+        {},
+        read,
+        decision,
+        references.classes,
+        cases,
+        tuple(remarks),
+        levels,
+        references.class_levels,
+    )
+    return replace(scored, rows=_rows(references, scored))
 
 
 def _levels(
@@ -300,21 +389,24 @@ def _levels(
     read: Mapping[str, Labels],
     files: Mapping[str, Path],
     references: References,
-    foreground: frozenset[str],
+    decision: Decision,
 ) -> dict[str, int]:
     """Return the numbers of the instances that labels of predictions name.
 
-    There are none where no prediction holds two labels, or where no instances are asked for.
+    There are none where no prediction holds two labels, where these are numbers of classes, or
+    where no instances are asked for.
 
     Raises:
         UsageError: Two labels of a prediction have one number.
     """
     first = next(iter(references.targets))
-    held = (set(mask.names) & foreground for mask in read.values())
-    if references.instances(first) is None or not any(len(labels) > 1 for labels in held):
+    held = (set(mask.names) & decision.foreground for mask in read.values())
+    if references.classes or references.instances(first) is None:
+        return {}
+    if not any(len(own) > 1 for own in held):
         return {}
     census = masks.census((mask, files[key]) for key, mask in read.items())
-    return levels_of(name, sorted(foreground), census)
+    return levels_of(name, sorted(decision.foreground), census)
 
 
 def _names(
@@ -385,67 +477,87 @@ def _line(name: str, kind: Kind, problems: Sequence[tuple[str, str]]) -> str:
     return f"{name}: {names} {WRONG[kind]}; the first: {problems[0][1]}"
 
 
-def _foreground(
+def _decided(
     name: str,
     read: Mapping[str, Labels],
     files: Mapping[str, Path],
     references: References,
     rules: Rules,
-) -> tuple[frozenset[str], list[str]]:
+) -> tuple[Decision, list[str]]:
     """Return which labels of predictions are foreground, and a line where that is not known.
 
     Without a choice of their own they are drawn as the references are: their labels are counted
     together.
     """
     mine = [(mask, files[key]) for key, mask in read.items()]
+    classes = rules.classes_of_predictions or rules.classes
+    if classes:
+        if references.classes and set(classes.names) != set(references.classes):
+            return Decision(frozenset()), [
+                f"{name}: --labels-predictions names {', '.join(classes.names)}; expected the "
+                f"references' classes: {', '.join(references.classes)}"
+            ]
+        try:
+            return classes.decide(masks.census(mine), partial=True), []
+        except UsageError as error:
+            return Decision(frozenset()), [
+                f"{name}: {error} (for predictions alone: --labels-predictions)"
+            ]
     if not rules.of_predictions and not rules.foreground:
         grey = [file.name for mask, file in mine if len(mask.names) > labels.MANY]
         if grey:
             most = max(len(mask.names) for mask, _ in mine)
             names = short_list(grey, what="prediction")
-            return frozenset(), [f"{name}: {names} {GREYS.format(count=most)}"]
+            return Decision(frozenset()), [f"{name}: {names} {GREYS.format(count=most)}"]
     option = rules.of_predictions
     if not option:
         option = rules.foreground
         mine += [(mask, references.targets[key].file) for key, mask in references.read.items()]
     try:
-        return labels.choose(masks.census(mine), option).foreground, []
+        return labels.choose(masks.census(mine), option), []
     except UsageError as error:
-        return frozenset(), [f"{name}: {error} (for predictions alone: --foreground-predictions)"]
+        return Decision(frozenset()), [
+            f"{name}: {error} (for predictions alone: --foreground-predictions)"
+        ]
 
 
-def _rows(
-    references: References,
-    read: Mapping[str, Labels],
-    foreground: frozenset[str],
-    levels: Mapping[str, int],
-) -> dict[str, Row]:
-    """Return the line of `cases.csv` of each case; a missing prediction scores zero."""
+def _rows(references: References, scored: Scored) -> dict[str, list[Row]]:
+    """Return the lines of `cases.csv` of each case; a missing prediction scores zero."""
+    classes = references.classes
 
-    def one(key: str) -> Row:
+    def one(key: str) -> list[Row]:
         target = references.targets[key]
         reference, spacing = references.mask(key), references.read[key].spacing
         about = {"case": target.case, "patient": target.patient}
-        real = references.instances(key)
-        if key not in read:
-            empty = instances.nothing(reference.shape, named=bool(levels))
-            own = instances.row(empty, real, spacing)
-            return {**about, **zero(reference, spacing).row(), **own}
-        mask = read[key].mask(foreground)
-        own = {}
-        if real is not None:
-            own = instances.row(_parts(read[key], mask, levels), real, spacing)
-        return {**about, **score(mask, reference, spacing).row(), **own}
+        mask = scored.mask(key) if key in scored.read else None
+        own = _instances(references, scored, key)
+        if not classes:
+            foreground = np.asarray(reference, np.bool_)
+            alone = zero(foreground, spacing)
+            if mask is not None:
+                alone = score(mask, foreground, spacing)
+            return [{**about, **alone.row(), **own}]
+        numbers = np.asarray(reference, np.uint8)
+        several = zero_classes(numbers, classes, spacing)
+        if mask is not None:
+            several = score_classes(np.asarray(mask, np.uint8), numbers, classes, spacing)
+        lines = [{**about, CLASS: name, **values.row()} for name, values in several.items()]
+        lines[0].update(own)
+        return [*lines]
 
     keys = list(references.targets)
     return dict(zip(keys, together(one, keys), strict=True))
 
 
-def _parts(read: Labels, mask: NDArray[np.bool_], levels: Mapping[str, int]) -> Parts:
-    """Return the instances of a prediction: what its labels name, or its components."""
-    if levels:
-        return instances.of_labels(read.numbered(levels))
-    return instances.of_components(mask)
+def _instances(references: References, scored: Scored, key: str) -> Row:
+    """Return the columns that the instances of a case add; none where none are asked for."""
+    labels = references.instances(key)
+    if labels is None:
+        return {}
+    parts = instances.nothing(labels.shape, scored.named)
+    if key in scored.read:
+        parts = scored.parts(key)
+    return instances.row(parts, labels, references.read[key].spacing)
 
 
 def zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Score:
@@ -456,6 +568,21 @@ def zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Sco
     empty = score(np.zeros_like(reference), reference, spacing)
     values = EMPTY_POLICY["prediction"]
     return replace(empty, values=values, empty=MISSING)
+
+
+def zero_classes(
+    reference: NDArray[np.uint8], classes: Sequence[str], spacing: tuple[float, ...] | None
+) -> dict[str, Score]:
+    """Return the scores of a case without a prediction, of its classes and all together.
+
+    A class that the reference has not is undefined, as with a prediction.
+    """
+    scores = score_classes(np.zeros_like(reference), reference, classes, spacing)
+    values = EMPTY_POLICY["prediction"]
+    for name, one in scores.items():
+        if one.empty != "both" or name == UNION:
+            scores[name] = replace(one, values=values, empty=MISSING)
+    return scores
 
 
 def together(work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:

@@ -18,13 +18,18 @@ from bench.spec.method import Answer
 
 THRESHOLD = 0.5
 """Probability from which on a pixel is foreground."""
+Mask = NDArray[np.bool_] | NDArray[np.uint8]
+"""Foreground, or numbers of classes."""
 SPREAD = "spread"
 """The name of the uncertainty map; no row may have it."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A method's prediction for one case; each map is (H, W), of its native pixels."""
+    """A method's prediction for one case; each map is (H, W), of its native pixels.
+
+    Of several classes the probabilities are (C, H, W), the background first.
+    """
 
     probabilities: dict[str, NDArray[np.float32]]
     """The method's map has the name "". A further row from the same weights, such as `prior`, has
@@ -32,12 +37,30 @@ class Prediction:
     spread: NDArray[np.float32] | None
     """Standard deviation of the probability over samples; None if the method draws no samples."""
     on_grid: dict[str, NDArray[np.float32]]
-    """The same maps as the network gives them, each (h, w); the spread has the name `spread`."""
+    """The same maps as the network gives them; the spread has the name `spread`."""
 
     @property
-    def masks(self) -> dict[str, NDArray[np.bool_]]:
-        """The maps as masks: foreground where the probability is at least one half."""
-        return {name: value >= THRESHOLD for name, value in self.probabilities.items()}
+    def masks(self) -> dict[str, Mask]:
+        """The maps as masks: foreground where the probability is at least one half.
+
+        Of several classes: the number of the most probable class, the background's is 0.
+        """
+        return {name: _mask(value) for name, value in self.probabilities.items()}
+
+
+def _mask(probability: NDArray[np.float32]) -> Mask:
+    """Return the mask of probabilities (H, W), or the numbers of classes of (C, H, W)."""
+    if probability.ndim == 2:
+        return probability >= THRESHOLD
+    return np.asarray(probability.argmax(0), np.uint8)
+
+
+def foreground(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probability (H, W) of any class, of (H, W) or (C, H, W)."""
+    if probability.ndim == 2:
+        return probability
+    any_class: NDArray[np.float32] = np.clip(1 - probability[0], 0, 1)
+    return any_class
 
 
 def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
@@ -68,7 +91,8 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
         values[SPREAD] = answer.spread
     on_grid, maps = {}, {}
     for name, value in values.items():
-        on_grid[name] = _pixels(value, name, image, cases, index)
+        classes = 1 if name == SPREAD else trainee.task.channels
+        on_grid[name] = _pixels(value, name, image, cases, index, classes)
         maps[name] = cases.back(index, on_grid[name])
     spread = maps.pop(SPREAD, None)
     return Prediction(maps, spread, on_grid)
@@ -131,18 +155,20 @@ def _question(trainee: Trainee, cases: OnGrid, index: int) -> tuple[Tensor, torc
 
 
 def _pixels(
-    value: Tensor, name: str, image: Tensor, cases: OnGrid, index: int
+    value: Tensor, name: str, image: Tensor, cases: OnGrid, index: int, channels: int
 ) -> NDArray[np.float32]:
-    """Return a map (h, w) in [0, 1] on the network's grid.
+    """Return a map (h, w) in [0, 1] on the network's grid; of several channels (C, h, w).
 
     Raises:
         ValueError: The map has another shape than the image, or values outside [0, 1].
     """
-    if value.shape != image.shape or not bool(((value >= 0) & (value <= 1)).all()):
+    expected = (1, channels, *image.shape[2:])
+    if value.shape != expected or not bool(((value >= 0) & (value <= 1)).all()):
         of = f"{name} of " if name else ""
         raise ValueError(
             f"predict gave {of}shape {tuple(value.shape)} in [{value.min():.3g},"
             f" {value.max():.3g}] for {cases.case(index).id}, expected values in [0, 1] of shape"
-            f" {tuple(image.shape)}"
+            f" {expected}"
         )
-    return value[0, 0].float().cpu().numpy()
+    pixels: NDArray[np.float32] = value[0].float().cpu().numpy()
+    return pixels[0] if channels == 1 else pixels

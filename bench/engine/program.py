@@ -62,7 +62,7 @@ def run(
     side = masks.side(answers, f"{method.title}: its answers")
     scored = score_folder(method.title, side, references, Rules())
     keys = list(references.targets)
-    write_scores(work.cases(), [scored.rows[key] for key in keys])
+    write_scores(work.cases(), scored.lines(keys))
     scored.write(keys, references, work)
     for index in test:
         image, reference = dataset.image(index), np.asarray(dataset.mask(index))

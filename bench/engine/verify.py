@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engine import instances, volumes
-from bench.engine.metrics import score
-from bench.engine.outside import zero
+from bench.engine.metrics import Score, score, score_classes
+from bench.engine.outside import zero, zero_classes
 from bench.spec import files, machine
+from bench.spec.case import UNION
 from bench.spec.errors import UsageError
 from bench.spec.metrics import INSTANCE_COUNTS
 from bench.spec.names import Row
@@ -24,7 +25,7 @@ from bench.store.cells import read_labels
 from bench.store.layout import CellFolder, ProfileFolder
 from bench.store.outside import unpack
 from bench.store.record import Record
-from bench.store.scores import MISSING, text
+from bench.store.scores import CLASS, MISSING, text
 
 
 @dataclass
@@ -100,7 +101,7 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     with cell.cases(row.extra).open(newline="", encoding="utf-8") as file:
         known = list(csv.DictReader(file))
     with ThreadPoolExecutor(machine.cores()) as pool:
-        lines = list(pool.map(partial(_case, cell, row), known))
+        lines = list(pool.map(partial(_case, cell, record.classes, row), known))
     wrong = [line for line in lines if line]
     if record.spec.volumes:
         wrong += _volumes(cell, row, record)
@@ -114,25 +115,30 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     return len(known) * len(record.rows), wrong, remarks
 
 
-def _case(cell: CellFolder, row: Row, known: Mapping[str, str]) -> str:
-    """Return a line if the scores of a case are not those of its masks; else nothing."""
+def _case(cell: CellFolder, classes: Sequence[str], row: Row, known: Mapping[str, str]) -> str:
+    """Return a line if the scores of a case are not those of its masks; else nothing.
+
+    Of several classes it is the line of one of them, or of all together.
+    """
     case = known["case"]
     reference = _mask(cell, case, of_reference=True)
     if reference is None:
         return f"{cell.name}: the reference of case {case} is not there or cannot be read"
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
-    prediction = None
-    if known["empty"] == MISSING:
-        again = zero(reference, spacing)
+    unanswered = known["empty"] == MISSING
+    prediction = None if unanswered else _mask(cell, case, row.extra)
+    if not unanswered and (prediction is None or prediction.shape != reference.shape):
+        return f"{cell.name}: the prediction of case {case} cannot be compared"
+    if classes:
+        again = _of_class(prediction, reference, classes, known[CLASS], spacing)
+    elif prediction is None:
+        again = zero(reference > 0, spacing)
     else:
-        prediction = _mask(cell, case, row.extra)
-        if prediction is None or prediction.shape != reference.shape:
-            return f"{cell.name}: the prediction of case {case} cannot be compared"
-        again = score(prediction, reference, spacing)
+        again = score(prediction > 0, reference > 0, spacing)
     skipped = set()
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
-    values = {**again.row(), **_instances(cell, row, known, prediction, spacing)}
+    values = {**again.row(), **_instances(cell, row, known, prediction, len(classes))}
     for name, value in values.items():
         if name in known and name not in skipped and known[name] != text(value):
             return (
@@ -146,58 +152,82 @@ def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
     """Yield a line for each volume whose scores are not those of the kept slices."""
     with cell.volumes(row.extra).open(newline="", encoding="utf-8") as file:
         known = list(csv.DictReader(file))
-    for line in known:
+    step = len(record.classes) + 1 if record.classes else 1
+    for start in range(0, len(known), step):
+        mine = known[start : start + step]
+        volume, tolerance = mine[0]["case"], record.spec.nsd_tolerance
         try:
-            again = volumes.row(cell, row.extra, volumes.of_line(line), record.spec.nsd_tolerance)
+            stack = volumes.of_line(mine[0])
+            again = volumes.rows(cell, row.extra, stack, tolerance, record.classes)
         except (UsageError, ValueError, KeyError) as error:
-            yield f"{cell.name}: the scores of volume {line['case']} cannot be checked ({error})"
+            yield f"{cell.name}: the scores of volume {volume} cannot be checked ({error})"
             continue
-        for name, value in again.items():
-            if line.get(name) != text(value):
-                yield (
-                    f"{cell.name}: {name} of volume {line['case']} is {line.get(name) or 'empty'}, "
-                    f"but its slices give {text(value) or 'none'}"
-                )
-                break
+        for line, values in zip(mine, again, strict=True):
+            for name, value in values.items():
+                if line.get(name) != text(value):
+                    yield (
+                        f"{cell.name}: {name} of volume {volume} is {line.get(name) or 'empty'}, "
+                        f"but its slices give {text(value) or 'none'}"
+                    )
+                    break
 
 
 def _instances(
     cell: CellFolder,
     row: Row,
     known: Mapping[str, str],
-    prediction: NDArray[np.bool_] | None,
-    spacing: tuple[float, ...] | None,
+    prediction: NDArray[np.uint8] | None,
+    classes: int,
 ) -> dict[str, int | float]:
-    """Return the scores of a case's instances, computed again; none where it has none.
+    """Return the scores of a case's instances, computed again; none where its line has none.
 
     Args:
         cell: Whose case it is.
         row: The row of the tables.
         known: The case's line of cases.csv.
-        prediction: The predicted mask, None where it is missing.
-        spacing: As cases.csv has it.
+        prediction: The predicted mask, or numbers of classes; None where it is missing.
+        classes: How many classes there are, 0 of one foreground.
     """
-    if INSTANCE_COUNTS[0] not in known:
+    if INSTANCE_COUNTS[0] not in known or known.get(CLASS, UNION) != UNION:
         return {}
     case = known["case"]
     labels = read_labels(cell.reference_instances(case))
     if labels is None:
         return dict.fromkeys(INSTANCE_COUNTS, -1)
     named = cell.instances().is_dir() and not row.extra
-    own = read_labels(cell.instances() / f"{case}.png") if named else None
-    if prediction is None:
-        parts = instances.nothing(labels.shape, named)
-    elif named:
-        parts = instances.nothing(labels.shape, named) if own is None else instances.of_labels(own)
-    else:
-        parts = instances.of_components(prediction)
+    parts = instances.nothing(labels.shape, named)
+    if prediction is not None:
+        own = read_labels(cell.instances() / f"{case}.png") if named else None
+        if own is not None:
+            parts = instances.of_labels(own)
+        elif not named and classes:
+            parts = instances.of_classes(prediction, (0,) * classes)
+        elif not named:
+            parts = instances.of_components(prediction > 0)
+    spacing = tuple(map(float, known.get("spacing", "").split())) or None
     return instances.row(parts, labels, spacing)
+
+
+def _of_class(
+    prediction: NDArray[np.uint8] | None,
+    reference: NDArray[np.uint8],
+    classes: Sequence[str],
+    name: str,
+    spacing: tuple[float, ...] | None,
+) -> Score:
+    """Return the scores of a class, or of all together; of no prediction those of a failure."""
+    if prediction is None:
+        return zero_classes(reference, classes, spacing)[name]
+    return score_classes(prediction, reference, classes, spacing)[name]
 
 
 def _mask(
     cell: CellFolder, case: str, extra: str = "", *, of_reference: bool = False
-) -> NDArray[np.bool_] | None:
-    """Return a kept mask, whole where it is a volume; None where it cannot be read."""
+) -> NDArray[np.uint8] | None:
+    """Return a kept mask, whole where it is a volume; None where it cannot be read.
+
+    Foreground is not 0; of several classes it holds their numbers.
+    """
     import cv2
 
     path = cell.predictions(extra) / f"{case}.png"
@@ -205,6 +235,7 @@ def _mask(
     if of_reference:
         path, volume = cell.reference(case), cell.reference_volume(case)
     if volume.is_file():
-        return unpack(volume)
+        whole = unpack(volume)
+        return None if whole is None else whole.view(np.uint8)
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
-    return None if pixels is None else np.asarray(pixels) > 0
+    return None if pixels is None else np.asarray(pixels, np.uint8)

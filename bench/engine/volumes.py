@@ -6,7 +6,7 @@ about them. The score is that of the slab of slices that were tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engine import instances
-from bench.engine.metrics import score
-from bench.engine.outside import zero
+from bench.engine.instances import Parts
+from bench.engine.metrics import score, score_classes
+from bench.engine.outside import zero, zero_classes
 from bench.spec.case import Case
 from bench.spec.errors import UsageError
 from bench.spec.metrics import TOLERANCE
 from bench.store.cells import read_labels, read_mask
 from bench.store.layout import CellFolder
-from bench.store.scores import SLICES, write_scores
+from bench.store.scores import CLASS, SLICES, write_scores
 
 Row = dict[str, float | int | str]
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -103,10 +104,19 @@ def _stack(volume: str, cases: list[Case]) -> Stack:
     return Stack(volume, first.patient, ids, positions, spacing)
 
 
-def write(work: CellFolder, extra: str, whole: Iterable[Stack], tolerance: float) -> None:
+def write(
+    work: CellFolder,
+    extra: str,
+    whole: Iterable[Stack],
+    tolerance: float,
+    classes: Sequence[str] = (),
+) -> None:
     """Score the kept masks of a row in 3D, and write the scores."""
-    rows = [{**about(stack), **row(work, extra, stack, tolerance)} for stack in whole]
-    write_scores(work.volumes(extra), rows)
+    lines: list[Row] = []
+    for stack in whole:
+        for row in rows(work, extra, stack, tolerance, classes):
+            lines.append({**about(stack), **row})
+    write_scores(work.volumes(extra), lines)
 
 
 def about(stack: Stack) -> Row:
@@ -135,10 +145,23 @@ def of_line(line: Mapping[str, str]) -> Stack:
     return Stack(line["case"], line["patient"], cases, positions, spacing)
 
 
-def row(work: CellFolder, extra: str, stack: Stack, tolerance: float = TOLERANCE) -> Row:
+def rows(
+    work: CellFolder,
+    extra: str,
+    stack: Stack,
+    tolerance: float = TOLERANCE,
+    classes: Sequence[str] = (),
+) -> list[Row]:
     """Return the scores of a volume by the masks that a cell keeps, without what it is of.
 
     A slice without a prediction is an empty one; if all are, the volume scores zero.
+
+    Args:
+        work: The cell.
+        extra: The row of the tables.
+        stack: The volume.
+        tolerance: Largest distance that NSD accepts.
+        classes: The classes; then there is a line of all together, and one of each.
 
     Raises:
         UsageError: A mask is not there, or of another size.
@@ -149,26 +172,56 @@ def row(work: CellFolder, extra: str, stack: Stack, tolerance: float = TOLERANCE
             f"{work.name}: a reference of volume {stack.volume} is not there, or of another size"
         )
 
-    def predicted(case: str) -> NDArray[np.bool_]:
+    def predicted(case: str) -> NDArray[np.uint8]:
         mask = read_mask(work.predictions(extra) / f"{case}.png")
-        return np.zeros(reference.shape[1:], bool) if mask is None else mask
+        return np.zeros(reference.shape[1:], np.uint8) if mask is None else mask
 
     missing = not any((work.predictions(extra) / f"{case}.png").is_file() for case in stack.cases)
     prediction = stack.whole(predicted)
     if prediction is None:
         raise UsageError(f"{work.name}: predictions of volume {stack.volume} have other sizes")
-    scores = score(prediction, reference, stack.spacing, tolerance)
-    if missing:
-        scores = zero(reference, stack.spacing)
+    lines = _lines(prediction, reference, stack.spacing, tolerance, classes, missing)
     labels = stack.whole(lambda case: read_labels(work.reference_instances(case)))
-    if labels is None:
-        return scores.row()
-    named = work.instances().is_dir() and not extra
-    if named:
-        own = stack.whole(lambda case: read_labels(work.instances() / f"{case}.png"))
-        parts = instances.nothing(labels.shape, named)
-        if own is not None:
-            parts = instances.of_labels(own)
-    else:
-        parts = instances.of_components(prediction)
-    return {**scores.row(), **instances.row(parts, labels, stack.spacing)}
+    if labels is not None:
+        parts = _parts(work, extra, stack, prediction, len(classes))
+        lines[0].update(instances.row(parts, labels, stack.spacing))
+    return lines
+
+
+def _lines(
+    prediction: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    spacing: tuple[float, float, float] | None,
+    tolerance: float,
+    classes: Sequence[str],
+    missing: bool,
+) -> list[Row]:
+    """Return the line of two volumes (D, H, W), or those of all classes together and of each."""
+    if not classes:
+        mine, real = prediction > 0, reference > 0
+        alone = zero(real, spacing) if missing else score(mine, real, spacing, tolerance)
+        return [dict(alone.row())]
+    several = zero_classes(reference, classes, spacing)
+    if not missing:
+        several = score_classes(prediction, reference, classes, spacing, tolerance)
+    return [{CLASS: name, **one.row()} for name, one in several.items()]
+
+
+def _parts(
+    work: CellFolder, extra: str, stack: Stack, prediction: NDArray[np.uint8], classes: int
+) -> Parts:
+    """Return the instances of a predicted volume: those with names, or components."""
+    if not work.instances().is_dir() or extra:
+        if classes:
+            return instances.of_classes(prediction, (0,) * classes)
+        return instances.of_components(prediction > 0)
+    nothing = np.zeros(prediction.shape[1:], np.uint16)
+
+    def named(case: str) -> NDArray[np.uint16]:
+        labels = read_labels(work.instances() / f"{case}.png")
+        return nothing if labels is None else labels
+
+    whole = stack.whole(named)
+    if whole is None:
+        raise UsageError(f"{work.name}: instances of volume {stack.volume} have other sizes")
+    return instances.of_labels(whole)

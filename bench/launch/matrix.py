@@ -112,7 +112,9 @@ def _find(
     where = f"{root} is not there" if root else "no --data folder is given"
     if real_only:
         raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
-    if any(not option.startswith("instances=") for option in spec.options):
+    classes = getattr(adapter, "classes", None)
+    known = ("instances=", "labels=") if classes else ("instances=",)
+    if any(not pair.startswith(known) for pair in spec.options):
         raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
     if adapter.name not in profile.phantom_patients:
         raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
@@ -121,6 +123,7 @@ def _find(
         title=adapter.title,
         patients=profile.phantom_patients[adapter.name],
         slices=profile.phantom_slices[adapter.name],
+        labels=classes.text if classes else "",
         instances=adapter.instances,
     )
     return FoundDataset(simulated, None)

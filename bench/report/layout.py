@@ -29,6 +29,8 @@ from bench.spec.metrics import (
 )
 from bench.spec.names import safe_name
 from bench.stats import intervals
+from bench.stats.scores import arrange
+from bench.store.scores import CLASS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -65,6 +67,7 @@ class Layout:
     caption: str = ""
     """The sentence above the table; one that says what it is by default."""
     metrics: tuple[str, ...] = PRINTED
+    """Metrics, or those of one class: `dice:disc`; `dice:union` is that of all together."""
     datasets: tuple[str, ...] = ()
     """Columns in order, by dataset or key; all by default."""
     groups: tuple[Group, ...] = ()
@@ -137,7 +140,7 @@ def read(path: Path) -> Layout:
 
 def _check(layout: Layout, path: Path) -> None:
     safe_name(layout.name, f"layout {path}: name")
-    for metric in layout.metrics:
+    for metric in map(_metric, layout.metrics):
         if metric not in KNOWN:
             hint = did_you_mean(metric, KNOWN)
             raise UsageError(f"layout {path}: unknown metric '{metric}'; {hint}")
@@ -151,6 +154,16 @@ def _check(layout: Layout, path: Path) -> None:
         raise UsageError(f"layout {path}: decimals = {layout.decimals}; expected 0 to 6")
 
 
+def _metric(name: str) -> str:
+    """Return the metric of a name that may have a class."""
+    return name.partition(":")[0]
+
+
+def _class(name: str) -> str:
+    """Return the class of a name, empty where it is the mean over classes."""
+    return name.partition(":")[2]
+
+
 def template(tables: Sequence[Table]) -> str:
     """Return a layout file that gives table 1 as it is, with every key and what it may be."""
     table = tables[0]
@@ -160,6 +173,7 @@ def template(tables: Sequence[Table]) -> str:
         'name = "paper"             # paper.tex, paper.md, paper.csv, and paper-notes.*',
         'caption = ""               # yours; without, one that says what it is',
         f"metrics = {_list(PRINTED)}  # of {', '.join(KNOWN)}",
+        *_of_classes(table),
         "decimals = 2",
         'spread = "std"             # std, interval (95 %, over patients) or none',
         "best = true                # bold",
@@ -184,6 +198,14 @@ def template(tables: Sequence[Table]) -> str:
         f"rows = {_list(list(table.methods))}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _of_classes(table: Table) -> list[str]:
+    """Return the line that says how to name a class, if there are any."""
+    if table.classes is None:
+        return []
+    names = list(dict.fromkeys(table.classes[CLASS]))
+    return [f'# "dice:{names[-1]}" is that of a class, of {", ".join(names)}']
 
 
 def _quoted(text: str) -> str:
@@ -268,7 +290,7 @@ class Value:
 def _values(chosen: Chosen, metric: str) -> dict[tuple[str, str], Value]:
     """Return the means by column and row; those over datasets under the column `""`."""
     table, layout = chosen.table, chosen.layout
-    factor = POINTS if UNITS[metric] == "fraction" else 1
+    factor = POINTS if UNITS[_metric(metric)] == "fraction" else 1
     values: dict[tuple[str, str], Value] = {}
     for column in chosen.columns:
         for key, (mean, *spread) in _measured(table, column, metric, layout.spread).items():
@@ -277,7 +299,7 @@ def _values(chosen: Chosen, metric: str) -> dict[tuple[str, str], Value]:
                 values[column, key] = Value(factor * mean, known)
     if layout.mean:
         units = {table.units.get(column, "") for column in chosen.columns}
-        comparable = UNITS[metric] == "fraction" or len(units) == 1
+        comparable = UNITS[_metric(metric)] == "fraction" or len(units) == 1
         for key in chosen.rows if comparable else ():
             known_here = [
                 values[column, key] for column in chosen.columns if (column, key) in values
@@ -290,10 +312,18 @@ def _values(chosen: Chosen, metric: str) -> dict[tuple[str, str], Value]:
 
 def _measured(table: Table, column: str, metric: str, spread: Spread) -> dict[str, list[float]]:
     """Return mean and spread of each row on a column, as they were measured."""
+    of_class, metric = _class(metric), _metric(metric)
+    part, patients = table.images, table.patients
+    if of_class:
+        part = _rows_of(table, of_class)
+        part = part[part.column == column]
+        patients = arrange(part) if spread == "interval" else patients
+    if part.empty:
+        return {}
     if spread == "interval":
-        rows = intervals.summarise(table.patients[column][metric])
+        rows = intervals.summarise(patients[column][metric])
         return {row.method: [row.mean, *row.bootstrap] for row in rows}
-    part = table.images[table.images.column == column]
+    part = part[part.column == column]
     if metric not in part:  # no dataset has instances
         return {}
     measured = {}
@@ -302,6 +332,21 @@ def _measured(table: Table, column: str, metric: str, spread: Spread) -> dict[st
         if spread == "std":
             measured[str(key)].append(float(scores.std()))
     return measured
+
+
+def _rows_of(table: Table, name: str) -> pd.DataFrame:
+    """Return the scores of a class.
+
+    Raises:
+        UsageError: No dataset has it.
+    """
+    if table.classes is None:
+        raise UsageError(f"metrics: class '{name}' is named, but no dataset here has classes")
+    rows = table.classes[table.classes[CLASS] == name]
+    if rows.empty:
+        hint = did_you_mean(name, set(table.classes[CLASS]))
+        raise UsageError(f"metrics: no dataset here has the class '{name}'; {hint}")
+    return rows
 
 
 def _stars(chosen: Chosen) -> dict[tuple[str, str, str], str]:
@@ -323,7 +368,7 @@ def _places(
     for key in rivals:
         if (column, key) in values:
             shown[key] = round(values[column, key].mean, decimals)
-    order = sorted(set(shown.values()), reverse=metric not in LOWER)
+    order = sorted(set(shown.values()), reverse=_metric(metric) not in LOWER)
     return {key: order.index(value) for key, value in shown.items()}
 
 
@@ -378,11 +423,13 @@ def _document(chosen: Chosen, name: str) -> Document:
 
 
 def _title(table: Table, column: str, metric: str) -> str:
-    """Return the heading of a metric, with the unit of a distance."""
+    """Return the heading of a metric, with its class and the unit of a distance."""
+    of_class, metric = _class(metric), _metric(metric)
+    title = f"{TITLES[metric]}, {of_class}" if of_class else TITLES[metric]
     if UNITS[metric] == "fraction":
-        return TITLES[metric]
+        return title
     units = {table.units[column]} if column else {*table.units.values()}
-    return f"{TITLES[metric]} ({', '.join(sorted(units))})"
+    return f"{title} ({', '.join(sorted(units))})"
 
 
 def _cell(value: Value | None, layout: Layout, place: int, star: str) -> Cell:
@@ -403,7 +450,8 @@ def _cell(value: Value | None, layout: Layout, place: int, star: str) -> Cell:
 def _caption(chosen: Chosen) -> str:
     """Return what the numbers are."""
     layout = chosen.layout
-    percent = [TITLES[name] for name in layout.metrics if UNITS[name] == "fraction"]
+    metrics = dict.fromkeys(map(_metric, layout.metrics))
+    percent = [TITLES[name] for name in metrics if UNITS[name] == "fraction"]
     what = f"{', '.join(percent)} in percent. " if percent else ""
     spread = {
         "std": "Mean ± std over the test images of all runs.",

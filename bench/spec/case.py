@@ -26,6 +26,12 @@ SPACING = (1e-6, 1e3)
 """The smallest and the largest side of a pixel in mm, of electron microscopes and of satellites."""
 BACKGROUND = "0"
 """The label of what is no object, in every mask."""
+UNION = "union"
+"""The name of all classes together, in scores."""
+RESERVED = frozenset({UNION, "background", "void", "ignore", "others", "mean", "all"})
+"""Names that no class may have."""
+VOID = 255
+"""In label maps: pixels that belong to no class, and are left out of training and scores."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,10 @@ class Decision:
     foreground: frozenset[str]
     how: tuple[str, ...] = ()
     """What was decided, as `topic: words`."""
+    classes: tuple[tuple[str, frozenset[str]], ...] = ()
+    """The labels of each class by its name; none where there is one foreground."""
+    void: frozenset[str] = frozenset()
+    """Labels that are left out of training and scores."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,12 @@ class Dataset:
     levels: tuple[int, ...] = ()
     """For each number in `masks` the number of the instance that it names, 0 for none; empty where
     instances are not asked for."""
+    classes: tuple[str, ...] = ()
+    """The names of the classes; none where there is one foreground."""
+    numbers: tuple[tuple[int, ...], ...] = ()
+    """The numbers in `masks` of each class."""
+    void: tuple[int, ...] = ()
+    """The numbers in `masks` that are left out of training and scores."""
 
     def without(self, indexes: Collection[int]) -> Dataset:
         """Return the dataset with some cases sealed: reading them raises PermissionError."""
@@ -172,12 +188,30 @@ class Dataset:
         return np.asarray(cv2.LUT(codes, levels))
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        """Return the mask (H, W) of a case, 0 or 1."""
-        import cv2
+        """Return the mask (H, W) of a case, 0 or 1: that of all classes, where there are any."""
         import numpy as np
 
         table = np.zeros(256, np.uint8)
         table[list(self.foreground)] = 1
+        return self._by(table, index)
+
+    def target(self, index: int) -> NDArray[np.uint8]:
+        """Return what is to be predicted (H, W): the mask, or numbers of classes from 1, `VOID`."""
+        import numpy as np
+
+        if not self.classes:
+            return self.mask(index)
+        table = np.zeros(256, np.uint8)
+        for number, codes in enumerate(self.numbers, 1):
+            table[list(codes)] = number
+        table[list(self.void)] = VOID
+        return self._by(table, index)
+
+    def _by(self, table: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """Return a case's labels (H, W) by a table of their numbers."""
+        import cv2
+        import numpy as np
+
         return np.asarray(cv2.LUT(self._view(self.masks, index, self.starts[index]), table))
 
     def instances(self, index: int) -> NDArray[np.uint16] | None:
@@ -188,6 +222,12 @@ class Dataset:
             return None
         table = np.array(self.levels, np.uint16)
         return table.take(self._view(self.masks, index, self.starts[index]))
+
+    @property
+    def class_levels(self) -> tuple[int, ...]:
+        """The number of the instance that each class is, 0 of a class of several labels."""
+        alone = [own[0] if len(own) == 1 else None for own in self.numbers]
+        return tuple(0 if code is None else self.levels[code] for code in alone)
 
     def _view(self, pixels: NDArray[Pixel], index: int, start: int) -> NDArray[Pixel]:
         case = self.cases[index]

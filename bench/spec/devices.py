@@ -67,6 +67,15 @@ def free_bytes(device: str) -> int | None:
     return int(torch.cuda.mem_get_info(torch.device(device))[0])
 
 
+def bytes_of(device: str) -> int | None:
+    """Return the whole memory of a GPU; None of the processor."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info(torch.device(device))[1])
+
+
 def describe(device: str) -> str:
     """Return a GPU's name, its memory, its driver, and whether it computes in bfloat16."""
     import torch

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.spec.case import VOID as VOID
 from bench.spec.options import option
 from bench.spec.space import Between, Space
 
@@ -26,6 +27,15 @@ class Task:
     """(height, width) of each training case on the network grid."""
     batch: int
     steps: int
+    classes: tuple[str, ...] = ()
+    """The names of the classes; none where there is one foreground."""
+    void: bool = False
+    """Whether masks may hold `VOID`."""
+
+    @property
+    def channels(self) -> int:
+        """The channels of the logits: one of a single foreground, else background and classes."""
+        return len(self.classes) + 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,7 +51,7 @@ class Example:
     image: NDArray[np.uint16]
     """(H, W) in 65535 steps."""
     mask: NDArray[np.uint8]
-    """(H, W) in {0, 1}."""
+    """(H, W) in {0, 1}, or numbers of classes and `VOID`."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,8 @@ class Answer:
     """A network's answer for images; each map is (B, 1, H, W)."""
 
     probability: Tensor
-    """Probability of foreground."""
+    """Probability of foreground; of several classes that of the background and of each class,
+    (B, task.channels, H, W)."""
     spread: Tensor | None = None
     """Standard deviation of the probability over samples, in [0, 0.5], where the method draws
     samples."""
@@ -132,6 +143,10 @@ class Method(ABC):
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Defaults of options under a profile's scale (`small`, `tiny`) where they differ from the full
     size."""
+    multiclass: ClassVar[bool] = False
+    """Whether it can tell several classes apart: its logits have `task.channels` channels."""
+    of_one: ClassVar[Mapping[str, str]] = {"binary cross entropy": "cross entropy"}
+    """Words of its deviations that hold for one foreground, with those for several classes."""
     in_all: ClassVar[bool] = True
     """Whether `--methods all` includes it."""
     bf16: ClassVar[bool] = True
@@ -161,21 +176,49 @@ class Method(ABC):
         """
 
     def logits(self, net: nn.Module, image: Tensor) -> Tensor:
-        """Return logits (B, 1, H, W) of images (B, 1, H, W) in [0, 1]."""
+        """Return logits (B, task.channels, H, W) of images (B, 1, H, W) in [0, 1]."""
         return self.inputs.leave(net(self.inputs.enter(image)), (image.shape[-2], image.shape[-1]))
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the scalar loss of images (B, 1, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
 
+        Of several classes the masks hold the classes' numbers from 1, and `VOID`.
         The images are what the certificate vouches for: a method that changes them declares it.
         Random numbers come from `rng`, drawn on the images' device (`torch.randn(...,
         generator=rng, device=image.device)`).
         """
-        return bce_dice(self.logits(net, image), mask)
+        logits = self.logits(net, image)
+        return bce_dice(logits, mask) if logits.shape[1] == 1 else ce_dice(logits, mask)
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the probability of foreground (B, 1, H, W); noise may come from `rng` alone."""
-        return torch.sigmoid(self.logits(net, image).float())
+        """Return the probability of foreground (B, 1, H, W); noise may come from `rng` alone.
+
+        Of several classes it is that of the background and of each class, (B, task.channels, H, W).
+        """
+        logits = self.logits(net, image).float()
+        return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
+
+
+def ce_dice(logits: Tensor, target: Tensor) -> Tensor:
+    """Return cross entropy plus the mean soft Dice loss of the classes over the batch.
+
+    Void pixels are in neither. The Dice loss of a class is that of `bce_dice`; the background has
+    none, as in nnU-Net (Isensee et al. 2021).
+
+    Args:
+        logits: (B, C, H, W), the background first.
+        target: (B, 1, H, W), numbers of classes, 0, and `VOID`.
+    """
+    logits, target = logits.float(), target.long()
+    known = target != VOID
+    entropy = F.cross_entropy(logits, target[:, 0], ignore_index=VOID, reduction="sum")
+    numbers = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    own = target == numbers
+    probability = logits.softmax(1)[:, 1:] * known
+    overlap = (probability * own).sum((0, 2, 3))
+    areas = probability.sum((0, 2, 3)) + own.sum((0, 2, 3))
+    dice = (2 * overlap + 1) / (areas + 1)
+    return entropy / known.sum().clamp_min(1) + 1 - dice.mean()
 
 
 def bce_dice(logits: Tensor, mask: Tensor) -> Tensor:

@@ -115,6 +115,10 @@ WORST = tuple(metric.name for metric in METRICS if metric.unit == "distance")
 image's diagonal stands for them, so that an empty prediction helps no method."""
 DIAGONAL, FILLED = "diagonal", "filled"
 """Columns of the scores: the image's diagonal, and whether it stands for the distances."""
+ABSENT = ("undefined", "best", "worst")
+"""What a class scores that neither the reference nor the prediction of a case has. Undefined ones
+are left out of means and counted, which is the default, as in Metrics Reloaded (Maier-Hein et al.,
+Nature Methods 2024); `best` is that of two empty masks, `worst` that of a failure."""
 TITLES = {metric.name: metric.title for metric in (*METRICS, *INSTANCES)}
 """The titles of all metrics by name."""
 

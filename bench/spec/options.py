@@ -32,6 +32,7 @@ def option(
 
     An option that names a file is given its path, and has the short digest of its content as value
     (`bench.spec.weights`). A free one may hold any character; it must never become part of a path.
+    One that is free and has choices takes what is no word besides: a mapping, the name of a file.
     One of a base class is `kw_only`.
     """
     metadata = {
@@ -90,6 +91,8 @@ def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> An
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
     if kind is bool:
         choices = ("on", "off")
+    if spec.metadata.get("free") and not text.replace("-", "").isalnum():
+        choices = ()
     if choices and text not in choices:
         raise UsageError(f"{where}: '{text}' is not allowed; {did_you_mean(text, choices)}")
     if kind is bool:

@@ -219,12 +219,20 @@ class Store:
         write(self.working(cell).status, json.dumps(plain.builtins(note)))
 
     def keep_case(
-        self, cell: Cell, case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]
+        self,
+        cell: Cell,
+        case: str,
+        image: NDArray[np.uint16],
+        reference: NDArray[np.uint8],
+        *,
+        labelled: bool = False,
     ) -> None:
-        """Keep a test case's image (8 bit) and reference, once a dataset, for reports."""
-        keep_pictures(
-            self.layout.dataset(cell), case, (image >> 8).astype("uint8"), reference * 255
-        )
+        """Keep a test case's image (8 bit) and reference, once a dataset, for reports.
+
+        A mask of 0 and 1 is kept as 0 and 255, numbers of classes as they are.
+        """
+        grey, pixels = (image >> 8).astype("uint8"), reference if labelled else reference * 255
+        keep_pictures(self.layout.dataset(cell), case, grey, pixels)
 
     def finish(self, cell: Cell, record: Record) -> None:
         """Write the record and turn the working folder into the cell's folder, by one rename.
@@ -283,12 +291,12 @@ def keep_labels(path: Path, labels: NDArray[np.uint16]) -> None:
         write(path, packed.getvalue())
 
 
-def read_mask(path: Path) -> NDArray[np.bool_] | None:
-    """Return a mask (H, W) that was kept as a picture; None where it is missing or damaged."""
+def read_mask(path: Path) -> NDArray[np.uint8] | None:
+    """Return a mask (H, W) as it was kept as a picture; None where it is missing or damaged."""
     import cv2
 
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
-    return None if pixels is None else pixels > 0
+    return None if pixels is None else pixels.astype("uint8")
 
 
 def read_labels(path: Path) -> NDArray[np.uint16] | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.splits import parse_splits
 from bench.spec import files, plain
-from bench.spec.case import Split
+from bench.spec.case import UNION, Split
 from bench.spec.errors import UsageError
 from bench.spec.names import Column, Label, Row, safe_name
 from bench.spec.words import count
@@ -98,7 +98,7 @@ def volumes(believed: Believed) -> Scores:
     for cell, known in list(believed.cells.items()):
         if not known.spec.volumes:
             continue
-        most = scores.LINE * (known.cases["test"] + 2)
+        most = scores.LINE * (known.cases["test"] + 2) * (len(known.classes) + 1)
         sides = {}
         if known.column in believed.splits:
             sides = believed.splits[known.column][known.spec.fold].sides
@@ -106,7 +106,7 @@ def volumes(believed: Believed) -> Scores:
             for row in known.rows:
                 path = cell.volumes(row.extra)
                 table = scores.parse(_bytes(cell, known, path, most), path)
-                _check_volumes(table, path, sides)
+                _check_volumes(_heads(table, path, known), path, sides)
                 tables[cell, row] = table
         except UsageError as error:
             believed.leave_out(cell, error)
@@ -312,7 +312,7 @@ def _tables(
     contents: dict[Place, bytes] = {}
     for cell in cells:
         known = believed.cells[cell]
-        most = scores.LINE * (known.cases["test"] + 2)
+        most = scores.LINE * (known.cases["test"] * (len(known.classes) + 1) + 2)
         try:
             contents |= {
                 (cell, row): _bytes(cell, known, cell.cases(row.extra), most) for row in known.rows
@@ -347,7 +347,8 @@ def _checked(
     """
     if isinstance(table, DamagedError):
         raise table
-    names, patients = table["case"].to_numpy().tolist(), set(table["patient"].unique())
+    heads = _heads(table, path, known)
+    names, patients = heads["case"].to_numpy().tolist(), set(table["patient"].unique())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DamagedError(path, f"case {twice[:80]!r} stands in it twice")
@@ -372,6 +373,33 @@ def _checked(
         if sides.get(patient) != "test":
             raise DamagedError(path, f"patient {patient[:80]!r} is not on the test side")
     return table
+
+
+def _heads(table: pd.DataFrame, path: Path, known: Record) -> pd.DataFrame:
+    """Return one row a case: of several classes that of all together, which its classes follow.
+
+    Raises:
+        DamagedError: The lines are not those of the classes, or contradict one another.
+    """
+    if not known.classes:
+        if scores.CLASS in table:
+            raise DamagedError(path, "it has lines of classes, but its record names none")
+        return table
+    expected = [UNION, *known.classes]
+    whole, rest = divmod(len(table), len(expected))
+    labels = list(table[scores.CLASS]) if scores.CLASS in table else []
+    if rest or labels != expected * whole:
+        raise DamagedError(path, f"expected for each case the lines {', '.join(expected)}")
+    for name in scores.KEYS:
+        values = table[name].to_numpy().reshape(whole, len(expected))
+        if (values != values[:, :1]).any():
+            raise DamagedError(path, f"lines of one case have several values of {name}")
+    if not set(scores.COUNTS) - set(table):
+        tp, fp, fn = (table[name].to_numpy(float).reshape(whole, -1) for name in scores.COUNTS)
+        for side in (tp + fp, tp + fn):
+            if (side[:, 0] != side[:, 1:].sum(axis=1)).any():
+                raise DamagedError(path, "the pixels of the classes are not those of all together")
+    return table.iloc[:: len(expected)]
 
 
 def _check_values(

@@ -11,7 +11,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bench.audit.scores import CaseScore
 from bench.data.readers import limits
 from bench.spec import machine, plain, registry
+from bench.spec.case import UNION
 from bench.spec.config import PROTOCOL, SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import SCORES
@@ -26,7 +27,7 @@ from bench.spec.names import Column, DatasetId, Label, Spec
 from bench.store.cells import OUTSIDE, Store, with_digests
 from bench.store.layout import CellFolder, write
 from bench.store.record import CellSpec, External, Record, hashed, read_hash
-from bench.store.scores import MISSING, write_scores
+from bench.store.scores import CLASS, MISSING, UNKNOWN, write_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,8 @@ class OutsideCell:
     external: External
     rows: Sequence[Mapping[str, float | int | str]]
     """The lines of `cases.csv`."""
+    classes: tuple[str, ...] = ()
+    """The classes that are told apart; none where there is one foreground."""
     volumes: bool = False
     """Whether volumes were scored in 3D too."""
 
@@ -63,6 +66,7 @@ class OutsideCell:
     def spec(self) -> CellSpec:
         """What decides the scores: what came from outside stands in the place of options."""
         dataset = self.column.dataset
+        of_classes = {"classes": list(self.classes)} if self.classes else {}
         return CellSpec(
             profile={},
             dataset=dataset,
@@ -72,6 +76,7 @@ class OutsideCell:
                 "kind": self.external.kind,
                 "digest": self.external.digest,
                 "missing": list(self.external.missing),
+                **of_classes,
             },
             seed=self.seed,
             fold=self.fold,
@@ -92,6 +97,7 @@ class OutsideCell:
     def record(self) -> Record:
         """The record."""
         patients = {str(row["patient"]) for row in self.rows}
+        cases = {str(row["case"]) for row in self.rows}
         return Record(
             spec=self.spec,
             hash=self.hash,
@@ -105,7 +111,8 @@ class OutsideCell:
             training=None,
             parameters=None,
             idle_parameters=None,
-            cases={"test": len(self.rows)},
+            classes=self.classes,
+            cases={"test": len(cases)},
             patients={"test": len(patients)},
             versions=_versions(),
             revision=_revision(),
@@ -182,7 +189,7 @@ def keep(
     work.path.mkdir(parents=True)
     masks(work)
     write_scores(work.cases(), cell.rows)
-    tested = [str(row["case"]) for row in cell.rows]
+    tested = dict.fromkeys(str(row["case"]) for row in cell.rows)
     write(work.record, with_digests(cell.record, work, tested).to_json())
     work.path.rename(folder.path)
     return True
@@ -209,12 +216,13 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
         known: set[str] = set()
         for score in mine:
             known |= score.values.keys()
-        rows = [_row(score, known) for score in sorted(mine, key=lambda score: score.case)]
+        classes = tuple(dict.fromkeys(score.label for score in mine if score.label))
+        rows = _rows(mine, known, classes)
         external = External(
             kind="scores",
             origin=origins[method],
             digest=plain.content_hash([_hashed(row) for row in rows]),
-            missing=tuple(score.case for score in mine if score.empty == MISSING),
+            missing=tuple(dict.fromkeys(one.case for one in mine if one.empty == MISSING)),
         )
         cells.append(
             OutsideCell(
@@ -225,9 +233,35 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
                 seed=SEED + sorted(runs[dataset]).index(run),
                 external=external,
                 rows=rows,
+                classes=classes,
             )
         )
     return cells
+
+
+def _rows(
+    scores: Sequence[CaseScore], known: Collection[str], classes: Sequence[str]
+) -> list[dict[str, float | int | str]]:
+    """Return the lines of `cases.csv` in order of the cases; all classes together are unknown.
+
+    Raises:
+        UsageError: A case lacks a class.
+    """
+    if not classes:
+        return [_row(score, known) for score in sorted(scores, key=lambda score: score.case)]
+    by_case: dict[str, dict[str, CaseScore]] = {}
+    for score in scores:
+        by_case.setdefault(score.case, {})[score.label] = score
+    rows = []
+    for case in sorted(by_case):
+        mine = by_case[case]
+        some = next(iter(mine.values()))
+        together = replace(some, values={}, empty=UNKNOWN)
+        for name, score in {UNION: together, **{name: mine[name] for name in classes}}.items():
+            row = _row(score, known)
+            about = {"case": row.pop("case"), "patient": row.pop("patient"), CLASS: name}
+            rows.append({**about, **row})
+    return rows
 
 
 def _safe(dataset: str) -> str:
@@ -254,8 +288,12 @@ def spec_of(title: str) -> Spec:
     return Spec(method_key(title))
 
 
-def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: int) -> None:
+def write_mask(
+    folder: CellFolder, case: str, mask: NDArray[np.bool_] | NDArray[np.uint8], shown: int
+) -> None:
     """Write a predicted mask: (H, W) as a picture, (D, H, W) packed, with a picture of one slice.
+
+    Numbers of classes are kept as they are.
 
     Args:
         folder: The cell's; its folder of predictions is there.
@@ -268,13 +306,19 @@ def write_mask(folder: CellFolder, case: str, mask: NDArray[np.bool_], shown: in
     picture = mask if mask.ndim == 2 else mask[shown]
     place = folder.predictions()
     path = place / f"{case}.png"
-    if not cv2.imwrite(str(path), picture.astype("uint8") * 255, [cv2.IMWRITE_PNG_BILEVEL, 1]):
+    if mask.dtype == "bool":
+        written = cv2.imwrite(
+            str(path), picture.astype("uint8") * 255, [cv2.IMWRITE_PNG_BILEVEL, 1]
+        )
+    else:
+        written = cv2.imwrite(str(path), picture)
+    if not written:
         raise OSError(f"{path} could not be written")
     if mask.ndim == 3:
         pack(folder.volume(case), mask)
 
 
-def unpack(path: Path) -> NDArray[np.bool_] | None:
+def unpack(path: Path) -> NDArray[np.bool_] | NDArray[np.uint8] | None:
     """Return a volume (D, H, W) as `pack` wrote it; None where it cannot be read."""
     import zipfile
 
@@ -283,6 +327,9 @@ def unpack(path: Path) -> NDArray[np.bool_] | None:
     try:
         limits.check_archive(path)
         with np.load(path, allow_pickle=False) as kept:
+            if "labels" in kept:
+                labels: NDArray[np.uint8] = kept["labels"]
+                return labels if labels.dtype == np.uint8 else None
             shape = tuple(map(int, kept["shape"]))
             bits = np.unpackbits(kept["bits"], count=int(np.prod(shape)))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, UsageError):
@@ -290,9 +337,12 @@ def unpack(path: Path) -> NDArray[np.bool_] | None:
     return bits.reshape(shape).view(np.bool_)
 
 
-def pack(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Write a volume (D, H, W), eight voxels a byte."""
+def pack(path: Path, mask: NDArray[np.bool_] | NDArray[np.uint8]) -> None:
+    """Write a volume (D, H, W): a mask eight voxels a byte, or numbers of classes."""
     import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    if mask.dtype != np.bool_:
+        np.savez_compressed(path, labels=mask)
+        return
     np.savez_compressed(path, bits=np.packbits(mask), shape=np.array(mask.shape))

@@ -206,6 +206,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     cases: dict[str, int]
     """Cases of each side, and of `SET_ASIDE` if there are any."""
     patients: dict[str, int]
+    classes: tuple[str, ...] = ()
+    """The classes that are told apart; none where there is one foreground."""
+    void: bool = False
+    """Whether masks have void pixels, which are left out of training and scores."""
     left_out: int = 0
     twins: tuple[str, ...] = ()
     """Cases of two patients whose images are the same, a pair each, with patients and sides."""
@@ -274,7 +278,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def to_json(self) -> str:
         """Return the text of `cell.json`; its last field is the digest of what stands before."""
         data = plain.builtins(self)
-        if not self.spec.volumes:  # records without are as they were
+        if not self.classes:  # records of one foreground are as they were
+            del data["classes"], data["void"]
+        if not self.spec.volumes:
             del data["spec"]["volumes"]
         text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
         before = text.removesuffix("\n}")

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.spec.case import VOID
 from bench.spec.errors import UsageError
 from bench.spec.metrics import INSTANCES_OF_DISTANCES, OF_DISTANCES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
@@ -21,7 +22,7 @@ from bench.store.looks import Look
 from bench.store.losses import read_losses
 from bench.store.plan import Family, Plan
 from bench.store.record import Record
-from bench.store.scores import filled, read_scores
+from bench.store.scores import CLASS, absent_classes, defined, filled, over_classes, read_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +87,26 @@ class Finished:
             return None
         if image is None:
             image = reference * 0
-        return image, reference > 0
+        return image, self._mask(reference)
+
+    def _mask(self, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return the foreground of a kept picture, of all classes where it holds their numbers."""
+        mask: NDArray[np.bool_] = pixels > 0
+        return mask & (pixels != VOID) if self.record.classes else mask
+
+    def labels(self, case: str, extra: str = "") -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return reference and prediction (H, W) of a test case as numbers of classes, and `VOID`.
+
+        Raises:
+            OSError: A file is missing or damaged.
+        """
+        paths = (self.folder.reference(case), self.folder.predictions(extra) / f"{case}.png")
+        pair = [_read_picture(path) for path in paths]
+        for path, pixels in zip(paths, pair, strict=True):
+            if pixels is None:
+                raise OSError(f"{path} cannot be read")
+        reference, prediction = (pixels for pixels in pair if pixels is not None)
+        return reference, prediction
 
     def prediction(self, case: str, extra: str = "") -> NDArray[np.bool_]:
         """Return the predicted mask (H, W) of a test case.
@@ -136,22 +156,35 @@ class Results:
     """What is not as its cell left it; such cells are in no table."""
     looks: tuple[Look, ...] = ()
     """The reports of several seeds so far."""
+    classes: pd.DataFrame | None = None
+    """The scores of every class of every case (`scores.CLASS`), that of all together too, with
+    `absent` where neither mask has it; None where there is one foreground everywhere. In `cases`
+    they are averaged."""
+    absent: str = "undefined"
+    """What a class scored that neither mask has, one of `ABSENT`."""
     volumes: pd.DataFrame | None = None
     """The scores in 3D of every volume, as `cases`; None where no volume was scored."""
 
     @classmethod
-    def load(cls, store: Store, profile: str | None = None, pictures: bool = False) -> Results:
+    def load(
+        cls,
+        store: Store,
+        profile: str | None = None,
+        pictures: bool = False,
+        absent: str = "undefined",
+    ) -> Results:
         """Read a profile's results; the latest where none is named.
 
         Args:
             store: The results folder.
             profile: The profile's name.
             pictures: Whether the digests of pictures are compared, which takes a while.
+            absent: What a class scores that neither mask has, one of `ABSENT`.
 
         Raises:
             UsageError: No cell is finished, or none of the finished ones may be believed.
         """
-        results = cls.read(store, finished_profile(store, profile), pictures)
+        results = cls.read(store, finished_profile(store, profile), pictures, absent)
         if not results.cells:
             first, *others = [damage.line for damage in results.damaged]
             more = f" (and {len(others)} more like this)" if others else ""
@@ -159,7 +192,9 @@ class Results:
         return results
 
     @classmethod
-    def read(cls, store: Store, name: str, pictures: bool = False) -> Results:
+    def read(
+        cls, store: Store, name: str, pictures: bool = False, absent: str = "undefined"
+    ) -> Results:
         """Read a profile's results, though no cell may be finished.
 
         Raises:
@@ -169,15 +204,18 @@ class Results:
         family = Plan(store, name).family()
         known, kept = check.cases(folder, pictures)
         in_3d = check.volumes(known)
+        cases, classes = _cases(known, _of(known, kept), absent)
         return cls(
             profile=name,
             cells=tuple(Finished(record, cell) for cell, record in known.cells.items()),
             failures=tuple(_failures(folder.failed())),
             family=family,
-            cases=_cases(known, _of(known, kept)),
+            cases=cases,
+            classes=classes,
+            absent=absent,
             damaged=tuple(known.damaged),
             looks=looks.read(folder.looks),
-            volumes=_cases(known, in_3d) if in_3d.places else None,
+            volumes=_cases(known, in_3d, absent)[0] if in_3d.places else None,
         )
 
     def looked_at(self, store: Store) -> Results:
@@ -230,10 +268,14 @@ def _of(known: Believed, kept: Scores) -> Scores:
     return Scores(kept.table[rows], places, kept.counts[stay])
 
 
-def _cases(known: Believed, kept: Scores) -> pd.DataFrame:
+def _cases(known: Believed, kept: Scores, absent: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the scores of every case under every row, with where they are from (`HEADS`).
 
     A column that mixes cases in mm and in pixels has no distances.
+
+    Returns:
+        One row a case, in which classes are averaged; and the rows of all classes, if there are
+        any.
     """
     import pandas as pd
 
@@ -242,8 +284,15 @@ def _cases(known: Believed, kept: Scores) -> pd.DataFrame:
     for name in head.select_dtypes(exclude="number"):
         head[name] = head[name].astype("category")  # a million rows share a handful of words
     repeated = head.loc[head.index.repeat(kept.counts)].reset_index(drop=True)
-    scores = filled(kept.table).reset_index(drop=True)
-    return _without_mixtures(pd.concat([repeated, scores], axis=1))
+    labels = kept.table[CLASS].reset_index(drop=True)
+    several, without = labels.notna(), absent_classes(kept.table)
+    scores = filled(defined(kept.table, absent)).reset_index(drop=True)
+    whole = _without_mixtures(pd.concat([repeated, scores], axis=1))
+    if not several.any():
+        return whole, None
+    classes = whole.assign(absent=without)
+    classes[CLASS] = labels
+    return over_classes(whole, labels), classes[several]
 
 
 def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.spec import csvs, files
+from bench.spec.case import UNION
 from bench.spec.metrics import (
     DIAGONAL,
     FILLED,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 KEYS = ("case", "patient")
 """The columns that every file of scores has, as text."""
+CLASS = "class"
+"""The column that says of which class a line is, where there are several: first `UNION`, then each.
+Without it, a case has one line."""
 COUNTS = ("tp", "fp", "fn")
 """Pixels by which Dice and IoU are checked; made-up results may lack them."""
 WORDS = ("unit", "empty")
@@ -56,14 +60,15 @@ RARE = (*OF_INSTANCES, *INSTANCE_COUNTS)
 """Columns that cases.csv has only where instances are scored."""
 NUMBERS = (*SCORES, DIAGONAL, *COUNTS, *RARE)
 """Columns of numbers."""
-COLUMNS = (*KEYS, *WORDS, *NUMBERS)
+COLUMNS = (*KEYS, CLASS, *WORDS, *NUMBERS)
 """All columns that are read."""
 
 
 def read_scores(path: Path) -> pd.DataFrame:
     """Read a file of scores: case, patient, `SCORES` and unit; what it lacks is missing.
 
-    Where one mask alone is empty, the image's diagonal stands for the distances (`WORST`).
+    Where one mask alone is empty, the image's diagonal stands for the distances (`WORST`). Of
+    several classes a case's scores are their means.
 
     Raises:
         UsageError: The file is damaged.
@@ -72,7 +77,10 @@ def read_scores(path: Path) -> pd.DataFrame:
         content = files.read_bytes(path, 2**30)
     except OSError as error:
         raise DamagedError(path, files.reason(error)) from error
-    return filled(parse(content, path))
+    frame = parse(content, path)
+    if CLASS not in frame:
+        return filled(frame)
+    return over_classes(filled(frame), frame[CLASS])
 
 
 def parse(content: bytes, path: Path) -> pd.DataFrame:
@@ -87,7 +95,7 @@ def parse(content: bytes, path: Path) -> pd.DataFrame:
         frame = pd.read_csv(
             io.BytesIO(content),
             usecols=lambda name: name in COLUMNS,
-            dtype={**dict.fromkeys((*KEYS, *WORDS), str), **dict.fromkeys(NUMBERS, float)},
+            dtype={**dict.fromkeys((*KEYS, CLASS, *WORDS), str), **dict.fromkeys(NUMBERS, float)},
             keep_default_na=False,
             na_values={name: [""] for name in NUMBERS},
         )
@@ -189,6 +197,58 @@ def filled(frame: pd.DataFrame) -> pd.DataFrame:
     return whole.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: without})
 
 
+def over_classes(scores: pd.DataFrame, classes: pd.Series[str]) -> pd.DataFrame:
+    """Return one row a case: its scores, or the means over its classes without undefined ones.
+
+    Args:
+        scores: `filled` ones; the lines of a case's classes follow that of `UNION`.
+        classes: The class of each row, missing where the case has one row.
+    """
+    import numpy as np
+
+    heads = (classes.isna() | classes.eq(UNION)).to_numpy()
+    if heads.all():
+        return scores
+    own = ~heads
+    of_case = np.cumsum(heads)[own]
+    grouped = scores[own].groupby(of_case)
+    means = grouped[list(SCORES)].mean()
+    cases = scores[heads].reset_index(drop=True)
+    places = means.index.to_numpy() - 1
+    cases.loc[places, list(SCORES)] = means.to_numpy()
+    cases.loc[places, FILLED] = grouped[FILLED].any().to_numpy()
+    return cases
+
+
+def absent_classes(frame: pd.DataFrame) -> Bools:
+    """Return the rows of classes that neither mask has."""
+    import numpy as np
+
+    rows = _of_class(frame) & frame["empty"].eq("both")
+    return np.asarray(rows, np.bool_)
+
+
+def _of_class(frame: pd.DataFrame) -> pd.Series[bool]:
+    return frame[CLASS].notna() & frame[CLASS].ne(UNION)
+
+
+def defined(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """Return rows in which classes that neither mask has score as one of `ABSENT` says."""
+    rows = absent_classes(frame)
+    if rule == "undefined" or not rows.any():
+        return frame
+    frame = frame.copy()
+    for metric in METRICS:
+        value = metric.both
+        if rule == "worst":
+            value = metric.reference
+        if rule == "worst" and metric.name in WORST:
+            frame.loc[rows, metric.name] = frame.loc[rows, DIAGONAL]
+        else:
+            frame.loc[rows, metric.name] = value
+    return frame
+
+
 def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tuple[Bools, str]]:
     """Yield for each rule that scores must keep which rows break it, and what the rule is.
 
@@ -212,14 +272,17 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
         score = values[metric.name]
         undefined = lacking[metric.name] | (np.isnan(score) & _may_lack(frame, metric.name))
         yield ~(_inside(score, metric) | undefined), _said(metric)
-    yield from _impossible_instances(values, lacking)
+    yield from _impossible_instances(values, lacking, _of_class(frame).to_numpy(bool))
     dice, iou = values["dice"], values["iou"]
+    without = absent_classes(frame)
+    both = np.where(without, np.nan, 1.0)
+    yield without & ~np.isnan(dice), "a class that neither mask has must have no score"
     with np.errstate(invalid="ignore", divide="ignore"):
         # Scores that others computed may be rounded; bench import compared them by their digits.
         yield _apart(iou, dice / (2 - dice)) & ~elsewhere, "IoU must be Dice / (2 - Dice)"
         yield unanswered & (dice != 0), "a case without a prediction must score zero"
         for name, over in (
-            ("dice", np.where(tp + fp + fn == 0, 1.0, 2 * tp / (2 * tp + fp + fn))),
+            ("dice", np.where(tp + fp + fn == 0, both, 2 * tp / (2 * tp + fp + fn))),
             ("precision", tp / (tp + fp)),
             ("recall", tp / (tp + fn)),
         ):
@@ -233,10 +296,10 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     known = kinds.isin(EMPTY).to_numpy() | lacking["empty"]
     yield ~known, f"empty must be one of {', '.join(EMPTY)}"
     counted = ~(uncounted | lacking["empty"])
-    without = ((tp + fn == 0) != kinds.isin(("truth", "both")).to_numpy()) | (
+    differs = ((tp + fn == 0) != kinds.isin(("truth", "both")).to_numpy()) | (
         (tp + fp == 0) != kinds.isin(("prediction", "both")).to_numpy()
     )
-    yield without & counted, "empty must agree with tp, fp and fn"
+    yield differs & counted, "empty must agree with tp, fp and fn"
 
 
 def _inside(score: Floats, metric: Metric) -> Bools:
@@ -255,12 +318,12 @@ def _said(metric: Metric) -> str:
 
 
 def _impossible_instances(
-    values: Mapping[str, Floats], lacking: Mapping[str, Bools]
+    values: Mapping[str, Floats], lacking: Mapping[str, Bools], of_class: Bools
 ) -> Iterator[tuple[Bools, str]]:
-    """Yield the rules of scores of instances, as `impossible` does."""
+    """Yield the rules of scores of instances, as `impossible` does; lines of classes have none."""
     import numpy as np
 
-    without = np.logical_and.reduce([lacking[name] for name in RARE])
+    without = of_class | np.logical_and.reduce([lacking[name] for name in RARE])
     if without.all():
         return
     partly = ~without & np.logical_or.reduce([lacking[name] for name in RARE])
@@ -289,10 +352,9 @@ def _impossible_instances(
 
 def _may_lack(frame: pd.DataFrame, name: str) -> Bools:
     """Return the rows whose masks leave a metric undefined."""
-    import numpy as np
-
     if name in PRINTED:
-        return np.zeros(len(frame), np.bool_)
+        unknown = frame[CLASS].eq(UNION) & frame["empty"].eq(UNKNOWN)
+        return absent_classes(frame) | unknown.to_numpy(bool)
     return frame["empty"].isin((*ONE_EMPTY, "both", UNKNOWN)).to_numpy()
 
 

@@ -15,7 +15,7 @@ from bench.data import cache
 from bench.data.stream import Stream
 from bench.engine.cell import build
 from bench.engine.data import Data
-from bench.engine.metrics import score
+from bench.engine.metrics import mean_dice
 from bench.engine.predict import predict
 from bench.engine.train import Beat, Interrupted, train, validation_loss
 from bench.engine.trainee import Trainee
@@ -94,7 +94,11 @@ def _dice(trainee: Trainee, data: Data) -> float:
     for index in data.validation:
         case = data.dataset.cases[index]
         answer = predict(trainee, data.cases, index)
-        dice = score(answer.masks[""], data.dataset.mask(index), case.spacing).dice
-        patients.setdefault(case.patient, []).append(dice)
+        reference = data.dataset.target(index)
+        dice = mean_dice(answer.masks[""], reference, data.dataset.classes)
+        if not math.isnan(dice):
+            patients.setdefault(case.patient, []).append(dice)
+    if not patients:  # no class is in any validation case
+        return 0.0
     means = [math.fsum(scores) / len(scores) for scores in patients.values()]
     return math.fsum(means) / len(means)

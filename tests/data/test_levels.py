@@ -91,9 +91,17 @@ def test_binary_masks_name_no_instances(tmp_path: Path) -> None:
         prepared(tmp_path, f"{place}:pattern={{patient}}_*:instances=on")
 
 
-def test_a_phantom_is_asked_for_its_levels_too() -> None:
-    adapter = matrix.find([Spec.parse("mr:instances=on")], None, load_profile("smoke"))[0].adapter
-    assert adapter.instances
+def test_a_phantom_names_its_levels_too_and_their_pixels_are_the_same() -> None:
+    profile = load_profile("smoke")
+    found = matrix.find([Spec("mr"), Spec.parse("mr:instances=on")], None, profile)
+    plain, named = (cache.load(Path(one.prepare().cache)) for one in found)
+    labels = named.instances(0)
+    assert labels is not None
+    assert labels.max() > 1
+    assert ((labels > 0) == (plain.mask(0) > 0)).all()
+    assert (named.image(0) == plain.image(0)).all()
+    place = named.cases[1].place
+    assert place == Place(named.cases[1].patient, 1)
 
 
 @pytest.mark.parametrize(

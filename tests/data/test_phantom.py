@@ -153,3 +153,22 @@ def test_wrong_arguments_name_the_valid_choices() -> None:
         render("mr", 0, 0, 0)
     with pytest.raises(ValueError, match="0 or greater"):
         render("mr", -1, 0, 1)
+
+
+@pytest.mark.parametrize("name", ["ct-verse", "mr", "xray"])
+def test_levels_number_the_same_mask_from_top_to_bottom(name: str) -> None:
+    plain, numbered = render(name, 3, 1, 3), render(name, 3, 1, 3, levels=True)
+    assert np.array_equal(plain.image, numbered.image)
+    discs = numbered.mask > 200
+    vertebrae = np.where(discs, 0, numbered.mask)
+    assert np.array_equal(vertebrae > 0, plain.mask > 0)
+    assert discs.any() == (name == "mr")
+    levels = [int(level) for level in np.unique(vertebrae) if level]
+    rows = [np.nonzero(vertebrae == level)[0].mean() for level in levels]
+    assert len(levels) >= 5
+    assert rows == sorted(rows, reverse=name == "mr")
+    lowest = 1 if name == "mr" else max(levels)
+    assert lowest in (1, 23, 24, 25)
+    if name == "mr":
+        below = np.nonzero(numbered.mask == 201)[0].mean()
+        assert below > np.nonzero(vertebrae == 1)[0].mean()

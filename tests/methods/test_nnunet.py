@@ -192,6 +192,40 @@ def test_loss_is_the_trainers_over_all_outputs() -> None:
     )
 
 
+def test_three_classes_have_nnunets_own_loss_and_prediction() -> None:
+    """With void pixels: nnU-Net's `ignore` label, of which the loss and the heads know nothing."""
+    from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import (
+        DownsampleSegForDSTransform,
+    )
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    method = registry.method(Spec("nnunet"), "tiny")
+    wanted = Task("mr", ((64, 96),) * 5, 2, 10, ("a", "b", "c"), void=True)
+    torch.manual_seed(1)
+    net: Any = method.build(wanted)
+    about = {"background": 0, "a": 1, "b": 2, "c": 3, "ignore": 4}
+    labels = {**LABELS, "labels": about}
+    assert net.labels == labels
+    trainer = theirs(net)
+    trainer.label_manager = net.manager.get_label_manager(labels)
+    assert net.heads == trainer.label_manager.num_segmentation_heads == 4
+    target = torch.randint(0, 5, (2, 1, *net.patch), generator=rng()).float()
+    image = torch.rand(2, 1, *net.patch, generator=rng(2))
+    down = DownsampleSegForDSTransform(trainer._get_deep_supervision_scales())
+    parts = [down._apply_to_segmentation(one) for one in target]
+    masks = [torch.stack(level) for level in zip(*parts, strict=True)]
+    expected = trainer._build_loss()(net(Inputs().enter(image)), masks)
+    ours = torch.where(target == 4, torch.tensor(255.0), target)
+    torch.testing.assert_close(method.loss(net, image, ours, rng()), expected)
+    answer = method.predict(net.eval(), image[:1], rng())
+    theirs_too = nnUNetPredictor(device=CPU, allow_tqdm=False)
+    theirs_too.manual_initialization(
+        net.net, net.manager, net.configuration, None, labels, "nnUNetTrainer", None
+    )
+    logits = theirs_too.predict_sliding_window_return_logits(Inputs().enter(image[:1])[0][:, None])
+    torch.testing.assert_close(answer[0], logits[:, 0].float().softmax(0), atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("size", [(369, 166), (750, 250), (768, 534)])
 def test_every_weight_but_the_coarsest_outputs_gets_a_gradient(

@@ -26,11 +26,13 @@ class Slice:
     """One simulated image with its mask."""
 
     image: NDArray[np.uint16]  # (H, W), quantised from [0, 1]
-    mask: NDArray[np.uint8]  # (H, W), 0 or 1: vertebra
+    mask: NDArray[np.uint8]  # (H, W), 0 or 1: vertebra; or labels by level
     spacing: tuple[float, float] | None  # mm per pixel (row, column)
 
 
-def render(name: str, patient: int, position: int, positions: int, seed: int = 0) -> Slice:
+def render(
+    name: str, patient: int, position: int, positions: int, seed: int = 0, *, levels: bool = False
+) -> Slice:
     """Render one slice of a phantom patient; a pure function of its arguments.
 
     Args:
@@ -41,6 +43,8 @@ def render(name: str, patient: int, position: int, positions: int, seed: int = 0
             different pose and exposure.
         positions: how many slices the patient has.
         seed: another seed is another population.
+        levels: whether the mask has a number for each vertebra and disc (`levels`), and not 1;
+            nothing else changes.
 
     Raises:
         ValueError: on an unknown name, a position outside the patient's slices or a negative
@@ -57,5 +61,5 @@ def render(name: str, patient: int, position: int, positions: int, seed: int = 0
     if patient < 0 or seed < 0:
         raise ValueError(f"patient {patient} and seed {seed} must be 0 or greater")
     module = import_module(f"{__name__}.{_MODULES[name]}")
-    image, mask, spacing = module.render(name, seed, patient, (position, positions))
+    image, mask, spacing = module.render(name, seed, patient, (position, positions), levels)
     return Slice(np.round(image * np.float32(65535)).astype(np.uint16), mask, spacing)

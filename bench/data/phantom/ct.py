@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.phantom.levels import of_vertebrae, verse
 from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
 from bench.data.phantom.texture import (
     Array,
@@ -65,12 +66,12 @@ KERNELS = {
 
 
 def render(
-    name: str, seed: int, patient: int, place: tuple[int, int]
+    name: str, seed: int, patient: int, place: tuple[int, int], levels: bool = False
 ) -> tuple[Array, NDArray[np.uint8], tuple[float, float]]:
     """Render one CT slice.
 
     Returns:
-        Image (H, W) in [0, 1], mask (H, W) of 0 and 1, spacing in mm.
+        Image (H, W) in [0, 1], mask (H, W) of 0 and 1 or labels by level, spacing in mm.
     """
     protocol, kernel = KERNELS[name]
     plane = plane_of(name, seed, patient, place, protocol)
@@ -105,7 +106,10 @@ def render(
         _metal(hu, plane, rng)
     hu += _noise(plane.rng, protocol.shape, float(rng.uniform(*kernel.noise)), who.spacing)
     image = np.clip((hu - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), 0, 1)
-    return image, mask_of(plane, protocol), (who.spacing, who.spacing)
+    mask = mask_of(plane, protocol)
+    if levels:
+        mask = of_vertebrae(mask, plane, verse(len(who.spine.mobile)))
+    return image, mask, (who.spacing, who.spacing)
 
 
 def _bone(hu: Array, plane: Plane, protocol: Protocol, rng: np.random.Generator) -> None:

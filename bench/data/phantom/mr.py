@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.phantom.levels import of_vertebrae, spider, with_discs
 from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
 from bench.data.phantom.texture import (
     Array,
@@ -34,12 +35,12 @@ MR = Protocol(
 
 
 def render(
-    name: str, seed: int, patient: int, place: tuple[int, int]
+    name: str, seed: int, patient: int, place: tuple[int, int], levels: bool = False
 ) -> tuple[Array, NDArray[np.uint8], tuple[float, float]]:
     """Render one MR slice.
 
     Returns:
-        Image (H, W) in [0, 1], mask (H, W) of 0 and 1, spacing in mm.
+        Image (H, W) in [0, 1], mask (H, W) of 0 and 1 or labels by level, spacing in mm.
     """
     plane, before, behind = (
         plane_of(name, seed, patient, place, MR, offset) for offset in (0.0, -1.3, 1.3)
@@ -74,7 +75,11 @@ def render(
     signal *= _coil(plane, rng)
     signal = enlarge(_rician(signal, plane.rng, float(rng.uniform(0.018, 0.05))), MR.shape)
     image: Array = np.clip(signal * np.float32(rng.uniform(0.75, 1.1)), 0, 1)
-    return image, mask_of(plane, MR), (who.spacing, who.spacing)
+    mask = mask_of(plane, MR)
+    if levels:
+        mask = of_vertebrae(mask, plane, spider(len(who.spine.mobile)))
+        mask = with_discs(mask, plane, MR)
+    return image, mask, (who.spacing, who.spacing)
 
 
 def _signal(key: tuple[str, int, int], plane: Plane, palette: Palette, level: float) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.phantom.film import SHAPE, Film, corners_of, film_of
+from bench.data.phantom.levels import verse
 from bench.data.phantom.shape import anchor
 from bench.data.phantom.spine import Vertebra
 from bench.data.phantom.texture import Array, blur, generator, inside, smooth, step
@@ -16,12 +17,13 @@ INSTRUMENTED = 0.2  # share of patients with screws and rods
 
 
 def render(
-    name: str, seed: int, patient: int, place: tuple[int, int]
+    name: str, seed: int, patient: int, place: tuple[int, int], levels: bool = False
 ) -> tuple[Array, NDArray[np.uint8], None]:
     """Render one film.
 
     Returns:
-        Image (H, W) in [0, 1], mask (H, W) of 0 and 1, and None: a film's scale is unknown.
+        Image (H, W) in [0, 1], mask (H, W) of 0 and 1 or labels by level, and None: a film's scale
+        is unknown.
     """
     key = (name, seed, patient)
     film_rng = generator(*key, *place)
@@ -33,15 +35,17 @@ def render(
         _vertebra(bone, film, v)
     image = soft + bone * _contrast(film, rng, lung)
     metal = _metal(film, rng) if rng.random() < INSTRUMENTED else None
-    return _expose(image, metal, rng, film_rng), _mask(film, film_rng), None
+    return _expose(image, metal, rng, film_rng), _mask(film, film_rng, levels), None
 
 
-def _mask(film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _mask(film: Film, rng: np.random.Generator, levels: bool) -> NDArray[np.uint8]:
     """Fill each body's quadrilateral, with corners that are off by about a reader's error."""
     mask = np.zeros(SHAPE, np.uint8)
-    for v in film.spine.mobile:
+    numbers = verse(len(film.spine.mobile)).tolist()
+    for v, number in zip(film.spine.mobile, numbers, strict=True):
         corners = corners_of(film, v) + rng.normal(0, 0.9, (4, 2))
-        cv2.fillConvexPoly(mask, np.round(corners * 16).astype(np.int32), 1, shift=4)
+        value = number if levels else 1
+        cv2.fillConvexPoly(mask, np.round(corners * 16).astype(np.int32), value, shift=4)
     return mask
 
 

@@ -48,6 +48,7 @@ class CTPri(Slices):
         return Folder(
             pattern=self.pattern,
             foreground=self.foreground,
+            labels=self.labels if self.classes else "",
             largest=self.largest,
             ending=self.ending,
             image_ending=self.image_ending,

@@ -102,7 +102,9 @@ class CTVerse(Slices):
         return volume.Cutting(self.name, "verse", LABELS, self.vertebrae, self.share, window)
 
     def decide(self, census: Census) -> Decision:
-        """Return the vertebrae of volumes, or what the mapping of slices calls vertebra."""
+        """Return the classes, the vertebrae of volumes, or what a mapping calls vertebra."""
+        if self.classes:
+            return self.classes.decide(census)
         vertebrae = self._cutting().foreground
         return Decision(vertebrae) if vertebrae & census.counts.keys() else super().decide(census)
 

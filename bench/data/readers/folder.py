@@ -21,6 +21,7 @@ from bench.data.readers import (
     raster,
     walk,
 )
+from bench.data.readers.classes import Classes
 from bench.data.readers.pairing import Pair, Side
 from bench.data.readers.patients import Choice
 from bench.data.readers.picture import (
@@ -41,6 +42,7 @@ from bench.spec.options import option
 RASTER = raster.SUFFIXES
 SUFFIXES = (*RASTER, ".dcm", ".npy", ".nii", ".nii.gz", ".mha", ".mhd", ".hdr")
 PATTERN = "takes the patient from a name: {patient}_* ; {patient} where each image is one"
+LABELS = "classes, where masks hold several: organ=1-3/tumour=4, or a JSON or CSV file of them"
 FOREGROUND = "labels that are foreground, where masks hold several: 1+2, #ff0000 or >127"
 ENDING = "ending of the masks' names, which their images' names lack: _manual1"
 IMAGE_ENDING = "ending of the images' names, which their masks' names lack: _training"
@@ -79,6 +81,7 @@ class Folder(Adapter):
 
     pattern: str = option("", PATTERN, free=True)
     foreground: str = option("", FOREGROUND, free=True)
+    labels: str = option("", LABELS, free=True)
     largest: int = option(8192, "longest side in pixels that an image may have", low=1)
     ending: str = option("", ENDING, free=True)
     image_ending: str = option("", IMAGE_ENDING, free=True)
@@ -87,6 +90,23 @@ class Folder(Adapter):
     patient: str = option("", WHOSE, free=True)
     place: Path | None = None
     """The folder."""
+
+    def __post_init__(self) -> None:
+        """Refuse classes beside one foreground.
+
+        Raises:
+            UsageError: Both are given.
+        """
+        if self.labels and self.foreground:
+            raise UsageError(
+                f"labels={self.labels} and foreground={self.foreground} both say what the labels "
+                "are; give one"
+            )
+
+    @property
+    def classes(self) -> Classes | None:
+        """The classes that the option `labels` names, if it does."""
+        return Classes.parse(self.labels) if self.labels else None
 
     @property
     def _choice(self) -> Choice:
@@ -125,11 +145,14 @@ class Folder(Adapter):
         }
 
     def choice(self) -> dict[str, Any]:
-        """Return which labels the user calls foreground."""
-        return {"foreground": self.foreground}
+        """Return which labels the user calls foreground, or of which class."""
+        known = {"foreground": self.foreground}
+        return known | ({"classes": self.classes.text} if self.classes else {})
 
     def decide(self, census: Census) -> Decision:
         """Return which labels are foreground: those of the option, or the only ones there are."""
+        if self.classes:
+            return self.classes.decide(census)
         return labels.choose(census, self.foreground)
 
     def items(self, root: Path) -> list[Item]:

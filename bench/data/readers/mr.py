@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.readers import volume
-from bench.data.readers.slices import MAPPINGS, Slices
+from bench.data.readers.slices import LABELS, MAPPINGS, Slices
 from bench.data.readers.walk import same, stem
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Item
@@ -34,11 +34,7 @@ FOLDERS = {"mr": "mask", "source": "label"}
 class MR(Slices):
     """The `mr/` folder of the data directory."""
 
-    labels: str = option(
-        "spider-t2",
-        "how label values of slice files become vertebra or not",
-        choices=tuple(MAPPINGS),
-    )
+    labels: str = option("spider-t2", LABELS, choices=tuple(MAPPINGS), free=True)
     sequence: str = option("t2", "of SPIDER's volumes", choices=("t1", "t2", "t2_SPACE"))
     vertebrae: int = option(3, "different vertebrae that a slice of a volume must show", low=1)
     share: float = option(0.01, "share of its pixels that must be vertebra", low=0, high=1)
@@ -86,7 +82,9 @@ class MR(Slices):
         )
 
     def decide(self, census: Census) -> Decision:
-        """Return the vertebrae of volumes, or what the mapping of slices calls vertebra."""
+        """Return the classes, the vertebrae of volumes, or what a mapping calls vertebra."""
+        if self.classes:
+            return self.classes.decide(census)
         spider, mrspineseg = self._cuttings()
         vertebrae = spider.foreground | mrspineseg.foreground
         return Decision(vertebrae) if vertebrae & census.counts.keys() else super().decide(census)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.data import phantom
-from bench.spec.case import Place, Sample
+from bench.data.phantom.levels import LOWEST_DISC
+from bench.data.readers.classes import Classes
+from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.dataset import Adapter, Item
 
 
@@ -20,13 +24,39 @@ class Simulated(Adapter):
     title: str = ""
     patients: int = 0
     slices: int = 1
+    labels: str = ""
+    """Which labels by level are which class; empty where vertebra is foreground."""
 
     source = "phantom"
 
     def rules(self) -> dict[str, Any]:
         """Return the phantom's version and extent."""
         known = {"phantom": phantom.VERSION, "patients": self.patients, "slices": self.slices}
-        return {**known, "places": 1}
+        known["places"] = 1
+        return known | ({"levels": 1} if self.has_levels else {})
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether masks have a number for each vertebra and disc."""
+        return bool(self.labels) or self.instances
+
+    @property
+    def classes(self) -> Classes | None:
+        """The classes, if there are any."""
+        return Classes.parse(self.labels) if self.labels else None
+
+    def choice(self) -> dict[str, Any]:
+        """Return the classes, if there are any."""
+        return {"classes": self.classes.text} if self.classes else {}
+
+    def decide(self, census: Census) -> Decision:
+        """Return the labels of each class, or vertebra as foreground."""
+        if self.classes:
+            return self.classes.decide(census)
+        if not self.has_levels:
+            return super().decide(census)
+        vertebrae = {label for label in census.counts if 0 < int(label) < LOWEST_DISC}
+        return Decision(frozenset(vertebrae))
 
     def items(self, root: Path) -> list[Item]:
         """List the patients; no file is read."""
@@ -35,8 +65,9 @@ class Simulated(Adapter):
     def read(self, item: Item) -> Iterator[Sample]:
         """Simulate one patient's cases."""
         for position in range(self.slices):
-            drawn = phantom.render(self.name, int(item.patient[1:]), position, self.slices)
-            yield Sample(
+            number = int(item.patient[1:])
+            drawn = phantom.render(self.name, number, position, self.slices, levels=self.has_levels)
+            sample = Sample(
                 f"{item.patient}_{position:02d}",
                 item.patient,
                 drawn.image,
@@ -44,6 +75,11 @@ class Simulated(Adapter):
                 drawn.spacing,
                 place=self._place(item.patient, position),
             )
+            if self.has_levels:
+                held, codes = np.unique(drawn.mask, return_inverse=True)
+                mask = codes.reshape(drawn.mask.shape).astype(np.uint8)
+                sample = replace(sample, mask=mask, labels=tuple(map(str, held.tolist())))
+            yield sample
 
     def _place(self, patient: str, position: int) -> Place | None:
         """Return where a slice lies; films of one patient are no volume."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.readers import patients, raster, walk
+from bench.data.readers.classes import Classes
 from bench.data.readers.labels import choose, colour, decode
 from bench.data.readers.picture import Picture
 from bench.spec import csvs
@@ -34,6 +35,10 @@ MAPPINGS: dict[str, dict[int, int]] = {
 }
 """For each named mapping: the value in the binary mask of each label value."""
 ONE_INSTANCE = f"assumed: label {ABOVE}, all vertebrae above T12, is one instance in each mask"
+LABELS = (
+    "how label values become vertebra or background; or classes: vertebra=1-7+9/disc=10-16, or a"
+    " JSON or CSV file of them"
+)
 INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
@@ -56,9 +61,7 @@ class Slices(Adapter):
     bit depth.
     """
 
-    labels: str = option(
-        "binary", "how label values become vertebra or background", choices=tuple(MAPPINGS)
-    )
+    labels: str = option("binary", LABELS, choices=tuple(MAPPINGS), free=True)
     good_central: bool = option(
         False, "keep only the slices that index.csv marks with good_central = 1"
     )
@@ -69,13 +72,22 @@ class Slices(Adapter):
 
     def rules(self) -> dict[str, Any]:
         """Return the mapping and the filter."""
-        mapping = {str(k): v for k, v in MAPPINGS[self.labels].items()}
+        mapping = {} if self.classes else {str(k): v for k, v in MAPPINGS[self.labels].items()}
         return {
             "layout": "slices-2",
             "labels": mapping,
             "good_central": self.good_central,
             "largest": self.largest,
         }
+
+    @property
+    def classes(self) -> Classes | None:
+        """The classes that the option `labels` names; None where it names a mapping to one."""
+        return None if self.labels in MAPPINGS else Classes.parse(self.labels)
+
+    def choice(self) -> dict[str, Any]:
+        """Return the classes, if there are any."""
+        return {"classes": self.classes.text} if self.classes else {}
 
     def tables(self, root: Path) -> list[Path]:
         """Return `index.csv`, if it is there."""
@@ -174,7 +186,8 @@ class Slices(Adapter):
         if self.labels != "binary":  # the numbers of a palette are the labels
             mask = Picture(mask.values)
         codes, labels, assumed = decode(mask, label_file)
-        check_labels(codes, labels, MAPPINGS[self.labels], label_file, self.labels)
+        if self.labels in MAPPINGS:
+            check_labels(codes, labels, MAPPINGS[self.labels], label_file, self.labels)
         if unit.shape != codes.shape:
             raise UsageError(
                 f"{label_file} is {codes.shape}, {image_file} is {unit.shape}; "
@@ -193,7 +206,9 @@ class Slices(Adapter):
         )
 
     def decide(self, census: Census) -> Decision:
-        """Return the labels that the mapping calls vertebra."""
+        """Return the labels of each class, or those that the mapping calls vertebra."""
+        if self.classes:
+            return self.classes.decide(census)
         mapping = MAPPINGS[self.labels]
         if self.labels == "binary":
             return choose(census, "")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from bench.report.document import Note
+from bench.spec.case import UNION
 from bench.spec.config import SEED
 from bench.spec.errors import short_list
 from bench.spec.metrics import OF_DISTANCES, listed
@@ -17,6 +18,7 @@ from bench.spec.plain import canonical
 from bench.spec.profile import Augmentation
 from bench.spec.words import count
 from bench.store.record import SET_ASIDE, CellSpec, Head, Record
+from bench.store.scores import CLASS
 
 Verdict = Literal["agree", "differ", "single"]
 EQUAL = (0.8, 1.25)
@@ -81,6 +83,24 @@ def collect(
     for method, title in methods.items():
         if method in first:  # a further row is told with its method
             notes.append(Note(_difference(title, first[method]), "difference"))
+    return notes
+
+
+def of_classes(classes: pd.DataFrame, columns: Mapping[str, str], absent: str) -> list[Note]:
+    """Return a note for each column of several classes: which, and what their means leave out."""
+    notes = []
+    for column, title in columns.items():
+        part = classes[(classes.column == column) & (classes[CLASS] != UNION)]
+        if part.empty:
+            continue
+        names = list(dict.fromkeys(part[CLASS]))
+        missing = int(part["absent"].sum())
+        rule = {"undefined": "left out", "best": "scored 1", "worst": "scored 0"}[absent]
+        text = (
+            f"{title}: scores of a case are means over its classes ({', '.join(names)}); "
+            f"a class that neither mask has is {rule}: {missing} of {len(part)}"
+        )
+        notes.append(Note(f"{text}. Each class: table classes.", "data"))
     return notes
 
 

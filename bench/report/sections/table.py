@@ -66,14 +66,19 @@ class Table:
     """The comparisons that were declared in the run."""
     reports: tuple[Look, ...]
     """The reports of several seeds so far."""
-    instances: dict[str, dict[str, PatientScores]]
-    """Scores of instances by metric, of the columns whose labels name instances."""
     volumes: dict[str, dict[str, PatientScores]]
     """Scores in 3D by column and metric, of the columns whose slices were stacked."""
     volume_counts: dict[tuple[str, str], int]
     """How many volumes were scored, by column and method."""
+    instances: dict[str, dict[str, PatientScores]]
+    """Scores of instances by metric, of the columns whose labels name instances."""
     instance_counts: dict[tuple[str, str], dict[str, int]]
     """Sums of `INSTANCE_COUNTS` over all runs, by (column, method), of the same columns."""
+    classes: pd.DataFrame | None = None
+    """The scores of every class of every case; None where there is one foreground everywhere. All
+    else holds their means over a case's classes."""
+    absent: str = "undefined"
+    """What a class scored that neither mask has, one of `ABSENT`."""
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], AllPairs]:
@@ -191,6 +196,13 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     named = cases[:0]
     if rare:
         named = cases[cases[INSTANCE_COUNTS[0]].notna()]
+    classes = results.classes
+    if classes is not None:
+        classes = classes[classes.source == source].astype({"column": str, "method": str})
+        classes = None if classes.empty else classes
+    about = notes.collect(records, mean, titles, methods, certificates, units)
+    if classes is not None:
+        about += notes.of_classes(classes, titles, results.absent)
     return Table(
         source=source,
         profile=results.profile,
@@ -205,15 +217,17 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         marked=frozenset(row.key for row in chain.from_iterable(alone)),
         failures=tuple(failures),
         certificates=certificates,
-        notes=tuple(notes.collect(records, mean, titles, methods, certificates, units)),
+        notes=tuple(about),
         patients=arrange(cases),
         units=units,
         family=results.family,
         reports=results.looks,
-        instances=arrange(named, rare),
         volumes=arrange(in_3d, _metrics_of(in_3d)),
         volume_counts=_numbers_of(in_3d),
+        instances=arrange(named, rare),
         instance_counts=_sums(named),
+        classes=classes,
+        absent=results.absent,
     )
 
 
