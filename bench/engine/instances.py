@@ -250,19 +250,27 @@ class Scored:
         both = self.reference.named and self.prediction.named
         return both and self.instances[real] != self.predicted[mine]
 
+    @cached_property
+    def under(self) -> NDArray[np.bool_]:
+        """Which instances of the reference lie mostly under which of the prediction."""
+        most: NDArray[np.bool_] = self.overlaps[1:, 1:] > MOST * self.sizes[0][:, None]
+        return most
+
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """In which instances of the reference lie most of which of the prediction."""
+        most: NDArray[np.bool_] = self.overlaps[1:, 1:] > MOST * self.sizes[1][None, :]
+        return most
+
     def _joined(self) -> set[int]:
         """Return the instances of the reference that lie mostly under one that holds others too."""
-        shared = self.overlaps[1:, 1:]
-        under = shared > MOST * self.sizes[0][:, None]
-        several = under.sum(0) > 1
-        return set(np.flatnonzero(under[:, several].any(1)).tolist())
+        several = self.under.sum(0) > 1
+        return set(np.flatnonzero(self.under[:, several].any(1)).tolist())
 
     def _split(self) -> set[int]:
         """Return the instances of the reference that several predicted ones cover for the most."""
-        shared = self.overlaps[1:, 1:]
-        inside = shared > MOST * self.sizes[1][None, :]
-        covered = (shared * inside).sum(1) > MOST * self.sizes[0]
-        return set(np.flatnonzero(covered & (inside.sum(1) > 1)).tolist())
+        covered = (self.overlaps[1:, 1:] * self.inside).sum(1) > MOST * self.sizes[0]
+        return set(np.flatnonzero(covered & (self.inside.sum(1) > 1)).tolist())
 
     @property
     def values(self) -> dict[str, float]:
