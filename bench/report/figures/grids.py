@@ -99,10 +99,16 @@ def heading(table: Table, column: str) -> str:
     _, total = choose(cases)
     rows = cases.method.nunique()
     chosen = _chosen(total, cases.case.nunique(), rows)
+    mine = (cell.record for cell in table.cells if cell.record.column.key == column)
+    what = (
+        "Contours of reference (dashed) and prediction; false positives are light, false negatives "
+        "dark"
+    )
+    if any(record.classes for record in mine):
+        what = "Classes in colours; the contour is that of all classes of the reference (dashed)"
     return (
         f"{table.columns[column]}: {about(table)}.{chosen} Predictions of the first seed with "
-        f"their Dice; {BEYOND} it marks more outside of what is shown. Contours of reference "
-        "(dashed) and prediction; false positives are light, false negatives dark"
+        f"their Dice; {BEYOND} it marks more outside of what is shown. {what}"
     )
 
 
@@ -291,7 +297,11 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     else:
         tinted = overlay.tinted(image, mine >= 0.5, real >= 0.5)
     axis.imshow(tinted, interpolation="none", aspect="auto")
-    overlay.contour(axis, real, REFERENCE, "dashed", line)
+    if labels is None:
+        overlay.contour(axis, real, REFERENCE, "dashed", line)
+    elif name:  # white and black show on every class
+        overlay.contour(axis, real, "black", "solid", line)
+        overlay.contour(axis, real, "white", "dashed", line)
     if not name:
         return ""
     if labels is None:
@@ -300,6 +310,8 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     hit = int((answer & case.reference).sum())
     dice = 2 * hit / both if both else 1
     text = f"Dice {100 * dice:.1f}"
+    if labels is not None:
+        text = f"union {text}"
     if answer.sum() > answer[case.part].sum():
         text += BEYOND
     return text
@@ -326,7 +338,7 @@ def _legend(figure: Figure, top: float, paper: Paper, classes: Sequence[str]) ->
         ),
     ]
     if classes:
-        handles = handles[:1]
+        handles = [Line2D([], [], color="black", linestyle="dashed", label="reference")]
         for number, name in enumerate(classes[:MOST_NAMES], 1):
             colour = parts.COLOURS[parts.number_of(number) - 1]
             handles.append(Patch(facecolor=colour, edgecolor="0.4", linewidth=0.5, label=name))
