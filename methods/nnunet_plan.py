@@ -302,10 +302,11 @@ def _places(mask: Tensor, drawn: float) -> Tensor:
     """Return the places (N, 2) of the foreground of a mask (H, W), or of a class drawn from it."""
     if mask.max() <= 1:
         return mask.nonzero()
-    classes = mask[(mask != 0) & (mask != VOID)].unique()
+    classes: Tensor = torch.unique(mask[(mask != 0) & (mask != VOID)])
     if not len(classes):  # void alone
         return mask.new_zeros(0, 2)
-    return (mask == classes[int(drawn * len(classes))]).nonzero()
+    chosen: Tensor = mask == classes[int(drawn * len(classes))]
+    return chosen.nonzero()
 
 
 def _cut(images: Tensor, cuts: Sequence[tuple[slice, slice]]) -> Tensor:
