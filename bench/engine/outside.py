@@ -134,7 +134,8 @@ def _drawn(labels: Labels, decision: Decision, classes: Sequence[str]) -> Mask:
     """Return a mask as a decision says: foreground, or the numbers of classes and `VOID`."""
     if not classes:
         return labels.mask(decision.foreground)
-    own = dict(decision.classes)
+    # One class that is named without void labels is decided as foreground.
+    own = dict(decision.classes) or {classes[0]: decision.foreground}
     numbers = {name: number for number, name in enumerate(classes, 1)}
     table = np.zeros(256, np.uint8)
     for code, label in enumerate(labels.names):

@@ -224,8 +224,10 @@ def absent_classes(frame: pd.DataFrame) -> Bools:
     """Return the rows of classes that neither mask has."""
     import numpy as np
 
-    rows = _of_class(frame) & frame["empty"].eq("both")
-    return np.asarray(rows, np.bool_)
+    rows = np.asarray(_of_class(frame), np.bool_)
+    if rows.any():  # most files have no classes
+        rows = rows & frame["empty"].eq("both").to_numpy(np.bool_)
+    return rows
 
 
 def _of_class(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -352,9 +354,13 @@ def _impossible_instances(
 
 def _may_lack(frame: pd.DataFrame, name: str) -> Bools:
     """Return the rows whose masks leave a metric undefined."""
+    import numpy as np
+
     if name in PRINTED:
-        unknown = frame[CLASS].eq(UNION) & frame["empty"].eq(UNKNOWN)
-        return absent_classes(frame) | unknown.to_numpy(bool)
+        together = frame[CLASS].eq(UNION).to_numpy(np.bool_)
+        if together.any():
+            together = together & frame["empty"].eq(UNKNOWN).to_numpy(np.bool_)
+        return absent_classes(frame) | together
     return frame["empty"].isin((*ONE_EMPTY, "both", UNKNOWN)).to_numpy()
 
 

@@ -23,12 +23,14 @@ from bench.spec.errors import UsageError
 
 VERTEBRAE, CORNERS = 17, 4
 POINTS = VERTEBRAE * CORNERS
+T1 = 8
+"""VerSe's number of the uppermost vertebra."""
+COLLECTION = "aasce-"
+"""Beginning of the labels' names, which are numbered as in VerSe."""
 OFFICIAL = "test"
 """Beginning of the name of the folder that is the publisher's test side."""
 NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
 """`sunhl-1th-02-Jan-2017-162 A AP.jpg`: the number before the letter is read as the patient's."""
-LABELS = (BACKGROUND, *(f"aasce-{number}" for number in range(1, VERTEBRAE + 1)))
-"""Labels of a film: its vertebrae from T1 down to L5."""
 READING = "the number in a film's name is taken for the patient's, which nobody documents"
 
 
@@ -72,20 +74,29 @@ class XRay(Slices):
         size = (grey.shape[0], grey.shape[1])
         points = _mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size)
         _check_area(points, size, marks)
+        mask = quadrilaterals(points, size)
+        held, codes = np.unique(mask, return_inverse=True)
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]+", "_", f"{film.parent.name}-{film.stem}"),
             patient=item.patient,
             image=unit_image(grey, film),
-            mask=quadrilaterals(points, size),
+            mask=codes.reshape(mask.shape).astype(np.uint8),
             spacing=None,
-            labels=LABELS,
+            labels=tuple(map(_label, held.tolist())),
             how=(*picture.how, "spacing: unknown"),
         )
 
     def decide(self, census: Census) -> Decision:
-        """Return the vertebrae of films, or what the mapping of slices calls vertebra."""
-        vertebrae = frozenset(LABELS) - {BACKGROUND}
-        return Decision(vertebrae) if vertebrae & census.counts.keys() else super().decide(census)
+        """Return the classes, all vertebrae of films, or what a mapping calls vertebra."""
+        vertebrae = {label for label in census.counts if label.startswith(COLLECTION)}
+        if self.classes or not vertebrae:
+            return super().decide(census)
+        return Decision(frozenset(vertebrae))
+
+
+def _label(level: int) -> str:
+    """Return the name of a vertebra's label in the cache."""
+    return f"{COLLECTION}{level}" if level else BACKGROUND
 
 
 def _names(side: Path) -> list[str]:
@@ -197,16 +208,18 @@ def _checked(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
 
 
 def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the vertebrae (H, W) by their numbers: the filled quadrilaterals of corners (68, 2).
+    """Return the levels (H, W) of all vertebrae: the filled quadrilaterals of the corners (68, 2).
+
+    They are numbered from `T1` downwards in the order in which they are published.
 
     The published order of corners is wrong in some vertebrae, so they are sorted by their angle
     about the centre.
     """
     mask = np.zeros(size, np.uint8)
-    for number, four in enumerate(points.reshape(VERTEBRAE, CORNERS, 2), 1):
+    for level, four in enumerate(points.reshape(VERTEBRAE, CORNERS, 2), T1):
         about = four - four.mean(0)
         around = four[np.argsort(np.arctan2(about[:, 1], about[:, 0]))]
-        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], number)
+        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], level)
     return mask
 
 

@@ -50,6 +50,8 @@ VERSE = (
     *(f"L{number}" for number in range(1, 7)),
 )
 """VerSe's names of the levels 1 to 25."""
+AS_VERSE = ("ct-verse", "xray")
+"""Datasets that number their levels as VerSe."""
 _Map = NDArray[np.integer]
 _Bools = NDArray[np.bool_]
 
@@ -76,9 +78,11 @@ def palette() -> tuple[bytes, bytes]:
 
 def name_of(dataset: str, number: int) -> str:
     """Return the name of a level as its dataset numbers it; the number where names are unknown."""
-    if dataset == "ct-verse" and 1 <= number <= len(VERSE):
+    if dataset not in AS_VERSE:
+        return str(number)
+    if 1 <= number <= len(VERSE):
         return VERSE[number - 1]
-    return "T13" if dataset == "ct-verse" and number == 28 else str(number)
+    return "T13" if number == 28 else str(number)
 
 
 def has_instances(cell: Finished) -> bool:
