@@ -140,13 +140,18 @@ def drawn(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDA
     return np.random.Generator(np.random.Philox(address)).integers(0, count, (RESAMPLES, count))
 
 
-@lru_cache(maxsize=4)
 def _weights(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDArray[np.float64]:
     """Return (resample, patient): each patient's share of the draws of a resample."""
+    return np.asarray(_times(count, seed, stream, of_seeds) / count)
+
+
+@lru_cache(maxsize=16)
+def _times(count: int, seed: int, stream: int, of_seeds: bool) -> NDArray[np.unsignedinteger[Any]]:
+    """Return (resample, patient): how often each patient is drawn; kept in few bytes."""
     numbers = drawn(count, seed, stream, of_seeds)
     places = numbers + count * np.arange(len(numbers))[:, None]
     counts = np.bincount(places.ravel(), minlength=numbers.size)
-    return np.asarray(counts.reshape(numbers.shape) / count)
+    return counts.reshape(numbers.shape).astype(np.min_scalar_type(count))
 
 
 def _pairs(ends: NDArray[np.float64]) -> list[Interval]:

@@ -262,6 +262,8 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     import numpy as np
 
     values = {name: frame[name].to_numpy(np.float64) for name in NUMBERS if name in frame}
+    few = {name: frame[name].astype("category") for name in WORDS}  # compared by small numbers
+    frame = frame.assign(**few)
     tp, fp, fn = (values[name] for name in COUNTS)
     unanswered = frame["empty"].eq(MISSING).to_numpy()
     elsewhere = frame["empty"].eq(UNKNOWN).to_numpy()
