@@ -288,9 +288,7 @@ def patches(
         corner = [int(drawn[axis] * corners[axis]) for axis in (0, 1)]
         foreground = one_mask.new_zeros(0, 2)
         if drawn[2] < OVERSAMPLED:
-            classes = one_mask[(one_mask != 0) & (one_mask != VOID)].unique()
-            number = classes[int(drawn[1] * len(classes)) :][:1]
-            foreground = (one_mask == number).nonzero() if len(number) else foreground
+            foreground = _places(one_mask, drawn[1])
         if len(foreground):
             centre = foreground[int(drawn[0] * len(foreground))].tolist()
             for axis in (0, 1):
@@ -298,6 +296,17 @@ def patches(
                 corner[axis] = min(max(wanted, 0), corners[axis] - 1)
         cuts.append((slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])))
     return _cut(image, cuts), _cut(mask, cuts)
+
+
+def _places(mask: Tensor, drawn: float) -> Tensor:
+    """Return the places (N, 2) of the foreground of a mask (H, W), or of a class drawn from it."""
+    if mask.max() <= 1:
+        return mask.nonzero()
+    classes: Tensor = torch.unique(mask[(mask != 0) & (mask != VOID)])
+    if not len(classes):  # void alone
+        return mask.new_zeros(0, 2)
+    chosen: Tensor = mask == classes[int(drawn * len(classes))]
+    return chosen.nonzero()
 
 
 def _cut(images: Tensor, cuts: Sequence[tuple[slice, slice]]) -> Tensor:

@@ -110,6 +110,10 @@ def _facts(name: str, method: Method) -> Iterator[str]:
         yield f"its weights give further rows: {', '.join(rows)}"
     how = {"zscore": "brought to mean 0 and deviation 1", "unit": "left in [0, 1]"}
     yield f"each image is {how[method.inputs.normalise]}"
+    apart = (
+        "tells several classes apart (`labels=`)" if method.multiclass else "one foreground only"
+    )
+    yield apart
     if method.inputs.multiple > 1:
         yield f"height and width are padded to a multiple of {method.inputs.multiple}"
     for capability, words in CAPABLE.items():

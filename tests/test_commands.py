@@ -33,6 +33,7 @@ TRAINS = {"run": ("--profile", "smoke", "--dry-run"), "ablate": ("--profile", "s
 QUICK = {
     "report": ("--no-pictures",),
     "data list": ("--profile", "smoke"),
+    "data export mr:labels": ("--profile", "smoke"),
     "data check": ("--profile", "smoke"),
     "plan": ("--profile", "smoke"),
     "score --dataset": ("--out", "beside", "--profile", "smoke"),
@@ -146,9 +147,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     published = "U-Net,mr,80.00,5.00,70.00,6.00"
     rows(home / "table.csv", "method,dataset,dice_mean,dice_std,iou_mean,iou_std", published)
     counted = {"Dice": 0.8, "IoU": 0.8 / 1.2, "TP": 80, "FP": 20, "FN": 20, "TN": 900}
-    cases = [{"metrics": {"1": counted}, **_paths(p)} for p in PATIENTS]
+    cases = [{"metrics": {"1": counted, "2": counted}, **_paths(p)} for p in PATIENTS]
     rows(home / "validation/summary.json", json.dumps({"metric_per_case": cases}))
     monai = (f"/d/{p}.nii.gz\t0.8\t0.8" for p in PATIENTS)
+    for folder in ("labels", "preds"):
+        spine = home / "spine" / folder
+        spine.mkdir(parents=True)
+        for name in names:
+            drawn = np.zeros((40, 40), np.uint8)
+            drawn[4:12], drawn[14:18], drawn[20:28] = 1, 10, 2
+            Image.fromarray(drawn).save(spine / name)
+    rows(home / "labels.json", json.dumps({"square": 255}))
     rows(home / "mean_dice_raw.csv", "filename\tclass0\tmean", *monai)
     (home / "my_method.py").write_text(METHOD)
     shutil.copytree(ROOT / "examples", home / "examples")

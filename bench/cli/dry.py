@@ -119,7 +119,14 @@ def _states(
     store, splitting = selection.store, selection.splitting
     if Plan(store, profile.name).has_split(dataset.id, splitting):
         cells = matrix.cells(
-            profile, [dataset], [method], store, splitting, selection.seeds, selection.device
+            profile,
+            [dataset],
+            [method],
+            store,
+            splitting,
+            selection.seeds,
+            selection.device,
+            volumes=selection.volumes,
         )
         states.update(store.status(cell) for cell in cells)
     return states

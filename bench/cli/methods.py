@@ -72,6 +72,7 @@ def _method(name: str) -> dict[str, Any]:
         "title": cls.title,
         "source": cls.source,
         "in_all": cls.in_all,
+        "multiclass": cls.multiclass,
         "options": known,
         "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
         "deviations": list(cls().deviations(1)),
@@ -93,6 +94,7 @@ def _print_methods(rows: Sequence[dict[str, Any]], console: Console) -> None:
         for line in row["deviations"]:
             table.add_row("differs", line)
         left_out = "" if row["in_all"] else "  (not in 'all')"
+        table.add_row("classes", "several" if row["multiclass"] else "one foreground only")
         title = Text.assemble((row["name"], "bold"), f"  {row['title']}{left_out}")
         console.print(title, table, "")
 
@@ -141,5 +143,18 @@ def _print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
         had = "; ".join(f"{name}: {row[name]}" for name in special)
         if had:
             options.say(f"{row['method']} had {had}", to=console)
+    alone = [name for name in dict.fromkeys(frame["method"]) if not _multiclass(name)]
+    if alone:
+        options.say(f"one foreground only, no classes: {', '.join(alone)}", to=console)
     for difference in ledger.differences(frame):
         options.say(difference, to=console)
+
+
+def _multiclass(key: str) -> bool:
+    """Return whether a method tells classes apart; of one that is not here, nothing is said."""
+    from bench.spec.names import Row
+
+    name = Row.parse(key).spec.name
+    if name not in registry.names(registry.METHODS):
+        return True
+    return bool(registry.load(registry.METHODS, name).multiclass)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -95,6 +95,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Deterministic = Annotated[
     bool,
     typer.Option("--deterministic", help="On a GPU, give the same bytes each time; is slower."),
+]
+Score = Annotated[
+    Literal["slice", "volume"],
+    typer.Option(help="volume: stack the slices of a volume and score them in 3D too."),
 ]
 RealOnly = Annotated[bool, typer.Option("--real-only", help="Refuse phantoms.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]

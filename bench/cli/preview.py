@@ -14,7 +14,10 @@ from bench.spec.words import count
 from bench.store.layout import make_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from bench.data.geometry import Geometry
     from bench.spec.case import Case, Dataset
@@ -84,6 +87,39 @@ def _smaller(case: Case) -> Geometry:
     return Geometry(native, (height, width))
 
 
+def _labels(dataset: Dataset, index: int) -> NDArray[np.integer] | None:
+    """Return the instances or the classes of a case; None where there is one foreground."""
+    instances = dataset.instances(index)
+    if instances is not None:
+        return instances
+    return dataset.target(index) if dataset.classes else None
+
+
+def _fill(axis: Axes, image: NDArray[np.uint16], labels: NDArray[np.integer]) -> None:
+    """Draw classes or instances in their colours over an image."""
+    from bench.report.figures import overlay, parts
+
+    grey = (image >> 8).astype("uint8")
+    small = parts.classes(labels, max(image.shape)).pixels
+    if small.shape == grey.shape:
+        tinted = overlay.in_colours(grey, small, parts.COLOURS)
+        axis.imshow(tinted, interpolation="antialiased")
+
+
+def _names(dataset: Dataset, figure: Figure) -> None:
+    """Write which colour is which class under the sheet."""
+    from matplotlib.patches import Patch
+
+    from bench.report.figures import parts
+
+    handles = []
+    for number, name in enumerate(dataset.classes, 1):
+        colour = parts.COLOURS[parts.number_of(number) - 1]
+        handles.append(Patch(facecolor=colour, label=name))
+    if handles and not dataset.levels:
+        figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=6)
+
+
 def _sheet(dataset: Dataset, picked: Sequence[int], size: tuple[float, float]) -> Figure:
     """Return the figure of a contact sheet."""
     import matplotlib.pyplot as plt
@@ -97,11 +133,15 @@ def _sheet(dataset: Dataset, picked: Sequence[int], size: tuple[float, float]) -
                 image, cmap="gray", vmin=0, vmax=65535, interpolation="antialiased"
             )
             axes[row, column].set_axis_off()
-        if mask.any():
+        labels = _labels(dataset, index)
+        if labels is not None:
+            _fill(axes[1, column], image, labels)
+        elif mask.any():
             axes[1, column].contour(mask, levels=[0.5], colors="#E69F00", linewidths=0.6)
         axes[0, column].set_title(
             f"{case.id}\npatient {case.patient}\n{case.width}x{case.height}", fontsize=6
         )
+    _names(dataset, figure)
     source = "PHANTOM (simulated)" if dataset.source == "phantom" else "real"
     figure.suptitle(
         f"{dataset.name}, {source}: {count(len(dataset.patients), 'patient')}, "

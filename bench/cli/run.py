@@ -80,6 +80,7 @@ def run(
     jobs: options.Jobs = None,
     device: options.Device = "auto",
     deterministic: options.Deterministic = False,
+    score: options.Score = "slice",
     real_only: options.RealOnly = False,
     dry_run: options.DryRun = False,
     reference: Annotated[
@@ -151,6 +152,7 @@ def run(
         splitting=splitting,
         device=device,
         deterministic=options.choose_deterministic(deterministic, device),
+        volumes=score == "volume",
         seeds=options.seeds_of(seeds),
         real_only=real_only,
     )
@@ -217,6 +219,8 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     place = where.check()
     console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
     datasets = prepare(readers, console)
+    if selection.volumes:
+        _refuse_single_slices(datasets)
     storage = how.storage or default_storage(selection.store, profile.name)
     cells = matrix.cells(
         profile=profile,
@@ -227,6 +231,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         seeds=selection.seeds,
         device=selection.device,
         deterministic=selection.deterministic,
+        volumes=selection.volumes,
         tuning=lambda cell: Study(cell, storage).best(),
     )
     _check_equal_trials(cells)
@@ -244,6 +249,19 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     else:
         console.print(_nothing_to_run(len(cells), failed))
     return Outcome(selection, profile, datasets, bool(pending), failed)
+
+
+def _refuse_single_slices(datasets: Sequence[DatasetRef]) -> None:
+    """Refuse datasets whose cases are slices of no volume, before anything is trained.
+
+    Raises:
+        UsageError: There is one.
+    """
+    from bench.data import cache
+    from bench.engine.volumes import stacks
+
+    for dataset in datasets:
+        stacks(cache.load(Path(dataset.cache)).cases)
 
 
 def _nothing_to_run(cells: int, failed: int) -> str:

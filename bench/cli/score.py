@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from bench.data.readers.pairing import Side
     from bench.data.splits import Splitting
     from bench.engine.outside import References, Rules, Scored
+    from bench.engine.volumes import Stack
+    from bench.spec.case import Case
     from bench.spec.names import Column
+    from bench.store.layout import CellFolder
 
 TABLE = "a table of files and patients"
 
@@ -50,6 +53,8 @@ class Place:
     """Names of cases that are not tested."""
     images: Callable[[str], NDArray[np.uint8] | None] = lambda key: None
     """Returns a case's image (H, W) in 8 bit, where there is one."""
+    cases: Mapping[str, Case] = field(default_factory=dict)
+    """The cases of a prepared dataset, by the same names."""
 
 
 def score(
@@ -99,16 +104,22 @@ def score(
     missing: Annotated[
         Literal["refuse", "zero"], typer.Option(help="What a case without a prediction becomes.")
     ] = "refuse",
+    instances: Annotated[
+        bool,
+        typer.Option("--instances", help="Score what each label of a reference names on its own."),
+    ] = False,
     ending: Annotated[
         str, typer.Option(help="Ending of the predictions' names that the references' lack: _pred.")
     ] = "",
+    score: options.Score = "slice",
     baseline: options.Baseline = None,
     out: options.Out = Path("results"),
 ) -> None:
     """Score predictions from outside, and keep them as cells beside those that were trained here.
 
-    Volumes are scored in 3D, with their spacing. Files are paired by name. Each missing prediction
-    is named. The tables, figures and statistics: bench report.
+    Volumes are scored in 3D, with their spacing; slices of a prepared volume too with --score
+    volume. Files are paired by name. Each missing prediction is named. The tables, figures and
+    statistics: bench report.
 
     Examples:
 
@@ -133,6 +144,7 @@ def score(
         threshold,
         missing,
         ending,
+        instances,
     )
     sides = [(name, masks.side(Path(path), f"{name}:")) for name, path in named]
     store = Store(out)
@@ -150,8 +162,13 @@ def score(
                 "--dataset has its own patients, images, foreground and classes; leave out "
                 "--patients, --pattern, --images, --foreground and --labels"
             )
+        if instances:
+            raise UsageError(
+                f"--instances is of --reference; of a dataset: --dataset {dataset}:instances=on"
+            )
         place = _on_dataset(dataset, data, Splitting(folds, split), profile, store)
         rules = replace(rules, classes=_numbered(place.references.classes))
+    whole = _stacks(place) if score == "volume" else []
     scored: list[tuple[str, Side, Scored]] = []
     wrong = []
     for name, side in sides:
@@ -164,7 +181,7 @@ def score(
         raise SeveralError(wrong)
     _open(store, place.profile)
     _keep_references(store, place)
-    _keep(store, place, scored)
+    _keep(store, place, scored, whole)
     options.declare_outside(store, place.profile, baseline, [name for name, _, _ in scored])
     _tell(store, place, scored)
 
@@ -338,6 +355,8 @@ def _on_dataset(
     targets = of_dataset(prepared, list(every))
     rules = Rules(classes=_numbered(prepared.classes))
     references = read_references(targets, rules, text, partial=True)
+    if prepared.levels:
+        references = replace(references, class_levels=prepared.class_levels)
     parts = []
     for one, indexes in zip(splits, tested, strict=True):
         keys = tuple(prepared.cases[index].id.lower() for index in indexes)
@@ -354,7 +373,24 @@ def _on_dataset(
         tuple(parts),
         tuple(places),
         image,
+        {case.id.lower(): case for case in prepared.cases},
     )
+
+
+def _stacks(place: Place) -> list[list[Stack]]:
+    """Return the volumes of each fold.
+
+    Raises:
+        UsageError: The references are of no prepared dataset, or no slices of volumes.
+    """
+    from bench.engine.volumes import stacks
+
+    if not place.cases:
+        raise UsageError(
+            "--score volume stacks slices of a prepared dataset (--dataset); volumes in files are "
+            "scored in 3D as they are: leave --score out"
+        )
+    return [stacks(place.cases[key] for key in part.keys) for part in place.parts]
 
 
 def _open(store: Store, profile: str) -> None:
@@ -369,7 +405,8 @@ def _open(store: Store, profile: str) -> None:
 def _keep_references(store: Store, place: Place) -> None:
     """Keep references and images for the report, once a dataset."""
     from bench.engine.outside import shown, together
-    from bench.store.cells import keep_pictures
+    from bench.store.cells import keep_labels, keep_pictures
+    from bench.store.layout import instances as labels_of
     from bench.store.layout import references as files_of
     from bench.store.outside import pack
 
@@ -390,15 +427,23 @@ def _keep_references(store: Store, place: Place) -> None:
         keep_pictures(
             folder, target.case, image, pixels if place.references.classes else pixels * 255
         )
+        labels = place.references.instances(key)
+        if labels is not None:
+            keep_labels(labels_of(folder, target.case), labels)
 
     together(one, list(place.references.targets))
 
 
-def _keep(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]) -> None:
-    """Keep a cell for each run and fold."""
-    from functools import partial
-
+def _keep(
+    store: Store,
+    place: Place,
+    scored: Sequence[tuple[str, Side, Scored]],
+    whole: Sequence[Sequence[Stack]],
+) -> None:
+    """Keep a cell for each run and fold; `whole` has the volumes of each fold, if they count."""
+    from bench.engine import volumes
     from bench.spec.config import SEED
+    from bench.spec.metrics import TOLERANCE
     from bench.store.outside import OutsideCell, keep
     from bench.store.record import External
 
@@ -424,8 +469,17 @@ def _keep(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
                 ),
                 rows=result.lines(part.keys),
                 classes=result.classes,
+                volumes=bool(whole),
             )
-            keep(store, cell, partial(result.write, part.keys, place.references))
+
+            def masks(
+                work: CellFolder, result: Scored = result, part: Part = part, fold: int = fold
+            ) -> None:
+                result.write(part.keys, place.references, work)
+                if whole:
+                    volumes.write(work, "", whole[fold], TOLERANCE, result.classes)
+
+            keep(store, cell, masks)
 
 
 def _dice(result: Scored) -> dict[str, list[float]]:

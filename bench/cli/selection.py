@@ -36,6 +36,8 @@ class Selection:
     device: str
     deterministic: bool = False
     """Whether a GPU is held to the same bytes each time."""
+    volumes: bool = False
+    """Whether the slices of a volume are stacked and scored in 3D too."""
     seeds: Sequence[int] = (SEED,)
     real_only: bool = False
 

@@ -117,10 +117,12 @@ def augment(
 
     Both are resampled through the same map: the image linearly, the mask by the nearest pixel. A
     linear mask, cut at a half, would lose 5 % of lines one pixel wide. Pixels from outside the
-    image are 0.
+    image are 0. Numbers of classes are moved likewise. Against a warp at four times the resolution
+    (`tests/perf/bench_labels.py`), shares of each class moved linearly are truer in place, by a
+    point of Dice, and the nearest pixel in area: lines of a pixel lose 1 %, not 6 %.
 
     Returns:
-        The image (H, W) in [0, 1] and the mask (H, W) in {0, 1}.
+        The image (H, W) in [0, 1] and the mask (H, W), of the values that it had.
     """
     source_y, source_x = sampling_map(parameters, *image.shape)
     moved = cv2.remap(image, source_x, source_y, cv2.INTER_LINEAR)

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import manifest as manifests
-from bench.data.digest import digest_of
+from bench.data.digest import digest_of, with_instances
+from bench.data.levels import levels_of, numbered
 from bench.data.manifest import Manifest, Reading
 from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
 from bench.data.reading import write
 from bench.data.scratch import scratch
 from bench.data.source import Source, find_source, silent
 from bench.spec import csvs
-from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed
+from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed, Place
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
 from bench.spec.note import Progress
@@ -104,11 +105,17 @@ def _decided(source: Source, reading: Reading, decision: Decision) -> Manifest:
     digest = reading.any_label_digest
     if classes or set(foreground) != set(labels) - {BACKGROUND}:
         digest = digest_of(_open(source.folder, reading, foreground, classes, void))
+    instances: dict[str, int] = {}
+    if source.adapter.instances:
+        instances = levels_of(source.adapter.name, foreground, reading.census)
+        whole = _open(source.folder, reading, (), {}, ())
+        digest = with_instances(digest, replace(whole, levels=numbered(labels, instances)))
     values = {name: getattr(reading, name) for name in Reading.__struct_fields__}
     return Manifest(
         **{**values, "how": how},
         digest=digest,
-        choice=source.adapter.choice(),
+        choice=source.choice,
+        instances=instances,
         foreground=foreground,
         foreground_share=pixels / sum(reading.labels.values()),
         classes=classes,
@@ -127,7 +134,8 @@ def load(folder: Path) -> Dataset:
         dataset = _open(
             folder.parent, manifest, manifest.foreground, manifest.classes, manifest.void
         )
-        return replace(dataset, digest=manifest.digest, how=manifest.assumed)
+        levels = numbered(list(manifest.labels), manifest.instances)
+        return replace(dataset, digest=manifest.digest, how=manifest.assumed, levels=levels)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"prepared dataset {folder.parent} is damaged ({error}); "
@@ -198,6 +206,9 @@ def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _case(row: dict[str, str]) -> Case:
     spacing = (float(row["row_mm"]), float(row["column_mm"])) if row["row_mm"] else None
-    return Case(
-        row["case"], csvs.as_it_was(row["patient"]), int(row["height"]), int(row["width"]), spacing
-    )
+    place = None
+    if row.get("volume"):
+        thickness = float(row["slice_mm"]) if row["slice_mm"] else None
+        place = Place(csvs.as_it_was(row["volume"]), int(row["position"]), thickness)
+    patient = csvs.as_it_was(row["patient"])
+    return Case(row["case"], patient, int(row["height"]), int(row["width"]), spacing, place)

@@ -76,6 +76,8 @@ class Manifest(Reading, frozen=True, kw_only=True):
     """The labels of each class; empty where there is one foreground."""
     void: tuple[str, ...] = ()
     """Labels that are left out of training and scores."""
+    instances: dict[str, int] = {}
+    """The number of the instance that each label names; empty where none are asked for."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -94,6 +96,8 @@ class Manifest(Reading, frozen=True, kw_only=True):
         lines += [f"class {name}: {', '.join(own)}" for name, own in self.classes.items()]
         if self.void:
             lines.append(f"void, left out of training and scores: {', '.join(self.void)}")
+        if self.instances:
+            lines.append(f"instances: {', '.join(list(self.instances)[:FEW])}")
         return (*lines, *(ASSUMED + line for line in self.assumed))
 
     @property

@@ -42,6 +42,9 @@ LACKS_MEMORY = re.compile(
     r"(allocate|insufficient)\b.{0,40}\b(memory|bytes)|bad_alloc|out of memory", re.IGNORECASE
 )
 """What OpenCV, ITK and others say where memory could not be had."""
+HEADINGS = ("case", "patient", "height", "width", "row_mm", "column_mm", "bits")
+OF_PLACES = ("volume", "position", "slice_mm")
+"""The columns of the table of cases: what a case is, and where it lies in its volume."""
 MOST_LABELS = 256
 """Labels that the masks of a dataset may hold in all."""
 
@@ -304,7 +307,7 @@ def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
             left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
             return
         height, width = image.shape
-        case = Case(sample.id, sample.patient, height, width, sample.spacing)
+        case = Case(sample.id, sample.patient, height, width, sample.spacing, sample.place)
         seen.add(case.id.lower())
         cases.append(case)
         packed.append(one.packed is not None)
@@ -372,12 +375,16 @@ def _check_unchanged(source: Source) -> None:
 def _write_cases(path: Path, cases: Sequence[Case], packed: Sequence[bool]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["case", "patient", "height", "width", "row_mm", "column_mm", "bits"])
+        table.writerow([*HEADINGS, *OF_PLACES])
         for case, few in zip(cases, packed, strict=True):
             spacing = case.spacing or ("", "")
             bits = 8 if few else 16
             whose = csvs.harmless(case.patient)
-            table.writerow([case.id, whose, case.height, case.width, *spacing, bits])
+            lies: tuple[object, ...] = ("", "", "")
+            if case.place:
+                thickness = "" if case.place.thickness is None else case.place.thickness
+                lies = (csvs.harmless(case.place.volume), case.place.position, thickness)
+            table.writerow([case.id, whose, case.height, case.width, *spacing, bits, *lies])
 
 
 def _unusable(name: str, seen: set[str]) -> str:

@@ -51,7 +51,13 @@ class Source:
     @property
     def view(self) -> Path:
         """The folder of the manifest: its name depends on the choice of labels too."""
-        return self.folder / f"foreground-{content_hash(self.adapter.choice())[:8]}"
+        return self.folder / f"foreground-{content_hash(self.choice)[:8]}"
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What decides which labels are foreground, and whether they are instances."""
+        known = self.adapter.choice()
+        return {**known, "instances": True} if self.adapter.instances else known
 
     def _identity(self, item: Item) -> list[Any]:
         """Return all that decides what an item becomes, wherever the folder lies."""

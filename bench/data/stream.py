@@ -34,7 +34,7 @@ class Batch:
     images: NDArray[np.float32]
     """(B, 1, H, W) in [0, 1]."""
     masks: NDArray[np.float32]
-    """(B, 1, H, W) in {0, 1}."""
+    """(B, 1, H, W) in {0, 1}; or numbers of classes, and `VOID`."""
     draws: bytes
     """SHA-256 over the cases and parameters of the step."""
     pixels: bytes

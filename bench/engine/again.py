@@ -96,6 +96,7 @@ def _cell(folder: CellFolder, record: Record, dataset: DatasetRef) -> Cell:
         tuning=spec.tuning,
         precision=spec.precision,
         deterministic=spec.deterministic,
+        volumes=spec.volumes,
         protocol=spec.protocol,
         source=spec.source,
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.data import cache
 from bench.data.stream import Stream
-from bench.engine import cut, examine, program, size
+from bench.engine import cut, examine, program, size, volumes
 from bench.engine import trainee as trainees
 from bench.engine.data import Data
 from bench.engine.energy import Meter
@@ -113,6 +113,10 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
     tolerance, half = cell.profile.nsd_tolerance, known[""].at_half()
     dice = None if math.isnan(half) else half  # no class is in any validation case
     seconds, scored = examine.test(trainee, data, work, metered, keep, tolerance, dice)
+    if cell.volumes:
+        whole = volumes.stacks(data.cases.case(index) for index in data.test)
+        for name in scored:
+            volumes.write(work, name, whole, tolerance, dataset.classes)
     cuts = {}
     if not dataset.classes:  # the most probable class has no threshold
         cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}

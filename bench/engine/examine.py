@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.engine import instances
 from bench.engine.cut import Curve
 from bench.engine.data import Data
 from bench.engine.metrics import mean_dice, score, score_classes
@@ -19,6 +20,7 @@ from bench.engine.predict import SPREAD, Mask, Prediction, foreground, predict, 
 from bench.engine.trainee import Trainee
 from bench.spec.case import Case
 from bench.spec.note import Note, Tell
+from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
 from bench.store.scores import CLASS, write_scores
 
@@ -85,17 +87,26 @@ def test(
     for done, index in enumerate(data.test, 1):
         case = data.cases.case(index)
         reference = data.dataset.target(index)
+        labels = data.dataset.instances(index)
         began = time.monotonic()
         prediction = predict(trainee, data.cases, index)
         spent += time.monotonic() - began
         _add(curves, case.patient, prediction, reference, data)
         for name, mask in prediction.masks.items():
             lines = _rows(case, mask, reference, data.dataset.classes, tolerance)
+            if labels is not None:
+                parts = instances.of_mask(mask, data.dataset.class_levels)
+                lines[0].update(instances.row(parts, labels, case.spacing))
+                if parts.named and not name:
+                    path = work.instances() / f"{case.id}.png"
+                    keep_labels(path, parts.codes.astype(np.uint16))
             if prediction.spread is not None and not name:
                 lines[0]["spread"] = float(prediction.spread.mean())
             rows.setdefault(name, []).extend(lines)
         _keep(prediction, case.id, work)
         keep(case.id, data.dataset.image(index), reference)
+        if labels is not None:
+            keep_labels(work.reference_instances(case.id), labels)
         note = Note(
             phase="test",
             step=done,

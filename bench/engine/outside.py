@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -13,16 +13,20 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.levels import levels_of
 from bench.data.readers import labels, masks, pairing
 from bench.data.readers.classes import Classes
 from bench.data.readers.masks import Drawn, Kind, Labels, UnfitError
 from bench.data.readers.pairing import USUAL, Side
 from bench.data.readers.picture import Picture
 from bench.data.readers.walk import case_id, stem
+from bench.engine import instances
+from bench.engine.instances import Parts
 from bench.engine.metrics import EMPTY_POLICY, Mask, Score, score, score_classes
 from bench.spec import machine
 from bench.spec.case import UNION, VOID, Dataset, Decision
 from bench.spec.errors import SeveralError, UsageError, short_list
+from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
 from bench.store.scores import CLASS, MISSING
@@ -60,6 +64,8 @@ class Rules:
     missing: Missing = "refuse"
     ending: str = ""
     """Ending of the predictions' names, which their references' names lack."""
+    instances: bool = False
+    """Whether what each label of a reference names is an instance."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ class Target:
     """Named in errors."""
     drawn: Callable[[], Drawn]
     """Reads its reference."""
+    instances: Callable[[], NDArray[np.uint16] | None] = lambda: None
+    """Returns the numbers of its instances, where its dataset has them."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,16 @@ class References:
     """Which labels are foreground, or of which class."""
     remarks: tuple[str, ...]
     """What was assumed."""
+    levels: Mapping[str, int] = field(default_factory=dict)
+    """The number of the instance that each label names, where a folder's labels do."""
+    class_levels: tuple[int, ...] = ()
+    """The number of the instance that each class is, 0 of a class of several."""
+
+    def instances(self, key: str) -> NDArray[np.uint16] | None:
+        """Return the numbers of a reference's instances, None where none are asked for."""
+        if self.levels:
+            return self.read[key].numbered(self.levels)
+        return self.targets[key].instances()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,6 +123,8 @@ class References:
             about = (target.case, target.patient, self.read[key].spacing)
             digest.update(repr(about).encode())
             digest.update(_bytes(self.mask(key)))
+            if self.levels:
+                digest.update(self.read[key].numbered(self.levels).astype("<u2").tobytes())
         if self.classes:
             digest.update(repr(("classes", *self.classes)).encode())
         return digest.hexdigest()
@@ -114,7 +134,8 @@ def _drawn(labels: Labels, decision: Decision, classes: Sequence[str]) -> Mask:
     """Return a mask as a decision says: foreground, or the numbers of classes and `VOID`."""
     if not classes:
         return labels.mask(decision.foreground)
-    own = dict(decision.classes)
+    # One class that is named without void labels is decided as foreground.
+    own = dict(decision.classes) or {classes[0]: decision.foreground}
     numbers = {name: number for number, name in enumerate(classes, 1)}
     table = np.zeros(256, np.uint8)
     for code, label in enumerate(labels.names):
@@ -147,6 +168,22 @@ class Scored:
     """Cases without a prediction."""
     remarks: tuple[str, ...]
     """What was assumed."""
+    levels: Mapping[str, int] = field(default_factory=dict)
+    """The number of the instance that each label of predictions names; empty where their instances
+    are components or classes, or are not asked for."""
+    class_levels: tuple[int, ...] = ()
+    """The number of the instance that each class is, 0 of a class of several."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the instances of predictions have names."""
+        return bool(self.levels) or (bool(self.class_levels) and all(self.class_levels))
+
+    def parts(self, key: str) -> Parts:
+        """Return the instances of a prediction: what its labels name, its classes, components."""
+        if self.levels:
+            return instances.of_labels(self.read[key].numbered(self.levels))
+        return instances.of_mask(self.mask(key), self.class_levels)
 
     def mask(self, key: str) -> Mask:
         """Return a prediction: foreground, or numbers of classes."""
@@ -169,6 +206,8 @@ class Scored:
             digest.update(key.encode())
             if key in self.read:
                 digest.update(_bytes(self.mask(key)))
+                if self.levels:
+                    digest.update(self.read[key].numbered(self.levels).astype("<u2").tobytes())
         return digest.hexdigest()
 
     def write(self, keys: Iterable[str], references: References, work: CellFolder) -> None:
@@ -177,6 +216,9 @@ class Scored:
         def one(key: str) -> None:
             case = references.targets[key].case
             write_mask(work, case, self.mask(key), shown(references.mask(key)))
+            if self.named:
+                path = work.instances() / f"{case}.png"
+                keep_labels(path, self.parts(key).codes.astype(np.uint16))
 
         work.predictions().mkdir()
         together(one, [key for key in keys if key in self.read])
@@ -228,7 +270,13 @@ def of_dataset(dataset: Dataset, indexes: Sequence[int]) -> dict[str, Target]:
     for index in indexes:
         case = dataset.cases[index]
         key = case.id.lower()
-        targets[key] = Target(case.id, case.patient, Path(case.id), partial(drawn, index))
+        targets[key] = Target(
+            case.id,
+            case.patient,
+            Path(case.id),
+            partial(drawn, index),
+            partial(dataset.instances, index),
+        )
     return targets
 
 
@@ -274,7 +322,12 @@ def read_references(
     remarks = dict.fromkeys(line.removeprefix("assumed: ") for line in decision.how)
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))
-    return References(targets, read, grids, decision, tuple(remarks))
+    references = References(targets, read, grids, decision, tuple(remarks))
+    if not rules.instances:
+        return references
+    levels = levels_of(where, sorted(decision.foreground), census)
+    alone = [levels[min(own)] if len(own) == 1 else 0 for _, own in decision.classes]
+    return replace(references, levels=levels, class_levels=tuple(alone))
 
 
 def score_folder(
@@ -316,8 +369,45 @@ def score_folder(
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))
     cases = tuple(references.targets[key].case for key in lacking)
-    scored = Scored({}, read, decision, references.classes, cases, tuple(remarks))
+    levels = _levels(name, read, files, references, decision)
+    if levels:
+        remarks[f"the instances of {name} are its labels, by their numbers"] = None
+    scored = Scored(
+        {},
+        read,
+        decision,
+        references.classes,
+        cases,
+        tuple(remarks),
+        levels,
+        references.class_levels,
+    )
     return replace(scored, rows=_rows(references, scored))
+
+
+def _levels(
+    name: str,
+    read: Mapping[str, Labels],
+    files: Mapping[str, Path],
+    references: References,
+    decision: Decision,
+) -> dict[str, int]:
+    """Return the numbers of the instances that labels of predictions name.
+
+    There are none where no prediction holds two labels, where these are numbers of classes, or
+    where no instances are asked for.
+
+    Raises:
+        UsageError: Two labels of a prediction have one number.
+    """
+    first = next(iter(references.targets))
+    held = (set(mask.names) & decision.foreground for mask in read.values())
+    if references.classes or references.instances(first) is None:
+        return {}
+    if not any(len(own) > 1 for own in held):
+        return {}
+    census = masks.census((mask, files[key]) for key, mask in read.items())
+    return levels_of(name, sorted(decision.foreground), census)
 
 
 def _names(
@@ -441,20 +531,34 @@ def _rows(references: References, scored: Scored) -> dict[str, list[Row]]:
         reference, spacing = references.mask(key), references.read[key].spacing
         about = {"case": target.case, "patient": target.patient}
         mask = scored.mask(key) if key in scored.read else None
+        own = _instances(references, scored, key)
         if not classes:
             foreground = np.asarray(reference, np.bool_)
             alone = zero(foreground, spacing)
             if mask is not None:
                 alone = score(mask, foreground, spacing)
-            return [{**about, **alone.row()}]
+            return [{**about, **alone.row(), **own}]
         numbers = np.asarray(reference, np.uint8)
         several = zero_classes(numbers, classes, spacing)
         if mask is not None:
             several = score_classes(np.asarray(mask, np.uint8), numbers, classes, spacing)
-        return [{**about, CLASS: name, **values.row()} for name, values in several.items()]
+        lines = [{**about, CLASS: name, **values.row()} for name, values in several.items()]
+        lines[0].update(own)
+        return [*lines]
 
     keys = list(references.targets)
     return dict(zip(keys, together(one, keys), strict=True))
+
+
+def _instances(references: References, scored: Scored, key: str) -> Row:
+    """Return the columns that the instances of a case add; none where none are asked for."""
+    labels = references.instances(key)
+    if labels is None:
+        return {}
+    parts = instances.nothing(labels.shape, scored.named)
+    if key in scored.read:
+        parts = scored.parts(key)
+    return instances.row(parts, labels, references.read[key].spacing)
 
 
 def zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Score:

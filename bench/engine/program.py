@@ -15,6 +15,7 @@ import numpy as np
 from bench.data import cache
 from bench.data.export import Export
 from bench.data.readers import masks
+from bench.engine import volumes
 from bench.engine.outside import Rules, of_dataset, read_references, score_folder
 from bench.spec import machine
 from bench.spec.case import SIDES
@@ -22,7 +23,7 @@ from bench.spec.config import Cell
 from bench.spec.note import Note, Tell
 from bench.spec.plain import convert
 from bench.spec.program import Program
-from bench.store.cells import Store
+from bench.store.cells import Store, keep_labels
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
 from bench.store.record import CellSpec, External, Record
@@ -66,6 +67,12 @@ def run(
     for index in test:
         image, reference = dataset.image(index), np.asarray(dataset.mask(index))
         store.keep_case(cell, dataset.cases[index].id, image, reference)
+        labels = dataset.instances(index)
+        if labels is not None:
+            keep_labels(work.reference_instances(dataset.cases[index].id), labels)
+    if cell.volumes:
+        whole = volumes.stacks(dataset.cases[index] for index in test)
+        volumes.write(work, "", whole, cell.profile.nsd_tolerance)
     shutil.rmtree(work.own)
     cases = {side: split.indexes(dataset, side) for side in SIDES}
     patients = {}

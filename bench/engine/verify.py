@@ -11,12 +11,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.engine import instances, volumes
 from bench.engine.metrics import Score, score, score_classes
 from bench.engine.outside import zero, zero_classes
 from bench.spec import files, machine
+from bench.spec.case import UNION
+from bench.spec.errors import UsageError
+from bench.spec.metrics import INSTANCE_COUNTS
 from bench.spec.names import Row
 from bench.spec.words import count
 from bench.store import check
+from bench.store.cells import read_labels
 from bench.store.layout import CellFolder, ProfileFolder
 from bench.store.outside import unpack
 from bench.store.record import Record
@@ -98,6 +103,8 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     with ThreadPoolExecutor(machine.cores()) as pool:
         lines = list(pool.map(partial(_case, cell, record.classes, row), known))
     wrong = [line for line in lines if line]
+    if record.spec.volumes:
+        wrong += _volumes(cell, row, record)
     without = [one["case"] for one in known if "spacing" not in one and one["unit"] == "mm"]
     remarks = []
     if without:
@@ -131,13 +138,74 @@ def _case(cell: CellFolder, classes: Sequence[str], row: Row, known: Mapping[str
     skipped = set()
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
-    for name, value in again.row().items():
+    values = {**again.row(), **_instances(cell, row, known, prediction, len(classes))}
+    for name, value in values.items():
         if name in known and name not in skipped and known[name] != text(value):
             return (
                 f"{cell.name}: {name} of case {case} is {known[name] or 'empty'}, but its masks "
                 f"give {text(value) or 'none'}"
             )
     return ""
+
+
+def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
+    """Yield a line for each volume whose scores are not those of the kept slices."""
+    with cell.volumes(row.extra).open(newline="", encoding="utf-8") as file:
+        known = list(csv.DictReader(file))
+    step = len(record.classes) + 1 if record.classes else 1
+    for start in range(0, len(known), step):
+        mine = known[start : start + step]
+        volume, tolerance = mine[0]["case"], record.spec.nsd_tolerance
+        try:
+            stack = volumes.of_line(mine[0])
+            again = volumes.rows(cell, row.extra, stack, tolerance, record.classes)
+        except (UsageError, ValueError, KeyError) as error:
+            yield f"{cell.name}: the scores of volume {volume} cannot be checked ({error})"
+            continue
+        for line, values in zip(mine, again, strict=True):
+            for name, value in values.items():
+                if line.get(name) != text(value):
+                    yield (
+                        f"{cell.name}: {name} of volume {volume} is {line.get(name) or 'empty'}, "
+                        f"but its slices give {text(value) or 'none'}"
+                    )
+                    break
+
+
+def _instances(
+    cell: CellFolder,
+    row: Row,
+    known: Mapping[str, str],
+    prediction: NDArray[np.uint8] | None,
+    classes: int,
+) -> dict[str, int | float]:
+    """Return the scores of a case's instances, computed again; none where its line has none.
+
+    Args:
+        cell: Whose case it is.
+        row: The row of the tables.
+        known: The case's line of cases.csv.
+        prediction: The predicted mask, or numbers of classes; None where it is missing.
+        classes: How many classes there are, 0 of one foreground.
+    """
+    if INSTANCE_COUNTS[0] not in known or known.get(CLASS, UNION) != UNION:
+        return {}
+    case = known["case"]
+    labels = read_labels(cell.reference_instances(case))
+    if labels is None:
+        return dict.fromkeys(INSTANCE_COUNTS, -1)
+    named = cell.instances().is_dir() and not row.extra
+    parts = instances.nothing(labels.shape, named)
+    if prediction is not None:
+        own = read_labels(cell.instances() / f"{case}.png") if named else None
+        if own is not None:
+            parts = instances.of_labels(own)
+        elif not named and classes:
+            parts = instances.of_classes(prediction, (0,) * classes)
+        elif not named:
+            parts = instances.of_components(prediction > 0)
+    spacing = tuple(map(float, known.get("spacing", "").split())) or None
+    return instances.row(parts, labels, spacing)
 
 
 def _of_class(

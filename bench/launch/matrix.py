@@ -113,7 +113,8 @@ def _find(
     if real_only:
         raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
     classes = getattr(adapter, "classes", None)
-    if [pair for pair in spec.options if not (classes and pair.startswith("labels="))]:
+    known = ("instances=", "labels=") if classes else ("instances=",)
+    if any(not pair.startswith(known) for pair in spec.options):
         raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
     if adapter.name not in profile.phantom_patients:
         raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
@@ -123,6 +124,7 @@ def _find(
         patients=profile.phantom_patients[adapter.name],
         slices=profile.phantom_slices[adapter.name],
         labels=classes.text if classes else "",
+        instances=adapter.instances,
     )
     return FoundDataset(simulated, None)
 
@@ -137,6 +139,7 @@ def cells(
     device: str = "cpu",
     deterministic: bool = False,
     tuning: Tuning | None = None,
+    volumes: bool = False,
 ) -> list[Cell]:
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
 
@@ -165,6 +168,7 @@ def cells(
                         split=split,
                         precision=_precision(method, device),
                         deterministic=deterministic,
+                        volumes=volumes,
                         source=sources[spec],
                     )
                     if tuning and method.tuned:

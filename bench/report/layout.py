@@ -17,7 +17,16 @@ from bench.report.sections import comparisons, table1
 from bench.report.sections.table import Table, data
 from bench.spec import plain
 from bench.spec.errors import UsageError, did_you_mean
-from bench.spec.metrics import INFERRED, LOWER, METRICS, PRINTED, SCORES, TITLES
+from bench.spec.metrics import (
+    INFERRED,
+    INSTANCES,
+    LOWER,
+    METRICS,
+    OF_INSTANCES,
+    PRINTED,
+    SCORES,
+    TITLES,
+)
 from bench.spec.names import safe_name
 from bench.stats import intervals
 from bench.stats.scores import arrange
@@ -31,7 +40,9 @@ else:
 Spread = Literal["std", "interval", "none"]
 Marks = Literal["best", "baseline", "none"]
 Notes = Literal["short", "long", "none"]
-UNITS = {metric.name: metric.unit for metric in METRICS}
+KNOWN = (*SCORES, *OF_INSTANCES)
+"""The metrics that a table may have."""
+UNITS = {metric.name: metric.unit for metric in (*METRICS, *INSTANCES)}
 POINTS = 100
 
 
@@ -130,15 +141,15 @@ def read(path: Path) -> Layout:
 def _check(layout: Layout, path: Path) -> None:
     safe_name(layout.name, f"layout {path}: name")
     for metric in map(_metric, layout.metrics):
-        if metric not in SCORES:
-            hint = did_you_mean(metric, SCORES)
+        if metric not in KNOWN:
+            hint = did_you_mean(metric, KNOWN)
             raise UsageError(f"layout {path}: unknown metric '{metric}'; {hint}")
         if layout.spread == "interval" and metric not in INFERRED:
             raise UsageError(
                 f"layout {path}: {metric} has no interval; intervals are of {', '.join(INFERRED)}"
             )
     if not layout.metrics:
-        raise UsageError(f"layout {path}: metrics is empty; name one: {', '.join(SCORES)}")
+        raise UsageError(f"layout {path}: metrics is empty; name one: {', '.join(KNOWN)}")
     if not 0 <= layout.decimals <= 6:
         raise UsageError(f"layout {path}: decimals = {layout.decimals}; expected 0 to 6")
 
@@ -161,7 +172,7 @@ def template(tables: Sequence[Table]) -> str:
         f'source = "{table.source}"          # real, phantom or external',
         'name = "paper"             # paper.tex, paper.md, paper.csv, and paper-notes.*',
         'caption = ""               # yours; without, one that says what it is',
-        f"metrics = {_list(_printed(table))}  # of {', '.join(SCORES)}",
+        f"metrics = {_list(_printed(table))}  # of {', '.join(KNOWN)}",
         *_of_classes(table),
         "decimals = 2",
         'spread = "std"             # std, interval (95 %, over patients) or none',
@@ -319,6 +330,8 @@ def _measured(table: Table, column: str, metric: str, spread: Spread) -> dict[st
         rows = intervals.summarise(patients[column][metric])
         return {row.method: [row.mean, *row.bootstrap] for row in rows}
     part = part[part.column == column]
+    if metric not in part:  # no dataset has instances
+        return {}
     measured = {}
     for key, scores in part.groupby("method", sort=False, observed=True)[metric]:
         measured[str(key)] = [float(scores.mean())]

@@ -35,6 +35,18 @@ VOID = 255
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a slice lies in the volume that it was cut from."""
+
+    volume: str
+    """The volume's id."""
+    position: int
+    """Number of the slice in its volume, from 0."""
+    thickness: float | None = None
+    """mm from a slice to the next, None where unknown."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image with its mask, as a reader hands it to the cache."""
 
@@ -50,6 +62,8 @@ class Sample:
     """What the mask's values stand for, as the file says it."""
     how: tuple[str, ...] = ()
     """What the reader decided, as `topic: words`; the topic `assumed` is told to the user."""
+    place: Place | None = None
+    """Where it lies in a volume; None where it was cut from none."""
 
     def __post_init__(self) -> None:
         """Refuse a spacing that no image has.
@@ -98,6 +112,8 @@ class Case:
     height: int
     width: int
     spacing: tuple[float, float] | None
+    place: Place | None = None
+    """Where it lies in a volume; None where it was cut from none."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,9 @@ class Dataset:
     """Where each case's image begins in `images`, or in `packed.codes`."""
     sealed: frozenset[int] = frozenset()
     """Indexes of cases whose pixels may not be read."""
+    levels: tuple[int, ...] = ()
+    """For each number in `masks` the number of the instance that it names, 0 for none; empty where
+    instances are not asked for."""
     classes: tuple[str, ...] = ()
     """The names of the classes; none where there is one foreground."""
     numbers: tuple[tuple[int, ...], ...] = ()
@@ -194,6 +213,21 @@ class Dataset:
         import numpy as np
 
         return np.asarray(cv2.LUT(self._view(self.masks, index, self.starts[index]), table))
+
+    def instances(self, index: int) -> NDArray[np.uint16] | None:
+        """Return the instances (H, W) of a case by their numbers, None where none are asked for."""
+        import numpy as np
+
+        if not self.levels:
+            return None
+        table = np.array(self.levels, np.uint16)
+        return table.take(self._view(self.masks, index, self.starts[index]))
+
+    @property
+    def class_levels(self) -> tuple[int, ...]:
+        """The number of the instance that each class is, 0 of a class of several labels."""
+        alone = [own[0] if len(own) == 1 else None for own in self.numbers]
+        return tuple(0 if code is None else self.levels[code] for code in alone)
 
     def _view(self, pixels: NDArray[Pixel], index: int, start: int) -> NDArray[Pixel]:
         case = self.cases[index]

@@ -46,6 +46,8 @@ class Cell:
     deterministic: bool = False
     """Whether a GPU may use only operations that give the same bits each time. On the CPU every
     operation does."""
+    volumes: bool = False
+    """Whether the slices of a volume are stacked and scored in 3D too."""
     protocol: int = PROTOCOL
     source: str = ""
     """Digest of the source of a method of another package; empty for the methods of this one."""
@@ -83,6 +85,8 @@ class Cell:
         }
         if self.deterministic:  # older cells do not have the key
             spec["deterministic"] = True
+        if self.volumes:
+            spec["volumes"] = True
         if self.source:
             spec["source"] = self.source
         return spec

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.spec.case import Census, Decision, Sample
+from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
+from bench.spec.options import option
 
 PERCENTILES = (0.5, 99.5)
 """Of an image's intensities: they become 0 and 1."""
@@ -38,6 +39,8 @@ class Item:
     """The name of its case, where the reader knows it from the names of files."""
     how: tuple[str, ...] = ()
     """What was decided from names alone, as `topic: words`."""
+    place: Place | None = None
+    """Where it lies in a volume, where a table beside the files says it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class Adapter(ABC):
     A new dataset is a frozen dataclass that derives from this one, named by an entry point in the
     group `verdiff_bench.datasets`.
     """
+
+    instances: bool = option(
+        False, "score what each label names, such as vertebrae, as an instance", kw_only=True
+    )
 
     source: ClassVar[Source] = "real"
     in_all: ClassVar[bool] = False
@@ -71,7 +78,7 @@ class Adapter(ABC):
     def rules(self) -> dict[str, Any]:
         """Return what decides the pixels beside the files: options, versions, windows.
 
-        What only decides which labels are foreground belongs to `choice`.
+        What only decides which labels are foreground or instances belongs to `choice`.
         """
 
     def choice(self) -> dict[str, Any]:

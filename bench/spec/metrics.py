@@ -1,6 +1,7 @@
 """The metrics, one row each: what they are called, which way is better, what empty masks score.
 
-To add one, add a row here and a function of the same name in `bench.engine.metrics`.
+To add one, add a row here and a function of the same name in `bench.engine.metrics`. Those of
+instances are values of `bench.engine.instances.Scored`.
 """
 
 from __future__ import annotations
@@ -52,15 +53,62 @@ METRICS = (
     Metric("assd", "ASSD", "lower", "distance", 0.0, _NAN, _NAN, inferred=False, of_distances=True),
     Metric("nsd", "NSD", "higher", "fraction", 1.0, 0.0, 0.0, of_distances=True),
 )
+INSTANCES = (
+    Metric("pq", "PQ", "higher", "fraction", _NAN, 0.0, 0.0, inferred=False),
+    Metric("rq", "RQ", "higher", "fraction", _NAN, 0.0, 0.0, inferred=False),
+    Metric("sq", "SQ", "higher", "fraction", _NAN, 0.0, 0.0, inferred=False),
+    Metric("matched_dice", "Dice of matches", "higher", "fraction", _NAN, 0.0, 0.0, inferred=False),
+    Metric(
+        "identified",
+        "Identification rate",
+        "higher",
+        "fraction",
+        _NAN,
+        _NAN,
+        0.0,
+        inferred=False,
+        of_distances=True,
+    ),
+    Metric(
+        "pq_of_reference",
+        "PQ of the reference",
+        "higher",
+        "fraction",
+        _NAN,
+        _NAN,
+        1.0,
+        inferred=False,
+    ),
+    Metric(
+        "localisation",
+        "Localisation",
+        "lower",
+        "distance",
+        _NAN,
+        _NAN,
+        _NAN,
+        inferred=False,
+        of_distances=True,
+    ),
+)
+"""Of instances: cases.csv has them where the dataset's labels name instances. They are exploratory:
+no declared comparison is about them. The diagonal stands for none of them."""
+INSTANCE_COUNTS = ("instances", "predicted", "matched", "shifted", "joined", "split", "missed")
+"""Counts beside them: instances of the reference and of the prediction, and what became of the
+reference's (`bench.engine.instances.State`; those that are shifted are matched too)."""
 SCORES = tuple(metric.name for metric in METRICS)
-"""The names of all metrics, as columns of cases.csv."""
+"""The names of the metrics of masks, as columns of cases.csv."""
+OF_INSTANCES = tuple(metric.name for metric in INSTANCES)
+"""The names of the metrics of instances."""
 OF_DISTANCES = tuple(metric.name for metric in METRICS if metric.of_distances)
-"""The metrics that cases of two units have no mean of."""
+"""The metrics of masks that cases of two units have no mean of."""
+INSTANCES_OF_DISTANCES = tuple(metric.name for metric in INSTANCES if metric.of_distances)
+"""The same of instances."""
 INFERRED = tuple(metric.name for metric in METRICS if metric.inferred)
 """The metrics that the report gives intervals and tests of."""
 PRINTED = tuple(metric.name for metric in METRICS if metric.printed)
 """The metrics of tables 1 and 2."""
-LOWER = frozenset(metric.name for metric in METRICS if metric.better == "lower")
+LOWER = frozenset(metric.name for metric in (*METRICS, *INSTANCES) if metric.better == "lower")
 """The metrics of which less is better."""
 WORST = tuple(metric.name for metric in METRICS if metric.unit == "distance")
 """The metrics that do not exist where one mask alone is empty; in means, ranks and comparisons the
@@ -71,7 +119,7 @@ ABSENT = ("undefined", "best", "worst")
 """What a class scores that neither the reference nor the prediction of a case has. Undefined ones
 are left out of means and counted, which is the default, as in Metrics Reloaded (Maier-Hein et al.,
 Nature Methods 2024); `best` is that of two empty masks, `worst` that of a failure."""
-TITLES = {metric.name: metric.title for metric in METRICS}
+TITLES = {metric.name: metric.title for metric in (*METRICS, *INSTANCES)}
 """The titles of all metrics by name."""
 
 

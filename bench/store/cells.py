@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -271,6 +272,49 @@ def keep_pictures(
             write(path, cv2.imencode(".png", pixels)[1].tobytes())
 
 
+def keep_labels(path: Path, labels: NDArray[np.uint16]) -> None:
+    """Keep numbers of instances: (H, W) as a picture of 16 bits, (D, H, W) packed beside it."""
+    if labels.ndim == 2:
+        import cv2
+
+        if not path.is_file():
+            write(path, cv2.imencode(".png", labels)[1].tobytes())
+        return
+    import io
+
+    import numpy as np
+
+    path = path.with_suffix(".npz")
+    if not path.is_file():
+        packed = io.BytesIO()
+        np.savez_compressed(packed, labels=labels)
+        write(path, packed.getvalue())
+
+
+def read_mask(path: Path) -> NDArray[np.uint8] | None:
+    """Return a mask (H, W) as it was kept as a picture; None where it is missing or damaged."""
+    import cv2
+
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    return None if pixels is None else pixels.astype("uint8")
+
+
+def read_labels(path: Path) -> NDArray[np.uint16] | None:
+    """Return numbers of instances as `keep_labels` left them; None where there are none."""
+    import cv2
+    import numpy as np
+
+    packed = path.with_suffix(".npz")
+    if packed.is_file():
+        try:
+            with np.load(packed, allow_pickle=False) as kept:
+                return np.asarray(kept["labels"], np.uint16)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    return None if pixels is None or pixels.ndim != 2 else pixels.astype(np.uint16)
+
+
 def _is_old(folder: ProfileFolder) -> bool:
     """Return whether a profile's finished cells are of a version that left no `profile.json`."""
     finished = folder.finished()
@@ -282,7 +326,13 @@ def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Reco
     own = {path.relative_to(work.path).as_posix(): files.digest(path) for path in work.kept()}
     shared = {}
     for case in cases:
-        paths = (*references(work.path.parents[1], case), work.reference_volume(case))
+        labels = work.reference_instances(case)
+        paths = (
+            *references(work.path.parents[1], case),
+            work.reference_volume(case),
+            labels,
+            labels.with_suffix(".npz"),
+        )
         if not paths[0].parent.is_dir():  # scores without masks
             break
         for path in paths:

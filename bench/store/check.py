@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -86,6 +86,51 @@ def records(folder: ProfileFolder) -> Believed:
     _check_splits(believed)
     _check_plan(believed)
     return believed
+
+
+def volumes(believed: Believed) -> Scores:
+    """Return the scores in 3D of what may be believed; cells whose scores may not be are left out.
+
+    Args:
+        believed: What `cases` returned.
+    """
+    tables: dict[Place, pd.DataFrame] = {}
+    for cell, known in list(believed.cells.items()):
+        if not known.spec.volumes:
+            continue
+        most = scores.LINE * (known.cases["test"] + 2) * (len(known.classes) + 1)
+        sides = {}
+        if known.column in believed.splits:
+            sides = believed.splits[known.column][known.spec.fold].sides
+        try:
+            for row in known.rows:
+                path = cell.volumes(row.extra)
+                table = scores.parse(_bytes(cell, known, path, most), path)
+                _check_volumes(_heads(table, path, known), path, sides)
+                tables[cell, row] = table
+        except UsageError as error:
+            believed.leave_out(cell, error)
+    tables = {place: table for place, table in tables.items() if place[0] in believed.cells}
+    return _check_values(believed, tables, CellFolder.volumes)
+
+
+def _check_volumes(table: pd.DataFrame, path: Path, sides: Mapping[str, str]) -> None:
+    """Refuse volumes that stand twice, have an unsafe name, or whose patient was not tested.
+
+    Raises:
+        DamagedError: There is one.
+    """
+    names = table["case"].tolist()
+    if len(set(names)) < len(names) or not names:
+        raise DamagedError(path, "it has no volume, or one twice")
+    try:
+        for name in names:
+            safe_name(name, "volume")
+    except UsageError as error:
+        raise DamagedError(path, str(error)) from error
+    for patient in table["patient"]:
+        if sides and sides.get(patient) != "test":
+            raise DamagedError(path, f"patient {patient[:80]!r} is not on the test side")
 
 
 def cases(folder: ProfileFolder, pictures: bool = False) -> tuple[Believed, Scores]:
@@ -357,8 +402,18 @@ def _heads(table: pd.DataFrame, path: Path, known: Record) -> pd.DataFrame:
     return table.iloc[:: len(expected)]
 
 
-def _check_values(believed: Believed, tables: dict[Place, pd.DataFrame]) -> Scores:
-    """Return the scores of all cells, checked at once, without those of which one cannot be."""
+def _check_values(
+    believed: Believed,
+    tables: dict[Place, pd.DataFrame],
+    file: Callable[[CellFolder, str], Path] = CellFolder.cases,
+) -> Scores:
+    """Return the scores of all cells, checked at once, without those of which one cannot be.
+
+    Args:
+        believed: What may be believed so far.
+        tables: The scores of each row.
+        file: Returns the file of a row's scores, for errors.
+    """
     import numpy as np
     import pandas as pd
 
@@ -369,7 +424,10 @@ def _check_values(believed: Believed, tables: dict[Place, pd.DataFrame]) -> Scor
     for name in scores.COLUMNS:
         lacks = np.array([name not in frame for frame in frames], np.bool_)
         lacking[name] = np.repeat(lacks, counts)
-    columns = list(scores.COLUMNS)
+    columns = []
+    for name in scores.COLUMNS:
+        if name not in scores.RARE or not lacking[name].all():
+            columns.append(name)
     whole = pd.DataFrame(columns=columns)
     if frames:
         whole = pd.concat(frames, ignore_index=True).reindex(columns=columns)
@@ -378,7 +436,7 @@ def _check_values(believed: Believed, tables: dict[Place, pd.DataFrame]) -> Scor
             cell, row = places[number]
             if cell in believed.cells:
                 case = whole["case"].iloc[np.flatnonzero(wrong & (owner == number))[0]]
-                error = DamagedError(cell.cases(row.extra), f"case {case}: {rule}")
+                error = DamagedError(file(cell, row.extra), f"case {case}: {rule}")
                 believed.leave_out(cell, error)
     kept = np.array([cell in believed.cells for cell, _ in places], np.bool_)
     if not kept.all():
@@ -454,6 +512,8 @@ def _check_own_pictures(cell: CellFolder, known: Record) -> None:
         DamagedError: A picture cannot be read, or its digest is not that of the record.
     """
     checked = {cell.losses, cell.initial, *(cell.cases(row.extra) for row in known.rows)}
+    if known.spec.volumes:
+        checked |= {cell.volumes(row.extra) for row in known.rows}
     for name, value in known.digests.items():
         path = cell.path / name
         if path == cell.weights:

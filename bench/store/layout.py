@@ -114,6 +114,10 @@ class CellFolder:
         """Return the scores of each test case; `extra` names a further row."""
         return self.path / f"{_with('cases', extra)}.csv"
 
+    def volumes(self, extra: str = "") -> Path:
+        """Return the scores in 3D of each volume that the test cases were cut from."""
+        return self.path / f"{_with('volumes', extra)}.csv"
+
     def predictions(self, extra: str = "") -> Path:
         """Return the folder of the predicted masks."""
         return self.path / _with("predictions", extra)
@@ -133,6 +137,14 @@ class CellFolder:
     def volume(self, case: str) -> Path:
         """Return the whole prediction of a volume, of which a slice is shown beside it."""
         return self.predictions() / f"{case}.npz"
+
+    def reference_instances(self, case: str) -> Path:
+        """Return the instances of a test case's reference, which the cells of a dataset share."""
+        return instances(self.path.parents[1], case)
+
+    def instances(self) -> Path:
+        """Return the folder of predicted instances that have names, where labels were predicted."""
+        return self.path / "instances"
 
     def image(self, case: str) -> Path:
         """Return the image of a test case, which the cells of a dataset share."""
@@ -207,6 +219,11 @@ def references(dataset: Path, case: str) -> tuple[Path, Path]:
     """Return the files of a test case's image and reference in a dataset's folder."""
     folder = dataset / REFERENCES
     return folder / f"{case}-image.png", folder / f"{case}-reference.png"
+
+
+def instances(dataset: Path, case: str) -> Path:
+    """Return the file of a case's reference instances in a dataset's folder; of a volume, .npz."""
+    return dataset / REFERENCES / f"{case}-instances.png"
 
 
 @dataclass(frozen=True)

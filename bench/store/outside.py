@@ -54,6 +54,8 @@ class OutsideCell:
     """The lines of `cases.csv`."""
     classes: tuple[str, ...] = ()
     """The classes that are told apart; none where there is one foreground."""
+    volumes: bool = False
+    """Whether volumes were scored in 3D too."""
 
     @property
     def method(self) -> str:
@@ -82,6 +84,7 @@ class OutsideCell:
             split=self.split,
             scheme=self.column.scheme.name,
             precision="unknown",
+            volumes=self.volumes,
             protocol=PROTOCOL,
         )
 

@@ -26,7 +26,7 @@ SET_ASIDE = "set_aside"
 
 ADVANTAGES = ("pretraining", "prompt", "ensembling", "augmentation")
 """What a record says of what its method had."""
-UNUSUAL = ("deterministic", "source")
+UNUSUAL = ("deterministic", "source", "volumes")
 """Fields of a spec that are part of its hash only where they say something."""
 WORDS = {
     "protocol": "protocol",
@@ -36,6 +36,7 @@ WORDS = {
     "tuning": "tuning",
     "precision": "device or precision",
     "deterministic": "choice of --deterministic",
+    "volumes": "choice of --score",
 }
 """How errors name the fields of a spec in which a cell and the one that is asked for differ."""
 _SEAL = re.compile(rb',\n "seal": "([0-9a-f]{64})"\n}\n')
@@ -62,6 +63,8 @@ class CellSpec(msgspec.Struct, frozen=True, kw_only=True):
     tuning: dict[str, Any] = {}
     precision: str
     deterministic: bool = False
+    volumes: bool = False
+    """Whether the slices of a volume were scored in 3D too."""
     protocol: int
     source: str = ""
     """Digest of the source of a method of another package."""
@@ -277,6 +280,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         data = plain.builtins(self)
         if not self.classes:  # records of one foreground are as they were
             del data["classes"], data["void"]
+        if not self.spec.volumes:
+            del data["spec"]["volumes"]
         text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
         before = text.removesuffix("\n}")
         seal = hashlib.sha256(before.encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.spec.case import VOID
 from bench.spec.errors import UsageError
-from bench.spec.metrics import OF_DISTANCES
+from bench.spec.metrics import INSTANCES_OF_DISTANCES, OF_DISTANCES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
 from bench.store import check, looks
 from bench.store.cells import Store
@@ -162,6 +162,8 @@ class Results:
     they are averaged."""
     absent: str = "undefined"
     """What a class scored that neither mask has, one of `ABSENT`."""
+    volumes: pd.DataFrame | None = None
+    """The scores in 3D of every volume, as `cases`; None where no volume was scored."""
 
     @classmethod
     def load(
@@ -201,7 +203,8 @@ class Results:
         folder = store.layout.profile(name)
         family = Plan(store, name).family()
         known, kept = check.cases(folder, pictures)
-        cases, classes = _cases(known, kept, absent)
+        in_3d = check.volumes(known)
+        cases, classes = _cases(known, _of(known, kept), absent)
         return cls(
             profile=name,
             cells=tuple(Finished(record, cell) for cell, record in known.cells.items()),
@@ -212,6 +215,7 @@ class Results:
             absent=absent,
             damaged=tuple(known.damaged),
             looks=looks.read(folder.looks),
+            volumes=_cases(known, in_3d, absent)[0] if in_3d.places else None,
         )
 
     def looked_at(self, store: Store) -> Results:
@@ -252,6 +256,18 @@ class Results:
         return {row.key: row for row in rows}
 
 
+def _of(known: Believed, kept: Scores) -> Scores:
+    """Return the scores of the cells that are still believed; all, as a rule."""
+    import numpy as np
+
+    stay = np.array([cell in known.cells for cell, _ in kept.places], np.bool_)
+    if stay.all():
+        return kept
+    rows = np.repeat(stay, kept.counts)
+    places = [place for place in kept.places if place[0] in known.cells]
+    return Scores(kept.table[rows], places, kept.counts[stay])
+
+
 def _cases(known: Believed, kept: Scores, absent: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the scores of every case under every row, with where they are from (`HEADS`).
 
@@ -284,7 +300,8 @@ def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:
     units = cases.groupby("column", observed=True)["unit"].nunique()
     mixed = cases["column"].isin(units[units > 1].index)
     if mixed.any():
-        cases.loc[mixed, list(OF_DISTANCES)] = float("nan")
+        rare = [name for name in INSTANCES_OF_DISTANCES if name in cases]
+        cases.loc[mixed, [*OF_DISTANCES, *rare]] = float("nan")
     return cases
 
 

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 
 from bench.spec import csvs, files
 from bench.spec.case import UNION
-from bench.spec.metrics import DIAGONAL, FILLED, METRICS, PRINTED, SCORES, WORST
+from bench.spec.metrics import (
+    DIAGONAL,
+    FILLED,
+    INSTANCE_COUNTS,
+    INSTANCES,
+    METRICS,
+    OF_INSTANCES,
+    PRINTED,
+    SCORES,
+    WORST,
+    Metric,
+)
 from bench.store.damage import DamagedError
 
 if TYPE_CHECKING:
@@ -39,11 +50,15 @@ ONE_EMPTY = ("truth", "prediction", MISSING)
 """What `empty` says where distances do not exist."""
 EMPTY = ("none", "both", UNKNOWN, *ONE_EMPTY)
 UNITS = ("mm", "px", UNKNOWN)
+SLICES = "slices"
+"""The column of volumes.csv that names the cases of a volume, with blanks between them."""
 TOLERANCE = 2e-6
 """Largest error of a score that was rounded to six digits or more."""
 LINE = 4096
 """Bytes that a line of the file has at most."""
-NUMBERS = (*SCORES, DIAGONAL, *COUNTS)
+RARE = (*OF_INSTANCES, *INSTANCE_COUNTS)
+"""Columns that cases.csv has only where instances are scored."""
+NUMBERS = (*SCORES, DIAGONAL, *COUNTS, *RARE)
 """Columns of numbers."""
 COLUMNS = (*KEYS, CLASS, *WORDS, *NUMBERS)
 """All columns that are read."""
@@ -173,7 +188,9 @@ def text(value: float | int | str) -> str:
 
 def filled(frame: pd.DataFrame) -> pd.DataFrame:
     """Return scores in which the diagonal stands for distances that do not exist."""
-    whole = frame.reindex(columns=[*KEYS, *SCORES, *WORDS, DIAGONAL])
+    counted = INSTANCE_COUNTS[0] in frame and bool(frame[INSTANCE_COUNTS[0]].notna().any())
+    own = RARE if counted else ()
+    whole = frame.reindex(columns=[*KEYS, *SCORES, *WORDS, DIAGONAL, *own])
     without = whole["empty"].isin(ONE_EMPTY) & whole[DIAGONAL].notna()
     for name in WORST:
         whole[name] = whole[name].where(~without, whole[DIAGONAL])
@@ -207,8 +224,10 @@ def absent_classes(frame: pd.DataFrame) -> Bools:
     """Return the rows of classes that neither mask has."""
     import numpy as np
 
-    rows = _of_class(frame) & frame["empty"].eq("both")
-    return np.asarray(rows, np.bool_)
+    rows = np.asarray(_of_class(frame), np.bool_)
+    if rows.any():  # most files have no classes
+        rows = rows & frame["empty"].eq("both").to_numpy(np.bool_)
+    return rows
 
 
 def _of_class(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -236,12 +255,13 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     """Yield for each rule that scores must keep which rows break it, and what the rule is.
 
     Args:
-        frame: Rows of any number of files, `parse`d, with every column.
+        frame: Rows of any number of files, `parse`d, with every column; of `RARE` those that any
+            file has.
         lacking: For each column, the rows whose file has no such column.
     """
     import numpy as np
 
-    values = {name: frame[name].to_numpy(np.float64) for name in NUMBERS}
+    values = {name: frame[name].to_numpy(np.float64) for name in NUMBERS if name in frame}
     few = {name: frame[name].astype("category") for name in WORDS}  # compared by small numbers
     frame = frame.assign(**few)
     tp, fp, fn = (values[name] for name in COUNTS)
@@ -254,15 +274,9 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     yield ~(whole | uncounted), "tp, fp and fn must be counts of pixels"
     for metric in METRICS:
         score = values[metric.name]
-        most = np.inf
-        if metric.unit == "fraction":
-            most = 1.0
-        inside = (score >= 0) & (score <= most) & np.isfinite(score)
-        said = f"{metric.title} must lie in [0, 1]"
-        if metric.unit == "distance":
-            said = f"{metric.title} must be a distance"
         undefined = lacking[metric.name] | (np.isnan(score) & _may_lack(frame, metric.name))
-        yield ~(inside | undefined), said
+        yield ~(_inside(score, metric) | undefined), _said(metric)
+    yield from _impossible_instances(values, lacking, _of_class(frame).to_numpy(bool))
     dice, iou = values["dice"], values["iou"]
     without = absent_classes(frame)
     both = np.where(without, np.nan, 1.0)
@@ -292,11 +306,63 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     yield differs & counted, "empty must agree with tp, fp and fn"
 
 
+def _inside(score: Floats, metric: Metric) -> Bools:
+    """Return where a score lies in the range of its metric."""
+    import numpy as np
+
+    most = 1.0 if metric.unit == "fraction" else np.inf
+    return (score >= 0) & (score <= most) & np.isfinite(score)
+
+
+def _said(metric: Metric) -> str:
+    """Return the rule of a metric's range."""
+    if metric.unit == "distance":
+        return f"{metric.title} must be a distance"
+    return f"{metric.title} must lie in [0, 1]"
+
+
+def _impossible_instances(
+    values: Mapping[str, Floats], lacking: Mapping[str, Bools], of_class: Bools
+) -> Iterator[tuple[Bools, str]]:
+    """Yield the rules of scores of instances, as `impossible` does; lines of classes have none."""
+    import numpy as np
+
+    without = of_class | np.logical_and.reduce([lacking[name] for name in RARE])
+    if without.all():
+        return
+    partly = ~without & np.logical_or.reduce([lacking[name] for name in RARE])
+    yield partly, "scores of instances must be complete"
+    if not values.keys() >= set(RARE):
+        return
+    real, mine, matched, shifted, joined, split, missed = (values[name] for name in INSTANCE_COUNTS)
+    counts = np.stack([values[name] for name in INSTANCE_COUNTS])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = ((counts >= 0) & (counts == np.floor(counts))).all(0)
+        agree = (matched + joined + split + missed == real) & (shifted <= matched)
+        yield ~(whole & agree & (matched <= mine) | without), "counts of instances must agree"
+        undefined = {"localisation": True, "identified": True}
+        none = (real + mine == 0, real == 0)
+        for metric in INSTANCES:
+            score = values[metric.name]
+            lacks = none[metric.name == "pq_of_reference"] | undefined.get(metric.name, False)
+            fits = _inside(score, metric) | (np.isnan(score) & lacks)
+            yield ~(fits | without), _said(metric)
+        known = real + mine > 0
+        rq, expected = values["rq"], 2 * matched / (real + mine)
+        yield _apart(rq, expected) & known & ~without, "RQ must agree with the counts of instances"
+        wrong = _apart(values["pq"], rq * values["sq"])
+        yield wrong & known & ~without, "PQ must be RQ x SQ"
+
+
 def _may_lack(frame: pd.DataFrame, name: str) -> Bools:
     """Return the rows whose masks leave a metric undefined."""
+    import numpy as np
+
     if name in PRINTED:
-        unknown = frame[CLASS].eq(UNION) & frame["empty"].eq(UNKNOWN)
-        return absent_classes(frame) | unknown.to_numpy(bool)
+        together = frame[CLASS].eq(UNION).to_numpy(np.bool_)
+        if together.any():
+            together = together & frame["empty"].eq(UNKNOWN).to_numpy(np.bool_)
+        return absent_classes(frame) | together
     return frame["empty"].isin((*ONE_EMPTY, "both", UNKNOWN)).to_numpy()
 
 

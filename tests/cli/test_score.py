@@ -274,3 +274,44 @@ def test_predictions_on_a_prepared_dataset_stand_beside_trained_cells(
     assert image.max() > 0
     frame = pd.read_csv(results.cells[0].folder.cases())
     assert len(frame) == 2
+
+
+def spine(shift: int = 0) -> NDArray[np.uint8]:
+    """Return four vertebrae, named from 20 on, or some levels too high."""
+    labels = np.zeros((60, 20), np.uint8)
+    for level in range(4):
+        labels[3 + 14 * level : 13 + 14 * level, 5:15] = 20 + level + shift
+    return labels
+
+
+@pytest.mark.parametrize("volume", [False, True])
+def test_a_spine_one_level_too_high_is_identified_nowhere(bench: Bench, volume: bool) -> None:
+    for name, shift in (("labels", 0), ("shifted", 1), ("binary", 0)):
+        (bench.home / name).mkdir()
+        labels = spine(shift)
+        if name == "binary":
+            labels = (labels > 0).astype(np.uint8)
+        for case in NAMES:
+            if volume:
+                whole = np.stack([labels] * 3, axis=2)
+                image = nibabel.Nifti1Image(whole, np.diag([1.5, 1.5, 3, 1]))
+                nibabel.save(image, bench.home / name / f"{case}.nii.gz")
+            else:
+                cv2.imwrite(str(bench.home / name / f"{case}.png"), labels)
+    scored(
+        bench,
+        *("--foreground", ">0", "--instances"),
+        *("--predictions", "Shifted=shifted", "--predictions", "Binary=binary"),
+    )
+    whole_table = table(bench.home)
+    assert (whole_table.scores["dice_mean"] == 1).all()
+    bench("report", "--no-pictures")
+    rows = pd.read_csv(bench.home / "reports" / "external" / "instances-external.csv")
+    rows = rows.set_index("title")
+    assert rows.loc["Shifted", ["pq", "identified", "shifted"]].tolist() == [1, 0, 16]
+    assert rows.loc["Binary", ["pq", "missed"]].tolist() == [1, 0]
+    assert np.isnan(rows.loc["Binary", "identified"])
+    assert "does not hold: 0" in bench("verify", "results")
+    path = next((bench.home / "results").rglob("cases.csv"))
+    path.write_text(path.read_text().replace(",4,4,4,", ",4,4,5,", 1))
+    assert "its digest" in bench("verify", "results", code=1)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from bench.data import cache
 from bench.data.check import check
+from bench.data.digest import digest_of
 from bench.data.readers.xray import quadrilaterals
 from bench.data.splits import Splitting
 from bench.launch import matrix
@@ -93,6 +94,19 @@ def test_films_and_filled_quadrilaterals_are_read(mats: bool, tmp_path: Path) ->
         assert dataset.image(index)[mask > 0].mean() > 2 * dataset.image(index)[mask == 0].mean()
 
 
+def test_films_have_classes_by_level(tmp_path: Path) -> None:
+    aasce(tmp_path / "xray")
+    alone = prepared(tmp_path)
+    assert alone.digest == digest_of(alone)
+    dataset = prepared(tmp_path, "xray:labels=thorax=8-19/lumbar=20-24")
+    assert dataset.classes == ("thorax", "lumbar")
+    target = dataset.target(0)
+    assert np.array_equal(target > 0, alone.mask(0) > 0)
+    assert (target == 1).sum() == 12 * 41 * 12
+    rows = [np.nonzero(target == number)[0].mean() for number in (1, 2)]
+    assert rows == sorted(rows)
+
+
 def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(
     tmp_path: Path,
 ) -> None:
@@ -116,7 +130,7 @@ def test_the_official_test_side_is_the_test_side_and_a_patient_is_on_one_side(
 def test_corners_far_out_of_the_film_are_cut_off(tmp_path: Path) -> None:
     points = corners()
     points[16, 2:, 1] = SIZE[0] + 30
-    mask = quadrilaterals(points.reshape(-1, 2), SIZE)
+    mask = quadrilaterals(points.reshape(-1, 2), SIZE) > 0
     assert mask.shape == SIZE
     assert mask[-1, 40:81].all()
 

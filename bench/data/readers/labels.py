@@ -221,9 +221,10 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
     if _is_smooth(census, beside):
         raise UsageError(f"{file} and others {_blurred(census)}")
     shown = f"value{'s' * (len(beside) > 1)} {', '.join(beside[:6])}"
+    apart = f"; or keep classes apart: labels=NAME={beside[0]}/..." if len(beside) > 1 else ""
     raise UsageError(
         f"{file}: masks hold the {shown} beside 0; "
-        f"say which are foreground: foreground={_term(beside[0])}"
+        f"say which are foreground: foreground={_term(beside[0])}{apart}"
     )
 
 

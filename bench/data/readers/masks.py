@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -96,6 +96,13 @@ class Labels:
         table[codes] = 1
         mask: NDArray[np.bool_] = table.take(self.codes).view(np.bool_)
         return mask
+
+    def numbered(self, levels: Mapping[str, int]) -> NDArray[np.uint16]:
+        """Return the numbers of the instances that labels name, 0 for labels without one."""
+        table = np.zeros(256, np.uint16)
+        for code, name in enumerate(self.names):
+            table[code] = levels.get(name, 0)
+        return table.take(self.codes)
 
 
 def side(place: Path, option: str) -> Side:

@@ -52,7 +52,7 @@ class MR(Slices):
             "sequence": self.sequence,
             "vertebrae": self.vertebrae,
             "share": self.share,
-            "version": 1,
+            "version": 2,
         }
         return {**super().rules(), "volumes": cut}
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from bench.data import phantom
+from bench.data.phantom.levels import LOWEST_DISC
 from bench.data.readers.classes import Classes
-from bench.spec.case import Census, Decision, Sample
+from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.dataset import Adapter, Item
 
 
@@ -31,7 +32,13 @@ class Simulated(Adapter):
     def rules(self) -> dict[str, Any]:
         """Return the phantom's version and extent."""
         known = {"phantom": phantom.VERSION, "patients": self.patients, "slices": self.slices}
-        return known | ({"levels": 1} if self.labels else {})
+        known["places"] = 1
+        return known | ({"levels": 1} if self.has_levels else {})
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether masks have a number for each vertebra and disc."""
+        return bool(self.labels) or self.instances
 
     @property
     def classes(self) -> Classes | None:
@@ -44,7 +51,12 @@ class Simulated(Adapter):
 
     def decide(self, census: Census) -> Decision:
         """Return the labels of each class, or vertebra as foreground."""
-        return self.classes.decide(census) if self.classes else super().decide(census)
+        if self.classes:
+            return self.classes.decide(census)
+        if not self.has_levels:
+            return super().decide(census)
+        vertebrae = {label for label in census.counts if 0 < int(label) < LOWEST_DISC}
+        return Decision(frozenset(vertebrae))
 
     def items(self, root: Path) -> list[Item]:
         """List the patients; no file is read."""
@@ -54,18 +66,21 @@ class Simulated(Adapter):
         """Simulate one patient's cases."""
         for position in range(self.slices):
             number = int(item.patient[1:])
-            drawn = phantom.render(
-                self.name, number, position, self.slices, levels=bool(self.labels)
-            )
+            drawn = phantom.render(self.name, number, position, self.slices, levels=self.has_levels)
             sample = Sample(
                 f"{item.patient}_{position:02d}",
                 item.patient,
                 drawn.image,
                 drawn.mask,
                 drawn.spacing,
+                place=self._place(item.patient, position),
             )
-            if self.labels:
+            if self.has_levels:
                 held, codes = np.unique(drawn.mask, return_inverse=True)
                 mask = codes.reshape(drawn.mask.shape).astype(np.uint8)
                 sample = replace(sample, mask=mask, labels=tuple(map(str, held.tolist())))
             yield sample
+
+    def _place(self, patient: str, position: int) -> Place | None:
+        """Return where a slice lies; films of one patient are no volume."""
+        return None if self.name == "xray" else Place(patient, position)

@@ -18,19 +18,23 @@ from bench.data.readers.classes import Classes
 from bench.data.readers.labels import choose, colour, decode
 from bench.data.readers.picture import Picture
 from bench.spec import csvs
-from bench.spec.case import Census, Decision, Sample
+from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.csvs import CsvRow, CsvTable
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
 from bench.spec.options import option
 
+SPIDER = "spider-t2"
+ABOVE = "7"
+"""SPIDER's label of all vertebrae above T12."""
 MAPPINGS: dict[str, dict[int, int]] = {
     "binary": {0: 0, 1: 1, 255: 1},
     # SPIDER's T2 slices as indexed PNG: 1-7 vertebrae L5 to above T12, 8 canal, 9 partly visible
     # vertebra, 10-16 discs. The sacrum is not labelled.
-    "spider-t2": {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
+    SPIDER: {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
 }
 """For each named mapping: the value in the binary mask of each label value."""
+ONE_INSTANCE = f"assumed: label {ABOVE}, all vertebrae above T12, is one instance in each mask"
 LABELS = (
     "how label values become vertebra or background; or classes: vertebra=1-7+9/disc=10-16, or a"
     " JSON or CSV file of them"
@@ -38,6 +42,8 @@ LABELS = (
 INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
+POSITION, THICKNESS = "slice", "slice_mm"
+"""The columns of index.csv that say where a slice lies in its volume."""
 OF_SIZES = ("spacing", "mm", "um", "µm", "micron", "pixel", "resolution", "dpi")
 """Words in headings that may give the size of a pixel."""
 LONGEST = 255
@@ -49,7 +55,8 @@ class Slices(Adapter):
     """Grey images with index masks of the same name, listed with their patients in `index.csv`.
 
     Optional columns: `good_central` (1 marks the slices that the option keeps), `row_mm` and
-    `column_mm` (pixel spacing; both, or both empty or `NA` where it is not known). A file may be
+    `column_mm` (pixel spacing; both, or both empty or `NA` where it is not known), `slice` (number
+    of the slice in its volume) and `slice_mm` (from a slice to the next). A file may be
     named without its suffix, where one file alone fits. Images may be PNG, TIFF, JPEG or BMP of any
     bit depth.
     """
@@ -67,7 +74,7 @@ class Slices(Adapter):
         """Return the mapping and the filter."""
         mapping = {} if self.classes else {str(k): v for k, v in MAPPINGS[self.labels].items()}
         return {
-            "layout": "slices-1",
+            "layout": "slices-2",
             "labels": mapping,
             "good_central": self.good_central,
             "largest": self.largest,
@@ -115,7 +122,8 @@ class Slices(Adapter):
                     why = f"{why} ({table.remark})"
                 items.append(Item(patient, left_out=why))
                 continue
-            items.append(Item(patient, files, _spacing(table, row), how=table.assumed))
+            place = _place(table, row)
+            items.append(Item(patient, files, _spacing(table, row), how=table.assumed, place=place))
         told = _unread_sizes(table)
         if not self.good_central:
             told += _unwanted(images, seen)
@@ -192,6 +200,7 @@ class Slices(Adapter):
             image=unit,
             mask=codes,
             spacing=item.spacing,
+            place=item.place,
             labels=labels,
             how=tuple(filter(None, (*image.how, spacing, assumed))),
         )
@@ -203,7 +212,10 @@ class Slices(Adapter):
         mapping = MAPPINGS[self.labels]
         if self.labels == "binary":
             return choose(census, "")
-        return Decision(frozenset(str(label) for label, one in mapping.items() if one))
+        foreground = frozenset(str(label) for label, one in mapping.items() if one)
+        if self.instances and self.labels == SPIDER and ABOVE in census.counts:
+            return Decision(foreground, (ONE_INSTANCE,))
+        return Decision(foreground)
 
 
 def check_labels(
@@ -243,7 +255,8 @@ def _unread_sizes(table: CsvTable) -> tuple[str, ...]:
     """Return what to tell of columns that may give the size of a pixel, but are not read."""
     if table.has(SPACING[0]):
         return ()
-    unread = [name for name in table.headings if _words(name) & set(OF_SIZES)]
+    read = {THICKNESS} if table.has(POSITION) else set()
+    unread = [name for name in table.headings if name not in read and _words(name) & set(OF_SIZES)]
     if not unread:
         return ()
     return (
@@ -375,3 +388,28 @@ def _spacing(table: CsvTable, row: CsvRow) -> tuple[float, float] | None:
             "expected mm between 0 and 100, or nothing in both where they are not known"
         )
     return row_mm, column_mm
+
+
+def _place(table: CsvTable, row: CsvRow) -> Place | None:
+    """Return where a slice lies in its volume; None if index.csv does not number it.
+
+    Raises:
+        UsageError: The distance of slices is not positive.
+    """
+    text = table.value(row, POSITION) if table.has(POSITION) else ""
+    if not text.isdecimal():
+        return None
+    volume = unicodedata.normalize("NFC", table.value(row, "volume"))
+    known = table.value(row, THICKNESS) if table.has(THICKNESS) else ""
+    if not known or known.upper() == "NA":
+        return Place(volume, int(text))
+    try:
+        thickness = float(csvs.number(known))
+    except ValueError:
+        thickness = 0.0
+    if not 0 < thickness < 100:
+        raise UsageError(
+            f"{table.at(row)}: {THICKNESS} is {known}; expected mm between 0 and 100 from a slice "
+            "to the next, or nothing where it is not known"
+        )
+    return Place(volume, int(text), thickness)

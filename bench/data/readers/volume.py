@@ -16,7 +16,7 @@ from bench.data.readers import metaimage, nifti
 from bench.data.readers.labels import NEAR_WHOLE, ROUNDED
 from bench.data.readers.picture import SAME
 from bench.data.readers.walk import case_id, stem, walk
-from bench.spec.case import BACKGROUND, Sample
+from bench.spec.case import BACKGROUND, Place, Sample
 from bench.spec.dataset import PERCENTILES, Item, unit_image
 from bench.spec.errors import UsageError
 
@@ -272,18 +272,19 @@ def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
             f"pixels would have more than {LARGEST} a side; correct the spacing"
         )
     foreground = np.array([label for label, one in labels.items() if one], np.int32)
-    count = 0
+    count, name = 0, case_id(stem(image_file))
     for cut in cuts(image, mask, foreground, cutting.at_least, cutting.share):
         count += 1
         held, codes = np.unique(cut.labels, return_inverse=True)
         yield Sample(
-            id=f"{case_id(stem(image_file))}_{cut.position:03d}",
+            id=f"{name}_{cut.position:03d}",
             patient=item.patient,
             image=unit_image(cut.image, image_file, low, high),
             mask=codes.reshape(cut.labels.shape).astype(np.uint8),
             spacing=(cut.pixel, cut.pixel),
             labels=tuple(map(cutting.name, held.tolist())),
             how=image.how,
+            place=Place(name, cut.position, image.spacing[0]),
         )
     if not count:
         raise UsageError(

@@ -17,12 +17,16 @@ from bench.data.readers import raster
 from bench.data.readers.picture import colours, is_grey
 from bench.data.readers.slices import Slices
 from bench.spec import files
-from bench.spec.case import Sample
+from bench.spec.case import BACKGROUND, Census, Decision, Sample
 from bench.spec.dataset import Item, unit_image
 from bench.spec.errors import UsageError
 
 VERTEBRAE, CORNERS = 17, 4
 POINTS = VERTEBRAE * CORNERS
+T1 = 8
+"""VerSe's number of the uppermost vertebra."""
+COLLECTION = "aasce-"
+"""Beginning of the labels' names, which are numbered as in VerSe."""
 OFFICIAL = "test"
 """Beginning of the name of the folder that is the publisher's test side."""
 NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
@@ -42,7 +46,7 @@ class XRay(Slices):
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
-        return {**super().rules(), "quadrilaterals": 1, "reading": READING}
+        return {**super().rules(), "quadrilaterals": 2, "reading": READING}
 
     def items(self, root: Path) -> list[Item]:
         """List the films of all sides; say why one without image or landmarks is left out."""
@@ -70,14 +74,29 @@ class XRay(Slices):
         size = (grey.shape[0], grey.shape[1])
         points = _mat(marks) if marks.suffix == ".mat" else _csv(marks, film, size)
         _check_area(points, size, marks)
+        mask = quadrilaterals(points, size)
+        held, codes = np.unique(mask, return_inverse=True)
         yield Sample(
             id=re.sub(r"[^A-Za-z0-9._-]+", "_", f"{film.parent.name}-{film.stem}"),
             patient=item.patient,
             image=unit_image(grey, film),
-            mask=quadrilaterals(points, size),
+            mask=codes.reshape(mask.shape).astype(np.uint8),
             spacing=None,
+            labels=tuple(map(_label, held.tolist())),
             how=(*picture.how, "spacing: unknown"),
         )
+
+    def decide(self, census: Census) -> Decision:
+        """Return the classes, all vertebrae of films, or what a mapping calls vertebra."""
+        vertebrae = {label for label in census.counts if label.startswith(COLLECTION)}
+        if self.classes or not vertebrae:
+            return super().decide(census)
+        return Decision(frozenset(vertebrae))
+
+
+def _label(level: int) -> str:
+    """Return the name of a vertebra's label in the cache."""
+    return f"{COLLECTION}{level}" if level else BACKGROUND
 
 
 def _names(side: Path) -> list[str]:
@@ -189,16 +208,18 @@ def _checked(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
 
 
 def quadrilaterals(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the mask (H, W) of all vertebrae: the filled quadrilaterals of the corners (68, 2).
+    """Return the levels (H, W) of all vertebrae: the filled quadrilaterals of the corners (68, 2).
+
+    They are numbered from `T1` downwards in the order in which they are published.
 
     The published order of corners is wrong in some vertebrae, so they are sorted by their angle
     about the centre.
     """
     mask = np.zeros(size, np.uint8)
-    for four in points.reshape(VERTEBRAE, CORNERS, 2):
+    for level, four in enumerate(points.reshape(VERTEBRAE, CORNERS, 2), T1):
         about = four - four.mean(0)
         around = four[np.argsort(np.arctan2(about[:, 1], about[:, 0]))]
-        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], 1)
+        cv2.fillPoly(mask, [np.rint(around).astype(np.int32)], level)
     return mask
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.figures import overlay
-from bench.report.figures.pictures import Places, first_kept, predicted, spacing_of
+from bench.report.figures import overlay, parts
+from bench.report.figures.pictures import Place, Places, first_kept, predicted, spacing_of
 from bench.report.figures.stages import ANSWER, REFERENCE
 from bench.report.figures.style import PAGE, PAPER, SMALL, Paper, about, save, sheet, wrapped
 from bench.report.sections.table import Table
+from bench.spec.case import VOID
 from bench.spec.words import count, shortened
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ REFERENCE_ALONE = "reference"
 """The title of the picture that shows no prediction."""
 BEYOND = "*"
 """Stands at the Dice of a prediction that is not shown in full."""
+MOST_NAMES = 7
+"""Classes that a legend names."""
 GREYS = np.uint8(0xFC)
 """64 greys: with both tints fewer than 256 colours, which a PDF keeps in a third of the bytes."""
 
@@ -51,6 +54,10 @@ class Shown:
     """By the method's title; None where there is none."""
     spacing: tuple[float, float] | None = None
     """mm per pixel (row, column), None where unknown."""
+    classes: Sequence[str] = ()
+    """The names of the classes; none where there is one foreground."""
+    labels: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Numbers of classes of the reference (`REFERENCE_ALONE`) and of predictions, by title."""
 
     @cached_property
     def part(self) -> tuple[slice, slice]:
@@ -92,10 +99,16 @@ def heading(table: Table, column: str) -> str:
     _, total = choose(cases)
     rows = cases.method.nunique()
     chosen = _chosen(total, cases.case.nunique(), rows)
+    mine = (cell.record for cell in table.cells if cell.record.column.key == column)
+    what = (
+        "Contours of reference (dashed) and prediction; false positives are light, false negatives "
+        "dark"
+    )
+    if any(record.classes for record in mine):
+        what = "Classes in colours; the contour is that of all classes of the reference (dashed)"
     return (
         f"{table.columns[column]}: {about(table)}.{chosen} Predictions of the first seed with "
-        f"their Dice; {BEYOND} it marks more outside of what is shown. Contours of reference "
-        "(dashed) and prediction; false positives are light, false negatives dark"
+        f"their Dice; {BEYOND} it marks more outside of what is shown. {what}"
     )
 
 
@@ -140,7 +153,8 @@ def draw(
                 left_out.append(f"{title} has no prediction of case {case} that can be read")
         words = f"{what.capitalize()} case: {case}, mean Dice {100 * means[case]:.1f}"
         spacing = next(filter(None, map(partial(spacing_of, case), lying.values())), None)
-        shown.append(Shown(words, image, reference, answers, spacing))
+        classes, labels = _classes(lying, case, answers)
+        shown.append(Shown(words, image, reference, answers, spacing, classes, labels))
     if unknown:
         left_out.append(
             f"image and reference of {', '.join(unknown)} are not in the store, as in results from "
@@ -149,6 +163,27 @@ def draw(
     if shown:
         compose(shown, heading(table, column), paths, paper.of(table))
     return left_out
+
+
+def _classes(
+    lying: Mapping[str, Place | None], case: str, answers: Mapping[str, Mask | None]
+) -> tuple[tuple[str, ...], dict[str, NDArray[np.uint8]]]:
+    """Return the classes of a case, and their numbers in reference and predictions by title.
+
+    Args:
+        lying: Where each method's prediction lies, by its title.
+        case: The case.
+        answers: The predictions that can be shown.
+    """
+    classes: tuple[str, ...] = ()
+    labels: dict[str, NDArray[np.uint8]] = {}
+    for title, place in lying.items():
+        if place is None or answers.get(title) is None or not place[0].record.classes:
+            continue
+        classes = place[0].record.classes
+        reference, labels[title] = place[0].labels(case, place[1])
+        labels[REFERENCE_ALONE] = np.where(reference == VOID, 0, reference)
+    return classes, labels
 
 
 def _chosen(total: int, whole: int, rows: int) -> str:
@@ -183,7 +218,7 @@ def compose(
     with sheet(wide, height, constrained=False) as figure:
         above = "\n".join(lines_above)
         figure.text(0.5, 1 - 0.04 / height, above, ha="center", va="top", fontsize=7)
-        _legend(figure, 1 - (top - legend + 0.02) / height, paper)
+        _legend(figure, 1 - (top - legend + 0.02) / height, paper, shown[0].classes)
         slot, y = wide / across, height - top
         for case, ratio in zip(shown, ratios, strict=True):
             figure.text(
@@ -255,26 +290,38 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
     mine = overlay.reduced(answer[case.part], longest)
     real = overlay.reduced(case.reference[case.part], longest)
-    tinted = overlay.tinted(image, mine >= 0.5, real >= 0.5)
+    labels = case.labels.get(name or REFERENCE_ALONE)
+    if labels is not None:
+        small = parts.classes(labels[case.part], longest).pixels
+        tinted = overlay.in_colours(image, small, parts.COLOURS)
+    else:
+        tinted = overlay.tinted(image, mine >= 0.5, real >= 0.5)
     axis.imshow(tinted, interpolation="none", aspect="auto")
-    overlay.contour(axis, real, REFERENCE, "dashed", line)
+    if labels is None:
+        overlay.contour(axis, real, REFERENCE, "dashed", line)
+    elif name:  # white and black show on every class
+        overlay.contour(axis, real, "black", "solid", line)
+        overlay.contour(axis, real, "white", "dashed", line)
     if not name:
         return ""
-    overlay.contour(axis, mine, ANSWER, "solid", line)
+    if labels is None:
+        overlay.contour(axis, mine, ANSWER, "solid", line)
     both = int(answer.sum()) + int(case.reference.sum())
     hit = int((answer & case.reference).sum())
     dice = 2 * hit / both if both else 1
     text = f"Dice {100 * dice:.1f}"
+    if labels is not None:
+        text = f"union {text}"
     if answer.sum() > answer[case.part].sum():
         text += BEYOND
     return text
 
 
-def _legend(figure: Figure, top: float, paper: Paper) -> None:
+def _legend(figure: Figure, top: float, paper: Paper, classes: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [
+    handles: list[Line2D | Patch] = [
         Line2D([], [], color=REFERENCE, linestyle="dashed", label="reference"),
         Line2D([], [], color=ANSWER, label="prediction"),
         Patch(
@@ -290,11 +337,16 @@ def _legend(figure: Figure, top: float, paper: Paper) -> None:
             label="false negative (dark)",
         ),
     ]
+    if classes:
+        handles = [Line2D([], [], color="black", linestyle="dashed", label="reference")]
+        for number, name in enumerate(classes[:MOST_NAMES], 1):
+            colour = parts.COLOURS[parts.number_of(number) - 1]
+            handles.append(Patch(facecolor=colour, edgecolor="0.4", linewidth=0.5, label=name))
     figure.legend(
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, top),
-        ncols=2 if paper.narrow else 4,
+        ncols=2 if paper.narrow else max(4, len(handles)),
         frameon=False,
         fontsize=7,
         borderaxespad=0,

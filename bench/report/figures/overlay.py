@@ -81,6 +81,19 @@ def tinted(
     return picture.astype(np.uint8)
 
 
+def in_colours(
+    image: NDArray[np.uint8], numbers: NDArray[np.uint8], colours: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Return the image (H, W) as colours (H, W, 3), tinted by numbers of colours from 1 on."""
+    from matplotlib.colors import to_rgb
+
+    picture = np.repeat(image[..., None], 3, axis=2).astype(np.float32)
+    for number, colour in enumerate(colours, 1):
+        where = numbers == number
+        picture[where] = (1 - OPACITY) * picture[where] + OPACITY * 255 * np.array(to_rgb(colour))
+    return picture.astype(np.uint8)
+
+
 def reduced(pixels: NDArray[Any], longest: int) -> NDArray[np.float32]:
     """Return pixels (H, W) with no side longer than a print shows; smaller ones as they are."""
     import cv2

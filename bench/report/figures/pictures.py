@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.engine.instances import Parts
+from bench.report.figures import overlay, parts
 from bench.report.figures.overlay import FALSE_NEGATIVE, FALSE_POSITIVE
 from bench.report.sections.table import Table
+from bench.store.cells import read_mask
 from bench.store.results import Finished
 
 Mask = NDArray[np.bool_]
@@ -62,6 +65,9 @@ def case(lying: Places, column: str, methods: Sequence[str], name: str) -> dict[
         alone = [None if mask is None else _overlay(mask, mask, _ALONE) for mask in masks]
         return {"image": None, "reference": None, "answers": alone} if any(alone) else None
     image, reference = kept
+    coloured = _coloured(mine, name, image)
+    if coloured:
+        return coloured
     answers = []
     for mask in masks:
         fits = mask is not None and mask.shape == reference.shape
@@ -71,6 +77,64 @@ def case(lying: Places, column: str, methods: Sequence[str], name: str) -> dict[
         "reference": _overlay(reference, reference),
         "answers": answers,
     }
+
+
+def _coloured(
+    lying: Sequence[Place | None], name: str, image: NDArray[np.uint8]
+) -> dict[str, Any] | None:
+    """Return a case's classes or instances in colours, None where there is one foreground.
+
+    What is shown is the part of the image that holds all of them.
+
+    Returns:
+        What `case` does, and `words` under each answer.
+    """
+    first = next((place[0] for place in lying if place is not None), None)
+    if first is None:
+        return None
+    labels = parts.labels_of(first, name) if parts.has_instances(first) else None
+    classes = read_mask(first.folder.reference(name)) if first.record.classes else None
+    known = classes if labels is None else labels
+    if known is None:
+        return None
+    all_parts = [_parts(place, name, labels is None) for place in lying]
+    fitting = [one if one and one.codes.shape == known.shape else None for one in all_parts]
+    box = overlay.window([known, *(one.codes for one in fitting if one)])
+    answers, words = [], []
+    for place, one in zip(lying, fitting, strict=True):
+        drawn = None
+        if place and one and labels is None:
+            drawn = parts.classes(one.codes[box], SIDE)
+        elif place and one and labels is not None:
+            dataset = place[0].record.spec.dataset.name
+            drawn = parts.prediction(one, labels, box, SIDE, dataset)
+        answers.append(_in_colours(drawn.pixels) if drawn else None)
+        words.append(drawn.words if drawn else "")
+    return {
+        "image": _webp(np.ascontiguousarray(image[box])),
+        "reference": _in_colours(parts.classes(known[box], SIDE).pixels),
+        "answers": answers,
+        "words": words,
+    }
+
+
+def _parts(place: Place | None, name: str, of_classes: bool) -> Parts | None:
+    """Return a prediction's instances, or its classes; None where there is none."""
+    if place is None:
+        return None
+    cell, extra = place
+    if not of_classes:
+        return parts.parts_of(cell, name, extra)
+    mask = read_mask(cell.folder.predictions(extra) / f"{name}.png")
+    return None if mask is None else Parts(mask, named=True)
+
+
+def _in_colours(pixels: NDArray[np.uint8]) -> str:
+    """Return numbers of colours as a PNG, clear where there is nothing."""
+    picture = Image.frombytes("P", pixels.shape[::-1], pixels.tobytes())
+    colours, covers = parts.palette()
+    picture.putpalette(colours)
+    return _uri(picture, "PNG", bits=4, transparency=covers)
 
 
 def first_kept(lying: Sequence[Place | None], name: str) -> tuple[NDArray[np.uint8], Mask] | None:

@@ -23,7 +23,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from bench.report.document import SIGNS, Block, Cell, Document, Note
-from bench.report.figures import pictures
+from bench.report.figures import parts, pictures
 from bench.report.figures.style import point_style
 from bench.report.page import forest
 from bench.report.sections import answer, marks, table1
@@ -75,6 +75,10 @@ def _render(
     folder = resources.files("bench.report.page")
     style = (folder / "report.css").read_text(encoding="utf-8")
     script = (folder / "report.js").read_text(encoding="utf-8")
+    columns = chain.from_iterable(part["columns"] for part in data)
+    if any("key" in column for column in columns):
+        style += (folder / "parts.css").read_text(encoding="utf-8")
+        script += (folder / "parts.js").read_text(encoding="utf-8")
     # The browser itself refuses what is not ours: no script or style but these two, no request.
     policy = (
         "default-src 'none'; base-uri 'none'; img-src data:; "
@@ -286,7 +290,27 @@ def _add_pictures(table: Table, data: dict[str, Any], room: int) -> int:
         used, without = _fill(table, lying, column, drawn, share)
         taken += used
         drawn["about"] = " ".join(filter(None, (drawn["about"], _about(drawn, without))))
+        key = _key(table, column, drawn)
+        if key:
+            drawn["key"] = key
     return taken
+
+
+def _key(table: Table, column: str, drawn: dict[str, Any]) -> list[list[str]]:
+    """Return what the colours of a column's pictures mean; nothing where there is one foreground.
+
+    Returns:
+        A colour and a name for each class; or of instances none, and what outlines mean.
+    """
+    if not any("words" in shown for shown in drawn["pictures"].values()):
+        return []
+    if column in table.instances:
+        return [["", parts.MEANING]]
+    named = next(cell.record for cell in table.cells if cell.record.column.key == column)
+    return [
+        [parts.COLOURS[parts.number_of(number) - 1], name]
+        for number, name in enumerate(named.classes, 1)
+    ]
 
 
 def _fill(

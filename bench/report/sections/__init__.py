@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.report.document import Document
-from bench.report.sections import classes, inference, ledger, published
+from bench.report.sections import classes, inference, instances, ledger, published, volumes
 from bench.report.sections.table import Table
 
 
@@ -22,6 +22,8 @@ class Section:
 SECTIONS = (
     Section(classes.documents, quick=True),
     Section(inference.documents),
+    Section(instances.documents, quick=True),
+    Section(volumes.documents, quick=True),
     Section(published.documents),
     Section(ledger.documents, quick=True),
 )

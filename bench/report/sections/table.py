@@ -12,7 +12,7 @@ import pandas as pd
 from bench.report.document import Note
 from bench.report.sections import notes
 from bench.spec.errors import UsageError
-from bench.spec.metrics import PRINTED, SCORES
+from bench.spec.metrics import INSTANCE_COUNTS, OF_INSTANCES, PRINTED, SCORES
 from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, FOLDER, load
 from bench.stats.family import AllPairs, all_pairs
@@ -66,6 +66,14 @@ class Table:
     """The comparisons that were declared in the run."""
     reports: tuple[Look, ...]
     """The reports of several seeds so far."""
+    volumes: dict[str, dict[str, PatientScores]]
+    """Scores in 3D by column and metric, of the columns whose slices were stacked."""
+    volume_counts: dict[tuple[str, str], int]
+    """How many volumes were scored, by column and method."""
+    instances: dict[str, dict[str, PatientScores]]
+    """Scores of instances by metric, of the columns whose labels name instances."""
+    instance_counts: dict[tuple[str, str], dict[str, int]]
+    """Sums of `INSTANCE_COUNTS` over all runs, by (column, method), of the same columns."""
     classes: pd.DataFrame | None = None
     """The scores of every class of every case; None where there is one foreground everywhere. All
     else holds their means over a case's classes."""
@@ -172,7 +180,8 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     keys = ["column", "method", "patient", "case"]
     mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
     mean = mean.reset_index().astype({"column": str, "method": str})
-    images = cases[[*keys, *SCORES]].astype({"column": str, "method": str})
+    rare = [name for name in OF_INSTANCES if name in cases]
+    images = cases[[*keys, *SCORES, *rare]].astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
         mine = [record for record in records if record.column.key == column]
@@ -181,6 +190,12 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         str(column): " and ".join(sorted(part.dropna().unique()))
         for column, part in cases.groupby("column", observed=True)["unit"]
     }
+    in_3d = cases[:0]
+    if results.volumes is not None:
+        in_3d = results.volumes[results.volumes.source == source]
+    named = cases[:0]
+    if rare:
+        named = cases[cases[INSTANCE_COUNTS[0]].notna()]
     classes = results.classes
     if classes is not None:
         classes = classes[classes.source == source].astype({"column": str, "method": str})
@@ -207,9 +222,34 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         units=units,
         family=results.family,
         reports=results.looks,
+        volumes=arrange(in_3d, _metrics_of(in_3d)),
+        volume_counts=_numbers_of(in_3d),
+        instances=arrange(named, rare),
+        instance_counts=_sums(named),
         classes=classes,
         absent=results.absent,
     )
+
+
+def _metrics_of(cases: pd.DataFrame) -> list[str]:
+    """Return the metrics that scores have, those of instances only where there are any."""
+    return [name for name in (*SCORES, *OF_INSTANCES) if name in cases]
+
+
+def _numbers_of(cases: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Return the number of cases by column and method."""
+    grouped = cases.groupby(["column", "method"], observed=True)["case"].nunique()
+    places = [(str(column), str(method)) for column, method in grouped.index.to_list()]
+    return dict(zip(places, grouped.to_numpy(int).tolist(), strict=True))
+
+
+def _sums(cases: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
+    """Return how many instances there are, and what became of them, by column and method."""
+    sums = {}
+    for (column, method), part in cases.groupby(["column", "method"], observed=True):
+        totals = part[list(INSTANCE_COUNTS)].sum().to_numpy(int).tolist()
+        sums[str(column), str(method)] = dict(zip(INSTANCE_COUNTS, totals, strict=True))
+    return sums
 
 
 def _latest(failures: Sequence[Failure]) -> list[Failure]:

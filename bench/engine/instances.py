@@ -1,0 +1,415 @@
+"""Scores of instances, such as the vertebrae of a spine: which were found, and by which name.
+
+A binary mask scores a spine that is named one level too high as perfect, and two bodies that are
+joined as nearly so. Definitions:
+
+* An instance of a reference is what has one label. Those of a labelled prediction are found in the
+  same way; those of a binary one are its components, as in panoptica: pixels that share a side, in
+  a volume also voxels that share an edge or a corner.
+* Matching is panoptica's at IoU 0.5 (Kofler et al. 2023): pairs by falling IoU, each instance once.
+* Recognition quality is tp / (tp + fp / 2 + fn / 2), segmentation quality the mean IoU of the
+  matches, panoptic quality their product (Kirillov et al. 2019).
+* A vertebra is identified as in VerSe (Sekuboyina et al. 2021): of all reference centroids the one
+  nearest to the predicted centroid has the same name, and is less than 20 mm away. The rate is over
+  the vertebrae of the reference. The mean localisation distance is over the names that both hold.
+  Components have no names, so both are undefined for them. Where the spacing is unknown, distances
+  are in pixels and the limit of 20 mm is not applied.
+
+* A binary prediction may be perfect and its components be no instances: the parts of a vertebra
+  that are apart in a slice, or two that touch. `pq_of_reference` is the panoptic quality of the
+  reference's own mask, cut in the same way; 1 where labels are predicted.
+
+What neither mask holds is undefined (NaN). Where one holds instances and nothing matches, the
+qualities and the Dice of matches are 0, as in panoptica.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.spec.metrics import INSTANCE_COUNTS, INSTANCES
+
+State = Literal["matched", "shifted", "joined", "split", "missed"]
+"""What became of an instance of the reference. Shifted: matched, by another name. Joined: mostly
+under a predicted instance that also holds most of another. Split: mostly under several, each of
+which lies mostly in it."""
+THRESHOLD = 0.5
+"""IoU from which on two instances match."""
+MOST = 0.5
+"""Share of an instance that is most of it."""
+LIMIT = 20.0
+"""Millimetres within which a vertebra is identified."""
+BYTE = 256
+"""Numbers of instances below this take a byte, for which OpenCV is fast."""
+EXACT = 1 << 24
+"""Whole numbers up to this are exact in the single precision of OpenCV's histograms."""
+_NAN = math.nan
+
+Codes = NDArray[np.integer[Any]]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The instances of a mask."""
+
+    codes: Codes
+    """(H, W), or (D, H, W) of a volume: 0, or the number of an instance; of 8 or 64 bits."""
+    named: bool
+    """Whether the numbers are names, such as levels; those of components are none."""
+
+
+def of_labels(labels: NDArray[np.integer]) -> Parts:
+    """Return the instances of a label map (H, W) or (D, H, W): what has one label but 0.
+
+    Raises:
+        ValueError: It has other dimensions, no pixel, a label below 0, or holds no whole numbers.
+    """
+    _check_shape(labels)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {labels.dtype}; expected whole numbers: round them first")
+    least, most = int(labels.min()), int(labels.max())
+    if least < 0:
+        raise ValueError(f"labels hold {least}; expected 0 for what is no instance, and more")
+    return Parts(labels.astype(np.uint8 if most < BYTE else np.int64, copy=False), named=True)
+
+
+def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
+    """Return the components of a binary mask (H, W) or (D, H, W).
+
+    Raises:
+        ValueError: It has other dimensions, no pixel, or is neither bool nor uint8.
+    """
+    _check_shape(mask)
+    if mask.dtype not in (np.bool_, np.uint8):
+        raise ValueError(f"the mask is {mask.dtype}; expected bool or uint8 of 0 and 1")
+    bits = np.ascontiguousarray(mask).view(np.uint8)
+    box = _box(bits)
+    inner = np.ascontiguousarray(bits[box])
+    if mask.ndim == 2:
+        count, codes = cv2.connectedComponents(inner, connectivity=4, ltype=cv2.CV_32S)
+    else:
+        from scipy import ndimage
+
+        codes, count = ndimage.label(inner, np.ones((3, 3, 3), bool))
+    whole = np.zeros(mask.shape, np.uint8 if count < BYTE else np.int64)
+    whole[box] = codes
+    return Parts(whole, named=False)
+
+
+def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
+    """Return the instances of a prediction of classes (H, W) or (D, H, W), numbered from 1.
+
+    Where each class is one level, an instance is a class; else the components of each class.
+
+    Args:
+        numbers: Numbers of classes, 0 for the background.
+        levels: The number of the instance that each class is, 0 of a class of several.
+    """
+    if all(levels):
+        return of_labels(np.array((0, *levels), np.int64).take(numbers))
+    whole = np.zeros(numbers.shape, np.int64)
+    for number in range(1, len(levels) + 1):
+        parts = of_components(numbers == number).codes.astype(np.int64)
+        whole += np.where(parts, parts + whole.max(), 0)
+    return Parts(whole.astype(np.uint8 if whole.max() < BYTE else np.int64), named=False)
+
+
+def of_mask(mask: NDArray[np.bool_] | NDArray[np.uint8], levels: Sequence[int]) -> Parts:
+    """Return the instances of a prediction: of a mask, or of the classes that have these levels."""
+    return of_classes(np.asarray(mask, np.uint8), levels) if levels else of_components(mask)
+
+
+def nothing(shape: tuple[int, ...], named: bool) -> Parts:
+    """Return no instances, of a method that names them or does not."""
+    return Parts(np.zeros(shape, np.uint8), named)
+
+
+def _check_shape(mask: NDArray[np.generic]) -> None:
+    if mask.ndim not in (2, 3) or mask.size == 0:
+        raise ValueError(
+            f"shape {mask.shape}; expected (H, W) or (D, H, W) with at least one pixel"
+        )
+
+
+def _box(codes: Codes) -> tuple[slice, ...]:
+    """Return the bounding box of what is not 0; one pixel where all is."""
+    box = []
+    for axis in range(codes.ndim):
+        others = tuple(other for other in range(codes.ndim) if other != axis)
+        used = np.flatnonzero(codes.max(axis=others))
+        box.append(slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(1))
+    return tuple(box)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The instances of a prediction beside those of its reference."""
+
+    prediction: Parts
+    """Cropped to the bounding box of both."""
+    reference: Parts
+    pixel: tuple[float, ...]
+    """The sides of a pixel or voxel, in the order of the axes; 1 where unknown."""
+    limit: float
+    """Largest distance at which a vertebra is identified, in the unit of `pixel`."""
+
+    @cached_property
+    def _tally(self) -> tuple[_Ints, _Ints, _Ints]:
+        """The numbers of the reference's and the prediction's instances, and what they share."""
+        real, mine = self.reference.codes, self.prediction.codes
+        if real.dtype == mine.dtype == np.uint8 and real.size < EXACT:
+            flat = [codes.reshape(len(codes), -1) for codes in (real, mine)]
+            counts = cv2.calcHist(flat, [0, 1], None, [BYTE, BYTE], [0, BYTE, 0, BYTE])
+            reals, mines = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
+            reals, mines = (np.union1d(0, numbers) for numbers in (reals, mines))
+            return reals, mines, np.asarray(counts)[np.ix_(reals, mines)].astype(np.int64)
+        reals, of_reals = np.unique(real, return_inverse=True)
+        mines, of_mines = np.unique(mine, return_inverse=True)
+        reals, of_reals = _with_background(reals, of_reals)
+        mines, of_mines = _with_background(mines, of_mines)
+        pairs = of_reals.ravel() * len(mines) + of_mines.ravel()
+        shared = np.bincount(pairs, minlength=len(reals) * len(mines))
+        return reals, mines, shared.reshape(len(reals), len(mines))
+
+    @property
+    def instances(self) -> list[int]:
+        """The numbers of the reference's instances."""
+        return [int(number) for number in self._tally[0][1:]]
+
+    @property
+    def predicted(self) -> list[int]:
+        """The numbers of the prediction's instances."""
+        return [int(number) for number in self._tally[1][1:]]
+
+    @property
+    def overlaps(self) -> _Ints:
+        """Pixels that two instances share (reference + 1, prediction + 1); 0 is the background."""
+        return self._tally[2]
+
+    @cached_property
+    def sizes(self) -> tuple[_Ints, _Ints]:
+        """Pixels of each instance of the reference, and of the prediction."""
+        return self.overlaps[1:].sum(1), self.overlaps[:, 1:].sum(0)
+
+    @cached_property
+    def ious(self) -> _Floats:
+        """IoU of each instance of the reference with each of the prediction."""
+        shared = self.overlaps[1:, 1:]
+        real, mine = self.sizes
+        ious: _Floats = shared / (real[:, None] + mine[None, :] - shared)
+        return ious
+
+    @cached_property
+    def matches(self) -> list[tuple[int, int]]:
+        """Instances of the reference with those of the prediction that they match, from 0.
+
+        At an IoU of exactly 0.5 an instance may fit two; the first by its number is taken.
+        """
+        ious = self.ious
+        reals, mines = np.nonzero(ious >= THRESHOLD)
+        order = np.argsort(-ious[reals, mines], kind="stable")
+        pairs: list[tuple[int, int]] = []
+        of_reference: set[int] = set()
+        of_prediction: set[int] = set()
+        for real, mine in zip(reals[order].tolist(), mines[order].tolist(), strict=True):
+            if real not in of_reference and mine not in of_prediction:
+                pairs.append((real, mine))
+                of_reference.add(real)
+                of_prediction.add(mine)
+        return sorted(pairs)
+
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """What became of each instance of the reference."""
+        matched = dict(self.matches)
+        joined, split = self._joined(), self._split()
+        states: list[State] = []
+        for real in range(len(self.instances)):
+            if real in matched:
+                states.append("shifted" if self._is_shifted(real, matched[real]) else "matched")
+            elif real in joined:
+                states.append("joined")
+            elif real in split:
+                states.append("split")
+            else:
+                states.append("missed")
+        return tuple(states)
+
+    def _is_shifted(self, real: int, mine: int) -> bool:
+        """Return whether two matching instances have different names."""
+        both = self.reference.named and self.prediction.named
+        return both and self.instances[real] != self.predicted[mine]
+
+    @cached_property
+    def under(self) -> NDArray[np.bool_]:
+        """Which instances of the reference lie mostly under which of the prediction."""
+        most: NDArray[np.bool_] = self.overlaps[1:, 1:] > MOST * self.sizes[0][:, None]
+        return most
+
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """In which instances of the reference lie most of which of the prediction."""
+        most: NDArray[np.bool_] = self.overlaps[1:, 1:] > MOST * self.sizes[1][None, :]
+        return most
+
+    def _joined(self) -> set[int]:
+        """Return the instances of the reference that lie mostly under one that holds others too."""
+        several = self.under.sum(0) > 1
+        return set(np.flatnonzero(self.under[:, several].any(1)).tolist())
+
+    def _split(self) -> set[int]:
+        """Return the instances of the reference that several predicted ones cover for the most."""
+        covered = (self.overlaps[1:, 1:] * self.inside).sum(1) > MOST * self.sizes[0]
+        return set(np.flatnonzero(covered & (self.inside.sum(1) > 1)).tolist())
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Each metric of `bench.spec.metrics.INSTANCES` by its name; NaN if it is not defined."""
+        identified, localisation = self._by_names()
+        values = {
+            **self._qualities(),
+            "identified": identified,
+            "localisation": localisation,
+            "pq_of_reference": self._of_reference(),
+        }
+        return {metric.name: values[metric.name] for metric in INSTANCES}
+
+    def _qualities(self) -> dict[str, float]:
+        """Return panoptic, recognition and segmentation quality, and the Dice of matches."""
+        names = ("pq", "rq", "sq", "matched_dice")
+        all_parts = len(self.instances) + len(self.predicted)
+        if not all_parts:
+            return dict.fromkeys(names, _NAN)
+        ious = [float(self.ious[pair]) for pair in self.matches]
+        if not ious:
+            return dict.fromkeys(names, 0.0)
+        recognition = 2 * len(ious) / all_parts
+        segmentation = math.fsum(ious) / len(ious)
+        dice = math.fsum(2 * iou / (1 + iou) for iou in ious) / len(ious)
+        values = (recognition * segmentation, recognition, segmentation, dice)
+        return dict(zip(names, values, strict=True))
+
+    def _of_reference(self) -> float:
+        """Return the panoptic quality of the reference, if its instances are found likewise."""
+        if not self.instances:
+            return _NAN
+        if self.prediction.named or not self.reference.named:
+            return 1.0
+        alike = of_components(self.reference.codes > 0)
+        return replace(self, prediction=alike)._qualities()["pq"]
+
+    def _by_names(self) -> tuple[float, float]:
+        """Return identification rate and mean localisation distance, NaN where undefined."""
+        names, others = self.instances, self.predicted
+        if not names or not (self.reference.named and self.prediction.named):
+            return _NAN, _NAN
+        shared = [name for name in names if name in others]
+        if not shared:
+            return 0.0, _NAN
+        reals = _centroids(self.reference.codes, names, self.pixel)
+        mines = _centroids(self.prediction.codes, shared, self.pixel)
+        places = [names.index(name) for name in shared]
+        apart = np.linalg.norm(mines[:, None] - reals[None], axis=2)
+        own = apart[np.arange(len(shared)), places]
+        hits = (apart.argmin(1) == places) & (own < self.limit)
+        return float(hits.sum()) / len(names), float(own.mean())
+
+    def row(self) -> dict[str, int | float]:
+        """Return the columns of cases.csv that instances add, in their order."""
+        states = self.states
+        counts = {
+            "instances": len(self.instances),
+            "predicted": len(self.predicted),
+            "matched": len(self.matches),
+            "shifted": states.count("shifted"),
+            "joined": states.count("joined"),
+            "split": states.count("split"),
+            "missed": states.count("missed"),
+        }
+        return {**{name: counts[name] for name in INSTANCE_COUNTS}, **self.values}
+
+
+def score(prediction: Parts, reference: Parts, spacing: Sequence[float] | None = None) -> Scored:
+    """Score the instances of a prediction against those of its reference.
+
+    Args:
+        prediction: (H, W), or (D, H, W) of a volume, on the native grid.
+        reference: Of the same shape.
+        spacing: Sides of a pixel or voxel in mm in the order of the axes, None where unknown.
+
+    Raises:
+        ValueError: The shapes differ, or the spacing does not fit them.
+
+    Source: panoptica and VerSe, as in the module's docstring.
+    """
+    shape = reference.codes.shape
+    if prediction.codes.shape != shape:
+        raise ValueError(
+            f"prediction has shape {prediction.codes.shape} and reference {shape}; "
+            "expected one shape: map the prediction back to the native grid first"
+        )
+    if spacing is None:
+        pixel, limit = (1.0,) * len(shape), math.inf
+    elif len(spacing) == len(shape) and all(0 < side < math.inf for side in spacing):
+        pixel, limit = tuple(map(float, spacing)), LIMIT
+    else:
+        raise ValueError(f"spacing is {spacing}; expected {len(shape)} sides in mm, all positive")
+    box = _box(prediction.codes | reference.codes)
+    return Scored(_cropped(prediction, box), _cropped(reference, box), pixel, limit)
+
+
+def _cropped(parts: Parts, box: tuple[slice, ...]) -> Parts:
+    return replace(parts, codes=np.ascontiguousarray(parts.codes[box]))
+
+
+def _with_background(numbers: _Ints, inverse: _Ints) -> tuple[_Ints, _Ints]:
+    """Return numbers that begin with 0, and the places of pixels among them."""
+    if numbers[0] == 0:
+        return numbers, inverse
+    return np.concatenate(([0], numbers)), inverse + 1
+
+
+def _centroids(codes: Codes, numbers: Sequence[int], pixel: Sequence[float]) -> _Floats:
+    """Return the mean position (n, axes) of each instance's pixels, in the unit of `pixel`."""
+    # Pixels of one instance follow each other in a row: few runs, where pixels are many.
+    width = codes.shape[-1] + 1
+    lines = np.zeros((codes.size // (width - 1), width), codes.dtype)  # a 0 ends each row
+    lines[:, :-1] = codes.reshape(-1, width - 1)
+    flat = lines.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.concatenate(([0], changes))
+    lengths = np.diff(np.concatenate((starts, [flat.size])))
+    inside = flat.take(starts) > 0
+    starts, lengths = starts[inside], lengths[inside]
+    rows, first = np.divmod(starts, width)
+    middles = [*np.unravel_index(rows, codes.shape[:-1]), first + (lengths - 1) / 2]
+    used, own = np.unique(flat.take(starts), return_inverse=True)
+    sizes = np.bincount(own, lengths)
+    sums = [np.bincount(own, lengths * middle) for middle in middles]
+    means: _Floats = np.stack(sums, axis=1) / sizes[:, None] * np.array(pixel)
+    return means[np.searchsorted(used, numbers)]
+
+
+def row(
+    prediction: Parts, labels: NDArray[np.integer] | None, spacing: Sequence[float] | None
+) -> dict[str, int | float]:
+    """Return the columns of cases.csv that instances add; none where none are asked for.
+
+    Args:
+        prediction: The instances of the prediction.
+        labels: Numbers of the reference's instances, None where none are asked for.
+        spacing: As `score` takes it.
+    """
+    if labels is None:
+        return {}
+    return score(prediction, of_labels(labels), spacing).row()

@@ -1,0 +1,228 @@
+"""Classes and instances in colours: which is which, and what was missed, joined, split, shifted.
+
+Colours are Okabe and Ito's with a grey, which the colour-blind tell apart; numbers that follow each
+other never share one. What an instance became is also told by its outline and in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.engine import instances
+from bench.engine.instances import Parts, Scored
+from bench.spec.case import VOID
+from bench.spec.metrics import INSTANCE_COUNTS
+from bench.store.cells import read_labels, read_mask
+from bench.store.results import Finished
+
+COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#999999",
+)
+WHITE, BLACK = len(COLOURS) + 1, len(COLOURS) + 2
+"""Numbers of colours in a picture, after 0 for nothing and those of `COLOURS` from 1."""
+FILL, LINE = 165, 255
+"""How much a fill and an outline cover."""
+STRIPE, DASH = 3, 3
+"""Pixels of a stripe, and of a dash."""
+FEW = 6
+"""Instances of a kind that words name."""
+MEANING = (
+    "One colour an instance, that of the reference which it matches, or of its own name. Stripes: "
+    "joined. White outline: a part of one, or named as another. Black: extra. Dashed outline: "
+    "missed."
+)
+"""What colours and outlines of instances mean."""
+VERSE = (
+    *(f"C{number}" for number in range(1, 8)),
+    *(f"T{number}" for number in range(1, 13)),
+    *(f"L{number}" for number in range(1, 7)),
+)
+"""VerSe's names of the levels 1 to 25."""
+AS_VERSE = ("ct-verse", "xray")
+"""Datasets that number their levels as VerSe."""
+_Map = NDArray[np.integer]
+_Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture of numbers of colours (H, W), and what is to be said under it."""
+
+    pixels: NDArray[np.uint8]
+    words: str = ""
+
+
+def number_of(label: int) -> int:
+    """Return the number of the colour of a class or an instance, from 1 on."""
+    return (label - 1) % len(COLOURS) + 1
+
+
+def palette() -> tuple[bytes, bytes]:
+    """Return the colours of pictures, three bytes each, and how much each covers."""
+    colours = ("#000000", *COLOURS, "#FFFFFF", "#000000")
+    covers = (0, *(FILL for _ in COLOURS), LINE, FILL)
+    return b"".join(bytes.fromhex(colour[1:]) for colour in colours), bytes(covers)
+
+
+def name_of(dataset: str, number: int) -> str:
+    """Return the name of a level as its dataset numbers it; the number where names are unknown."""
+    if dataset not in AS_VERSE:
+        return str(number)
+    if 1 <= number <= len(VERSE):
+        return VERSE[number - 1]
+    return "T13" if number == 28 else str(number)
+
+
+def has_instances(cell: Finished) -> bool:
+    """Return whether a cell's instances were scored."""
+    with cell.folder.cases().open("rb") as file:
+        return INSTANCE_COUNTS[0].encode() in file.readline().rstrip().split(b",")
+
+
+def labels_of(cell: Finished, case: str) -> NDArray[np.uint16] | None:
+    """Return the instances of a reference (H, W), None of a volume or where none were kept."""
+    labels = read_labels(cell.folder.reference_instances(case))
+    return labels if labels is not None and labels.ndim == 2 else None
+
+
+def parts_of(cell: Finished, case: str, extra: str = "") -> Parts | None:
+    """Return the instances of a prediction, as they were scored; None where there is none."""
+    folder = cell.folder
+    if folder.instances().is_dir() and not extra:
+        labels = read_labels(folder.instances() / f"{case}.png")
+        return None if labels is None else instances.of_labels(labels)
+    mask = read_mask(folder.predictions(extra) / f"{case}.png")
+    if mask is None:
+        return None
+    classes = len(cell.record.classes)
+    if classes:
+        return instances.of_classes(mask, (0,) * classes)
+    return instances.of_components(mask > 0)
+
+
+def classes(labels: _Map, side: int) -> Drawn:
+    """Return the picture of classes, or of a reference's instances, no larger than `side`."""
+    void = VOID if labels.dtype == np.uint8 else 0
+    small = _smaller(np.where(labels == void, 0, labels), side)
+    pixels = np.zeros(small.shape, np.uint8)
+    for number in np.unique(small):
+        if number:
+            pixels[small == number] = number_of(int(number))
+    return Drawn(pixels)
+
+
+def prediction(
+    parts: Parts, labels: _Map, box: tuple[slice, slice], side: int, dataset: str
+) -> Drawn:
+    """Return the picture of predicted instances beside those of the reference.
+
+    An instance has the colour of its name, or of the one that it matches. Stripes: it joins
+    several. A white outline: it is a part of one, or has another name. Black: it matches nothing.
+    A dashed outline: an instance of the reference that was missed.
+
+    Args:
+        parts: The instances of the prediction (H, W).
+        labels: Those of the reference.
+        box: The part of the image that is shown.
+        side: Pixels of the picture's longer side at most.
+        dataset: The name of the dataset, which says how levels are called.
+    """
+    scored = instances.score(parts, instances.of_labels(labels))
+    mine, real = _smaller(parts.codes[box], side), _smaller(labels[box], side)
+    matched = {two: one for one, two in scored.matches}
+    pixels = np.zeros(mine.shape, np.uint8)
+    for place, number in enumerate(scored.predicted):
+        where = mine == number
+        own = scored.instances[matched[place]] if place in matched else 0
+        joined = [scored.instances[one] for one in np.flatnonzero(scored.under[:, place])]
+        inside = np.flatnonzero(scored.inside[:, place])
+        if own:
+            pixels[where] = number_of(number if parts.named else own)
+            if parts.named and number != own:
+                pixels[_edge(where)] = WHITE
+        elif len(joined) > 1:
+            _stripes(pixels, where, joined)
+        elif len(inside):
+            pixels[where] = number_of(scored.instances[int(inside[0])])
+            pixels[_edge(where)] = WHITE
+        else:
+            pixels[where] = BLACK
+    for number, state in zip(scored.instances, scored.states, strict=True):
+        if state == "missed":
+            _dashes(pixels, real == number)
+    return Drawn(pixels, words(scored, dataset))
+
+
+def words(scored: Scored, dataset: str) -> str:
+    """Return what became of the instances of a case, by their names."""
+    told = []
+    by_state: dict[str, list[str]] = {}
+    for number, state in zip(scored.instances, scored.states, strict=True):
+        by_state.setdefault(state, []).append(name_of(dataset, number))
+    for real, mine in scored.matches:
+        if scored.states[real] == "shifted":
+            own, other = scored.instances[real], scored.predicted[mine]
+            text = f"{name_of(dataset, own)} as {name_of(dataset, other)}"
+            by_state.setdefault("named", []).append(text)
+    for state, text in (
+        ("missed", "missed"),
+        ("joined", "joined"),
+        ("split", "split"),
+        ("named", "shifted"),
+    ):
+        names = by_state.get(state, [])
+        if names:
+            more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+            told.append(f"{text} {', '.join(names[:FEW])}{more}")
+    extra = len(scored.predicted) - len(scored.matches)
+    if extra and not told:
+        told.append(f"{extra} extra")
+    total = len(scored.instances)
+    return "; ".join([f"{len(scored.matches)} of {total} found", *told])
+
+
+def _smaller(labels: _Map, side: int) -> NDArray[np.int64]:
+    """Return numbers (H, W) on no more than `side` pixels a side, by the nearest ones."""
+    height, width = labels.shape
+    share = side / max(height, width)
+    whole = labels.astype(np.float64)  # exact, and a type that OpenCV resizes
+    if share < 1:
+        size = max(1, round(width * share)), max(1, round(height * share))
+        whole = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_NEAREST))
+    return whole.astype(np.int64)
+
+
+def _edge(where: _Bools) -> _Bools:
+    """Return the outline of a part, within it."""
+    bits = where.astype(np.uint8)
+    inner = cv2.erode(
+        bits, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+    edge: _Bools = where & (np.asarray(inner) == 0)
+    return edge
+
+
+def _stripes(pixels: NDArray[np.uint8], where: _Bools, numbers: Sequence[int]) -> None:
+    """Fill a part with stripes in the colours of several instances."""
+    rows, columns = np.nonzero(where)
+    turn = ((rows + columns) // STRIPE) % len(numbers)
+    pixels[rows, columns] = np.array([number_of(number) for number in numbers], np.uint8)[turn]
+
+
+def _dashes(pixels: NDArray[np.uint8], where: _Bools) -> None:
+    """Draw a dashed outline, white and black, which shows on any ground."""
+    rows, columns = np.nonzero(_edge(where))
+    turn = ((rows + columns) // DASH) % 2
+    pixels[rows, columns] = np.where(turn, WHITE, BLACK)

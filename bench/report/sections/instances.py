@@ -1,0 +1,99 @@
+"""Scores of instances, such as vertebrae: means over patients, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.report.document import Document, Number
+from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
+from bench.report.sections.table import Table
+from bench.spec.metrics import INSTANCES, OF_INSTANCES, TITLES
+from bench.stats import intervals
+
+PERCENT, PLAIN = Number(".2f", 100.0), Number(".2f", 1.0)
+
+
+def documents(table: Table) -> list[Document]:
+    """Return the table of instances, where a dataset has any."""
+    rows = []
+    for column in table.columns:
+        if column in table.instances:
+            rows += _rows(table, column)
+    distances = sorted({table.units[column] for column in table.instances})
+    heads = {
+        "dataset": "Dataset",
+        "title": "Method",
+        "patients": "Patients",
+        "pq": "PQ",
+        "of_pq": "interval",
+        "rq": "RQ",
+        "sq": "SQ",
+        "matched_dice": TITLES["matched_dice"],
+        "identified": "Identified",
+        "localisation": f"{TITLES['localisation']} ({', '.join(distances)})",
+        "pq_of_reference": TITLES["pq_of_reference"],
+        "instances": "Instances",
+        "missed": "Missed",
+        "joined": "Joined",
+        "split": "Split",
+        "shifted": "Shifted",
+        "extra": "Extra",
+    }
+    numbers = {metric.name: PERCENT for metric in INSTANCES if metric.unit == "fraction"}
+    numbers |= {"localisation": PLAIN, "of_pq": span("of_pq", PERCENT), "patients": COUNT}
+    numbers |= dict.fromkeys(("instances", "missed", "joined", "split", "extra"), COUNT)
+    words = (
+        "Instances, such as vertebrae: means over patients, in percent, and counts over all test "
+        "cases and runs. Exploratory: no declared comparison is about them."
+    )
+    part = listed_document(
+        table, "instances", "Instances", words, heads, numbers | {"shifted": COUNT}, rows, NOTES
+    )
+    return [part] if part else []
+
+
+NOTES: Sequence[str] = (
+    "An instance of the reference is what one label names. Those of a binary prediction are its "
+    "components; those of a labelled one its labels. Two match from an IoU of 0.5 on, as in "
+    "panoptica. PQ = RQ x SQ; RQ counts matches, SQ is their mean IoU. What neither mask holds is "
+    "undefined and in no mean; where one holds instances and nothing matches, all four are 0.",
+    "PQ of the reference: what the reference's own mask reaches when its instances are found in "
+    "the same way: below 100 % where parts of an instance lie apart in the image, or two touch.",
+    "Identified (VerSe): vertebrae whose predicted centroid has the reference centroid of the same "
+    "name nearest to it, less than 20 mm away, of all in the reference. Localisation: mean "
+    "distance of the centroids of the names that both hold. Components have no names, so both are "
+    "'-'. In pixels (px) the spacing is unknown, and the limit of 20 mm is not applied.",
+    "Joined: mostly under a predicted instance that holds most of another too. Split: mostly under "
+    "several that lie mostly in it. Shifted: matched by another name. Extra: predicted, and "
+    f"matches none. PQ with {BOOTSTRAP}.",
+)
+
+
+def _rows(table: Table, column: str) -> list[dict[str, Any]]:
+    """Return a row a method of one dataset."""
+    scores = table.instances[column]
+    tested = scores[OF_INSTANCES[0]].methods
+    methods = [key for key in table.methods if key in tested]
+    summaries = {}
+    for metric in OF_INSTANCES:
+        of_metric = intervals.summarise(scores[metric].only(methods))
+        summaries[metric] = {one.method: one for one in of_metric}
+    rows = []
+    for method in methods:
+        counts = table.instance_counts[column, method]
+        quality = summaries["pq"][method]
+        row: dict[str, Any] = {
+            "column": column,
+            "dataset": table.columns[column],
+            "method": method,
+            "title": table.methods[method],
+            "patients": quality.patients,
+            **ends("of_pq", quality.bootstrap),
+            "extra": counts["predicted"] - counts["matched"],
+            **counts,
+        }
+        for metric in OF_INSTANCES:
+            row[metric] = summaries[metric][method].mean
+        rows.append(row)
+    return rows

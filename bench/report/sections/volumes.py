@@ -1,0 +1,93 @@
+"""Scores in 3D beside those of the slices: means over patients, each labelled as what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.report.document import Document, Number
+from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
+from bench.report.sections.table import Table
+from bench.spec.metrics import METRICS, OF_INSTANCES, TITLES
+from bench.stats import intervals
+from bench.stats.scores import PatientScores
+
+PERCENT, PLAIN = Number(".2f", 100.0), Number(".2f", 1.0)
+SHOWN = ("dice", "iou", "nsd", "hd95")
+"""The metrics of masks that the table has."""
+NAMED = ("pq", "identified", "localisation")
+"""Those of instances."""
+NOTES = (
+    "Slice: each slice was scored on its own, and a patient's slices averaged. Volume: the tested "
+    "slices of one volume were stacked and scored in 3D, with the distance from slice to slice and "
+    "the sides of a pixel; a patient's volumes are averaged. Slices that no case shows are "
+    "background on both sides, so this is the score of the slab that was tested. In px the "
+    "distance from slice to slice or the size of a pixel is unknown, and distances are in voxels.",
+    f"Dice with {BOOTSTRAP}. The tests of the other tables are about slices.",
+)
+
+
+def documents(table: Table) -> list[Document]:
+    """Return the table of volumes, where any were scored."""
+    rows: list[dict[str, Any]] = []
+    for column in table.columns:
+        if column in table.volumes:
+            rows += _rows(table, column)
+    units = " and ".join(sorted({table.units[column] for column in table.volumes}))
+    heads = {
+        "dataset": "Dataset",
+        "title": "Method",
+        "scored": "Scored",
+        "patients": "Patients",
+        "number": "Cases",
+        "dice": TITLES["dice"],
+        "of_dice": "interval",
+    }
+    for name in SHOWN[1:]:
+        heads[name] = _head(name, units)
+    if any("pq" in row for row in rows):
+        heads |= {name: _head(name, units) for name in NAMED}
+    numbers = {"patients": COUNT, "number": COUNT, "of_dice": span("of_dice", PERCENT)}
+    for name in (*SHOWN, *NAMED):
+        numbers[name] = PLAIN if _is_distance(name) else PERCENT
+    words = "Slices and volumes, each labelled: means over patients, fractions in percent."
+    part = listed_document(table, "volumes", "Volumes", words, heads, numbers, rows, NOTES)
+    return [part] if part else []
+
+
+def _is_distance(name: str) -> bool:
+    return name == "localisation" or any(m.name == name and m.unit == "distance" for m in METRICS)
+
+
+def _head(name: str, units: str) -> str:
+    return f"{TITLES[name]} ({units})" if _is_distance(name) else TITLES[name]
+
+
+def _rows(table: Table, column: str) -> list[dict[str, Any]]:
+    """Return two rows a method: by slice, and by volume."""
+    in_3d = table.volumes[column]
+    by_slice: dict[str, PatientScores] = dict(table.patients[column])
+    by_slice |= table.instances.get(column, {})
+    tested = in_3d["dice"].methods
+    rows = []
+    for method in [key for key in table.methods if key in tested]:
+        for scored, scores in (("slice", by_slice), ("volume", in_3d)):
+            number = table.volume_counts[column, method]
+            if scored == "slice":
+                number = int(table.scores["cases"][column, method])
+            row: dict[str, Any] = {
+                "column": column,
+                "dataset": table.columns[column],
+                "method": method,
+                "title": table.methods[method],
+                "scored": scored,
+                "number": number,
+            }
+            for name in (*SHOWN, *(NAMED if OF_INSTANCES[0] in in_3d else ())):
+                row[name] = float("nan")
+                if name in scores:
+                    [one] = intervals.summarise(scores[name].only([method]))
+                    row[name] = one.mean
+                    if name == "dice":
+                        row |= {"patients": one.patients, **ends("of_dice", one.bootstrap)}
+            rows.append(row)
+    return rows
