@@ -5,7 +5,7 @@ Effects are paired by patient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,6 +17,8 @@ from bench.spec.arms import Arm
 from bench.spec.errors import UsageError
 from bench.spec.names import Row
 from bench.stats import Interval, interval
+from bench.stats.family import holm, looked
+from bench.stats.paired import primary
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Effect:
     """95 % interval over patients."""
     seeds: Interval
     """95 % interval over seeds, NaN for one seed."""
+    p: float
+    """Of the primary test, corrected for all effects of the ablation and for the looks."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +81,34 @@ class Scores:
                 )
         return cls(tuple(arms), factors, np.stack([table.to_numpy(float) for table in tables]))
 
-    def effects(self) -> list[Effect]:
-        """Return the main effects and all interactions.
+    def contrasts(self) -> dict[str, NDArray[np.float64]]:
+        """Return the main effects and all interactions by name, each (seed, patient).
 
         A main effect is the mean of the arms with the factor on minus the mean of the arms with it
         off. An interaction is the difference of two such differences: how much the effect of one
         factor changes when the other is on.
         """
         signs = np.where([arm.switches for arm in self.arms], 1.0, -1.0)
-        effects = []
+        contrasts = {}
         for size in range(1, len(self.factors) + 1):
             for chosen in combinations(range(len(self.factors)), size):
                 weights = signs[:, list(chosen)].prod(1) * 2**size / len(self.arms)
                 name = " x ".join(self.factors[i] for i in chosen)
-                effects.append(effect(name, np.tensordot(weights, self.values, 1)))
-        return effects
+                contrasts[name] = np.tensordot(weights, self.values, 1)
+        return contrasts
 
 
-def effect(name: str, values: NDArray[np.float64]) -> Effect:
-    """Return the mean of values (seed, patient) with its intervals."""
-    return Effect(name, float(values.mean()), interval(values.mean(0)), interval(values.mean(1)))
+def effects(contrasts: Mapping[str, NDArray[np.float64]], looks: int = 1) -> list[Effect]:
+    """Return the effects of contrasts (seed, patient) by name, all tested as one family.
+
+    The test is the primary one, as of two methods; p is corrected by Holm for the number of
+    effects, and by Bonferroni for the looks.
+    """
+    p = looked(holm(primary(np.stack(list(contrasts.values()), axis=2))), looks)
+    return [
+        Effect(name, float(of.mean()), interval(of.mean(0)), interval(of.mean(1)), float(corrected))
+        for (name, of), corrected in zip(contrasts.items(), p, strict=True)
+    ]
 
 
 def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int]:

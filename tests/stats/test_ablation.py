@@ -9,11 +9,13 @@ import pytest
 from bench.spec.arms import Arm
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
-from bench.stats.ablation import Scores, shared_weights
+from bench.stats.ablation import Scores, effects, shared_weights
 
 ARMS = tuple(
     Arm(Spec(f"m{a:d}{b:d}"), (a, b)) for b, a in itertools.product((False, True), repeat=2)
 )
+
+WORLDS = 400
 
 
 def cases(seeds: int = 1, noise: float = 0.0, drop: str = "") -> pd.DataFrame:
@@ -38,7 +40,7 @@ def cases(seeds: int = 1, noise: float = 0.0, drop: str = "") -> pd.DataFrame:
 
 
 def test_effects_are_told_from_patients_who_are_easy_or_hard() -> None:
-    a, b, both = Scores.of(ARMS, ("a", "b"), cases(), "dice", "").effects()
+    a, b, both = effects(Scores.of(ARMS, ("a", "b"), cases(), "dice", "").contrasts())
     assert [each.name for each in (a, b, both)] == ["a", "b", "a x b"]
     assert (a.mean, b.mean, both.mean) == pytest.approx((0.11, 0.06, 0.02))
     assert a.patients == pytest.approx(
@@ -48,11 +50,30 @@ def test_effects_are_told_from_patients_who_are_easy_or_hard() -> None:
 
 
 def test_intervals_widen_with_noise_and_hold_the_effect() -> None:
-    effects = Scores.of(ARMS, ("a", "b"), cases(seeds=3, noise=0.05), "dice", "").effects()
-    for each, truth in zip(effects, (0.11, 0.06, 0.02), strict=True):
+    noisy = Scores.of(ARMS, ("a", "b"), cases(seeds=3, noise=0.05), "dice", "")
+    for each, truth in zip(effects(noisy.contrasts()), (0.11, 0.06, 0.02), strict=True):
         for low, high in (each.patients, each.seeds):
             assert low < truth < high
             assert high - low > 0.005
+
+
+def test_p_counts_all_effects_and_looks() -> None:
+    contrasts = Scores.of(ARMS, ("a", "b"), cases(), "dice", "").contrasts()
+    alone = effects({"a": contrasts["a"]})[0].p
+    assert alone == 2 / 2**12
+    assert effects(contrasts)[0].p == pytest.approx(3 * alone)
+    assert effects(contrasts, looks=2)[0].p == pytest.approx(6 * alone)
+
+
+def test_effects_of_equal_arms_are_seldom_called_effects() -> None:
+    """Two modules that do nothing: some effect has p <= 0.05 in at most 6.5 % of worlds."""
+    rng = np.random.default_rng(35)
+    wrong = 0
+    for _ in range(WORLDS):
+        run = rng.normal(0, 0.01, (4, 3, 1)) + rng.normal(0, 0.03, (4, 3, 12))
+        world = Scores(ARMS, ("a", "b"), rng.uniform(0.1, 0.6, 12) + run)
+        wrong += min(each.p for each in effects(world.contrasts())) <= 0.05
+    assert wrong / WORLDS <= 0.065
 
 
 def test_arms_tested_on_other_patients_are_refused() -> None:

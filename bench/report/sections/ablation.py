@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.audit import published
 from bench.report.document import Block, Cell, Document, Head, Note
 from bench.report.sections import notes
+from bench.report.sections.table import factor_of
 from bench.spec import plain
 from bench.spec.arms import Arm
 from bench.spec.errors import UsageError
@@ -21,7 +23,8 @@ from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.names import Column, Row, Spec
 from bench.spec.options import shown
 from bench.spec.words import count
-from bench.stats.ablation import Effect, Scores, effect, shared_weights
+from bench.stats.ablation import Effect, Scores, effects, shared_weights
+from bench.stats.flips import ALPHA
 from bench.store.record import Record
 from bench.store.results import Finished, Results
 
@@ -107,9 +110,11 @@ def collect(
     for arm in arms:
         for extra in ("", *first.extras):
             lines.append(_line(arm, extra, cases, [cell.record for cell in cells[arm]]))
-    effects = {}
+    looks = factor_of(results.looks, results.family, column.key)
+    tested = {}
     for metric in PRINTED:
-        effects[metric] = _effects(arms, factors, cases, metric, first.extras)
+        contrasts = _contrasts(arms, factors, cases, metric, first.extras)
+        tested[metric] = effects(contrasts, looks)
     return Ablation(
         column=column,
         profile=results.profile,
@@ -117,7 +122,7 @@ def collect(
         title=first.title,
         factors=factors,
         lines=tuple(lines),
-        effects=effects,
+        effects=tested,
         notes=tuple(_notes(cells, factors, cases)),
         cells={arm: mine[0] for arm, mine in cells.items()},
         cases=cases,
@@ -145,21 +150,22 @@ def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) 
     )
 
 
-def _effects(
+def _contrasts(
     arms: Sequence[Arm],
     factors: tuple[str, ...],
     cases: pd.DataFrame,
     metric: str,
     extras: Sequence[str],
-) -> list[Effect]:
+) -> dict[str, NDArray[np.float64]]:
+    """Return by name what is tested, (seed, patient): effects, and gains over further rows."""
     answers = Scores.of(arms, factors, cases, metric, "")
-    effects = answers.effects()
+    contrasts = answers.contrasts()
     for extra in extras:
         further = Scores.of(arms, factors, cases, metric, extra)
         for number, arm in enumerate(arms):
             gain = answers.values[number] - further.values[number]
-            effects.append(effect(f"{ANSWER} over {extra}, {_ticks(arm, factors)}", gain))
-    return effects
+            contrasts[f"{ANSWER} over {extra}, {_ticks(arm, factors)}"] = gain
+    return contrasts
 
 
 def _ticks(arm: Arm, factors: tuple[str, ...]) -> str:
@@ -275,9 +281,10 @@ def _deviations(
 _EFFECTS = (
     "Effects in points, paired by patient, with 95 % t intervals: over patients, for these seeds; "
     "over seeds where there are several, for these patients. A main effect is on less off; an "
-    "interaction, what two do beyond their sum. Verdict, on Dice: helps or harms where the "
-    "intervals over patients and over seeds leave out 0 on the same side, not corrected for the "
-    "number of effects; with one seed it speaks of these weights."
+    "interaction, what two do beyond their sum. Verdict, on Dice: helps or harms where p is at "
+    "most 0.05. p is that of the stars: over patients, and over seeds where there are several, "
+    "corrected by Holm for all effects of the table and for the looks; with one seed it speaks of "
+    "these weights."
 )
 
 
@@ -387,14 +394,14 @@ def _score(line: Line, metric: str) -> Cell:
 
 def _effects_block(table: Ablation) -> Block:
     """Return a row an effect: its name, and for each metric the mean with its intervals."""
-    heads = [Head("Effect", "left"), Head("Verdict", "left")]
+    heads = [Head("Effect", "left"), Head("Verdict", "left"), Head("p")]
     for metric in PRINTED:
         title = TITLES[metric]
         heads.append(Head(f"{title} [patients]", tex=f"{title}, patients"))
         heads.append(Head(f"{title} [seeds]", tex=f"{title}, seeds"))
     rows = []
     for number, first in enumerate(table.effects[PRINTED[0]]):
-        cells = [Cell(first.name), Cell(_verdict(first))]
+        cells = [Cell(first.name), Cell(_verdict(first)), Cell(f"{first.p:.3g}", number=first.p)]
         for metric in PRINTED:
             one = table.effects[metric][number]
             text = f"{100 * one.mean:+.2f} {_interval(one.patients)}"
@@ -404,15 +411,12 @@ def _effects_block(table: Ablation) -> Block:
 
 
 def _verdict(one: Effect) -> str:
-    """Return what an effect on Dice is: both intervals must leave out 0 on the same side."""
+    """Return what an effect on Dice is."""
     several = one.seeds[0] == one.seeds[0]
-    intervals = [one.patients, one.seeds] if several else [one.patients]
     weights = "" if several else " (these weights)"
-    if all(low > 0 for low, _ in intervals):
-        return f"helps{weights}"
-    if all(high < 0 for _, high in intervals):
-        return f"harms{weights}"
-    return "undecided"
+    if not one.p <= ALPHA:
+        return "undecided"
+    return f"{'helps' if one.mean > 0 else 'harms'}{weights}"
 
 
 def _interval(interval: tuple[float, float]) -> str:
@@ -444,8 +448,8 @@ def _numbers(table: Ablation) -> pd.DataFrame:
 def _effect_numbers(table: Ablation) -> pd.DataFrame:
     """Return the effects: fractions."""
     rows = []
-    for metric, effects in table.effects.items():
-        for one in effects:
+    for metric, tested in table.effects.items():
+        for one in tested:
             row = {
                 "metric": metric,
                 "effect": one.name,
@@ -454,6 +458,7 @@ def _effect_numbers(table: Ablation) -> pd.DataFrame:
                 "patients_high": one.patients[1],
                 "seeds_low": one.seeds[0],
                 "seeds_high": one.seeds[1],
+                "p": one.p,
             }
             rows.append(row)
     return pd.DataFrame(rows)

@@ -31,6 +31,14 @@ DATA: dict[Source, str] = {
 """What a table's data are, as captions begin."""
 
 
+def factor_of(reports: Sequence[Look], family: Family | None, column: str) -> int:
+    """Return the factor of p for the looks at a column, see `Table.looks`."""
+    seen = sum(look.column == column for look in reports)
+    planned = family.looks if family else 1
+    beyond = max(0, seen - planned)
+    return planned * 2 ** (beyond + 1) if beyond else planned
+
+
 @dataclass(frozen=True)
 class Table:
     """All results of one source (real, phantom or external) under one profile."""
@@ -99,10 +107,7 @@ class Table:
         A look that nobody declared can't take back the stars of those before it, so it costs more:
         the first p x 4, each further one twice as much (`tests/stats/CALIBRATION.md`).
         """
-        seen = sum(look.column == column for look in self.reports)
-        planned = self.family.looks if self.family else 1
-        beyond = max(0, seen - planned)
-        return planned * 2 ** (beyond + 1) if beyond else planned
+        return factor_of(self.reports, self.family, column)
 
     def rivals(self, column: str) -> list[str]:
         """Return the rows that were tested on a column and compete, in the table's order."""
