@@ -23,7 +23,7 @@ from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint
 from bench.engine.room import with_room
-from bench.engine.trainee import Trainee, idle, to_tensor
+from bench.engine.trainee import Trainee, idle, to_device, to_tensor
 from bench.spec.capabilities import AveragesWeights
 from bench.spec.note import Note, Tell
 from bench.store.layout import CellFolder, write
@@ -171,8 +171,7 @@ class Training:
     def step(self, batch: Batch) -> None:
         """Train on one batch."""
         device = self.trainee.device
-        images = torch.from_numpy(batch.images).to(device, non_blocking=True)
-        masks = torch.from_numpy(batch.masks).to(device, non_blocking=True)
+        images, masks = to_device(batch.images, device), to_device(batch.masks, device)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
         pairs = zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)

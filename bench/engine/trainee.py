@@ -72,11 +72,26 @@ class Trainee:
 def build(
     method: Method, task: Task, profile: Profile, seed: int, device: torch.device, precision: str
 ) -> Trainee:
-    """Build a method's network; its weights depend on the seed alone."""
+    """Build a method's network; its weights depend on the seed alone.
+
+    Whether a GPU may use TF32 is a switch of the whole process, which is that of a cell.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = profile.tf32
     torch.manual_seed(derive(seed, "weights"))
     # Convolutions are faster if channels are the last axis in memory.
     net = method.build(task).to(device).to(memory_format=torch.channels_last)
     return Trainee(method, net, task, profile, seed, device, precision)
+
+
+def to_device(values: NDArray[np.float32], device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device, without waiting for what a GPU is at.
+
+    A GPU reads pinned memory by itself; other memory is copied when its earlier work is done.
+    """
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def to_tensor(image: NDArray[np.uint16], device: torch.device) -> Tensor:

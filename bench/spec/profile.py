@@ -37,6 +37,8 @@ _BASE = "extends"
 """Key of a file that names the profile whose values it does not give itself."""
 DEEPEST = 20
 """Profiles that may extend one another."""
+LATER = {"nsd_tolerance", "tf32"}
+"""Keys that profiles need not have."""
 _CHANGED = re.compile(r"(?P<name>.+?)(-steps(?P<steps>\d+))?(-pixels(?P<pixels>\d+))?")
 """A profile with other steps or pixels: `cpu-steps100-pixels4096`."""
 
@@ -100,18 +102,23 @@ class Profile:
     """Cases of each simulated patient."""
     nsd_tolerance: Rate = TOLERANCE
     """Largest distance that NSD accepts, in mm where the spacing is known, else in pixels."""
+    tf32: bool = False
+    """Whether a GPU may round the factors of products of float32 to 10 bits (TF32), which is fast;
+    PyTorch alone would round those of convolutions and not those of matrices."""
 
     def protocol(self) -> dict[str, Any]:
         """Return what may change a result, as plain data that JSON gives back as it is.
 
         Sizes of phantoms are left out, because the digest of a dataset covers them; the paper's
-        augmentation and the usual tolerance too, which older results do not name.
+        augmentation, the usual tolerance and exact products too, which older results do not name.
         """
         values = plain.decode(plain.canonical(asdict(self)), dict)
         if self.augmentation == Augmentation():
             del values["augmentation"]
         if self.nsd_tolerance == TOLERANCE:
             del values["nsd_tolerance"]
+        if not self.tf32:
+            del values["tf32"]
         for name in ("summary", "phantom_patients", "phantom_slices"):
             del values[name]
         return values
@@ -200,8 +207,7 @@ def _extended(
 def _checked(values: dict[str, Any], name: str, path: str) -> Profile:
     """Return the values of a profile's file as a profile."""
     given = {field.name for field in fields(Profile)} - {"name"}
-    if "nsd_tolerance" not in values:
-        given -= {"nsd_tolerance"}
+    given -= LATER - set(values)
     _check_keys(values, given, path)
     parts = values["augmentation"]
     if isinstance(parts, Mapping):

@@ -29,6 +29,7 @@ TITLES = {
     "instances": "Scores of instances",
     "prepare": "Preparation",
     "step": "Training step",
+    "kernels": "Kernels of a training step",
     "memory": "Memory",
     "report": "Report and audit",
     "outside": "Scores from outside",

@@ -127,6 +127,11 @@ def test_the_papers_augmentation_is_not_named_as_in_older_results(tmp_path: Path
     assert mine["augmentation"]["flips"] == "both"
 
 
+def test_tf32_is_named_where_a_gpu_may_use_it() -> None:
+    assert "tf32" not in load_profile("cpu").protocol()
+    assert load_profile("lunch").protocol()["tf32"] is True
+
+
 def test_the_tolerance_of_nsd_is_named_where_it_is_another(tmp_path: Path) -> None:
     assert "nsd_tolerance" not in load_profile("cpu").protocol()
     mine = load_profile(write(tmp_path, "mine.toml", 'extends = "cpu"\nnsd_tolerance = 4\n'))

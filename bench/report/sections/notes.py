@@ -17,7 +17,7 @@ from bench.spec.metrics import OF_DISTANCES, listed
 from bench.spec.plain import canonical
 from bench.spec.profile import Augmentation
 from bench.spec.words import count
-from bench.store.record import SET_ASIDE, CellSpec, Head, Record
+from bench.store.record import SET_ASIDE, Head, Record
 from bench.store.scores import CLASS
 
 Verdict = Literal["agree", "differ", "single"]
@@ -283,14 +283,19 @@ def unlike(cases: pd.DataFrame, records: Sequence[Record]) -> list[str]:
     return warnings
 
 
-def _how(spec: CellSpec) -> str:
+def _how(record: Record) -> str:
     """Return how a device computed."""
-    return f"{spec.precision}, deterministic" if spec.deterministic else spec.precision
+    words = [record.spec.precision]
+    if record.peak_device_memory_bytes is not None and record.spec.profile.get("tf32"):
+        words.append("TF32")
+    if record.spec.deterministic:
+        words.append("deterministic")
+    return ", ".join(words)
 
 
 def made_on(records: Sequence[Record]) -> str:
     """Return devices, PyTorch and revisions, so that a mixture is seen."""
-    devices = sorted({f"{record.device} ({_how(record.spec)})" for record in records})
+    devices = sorted({f"{record.device} ({_how(record)})" for record in records})
     torch = sorted({record.versions["torch"] for record in records})
     revisions = sorted({_revision(record) for record in records})
     return (

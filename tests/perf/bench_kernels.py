@@ -1,0 +1,107 @@
+"""Where a training step of the `cpu` profile spends its time, and what another memory layout costs.
+
+Run from the repository's root: ``python tests/perf/bench_kernels.py``. One thread, batches of two
+images of 112 x 112 pixels. Shares are of the processor time of PyTorch's kernels.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+from timing import Row, one_thread, table
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from bench.engine.trainee import build
+from bench.spec import registry
+from bench.spec.method import Task
+from bench.spec.names import Spec
+from bench.spec.profile import load_profile
+
+SIZE, BATCH = (112, 112), 2
+WARM, PROFILED, TURNS = 3, 5, 9
+KINDS = {
+    "convolutions": ("conv",),
+    "products of matrices": ("aten::mm", "aten::addmm", "aten::bmm", "attention"),
+    "normalisation": ("norm",),
+    "copies": ("aten::copy_", "aten::cat"),
+    "optimiser": ("adam", "Optimizer", "sgd"),
+}
+"""What names of kernels hold."""
+
+
+def stepper(name: str, layout: torch.memory_format) -> Callable[[], None]:
+    """Return what trains a method one step on made-up images."""
+    protocol = load_profile("cpu")
+    method = registry.method(Spec(name), protocol.scale)
+    task = Task("mr", (SIZE,) * 20, BATCH, protocol.steps)
+    subject = build(method, task, protocol, 35, torch.device("cpu"), "float32")
+    subject.net.to(memory_format=layout)
+    optimiser = subject.optimiser()
+    image = torch.rand(BATCH, 1, *SIZE)
+    mask = (torch.rand(BATCH, 1, *SIZE) > 0.7).float()
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss: Tensor = subject.loss(image, mask, "step", 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    for _ in range(WARM):
+        step()
+    return step
+
+
+def shares(step: Callable[[], None]) -> str:
+    """Return what share of a step each kind of kernel has, in words."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(PROFILED):
+            step()
+    spent = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+    parts, total = [], sum(spent.values())
+    for kind, words in KINDS.items():
+        own = [key for key in spent if any(word in key for word in words)]
+        parts.append(f"{kind} {sum(map(spent.pop, own)) / total:.0%}")
+    return ", ".join([*parts, f"others {sum(spent.values()) / total:.0%}"])
+
+
+def compared(name: str) -> Row:
+    """Return a method's row: a step as it is against one with the channels first in memory."""
+    ours = stepper(name, torch.channels_last)
+    peer = stepper(name, torch.contiguous_format)
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(TURNS):
+        for step, spent in zip((ours, peer), times, strict=True):
+            before = time.process_time()
+            step()
+            spent.append(1e3 * (time.process_time() - before))
+    mine, other = map(statistics.median, times)
+    ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
+    return Row(
+        f"{name}: {shares(ours)}",
+        f"{mine:.0f} ms",
+        "channels first in memory",
+        f"{other:.0f} ms",
+        f"{ratio:.2f}",
+    )
+
+
+def measure() -> list[Row]:
+    """Return a row a method."""
+    one_thread()
+    return [compared(name) for name in registry.names(registry.METHODS) if _in_all(name)]
+
+
+def _in_all(name: str) -> bool:
+    return bool(registry.load(registry.METHODS, name).in_all)
+
+
+if __name__ == "__main__":
+    print(table(measure()))
