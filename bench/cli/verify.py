@@ -80,6 +80,7 @@ def verify(
 
 def _other_predictions(store: Store, profile: str, count: int, data: Path | None) -> list[str]:
     """Return a line for each prediction that the weights do not give again."""
+    from bench.data import cache
     from bench.engine.again import repeat
     from bench.launch import matrix
     from bench.spec.config import DatasetRef
@@ -90,7 +91,11 @@ def _other_predictions(store: Store, profile: str, count: int, data: Path | None
     def find(dataset: DatasetId, name: str) -> DatasetRef:
         (reader,) = matrix.find([Spec(dataset.name)], data, load_profile(name))
         with options.preparing_quietly() as told:
-            return reader.prepare(told)
+            ref = reader.prepare(told)
+        if ref.id == dataset:
+            return ref
+        folder = cache.known(dataset.name, dataset.digest)  # by other options, such as labels=
+        return matrix.dataset_ref(folder) if folder else ref
 
     believed = check.records(store.layout.profile(profile))
     return list(repeat(store, believed.cells, count, find))

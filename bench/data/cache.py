@@ -25,7 +25,7 @@ from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
 from bench.data.reading import write
 from bench.data.scratch import scratch
 from bench.data.source import Source, find_source, silent
-from bench.spec import csvs
+from bench.spec import csvs, machine
 from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed, Place
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
@@ -36,6 +36,14 @@ def find(adapter: Adapter, root: Path) -> Path | None:
     """Return the prepared dataset's folder; None if the source is not prepared or has changed."""
     folder = find_source(adapter, root, 1).view
     return folder if manifests.exists(folder) else None
+
+
+def known(name: str, digest: str) -> Path | None:
+    """Return the folder of a dataset that was prepared here by whichever options, by its digest."""
+    for file in sorted(machine.cache_root().glob(f"{name}-*/*/{manifests.FILE}")):
+        if manifests.read(file.parent).digest == digest:
+            return file.parent
+    return None
 
 
 def prepare(

@@ -63,7 +63,8 @@ def _repeat(
     for index in data.test[:count]:
         case = data.cases.case(index).id
         for extra, mask in predict(trainee, data.cases, index).masks.items():
-            apart = int(np.count_nonzero(mask != kept.prediction(case, extra)))
+            before = kept.labels(case, extra)[1] if record.classes else kept.prediction(case, extra)
+            apart = int(np.count_nonzero(mask != before))
             if apart:
                 row = f" ({extra})" if extra else ""
                 yield (

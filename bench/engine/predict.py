@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Prediction:
     on_grid: dict[str, NDArray[np.float32]]
     """The same maps as the network gives them; the spread has the name `spread`."""
 
-    @property
+    @cached_property
     def masks(self) -> dict[str, Mask]:
         """The maps as masks: foreground where the probability is at least one half.
 

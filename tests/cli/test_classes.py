@@ -53,7 +53,7 @@ def test_classes_go_from_the_option_to_the_tables(bench: Bench, slices: Slices) 
     assert results.cases["dice"].tolist() == pytest.approx(means.tolist())
     assert results.classes is not None
     assert len(results.classes) == len(table)
-    bench("verify", "results")
+    bench("verify", "results", "--predict", "1", "--data", str(data))
     Path("paper.toml").write_text('metrics = ["dice", "dice:lower", "nsd:union"]\n', "utf-8")
     bench("report", "--layout", "paper.toml")
     paper = pd.read_csv(next(Path("reports").rglob("paper.csv")))

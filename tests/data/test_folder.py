@@ -20,7 +20,7 @@ from bench.data import cache
 from bench.data.readers import metaimage
 from bench.launch import matrix
 from bench.spec import registry
-from bench.spec.case import Dataset
+from bench.spec.case import VOID, Dataset
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
@@ -373,3 +373,25 @@ def test_colours_that_are_read_as_grey_are_told(tmp_path: Path) -> None:
         "colour images are read as grey (luminance): every network here sees one channel "
         "(3 of 4 cases)"
     ]
+
+
+def test_a_file_of_classes_may_lie_in_the_folder(tmp_path: Path) -> None:
+    root = tmp_path / "organs"
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    labels = np.zeros((20, 20), np.uint8)
+    labels[2:8], labels[10:15], labels[0, :5] = 1, 7, 255
+    grey = np.arange(400, dtype=np.uint8).reshape(20, 20) % 200
+    for number in range(3):
+        Image.fromarray(grey).save(root / "images" / f"p{number}.png")
+        Image.fromarray(labels).save(root / "masks" / f"p{number}.png")
+    about = {"labels": {"background": 0, "liver": 1, "spleen": 7, "ignore": 255}}
+    (root / "dataset.json").write_text(json.dumps(about), "utf-8")
+    spec = Spec(str(root), ("pattern={patient}", "labels=dataset.json"))
+    adapter = registry.dataset(spec)
+    dataset = cache.load(cache.prepare(adapter, root))
+    assert dataset.classes == ("liver", "spleen")
+    assert np.unique(dataset.target(0)).tolist() == [0, 1, 2, VOID]
+    assert np.unique(dataset.mask(0)).tolist() == [0, 1]
+    with pytest.raises(UsageError, match="both say what the labels are"):
+        registry.dataset(Spec(str(root), ("labels=a=1/b=7", "foreground=1")))

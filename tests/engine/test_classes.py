@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.engine.metrics import mean_dice, score, score_classes
 from bench.spec.case import UNION, VOID
-from bench.spec.method import ce_dice
+from bench.spec.method import bce_dice, ce_dice
 
 NAMES = ("bone", "disc", "canal")
 
@@ -84,3 +84,11 @@ def test_void_pixels_have_no_part_in_the_loss() -> None:
     other[..., :4, :] = 99
     torch.testing.assert_close(ce_dice(other, target), loss.detach())
     assert torch.isfinite(ce_dice(logits, torch.full_like(target, VOID)))
+
+
+def test_one_class_with_softmax_has_the_loss_of_one_foreground() -> None:
+    rng = torch.Generator().manual_seed(5)
+    logits = torch.randn(2, 1, 9, 8, generator=rng)
+    mask = torch.randint(0, 2, (2, 1, 9, 8), generator=rng).float()
+    two = torch.cat([torch.zeros_like(logits), logits], 1)
+    torch.testing.assert_close(ce_dice(two, mask), bce_dice(logits, mask))

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bench.spec import registry
 from bench.spec.errors import UsageError
-from bench.spec.method import Task
+from bench.spec.method import VOID, Task
 from bench.spec.names import Spec
-from verdiff_bench_methods.swin_unet import Network, SwinUNet
+from verdiff_bench_methods.swin_unet import Network, SwinUNet, published_loss
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -278,3 +278,23 @@ def test_says_what_differs_at_other_sizes_than_the_published_ones() -> None:
         "width=48" in line
         for line in registry.method(Spec.parse("swin_unet:width=48")).deviations(24)
     )
+
+
+def test_one_class_with_softmax_has_the_loss_of_one_foreground() -> None:
+    rng = torch.Generator().manual_seed(5)
+    logits = torch.randn(2, 1, 16, 24, generator=rng)
+    mask = torch.randint(0, 2, (2, 1, 16, 24), generator=rng).float()
+
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.pad(logits, (0, x.shape[-1] - 24, 0, x.shape[-2] - 16))
+
+    method = registry.method(Spec("swin_unet"), "tiny")
+    alone = method.loss(Fixed(), torch.rand(2, 1, 16, 24, generator=rng), mask, rng)
+    two = torch.cat([torch.zeros_like(logits), logits], 1)
+    torch.testing.assert_close(published_loss(two, mask.long()), alone)
+    void = mask.clone()
+    void[..., :5, :] = VOID
+    other = two.clone()
+    other[..., :5, :] = 9
+    torch.testing.assert_close(published_loss(two, void.long()), published_loss(other, void.long()))

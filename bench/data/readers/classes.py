@@ -34,9 +34,9 @@ _NUMBER = re.compile(r"(?:(?P<collection>[a-z][a-z0-9]*)-)?(?P<number>[0-9]+)(?:
 """A label that has a number: of a mask, a palette, or a collection of volumes (`spider-20`)."""
 
 
-def is_mapping(text: str) -> bool:
-    """Return whether an option's text names classes, or a file of them."""
-    return "=" in text or text.lower().endswith(FILES)
+def is_file(text: str) -> bool:
+    """Return whether an option's text names a file of classes."""
+    return text.lower().endswith(FILES)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Classes:
         Raises:
             UsageError: It is no mapping, or the file cannot be read.
         """
-        if text.lower().endswith(FILES):
+        if is_file(text):
             return read(Path(text))
         pairs: list[tuple[str, tuple[str, ...]]] = []
         for part in text.split("/"):

@@ -21,7 +21,7 @@ from bench.data.readers import (
     raster,
     walk,
 )
-from bench.data.readers.classes import Classes
+from bench.data.readers.classes import Classes, is_file
 from bench.data.readers.pairing import Pair, Side
 from bench.data.readers.patients import Choice
 from bench.data.readers.picture import (
@@ -106,7 +106,12 @@ class Folder(Adapter):
     @property
     def classes(self) -> Classes | None:
         """The classes that the option `labels` names, if it does."""
-        return Classes.parse(self.labels) if self.labels else None
+        if not self.labels:
+            return None
+        beside = self.place / self.labels if self.place else Path(self.labels)
+        if is_file(self.labels) and not Path(self.labels).is_file() and beside.is_file():
+            return Classes.parse(str(beside))
+        return Classes.parse(self.labels)
 
     @property
     def _choice(self) -> Choice:
