@@ -183,7 +183,7 @@ def rows(
     lines = _lines(prediction, reference, stack.spacing, tolerance, classes, missing)
     labels = stack.whole(lambda case: read_labels(work.reference_instances(case)))
     if labels is not None:
-        parts = _parts(work, extra, stack, prediction, len(classes))
+        parts = _parts(work, extra, stack, (prediction, reference), len(classes))
         lines[0].update(instances.row(parts, labels, stack.spacing))
     return lines
 
@@ -208,14 +208,16 @@ def _lines(
 
 
 def _parts(
-    work: CellFolder, extra: str, stack: Stack, prediction: NDArray[np.uint8], classes: int
+    work: CellFolder,
+    extra: str,
+    stack: Stack,
+    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    classes: int,
 ) -> Parts:
     """Return the instances of a predicted volume: those with names, or components."""
     if not work.instances().is_dir() or extra:
-        if classes:
-            return instances.of_classes(prediction, (0,) * classes)
-        return instances.of_components(prediction > 0)
-    nothing = np.zeros(prediction.shape[1:], np.uint16)
+        return instances.of_mask(*pair, (0,) * classes)
+    nothing = np.zeros(pair[0].shape[1:], np.uint16)
 
     def named(case: str) -> NDArray[np.uint16]:
         labels = read_labels(work.instances() / f"{case}.png")

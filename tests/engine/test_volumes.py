@@ -137,3 +137,16 @@ def test_references_of_no_dataset_are_refused(bench: Bench) -> None:
     usual = ("--predictions", "Ours=preds", "--score", "volume")
     said = bench("score", "--reference", "labels", "--pattern", "{patient}_*", *usual, code=2)
     assert "--score volume stacks slices of a prepared dataset" in said
+
+
+def test_a_trained_network_is_scored_by_slice_and_in_3d(bench: Bench) -> None:
+    levels = "L1=20/L2=21/L3=22/L4=23/background=others"
+    bench(
+        *("run", "--methods", "unet", "--datasets", f"ct-verse:labels={levels}:instances=on"),
+        *("--profile", "smoke", "--score", "volume", "--launcher", "debug", "--device", "cpu"),
+    )
+    (table,) = collect(Results.load(Store(bench.home / "results")))
+    (document,) = volumes.documents(table)
+    assert list(document.frames[""].scored) == ["slice", "volume"]
+    assert document.frames[""].identified.notna().all()  # classes of one label have names
+    assert "does not hold: 0" in bench("verify", "results")
