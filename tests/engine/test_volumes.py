@@ -46,6 +46,25 @@ def test_slices_lie_at_their_positions_and_gaps_are_background() -> None:
         of_line({**line, "positions": "4 5"})
 
 
+def test_faces_where_a_slab_was_cut_are_no_boundary() -> None:
+    one, other = np.zeros((2, 30, 30), np.uint8)
+    one[5:20, 5:20], other[7:22, 5:20] = 1, 1
+    flat = score(one, other, (1.0, 1.0))
+    alone = score(one[None], other[None], (3.0, 1.0, 1.0), asked=[True])
+    assert (alone.hd95, alone.assd, alone.nsd) == (flat.hd95, flat.assd, flat.nsd)
+    apart = score(
+        np.stack([one, 0 * one, one]),
+        np.stack([other, 0 * one, other]),
+        (3.0, 1.0, 1.0),
+        asked=[True, False, True],
+    )
+    assert (apart.hd95, apart.assd, apart.nsd) == (flat.hd95, flat.assd, flat.nsd)
+    whole = [np.stack([0 * mask, mask, mask, 0 * mask]) for mask in (one, other)]
+    closed = score(*whole, (3.0, 1.0, 1.0), asked=[True] * 4)
+    assert closed.values == pytest.approx(score(*whole, (3.0, 1.0, 1.0)).values)
+    assert closed.nsd > flat.nsd  # both slices end where they were asked about
+
+
 @pytest.mark.parametrize(
     ("cases", "said"),
     [

@@ -20,8 +20,9 @@ NOTES = (
     "Slice: each slice was scored on its own, and a patient's slices averaged. Volume: the tested "
     "slices of one volume were stacked and scored in 3D, with the distance from slice to slice and "
     "the sides of a pixel; a patient's volumes are averaged. Slices that no case shows are "
-    "background on both sides, so this is the score of the slab that was tested. In px the "
-    "distance from slice to slice or the size of a pixel is unknown, and distances are in voxels.",
+    "background on both sides, so this is the score of the slab that was tested; the faces where "
+    "it was cut are no boundary. In px the distance from slice to slice or the size of a pixel is "
+    "unknown, and distances are in voxels.",
     f"Dice with {BOOTSTRAP}. The tests of the other tables are about slices.",
 )
 
