@@ -202,7 +202,7 @@ def template(tables: Sequence[Table]) -> str:
 
 def _printed(table: Table) -> list[str]:
     """Return the metrics of table 1 that a dataset has: scores from outside may be Dice alone."""
-    known = {metric for column in table.columns for metric in table.metrics(column)}
+    known = set().union(*map(table.metrics, table.columns))
     return [metric for metric in PRINTED if metric in known]
 
 
