@@ -14,7 +14,7 @@ from bench.stats.scores import PatientScores
 PERCENT, PLAIN = Number(".2f", 100.0), Number(".2f", 1.0)
 SHOWN = ("dice", "iou", "nsd", "hd95")
 """The metrics of masks that the table has."""
-NAMED = ("pq", "identified", "localisation")
+NAMED = ("pq", "pq_of_reference", "identified", "localisation")
 """Those of instances."""
 NOTES = (
     "Slice: each slice was scored on its own, and a patient's slices averaged. Volume: the tested "
