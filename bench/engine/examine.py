@@ -95,7 +95,7 @@ def test(
         for name, mask in prediction.masks.items():
             lines = _rows(case, mask, reference, data.dataset.classes, tolerance)
             if labels is not None:
-                parts = instances.of_mask(mask, data.dataset.class_levels)
+                parts = instances.of_mask(mask, reference, data.dataset.class_levels)
                 lines[0].update(instances.row(parts, labels, case.spacing))
                 if parts.named and not name:
                     path = work.instances() / f"{case.id}.png"

@@ -35,6 +35,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.spec.case import VOID
 from bench.spec.metrics import INSTANCE_COUNTS, INSTANCES
 
 State = Literal["matched", "shifted", "joined", "split", "missed"]
@@ -124,9 +125,23 @@ def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
     return Parts(whole.astype(np.uint8 if whole.max() < BYTE else np.int64), named=False)
 
 
-def of_mask(mask: NDArray[np.bool_] | NDArray[np.uint8], levels: Sequence[int]) -> Parts:
-    """Return the instances of a prediction: of a mask, or of the classes that have these levels."""
-    return of_classes(np.asarray(mask, np.uint8), levels) if levels else of_components(mask)
+def of_mask(
+    mask: NDArray[np.bool_] | NDArray[np.uint8],
+    reference: NDArray[np.bool_] | NDArray[np.uint8],
+    levels: Sequence[int],
+) -> Parts:
+    """Return the instances of a prediction: its components, or its classes.
+
+    Args:
+        mask: A mask, or numbers of classes.
+        reference: The same of the reference, in which pixels of classes may be void: they are of no
+            instance.
+        levels: As `of_classes` takes them; none of a mask.
+    """
+    if not levels:
+        return of_components(mask > 0)
+    known = np.where(reference == VOID, 0, mask).astype(np.uint8)
+    return of_classes(known, levels)
 
 
 def nothing(shape: tuple[int, ...], named: bool) -> Parts:

@@ -110,6 +110,8 @@ class Pair:
     """The sides of a pixel or voxel, in the order of the axes."""
     tolerance: float
     """Largest distance that NSD accepts, in the unit of `pixel`."""
+    asked: tuple[bool, ...] | None = None
+    """Which slices of a volume were predicted, with one before and one after; None for all."""
 
     @cached_property
     def tp(self) -> int:
@@ -133,7 +135,7 @@ class Pair:
         The second array has the distances of the reference's boundary pixels to the prediction's.
         """
         if self.prediction.ndim == 3:
-            return _of_surfaces(self.prediction, self.reference, self.pixel)
+            return _of_surfaces(self.prediction, self.reference, self.pixel, self.asked)
         width = self.prediction.shape[1]
         predicted, true = _boundary(self.prediction), _boundary(self.reference)
         of_prediction = _distances(predicted, true, width, self.pixel)
@@ -196,6 +198,7 @@ def score(
     reference: Mask,
     spacing: tuple[float, ...] | None,
     tolerance: float = TOLERANCE,
+    asked: Sequence[bool] | None = None,
 ) -> Score:
     """Score a predicted mask against the reference mask.
 
@@ -206,6 +209,8 @@ def score(
         spacing: sides of a pixel or voxel in mm in the order of the axes, or None where unknown;
             distances are then in pixels.
         tolerance: largest distance that NSD accepts, in the same unit.
+        asked: which slices of a volume were predicted, None for all. Faces towards other slices,
+            and towards what lies beyond, are cuts and then no boundary.
 
     Raises:
         ValueError: a mask is not a binary (H, W) or (D, H, W) array, the shapes differ, or the
@@ -222,7 +227,11 @@ def score(
         )
     pixel = _pixel(spacing, guess.ndim)
     box = _box(guess | real)
-    pair = Pair(guess[box], real[box], pixel, tolerance)
+    shown = None
+    if asked is not None:
+        around = (False, *map(bool, asked), False)
+        shown = around[box[0].start : box[0].stop + 2]
+    pair = Pair(guess[box], real[box], pixel, tolerance, shown)
     empty = _which_empty(pair.tp + pair.fp, pair.tp + pair.fn)
     values = EMPTY_POLICY.get(empty)
     if values is None:
@@ -242,6 +251,7 @@ def score_classes(
     classes: Sequence[str],
     spacing: tuple[float, ...] | None,
     tolerance: float = TOLERANCE,
+    asked: Sequence[bool] | None = None,
 ) -> dict[str, Score]:
     """Score all classes together (`UNION`), and each against the rest.
 
@@ -255,6 +265,7 @@ def score_classes(
         classes: the names of the classes.
         spacing: as in `score`.
         tolerance: as in `score`.
+        asked: as in `score`.
 
     Raises:
         ValueError: as `score`.
@@ -266,7 +277,7 @@ def score_classes(
         masks[name] = ((prediction == number) & known, reference == number)
     scores = {}
     for name, (guess, real) in masks.items():
-        one = score(guess, real, spacing, tolerance)
+        one = score(guess, real, spacing, tolerance, asked)
         if one.empty == "both" and name != UNION:
             one = replace(one, values=dict.fromkeys(one.values, math.nan))
         scores[name] = replace(one, tn=one.tn - void)
@@ -407,11 +418,14 @@ def _distances(queries: _Keys, sites: _Keys, width: int, pixel: tuple[float, ...
 
 
 def _of_surfaces(
-    prediction: _Binary, reference: _Binary, pixel: tuple[float, ...]
+    prediction: _Binary,
+    reference: _Binary,
+    pixel: tuple[float, ...],
+    asked: tuple[bool, ...] | None,
 ) -> tuple[_Floats, _Floats]:
     """Return the distances between the boundaries of two volumes (D, H, W), of both sides."""
     # A tree over the boundaries costs about a tenth of two distance transforms of the volume.
-    predicted, true = _surface(prediction), _surface(reference)
+    predicted, true = _surface(prediction, asked), _surface(reference, asked)
     sides = []
     for queries, sites in ((predicted, true), (true, predicted)):
         distances = np.zeros(queries.size)
@@ -429,10 +443,19 @@ def _of_surfaces(
     return sides[0], sides[1]
 
 
-def _surface(mask: _Binary) -> _Keys:
-    """Return the places (N,) of a volume's boundary voxels in row order."""
+def _surface(mask: _Binary, asked: tuple[bool, ...] | None = None) -> _Keys:
+    """Return the places (N,) of a volume's boundary voxels in row order.
+
+    Faces towards slices that were not asked about are none; `asked` begins a slice before.
+    """
     inner = mask.copy()
-    for axis in range(mask.ndim):
+    for place in range(len(mask) if asked is not None else 0):
+        assert asked is not None
+        for other in (place - 1, place + 1):
+            beyond = not 0 <= other < len(mask)
+            if asked[other + 1]:
+                inner[place] &= False if beyond else mask[other]
+    for axis in range(asked is not None, mask.ndim):
         there, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)
         kept[1:] &= there[:-1]
         kept[:-1] &= there[1:]

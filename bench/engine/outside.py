@@ -179,11 +179,11 @@ class Scored:
         """Whether the instances of predictions have names."""
         return bool(self.levels) or (bool(self.class_levels) and all(self.class_levels))
 
-    def parts(self, key: str) -> Parts:
+    def parts(self, key: str, references: References) -> Parts:
         """Return the instances of a prediction: what its labels name, its classes, components."""
         if self.levels:
             return instances.of_labels(self.read[key].numbered(self.levels))
-        return instances.of_mask(self.mask(key), self.class_levels)
+        return instances.of_mask(self.mask(key), references.mask(key), self.class_levels)
 
     def mask(self, key: str) -> Mask:
         """Return a prediction: foreground, or numbers of classes."""
@@ -218,7 +218,7 @@ class Scored:
             write_mask(work, case, self.mask(key), shown(references.mask(key)))
             if self.named:
                 path = work.instances() / f"{case}.png"
-                keep_labels(path, self.parts(key).codes.astype(np.uint16))
+                keep_labels(path, self.parts(key, references).codes.astype(np.uint16))
 
         work.predictions().mkdir()
         together(one, [key for key in keys if key in self.read])
@@ -557,7 +557,7 @@ def _instances(references: References, scored: Scored, key: str) -> Row:
         return {}
     parts = instances.nothing(labels.shape, scored.named)
     if key in scored.read:
-        parts = scored.parts(key)
+        parts = scored.parts(key, references)
     return instances.row(parts, labels, references.read[key].spacing)
 
 

@@ -138,7 +138,9 @@ def _case(cell: CellFolder, classes: Sequence[str], row: Row, known: Mapping[str
     skipped = set()
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
-    values = {**again.row(), **_instances(cell, row, known, prediction, len(classes))}
+    values = dict(again.row())
+    if INSTANCE_COUNTS[0] in known and known.get(CLASS, UNION) == UNION:
+        values |= _instances(cell, row, known, (prediction, reference), len(classes))
     for name, value in values.items():
         if name in known and name not in skipped and known[name] != text(value):
             return (
@@ -176,21 +178,19 @@ def _instances(
     cell: CellFolder,
     row: Row,
     known: Mapping[str, str],
-    prediction: NDArray[np.uint8] | None,
+    pair: tuple[NDArray[np.uint8] | None, NDArray[np.uint8]],
     classes: int,
 ) -> dict[str, int | float]:
-    """Return the scores of a case's instances, computed again; none where its line has none.
+    """Return the scores of a case's instances, computed again.
 
     Args:
         cell: Whose case it is.
         row: The row of the tables.
         known: The case's line of cases.csv.
-        prediction: The predicted mask, or numbers of classes; None where it is missing.
+        pair: The predicted mask or numbers of classes, None where it is missing; the reference's.
         classes: How many classes there are, 0 of one foreground.
     """
-    if INSTANCE_COUNTS[0] not in known or known.get(CLASS, UNION) != UNION:
-        return {}
-    case = known["case"]
+    case, (prediction, reference) = known["case"], pair
     labels = read_labels(cell.reference_instances(case))
     if labels is None:
         return dict.fromkeys(INSTANCE_COUNTS, -1)
@@ -200,10 +200,8 @@ def _instances(
         own = read_labels(cell.instances() / f"{case}.png") if named else None
         if own is not None:
             parts = instances.of_labels(own)
-        elif not named and classes:
-            parts = instances.of_classes(prediction, (0,) * classes)
         elif not named:
-            parts = instances.of_components(prediction > 0)
+            parts = instances.of_mask(prediction, reference, (0,) * classes)
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
     return instances.row(parts, labels, spacing)
 

@@ -1,7 +1,8 @@
 """Slices of one volume, stacked and scored in 3D with the volume's spacing.
 
 Slices that no case shows are background in the reference and in the prediction: nobody was asked
-about them. The score is that of the slab of slices that were tested.
+about them. The score is that of the slab of slices that were tested, and the faces where it was cut
+are no boundary: the distances of a single slice are those in its plane.
 """
 
 from __future__ import annotations
@@ -40,6 +41,12 @@ class Stack:
     """Their numbers in the volume, ascending."""
     spacing: tuple[float, float, float] | None
     """mm from a slice to the next, and the sides of a pixel; None where one is unknown."""
+
+    @property
+    def asked(self) -> list[bool]:
+        """Which of the slices from the first to the last were predicted."""
+        first, last = self.positions[0], self.positions[-1]
+        return [position in set(self.positions) for position in range(first, last + 1)]
 
     def whole(self, read: Callable[[str], NDArray[Pixel] | None]) -> NDArray[Pixel] | None:
         """Return the slices (D, H, W) of all cases; None where one is not there.
@@ -180,10 +187,10 @@ def rows(
     prediction = stack.whole(predicted)
     if prediction is None:
         raise UsageError(f"{work.name}: predictions of volume {stack.volume} have other sizes")
-    lines = _lines(prediction, reference, stack.spacing, tolerance, classes, missing)
+    lines = _lines(prediction, reference, stack, tolerance, classes, missing)
     labels = stack.whole(lambda case: read_labels(work.reference_instances(case)))
     if labels is not None:
-        parts = _parts(work, extra, stack, prediction, len(classes))
+        parts = _parts(work, extra, stack, (prediction, reference), len(classes))
         lines[0].update(instances.row(parts, labels, stack.spacing))
     return lines
 
@@ -191,31 +198,36 @@ def rows(
 def _lines(
     prediction: NDArray[np.uint8],
     reference: NDArray[np.uint8],
-    spacing: tuple[float, float, float] | None,
+    stack: Stack,
     tolerance: float,
     classes: Sequence[str],
     missing: bool,
 ) -> list[Row]:
     """Return the line of two volumes (D, H, W), or those of all classes together and of each."""
+    spacing = stack.spacing
     if not classes:
         mine, real = prediction > 0, reference > 0
-        alone = zero(real, spacing) if missing else score(mine, real, spacing, tolerance)
+        alone = zero(real, spacing)
+        if not missing:
+            alone = score(mine, real, spacing, tolerance, stack.asked)
         return [dict(alone.row())]
     several = zero_classes(reference, classes, spacing)
     if not missing:
-        several = score_classes(prediction, reference, classes, spacing, tolerance)
+        several = score_classes(prediction, reference, classes, spacing, tolerance, stack.asked)
     return [{CLASS: name, **one.row()} for name, one in several.items()]
 
 
 def _parts(
-    work: CellFolder, extra: str, stack: Stack, prediction: NDArray[np.uint8], classes: int
+    work: CellFolder,
+    extra: str,
+    stack: Stack,
+    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    classes: int,
 ) -> Parts:
     """Return the instances of a predicted volume: those with names, or components."""
     if not work.instances().is_dir() or extra:
-        if classes:
-            return instances.of_classes(prediction, (0,) * classes)
-        return instances.of_components(prediction > 0)
-    nothing = np.zeros(prediction.shape[1:], np.uint16)
+        return instances.of_mask(*pair, (0,) * classes)
+    nothing = np.zeros(pair[0].shape[1:], np.uint16)
 
     def named(case: str) -> NDArray[np.uint16]:
         labels = read_labels(work.instances() / f"{case}.png")

@@ -135,14 +135,21 @@ def test_what_neither_mask_holds_is_undefined_and_what_one_holds_is_zero(
 def test_classes_that_are_levels_have_names_and_others_are_cut_into_components() -> None:
     reference = spine([20, 21, 22])
     numbers = np.where(reference, reference - 19, 0).astype(np.uint8)
-    named = instances.score(instances.of_mask(numbers, (20, 21, 22)), of_labels(reference)).values
+    named = instances.score(
+        instances.of_mask(numbers, numbers, (20, 21, 22)), of_labels(reference)
+    ).values
     assert (named["pq"], named["identified"]) == (1, 1)
-    shifted = instances.of_mask(numbers, (21, 22, 23))
+    shifted = instances.of_mask(numbers, numbers, (21, 22, 23))
     assert instances.score(shifted, of_labels(reference)).values["identified"] == 0
     two = np.where(numbers > 1, 2, numbers).astype(np.uint8)
-    parts = instances.score(instances.of_mask(two, (20, 0)), of_labels(reference))
+    parts = instances.score(instances.of_mask(two, two, (20, 0)), of_labels(reference))
     assert (parts.values["pq"], len(parts.predicted)) == (1, 3)
     assert math.isnan(parts.values["identified"])
+    void = np.where(numbers == 3, 255, numbers).astype(np.uint8)
+    known = np.where(numbers == 3, 0, reference)
+    assert (
+        instances.score(instances.of_mask(two, void, (20, 0)), of_labels(known)).values["pq"] == 1
+    )
 
 
 def test_a_row_has_every_column_in_order() -> None:

@@ -46,6 +46,25 @@ def test_slices_lie_at_their_positions_and_gaps_are_background() -> None:
         of_line({**line, "positions": "4 5"})
 
 
+def test_faces_where_a_slab_was_cut_are_no_boundary() -> None:
+    one, other = np.zeros((2, 30, 30), np.uint8)
+    one[5:20, 5:20], other[7:22, 5:20] = 1, 1
+    flat = score(one, other, (1.0, 1.0))
+    alone = score(one[None], other[None], (3.0, 1.0, 1.0), asked=[True])
+    assert (alone.hd95, alone.assd, alone.nsd) == (flat.hd95, flat.assd, flat.nsd)
+    apart = score(
+        np.stack([one, 0 * one, one]),
+        np.stack([other, 0 * one, other]),
+        (3.0, 1.0, 1.0),
+        asked=[True, False, True],
+    )
+    assert (apart.hd95, apart.assd, apart.nsd) == (flat.hd95, flat.assd, flat.nsd)
+    whole = [np.stack([0 * mask, mask, mask, 0 * mask]) for mask in (one, other)]
+    closed = score(*whole, (3.0, 1.0, 1.0), asked=[True] * 4)
+    assert closed.values == pytest.approx(score(*whole, (3.0, 1.0, 1.0)).values)
+    assert closed.nsd > flat.nsd  # both slices end where they were asked about
+
+
 @pytest.mark.parametrize(
     ("cases", "said"),
     [
@@ -137,3 +156,16 @@ def test_references_of_no_dataset_are_refused(bench: Bench) -> None:
     usual = ("--predictions", "Ours=preds", "--score", "volume")
     said = bench("score", "--reference", "labels", "--pattern", "{patient}_*", *usual, code=2)
     assert "--score volume stacks slices of a prepared dataset" in said
+
+
+def test_a_trained_network_is_scored_by_slice_and_in_3d(bench: Bench) -> None:
+    levels = "L1=20/L2=21/L3=22/L4=23/background=others"
+    bench(
+        *("run", "--methods", "unet", "--datasets", f"ct-verse:labels={levels}:instances=on"),
+        *("--profile", "smoke", "--score", "volume", "--launcher", "debug", "--device", "cpu"),
+    )
+    (table,) = collect(Results.load(Store(bench.home / "results")))
+    (document,) = volumes.documents(table)
+    assert list(document.frames[""].scored) == ["slice", "volume"]
+    assert document.frames[""].identified.notna().all()  # classes of one label have names
+    assert "does not hold: 0" in bench("verify", "results")

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from bench.engine import instances
 from bench.engine.instances import Parts, Scored
 from bench.spec.case import VOID
-from bench.spec.metrics import INSTANCE_COUNTS
 from bench.store.cells import read_labels, read_mask
 from bench.store.results import Finished
 
@@ -85,12 +84,6 @@ def name_of(dataset: str, number: int) -> str:
     return "T13" if number == 28 else str(number)
 
 
-def has_instances(cell: Finished) -> bool:
-    """Return whether a cell's instances were scored."""
-    with cell.folder.cases().open("rb") as file:
-        return INSTANCE_COUNTS[0].encode() in file.readline().rstrip().split(b",")
-
-
 def labels_of(cell: Finished, case: str) -> NDArray[np.uint16] | None:
     """Return the instances of a reference (H, W), None of a volume or where none were kept."""
     labels = read_labels(cell.folder.reference_instances(case))
@@ -106,10 +99,10 @@ def parts_of(cell: Finished, case: str, extra: str = "") -> Parts | None:
     mask = read_mask(folder.predictions(extra) / f"{case}.png")
     if mask is None:
         return None
-    classes = len(cell.record.classes)
-    if classes:
-        return instances.of_classes(mask, (0,) * classes)
-    return instances.of_components(mask > 0)
+    real = read_mask(folder.reference(case))
+    if real is None or real.shape != mask.shape:
+        return None
+    return instances.of_mask(mask, real, (0,) * len(cell.record.classes))
 
 
 def classes(labels: _Map, side: int) -> Drawn:

@@ -92,7 +92,7 @@ def _coloured(
     first = next((place[0] for place in lying if place is not None), None)
     if first is None:
         return None
-    labels = parts.labels_of(first, name) if parts.has_instances(first) else None
+    labels = parts.labels_of(first, name)
     classes = read_mask(first.folder.reference(name)) if first.record.classes else None
     known = classes if labels is None else labels
     if known is None:

@@ -14,14 +14,15 @@ from bench.stats.scores import PatientScores
 PERCENT, PLAIN = Number(".2f", 100.0), Number(".2f", 1.0)
 SHOWN = ("dice", "iou", "nsd", "hd95")
 """The metrics of masks that the table has."""
-NAMED = ("pq", "identified", "localisation")
+NAMED = ("pq", "pq_of_reference", "identified", "localisation")
 """Those of instances."""
 NOTES = (
     "Slice: each slice was scored on its own, and a patient's slices averaged. Volume: the tested "
     "slices of one volume were stacked and scored in 3D, with the distance from slice to slice and "
     "the sides of a pixel; a patient's volumes are averaged. Slices that no case shows are "
-    "background on both sides, so this is the score of the slab that was tested. In px the "
-    "distance from slice to slice or the size of a pixel is unknown, and distances are in voxels.",
+    "background on both sides, so this is the score of the slab that was tested; the faces where "
+    "it was cut are no boundary. In px the distance from slice to slice or the size of a pixel is "
+    "unknown, and distances are in voxels.",
     f"Dice with {BOOTSTRAP}. The tests of the other tables are about slices.",
 )
 
