@@ -150,7 +150,7 @@ class Pool(Generic[Task, Result]):
 
     def _take(self, reader: _Reader) -> None:
         try:
-            answers = reader.pipe.recv()
+            answers = _receive(reader.pipe)
         except (EOFError, OSError):
             reader.process.join(LEAVE_SECONDS)
             self._bury(reader, _lost(reader.process.exitcode))
@@ -214,9 +214,29 @@ def _answer(pipe: Connection, work: Callable[[Any], Any]) -> None:
     while True:
         try:
             tasks = pipe.recv()
-            pipe.send([_result(work, task) for task in tasks])
+            _send(pipe, [_result(work, task) for task in tasks])
         except (EOFError, OSError):
             return
+
+
+def _send(pipe: Connection, answers: list[Any]) -> None:
+    """Send answers; their arrays go as they lie in memory, which pickle alone would copy."""
+    arrays: list[pickle.PickleBuffer] = []
+    rest = pickle.dumps(answers, 5, buffer_callback=arrays.append)
+    pipe.send((len(arrays), rest))
+    for array in arrays:
+        pipe.send_bytes(array.raw())
+
+
+def _receive(pipe: Connection) -> list[Any]:
+    """Receive answers; their arrays cannot be written to.
+
+    Raises:
+        EOFError: The sender has ended.
+    """
+    count, rest = pipe.recv()
+    answers: list[Any] = pickle.loads(rest, buffers=[pipe.recv_bytes() for _ in range(count)])
+    return answers
 
 
 def _result(work: Callable[[Any], Any], task: Any) -> Any:

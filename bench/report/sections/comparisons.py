@@ -183,7 +183,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
         "within that region. Undecided: neither.",
         f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the "
-        "signed ranks. Superiority: share of patients on whom the reference is ahead, ties half. "
+        "signed ranks. Superiority: share of patients on whom the baseline is ahead, ties half. "
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]
