@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from bench.data import cache
 from bench.data.levels import levels_of
+from bench.data.readers.simulated import Simulated
 from bench.launch import matrix
 from bench.spec import registry
 from bench.spec.case import Census, Dataset, Place
@@ -92,9 +94,12 @@ def test_binary_masks_name_no_instances(tmp_path: Path) -> None:
 
 
 def test_a_phantom_names_its_levels_too_and_their_pixels_are_the_same() -> None:
-    profile = load_profile("smoke")
-    found = matrix.find([Spec("mr"), Spec.parse("mr:instances=on")], None, profile)
-    plain, named = (cache.load(Path(one.prepare().cache)) for one in found)
+    (found,) = matrix.find([Spec.parse("mr:instances=on")], None, load_profile("smoke"))
+    assert found.adapter.instances
+    one = partial(Simulated, name="mr", title="MR", patients=1, slices=1)
+    plain, named = (
+        cache.load(cache.prepare(adapter, Path())) for adapter in (one(), one(instances=True))
+    )
     labels = named.instances(0)
     assert labels is not None
     assert labels.max() > 1
