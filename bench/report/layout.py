@@ -501,6 +501,10 @@ def _short(chosen: Chosen) -> str:
         baseline = chosen.table.family.baseline
         name = chosen.names.get(baseline) or chosen.table.methods.get(baseline, baseline)
         text += f" *: differs from {name} (p at most 0.05, corrected); °: these weights do."
+    untested = [metric for metric in chosen.layout.metrics if metric not in PRINTED]
+    if untested and chosen.layout.marks != "none":
+        titles = dict.fromkeys(TITLES[_metric(metric)] for metric in untested)
+        text += f" {', '.join(titles)}: not tested, so without marks."
     return f"{text} Tests, deviations and data: {chosen.layout.name}-notes."
 
 

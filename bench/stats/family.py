@@ -193,8 +193,8 @@ class AllPairs:
     """`max-t` where all methods were tested on the same patients under one seed, else `holm`."""
     patients: NDArray[np.int64]
     """(method, method): patients that both have under the seeds that both have."""
-    seeds: int
-    """Smallest number of seeds that a pair with a patient in common shares."""
+    runs: NDArray[np.int64]
+    """(method, method): seeds that both have; 0 without a patient in common."""
     tests: int
     """Number of pairs with a patient in common; p is corrected for them."""
     in_doubt: NDArray[np.bool_]
@@ -202,6 +202,17 @@ class AllPairs:
     difference."""
     looks: int = 1
     """How often results of several seeds are looked at; p is corrected for it too."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """How many seeds pairs share: one number where it is the same for all, else two ends."""
+        own = np.eye(len(self.methods), dtype=bool)
+        shared = self.runs[~own & (self.patients > 0)]
+        return tuple(dict.fromkeys((int(shared.min()), int(shared.max())))) if shared.size else ()
+
+    def runs_of(self, one: str, other: str) -> int:
+        """Return how many seeds two methods share."""
+        return int(self.runs[self.methods.index(one), self.methods.index(other)])
 
     @property
     def possible(self) -> bool:
@@ -256,7 +267,7 @@ def all_pairs(
     parts = [scores.only([scores.methods[i] for i in pair]).complete() for pair in pairs]
     means = np.full((count, count), np.nan)
     p = np.full((count, count), np.nan)
-    patients = np.zeros((count, count), np.int64)
+    patients, runs = np.zeros((2, count, count), np.int64)
     in_doubt = np.zeros((count, count), bool)
     p_of_pair = np.full(len(pairs), np.nan)
     groups = [group for group in alike(parts) if parts[group[0]].patients]
@@ -280,6 +291,7 @@ def all_pairs(
                 undone = could_undo(mean, best, len(differences))
                 in_doubt[first, second] = in_doubt[second, first] = undone
             patients[first, second] = patients[second, first] = len(differences)
+            runs[first, second] = runs[second, first] = len(by_run)
     tested = np.flatnonzero(~np.isnan(p_of_pair))
     if correction == "holm":
         p_of_pair[tested] = holm(p_of_pair[tested])
@@ -297,7 +309,7 @@ def all_pairs(
         p=p,
         correction=correction,
         patients=patients,
-        seeds=seeds,
+        runs=runs,
         tests=len(tested),
         in_doubt=in_doubt,
         looks=looks,

@@ -149,7 +149,7 @@ def test_a_star_takes_several_seeds() -> None:
     one = against(scores(values[:1]), "d").comparisons[0]
     assert (one.mark, one.of_methods) == (WEIGHTS, False)
     pairs = all_pairs(scores(values))
-    assert (pairs.correction, pairs.seeds) == ("holm", 3)
+    assert (pairs.correction, pairs.seeds) == ("holm", (3,))
     by_pair = {c.pair.second: c.pair.p for c in family.comparisons}
     raw = all_pairs(scores(values).only(["d", "a"])).p[0, 1]
     assert by_pair["a"] == pytest.approx(raw)

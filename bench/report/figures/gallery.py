@@ -120,7 +120,7 @@ def of_pairs(table: Table, column: str) -> str:
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     n = "-".join(map(str, counts))
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
-    runs = "one run of each" if compared.seeds == 1 else f"{compared.seeds} runs of each"
+    runs = f"{' to '.join(map(str, compared.seeds))} run{'s' * (compared.seeds != (1,))} of each"
     return (
         f"{table.columns[column]}: every method against every other: difference in Dice (points), "
         f"row less column, and corrected p; tested over {n} patients and {runs}, {how} for "

@@ -83,8 +83,10 @@ def _sentences(table: Table, column: str) -> list[str]:
     doubtful = pairs.doubtful(best)
     alike = pairs.not_below(best)
     unsure = _sorted(pairs, best, [one for one in doubtful if one not in alike])
-    if below or unsure:
+    if len(below) == len(rivals) - 1:
         sentences = [f"{where}, {name} is best: {score} ({patients})."]
+    elif below or unsure:
+        sentences = [f"{where}, {name} has the highest mean: {score} ({patients})."]
     else:
         sentences = [
             f"{where}, {name} has the highest mean, {score} ({patients}), but no other method is "

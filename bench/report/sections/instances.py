@@ -56,10 +56,14 @@ def documents(table: Table) -> list[Document]:
 NOTES: Sequence[str] = (
     "An instance of the reference is what one label names. Those of a binary prediction are its "
     "components; those of a labelled one its labels. Two match from an IoU of 0.5 on, as in "
-    "panoptica. PQ = RQ x SQ; RQ counts matches, SQ is their mean IoU. What neither mask holds is "
-    "undefined and in no mean; where one holds instances and nothing matches, all four are 0.",
+    "panoptica. In a case PQ = RQ x SQ; RQ counts matches, SQ is their mean IoU. What neither mask "
+    "holds is undefined and in no mean; where one holds instances and nothing matches, all four "
+    "are 0. The table has means over patients, so PQ is not RQ x SQ there, and SQ may be below "
+    "50 %.",
     "PQ of the reference: what the reference's own mask reaches when its instances are found in "
-    "the same way: below 100 % where parts of an instance lie apart in the image, or two touch.",
+    "the same way: below 100 % where parts of an instance lie apart in the image, or two touch, as "
+    "vertebrae do in 3D. Where it is low, components are no instances there: name the levels as "
+    "classes (labels=).",
     "Identified (VerSe): vertebrae whose predicted centroid has the reference centroid of the same "
     "name nearest to it, less than 20 mm away, of all in the reference. Localisation: mean "
     "distance of the centroids of the names that both hold. Components have no names, so both are "

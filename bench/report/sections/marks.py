@@ -52,8 +52,8 @@ def footnotes(table: Table) -> list[Note]:
             f"Declared: {table.methods.get(table.family.baseline, table.family.baseline)} against "
             "each other method; bench report writes the comparisons."
         )
-    several = any(pairs.seeds > 1 for pairs in table.pairs.values())
-    one = any(pairs.seeds == 1 for pairs in table.pairs.values())
+    several = any(max(pairs.seeds, default=0) > 1 for pairs in table.pairs.values())
+    one = any(1 in pairs.seeds for pairs in table.pairs.values())
     marks = [
         "Marks: a mean that does not differ significantly from the best of its column at "
         f"{100 * ALPHA:g} %, by two-sided paired tests; the unit is the patient, whose cases are "
@@ -153,12 +153,17 @@ def _ratio(table: Table, column: str) -> float:
 
 
 def head(table: Table, column: str) -> str:
-    """Return what stands over a column: its title, and whether its runs allow to rank methods."""
+    """Return what stands over a column: its title, and how its numbers are to be read.
+
+    That is whether they are means of classes, and whether its runs allow to rank methods.
+    """
+    words = []
+    if several := table.classes_of(column):
+        words.append(f"mean of {len(several)} classes")
     ratio = _ratio(table, column)
-    if np.isnan(ratio):
-        return table.columns[column]
-    cannot = ", cannot rank" if ratio < 1 else ""
-    return f"{table.columns[column]} [methods/runs {ratio:.2g}{cannot}]"
+    if not np.isnan(ratio):
+        words.append(f"methods/runs {ratio:.2g}{', cannot rank' * (ratio < 1)}")
+    return table.columns[column] + (f" [{'; '.join(words)}]" if words else "")
 
 
 def _tested(pairs: AllPairs) -> str:
@@ -170,7 +175,7 @@ def _tested(pairs: AllPairs) -> str:
     shared = pairs.patients[~np.eye(len(pairs.methods), dtype=bool)]
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     patients = "-".join(map(str, counts))
-    runs = count(pairs.seeds, "seed")
+    runs = f"{' to '.join(map(str, pairs.seeds))} seed{'s' * (pairs.seeds != (1,))}"
     few = ""
     if not pairs.possible:
         few = ", too few to tell any two apart at this level, so every method is marked"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.report.document import Note
 from bench.report.sections import notes
+from bench.spec.case import UNION
 from bench.spec.errors import UsageError
 from bench.spec.metrics import INSTANCE_COUNTS, OF_INSTANCES, PRINTED, SCORES
 from bench.spec.names import Column, Row, Source
@@ -21,6 +22,7 @@ from bench.store.looks import Look
 from bench.store.plan import Family
 from bench.store.record import Record
 from bench.store.results import Failure, Finished, Results
+from bench.store.scores import CLASS
 
 SOURCES: tuple[Source, ...] = ("real", "phantom", "external")
 DATA: dict[Source, str] = {
@@ -100,6 +102,13 @@ class Table:
                         by_metric[metric].only(rivals), looks=self.looks(column)
                     )
         return pairs
+
+    def classes_of(self, column: str) -> list[str]:
+        """Return the classes of a column, none where it has one foreground."""
+        if self.classes is None:
+            return []
+        names = self.classes[CLASS][self.classes.column == column]
+        return [name for name in dict.fromkeys(names) if name != UNION]
 
     def looks(self, column: str) -> int:
         """Return the factor of p for the looks: their declared number, doubled twice and more.

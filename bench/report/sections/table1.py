@@ -45,7 +45,7 @@ def mark(table: Table, column: str, metric: str, best: str, key: str) -> Mark:
     """Return the mark of a row that the tests do not tell from the best one, or only in doubt."""
     pairs = table.pairs[column, metric]
     if key in pairs.not_below(best):
-        return "like" if pairs.seeds > 1 else "weights"
+        return "like" if pairs.runs_of(best, key) > 1 else "weights"
     return "doubt" if key in pairs.doubtful(best) else ""
 
 

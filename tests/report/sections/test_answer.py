@@ -30,6 +30,9 @@ def test_the_best_is_named_with_what_is_lower_and_what_is_not(tmp_path: Path) ->
     assert lower.startswith(("Significantly lower: FCN by ", "Lower, unless these few patients"))
     assert "FCN" not in same
     assert same.startswith("Not significantly different from it: ")
+    assert "has the highest mean" in best
+    [other] = answer.answers(written.table(filled(tmp_path / "two", "unet", "fcn")))
+    assert ("is best" in other.text) == ("Significantly lower: FCN" in other.text)
 
 
 def test_where_nothing_differs_nobody_is_called_best(tmp_path: Path) -> None:

@@ -35,6 +35,22 @@ def notes(table: Table) -> str:
     return "\n".join(note.text for note in table1.document(table).notes)
 
 
+def test_a_row_of_one_run_leaves_the_marks_of_the_others_as_they_are(tmp_path: Path) -> None:
+    store = seeded(tmp_path, 35, 36)
+    rng = np.random.default_rng(0)
+    other = np.array(scores_of("unet")) + rng.normal(0, 0.02, len(scores_of("unet")))
+    finished(tmp_path, "swin_unet", tuple(other.clip(0, 1).round(4)), seed=35)
+    pairs = written.table(store).pairs[COLUMN, "dice"]
+    assert pairs.seeds == (1, 2)
+    assert pairs.runs_of("unet", "verdiff") == 2
+    assert pairs.runs_of("unet", "swin_unet") == 1
+    table = written.table(store)
+    assert "1 to 2 seeds" in notes(table)
+    marked = {key: table1.mark(table, COLUMN, "dice", "unet", key) for key in ("verdiff", "fcn")}
+    assert set(marked.values()) <= {"like", "doubt", ""}
+    assert table1.mark(table, COLUMN, "dice", "unet", "swin_unet") in ("weights", "doubt")
+
+
 def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) -> None:
     store = seeded(tmp_path, 35, 36)
     first = Results.load(store).looked_at(store)
