@@ -8,6 +8,7 @@ from typing import Any
 from bench.report.sections.comparisons import OF_WEIGHTS
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED
+from bench.spec.words import count
 from bench.stats import family
 from bench.stats.family import Comparison, Family
 
@@ -42,8 +43,9 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
         return None
     axis = _axis(compared)
     name = table.methods[compared.baseline]
-    declared = table.family is not None and table.family.baseline == compared.baseline
-    how = "declared before the results" if declared else "the best mean; corrected for all pairs"
+    how = "the best mean; corrected for all pairs"
+    if table.family is not None and table.family.baseline == compared.baseline:
+        how = _declared(table, column)
     return {
         "title": table.columns[column],
         "baseline": name,
@@ -55,6 +57,20 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
         "height": HEIGHT,
         "rows": [_row(table, axis, one) for one in compared.comparisons if one.pair.patients > 1],
     }
+
+
+def _declared(table: Table, column: str) -> str:
+    """Return when the family was declared, and what of the table is not in it."""
+    family = table.family
+    assert family is not None
+    when = f"declared when {count(family.finished, 'cell')} of the profile were finished"
+    if not family.finished:
+        when = "declared before the results"
+    _, added = table.compared(column, family.baseline)
+    if not added:
+        return when
+    names = ", ".join(table.methods[key] for key in added)
+    return f"{when}; {names} was not declared, so it is not compared here"
 
 
 def _compared(table: Table, column: str) -> Family | None:
@@ -70,6 +86,8 @@ def _compared(table: Table, column: str) -> Family | None:
     if declared is not None and known:
         baseline = declared.baseline
     others = table.others(column, baseline)
+    if known:
+        others, _ = table.compared(column, baseline)
     if not others:
         return None
     if declared is None or not known:

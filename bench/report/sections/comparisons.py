@@ -30,10 +30,7 @@ def families(table: Table) -> list[Family]:
         return []
     families = []
     for column in table.columns:
-        others = []
-        for key in table.others(column, declared.baseline):
-            if table.rows[key].extra or declared.compares(table.rows[key]):
-                others.append(key)
+        others, _ = table.compared(column, declared.baseline)
         if declared.baseline not in table.rivals(column) or not others:
             continue
         missing = len(table.missing(column))
@@ -161,6 +158,13 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
             scope += (
                 f" {table.columns[column]}: {', '.join(missing)} was declared and has no result; "
                 "its test counts."
+            )
+        _, added = table.compared(column, compared[0].baseline)
+        if added:
+            names = ", ".join(table.methods[key] for key in added)
+            scope += (
+                f" {table.columns[column]}: {names} was not declared, so it is not compared here; "
+                "the marks of table 1 and the map of all pairs have it."
             )
     counts = []
     for one in compared:

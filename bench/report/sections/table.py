@@ -139,6 +139,16 @@ class Table:
                 others.append(key)
         return others
 
+    def compared(self, column: str, baseline: str) -> tuple[list[str], list[str]]:
+        """Return what is compared with a declared baseline, and the rows that were not declared."""
+        declared: list[str] = []
+        added: list[str] = []
+        for key in self.others(column, baseline):
+            row = self.rows[key]
+            known = row.extra or self.family is None or self.family.compares(row)
+            (declared if known else added).append(key)
+        return declared, added
+
     @property
     def extras(self) -> frozenset[str]:
         """Further rows of a method, such as its prior alone."""

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from bench.report.document import Document
+from bench.report.page import forest
 from bench.report.sections import inference, marks, table1
 from bench.report.sections.table import Table
 from bench.spec.errors import UsageError
@@ -155,6 +156,12 @@ def test_a_family_is_declared_once_and_holds_no_method_that_came_later(store: St
         ("fcn", "unet"),
     )
     assert set(listing(store, "comparisons").method) == {"fcn"}
+    said = document(store, "comparisons").notes[0].text.lower()
+    assert "verdiff was not declared, so it is not" in said
+    plot = forest.of_column(table_of(store), COLUMN)
+    assert plot
+    assert [row["title"] for row in plot["rows"]] == ["FCN"]
+    assert plot["how"].startswith("declared when 3 cells of the profile were finished; ")
     changes: list[tuple[str, list[str], Correction]] = [
         ("fcn", ["unet", "fcn"], "holm"),
         ("unet", ["unet", "fcn"], "max-t"),
