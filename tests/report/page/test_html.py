@@ -311,7 +311,7 @@ def test_a_browser_copies_tables_and_opens_a_patient(browser: Any, tmp_path: Pat
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_a_browser_never_scrolls_sideways_and_answers_first(
     browser: Any, tmp_path: Path, theme: str
 ) -> None:
