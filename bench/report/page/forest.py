@@ -70,7 +70,7 @@ def _declared(table: Table, column: str) -> str:
     if not added:
         return when
     names = ", ".join(table.methods[key] for key in added)
-    return f"{when}; {names} was not declared, so it is not compared here"
+    return f"{when}; not declared, so not compared here: {names}"
 
 
 def _compared(table: Table, column: str) -> Family | None:

@@ -163,8 +163,8 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         if added:
             names = ", ".join(table.methods[key] for key in added)
             scope += (
-                f" {table.columns[column]}: {names} was not declared, so it is not compared here; "
-                "the marks of table 1 and the map of all pairs have it."
+                f" {table.columns[column]}, not declared, so not compared here: {names}; the marks "
+                "of table 1 and the map of all pairs have them."
             )
     counts = []
     for one in compared:

@@ -157,7 +157,7 @@ def test_a_family_is_declared_once_and_holds_no_method_that_came_later(store: St
     )
     assert set(listing(store, "comparisons").method) == {"fcn"}
     said = document(store, "comparisons").notes[0].text.lower()
-    assert "verdiff was not declared, so it is not" in said
+    assert "not declared, so not compared here: verdiff;" in said
     plot = forest.of_column(table_of(store), COLUMN)
     assert plot
     assert [row["title"] for row in plot["rows"]] == ["FCN"]
