@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from functools import cache, partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,12 @@ def _one_command() -> Any:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_server() -> None:
-    """Have the server that forks cells, trials and readers load all that they need, once a session.
+    """Start the server that forks cells, trials and readers: it loads all that they need, once.
 
-    It starts with the first of them, whoever that is; what it loads can't be changed later.
+    Else it would start with the first of them, and load what that one needs alone.
     """
     preload(["bench.tuning.trial", *NEEDS])
+    forkserver.ensure_running()
 
 
 @pytest.fixture

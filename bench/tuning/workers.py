@@ -22,7 +22,7 @@ from bench.spec.processes import end_with_launcher
 from bench.store.layout import last_line
 from bench.tuning.study import FailedError, StoppedError, Study, bury, counts, usable
 
-WAIT_SECONDS = 2.0
+WAIT_SECONDS = 0.5
 """Seconds between two looks of a worker at the trials that other workers are running."""
 DEATHS = 5
 """Number of workers that may die before the whole command is given up."""
