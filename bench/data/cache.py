@@ -25,7 +25,7 @@ from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
 from bench.data.reading import write
 from bench.data.scratch import scratch
 from bench.data.source import Source, find_source, silent
-from bench.spec import csvs, machine
+from bench.spec import formulas, machine
 from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed, Place
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
@@ -217,6 +217,6 @@ def _case(row: dict[str, str]) -> Case:
     place = None
     if row.get("volume"):
         thickness = float(row["slice_mm"]) if row["slice_mm"] else None
-        place = Place(csvs.as_it_was(row["volume"]), int(row["position"]), thickness)
-    patient = csvs.as_it_was(row["patient"])
+        place = Place(formulas.as_it_was(row["volume"]), int(row["position"]), thickness)
+    patient = formulas.as_it_was(row["patient"])
     return Case(row["case"], patient, int(row["height"]), int(row["width"]), spacing, place)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.data.grid import OnGrid
 from bench.data.scratch import scratch
-from bench.spec import csvs, machine
+from bench.spec import formulas, machine
 from bench.spec.case import SIDES, VOID, Dataset, Side, Split
 from bench.spec.errors import UsageError
 from bench.spec.plain import content_hash
@@ -235,7 +235,7 @@ class Export:
                 for place, index in enumerate(indexes):
                     case = self.dataset.cases[index]
                     spacing = case.spacing or ("", "")
-                    whose = csvs.harmless(case.patient)
+                    whose = formulas.harmless(case.patient)
                     rows.writerow([side, place, case.id, whose, case.height, case.width, *spacing])
         summary = (
             f"{self.summary}. The split is that of `bench run`; "

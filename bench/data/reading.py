@@ -27,7 +27,7 @@ from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, PIXELS, Numbered, pack
 from bench.data.pool import Pool, watched
 from bench.data.readers import limits
 from bench.data.source import FORMAT, Source, reason
-from bench.spec import csvs, processes
+from bench.spec import formulas, processes
 from bench.spec.case import BACKGROUND, Case, Sample
 from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
@@ -379,11 +379,11 @@ def _write_cases(path: Path, cases: Sequence[Case], packed: Sequence[bool]) -> N
         for case, few in zip(cases, packed, strict=True):
             spacing = case.spacing or ("", "")
             bits = 8 if few else 16
-            whose = csvs.harmless(case.patient)
+            whose = formulas.harmless(case.patient)
             lies: tuple[object, ...] = ("", "", "")
             if case.place:
                 thickness = "" if case.place.thickness is None else case.place.thickness
-                lies = (csvs.harmless(case.place.volume), case.place.position, thickness)
+                lies = (formulas.harmless(case.place.volume), case.place.position, thickness)
             table.writerow([case.id, whose, case.height, case.width, *spacing, bits, *lies])
 
 

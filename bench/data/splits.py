@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.spec import csvs
+from bench.spec import csvs, formulas, texts
 from bench.spec.case import SIDES, UNUSED, Side, Split
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
@@ -174,7 +174,7 @@ def write_splits(splits: Sequence[Split]) -> str:
     writer.writerow(COLUMNS)
     for fold, split in enumerate(splits):
         for patient, side in split.sides.items():
-            writer.writerow((fold, csvs.harmless(patient), side))
+            writer.writerow((fold, formulas.harmless(patient), side))
     return text.getvalue()
 
 
@@ -195,7 +195,7 @@ def parse_splits(path: Path) -> list[Split]:
     Raises:
         UsageError: The file is missing or damaged, or puts a patient on two sides.
     """
-    text, encoding = csvs.read_text(path)
+    text, encoding = texts.read_text(path)
     lines = _lines(text)
     if next(filter(str.strip, lines), "").rstrip() == HEADER:
         rows = list(_written(lines, path))
@@ -203,12 +203,12 @@ def parse_splits(path: Path) -> list[Split]:
         rows = _tabled(text, path, encoding)
     folds: dict[int, dict[str, Side]] = {}
     for line, (fold, written, name) in rows:
-        at, patient = f"{path} line {line}", csvs.as_it_was(written)
+        at, patient = f"{path} line {line}", formulas.as_it_was(written)
         digits = _FOLD.fullmatch(fold.strip())
         if not digits or not patient:
             given = ",".join((fold, patient, name))
             raise UsageError(f"{at}: {given[:200]!r}, expected {HEADER}")
-        csvs.check_guess(patient, at, encoding)
+        texts.check_guess(patient, at, encoding)
         side = SIDES_OF.get(name.strip().lower())
         if side is None:
             known = ", ".join((*SIDES, UNUSED))
@@ -354,7 +354,7 @@ def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -
 def _guess(path: Path) -> str:
     """Return how the file was read if that is a guess, for the end of an error."""
     try:
-        lines = csvs.assumed([path])
+        lines = texts.assumed([path])
     except UsageError:
         return ""
     return "".join(f" ({line})" for line in lines)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from bench.report.characters import COMMAND, escape, lacking
-from bench.spec import csvs
+from bench.spec import formulas
 from bench.spec.errors import visible
 
 Align = Literal["left", "right", "centre"]
@@ -173,7 +173,7 @@ def csv(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    return csvs.harmless(value) if isinstance(value, str) else value
+    return formulas.harmless(value) if isinstance(value, str) else value
 
 
 _RULES = {"left": " --- ", "right": " ---: ", "centre": " :-: "}

@@ -7,39 +7,24 @@ UTF-16 with a byte order mark, or else cp1252, which `CsvTable.encoding` names. 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import difflib
 import io
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from bench.spec import files
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.texts import GUESS, check_guess, read_text, remark
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What may separate columns, and how errors call it."""
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # it begins with the mark of UTF-16
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-"""The byte order marks, and the encoding that each stands for."""
-GUESS = "cp1252"
-"""The encoding of what is no UTF-8 and has no mark: that of Windows in western Europe."""
 BLANKS = " \t\u00a0\u3000"
 """What is cut off both ends of a value: also the blank that does not break, and the wide one."""
-LARGEST = 2**30
-"""Bytes of a table that are read."""
-WORKBOOK = b"PK\x03\x04"
-"""How an .xlsx file begins."""
 JOINERS = "\u200c\u200d"
 """Characters without width that words of Persian or Hindi need between letters."""
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -48,10 +33,6 @@ _JOINTS = re.compile(r"[\s_.-]+")
 """What may stand between the words of a heading."""
 _OTHER_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
 """Blanks that read as plain ones; the wide one of Chinese and Japanese stays."""
-_COMPUTED = re.compile(r"'*[=@+\t\r-].", re.DOTALL)
-"""How a text begins that a spreadsheet computes, with quotes before it or without."""
-_SIGNED = re.compile(r"[+-][\d.,eE±%()\[\] †‡§°*+-]*|- .*")
-"""Numbers with a sign, and what no spreadsheet computes."""
 _FORMULA = re.compile('="([^"]*)"')
 """How Excel writes text that looks like a number."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
@@ -59,20 +40,6 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
 _UNIT = re.compile(r"[\[(].*?[\])]")
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[0-9]+")
-
-
-def harmless(text: str) -> str:
-    """Return a value to be written, with a quote before what a spreadsheet would compute."""
-    if _COMPUTED.match(text) and not _SIGNED.fullmatch(text):
-        return f"'{text}"
-    return text
-
-
-def as_it_was(text: str) -> str:
-    """Return a value that was read, without the quote that `harmless` put before it."""
-    if text.startswith("'") and harmless(text[1:]) == text:
-        return text[1:]
-    return text
 
 
 @dataclass(frozen=True)
@@ -101,12 +68,12 @@ class CsvTable:
         """A line that says how the text was read if that is a guess; else empty."""
         if self.encoding != GUESS:
             return ""
-        return _remark(self.source)
+        return remark(self.source)
 
     @property
     def assumed(self) -> tuple[str, ...]:
         """A line `assumed: words` if the encoding is a guess; else none."""
-        return (f"assumed: {_remark(Path(self.source).name)}",) if self.remark else ()
+        return (f"assumed: {remark(Path(self.source).name)}",) if self.remark else ()
 
     def column(self, name: str) -> int | None:
         """Return the place of a heading; None if the table lacks it."""
@@ -168,70 +135,6 @@ def read(path: Path, expected: Collection[str], numbers: Collection[str] = ()) -
     """
     text, encoding = read_text(path)
     return parse(text, str(path), expected, numbers, encoding)
-
-
-def assumed(paths: Iterable[Path]) -> tuple[str, ...]:
-    """Return a line `assumed: words` for each file whose encoding is a guess."""
-    lines = []
-    for path in paths:
-        if read_text(path)[1] == GUESS:
-            lines.append(f"assumed: {_remark(path.name)}")
-    return tuple(lines)
-
-
-def _remark(source: str) -> str:
-    return f"{source} is read as {GUESS} (Windows), because it is no UTF-8"
-
-
-def read_text(path: Path) -> tuple[str, str]:
-    """Return the text of a file, and its encoding.
-
-    Raises:
-        UsageError: The file cannot be read, or its encoding is not known.
-    """
-    try:
-        content = files.read_bytes(path, LARGEST)
-    except OSError as error:
-        why = files.reason(error)
-        raise UsageError(f"{path} cannot be read ({why}); expected a CSV file") from error
-    return decode(content, str(path))
-
-
-def decode(content: bytes, source: str) -> tuple[str, str]:
-    """Return the text of bytes, and their encoding: that of the mark, UTF-8, or cp1252.
-
-    Raises:
-        UsageError: The bytes are no text in one of these.
-    """
-    if content.startswith(WORKBOOK):
-        raise UsageError(
-            f"{source} is a workbook or an archive; expected text: save it as CSV UTF-8"
-        )
-    for mark, encoding in MARKS:
-        if content.startswith(mark):
-            return _decoded(content[len(mark) :], encoding, source), encoding
-    if b"\0" in content:
-        raise UsageError(
-            f"{source} holds zero bytes, as UTF-16 without its mark does; save it as UTF-8"
-        )
-    try:
-        return content.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        text = _decoded(content, GUESS, source)
-    controls = {character for character in text if unicodedata.category(character) == "Cc"}
-    if controls - set("\t\r\n"):
-        raise UsageError(
-            f"{source} is no UTF-8, and {GUESS} gives control characters; save it as UTF-8"
-        )
-    return text, GUESS
-
-
-def _decoded(content: bytes, encoding: str, source: str) -> str:
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError:
-        what = "neither UTF-8 nor cp1252" if encoding == GUESS else f"damaged {encoding}"
-        raise UsageError(f"{source} is {what}; save it as UTF-8") from None
 
 
 def parse(
@@ -443,20 +346,6 @@ def _longest(
     if not last & {folded(name) for name in expected}:
         return len(header)
     return len(header) + extra
-
-
-def check_guess(cell: str, at: str, encoding: str) -> None:
-    """Refuse a guessed text with a no-break blank at an end: in other encodings it is a letter.
-
-    Raises:
-        UsageError: It has one.
-    """
-    bare = cell.strip(" \t")
-    if encoding == GUESS and bare != bare.strip("\u00a0"):
-        raise UsageError(
-            f"{at}: {cell[:80]!r} has a letter of another encoding or a no-break blank at an end; "
-            "expected UTF-8: save it as UTF-8"
-        )
 
 
 def _as_long(

@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.spec import csvs, files
+from bench.spec import files, formulas
 from bench.spec.case import UNION
 from bench.spec.metrics import (
     DIAGONAL,
@@ -103,7 +103,7 @@ def parse(content: bytes, path: Path) -> pd.DataFrame:
         raise DamagedError(path, str(error).splitlines()[0]) from error
     for name in KEYS:
         if b"'" in content and name in frame:
-            frame[name] = frame[name].map(csvs.as_it_was).astype(frame[name].dtype)
+            frame[name] = frame[name].map(formulas.as_it_was).astype(frame[name].dtype)
     for name in (*KEYS, PRINTED[0]):
         if name not in frame:
             raise DamagedError(path, f"no column {name}")
@@ -180,7 +180,7 @@ def write_scores(path: Path, rows: Sequence[Mapping[str, float | int | str]]) ->
 def text(value: float | int | str) -> str:
     """Return a value as the file has it."""
     if not isinstance(value, float):
-        return csvs.harmless(str(value))
+        return formulas.harmless(str(value))
     if math.isnan(value):
         return ""
     return f"{value:.9g}"

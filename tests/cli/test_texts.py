@@ -132,8 +132,8 @@ def test_names_in_results_do_nothing_to_a_terminal(bench: Bench) -> None:
 
 
 def test_a_pipe_in_the_place_of_a_list_is_named(bench: Bench, tmp_path: Path) -> None:
-    from bench.spec import csvs
+    from bench.spec import texts
 
     os.mkfifo(tmp_path / "index.csv")
     with pytest.raises(UsageError, match="it is no regular file"):
-        csvs.read_text(tmp_path / "index.csv")
+        texts.read_text(tmp_path / "index.csv")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bench.data.splits import Splitting, make_splits, parse_splits, read_splits, write_splits
 from bench.spec import names
 from bench.spec.case import SIDES, Split
-from bench.spec.csvs import harmless
 from bench.spec.errors import UsageError
+from bench.spec.formulas import harmless
 
 patients = st.lists(
     st.text("abcxyz0123456789-_ ,", min_size=1, max_size=8), min_size=5, max_size=60, unique=True

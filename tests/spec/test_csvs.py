@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.spec import csvs
+from bench.spec import csvs, texts
 from bench.spec.errors import UsageError
 
 HEADINGS = ("file", "patient", "row_mm", "column_mm")
@@ -61,7 +60,7 @@ def test_a_table_is_read_in_any_dialect(
     encoding = data.draw(st.sampled_from(list(MARKED)))
     mark = MARKED[encoding] if encoding != "utf-8" or data.draw(st.booleans()) else b""
     content = mark + text.getvalue().encode(encoding)
-    decoded, known = csvs.decode(content, "mine.csv")
+    decoded, known = texts.decode(content, "mine.csv")
     table = csvs.parse(decoded, "mine.csv", HEADINGS, encoding=known)
     assert (table.delimiter, table.encoding, table.remark) == (delimiter, encoding, "")
     values = [[table.value(row, heading) for heading in HEADINGS] for row in table.rows]
@@ -75,33 +74,6 @@ def test_rows_know_their_lines(blank: list[bool]) -> None:
     for row in table.rows:
         assert row.values == (f"a{row.line}",)
     assert len(table.rows) == blank.count(False)
-
-
-@given(st.text(st.characters(codec="cp1252", exclude_categories=("Cc", "Cf", "Zs")), max_size=9))
-def test_what_is_no_utf_8_is_read_as_windows_writes_it_and_says_so(name: str) -> None:
-    content = f"Müller{name}".encode("cp1252")
-    text, encoding = csvs.decode(content, "mine.csv")
-    table = csvs.parse("file\na\n", "mine.csv", ["file"], encoding=encoding)
-    if encoding == "cp1252":
-        assert text == f"Müller{name}"
-        assert "read as cp1252" in table.remark
-    else:
-        assert content.decode("utf-8") == text
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("file,patient\na,b\n".encode("utf-16-le"), "holds zero bytes, as UTF-16 without its mark"),
-        (b"\xff\xfe\x00", "is damaged utf-16-le; save it as UTF-8"),
-        (b"\xef\xbb\xbf\xff", "is damaged utf-8; save it as UTF-8"),
-        (b"M\x81ller", "is neither UTF-8 nor cp1252; save it as UTF-8"),
-        (b"M\xfcller\x1b", "cp1252 gives control characters; save it as UTF-8"),
-    ],
-)
-def test_an_unknown_encoding_is_refused(content: bytes, says: str) -> None:
-    with pytest.raises(UsageError, match=f"mine.csv .*{says}"):
-        csvs.decode(content, "mine.csv")
 
 
 @pytest.mark.parametrize(
@@ -209,11 +181,6 @@ def test_a_letter_of_another_encoding_is_no_blank(name: str) -> None:
         csvs.parse(text, "mine.csv", ["file", "patient"], encoding="cp1252")
 
 
-def test_a_workbook_is_named() -> None:
-    with pytest.raises(UsageError, match=r"is a workbook or an archive; .* save it as CSV UTF-8"):
-        csvs.decode(b"PK\x03\x04\x14\x00", "mine.xlsx")
-
-
 @pytest.mark.parametrize("heading", ["RowMM", "row_mm [mm]", "Row (mm)_mm", "rows_mm"])
 def test_a_heading_that_may_be_meant_is_known(heading: str) -> None:
     table = csvs.parse(f"file,{heading}\n", "mine.csv", ["file"])
@@ -260,18 +227,10 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 def test_any_bytes_are_a_table_or_one_line(content: bytes) -> None:
     refusal = ""
     try:
-        text, encoding = csvs.decode(b"file,patient\n" + content, "mine.csv")
+        text, encoding = texts.decode(b"file,patient\n" + content, "mine.csv")
         table = csvs.parse(text, "mine.csv", ["file", "patient"], encoding=encoding)
         assert all(len(row.values) == len(table.headings) for row in table.rows)
     except UsageError as error:
         refusal = str(error)
     assert refusal.isprintable()
     assert not refusal or refusal.startswith("mine.csv")
-
-
-@given(st.text("=+-@'\t a1,|", max_size=6))
-def test_what_a_spreadsheet_would_compute_is_written_as_text_and_read_as_it_was(text: str) -> None:
-    written = csvs.harmless(text)
-    assert csvs.as_it_was(written) == text
-    assert not re.match(r"[=@\t].", written)
-    assert csvs.as_it_was(text) == text or text.startswith("'")

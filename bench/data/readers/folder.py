@@ -33,7 +33,7 @@ from bench.data.readers.picture import (
     onto,
 )
 from bench.data.readers.walk import Walk, stem
-from bench.spec import csvs, registry
+from bench.spec import registry, texts
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
@@ -167,7 +167,7 @@ class Folder(Adapter):
         masks = _side(root, "masks", items)
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
-        assumed = csvs.assumed(self.tables(root))
+        assumed = texts.assumed(self.tables(root))
         for path in spare:
             why = "there is no image of this name in images/; add it"
             items.append(Item(stem(path), (path,), left_out=why))
