@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
+from bench.report.paper.definitions import DEFINERS, Macro, filled, meaning
 from bench.report.paper.macros import CLAIMS, COUNTS, SCORES, Name
+from bench.report.paper.tokens import Stream, Token, text_of, tokens_of, words_of
 from bench.spec.errors import UsageError
 
 
@@ -59,30 +60,12 @@ class Paper:
     """What could not be followed, a line for each."""
 
 
-PARAMETERS = tuple("123456789")
-"""How many parameters a macro may have."""
 OPEN = re.compile(r"#+\d|\\[A-Za-z@]+ ?")
 """A part of a name that stands for any."""
 DEEPEST = 100
 """Macros within macros; one that goes deeper calls itself."""
 MOST = 200_000
 """Macros that are followed in one paper."""
-DEFINERS = {
-    "newcommand": "latex",
-    "renewcommand": "latex",
-    "providecommand": "latex",
-    "DeclareRobustCommand": "latex",
-    "NewDocumentCommand": "xparse",
-    "RenewDocumentCommand": "xparse",
-    "ProvideDocumentCommand": "xparse",
-    "DeclareDocumentCommand": "xparse",
-    "def": "tex",
-    "edef": "tex",
-    "gdef": "tex",
-    "xdef": "tex",
-    "let": "let",
-}
-"""Commands that define a macro, with how they are written."""
 GLOBAL = {"gdef", "xdef"}
 OWN = {"benchset", "benchget", "benchProfile"}
 """What `numbers.tex` defines for its own use."""
@@ -101,40 +84,9 @@ NO_CONDITIONS = {"\\iff", "\\ifthenelse"}
 SKIPPED = {"tikzpicture", "thebibliography"}
 """Environments whose numbers are no results."""
 
-_COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
-_VERBATIM = re.compile(
-    r"\\begin\{(comment|verbatim\*?|lstlisting|minted|filecontents\*?)\}.*?\\end\{\1\}"
-    r"|\\verb\*?([^A-Za-z*\s])[^\n]*?\2",
-    re.DOTALL,
-)
-_TOKEN = re.compile(r"\\(?:[A-Za-z@]+|.)|[{}\[\]#]|\s+|[^\\{}\[\]#\s]+", re.DOTALL)
 _TYPED = re.compile(r"(?<![\w.:=/])\d{1,3}\.\d+(?![\w/]|[.:]\w)")
 _LENGTH = re.compile(r"\\\w*(width|height|depth|skip|sep|size|indent)$")
 _KINDS = (*SCORES, *COUNTS, *CLAIMS)
-
-
-class Token(NamedTuple):
-    """A piece of a paper, with the place where a reader sees it."""
-
-    text: str
-    file: Path
-    line: int
-    depth: int = 0
-    """In how many macros it stands."""
-
-
-@dataclass
-class Macro:
-    """What a command means."""
-
-    kind: str = ""
-    """A macro of `numbers.tex`; none for the paper's own."""
-    body: tuple[Token, ...] = ()
-    parameters: tuple[tuple[Token, ...] | None, ...] = ()
-    """For each parameter what it is where it is left out; None where it cannot be."""
-    is_plain: bool = True
-    """Whether its parameters are of a form that can be followed."""
-    is_used: bool = False
 
 
 def read(path: Path) -> Paper:
@@ -174,32 +126,12 @@ def read(path: Path) -> Paper:
     )
 
 
-def _tokens(path: Path) -> list[Token]:
-    """Return a file's tokens without its comments and what is printed as it stands."""
-    lines = path.read_text("utf-8", errors="replace").splitlines()
-    text = "\n".join(_COMMENT.sub(r"\1", line) for line in lines)
-    text = _VERBATIM.sub(lambda match: "\n" * match[0].count("\n"), text)
-    tokens, line = [], 1
-    for match in _TOKEN.finditer(text):
-        tokens.append(Token(match[0], path, line))
-        line += match[0].count("\n")
-    return tokens
-
-
 def _is_file(path: Path) -> bool:
     """Return whether a name that may be anything is one of a file."""
     try:
         return path.is_file()
     except (OSError, ValueError):
         return False
-
-
-def _text(tokens: Sequence[Token]) -> str:
-    return "".join(token.text for token in tokens)
-
-
-def _words(tokens: Sequence[Token]) -> str:
-    return " ".join(_text(tokens).split())
 
 
 class _Reader:
@@ -212,8 +144,7 @@ class _Reader:
         self.profile = ""
         self.typed: list[Typed] = []
         self.unread: dict[str, None] = {}
-        self._waiting: list[Token] = []
-        """The last one is next."""
+        self._stream = Stream(self._tell_unclosed)
         self._folders: dict[Path, Path] = {}
         """Each file that was read, with the folder in which its own inputs are looked for."""
         self._macros = {f"bench{kind}": Macro(kind) for kind in _KINDS}
@@ -232,12 +163,12 @@ class _Reader:
         self._counts = False
         for macro in self._own:
             if not macro.is_used:
-                self._push(macro.body)
+                self._stream.push(macro.body)
                 self._run()
 
     def _run(self) -> None:
-        while self._waiting:
-            token = self._waiting.pop()
+        while self._stream:
+            token = self._stream.pop()
             name = token.text[1:]
             if token.text in ("{", "\\begingroup", "\\bgroup"):
                 self._outer.append({})
@@ -266,65 +197,19 @@ class _Reader:
         elif name in ("usepackage", "documentclass"):
             self._package(name, token)
 
-    # Tokens
+    def _tell_unclosed(self, brace: Token) -> None:
+        self.unread[f"{brace.file}:{brace.line}: a brace that is never closed"] = None
 
     def _close(self) -> None:
         """Leave a group: what it redefined is as before."""
         if self._outer:
             self._macros |= self._outer.pop()
 
-    def _push(self, tokens: Sequence[Token]) -> None:
-        self._waiting.extend(reversed(tokens))
-
-    def _next(self) -> str:
-        """Skip blanks; return the text of the token behind them, which stays."""
-        while self._waiting and self._waiting[-1].text.isspace():
-            self._waiting.pop()
-        return self._waiting[-1].text if self._waiting else ""
-
-    def _argument(self) -> tuple[Token, ...] | None:
-        """Take a macro's argument: a group without its braces, or one token."""
-        text = self._next()
-        if text in ("", "}"):
-            return None
-        first = self._waiting.pop()
-        if text == "{":
-            inner = self._until("}")
-            if inner is None:
-                self.unread[f"{first.file}:{first.line}: a brace that is never closed"] = None
-            return inner
-        if not text.startswith("\\") and len(text) > 1:
-            self._waiting.append(first._replace(text=text[1:]))
-            first = first._replace(text=text[0])
-        return (first,)
-
-    def _option(self) -> tuple[Token, ...] | None:
-        """Take an argument in brackets, if there is one."""
-        if self._next() != "[":
-            return None
-        self._waiting.pop()
-        return self._until("]")
-
-    def _until(self, end: str) -> tuple[Token, ...] | None:
-        """Take the tokens before the end of a group or option; none where it does not end."""
-        taken: list[Token] = []
-        braces = 0
-        while self._waiting:
-            token = self._waiting.pop()
-            if token.text == end and not braces:
-                return tuple(taken)
-            taken.append(token)
-            braces += (token.text == "{") - (token.text == "}")
-            if braces < 0:
-                break
-        self._push(taken)
-        return None
-
     def _groups(self, count: int) -> list[str]:
         """Take arguments in braces, as many as there are up to a number, as words."""
         texts: list[str] = []
-        while len(texts) < count and self._next() == "{":
-            texts.append(_words(self._resolved(self._argument() or ())))
+        while len(texts) < count and self._stream.next_word() == "{":
+            texts.append(words_of(self._resolved(self._stream.argument() or ())))
         return texts
 
     def _resolved(self, tokens: Sequence[Token]) -> list[Token]:
@@ -335,7 +220,7 @@ class _Reader:
             token = waiting.pop()
             macro = self._macros.get(token.text[1:]) if token.text.startswith("\\") else None
             if macro and not macro.kind and not macro.parameters and self._may_follow(token):
-                waiting.extend(reversed(_filled(macro.body, (), token)))
+                waiting.extend(reversed(filled(macro.body, (), token)))
             else:
                 resolved.append(token)
         return resolved
@@ -344,13 +229,13 @@ class _Reader:
 
     def _define(self, definer: str) -> None:
         """Take a definition."""
-        if self._next() == "*":
-            self._waiting.pop()
-        name = _words(self._argument() or ()).removeprefix("\\")
-        macro = self._meaning(DEFINERS[definer])
+        if self._stream.next_word() == "*":
+            self._stream.pop()
+        name = words_of(self._stream.argument() or ()).removeprefix("\\")
+        macro = meaning(self._stream, DEFINERS[definer], self._macros)
         ours = name in self._macros and self._macros[name].kind != ""
         if name == "benchProfile":
-            self.profile = _words(macro.body)
+            self.profile = words_of(macro.body)
         if name in OWN or (definer == "DeclareRobustCommand" and ours):
             return
         if definer.lower().startswith("provide") and name in self._macros:
@@ -362,47 +247,6 @@ class _Reader:
         if self._outer and name in self._macros and definer not in GLOBAL:
             self._outer[-1].setdefault(name, self._macros[name])
         self._macros[name] = macro
-
-    def _meaning(self, form: str) -> Macro:
-        """Take what stands behind the name of a macro that is defined."""
-        if form == "let":
-            return self._other_name()
-        parameters: tuple[tuple[Token, ...] | None, ...] | None
-        if form == "latex":
-            parameters = self._latex_parameters()
-        elif form == "xparse":
-            parameters = _xparse_parameters(self._argument() or ())
-        else:
-            parameters = self._tex_parameters()
-        body = self._argument() or ()
-        return Macro("", body, parameters or (), parameters is not None)
-
-    def _other_name(self) -> Macro:
-        r"""Take the meaning that \let gives."""
-        if self._next() == "=":
-            self._waiting.pop()
-        meant = _text(self._argument() or ()).removeprefix("\\")
-        return self._macros.get(meant, Macro())
-
-    def _latex_parameters(self) -> tuple[tuple[Token, ...] | None, ...]:
-        count = _words(self._option() or ())
-        default = self._option()
-        parameters: list[tuple[Token, ...] | None] = [None] * (
-            int(count) if count in PARAMETERS else 0
-        )
-        if parameters:
-            parameters[0] = default
-        return tuple(parameters)
-
-    def _tex_parameters(self) -> tuple[None, ...] | None:
-        r"""Take the parameters of \def; None where something stands between them."""
-        taken = []
-        while self._waiting and self._waiting[-1].text != "{":
-            taken.append(self._waiting.pop())
-        text = "".join(_text(taken).split())
-        count = text.count("#")
-        plain = "".join(f"#{number + 1}" for number in range(count))
-        return (None,) * count if text == plain else None
 
     def _follow(self, macro: Macro, token: Token) -> None:
         """Put a macro's meaning in its place."""
@@ -416,9 +260,9 @@ class _Reader:
         macro.is_used = True
         values = []
         for default in macro.parameters:
-            value = self._option() if default is not None else self._argument()
+            value = self._stream.option() if default is not None else self._stream.argument()
             values.append(default if value is None else value)
-        self._push(_filled(macro.body, values, token))
+        self._stream.push(filled(macro.body, values, token))
 
     def _may_follow(self, token: Token) -> bool:
         """Return whether a macro is not too deep in others, and count it."""
@@ -444,8 +288,8 @@ class _Reader:
     # What numbers.tex is made of
 
     def _set(self) -> None:
-        kind, dataset, method = (_words(self._argument() or ()) for _ in range(3))
-        self.frozen[kind, dataset, method] = _text(self._argument() or ())
+        kind, dataset, method = (words_of(self._stream.argument() or ()) for _ in range(3))
+        self.frozen[kind, dataset, method] = text_of(self._stream.argument() or ())
 
     def _get(self, token: Token) -> None:
         names = self._groups(3)
@@ -459,18 +303,18 @@ class _Reader:
         """Continue with a file, where it was not read yet."""
         if path not in self._folders:
             self._folders[path] = folder
-            self._push(_tokens(path))
+            self._stream.push(tokens_of(path))
 
     def _input(self, command: str, token: Token) -> None:
         """Continue with the file that a command names."""
-        if self._next() == "*":
-            self._waiting.pop()
+        if self._stream.next_word() == "*":
+            self._stream.pop()
         root = self.path.parent
         folder = self._folders.get(token.file, root)
         if command in IMPORTS:
             beside = folder if IMPORTS[command] else root
-            folder = beside / _words(self._argument() or ())
-        name = _words(self._resolved(self._file_name())).strip('"')
+            folder = beside / words_of(self._stream.argument() or ())
+        name = words_of(self._resolved(self._stream.file_name())).strip('"')
         for place in (folder, root):
             for path in (place / f"{name}.tex", place / name):
                 if _is_file(path):
@@ -478,22 +322,11 @@ class _Reader:
                     return
         self.unread[f"{token.file}:{token.line}: \\{command} of {name}: no such file"] = None
 
-    def _file_name(self) -> tuple[Token, ...]:
-        r"""Take the name of a file: in braces, or up to a blank, as in `\input chap`."""
-        if self._next() == "{":
-            return self._argument() or ()
-        taken: list[Token] = []
-        while self._waiting and not self._waiting[-1].text.isspace():
-            if self._waiting[-1].text in ("{", "}", "\\relax"):
-                break
-            taken.append(self._waiting.pop())
-        return tuple(taken)
-
     def _package(self, command: str, token: Token) -> None:
         """Continue with a style beside the paper, where it uses the numbers."""
-        self._option()
+        self._stream.option()
         suffix = "sty" if command == "usepackage" else "cls"
-        for name in _words(self._argument() or ()).split(","):
+        for name in words_of(self._stream.argument() or ()).split(","):
             path = self.path.parent / f"{name.strip()}.{suffix}"
             if _is_file(path) and "bench" in path.read_text("utf-8", errors="replace"):
                 self._open(path, self.path.parent)
@@ -504,15 +337,15 @@ class _Reader:
         r"""Take what stands between \iffalse and its \else or \fi."""
         taken: list[Token] = []
         inner = 0
-        while self._waiting:
-            token = self._waiting.pop()
+        while self._stream:
+            token = self._stream.pop()
             taken.append(token)
             if not inner and token.text in ("\\fi", "\\else"):
                 return
             opens = token.text.startswith("\\if") and token.text not in NO_CONDITIONS
             inner += opens - (token.text == "\\fi")
         self.unread[f"{begin.file}:{begin.line}: \\iffalse that never ends"] = None
-        self._push(taken)
+        self._stream.push(taken)
 
     def _environment(self, command: str) -> None:
         name = "".join(self._groups(1))
@@ -529,41 +362,7 @@ class _Reader:
 
     def _count(self, token: Token) -> None:
         """Note the numbers in a word."""
-        if self._waiting and _LENGTH.match(self._waiting[-1].text):
+        if _LENGTH.match(self._stream.peek()):
             return
         for match in _TYPED.finditer(token.text):
             self.typed.append(Typed(token.file, token.line, match[0]))
-
-
-def _xparse_parameters(spec: Sequence[Token]) -> tuple[tuple[Token, ...] | None, ...] | None:
-    """Return the parameters of `m O{default} o`; None where there are others."""
-    parameters: list[tuple[Token, ...] | None] = []
-    for kind, default in re.findall(r"([A-Za-z+!>])(?:\{([^{}]*)\})?", _words(spec)):
-        if kind == "m":
-            parameters.append(None)
-        elif kind in "oO":
-            parameters.append(tuple(spec[0]._replace(text=part) for part in [default] if part))
-        elif kind != "+":
-            return None
-    return tuple(parameters)
-
-
-def _filled(
-    body: Sequence[Token], values: Sequence[tuple[Token, ...] | None], use: Token
-) -> list[Token]:
-    """Return a macro's body with its parameters in place, at the line of its use."""
-    filled: list[Token] = []
-    is_parameter = False
-    for token in body:
-        text = token.text
-        if text == "#" and not is_parameter:
-            is_parameter = True
-            continue
-        if is_parameter and text[0].isdigit():
-            number = int(text[0]) - 1
-            filled += values[number] or () if number < len(values) else ()
-            text = text[1:]
-        if text:
-            filled.append(Token(text, use.file, use.line, use.depth + 1))
-        is_parameter = False
-    return filled
