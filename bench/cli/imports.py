@@ -16,7 +16,7 @@ from bench.spec.words import count
 from bench.store.cells import OUTSIDE, Store
 
 if TYPE_CHECKING:
-    from bench.audit.scores import CaseScore, Reading
+    from bench.audit.case_score import CaseScore, Reading
     from bench.report.document import Document
 
 MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "bootstrap", "Median")
@@ -133,7 +133,8 @@ def _reading(
     Raises:
         UsageError: The metric, a column or the unit is unknown.
     """
-    from bench.audit.scores import Reading, parse_columns
+    from bench.audit.case_score import Reading
+    from bench.audit.scores import parse_columns
     from bench.spec.errors import did_you_mean
 
     if metric and metric not in SCORES:
@@ -157,7 +158,8 @@ def _read(
     """Return the scores of all files, and from which file each method is."""
     from dataclasses import replace
 
-    from bench.audit.scores import check, read
+    from bench.audit.complete import check
+    from bench.audit.scores import read
     from bench.store.outside import method_key
 
     scores: list[CaseScore] = []

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.audit.scores import CaseScore
+from bench.audit.case_score import CaseScore
 from bench.data.readers import limits
 from bench.spec import machine, plain, registry
 from bench.spec.case import UNION
@@ -199,7 +199,7 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
     """Return a cell for each method, dataset and run of scores that others computed.
 
     Args:
-        scores: Complete ones, as `bench.audit.scores.check` returns them.
+        scores: Complete ones, as `bench.audit.complete.check` returns them.
         origins: The file of each method.
     """
     by_run: dict[tuple[str, str, str], list[CaseScore]] = {}

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.audit.case_score import Reading
+from bench.audit.complete import check, contradicts
 from bench.audit.printed import Printed
-from bench.audit.scores import Reading, check, contradicts, parse_columns, read
+from bench.audit.scores import parse_columns, read
 from bench.spec.errors import UsageError
 
 

@@ -1,0 +1,194 @@
+"""Scores in tables: MONAI's, panoptica's, MetricsReloaded's, and any other CSV, long or wide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from bench.audit.case_score import (
+    NAMES,
+    CaseScore,
+    Reading,
+    case_of,
+    label_of,
+    method_of,
+    number_of,
+    patient_of,
+)
+from bench.spec import csvs
+from bench.spec.csvs import CsvTable
+from bench.spec.errors import UsageError
+from bench.spec.metrics import SCORES
+
+MEAN = "mean"
+"""MONAI's last column: the mean over classes."""
+
+
+def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
+    """Yield the cases of a table of any form."""
+    table = csvs.read(path, tuple(reading.columns.values()), SCORES)
+    table.require(*reading.columns.values())
+    columns = _columns(table, reading)
+    if "case" not in columns and _is_of_patients(table, columns, reading):
+        columns["case"] = columns["patient"]
+    if "case" not in columns:
+        raise UsageError(
+            f"{path} has no column of cases; its columns are {', '.join(table.headings)}; "
+            "name it: --columns case=HEADING"
+        )
+    if not any(name in columns for name in SCORES):
+        columns |= _of_monai(table, columns, reading, path)
+    if any(name in columns for name in SCORES):
+        yield from _long(table, columns, reading, path)
+    else:
+        yield from _wide(table, columns, reading, path)
+
+
+def _is_of_patients(table: CsvTable, columns: Mapping[str, str], reading: Reading) -> bool:
+    """Return whether each line is a patient of its own, so that a patient is a case."""
+    if "patient" not in columns:
+        return False
+    if any(name in columns for name in SCORES) or "method" in columns:
+        return True  # a line twice is refused with the cases
+    patients = [table.value(row, columns["patient"]) for row in table.rows]
+    return len(set(patients)) == len(patients)
+
+
+def _columns(table: CsvTable, reading: Reading) -> dict[str, str]:
+    """Return the heading of each column that is known."""
+    columns = dict(reading.columns)
+    headings = {csvs.folded(heading): heading for heading in table.headings if heading}
+    headings |= _of_panoptica(headings, reading, table.source)
+    taken = {csvs.folded(heading) for heading in columns.values()}
+    for name, others in NAMES.items():
+        for known in (name, *others):
+            if name not in columns and known in headings and known not in taken:
+                columns[name] = headings[known]
+    return columns
+
+
+def _of_panoptica(headings: Mapping[str, str], reading: Reading, source: str) -> dict[str, str]:
+    """Return panoptica's columns `GROUP-METRIC` of one group, by their metrics."""
+    if "subject name" not in headings:
+        return {}
+    groups: dict[str, dict[str, str]] = {}
+    for heading in headings.values():
+        group, dash, metric = heading.rpartition("-")
+        if dash and csvs.folded(metric).startswith("global bin"):
+            groups.setdefault(group, {})[csvs.folded(metric)] = heading
+    if not groups:
+        return {}
+    return groups[label_of(sorted(groups), reading, Path(source))]
+
+
+def _of_monai(
+    table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
+) -> dict[str, str]:
+    """Return the column of a MONAI file `METRIC_raw.csv`: a file name, classes, and their mean."""
+    last = [heading for heading in table.headings if heading][-1]
+    if csvs.folded(last) != MEAN or csvs.folded(columns["case"]) != "filename":
+        return {}
+    classes = [heading for heading in table.headings if heading and heading != columns["case"]]
+    classes.remove(last)
+    chosen = label_of(classes, reading, path)
+    name = reading.metric or _metric_in(path.stem)
+    if not name:
+        raise UsageError(f"{path}: of which metric are these numbers? --metric dice, or another")
+    return {name: chosen}
+
+
+def _metric_in(stem: str) -> str:
+    """Return the metric that the name of a file means; empty where it is not certain."""
+    text = csvs.folded(stem.removesuffix("_raw"))
+    for name in SCORES:
+        for known in (name, *NAMES[name]):
+            if known in text.split(" ") or known in text:
+                return name
+    return ""
+
+
+def _long(
+    table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
+) -> Iterator[CaseScore]:
+    """Yield the cases of a table with a line for each."""
+    wanted = _lines_of_label(table, columns, reading, path)
+    metrics = [name for name in SCORES if name in columns]
+
+    def text(row: csvs.CsvRow, name: str) -> str:
+        return table.value(row, columns[name]) if name in columns else ""
+
+    for row in table.rows:
+        if not wanted(row):
+            continue
+        at = table.at(row)
+        case = case_of(text(row, "case"))
+        if not case:
+            raise UsageError(f"{at}: no case is named; fill it in or remove the line")
+        values = {}
+        for name in metrics:
+            value = number_of(text(row, name), f"{at}, column {columns[name]}", name, reading)
+            if value is not None:
+                values[name] = value
+        yield CaseScore(
+            text(row, "method") or method_of(reading, path),
+            text(row, "dataset") or reading.dataset,
+            text(row, "run"),
+            patient_of(case, text(row, "patient"), reading, at),
+            case,
+            values,
+            text(row, "unit") or reading.unit or "unknown",
+            at=at,
+        )
+
+
+def _lines_of_label(
+    table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
+) -> Callable[[csvs.CsvRow], bool]:
+    """Return which lines are of the wanted label, where a table has a line for each."""
+    headings = [name for name in ("label", "class") if table.has(name)]
+    taken = list(map(csvs.folded, columns.values()))
+    heading = next((name for name in headings if name not in taken), "")
+    if not heading:
+        return lambda row: True
+    labels = sorted({_whole(table.value(row, heading)) for row in table.rows})
+    wanted = label_of(labels, reading, path)
+    return lambda row: _whole(table.value(row, heading)) == wanted
+
+
+def _whole(text: str) -> str:
+    """Return a label without the decimals that pandas gives it."""
+    return text.removesuffix(".0")
+
+
+def _wide(
+    table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
+) -> Iterator[CaseScore]:
+    """Yield the cases of a table with a column for each method."""
+    methods = [heading for heading in table.headings if heading not in columns.values()]
+    methods = [heading for heading in methods if heading]
+    if not reading.metric or not methods:
+        raise UsageError(
+            f"{path} has no column of a metric ({', '.join(SCORES)}); its columns are "
+            f"{', '.join(table.headings)}; name one: --columns dice=HEADING, or, where each column "
+            "is a method, say of what the numbers are: --metric dice"
+        )
+    for row in table.rows:
+        at = table.at(row)
+        case = case_of(table.value(row, columns["case"]))
+        known = table.value(row, columns["patient"]) if "patient" in columns else ""
+        dataset = table.value(row, columns["dataset"]) if "dataset" in columns else ""
+        patient = patient_of(case, known, reading, at)
+        for method in methods:
+            text = table.value(row, method)
+            value = number_of(text, f"{at}, column {method}", reading.metric, reading)
+            values = {} if value is None else {reading.metric: value}
+            yield CaseScore(
+                method,
+                dataset or reading.dataset,
+                "",
+                patient,
+                case,
+                values,
+                reading.unit or "unknown",
+                at=at,
+            )

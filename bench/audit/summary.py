@@ -1,0 +1,75 @@
+"""Scores in nnU-Net's `summary.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.audit.case_score import (
+    CaseScore,
+    Reading,
+    case_of,
+    exact,
+    label_of,
+    method_of,
+    patient_of,
+)
+from bench.audit.printed import Printed
+from bench.spec.errors import UsageError
+
+
+def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
+    """Yield the cases of nnU-Net's `summary.json`; counts give what it leaves undefined."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        cases = data["metric_per_case"]
+        labels = _labels_of(cases)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is no summary.json of nnU-Net ({type(error).__name__}: {error}); "
+            "expected metric_per_case in it"
+        ) from error
+    label = label_of(labels, reading, path)
+    for number, case in enumerate(cases, 1):
+        at = f"{path} case {number}"
+        try:
+            name = case_of(str(case["prediction_file"]))
+            values, empty = _of_counts(case["metrics"][label])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{at} has no {error}; expected metrics and files") from error
+        yield CaseScore(
+            method_of(reading, path),
+            reading.dataset,
+            "",
+            patient_of(name, "", reading, at),
+            name,
+            values,
+            empty=empty,
+            at=at,
+        )
+
+
+def _labels_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the labels that the cases of a summary have."""
+    labels: set[str] = set()
+    for case in cases:
+        labels |= set(case["metrics"])
+    return sorted(labels)
+
+
+def _of_counts(metrics: Mapping[str, Any]) -> tuple[dict[str, Printed], str]:
+    """Return Dice, IoU, precision and recall from counted pixels, and which mask was empty."""
+    tp, fp, fn = (float(metrics[name]) for name in ("TP", "FP", "FN"))
+    if tp + fp + fn == 0:  # of several classes it is undefined: see `check`
+        best = {"dice": 1.0, "iou": 1.0, "precision": 1.0, "recall": 1.0}
+        return {name: exact(value) for name, value in best.items()}, "both"
+    values = {"dice": exact(2 * tp / (2 * tp + fp + fn)), "iou": exact(tp / (tp + fp + fn))}
+    if tp + fp:
+        values["precision"] = exact(tp / (tp + fp))
+    if tp + fn:
+        values["recall"] = exact(tp / (tp + fn))
+    if not tp + fn:
+        return values, "truth"
+    return values, "none" if tp + fp else "prediction"
