@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from bench.spec.errors import printable
-from bench.spec.processes import end_with_launcher
+from bench.spec.processes import end_with_launcher, keep_memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -205,6 +205,7 @@ def _serve(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server that forked it ignores it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this one
     end_with_launcher()
+    keep_memory()
     with within():
         _answer(pipe, work)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import resource
@@ -17,6 +18,10 @@ _LIMITS = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 """Where Linux says how much memory a container has."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""What glibc's `mallopt` calls the two limits beyond which freed memory goes back to the kernel."""
+KEPT = 64 * 2**20
+"""Bytes of freed memory that a process keeps, and twice the largest piece that is kept."""
 
 
 def end_with_launcher() -> None:
@@ -34,6 +39,18 @@ def _end() -> None:
     if launcher:
         launcher.join()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def keep_memory() -> None:
+    """Have this process keep what it frees, up to `KEPT`, and use it again.
+
+    A reader of small images would otherwise get and return the same pages for each: with images of
+    512 x 512, a tenth of its time. Only glibc can do it.
+    """
+    with suppress(AttributeError, OSError):  # another library of C
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(TRIM_THRESHOLD, KEPT)
+        mallopt(MMAP_THRESHOLD, KEPT // 2)
 
 
 @lru_cache(maxsize=1)

@@ -73,15 +73,15 @@ def _picture(image: Image.Image, path: Path) -> Picture:
     """Return a picture as it is shown."""
     _check_depth(image, path)
     _check_inks(image, path)
-    turn = image.getexif().get(ORIENTATION, 1)
-    opaque = _opaque(ImageOps.exif_transpose(image), path)
+    turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)  # others say nothing
+    upright = ImageOps.exif_transpose(image) if turned else image
+    opaque = _opaque(upright, path)
     values = np.asarray(opaque)
     palette = _palette(opaque)
     if palette is not None and values.max() >= len(palette):
         raise UsageError(
             f"{path} uses colour {values.max()} of a palette of {len(palette)}; export it again"
         )
-    turned = turn in range(2, 9)  # others say nothing
     how = (
         f"format: {image.format}",
         f"orientation: {'turned as EXIF says' if turned else 'as stored'}",
