@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "bootstrap", "Median")
 """The columns of the intervals that the terminal shows."""
 COMPARED = (
-    *("Dataset", "Score", "Against", "Patients", "Difference", "bootstrap", "p corrected", ""),
-    *("Verdict", "Method", "Other", "Told apart"),
+    *(
+        "Dataset",
+        "Score",
+        "Against",
+        "Patients",
+        "Difference",
+        "bootstrap",
+        "p corrected",
+        "Decided by",
+    ),
+    *("", "Verdict", "Method", "Other", "Told apart"),
 )
 """The columns of the comparisons, or of all pairs."""
 Files = Annotated[

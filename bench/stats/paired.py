@@ -14,6 +14,7 @@ from bench.spec.config import SEED
 from bench.stats import failures, runs
 from bench.stats.flips import ALPHA, FLIPS, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
+from bench.stats.power import Spread, spread
 from bench.stats.scores import PatientScores, alike
 
 ROPE = 0.005
@@ -34,6 +35,9 @@ _AT_ONCE = 64
 """Number of pairs that scipy ranks at once, which limits the memory."""
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
+Test = Literal["patients", "skewness", "runs", "both"]
+"""A part of the primary test: sign flips over patients, Hall's test over patients, over runs, and
+over runs and patients."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,12 @@ class Pair:
     narrow: tuple[Interval, Interval]
     """The bootstrap and the t interval at the level of `equivalent`, see `compare`."""
     p: float
-    """p of the primary test of the mean: sign flips over patients, and with several seeds the
-    largest p of them and of `runs.p_values`. Not corrected."""
+    """p of the primary test of the mean, the largest p of its parts (`parts_of_test`). Not
+    corrected."""
+    decided: Test | None
+    """The part whose p it is; None without a patient in common."""
+    spread: Spread | None
+    """How the differences vary between patients and runs; None unless there are several of both."""
     wilcoxon: float
     """p of the signed-rank test, shown beside the primary test. Not corrected."""
     zeros: int
@@ -115,7 +123,9 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
     tost = 1 - 2 * ALPHA / tests
     wide, narrow = bootstrap(by_run, (LEVEL, tost), seed)
     t_wide, t_narrow = (_t_intervals(by_run, level) for level in (LEVEL, tost))
-    p = primary(by_run, seed, flips)
+    tests_of = parts_of_test(by_run, seed, flips)
+    named, by_test = list(tests_of), np.stack(list(tests_of.values()))
+    p, largest = by_test.max(0), by_test.argmax(0)
     wilcoxon_p = wilcoxon(differences, seed, flips)
     pairs = []
     for number, part in enumerate(parts):
@@ -136,6 +146,8 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
                 t=t_wide[number],
                 narrow=(narrow[number], t_narrow[number]),
                 p=float(p[number]),
+                decided=named[largest[number]],
+                spread=spread(by_run[:, :, number]) if _has_both(by_run) else None,
                 wilcoxon=float(wilcoxon_p[number]),
                 zeros=int((signs == 0).sum()),
                 shift=shift,
@@ -151,16 +163,28 @@ def primary(
 ) -> NDArray[np.float64]:
     """Return the two-sided p of each row of differences (seed, patient, row), the primary test.
 
+    It is the largest p of its parts.
+    """
+    return np.asarray(np.max(list(parts_of_test(by_run, seed, flips).values()), axis=0))
+
+
+def parts_of_test(
+    by_run: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
+) -> dict[Test, NDArray[np.float64]]:
+    """Return the two-sided p of each row of differences (seed, patient, row) by each part.
+
     One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: the
-    largest p of that test and of `runs.p_values`, so that a difference holds over patients, over
-    runs, and over both at once. With so many patients that rare failures show, Hall's test over
-    patients must agree too.
+    two of `runs.p_values` too, so that a difference holds over patients, over runs, and over both
+    at once. With so many patients that rare failures show, Hall's test over patients must agree
+    too.
     """
     differences = by_run.mean(0)
-    p = sign_flip(differences, seed, flips)
+    p: dict[Test, NDArray[np.float64]] = {"patients": sign_flip(differences, seed, flips)}
     if len(differences) >= failures.SEEN_FROM:
-        p = np.maximum(p, failures.skewed(differences))
-    return p if not _has_both(by_run) else np.maximum(p, runs.p_values(by_run))
+        p["skewness"] = failures.skewed(differences)
+    if _has_both(by_run):
+        p["runs"], p["both"] = runs.p_values(by_run)
+    return p
 
 
 def _has_both(by_run: NDArray[np.float64]) -> bool:
@@ -194,6 +218,8 @@ def _nothing(part: PatientScores) -> Pair:
         t=none,
         narrow=(none, none),
         p=nan,
+        decided=None,
+        spread=None,
         wilcoxon=nan,
         zeros=0,
         shift=nan,

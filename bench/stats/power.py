@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -14,6 +15,8 @@ from bench.stats.scores import PatientScores
 
 POWER = 0.8
 """Probability with which a planned study should find the difference."""
+MOST = 20
+"""Seeds that are looked at, where it is asked how many a difference needs."""
 ASSUMED = 0.02
 """Standard deviation of paired differences where it is unknown: 2 points."""
 
@@ -173,6 +176,27 @@ def detectable(
         error * _noncentrality(of_both, alpha / tests, power),
         alone * _noncentrality(seeds - 1, alpha / tests, power),
     )
+
+
+def seeds_needed(
+    difference: float, patients: int, tests: int, parts: Spread, most: int = MOST
+) -> int | None:
+    """Return how many seeds find a difference with a power of 80 %; None if `most` do not.
+
+    Args:
+        difference: The true difference.
+        patients: Number of tested patients.
+        tests: Number of comparisons that p is corrected for.
+        parts: How the differences vary.
+        most: The largest number of seeds that is tried.
+    """
+
+    def lacking(seeds: int) -> bool:
+        return detectable(patients, seeds, tests, parts) > abs(difference)
+
+    seeds = range(2, most + 1)
+    place = bisect_left(seeds, True, key=lambda one: not lacking(one))
+    return seeds[place] if place < len(seeds) else None
 
 
 def _noncentrality(freedom: float, alpha: float, power: float) -> float:

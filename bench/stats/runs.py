@@ -26,22 +26,31 @@ class _Error:
     freedom: Rows
 
 
-def p_values(runs: NDArray[np.float64]) -> Rows:
-    """Return the two-sided p of the mean of each row of differences (seed, patient, row).
+def p_values(runs: NDArray[np.float64]) -> tuple[Rows, Rows]:
+    """Return two-sided p of the mean of each row of differences (seed, patient, row), by two tests.
 
-    It is the larger p of two t tests, over runs alone and over runs and patients. Either alone
+    They are t tests over runs alone, and over runs and patients. Both must hold, for either alone
     fails: the first takes the patients for fixed; the second has too few degrees of freedom to
     count by where there are two or three runs.
     """
     from scipy.stats import t
 
     mean = np.abs(runs.mean((0, 1)))
-    largest = np.zeros(len(mean))
-    for one in _errors(runs):
+
+    def p_of(one: _Error) -> Rows:
         ratio = np.divide(mean, one.error, out=np.full_like(mean, np.inf), where=one.error > 0)
         ratio[mean == 0] = 0.0
-        largest = np.maximum(largest, 2 * t.sf(ratio, one.freedom))
-    return largest
+        return np.asarray(2 * t.sf(ratio, one.freedom))
+
+    alone, both = _errors(runs)
+    return p_of(alone), p_of(both)
+
+
+def critical(seeds: int, level: float) -> float:
+    """Return how many standard errors over so many runs a mean needs for a p up to `level`."""
+    from scipy.stats import t
+
+    return float(t.ppf(1 - level / 2, seeds - 1))
 
 
 def intervals(runs: NDArray[np.float64], level: float) -> list[Interval]:

@@ -19,8 +19,10 @@ from bench.stats.paired import (
     compare,
     decide,
     hodges_lehmann,
+    parts_of_test,
     wilcoxon,
 )
+from bench.stats.power import spread
 from bench.stats.scores import PatientScores
 
 DEPRESSION = np.array([0.952, -0.147, 1.022, 0.43, 0.62, 0.59, 0.49, -0.08, 0.01])
@@ -350,3 +352,20 @@ def test_both_intervals_must_agree() -> None:
     pair = pair_of(0.03, 0.02)
     assert decide(replace(pair, t=(-0.001, 0.06)), 0.001) == "undecided"
     assert decide(replace(pair, bootstrap=(-0.001, 0.06)), 0.001) == "undecided"
+
+
+def test_the_part_of_the_test_with_the_largest_p_decides() -> None:
+    rng = np.random.default_rng(6)
+    values = 0.5 + rng.normal(0, 0.02, (3, 60, 4)) + rng.normal(0, 0.01, (3, 1, 4))
+    names = list(itertools.combinations("abcd", 2))
+    for pair, (first, second) in zip(compare(scores(values), names), names, strict=True):
+        both = [values[:, :, "abcd".index(name)] for name in (first, second)]
+        parts = parts_of_test((both[0] - both[1])[:, :, None])
+        assert set(parts) == {"patients", "skewness", "runs", "both"}
+        assert pair.decided is not None
+        assert pair.p == pytest.approx(max(p[0] for p in parts.values()))
+        assert pair.p == pytest.approx(parts[pair.decided][0])
+        assert pair.spread
+        assert pair.spread.seeds == pytest.approx(spread(both[0] - both[1]).seeds)
+    [one] = compare(scores(values[:1, :20]), [("a", "b")])
+    assert (one.decided, one.spread) == ("patients", None)

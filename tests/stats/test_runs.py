@@ -30,7 +30,7 @@ def worlds(seeds: int, patients: int, of_runs: float, mean: float = 0.0) -> NDAr
 
 def share(differences: NDArray[np.float64]) -> float:
     """Return in what percentage of worlds the methods are called different."""
-    return 100 * float((runs.p_values(differences) <= 0.05).mean())
+    return 100 * float((np.maximum(*runs.p_values(differences)) <= 0.05).mean())
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -52,7 +52,7 @@ def test_five_runs_find_what_is_there() -> None:
 def test_p_is_never_below_that_of_the_runs_alone() -> None:
     differences = worlds(3, 20, 1)
     alone = ttest_1samp(differences.mean(1), 0).pvalue
-    assert (runs.p_values(differences) >= alone - 1e-12).all()
+    assert (np.maximum(*runs.p_values(differences)) >= alone - 1e-12).all()
 
 
 def test_the_two_way_error_is_that_of_the_textbook() -> None:
@@ -76,11 +76,13 @@ def test_p_and_interval_agree(seeds: int, patients: int, mean: float, seed: int)
     rng = np.random.default_rng(seed)
     differences = mean + rng.normal(0, 1, (seeds, patients, 4))
     for p, (low, high) in zip(
-        runs.p_values(differences), runs.intervals(differences, 0.95), strict=True
+        np.maximum(*runs.p_values(differences)),
+        runs.intervals(differences, 0.95),
+        strict=True,
     ):
         assert (p <= 0.05) == (low > 0 or high < 0)
 
 
 def test_equal_differences_have_an_answer() -> None:
-    assert runs.p_values(np.zeros((3, 5, 2))).tolist() == [1, 1]
-    assert runs.p_values(np.ones((3, 5, 1))).tolist() == [0]
+    assert np.maximum(*runs.p_values(np.zeros((3, 5, 2)))).tolist() == [1, 1]
+    assert np.maximum(*runs.p_values(np.ones((3, 5, 1)))).tolist() == [0]

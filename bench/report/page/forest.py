@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bench.report.sections import runs
 from bench.report.sections.comparisons import OF_WEIGHTS
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED
@@ -56,6 +57,7 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
         "width": WIDTH,
         "height": HEIGHT,
         "rows": [_row(table, axis, one) for one in compared.comparisons if one.pair.patients > 1],
+        "runs": runs.words(table, compared),
     }
 
 
@@ -134,6 +136,7 @@ def _row(table: Table, axis: Axis, one: Comparison) -> dict[str, Any]:
         "mean": axis.at(-100 * pair.mean),
         "text": f"{-100 * pair.mean:+.1f} [{low:+.1f}, {high:+.1f}]",
         "p": p,
+        "decided": runs.DECIDED[pair.decided],
         "patients": pair.patients,
         "number": f"{-pair.mean:.9g}",
     }

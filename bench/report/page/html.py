@@ -27,6 +27,7 @@ from bench.report.figures import parts, pictures
 from bench.report.figures.style import point_style
 from bench.report.page import forest
 from bench.report.sections import answer, marks, table1
+from bench.report.sections.runs import MEANING
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 
@@ -98,6 +99,7 @@ def _render(
         summary=tables[0].summary,
         sections=sections,
         forms=list(FORMS),
+        meaning=MEANING,
         texts=_json(_texts(tables, listings)),
         policy=Markup(policy),
         style=Markup(style),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.report.sections.runs import ENOUGH
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.words import count
@@ -58,6 +59,12 @@ def limits(table: Table) -> str:
         parts.append(
             "Each method was trained once (one seed): this compares these trained networks, and "
             "another training may differ as much."
+        )
+    elif len(seeds) < ENOUGH:
+        parts.append(
+            f"Each method was trained {len(seeds)} times ({len(seeds)} seeds): so few trainings "
+            "hardly ever make a difference significant. What it would take stands under the "
+            "differences."
         )
     return " ".join(parts)
 

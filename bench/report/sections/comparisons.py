@@ -8,8 +8,9 @@ from typing import Any
 from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
 from bench.report.sections.marks import RARE, RUNS
+from bench.report.sections.runs import DECIDED, MEANING, words
 from bench.report.sections.table import Table
-from bench.spec.metrics import TITLES
+from bench.spec.metrics import PRINTED, TITLES
 from bench.stats import family
 from bench.stats.failures import SEEN_FROM
 from bench.stats.family import STAR, WEIGHTS, Family
@@ -72,6 +73,7 @@ def document(table: Table) -> Document | None:
         "wilcoxon": "Wilcoxon",
         "p": "p",
         "adjusted": "p corrected",
+        "decided": "Decided by",
         "star": "",
         "verdict": "Verdict",
     }
@@ -127,6 +129,7 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
         "wilcoxon": pair.wilcoxon,
         "p": pair.p,
         "adjusted": comparison.adjusted,
+        "decided": DECIDED[pair.decided],
         "star": mark,
         "verdict": comparison.verdict + of,
     }
@@ -176,7 +179,8 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         "test over the seeds' means, and of a two-way analysis of variance with patients and seeds "
         f"random. {RARE} Tests that a p is corrected for, by {_corrections(compared)}: "
         f"{', '.join(counts)}; {sum(one.computed for one in compared)} p values computed, "
-        "Wilcoxon's included.",
+        f"Wilcoxon's included. {MEANING}",
+        *_few_runs(table, compared),
         f"{STAR}: corrected p up to {ALPHA:g}, over several seeds: a difference of the methods. "
         f"{WEIGHTS}: the same with one seed: a difference of these weights; another run of the "
         f"same methods may differ as much. {RUNS} would tell. No mark where so few "
@@ -191,6 +195,16 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]
+
+
+def _few_runs(table: Table, compared: Sequence[Family]) -> list[str]:
+    """Return what few seeds cannot show of each column's Dice, and how many would be needed."""
+    lines = []
+    for one in compared:
+        said = words(table, one) if one.metric == PRINTED[0] else ""
+        if said:
+            lines.append(f"{table.columns[one.column]}: {said}")
+    return lines
 
 
 def _corrections(compared: Sequence[Family]) -> str:

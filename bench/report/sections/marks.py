@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.report.document import DAGGER, DOUBLE_DAGGER, SECTION, Note
+from bench.report.sections.runs import few
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.words import count
@@ -63,7 +64,7 @@ def footnotes(table: Table) -> list[Note]:
     ]
     marks += _across(table)
     if several:
-        marks.append(f"{DAGGER} {SEVERAL}{_rare(table)}")
+        marks.append(f"{DAGGER} {SEVERAL}{_rare(table)}{_few_runs(table)}")
     if one:
         marks.append(f"{DOUBLE_DAGGER} {ONE}")
     few = _few(table)
@@ -76,6 +77,15 @@ def _rare(table: Table) -> str:
     """Return how rare failures are allowed for, if a column has patients enough to show them."""
     most = max(int(pairs.patients.max(initial=0)) for pairs in table.pairs.values())
     return f" {RARE}" if most >= SEEN_FROM else ""
+
+
+def _few_runs(table: Table) -> str:
+    """Return what so few seeds ask of a difference, if a column has so few."""
+    counts: set[int] = set()
+    for pairs in table.pairs.values():
+        counts.update(seeds for seeds in pairs.seeds if seeds > 1)
+    said = few(min(counts, default=0))
+    return f" {said}" if said else ""
 
 
 def _across(table: Table) -> list[str]:

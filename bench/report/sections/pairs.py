@@ -56,7 +56,8 @@ def document(table: Table) -> Document | None:
         NUMBERS,
         rows,
         [
-            "p: paired sign flips of patients' means, corrected for all pairs. For a claim about "
-            "one method declare it before the results: --baseline NAME."
+            "p: paired sign flips of patients' means; with several runs the largest of it, of a "
+            "test over runs and of one over both. Corrected for all pairs. For a claim about one "
+            "method declare it before the results: --baseline NAME."
         ],
     )

@@ -1,0 +1,70 @@
+"""What few runs allow: which test decided a comparison, and how many seeds it would take."""
+
+from __future__ import annotations
+
+from bench.report.sections.table import Table
+from bench.stats.failures import SEEN_FROM
+from bench.stats.family import Comparison, Family
+from bench.stats.flips import ALPHA
+from bench.stats.paired import Test
+from bench.stats.power import MOST, POWER, seeds_needed
+from bench.stats.runs import critical
+
+DECIDED: dict[Test | None, str] = {
+    "patients": "patients",
+    "skewness": "patients (Hall)",
+    "runs": "runs",
+    "both": "patients and runs",
+    None: "-",
+}
+"""The test that decided, as tables print it."""
+MEANING = (
+    "Decided by: the test with the largest p, which is the one that counts. Patients: sign flips; "
+    f"patients (Hall): Hall's test, from {SEEN_FROM} patients on; runs: t test of the seeds' "
+    "means; patients and runs: two-way analysis of variance."
+)
+ENOUGH = 5
+"""Seeds from which on nothing is said of their number."""
+
+
+def few(seeds: int) -> str:
+    """Return what so few seeds ask of a difference; nothing of one seed, or of enough."""
+    if not 1 < seeds < ENOUGH:
+        return ""
+    here, there = critical(seeds, ALPHA), critical(ENOUGH, ALPHA)
+    return (
+        f"With {seeds} seeds the test over runs asks for a difference of {here:.1f} standard "
+        f"errors of the runs ({ENOUGH} seeds: {there:.1f}), before any correction; so p is hardly "
+        f"ever below {ALPHA:g}."
+    )
+
+
+def words(table: Table, family: Family) -> str:
+    """Return what the few seeds of a family cannot show, and how many would be needed."""
+    seeds = [one.pair.seeds for one in family.comparisons if one.pair.seeds]
+    return " ".join(filter(None, (few(min(seeds, default=0)), needed(table, family))))
+
+
+def needed(table: Table, family: Family) -> str:
+    """Return how many seeds would decide what the runs of a family left open; maybe nothing."""
+    counts = []
+    for one in family.comparisons:
+        if not _is_open(one):
+            continue
+        assert one.pair.spread is not None
+        tests = family.tests * table.looks(family.column)
+        seeds = seeds_needed(one.pair.mean, one.pair.patients, tests, one.pair.spread)
+        counts.append(f"{table.methods[one.pair.second]} {seeds or f'more than {MOST}'}")
+    if not counts:
+        return ""
+    return (
+        f"Seeds that would be needed for a p up to {ALPHA:g}, with a chance of {100 * POWER:.0f} % "
+        "and if the difference and its variation between runs are as measured here: "
+        f"{', '.join(counts)}. bench plan --seeds N says what N seeds find."
+    )
+
+
+def _is_open(one: Comparison) -> bool:
+    """Return whether runs, and not patients, kept a difference from being significant."""
+    by_runs = one.pair.decided in ("runs", "both") and one.pair.spread is not None
+    return by_runs and one.possible and one.adjusted > ALPHA

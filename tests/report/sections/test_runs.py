@@ -1,0 +1,59 @@
+"""What few runs allow: comparisons and page name the test that decided, and the seeds it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.report.page import forest, html
+from bench.report.sections import answer, comparisons, runs, table1
+from bench.report.sections.table import Table
+from bench.spec.names import Spec
+from bench.store.plan import Plan
+from tests import written
+from tests.report.sections.scored import COLUMN
+from tests.report.sections.test_marks import METHODS, seeded
+
+
+def declared(root: Path, *seeds: int) -> Table:
+    """Return results of seeds whose runs vary by a point, with a declared family."""
+    Plan(seeded(root, *seeds), "cpu").declare(Spec("unet"), "holm", [Spec(m) for m in METHODS])
+    return written.table(seeded(root))
+
+
+def test_two_seeds_are_decided_by_the_runs_and_told_how_many_it_would_take(tmp_path: Path) -> None:
+    table = declared(tmp_path, 35, 36)
+    listed = comparisons.document(table)
+    assert listed
+    rows = listed.frames[""].set_index(["metric", "method"])
+    assert rows.decided["dice", "fcn"] == "runs"
+    notes = " ".join(note.text for note in listed.notes)
+    assert "2 seeds the test over runs asks for a difference of 12.7 standard errors" in notes
+    assert "(5 seeds: 2.8)" in notes
+    assert "Seeds that would be needed for a p up to 0.05" in notes
+    assert "bench plan --seeds N" in notes
+    plot = forest.of_column(table, COLUMN)
+    assert plot
+    assert [row["decided"] for row in plot["rows"]] == list(rows.decided["dice"])
+    assert plot["runs"] in notes
+    page = html.page([table], {table.source: [listed]})
+    assert "Decided by</th>" in page
+    assert "12.7 standard errors" in page
+    assert "trained 2 times (2 seeds)" in answer.limits(table)
+    first = " ".join(note.text for note in table1.document(table).notes)
+    assert "12.7 standard errors" in first
+
+
+def test_what_the_runs_do_not_decide_needs_no_more_of_them(tmp_path: Path) -> None:
+    table = declared(tmp_path, 35)
+    listed = comparisons.document(table)
+    assert listed
+    assert set(listed.frames[""].decided) == {"patients"}
+    assert "would be needed" not in " ".join(note.text for note in listed.notes)
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(1, ""), (3, "4.3"), (4, "3.2"), (5, "")])
+def test_few_seeds_are_two_to_four(seeds: int, said: str) -> None:
+    assert said in runs.few(seeds)
+    assert bool(said) == bool(runs.few(seeds))
