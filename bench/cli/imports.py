@@ -21,20 +21,8 @@ if TYPE_CHECKING:
 
 MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "bootstrap", "Median")
 """The columns of the intervals that the terminal shows."""
-COMPARED = (
-    *(
-        "Dataset",
-        "Score",
-        "Against",
-        "Patients",
-        "Difference",
-        "bootstrap",
-        "p corrected",
-        "Decided by",
-    ),
-    *("", "Verdict", "Method", "Other", "Told apart"),
-)
-"""The columns of the comparisons, or of all pairs."""
+ASIDE = ("Shift", "of the shift", "Superiority (%)", "Wilcoxon", "p")
+"""The columns of the comparisons that the terminal leaves out."""
 Files = Annotated[
     list[str], typer.Argument(help="Files of scores, or NAME=FILE where a file names no method.")
 ]
@@ -217,7 +205,8 @@ def _print(store: Store) -> None:
         show(_measured(document), console, MEANS)
     compared = comparisons.document(table) or pairs.document(table)
     if compared is not None:
-        show(compared, console, COMPARED)
+        heads = [head.text for head in compared.blocks[0].heads]
+        show(compared, console, [head for head in heads if head not in ASIDE])
 
 
 def _measured(document: Document) -> Document:

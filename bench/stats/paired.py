@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -80,6 +80,28 @@ class Pair:
     """95 % interval of the shift by the signed-rank distribution; NaN for fewer than 6 patients."""
     superiority: float
     """Share of patients on whom the first method is better; a tie counts half."""
+
+    @property
+    def turned(self) -> Pair:
+        """The same comparison as the second method minus the first."""
+        one, other = self.narrow
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            mean=-self.mean,
+            bootstrap=_turned(self.bootstrap),
+            t=_turned(self.t),
+            narrow=(_turned(one), _turned(other)),
+            shift=-self.shift,
+            shift_interval=_turned(self.shift_interval),
+            superiority=1 - self.superiority,
+        )
+
+
+def _turned(interval: Interval) -> Interval:
+    low, high = interval
+    return -high, -low
 
 
 def compare(

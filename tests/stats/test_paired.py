@@ -234,6 +234,8 @@ def test_swapping_two_methods_turns_differences_and_keeps_p(values: NDArray[np.f
     for name in ("bootstrap", "t", "shift_interval"):
         mine, turned = getattr(one, name), getattr(other, name)
         np.testing.assert_allclose(mine, [-turned[1], -turned[0]], atol=1e-9)
+    np.testing.assert_allclose(numbers(one.turned), numbers(other), atol=1e-9)
+    assert (one.turned.first, one.turned.second) == ("b", "a")
 
 
 @settings(max_examples=40, deadline=None)

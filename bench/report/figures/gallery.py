@@ -72,8 +72,9 @@ def drawings(table: Table, paper: Paper = PAPER) -> list[Drawing]:
         ),
         Drawing(
             f"differences-{table.source}",
-            "Paired differences in Dice by patient from the best mean of each dataset, and the "
-            f"region of practical equivalence; {about(table)}.",
+            "Each method less the baseline, by patient, in points of Dice, and the region of "
+            "practical equivalence. The baseline is the declared one, else the best mean of a "
+            f"dataset; {about(table)}.",
             partial(_whole, _differences, table, paper),
         ),
     ]

@@ -50,13 +50,6 @@ def means(table: Table, column: str) -> pd.DataFrame:
     return frame.reindex(columns=list(table.methods))
 
 
-def best(table: Table, frame: pd.DataFrame) -> str:
-    """Return the method with the best mean over patients, of those that compete if any do."""
-    scores = frame.mean().dropna()
-    rivals = scores.drop(labels=list(table.marked), errors="ignore")
-    return str((rivals if len(rivals) else scores).idxmax())
-
-
 def boxes(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
     """Draw the patients' mean Dice of every method, one panel a dataset, into a PNG and a PDF."""
 
@@ -71,22 +64,31 @@ def boxes(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
         save(figure, paths)
 
 
+def baseline_of(table: Table, column: str) -> str:
+    """Return with what the methods of a column are compared: the declared baseline, or the best."""
+    declared = table.family.baseline if table.family else ""
+    if declared in table.rivals(column):
+        return declared
+    return table.best(column)
+
+
 def differences(
-    table: Table, paths: Sequence[Path], reference: str | None = None, paper: Paper = PAPER
+    table: Table, paths: Sequence[Path], baseline: str | None = None, paper: Paper = PAPER
 ) -> None:
-    """Draw each method's difference from a baseline, patient by patient, one panel a dataset.
+    """Draw each method less a baseline, patient by patient, one panel a dataset.
 
     Args:
         table: Whose cases are compared.
         paths: The PNG and the PDF.
-        reference: A method's spec; where not given, the best mean of each dataset.
+        baseline: A method's spec; where not given, the declared baseline, or without one the best
+            mean of each dataset.
         paper: What it is printed on.
     """
     from matplotlib.ticker import NullLocator
 
     def panel(axis: Axes, column: str, title: str) -> None:
         frame = means(table, column)
-        against = reference or best(table, frame)
+        against = baseline or baseline_of(table, column)
         if frame.get(against, pd.Series(dtype=float)).notna().sum() == 0:
             axis.set_axis_off()
             axis.set_title(f"{title}: no result of {against}")
@@ -115,8 +117,7 @@ def differences(
         axis.set_title("\n".join([_counted(title, frame), *less]), fontsize=8)
         axis.set_xlabel(words)
 
-    chosen = "one baseline" if reference else "the best mean of each dataset"
-    heading = f"Paired differences by patient from {chosen}: {about(table)}"
+    heading = f"Each method less the baseline, by patient: {about(table)}"
     with panels(table.columns, heading, panel, _height(table), paper.of(table)) as figure:
         save(figure, paths)
 
@@ -126,7 +127,7 @@ def _rows(
     frame: pd.DataFrame,
     table: Table,
     column: str,
-    reference: str = "",
+    baseline: str = "",
     short: bool = False,
 ) -> None:
     """Draw a box and the patients' points for each method; say which method has none."""
@@ -139,8 +140,8 @@ def _rows(
             heads.append(shortened(title, letters) + fewer)
         else:
             heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
-        said = "the baseline" if method == reference else entry(table, column, method, "dice").text
-        if not len(values) or method == reference:
+        said = "the baseline" if method == baseline else entry(table, column, method, "dice").text
+        if not len(values) or method == baseline:
             axis.text(
                 0.02,
                 place,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.sections import runs
-from bench.report.sections.comparisons import OF_WEIGHTS
+from bench.report.sections.comparisons import OF_WEIGHTS, VERDICTS, direction
+from bench.report.sections.listing import t_over
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED
 from bench.spec.words import count
@@ -16,13 +17,6 @@ from bench.stats.family import Comparison, Family
 METRIC = PRINTED[0]
 WIDTH, HEIGHT = 260, 22
 """Of a row's drawing, in units of its own."""
-WORDS = {
-    "better": "lower",
-    "worse": "higher",
-    "equivalent": "equivalent",
-    "undecided": "undecided",
-}
-"""What the other method is, where the baseline is that."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,7 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     if compared is None:
         return None
     axis = _axis(compared)
+    seeds = [one.pair.seeds for one in compared.comparisons if one.pair.seeds]
     name = table.methods[compared.baseline]
     how = "the best mean; corrected for all pairs"
     if table.family is not None and table.family.baseline == compared.baseline:
@@ -50,6 +45,8 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     return {
         "title": table.columns[column],
         "baseline": name,
+        "head": direction(name),
+        "interval": f"95 % t interval {t_over(seeds)}",
         "how": how,
         "zero": axis.at(0.0),
         "low": f"{axis.low:+.1f}",
@@ -82,8 +79,7 @@ def _compared(table: Table, column: str) -> Family | None:
     if len(rivals) < 2:
         return None
     scores = table.patients[column][METRIC]
-    means = table.scores[f"{METRIC}_mean"][column]
-    baseline = str(means.loc[rivals].idxmax())
+    baseline = table.best(column)
     known = declared is not None and declared.baseline in rivals
     if declared is not None and known:
         baseline = declared.baseline
@@ -108,9 +104,8 @@ def _axis(compared: Family) -> Axis:
     """Return an axis that holds zero and every interval."""
     ends = [0.0]
     for one in compared.comparisons:
-        ends += [-100 * end for end in one.pair.t if end == end]
-        if one.pair.mean == one.pair.mean:
-            ends.append(-100 * one.pair.mean)
+        pair = one.pair.turned
+        ends += [100 * end for end in (*pair.t, pair.mean) if end == end]
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low) or 1.0
     return Axis(low - margin, high + margin)
@@ -118,9 +113,9 @@ def _axis(compared: Family) -> Axis:
 
 def _row(table: Table, axis: Axis, one: Comparison) -> dict[str, Any]:
     """Return a row: the other method less the baseline, in points."""
-    pair = one.pair
-    low, high = (-100 * end for end in reversed(pair.t))
-    verdict = WORDS[one.verdict]
+    pair = one.pair.turned
+    low, high = (100 * end for end in pair.t)
+    verdict = VERDICTS[one.verdict]
     note = ""
     if one.verdict in ("better", "worse"):
         note = "" if one.of_methods else OF_WEIGHTS.strip()
@@ -128,15 +123,14 @@ def _row(table: Table, axis: Axis, one: Comparison) -> dict[str, Any]:
             note += " if no failure is unseen"
     p = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.2g}"
     return {
-        "title": table.methods[pair.second],
+        "title": table.methods[pair.first],
         "verdict": verdict,
         "note": note.strip(),
         "low": axis.at(low),
         "high": axis.at(high),
-        "mean": axis.at(-100 * pair.mean),
-        "text": f"{-100 * pair.mean:+.1f} [{low:+.1f}, {high:+.1f}]",
+        "mean": axis.at(100 * pair.mean),
+        "text": f"{100 * pair.mean:+.1f} [{low:+.1f}, {high:+.1f}]",
         "p": p,
         "decided": runs.DECIDED[pair.decided],
         "patients": pair.patients,
-        "number": f"{-pair.mean:.9g}",
     }

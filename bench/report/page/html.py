@@ -27,6 +27,7 @@ from bench.report.figures import parts, pictures
 from bench.report.figures.style import point_style
 from bench.report.page import forest
 from bench.report.sections import answer, marks, table1
+from bench.report.sections.comparisons import METHOD
 from bench.report.sections.runs import MEANING
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
@@ -37,6 +38,8 @@ DOTS = 200_000
 """Dots in the file at most, some 16 bytes each; beyond that the cases are thinned."""
 FORMS = {"LaTeX": ".tex", "Markdown": ".md", "CSV": ".csv"}
 """What the buttons copy, and how the file of it ends."""
+VERDICT = "Verdict"
+"""The heading of a column that stands second, so that it is always in view."""
 HEADINGS = {
     "real": "Real data",
     "phantom": "Phantoms (simulated)",
@@ -210,8 +213,9 @@ def _block(block: Block) -> dict[str, Any]:
     """Return what the template says of a block."""
     places = list(range(len(block.heads)))
     texts = [head.text for head in block.heads]
-    for text, place in (("Against", 0), ("Verdict", 1)):
-        if text in texts:
+    order = (METHOD, VERDICT) if VERDICT in texts else ()
+    for place, text in enumerate(order):
+        if text in texts:  # of table 2 the effect is first already
             places.remove(texts.index(text))
             places.insert(place, texts.index(text))
     heads = [block.heads[place] for place in places]

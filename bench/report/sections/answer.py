@@ -73,8 +73,7 @@ def _sentences(table: Table, column: str) -> list[str]:
     rivals = table.rivals(column)
     if not rivals:
         return []
-    means = table.scores[f"{METRIC}_mean"][column]
-    best = str(means.loc[rivals].idxmax())
+    best = table.best(column)
     [summary] = intervals.summarise(table.patients[column][METRIC].only([best]))
     low, high = summary.bootstrap
     name = table.methods[best]

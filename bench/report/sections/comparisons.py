@@ -6,18 +6,38 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.report.document import Document, Number
-from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
+from bench.report.sections.listing import (
+    BOOTSTRAP,
+    COUNT,
+    LESS,
+    ends,
+    listed_document,
+    span,
+    t_over,
+)
 from bench.report.sections.marks import RARE, RUNS
 from bench.report.sections.runs import DECIDED, MEANING, words
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
+from bench.spec.words import shortened
 from bench.stats import family
 from bench.stats.failures import SEEN_FROM
 from bench.stats.family import STAR, WEIGHTS, Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
-from bench.stats.paired import DECIMALS, EQUIVALENT_FROM
+from bench.stats.paired import DECIMALS, EQUIVALENT_FROM, Verdict
 
+METHOD = "Method"
+"""The heading of the method that is compared with the baseline."""
+LONGEST = 30
+"""Characters of a baseline's name in a heading."""
 CORRECTIONS = {"holm": "Holm's correction", "max-t": "max-T by shared sign flips"}
+VERDICTS: dict[Verdict, str] = {
+    "better": "lower",
+    "worse": "higher",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+}
+"""What the other method is, where the baseline is that."""
 OF_WEIGHTS = " (these weights)"
 """Behind a verdict of one seed."""
 IF_SEEN = " (if no failure is unseen)"
@@ -60,13 +80,15 @@ def document(table: Table) -> Document | None:
         rows += [_comparison_row(table, one, comparison) for comparison in one.comparisons]
     name = table.methods.get(declared.baseline, declared.baseline)
     points = Number("+.2f", 100)
+    seeds = [row["seeds"] for row in rows if row["seeds"]]
     heads = {
         "dataset": "Dataset",
         "score": "Score",
-        "title": "Against",
+        "title": METHOD,
         "patients": "Patients",
-        "mean": "Difference",
+        "mean": direction(name),
         "bootstrap": "bootstrap",
+        "t": f"t {t_over(seeds)}",
         "shift": "Shift",
         "of_shift": "of the shift",
         "superiority": "Superiority (%)",
@@ -82,6 +104,7 @@ def document(table: Table) -> Document | None:
         "patients": COUNT,
         "mean": points,
         "bootstrap": span("bootstrap", points),
+        "t": span("t", points),
         "shift": points,
         "of_shift": span("of_shift", points),
         "superiority": Number(".0f", 100),
@@ -93,7 +116,7 @@ def document(table: Table) -> Document | None:
         table,
         "comparisons",
         "Comparisons",
-        f"{name} less each other method, in points, paired by patient.",
+        f"Each method {LESS} {name}, in points, paired by patient.",
         heads,
         numbers,
         rows,
@@ -101,8 +124,13 @@ def document(table: Table) -> Document | None:
     )
 
 
+def direction(baseline: str) -> str:
+    """Return what is subtracted from what, as a heading says it."""
+    return f"{METHOD} {LESS} {shortened(baseline, LONGEST)}"
+
+
 def _comparison_row(table: Table, one: Family, comparison: family.Comparison) -> dict[str, Any]:
-    pair = comparison.pair
+    pair = comparison.pair.turned
     mark = comparison.mark
     if not comparison.possible:
         mark = "n too small"
@@ -114,9 +142,9 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
         "dataset": table.columns[one.column],
         "metric": one.metric,
         "score": TITLES[one.metric],
-        "reference": one.baseline,
-        "method": pair.second,
-        "title": table.methods[pair.second],
+        "baseline": one.baseline,
+        "method": pair.first,
+        "title": table.methods[pair.first],
         "patients": pair.patients,
         "seeds": pair.seeds,
         "mean": pair.mean,
@@ -131,7 +159,7 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
         "adjusted": comparison.adjusted,
         "decided": DECIDED[pair.decided],
         "star": mark,
-        "verdict": comparison.verdict + of,
+        "verdict": VERDICTS[comparison.verdict] + of,
     }
 
 
@@ -185,13 +213,15 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"{WEIGHTS}: the same with one seed: a difference of these weights; another run of the "
         f"same methods may differ as much. {RUNS} would tell. No mark where so few "
         "patients cannot earn one; in brackets where failures that they do not show could undo the "
-        f"difference (fewer than {SEEN_FROM} patients; a failure costs the whole score). Better, "
-        "worse: a mark, both 95 % intervals (bootstrap and t) "
+        f"difference (fewer than {SEEN_FROM} patients; a failure costs the whole score). Lower, "
+        "higher: a mark, both 95 % intervals (bootstrap and t) "
         f"without 0, a mean beyond ±{100 * compared[0].rope:g} points. Equivalent: at least "
         f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
         "within that region. Undecided: neither.",
-        f"Difference with {BOOTSTRAP}. Shift: Hodges and Lehmann's, with the interval of the "
-        "signed ranks. Superiority: share of patients on whom the baseline is ahead, ties half. "
+        f"Difference with {BOOTSTRAP}; and with 95 % t interval: over patients, with several seeds "
+        "the longer one of over runs and over patients and runs. Shift: Hodges and Lehmann's, with "
+        "the interval of the signed ranks. Superiority: share of patients on whom the method is "
+        "ahead of the baseline, ties half. "
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]

@@ -80,7 +80,7 @@ def _intervals(
         "patients": "Patients",
         "mean": "Mean",
         "bootstrap": "bootstrap",
-        "t": "t",
+        "t": "t over patients",
         "sd": "SD of patients",
         "sd_seeds": "SD of seeds",
         "median": "Median",

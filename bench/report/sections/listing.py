@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,16 @@ BOOTSTRAP = (
     "patients"
 )
 COUNT = Number(".0f")
+LESS = "less"
+"""Stands between two methods whose difference is printed, so that its sign has one meaning."""
+
+
+def t_over(seeds: Iterable[int]) -> str:
+    """Return over what the t interval of a difference is, by the seeds of its rows."""
+    several = {number > 1 for number in seeds}
+    if several == {True}:
+        return "over patients and runs"
+    return "over patients (and runs)" if len(several) > 1 else "over patients"
 
 
 def listed_document(

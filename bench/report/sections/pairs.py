@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from bench.report.document import Document, Number
-from bench.report.sections.listing import COUNT, listed_document
+from bench.report.sections.listing import COUNT, LESS, listed_document
 from bench.report.sections.table import Table
 from bench.spec.metrics import TITLES
 from bench.stats.flips import ALPHA
@@ -17,7 +17,7 @@ HEADS = {
     "first": "Method",
     "second": "Other",
     "patients": "Patients",
-    "difference": "Difference",
+    "difference": f"Method {LESS} other",
     "p": "p corrected",
     "apart": "Told apart",
 }
@@ -51,7 +51,7 @@ def document(table: Table) -> Document | None:
         table,
         "pairs",
         "All pairs",
-        "Each method less each other, in points, over patients.",
+        f"Each method {LESS} each other, in points, over patients.",
         HEADS,
         NUMBERS,
         rows,

@@ -123,6 +123,12 @@ class Table:
         tested = self.patients[column][PRINTED[0]].methods
         return [key for key in self.methods if key in tested and key not in self.marked]
 
+    def best(self, column: str) -> str:
+        """Return the row with the best mean Dice of those that compete, of all if none does."""
+        means = self.scores[f"{PRINTED[0]}_mean"][column]
+        rivals = self.rivals(column)
+        return str((means.loc[rivals] if rivals else means).idxmax())
+
     def missing(self, column: str) -> tuple[str, ...]:
         """Return the methods that the family declared and that have no result on a column."""
         if self.family is None:

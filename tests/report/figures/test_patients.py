@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.report.figures import patients
+from bench.spec.names import Spec
 from bench.store.cells import Store
+from bench.store.plan import Plan
 from tests import written
 from tests.report.figures.answers import COLUMN
 from tests.written import finished
@@ -15,18 +17,21 @@ def test_patients_are_means_of_their_cases(store: Store) -> None:
     table = written.table(store)
     frame = patients.means(table, COLUMN)
     np.testing.assert_allclose(frame["unet"], [85.0, 77.5])
-    assert patients.best(table, frame) in ("unet", "unet:prior")
+    assert table.best(COLUMN) in ("unet", "unet:prior")
 
 
-def test_the_reference_is_the_best_that_compares_with_others_or_the_one_named(
+def test_the_baseline_is_the_best_that_compares_with_others_or_the_one_named(
     store: Store, tmp_path: Path
 ) -> None:
     finished(store.root, "told", (0.99,) * 4, oracle=True)
     table = written.table(store)
-    assert patients.best(table, patients.means(table, COLUMN)) == "unet"
-    for reference in ("fcn", "nobody"):
-        paths = [tmp_path / f"{reference}.{suffix}" for suffix in ("png", "pdf")]
-        patients.differences(table, paths, reference)
+    assert patients.baseline_of(table, COLUMN) == "unet"
+    methods = [Spec("fcn"), Spec("unet")]
+    Plan(store, "cpu").declare(Spec("fcn"), "holm", methods)
+    assert patients.baseline_of(written.table(store), COLUMN) == "fcn"
+    for baseline in ("fcn", "nobody"):
+        paths = [tmp_path / f"{baseline}.{suffix}" for suffix in ("png", "pdf")]
+        patients.differences(table, paths, baseline)
         assert all(path.stat().st_size > 1000 for path in paths)
 
 

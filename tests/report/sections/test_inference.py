@@ -108,10 +108,34 @@ def test_the_declared_family_is_what_is_compared(store: Store) -> None:
         dice.adjusted, [each.adjusted for each in expected.comparisons], atol=1e-12
     )
     assert list(dice.star) == ["°", ""]
-    assert next(iter(dice.verdict)) == "better (these weights)"
+    assert next(iter(dice.verdict)) == "lower (these weights)"
     found = document(store, "comparisons").notes
     assert "3 cells of the profile were FINISHED" in found[0].text
     assert "MR Dice: 2, MR IoU: 2; 8 p values computed" in found[1].text
+
+
+def test_a_difference_has_one_sign_on_the_page_and_in_the_comparisons(store: Store) -> None:
+    declare(store, "unet", ["unet", "fcn", "verdiff"])
+    table = table_of(store)
+    listed = document(store, "comparisons")
+    frame = listed.frames[""].query("metric == 'dice'").set_index("title")
+    plot = forest.of_column(table, COLUMN)
+    assert plot
+    for row in plot["rows"]:
+        one = frame.loc[row["title"]]
+        ends = f"[{100 * one.t_low:+.1f}, {100 * one.t_high:+.1f}]"
+        assert row["text"] == f"{100 * one['mean']:+.1f} {ends}"
+        assert one.t_low < one["mean"] < one.t_high
+        assert one.bootstrap_low < one["mean"] < one.bootstrap_high
+        assert one.verdict.startswith(row["verdict"])
+    assert (frame.loc["FCN", "mean"] < 0, frame.loc["FCN", "superiority"]) == (True, 0)
+    assert frame.loc["FCN", "of_shift_low"] < frame.loc["FCN", "shift"] < 0
+    heads = [head.text for head in listed.blocks[0].heads]
+    assert {"Method less UNET", "t over patients"} <= set(heads)
+    assert (plot["head"], plot["interval"]) == ("Method less UNET", "95 % t interval over patients")
+    means = [head.text for head in document(store, "intervals").blocks[0].heads]
+    assert "t over patients" in means
+    assert listing(store, "comparisons").baseline.unique().tolist() == ["unet"]
 
 
 def test_a_family_keeps_its_size_when_a_result_is_removed(store: Store) -> None:
