@@ -185,7 +185,7 @@ def shown(p: float) -> str:
 def ranks(
     probabilities: pd.DataFrame, heading: str, paths: Sequence[Path], paper: Paper = PAPER
 ) -> None:
-    """Draw the probability of each rank as a heat map with numbers, the best mean rank first.
+    """Draw the share of resamples with each rank as a heat map, the best mean rank first.
 
     Args:
         probabilities: Methods x ranks, fractions, a row adds up to 1; columns are the ranks, 1 the
@@ -213,7 +213,7 @@ def ranks(
         axis.set_yticks(range(down), names, fontsize=7)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
-        axis.set_xlabel("Rank (probability in %)", fontsize=7)
+        axis.set_xlabel("Rank (% of the resamples)", fontsize=7)
         if lines:
             figure.suptitle("\n".join(lines), fontsize=7.5)
         save(figure, paths)

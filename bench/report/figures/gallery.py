@@ -26,6 +26,13 @@ METRIC = "dice"
 """What the maps of pairs and of ranks show; the listings have IoU too."""
 
 
+RESAMPLED = (
+    "Share of bootstrap resamples of patients (and of seeds, where there are several) in which "
+    "each method"
+)
+"""How the captions of ranks begin: with one seed they know nothing of another training."""
+
+
 @dataclass(frozen=True)
 class Drawing:
     """One figure."""
@@ -58,8 +65,7 @@ def drawings(table: Table, paper: Paper = PAPER) -> list[Drawing]:
             ),
             Drawing(
                 f"ranks-{table.source}",
-                "Probability of each rank by mean Dice over the datasets; patients resampled "
-                f"within each; {about(table)}.",
+                f"{RESAMPLED} has each rank by mean Dice over the datasets; {about(table)}.",
                 partial(_whole, ranks, table, paper),
             ),
         ]
@@ -186,7 +192,7 @@ def ranks(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str | No
     places = range(1, len(names) + 1)
     frame = pd.DataFrame(ranking.probabilities, index=names, columns=places)
     over = count(len(ranking.columns), "dataset")
-    heading = f"Rank by mean Dice over {over}; patients resampled within each; {about(table)}"
+    heading = f"{RESAMPLED} has each rank by mean Dice over {over}; {about(table)}"
     comparisons.ranks(frame, heading, paths, paper)
     return None
 

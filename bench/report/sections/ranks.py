@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.report.document import Document, Number
 from bench.report.sections.listing import ends, listed_document, span
+from bench.report.sections.runs import ENOUGH
 from bench.report.sections.table import Table
 from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES
@@ -43,12 +44,14 @@ def _ranks(table: Table) -> Document | None:
     rows: list[dict[str, Any]] = []
     left: list[str] = []
     patients: dict[str, int] = {}
+    seeds: dict[str, int] = {}
     for metric in PRINTED:
         ranks = rank(table, metric)
         if ranks is None:
             continue
         left += [table.methods[key] for key in ranks.left_methods]
         patients = ranks.patients
+        seeds = {column: len(drawn) for column, drawn in ranks.seeds.items()}
         rows += _rank_rows(table, metric, ranks)
     if not rows:
         return None
@@ -58,9 +61,8 @@ def _ranks(table: Table) -> Document | None:
             on[f"on {column}"] = title
     spans = ", ".join(f"{table.columns[column]}: {count}" for column, count in patients.items())
     notes = [
-        "1 is the best; ranks of the means over patients, averaged over the columns. Intervals and "
-        "probabilities: patients (and seeds) are resampled within each dataset, the datasets stay, "
-        "so they speak of other patients of these datasets, never of other datasets.",
+        "1 is the best; ranks of the means over patients, averaged over the columns.",
+        _caution(table, seeds),
         f"Patients that all ranked methods have: {spans}.",
     ]
     if left:
@@ -71,7 +73,7 @@ def _ranks(table: Table) -> Document | None:
         "title": "Method",
         "rank": "Mean rank",
         "interval": "95 %",
-        "first": "First (%)",
+        "first": "First (% of resamples)",
         **on,
     }
     place = Number(".2f")
@@ -83,6 +85,30 @@ def _ranks(table: Table) -> Document | None:
     }
     words = f"Mean rank over {count(len(on), 'column')} of table 1."
     return listed_document(table, "ranks", "Ranks", words, heads, numbers, rows, notes)
+
+
+def _caution(table: Table, seeds: dict[str, int]) -> str:
+    """Return what the resamples know, and what they do not."""
+    several = any(number > 1 for number in seeds.values())
+    text = (
+        "First: the share of bootstrap resamples in which a method has the lowest mean rank. It is "
+        "no test, and no chance that the method is the best one. Drawn anew within each dataset: "
+        f"patients{', and seeds where there are several' * several}. So shares and intervals speak "
+        "of other patients of these datasets, never of other datasets."
+    )
+    alone = [table.columns[column] for column, number in seeds.items() if number == 1]
+    if alone:
+        text += (
+            f" One seed on {', '.join(alone)}: another training may give another order, and shares "
+            "and intervals know nothing of it."
+        )
+    few = [number for number in seeds.values() if 1 < number < ENOUGH]
+    if few:
+        text += (
+            f" So few seeds ({min(few)}) show little of how runs vary; intervals are then too "
+            "short."
+        )
+    return text
 
 
 def _rank_rows(table: Table, metric: str, ranks: Ranking) -> list[dict[str, Any]]:

@@ -232,6 +232,22 @@ def test_a_reference_without_a_result_is_said(store: Store) -> None:
     assert "comparisons-phantom" not in names(store)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_ranks_say_what_first_means_and_what_one_seed_does_not_show(
+    tmp_path: Path, seeds: int
+) -> None:
+    for seed in range(35, 35 + seeds):
+        for method in ("unet", "fcn"):
+            finished(tmp_path, method, scores_of(method), seed=seed)
+    listed = document(Store(tmp_path), "ranks")
+    assert "First (% of resamples)" in [head.text for head in listed.blocks[0].heads]
+    text = " ".join(note.text for note in listed.notes)
+    assert "no chance that the method is the best one" in text
+    assert ("One seed on MR: another training may give another order" in text) == (seeds == 1)
+    assert ("So few seeds (2) show little" in text) == (seeds == 2)
+    assert ("and seeds where there are several" in text) == (seeds == 2)
+
+
 def test_intervals_are_over_patients(store: Store) -> None:
     frame = listing(store, "intervals").set_index(["metric", "method"])
     [own] = intervals.summarise(table_of(store).patients[COLUMN]["dice"].only(["unet"]))
