@@ -76,16 +76,18 @@ def spread(differences: NDArray[np.float64]) -> Spread:
 def suitability(scores: PatientScores) -> float:
     """Return the variance between methods, divided by that between the runs of a method.
 
-    Both are of means over patients; what runs add to the first is taken off. Under 1, one run of
-    each method cannot rank them on this dataset. NaN with one seed, fewer than two methods, or runs
-    that do not vary.
+    Both are of means over patients; what runs add to the first is taken off. The shift that all
+    methods share under a seed is no part of the second: it moves no method past another. Under 1,
+    one run of each method cannot rank them on this dataset. NaN with one seed, fewer than two
+    methods, or runs that do not vary.
     """
     whole = scores.complete()
     seeds, patients, methods = whole.values.shape
     if seeds < 2 or methods < 2 or not patients:
         return float("nan")
     means = whole.values.mean(1)  # (seed, method)
-    within = float(means.var(0, ddof=1).mean())
+    apart = means - means.mean(1, keepdims=True) - means.mean(0) + means.mean()
+    within = float((apart**2).sum() / ((seeds - 1) * (methods - 1)))
     between = float(means.mean(0).var(ddof=1)) - within / seeds
     return max(0.0, between) / within if within > 0 else float("nan")
 

@@ -119,6 +119,17 @@ def test_suitability_is_the_ratio_of_the_variances(apart: float, of_runs: float)
     assert suitability(scores(values)) == pytest.approx(wanted, rel=0.1)
 
 
+def test_a_shift_that_all_methods_share_under_a_seed_makes_no_ranking_unsure() -> None:
+    rng = np.random.default_rng(9)
+    methods = np.array([-1, 1, -1, 1, -1, 1]) * 0.03
+    shared = rng.normal(0, 0.1, (400, 1, 1))
+    own = rng.normal(0, 0.01, (400, 1, 6))
+    values = methods + shared + own + rng.normal(0, 0.001, (400, 20, 6))
+    wanted = methods.var(ddof=1) / 0.01**2
+    assert suitability(scores(values)) == pytest.approx(wanted, rel=0.1)
+    assert suitability(scores(values)) == pytest.approx(suitability(scores(values - shared)))
+
+
 @pytest.mark.parametrize(("seeds", "patients"), [(3, 43), (5, 126), (10, 25)])
 def test_what_is_called_detectable_is_found_as_often_as_wanted(seeds: int, patients: int) -> None:
     parts = Spread(0.025, 0.007, 0.015)

@@ -149,7 +149,8 @@ def suitability_notes(table: Table) -> list[Note]:
             continue
         text = (
             f"{title}, methods/runs {ratio:.2g}: the variance of {TITLES[PRINTED[0]]} between "
-            f"methods is {ratio:.3g} times that between the runs of a method."
+            f"methods is {ratio:.3g} times that between the runs of a method, without the shift "
+            "that all methods share under a seed."
         )
         if ratio < 1:
             text += " Under 1, one run of each method cannot rank them on this dataset."
