@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.document import Block, Cell, Document, Head, Mark, Note
-from bench.report.sections import comparisons, table1
+from bench.report.sections import table1
 from bench.report.sections.table import Table, data
 from bench.spec import plain
 from bench.spec.errors import UsageError, did_you_mean
@@ -358,7 +358,7 @@ def _rows_of(table: Table, name: str) -> pd.DataFrame:
 def _stars(chosen: Chosen) -> dict[tuple[str, str, str], str]:
     """Return the stars of the declared comparisons by column, metric and row."""
     stars = {}
-    for family in comparisons.families(chosen.table):
+    for family in chosen.table.families.values():
         for one in family.comparisons:
             stars[family.column, family.metric, one.pair.second] = one.mark
     return stars

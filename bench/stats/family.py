@@ -8,7 +8,7 @@ than a star.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -52,6 +52,13 @@ class Comparison:
         return f"({mark})" if self.in_doubt else mark
 
     @property
+    def turned(self) -> Comparison:
+        """The same comparison with the other method as the first."""
+        opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+        verdict = opposite.get(self.verdict, self.verdict)
+        return replace(self, pair=self.pair.turned, verdict=verdict)
+
+    @property
     def claims(self) -> bool:
         """Whether the verdict calls one better than the other, beyond doubt."""
         return self.verdict in ("better", "worse") and not self.in_doubt
@@ -77,6 +84,15 @@ class Family:
     computed: int
     """Number of p values that were computed, including those of Wilcoxon's test."""
 
+    def of(self, first: str, second: str) -> Comparison | None:
+        """Return the comparison of two methods, None if the family has none."""
+        for comparison in self.comparisons:
+            if (comparison.pair.first, comparison.pair.second) == (first, second):
+                return comparison
+            if (comparison.pair.second, comparison.pair.first) == (first, second):
+                return comparison.turned
+        return None
+
 
 def against(
     scores: PatientScores,
@@ -86,7 +102,7 @@ def against(
     correction: Correction = "holm",
     seed: int = SEED,
     flips: int = FLIPS,
-    declared: bool = True,
+    of_all: AllPairs | None = None,
     missing: int = 0,
     looks: int = 1,
 ) -> Family:
@@ -104,8 +120,8 @@ def against(
             tell how runs vary.
         seed: Seed of flips and resamples.
         flips: Random flips of a test with many patients.
-        declared: Whether the baseline was chosen before the results were seen. If not, any method
-            might have been chosen, so p is corrected for all pairs, as the marks of table 1 are.
+        of_all: All pairs of the dataset's methods, where the baseline was not chosen before the
+            results were seen. Any method might have been chosen then, so p is that of all pairs.
         missing: Number of declared methods without a result here. A family keeps its size: their
             tests count as if p were 1, and the correction is `holm`.
         looks: How often results of several seeds are looked at; each look has its share of 5 %, so
@@ -130,21 +146,22 @@ def against(
         scores = scores.complete()
     count = len(others) + missing
     named = [(baseline, other) for other in others]
-    if not declared:
-        of_all = all_pairs(scores, seed, flips, looks)
-        correction, count = of_all.correction, max(1, of_all.tests)
+    if of_all is not None:
+        correction, count, looks = of_all.correction, max(1, of_all.tests), of_all.looks
     pairs = compare(scores, named, seed, count * looks, flips)
     tested = [number for number, pair in enumerate(pairs) if pair.patients]
     adjusted = np.full(len(pairs), np.nan)
-    if not declared:
-        adjusted = of_all.p[0, 1:]
+    if of_all is not None:
+        adjusted = np.array([of_all.p_of(baseline, other) for other in others])
     elif correction == "max-t" and tested:
         means = scores.means
         adjusted[tested] = looked(max_t(means[:, :1] - means[:, 1:], seed, flips), looks)
     else:
         known = [pairs[number].p for number in tested]
         adjusted[tested] = looked(holm([*known, *[1.0] * missing])[: len(tested)], looks)
-    tests = len(tested) + missing if declared else of_all.tests
+    tests = len(tested) + missing
+    if of_all is not None:
+        tests = of_all.tests
     factor = 1 if correction == "max-t" else tests
     comparisons = []
     for pair, p in zip(pairs, adjusted, strict=True):
@@ -202,6 +219,23 @@ class AllPairs:
     difference."""
     looks: int = 1
     """How often results of several seeds are looked at; p is corrected for it too."""
+    declared: Family | None = None
+    """The declared comparisons, whose pairs have their p here too."""
+
+    def with_declared(self, family: Family) -> AllPairs:
+        """Return these pairs, of which the declared ones have the p of their family.
+
+        So a pair has one p, wherever it is printed.
+        """
+        p = self.p.copy()
+        for one in family.comparisons:
+            pair = [self.methods.index(one.pair.first), self.methods.index(one.pair.second)]
+            p[pair, pair[::-1]] = one.adjusted
+        return replace(self, p=p, declared=family)
+
+    def p_of(self, one: str, other: str) -> float:
+        """Return the corrected p of two methods."""
+        return float(self.p[self.methods.index(one), self.methods.index(other)])
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -217,6 +251,9 @@ class AllPairs:
     @property
     def possible(self) -> bool:
         """Whether the smallest possible corrected p of this number of patients is at most 0.05."""
+        declared = self.declared.comparisons if self.declared else ()
+        if any(one.possible for one in declared):
+            return True
         factor = 1 if self.correction == "max-t" else self.tests
         shared = self.patients[~np.eye(len(self.methods), dtype=bool)]
         return smallest_p(int(shared.max(initial=0))) * factor * self.looks <= ALPHA

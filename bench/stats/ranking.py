@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import INFERRED
-from bench.stats.family import all_pairs
 from bench.stats.intervals import LEVEL, Interval, resampled_means
 from bench.stats.scores import PatientScores
 
@@ -125,19 +124,14 @@ class Blocks:
     methods: tuple[str, ...]
     ranks: NDArray[np.float64]
     """(method): mean over patients of the rank within the patient, 1 the best."""
-    p: NDArray[np.float64]
-    """(method, method): sign-flip tests of the mean, corrected for all pairs by max-T."""
     friedman: float
     """p of Friedman's test; NaN for fewer than three methods or two patients."""
     patients: int
     left_out: tuple[str, ...]
-    tests: int
-    in_doubt: NDArray[np.bool_]
-    """(method, method): whether unseen failures could undo the difference, see `AllPairs`."""
 
 
-def blocks(scores: PatientScores, seed: int = SEED, looks: int = 1) -> Blocks:
-    """Rank the methods within each patient that all of them have; looks as in `all_pairs`.
+def blocks(scores: PatientScores) -> Blocks:
+    """Rank the methods within each patient that all of them have.
 
     Raises:
         UsageError: Fewer than two methods share a patient.
@@ -149,7 +143,6 @@ def blocks(scores: PatientScores, seed: int = SEED, looks: int = 1) -> Blocks:
         raise UsageError(
             f"fewer than two methods share a patient of {scores.column}; bench run --methods all"
         )
-    pairs = all_pairs(whole, seed, looks=looks)
     means = np.round(whole.means, 9)  # averaging over seeds may make equal scores differ slightly
     friedman = float("nan")
     if len(whole.methods) > 2 and len(means) > 1 and np.ptp(means, axis=1).any():
@@ -159,12 +152,9 @@ def blocks(scores: PatientScores, seed: int = SEED, looks: int = 1) -> Blocks:
         metric=whole.metric,
         methods=whole.methods,
         ranks=_ranked(whole.sign * means).mean(0),
-        p=pairs.p,
         friedman=friedman,
         patients=len(whole.patients),
         left_out=whole.left_out,
-        tests=pairs.tests,
-        in_doubt=pairs.in_doubt,
     )
 
 

@@ -114,8 +114,9 @@ def count(world: World, rounds: int = ROUNDS) -> Counted:
             continue
         family = against(scores, scores.methods[0], flips=FLIPS)
         best = scores.methods[int(scores.means.mean(0).argmax())]
-        later = against(scores, best, flips=FLIPS, declared=False)
-        told = bool(all_pairs(scores, flips=FLIPS).below(best))
+        pairs = all_pairs(scores, flips=FLIPS)
+        later = against(scores, best, flips=FLIPS, of_all=pairs)
+        told = bool(pairs.below(best))
         marks = {comparison.mark for comparison in family.comparisons}
         several = world.seeds > 1
         counted = replace(
@@ -250,6 +251,9 @@ def page(rows: Sequence[Counted]) -> str:
         ),
         "",
         f"Under {SEEN_FROM} patients a mark is in brackets where unseen failures could undo it.",
+        "Declared pairs have the p of their family in table 1 too. Then a method without † is",
+        "wrong in 5.5 % of 1,000 worlds of 60 patients and 3 seeds whose runs vary by 1 point, and",
+        "in 3.4 % without; where runs do not vary, of 126 patients, in 2.7 and 0.8 %.",
         "",
         f"## {100 * ROPE:g} points apart: `equivalent` is wrong",
         "",

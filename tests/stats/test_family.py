@@ -131,9 +131,9 @@ def test_a_mark_is_in_brackets_where_unseen_failures_could_undo_it(
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_baseline_that_was_chosen_afterwards_is_corrected_for_all_pairs(seeds: int) -> None:
     values = np.stack([drawn(20, seed=seed) for seed in range(seeds)])
-    family = against(scores(values), "d", declared=False)
-    pairs = all_pairs(scores(values).only(["d", "a", "b", "c"]))
-    np.testing.assert_allclose([c.adjusted for c in family.comparisons], pairs.p[0, 1:])
+    pairs = all_pairs(scores(values))
+    family = against(scores(values), "d", of_all=pairs)
+    np.testing.assert_allclose([c.adjusted for c in family.comparisons], pairs.p[3, :3])
     assert (family.tests, family.correction) == (6, pairs.correction)
     declared = against(scores(values), "d")
     for one, other in zip(family.comparisons, declared.comparisons, strict=True):

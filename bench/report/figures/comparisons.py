@@ -229,6 +229,7 @@ def _percent(value: float) -> str:
 def critical_difference(
     averages: Mapping[str, pd.Series[float]],
     p: Mapping[str, pd.DataFrame],
+    in_doubt: Mapping[str, pd.DataFrame],
     heading: str,
     paths: Sequence[Path],
     alpha: float = ALPHA,
@@ -237,12 +238,14 @@ def critical_difference(
     """Draw one diagram a dataset: a row a method at its average rank, lines join what is alike.
 
     A line's dots say whom it joins; a method that a line passes without a dot is only between them
-    in rank.
+    in rank. A dashed line joins some that differ too, but only if no failure is unseen.
 
     Args:
         averages: By the dataset's title, the methods' average ranks over patients, 1 the best.
         p: By the same title, methods x methods; NaN, where there is no test, counts as not told
             apart.
+        in_doubt: By the same title, methods x methods: whether unseen failures could undo the
+            difference.
         heading: What the caption says: score, test, correction, patients as blocks and how many.
         paths: The PNG and the PDF.
         alpha: The level.
@@ -267,12 +270,35 @@ def critical_difference(
         )[:, 0]
         for axis, (title, ranks) in zip(axes, averages.items(), strict=True):
             ordered = ranks.sort_values(kind="stable")
-            alike = p[title].loc[ordered.index, ordered.index].fillna(1.0).to_numpy(float) > alpha
-            _diagram(axis, ordered, joined(alike), short)
+            _diagram(axis, ordered, lines_of(ordered, p[title], in_doubt[title], alpha), short)
             axis.set_title("\n".join(heads[title]), fontsize=8)
         if lines:
             figure.suptitle("\n".join(lines), fontsize=7.5)
         save(figure, paths)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Methods that a diagram joins, by their rows."""
+
+    rows: tuple[int, ...]
+    dashed: bool = False
+    """Whether some two of them differ if no failure is unseen."""
+
+
+def lines_of(
+    ranks: pd.Series[float], p: pd.DataFrame, in_doubt: pd.DataFrame, alpha: float = ALPHA
+) -> list[Line]:
+    """Return the lines of a diagram whose rows are in the order of the ranks."""
+    order = ranks.index
+    alike = p.loc[order, order].fillna(1.0).to_numpy(float) > alpha
+    doubt = in_doubt.loc[order, order].to_numpy(bool)
+    sure = joined(alike)
+    lines = [Line(rows) for rows in sure]
+    for rows in joined(alike | doubt):
+        if not any(set(rows) <= set(known) for known in sure):
+            lines.append(Line(rows, dashed=True))
+    return lines
 
 
 def joined(alike: NDArray[np.bool_]) -> list[tuple[int, ...]]:
@@ -295,9 +321,7 @@ def joined(alike: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     return sorted(groups)
 
 
-def _diagram(
-    axis: Axes, ranks: pd.Series[float], groups: Sequence[tuple[int, ...]], short: bool
-) -> None:
+def _diagram(axis: Axes, ranks: pd.Series[float], groups: Sequence[Line], short: bool) -> None:
     """Draw methods in the order of their ranks, and a line for each group at the right.
 
     Where rows are low (`short`), a name has one line, and a rank stands beside its dot.
@@ -320,8 +344,10 @@ def _diagram(
             axis.text(value, above, f"{value:.2f}", ha="center", va="bottom", fontsize=SMALL)
     axis.scatter(values, range(many), s=16, color="black", zorder=3)
     for number, group in enumerate(groups, 2):
-        at = [highest + number * step] * len(group)
-        axis.plot(at, group, "-o", color=JOIN, linewidth=1.8, markersize=3.2, clip_on=False)
+        at = [highest + number * step] * len(group.rows)
+        look: dict[str, Any] = {"color": JOIN, "linewidth": 1.8, "markersize": 3.2}
+        style = "--o" if group.dashed else "-o"
+        axis.plot(at, group.rows, style, **look, clip_on=False)
     axis.set_xlim(1 - step, highest + (len(groups) + 2) * step)
     axis.set_ylim(many - 0.5, -0.9)
     names = ["\n".join(wrapped(str(name), NAMES, 7)) for name in ranks.index]

@@ -139,8 +139,8 @@ def of_ranks(table: Table) -> str:
     """Return what the critical-difference diagrams show."""
     return (
         "Critical-difference diagram of each dataset: average rank in Dice within each patient, 1 "
-        "the best; lines join methods that tests over patients (and runs, with several seeds) do "
-        "not tell apart at 5 %, corrected for all pairs, or only if no failure is unseen; "
+        "the best. A line joins methods of which no two differ significantly by the tests of "
+        "table 1; a dashed line those of which some two do, but only if no failure is unseen; "
         f"{about(table)}."
     )
 
@@ -160,26 +160,24 @@ def pairs(column: str, table: Table, paths: Sequence[Path], paper: Paper = PAPER
 
 def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str | None:
     """Draw the critical-difference diagrams of a table's datasets; say if there is none to draw."""
-    averages, p = {}, {}
+    averages, p, in_doubt = {}, {}, {}
     for column, title in table.columns.items():
         try:
-            ranked = blocks(
-                table.patients[column][METRIC].only(table.rivals(column)),
-                looks=table.looks(column),
-            )
+            ranked = blocks(table.patients[column][METRIC].only(table.rivals(column)))
         except UsageError:
             continue
+        pairs = table.pairs[column, METRIC]  # the one rule: the tests of table 1 and of the map
         names = [table.methods[key] for key in ranked.methods]
         head = f"{title} ({count(ranked.patients, 'patient')}"
         if ranked.friedman == ranked.friedman:
             head += f", Friedman p = {ranked.friedman:.2g}"
         head += ")"
         averages[head] = pd.Series(ranked.ranks, index=names)
-        joined = np.where(ranked.in_doubt, 1.0, ranked.p)
-        p[head] = pd.DataFrame(joined, index=names, columns=names)
+        p[head] = pd.DataFrame(pairs.p, index=names, columns=names)
+        in_doubt[head] = pd.DataFrame(pairs.in_doubt, index=names, columns=names)
     if not averages:
         return "no dataset has two methods on the same patients"
-    comparisons.critical_difference(averages, p, of_ranks(table), paths, paper=paper)
+    comparisons.critical_difference(averages, p, in_doubt, of_ranks(table), paths, paper=paper)
     return None
 
 

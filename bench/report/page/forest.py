@@ -11,8 +11,7 @@ from bench.report.sections.listing import t_over
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED
 from bench.spec.words import count
-from bench.stats import family
-from bench.stats.family import Comparison, Family
+from bench.stats.family import Comparison, Family, against
 
 METRIC = PRINTED[0]
 WIDTH, HEIGHT = 260, 22
@@ -40,7 +39,7 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     seeds = [one.pair.seeds for one in compared.comparisons if one.pair.seeds]
     name = table.methods[compared.baseline]
     how = "the best mean; corrected for all pairs"
-    if table.family is not None and table.family.baseline == compared.baseline:
+    if (column, METRIC) in table.families:
         how = _declared(table, column)
     return {
         "title": table.columns[column],
@@ -74,30 +73,14 @@ def _declared(table: Table, column: str) -> str:
 
 def _compared(table: Table, column: str) -> Family | None:
     """Return the declared family of a column, or else that of its best method."""
-    declared = table.family
-    rivals = table.rivals(column)
-    if len(rivals) < 2:
-        return None
-    scores = table.patients[column][METRIC]
-    baseline = table.best(column)
-    known = declared is not None and declared.baseline in rivals
-    if declared is not None and known:
-        baseline = declared.baseline
+    known = table.families.get((column, METRIC))
+    if known or len(table.rivals(column)) < 2:
+        return known
+    baseline, pairs = table.best(column), table.pairs[column, METRIC]
     others = table.others(column, baseline)
-    if known:
-        others, _ = table.compared(column, baseline)
     if not others:
         return None
-    if declared is None or not known:
-        return family.against(scores, baseline, others, declared=False, looks=table.looks(column))
-    return family.against(
-        scores,
-        baseline,
-        others,
-        correction=declared.correction,
-        missing=len(table.missing(column)),
-        looks=table.looks(column),
-    )
+    return against(table.patients[column][METRIC], baseline, others, of_all=pairs)
 
 
 def _axis(compared: Family) -> Axis:

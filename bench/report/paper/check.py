@@ -17,7 +17,6 @@ from bench.store.results import Results
 
 if TYPE_CHECKING:
     from bench.stats.family import Comparison
-    from bench.store.plan import Correction
 
 
 SHOWN = 3
@@ -94,9 +93,8 @@ def changed(paper: Paper, now: Mapping[Name, str]) -> list[str]:
 def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
     """Return a line for each claim of a better method that the patients do not bear out.
 
-    The method that is claimed to be better is the baseline. If it was declared before the results,
-    p is corrected for its comparisons with all other methods of the column that compete, and with
-    its own prior; if not, for all pairs of them.
+    p is that of the report: of the declared comparisons where the pair is one of them, else
+    corrected for all pairs of the column's methods that compete.
     """
     from bench.stats.failures import SEEN_FROM, unseen
 
@@ -136,34 +134,23 @@ def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int]:
     Raises:
         UsageError: There is no such comparison.
     """
-    from bench.stats import family
+    from bench.stats.family import against as against_all
 
     kind, dataset, first = use.name
     source, metric = CLAIMS[kind]
     table, column = _column(tables, source, dataset)
-    rivals = table.others(column, first)
-    if use.other in table.extras and use.other not in rivals:
-        rivals.append(use.other)
     if {first, use.other} & table.marked:
         raise UsageError(f"{first} or {use.other} is in no comparison, as its row in table 1 says")
-    if use.other not in rivals:
-        raise UsageError(f"{use.other} has no result on {dataset}")
-    correction: Correction = "holm"
-    declared = table.family is not None and table.family.baseline == first
-    if table.family and declared:
-        correction = table.family.correction
-    tested = table.patients[column][metric]
-    missing = len(table.missing(column)) if declared else 0
-    compared = family.against(
-        tested,
-        first,
-        rivals,
-        correction=correction,
-        declared=declared,
-        missing=missing,
-        looks=table.looks(column),
-    )
-    return compared.comparisons[rivals.index(use.other)], compared.tests
+    for method in (use.other, first):
+        if method not in table.rivals(column):
+            raise UsageError(f"{method} has no result on {dataset}")
+    declared = table.families.get((column, metric))
+    known = declared.of(first, use.other) if declared else None
+    if declared and known:
+        return known, declared.tests
+    pairs = table.pairs.get((column, metric))
+    family = against_all(table.patients[column][metric], first, [use.other], of_all=pairs)
+    return family.comparisons[0], family.tests
 
 
 def _column(tables: Sequence[Table], source: str, dataset: str) -> tuple[Table, str]:

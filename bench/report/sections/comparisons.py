@@ -44,35 +44,10 @@ IF_SEEN = " (if no failure is unseen)"
 """Behind a verdict that failures which so few patients do not show could undo."""
 
 
-def families(table: Table) -> list[Family]:
-    """Return the declared family on each dataset by each metric; none where none was declared."""
-    declared = table.family
-    if declared is None:
-        return []
-    families = []
-    for column in table.columns:
-        others, _ = table.compared(column, declared.baseline)
-        if declared.baseline not in table.rivals(column) or not others:
-            continue
-        missing = len(table.missing(column))
-        for metric in table.metrics(column):
-            families.append(
-                family.against(
-                    table.patients[column][metric],
-                    declared.baseline,
-                    others,
-                    correction=declared.correction,
-                    missing=missing,
-                    looks=table.looks(column),
-                )
-            )
-    return families
-
-
 def document(table: Table) -> Document | None:
     """Return the comparisons; None where none was declared, or none can be made."""
     declared = table.family
-    compared = families(table)
+    compared = list(table.families.values())
     if declared is None or not compared:
         return None
     rows = []

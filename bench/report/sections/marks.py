@@ -51,7 +51,8 @@ def footnotes(table: Table) -> list[Note]:
     if table.family is not None:
         declared = (
             f"Declared: {table.methods.get(table.family.baseline, table.family.baseline)} against "
-            "each other method; bench report writes the comparisons."
+            "each other method; bench report writes the comparisons. They are corrected among "
+            "themselves, and the p of these pairs is the same in all tables and figures."
         )
     several = any(max(pairs.seeds, default=0) > 1 for pairs in table.pairs.values())
     one = any(1 in pairs.seeds for pairs in table.pairs.values())

@@ -16,7 +16,8 @@ from bench.spec.errors import UsageError
 from bench.spec.metrics import INSTANCE_COUNTS, OF_INSTANCES, PRINTED, SCORES
 from bench.spec.names import Column, Row, Source
 from bench.spec.registry import DATASETS, FOLDER, load
-from bench.stats.family import AllPairs, all_pairs
+from bench.stats.family import AllPairs, against, all_pairs
+from bench.stats.family import Family as Comparisons
 from bench.stats.scores import PatientScores, arrange
 from bench.store.looks import Look
 from bench.store.plan import Family
@@ -92,16 +93,42 @@ class Table:
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], AllPairs]:
-        """All pairs of rows that compete, by (column, metric); none where there are not two."""
+        """All pairs of rows that compete, by (column, metric); none where there are not two.
+
+        Declared ones have the p of their family, so that a pair has one p in the whole report.
+        """
         pairs = {}
         for column, by_metric in self.patients.items():
             for metric in PRINTED:
                 rivals = self.rivals(column)
-                if len(rivals) > 1:
-                    pairs[column, metric] = all_pairs(
-                        by_metric[metric].only(rivals), looks=self.looks(column)
-                    )
+                if len(rivals) < 2:
+                    continue
+                every = all_pairs(by_metric[metric].only(rivals), looks=self.looks(column))
+                known = self.families.get((column, metric))
+                pairs[column, metric] = every.with_declared(known) if known else every
         return pairs
+
+    @cached_property
+    def families(self) -> dict[tuple[str, str], Comparisons]:
+        """The declared comparisons by (column, metric); none where none can be made."""
+        declared = self.family
+        if declared is None:
+            return {}
+        families = {}
+        for column in self.columns:
+            others, _ = self.compared(column, declared.baseline)
+            if declared.baseline not in self.rivals(column) or not others:
+                continue
+            for metric in self.metrics(column):
+                families[column, metric] = against(
+                    self.patients[column][metric],
+                    declared.baseline,
+                    others,
+                    correction=declared.correction,
+                    missing=len(self.missing(column)),
+                    looks=self.looks(column),
+                )
+        return families
 
     def classes_of(self, column: str) -> list[str]:
         """Return the classes of a column, none where it has one foreground."""

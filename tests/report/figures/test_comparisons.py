@@ -48,11 +48,25 @@ def test_maps_and_diagrams_are_drawn_the_same_each_time(
         comparisons.significance(part, DIFFERENCES.iloc[:count, :count], "MR, Dice", paths["pairs"])
         comparisons.ranks(chances, "MR, Dice", paths["ranks"])
         comparisons.critical_difference(
-            {"MR": ranks, "CT": ranks}, {"MR": part, "CT": part}, "Dice", paths["diagram"]
+            {"MR": ranks, "CT": ranks},
+            {"MR": part, "CT": part},
+            {"MR": part < 0, "CT": part < 0},
+            "Dice",
+            paths["diagram"],
         )
         made.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert made[0] == made[-1]
     assert len(made[0]) == 6
+
+
+def test_a_diagram_joins_what_the_tests_do_not_tell_apart_and_dashes_what_is_in_doubt() -> None:
+    ranks = pd.Series([1.0, 2.0, 3.0], NAMES[:3])
+    p = pd.DataFrame([[1, 0.3, 0.01], [0.3, 1, 0.02], [0.01, 0.02, 1]], NAMES[:3], NAMES[:3])
+    sure = comparisons.lines_of(ranks, p, p < 0)
+    assert sure == [comparisons.Line((0, 1))]
+    doubt = p == 0.02
+    lines = comparisons.lines_of(ranks, p, doubt)
+    assert lines == [comparisons.Line((0, 1)), comparisons.Line((1, 2), dashed=True)]
 
 
 def test_p_values_are_short_and_never_zero() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -136,6 +137,40 @@ def test_a_difference_has_one_sign_on_the_page_and_in_the_comparisons(store: Sto
     means = [head.text for head in document(store, "intervals").blocks[0].heads]
     assert "t over patients" in means
     assert listing(store, "comparisons").baseline.unique().tolist() == ["unet"]
+
+
+def test_no_two_places_disagree_about_a_pair(tmp_path: Path) -> None:
+    """A difference that is significant among the declared ones, but not among all pairs."""
+    rng = np.random.default_rng(4)
+    base = 0.7 + 0.1 * rng.random(120)
+    for method, less in (("unet", 0), ("fcn", 0.003), ("verdiff", 0), ("sam", 0), ("nnunet", 0)):
+        finished(tmp_path, method, tuple(base - less + 0.01 * rng.normal(size=120)))
+    store = Store(tmp_path)
+    alone = table_of(store)
+    declare(store, "unet", ["unet", "fcn"])
+    table = table_of(store)
+    rows = document(store, "comparisons").frames[""].query("metric == 'dice'")
+    declared = float(rows.set_index("method").adjusted["fcn"])
+    pairs = table.pairs[COLUMN, "dice"]
+    assert declared <= 0.05 < alone.pairs[COLUMN, "dice"].p_of("unet", "fcn")
+    assert pairs.p_of("unet", "fcn") == pairs.p_of("fcn", "unet") == declared
+    assert pairs.p_of("fcn", "sam") == alone.pairs[COLUMN, "dice"].p_of("fcn", "sam")
+    plot = forest.of_column(table, COLUMN)
+    assert plot
+    assert [row["p"] for row in plot["rows"]] == [f"p = {declared:.2g}"]
+    assert "fcn" not in pairs.like("unet")
+    assert "fcn" in alone.pairs[COLUMN, "dice"].like("unet")
+    notes = " ".join(note.text for note in marks.footnotes(table))
+    assert "the p of these pairs is the same in all tables and figures" in notes
+    for whole in (alone, table):
+        best = whole.best(COLUMN)
+        listed = forest.of_column(replace(whole, family=None), COLUMN)
+        assert listed
+        shown = {row["title"]: row["p"] for row in listed["rows"]}
+        every = replace(whole, family=None).pairs[COLUMN, "dice"]
+        for key, title in whole.methods.items():
+            if key != best:
+                assert shown[title] == f"p = {every.p_of(best, key):.2g}"
 
 
 def test_a_family_keeps_its_size_when_a_result_is_removed(store: Store) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.report.sections import comparisons, table1
+from bench.report.sections import table1
 from bench.report.sections.table import Table
 from bench.spec.names import Spec
 from bench.store.cells import Store
@@ -75,7 +75,7 @@ def test_declared_looks_are_paid_for_from_the_first_on(tmp_path: Path) -> None:
     methods = [Spec(name) for name in METHODS]
     Plan(store, "cpu").declare(Spec("unet"), "holm", methods, looks=4)
     table = written.table(store)
-    [dice, _] = comparisons.families(table)
+    [dice, _] = table.families.values()
     free = replace(table, family=None).pairs[COLUMN, "dice"]
     assert table.looks(COLUMN) == 4
     assert table.pairs[COLUMN, "dice"].p.max() <= 1
