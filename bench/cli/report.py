@@ -104,6 +104,8 @@ def report(
         show(document, console)
     folder = to / results.profile
     options.say(f"{count(len(written.files), 'file')}: {folder.resolve()}", to=console)
+    if written.page:
+        options.say(f"Open in a browser: {written.page.resolve()}", to=console)
     if written.remark:
         print(f"bench: {written.remark}", file=sys.stderr)
     raise typer.Exit(options.tell_damaged(results.damaged))

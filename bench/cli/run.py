@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -396,7 +397,7 @@ def _launch(
 def _report(outcome: Outcome, console: Console) -> int:
     """Write the report if anything is new, and print its tables; return 1 if cells are damaged."""
     from bench.cli.shown import show
-    from bench.report import write
+    from bench.report import PAGE, write
     from bench.store.results import Results
 
     store, profile = outcome.selection.store, outcome.profile
@@ -411,6 +412,15 @@ def _report(outcome: Outcome, console: Console) -> int:
         options.say(f"Note: {written.remark}.", to=console)
     folder = outcome.selection.report / profile.name
     options.say(f"Report: {folder.resolve()}", to=console)
-    options.say("All figures, report.html and a paper's numbers.tex: bench report", to=console)
+    command = ["bench", "report", "--profile", profile.name]
+    for option, path, usual in (
+        ("--out", outcome.selection.out, "results"),
+        ("--to", outcome.selection.report, "reports"),
+    ):
+        command += [option, str(path)] if path != Path(usual) else []
+    options.say(
+        f"All figures, a paper's numbers.tex and the page {folder / PAGE}: {shlex.join(command)}",
+        to=console,
+    )
     options.say(f"Results: {store.layout.profile(profile).path.resolve()}", to=console)
     return options.tell_damaged(results.damaged)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-KINDS: tuple[Kind, ...] = ("failure", "data", "marks", "reading", "machine", "difference")
+KINDS: tuple[Kind, ...] = ("legend", "failure", "data", "marks", "reading", "machine", "difference")
 """Kinds of notes, what a reader must know first."""
 Justify = Literal["left", "right", "center"]
 LINES = 5
-"""Notes at most; the files have all of them."""
+"""Notes at most, beside what the signs of the table mean; the files have all of them."""
 SHORT = 160
 """Characters of a note at most."""
 
@@ -84,13 +84,15 @@ def _plain(text: str) -> str:
 
 
 def lines(notes: Sequence[Note]) -> list[str]:
-    """Return the first words of the notes that matter most, and how many others there are."""
-    order = sorted(notes, key=lambda note: (not note.grave, KINDS.index(note.kind)))
+    """Return what the table's signs mean, and the first words of the notes that matter most."""
+    legend = [f"- {note.text}" for note in notes if note.kind == "legend"]
+    others = [note for note in notes if note.kind != "legend"]
+    order = sorted(others, key=lambda note: (not note.grave, KINDS.index(note.kind)))
     shown = [_cut(note.text) for note in order[:LINES]]
-    rest = len(notes) - len(shown)
+    rest = len(others) - len(shown)
     if rest > 0:
-        shown[-1] = f"{len(notes) - LINES + 1} more notes stand in the files of the report."
-    return [f"- {line}" for line in shown]
+        shown[-1] = f"{len(others) - LINES + 1} more notes stand in the files of the report."
+    return [*legend, *(f"- {line}" for line in shown)]
 
 
 def _cut(text: str) -> str:

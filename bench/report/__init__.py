@@ -18,6 +18,8 @@ from bench.report.sections.table import Table, collect
 from bench.spec.errors import UsageError
 from bench.store.results import Results
 
+PAGE = "report.html"
+"""The name of the page."""
 Extent = Literal["run", "texts", "whole"]
 """What a run writes at its end; all that has no picture in it; everything."""
 
@@ -29,6 +31,8 @@ class Written:
     files: list[Path]
     tables: list[Document]
     """Table 1 of each source, or those of a layout."""
+    page: Path | None = None
+    """`report.html`, if it was written."""
     remark: str = ""
     """What a user must know of the files, in a line; nothing where all is as usual."""
 
@@ -95,7 +99,7 @@ def write_layout(results: Results, layout: Layout, folder: Path) -> Written:
         raise UsageError(
             f"report folder {target} cannot be written ({error.strerror}); choose another with --to"
         ) from error
-    return Written(files, parts[:-1], document.unprintable(parts))
+    return Written(files, parts[:-1], remark=document.unprintable(parts))
 
 
 def _write(results: Results, target: Path, extent: Extent, redraw: bool, paper: Paper) -> Written:
@@ -126,7 +130,8 @@ def _write(results: Results, target: Path, extent: Extent, redraw: bool, paper: 
         files += _stages(tables, target, redraw, paper)
     if extent != "run":
         files += _both_sources(tables, listings, target, extent, redraw)
-    return Written(files, firsts, document.unprintable(written))
+    pages = [path for path in files if path.suffix == ".html"]
+    return Written(files, firsts, next(iter(pages), None), document.unprintable(written))
 
 
 def _is_written(first: Document, target: Path) -> bool:
@@ -177,7 +182,7 @@ def _both_sources(
     redraw: bool,
 ) -> list[Path]:
     """Write what holds real data and phantoms side by side: a paper's macros, and the page."""
-    numbers, page = target / "numbers.tex", target / "report.html"
+    numbers, page = target / "numbers.tex", target / PAGE
     text = macros.numbers(tables)
     same = numbers.is_file() and numbers.read_text(encoding="utf-8") == text
     numbers.write_text(text, encoding="utf-8")

@@ -18,7 +18,7 @@ from bench.spec.errors import visible
 
 Align = Literal["left", "right", "centre"]
 Mark = Literal["", "best", "like", "weights", "doubt"]
-Kind = Literal["marks", "data", "machine", "difference", "failure", "reading"]
+Kind = Literal["legend", "marks", "data", "machine", "difference", "failure", "reading"]
 
 DAGGER, DOUBLE_DAGGER, SECTION = "†", "‡", "§"
 """Marks of what does not differ significantly from the best: by several seeds, by one seed, whose
@@ -40,8 +40,8 @@ class Note:
 
     text: str
     kind: Kind = "reading"
-    """What it is about: the marks, the data, the machine, a method's differences from its source,
-    a failed cell, or how to read the table."""
+    """What it is about: what a sign of the table means, how the marks were found, the data, the
+    machine, a method's differences from its source, a failed cell, or how to read the table."""
     grave: bool = False
     """Whether the numbers do not compare because of it."""
 

@@ -29,6 +29,7 @@ from bench.spec.metrics import (
 )
 from bench.spec.names import safe_name
 from bench.stats import intervals
+from bench.stats.family import STAR, WEIGHTS
 from bench.stats.scores import arrange
 from bench.store.scores import CLASS
 
@@ -409,6 +410,10 @@ def _document(chosen: Chosen, name: str) -> Document:
                 if layout.marks == "best" and places.get(key, 0) > 0:
                     cell = replace(cell, mark=_mark(table, column, metric, places, key))
                 cells[key].append(cell)
+    compared: list[Cell] = []
+    for key in chosen.rows:
+        compared += cells[key] if key not in table.marked else ()
+    signs = Signs(table1.marks_of(compared), frozenset(stars.values()))
     rows: list[tuple[Cell, ...]] = []
     rules = []
     for group in chosen.groups:
@@ -423,7 +428,7 @@ def _document(chosen: Chosen, name: str) -> Document:
         heading=layout.caption or f"{data(table)}: {', '.join(chosen.columns.values())}",
         caption=layout.caption or _caption(chosen),
         blocks=(block,),
-        notes=tuple(_notes(chosen)),
+        notes=tuple(_notes(chosen, signs)),
         frames={"": _frame(chosen, values)},
     )
 
@@ -470,22 +475,34 @@ def _caption(chosen: Chosen) -> str:
     return f"{data(chosen.table)}. {what}{spread}{marked}"
 
 
-def _notes(chosen: Chosen) -> Iterator[Note]:
+@dataclass(frozen=True)
+class Signs:
+    """What a table has of marks, which is explained, and nothing else."""
+
+    marks: frozenset[Mark]
+    """Those of table 1."""
+    stars: frozenset[str]
+    """Those of the declared comparisons."""
+
+
+def _notes(chosen: Chosen, signs: Signs) -> Iterator[Note]:
     """Yield the notes that a layout asks for; what makes numbers not compare always stands."""
     layout, table = chosen.layout, chosen.table
     whole = table1.document(table).notes
     left = _left_out(chosen)
     if layout.notes == "long":
-        yield from whole
+        if layout.marks == "best" and table.pairs:
+            yield from table1.legend(signs.marks)
+        yield from (note for note in whole if note.kind != "legend")
     else:
         yield from (note for note in whole if note.grave)
     if layout.notes == "short":
-        yield Note(_short(chosen))
+        yield Note(_short(chosen, signs))
     if left:
         yield Note(left, "data")
 
 
-def _short(chosen: Chosen) -> str:
+def _short(chosen: Chosen, signs: Signs) -> str:
     """Return one note: patients, what marks mean, and where all else stands."""
     counts = []
     for column, title in chosen.columns.items():
@@ -493,19 +510,27 @@ def _short(chosen: Chosen) -> str:
         counts.append(f"{title} {'-'.join(str(n) for n in dict.fromkeys((tested[0], tested[-1])))}")
     text = f"Patients: {', '.join(counts)}."
     if chosen.layout.marks == "best" and chosen.table.pairs:
-        text += (
-            " †, ‡: not significantly different from the best (p > 0.05); "
-            "§: only if no failure went unseen."
-        )
+        known = {*signs.marks} - {"best", ""}
+        text += "".join(f" {note.text}" for note in table1.legend(known))
     if chosen.layout.marks == "baseline" and chosen.table.family:
         baseline = chosen.table.family.baseline
         name = chosen.names.get(baseline) or chosen.table.methods.get(baseline, baseline)
-        text += f" *: differs from {name} (p at most 0.05, corrected); °: these weights do."
+        for sign, words in STARS.items():
+            if any(sign in star for star in signs.stars):
+                text += f" {sign}: {words.format(name)}"
     untested = [metric for metric in chosen.layout.metrics if metric not in PRINTED]
     if untested and chosen.layout.marks != "none":
         titles = dict.fromkeys(TITLES[_metric(metric)] for metric in untested)
         text += f" {', '.join(titles)}: not tested, so without marks."
     return f"{text} Tests, deviations and data: {chosen.layout.name}-notes."
+
+
+STARS = {
+    STAR: "differs from {} (p at most 0.05, corrected).",
+    WEIGHTS: "these trained weights differ from those of {} (p at most 0.05, corrected).",
+    "(": "in brackets if failures that so few patients do not show could undo it.",
+}
+"""What the stars of the declared comparisons say."""
 
 
 def _left_out(chosen: Chosen) -> str:

@@ -30,6 +30,7 @@ def test_a_run_leaves_what_the_design_promises_and_is_not_repeated(
     out = bench.run(data, "unet,fcn")
     assert "| U-Net |" in out
     assert "Certificates: all agree" in out
+    assert "report.html: bench report --profile smoke\n" in out
     folder = bench.cell()
     assert {p.name for p in folder.iterdir()} == {
         "cell.json",

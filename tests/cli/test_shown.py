@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from bench.cli.shown import LINES, lines, show
 from bench.report.document import Block, Cell, Document, Head, Note
+from bench.report.sections import table1
+from bench.store.cells import Store
+from tests.written import finished, table
 
 NOTES = tuple(Note(f"Note {number}. " + "word " * 60, "difference") for number in range(9))
 GRAVE = Note("NOT the same cases.", "data", grave=True)
@@ -25,6 +30,36 @@ def test_grave_notes_come_first_and_the_others_are_counted() -> None:
     assert shown[0] == "- NOT the same cases."
     assert shown[1] == "- Note 0."
     assert shown[-1] == "- 6 more notes stand in the files of the report."
+
+
+def test_what_the_signs_mean_is_told_whole_and_first() -> None:
+    signs = [Note(f"{sign}: {'word ' * 60}.", "legend") for sign in "†§"]
+    shown = lines((*NOTES, *signs, GRAVE))
+    assert shown[:2] == [f"- {note.text}" for note in signs]
+    assert shown[2] == "- NOT the same cases."
+    assert len(shown) == LINES + 2
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("patients", [12, 60])
+def test_exactly_the_signs_of_the_table_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seeds: int, patients: int
+) -> None:
+    rng = np.random.default_rng(1)
+    base = rng.uniform(0.7, 0.9, 2 * patients)
+    for seed in range(35, 35 + seeds):
+        for method, less in (("unet", 0), ("fcn", 0.05), ("verdiff", 0), ("sam", 0.4)):
+            own = base - less + rng.normal(0, 0.02, len(base))
+            finished(tmp_path, method, tuple(own.clip(0, 1)), seed=seed)
+    show(table1.document(table(Store(tmp_path))), Console(force_terminal=False))
+    rows, told = capsys.readouterr().out.split("\n- ", 1)
+    for sign in "†‡§":
+        assert (sign in rows) == (f"{sign}: " in told), sign
+    assert ("[methods/runs" in rows) == ("[methods/runs]: " in told)
+    assert "[size" not in rows + told
+    plain = any(row.rstrip(" |")[-1].isdigit() for row in rows.splitlines() if "±" in row)
+    assert plain == ("No mark: significantly lower" in told)
+    assert "augmentation seed" not in told
 
 
 def test_a_pipe_gets_markdown_and_a_terminal_a_drawn_table(

@@ -38,6 +38,8 @@ DOTS = 200_000
 """Dots in the file at most, some 16 bytes each; beyond that the cases are thinned."""
 FORMS = {"LaTeX": ".tex", "Markdown": ".md", "CSV": ".csv"}
 """What the buttons copy, and how the file of it ends."""
+APART = ("difference", "legend")
+"""Kinds of notes that stand in a place of their own."""
 VERDICT = "Verdict"
 """The heading of a column that stands second, so that it is always in view."""
 HEADINGS = {
@@ -142,6 +144,7 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
     for note in first.notes:
         kinds.setdefault(note.kind, []).append(note)
     differences, failures = kinds.pop("difference", []), kinds.pop("failure", [])
+    legend = kinds.pop("legend", [])
     others = list(chain.from_iterable(kinds.values()))
     forests = [forest.of_column(table, column) for column in table.columns]
     shown = [_listing(listing) for listing in listings]
@@ -163,6 +166,7 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
         "groups": _groups(table),
         "rows": [_row(row) for row in first.blocks[0].rows],
         "failures": [note.text for note in failures],
+        "legend": [note.text for note in legend],
         "warnings": [note for note in others if note.grave],
         "notes": [note for note in others if not note.grave],
         "differences": [note.text for note in differences],
@@ -205,7 +209,8 @@ def _listing(listing: Document) -> dict[str, Any]:
         "heading": re.sub(r" \((real|phantom)\)$", "", listing.heading),
         "caption": listing.caption,
         "blocks": [_block(block) for block in listing.blocks],
-        "notes": [note.text for note in listing.notes if note.kind != "difference"],
+        "legend": [note.text for note in listing.notes if note.kind == "legend"],
+        "notes": [note.text for note in listing.notes if note.kind not in APART],
     }
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.report.document import Document, Number
+from bench.report.document import Document, Note, Number
 from bench.report.sections.listing import (
     BOOTSTRAP,
     COUNT,
@@ -26,6 +26,16 @@ from bench.stats.family import STAR, WEIGHTS, Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.paired import DECIMALS, EQUIVALENT_FROM, Verdict
 
+TOO_FEW = "n too small"
+LEGEND = {
+    STAR: f"the methods differ: corrected p up to {ALPHA:g}, over several seeds.",
+    WEIGHTS: f"these trained weights differ: corrected p up to {ALPHA:g}, with one seed. Another "
+    f"run of the same methods may differ as much. {RUNS} would tell.",
+    "(...)": "in brackets if failures that so few patients do not show could undo the difference "
+    f"(fewer than {SEEN_FROM} patients; a failure costs the whole score).",
+    TOO_FEW: f"so few patients cannot give a corrected p up to {ALPHA:g}.",
+}
+"""What the marks of comparisons mean; the first letter of each is in no other."""
 METHOD = "Method"
 """The heading of the method that is compared with the baseline."""
 LONGEST = 30
@@ -95,7 +105,7 @@ def document(table: Table) -> Document | None:
         heads,
         numbers,
         rows,
-        _comparison_notes(table, name, compared),
+        [*_comparison_notes(table, name, compared), *_legend(row["star"] for row in rows)],
     )
 
 
@@ -108,7 +118,7 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
     pair = comparison.pair.turned
     mark = comparison.mark
     if not comparison.possible:
-        mark = "n too small"
+        mark = TOO_FEW
     of = "" if comparison.of_methods else OF_WEIGHTS
     if comparison.in_doubt and comparison.verdict in ("better", "worse"):
         of += IF_SEEN
@@ -184,12 +194,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"{', '.join(counts)}; {sum(one.computed for one in compared)} p values computed, "
         f"Wilcoxon's included. {MEANING}",
         *_few_runs(table, compared),
-        f"{STAR}: corrected p up to {ALPHA:g}, over several seeds: a difference of the methods. "
-        f"{WEIGHTS}: the same with one seed: a difference of these weights; another run of the "
-        f"same methods may differ as much. {RUNS} would tell. No mark where so few "
-        "patients cannot earn one; in brackets where failures that they do not show could undo the "
-        f"difference (fewer than {SEEN_FROM} patients; a failure costs the whole score). Lower, "
-        "higher: a mark, both 95 % intervals (bootstrap and t) "
+        f"Lower, higher: a corrected p up to {ALPHA:g}, both 95 % intervals (bootstrap and t) "
         f"without 0, a mean beyond ±{100 * compared[0].rope:g} points. Equivalent: at least "
         f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
         "within that region. Undecided: neither.",
@@ -200,6 +205,12 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]
+
+
+def _legend(marks: Iterable[str]) -> list[Note]:
+    """Return what the marks that occur mean, and nothing of others."""
+    known = "".join(marks)
+    return [Note(f"{sign}: {text}", "legend") for sign, text in LEGEND.items() if sign[0] in known]
 
 
 def _few_runs(table: Table, compared: Sequence[Family]) -> list[str]:

@@ -36,7 +36,7 @@ def listed_document(
     heads: dict[str, str],
     numbers: dict[str, Number],
     rows: Sequence[dict[str, Any]],
-    notes: Sequence[str],
+    notes: Sequence[str | Note],
 ) -> Document | None:
     """Return a document of rows; None where there are none."""
     if not rows:
@@ -47,7 +47,7 @@ def listed_document(
         heading=f"{heading} ({table.source})",
         caption=f"{data(table)}, profile '{table.profile}'. {words}",
         blocks=(block(frame, heads, numbers),),
-        notes=tuple(Note(text) for text in notes),
+        notes=tuple(note if isinstance(note, Note) else Note(note) for note in notes),
         frames={"": frame},
         wide=True,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import numpy as np
 
-from bench.report.document import DAGGER, DOUBLE_DAGGER, SECTION, Note
+from bench.report.document import SECTION, Head, Mark, Note
 from bench.report.sections.runs import few
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
@@ -32,8 +34,13 @@ ONE = (
 )
 
 
-def footnotes(table: Table) -> list[Note]:
-    """Return how the marks were found: test, unit, n, correction; and what so few cannot show."""
+def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
+    """Return how the marks were found: test, unit, n, correction; and what so few cannot show.
+
+    Args:
+        table: The table.
+        occurring: The marks that it has: what others mean is not told.
+    """
     if not table.pairs:
         return []
     places = []
@@ -65,12 +72,12 @@ def footnotes(table: Table) -> list[Note]:
     ]
     marks += _across(table)
     if several:
-        marks.append(f"{DAGGER} {SEVERAL}{_rare(table)}{_few_runs(table)}")
+        marks.append(f"{SEVERAL}{_rare(table)}{_few_runs(table)}")
     if one:
-        marks.append(f"{DOUBLE_DAGGER} {ONE}")
-    few = _few(table)
+        marks.append(ONE)
+    few = _few(table) if "doubt" in occurring else ""
     if few:
-        marks.append(f"{SECTION} {few}")
+        marks.append(f"{SECTION}: {few}")
     return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
 
 
@@ -135,10 +142,25 @@ def _few(table: Table) -> str:
     if not rates:
         return ""
     return (
-        "Lower than the best, unless rare failures went unseen: so few patients may show none of a "
+        "rare failures may have gone unseen: so few patients may show none of a "
         f"rate up to ({'; '.join(rates)}), and one costs a patient's whole score. From {SEEN_FROM} "
         "patients on, a failure of one in twenty is seen."
     )
+
+
+RATIO = "methods/runs"
+"""Stands over a column of several runs, before its ratio of variances."""
+
+
+def legend_of_heads(heads: Iterable[Head]) -> list[Note]:
+    """Return what stands in brackets over a column, if it does."""
+    if not any(RATIO in head.group for head in heads):
+        return []
+    text = (
+        f"[{RATIO}]: variance between methods over that between the runs of a method; under 1, one "
+        "run of each cannot rank them."
+    )
+    return [Note(text, "legend")]
 
 
 def suitability_notes(table: Table) -> list[Note]:
@@ -149,7 +171,7 @@ def suitability_notes(table: Table) -> list[Note]:
         if np.isnan(ratio):
             continue
         text = (
-            f"{title}, methods/runs {ratio:.2g}: the variance of {TITLES[PRINTED[0]]} between "
+            f"{title}, {RATIO} {ratio:.2g}: the variance of {TITLES[PRINTED[0]]} between "
             f"methods is {ratio:.3g} times that between the runs of a method, without the shift "
             "that all methods share under a seed."
         )
@@ -174,7 +196,7 @@ def head(table: Table, column: str) -> str:
         words.append(f"mean of {len(several)} classes")
     ratio = _ratio(table, column)
     if not np.isnan(ratio):
-        words.append(f"methods/runs {ratio:.2g}{', cannot rank' * (ratio < 1)}")
+        words.append(f"{RATIO} {ratio:.2g}{', cannot rank' * (ratio < 1)}")
     return table.columns[column] + (f" [{'; '.join(words)}]" if words else "")
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 
 from bench.report.document import Note
 from bench.spec.case import UNION
-from bench.spec.config import SEED
 from bench.spec.errors import short_list
 from bench.spec.metrics import OF_DISTANCES, listed
 from bench.spec.plain import canonical
@@ -204,7 +203,7 @@ def _sizes(records: Sequence[Record]) -> list[Note]:
         "[size S]: a case costs the network S times the multiply-adds of U-Net in training; "
         f"rows without a mark lie within {low:g} and {high:g}."
     )
-    return [Note(text, "data")]
+    return [Note(text, "legend")]
 
 
 def _augmentation(records: Sequence[Record]) -> list[Note]:
@@ -229,7 +228,8 @@ def _splits(records: Sequence[Record]) -> str:
     seeds = sorted({record.spec.seed for record in records})
     ways = sorted({record.scheme.words(record.official_test) for record in records})
     text = (
-        f"Seeds: {', '.join(map(str, seeds))} (augmentation seed {SEED} first); {'; '.join(ways)}."
+        f"Seed{'s' * (len(seeds) > 1)}: {', '.join(map(str, seeds))}, for the initial weights and "
+        f"the augmentation of every method; {'; '.join(ways)}."
     )
     if len(seeds) == 1:
         text += " One seed speaks of these checkpoints, not of the methods."

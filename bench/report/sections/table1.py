@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -20,6 +22,10 @@ from bench.report.sections import marks
 from bench.report.sections.table import Table, data
 from bench.spec.metrics import PRINTED, TITLES, listed
 from bench.spec.names import Row
+
+FURTHER = (
+    " A method's further rows, such as its prior alone, are from the same weights and compete too."
+)
 
 
 def entry(table: Table, column: str, key: str, metric: str) -> Cell:
@@ -60,12 +66,7 @@ def caption(table: Table) -> str:
     return (
         f"{data(table)}, profile '{table.profile}': {table.summary}. {listed(PRINTED)} in percent, "
         "mean ± std over the test images of all runs (slice level, as papers print it; "
-        "descriptive, not tested). "
-        f"Best mean of a column in bold; {DAGGER}: not significantly different from the best, over "
-        "patients and runs; "
-        f"{DOUBLE_DAGGER}: nor by one run of each, which speaks of these weights alone; {SECTION}: "
-        "only if no failure went unseen. A "
-        "method's further rows, such as its prior alone, are from the same weights and compete too."
+        f"descriptive, not tested).{FURTHER if table.extras else ''}"
     )
 
 
@@ -86,18 +87,23 @@ def document(table: Table) -> Document:
         over = marks.head(table, column)
         heads += [Head(TITLES[metric], group=over) for metric in table.metrics(column)]
     rows = []
+    entries: list[Cell] = []
     for key, title in table.methods.items():
-        cells = [Cell(title)]
+        cells = []
         for column in table.columns:
             cells += [entry(table, column, key, metric) for metric in table.metrics(column)]
-        rows.append(tuple(cells))
+        rows.append((Cell(title), *cells))
+        entries += cells if key not in table.marked else ()
+    occurring = marks_of(entries)
     return Document(
         name=f"table1-{table.source}",
         heading=f"Table 1 ({table.source})",
         caption=caption(table),
         blocks=(Block(tuple(heads), tuple(rows)),),
         notes=(
-            *marks.footnotes(table),
+            *legend(occurring),
+            *marks.legend_of_heads(heads),
+            *marks.footnotes(table, occurring),
             *marks.suitability_notes(table),
             *table.notes,
             *failure_notes(table),
@@ -105,6 +111,31 @@ def document(table: Table) -> Document:
         frames={"": _numbers(table)},
         label=table.source,
     )
+
+
+LEGEND: dict[Mark, str] = {
+    "best": "Bold: the best mean of its column.",
+    "like": f"{DAGGER}: not significantly different from the best (p > 0.05), over patients and "
+    "runs.",
+    "weights": f"{DOUBLE_DAGGER}: not significantly different from the best (p > 0.05), with one "
+    "run of each: this compares these trained weights.",
+    "doubt": f"{SECTION}: lower than the best, unless rare failures went unseen.",
+    "": "No mark: significantly lower than the best.",
+}
+"""What the marks of a mean say."""
+
+
+def marks_of(cells: Iterable[Cell]) -> frozenset[Mark]:
+    """Return the marks of the cells that hold a mean and are compared."""
+    return frozenset(cell.mark for cell in cells if cell.number is not None and cell.number >= 0)
+
+
+def legend(occurring: Iterable[Mark]) -> list[Note]:
+    """Return what the marks that occur mean, a note for each, and nothing of others."""
+    known = set(occurring)
+    if known <= {"best"}:
+        return []
+    return [Note(text, "legend") for mark, text in LEGEND.items() if mark in known]
 
 
 def _numbers(table: Table) -> pd.DataFrame:

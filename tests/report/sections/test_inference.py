@@ -77,11 +77,13 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
     } - {best}
     pairs = family.all_pairs(table.patients[COLUMN]["dice"])
     assert set(pairs.like(best)) == {"unet", "verdiff"} - {best}
-    [note, signs, few, _] = (note.text for note in marks.footnotes(table))
+    [note, signs, few, _] = (note.text for note in marks.footnotes(table, ("weights", "doubt")))
     assert f"{PATIENTS} patients, 1 seed, 3 pairs by each metric, by max-T" in note
     assert "6 tests in all" in note
-    assert signs.startswith("‡ One seed: the sign-flip test over patients")
-    assert few.startswith("§ Lower than the best, unless rare failures went unseen")
+    assert signs.startswith("One seed: the sign-flip test over patients")
+    assert few.startswith("§: rare failures may have gone unseen")
+    told = {note.text[0] for note in table1.document(table).notes if note.kind == "legend"}
+    assert told == {"B", "‡", "N"}  # bold, no mark, and the one sign that the table has
     assert f"MR: {PATIENTS} patients, " in few
     frame = pd.read_csv(io.StringIO(table1.document(table).texts()[".csv"])).set_index("method")
     assert dict(frame.dice_like_best) == {"fcn": False, "unet": True, "verdiff": True}
@@ -93,13 +95,13 @@ def test_so_few_patients_that_none_can_be_told_apart_are_told(tmp_path: Path) ->
     table = table_of(Store(tmp_path))
     assert (
         "4 patients, too few to tell any two apart at this level, so every method is marked"
-        in marks.footnotes(table)[0].text
+        in marks.footnotes(table, ())[0].text
     )
     assert table1.entry(table, COLUMN, "fcn", "dice").mark == "weights"
 
 
 def test_the_declared_family_is_what_is_compared(store: Store) -> None:
-    assert "No family of comparisons was declared" in marks.footnotes(table_of(store))[-1].text
+    assert "No family of comparisons was declared" in marks.footnotes(table_of(store), ())[-1].text
     assert "comparisons-phantom" not in names(store)
     declare(store, "unet", ["unet", "fcn", "verdiff"])
     frame = listing(store, "comparisons")
@@ -111,6 +113,8 @@ def test_the_declared_family_is_what_is_compared(store: Store) -> None:
     assert list(dice.star) == ["°", ""]
     assert next(iter(dice.verdict)) == "lower (these weights)"
     found = document(store, "comparisons").notes
+    told = [note.text for note in found if note.kind == "legend"]
+    assert [text.partition(":")[0] for text in told] == ["°"]
     assert "3 cells of the profile were FINISHED" in found[0].text
     assert "MR Dice: 2, MR IoU: 2; 8 p values computed" in found[1].text
 
@@ -160,7 +164,7 @@ def test_no_two_places_disagree_about_a_pair(tmp_path: Path) -> None:
     assert [row["p"] for row in plot["rows"]] == [f"p = {declared:.2g}"]
     assert "fcn" not in pairs.like("unet")
     assert "fcn" in alone.pairs[COLUMN, "dice"].like("unet")
-    notes = " ".join(note.text for note in marks.footnotes(table))
+    notes = " ".join(note.text for note in marks.footnotes(table, ("weights", "doubt")))
     assert "the p of these pairs is the same in all tables and figures" in notes
     for whole in (alone, table):
         best = whole.best(COLUMN)
