@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -146,9 +147,13 @@ class Store:
             return "failed" if self.error(cell) else "waiting"
         if known != cell.hash:
             differ = ", ".join(differences(folder, cell.spec())) or "spec"
+            words = ["bench", "clean", "done", "--methods", cell.method.key]
+            words += ["--datasets", cell.dataset.id.key, "--profile", cell.profile.name]
+            if self.root != Path("results"):
+                words += ["--out", str(self.root)]
             raise UsageError(
                 f"{folder.path} was made under another {differ}; choose another --out, or remove "
-                f"it: bench clean done --methods {cell.method}"
+                f"the method's cells on this dataset: {shlex.join(words)}"
             )
         return "done"
 

@@ -3,15 +3,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.spec.config import Cell, DatasetRef
+from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
 from bench.spec.profile import load_profile
 from bench.store import clean
@@ -110,6 +113,22 @@ def test_methods_and_datasets_are_named_as_in_status(bench: Bench, store: Store)
     ]
     bench("clean", "done", "--datasets", "mr", "--methods", "unet,fcn", "--yes")
     assert not store.layout.profile(PROFILE).finished()
+
+
+def test_the_command_that_a_conflict_names_removes_that_method_on_that_dataset_alone(
+    bench: Bench, store: Store
+) -> None:
+    for other in (cell("unet", "xray"), cell("unet", "mr", "99999999")):
+        leave(store, other, "done")
+    changed = replace(cell("unet"), volumes=True)
+    with pytest.raises(UsageError, match="another choice of --score") as refused:
+        store.status(changed)
+    command = str(refused.value).rpartition(": ")[2]
+    assert command.startswith("bench clean done --methods unet --datasets mr@phantom-abcdef01 ")
+    bench(*shlex.split(command)[1:], "--yes")
+    left = [cell("unet"), cell("unet", "xray"), cell("unet", "mr", "99999999")]
+    assert [store.status(one) for one in left] == ["waiting", "done", "done"]
+    assert store.status(changed) == "waiting"
 
 
 @pytest.mark.parametrize(
