@@ -239,7 +239,10 @@ def shown_path(path: Path) -> str:
 def declare_outside(
     store: Store, profile: str, baseline: str | None, titles: Sequence[str]
 ) -> None:
-    """Declare comparisons of methods from outside, once their cells are kept.
+    """Declare comparisons of methods from outside.
+
+    Call it before predictions that were scored here are kept, and after scores are kept that others
+    computed, for those may have been known.
 
     Raises:
         UsageError: The baseline is none of them, or other comparisons were declared.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bench.spec.case import Case
     from bench.spec.names import Column
     from bench.store.layout import CellFolder
+    from bench.store.outside import OutsideCell
 
 TABLE = "a table of files and patients"
 
@@ -135,6 +136,7 @@ def score(
     from bench.data.readers import masks
     from bench.data.splits import Splitting
     from bench.engine.outside import Rules, score_folder
+    from bench.store.outside import is_kept, keep
 
     named = parse_named(predictions, "--predictions")
     rules = Rules(
@@ -180,9 +182,14 @@ def score(
     if wrong:
         raise SeveralError(wrong)
     _open(store, place.profile)
-    _keep_references(store, place)
-    _keep(store, place, scored, whole)
+    cells = _cells(place, scored, whole)
+    for cell, _ in cells:
+        is_kept(store, cell)  # refuses another one
+    # Before any score is kept or shown, so that the declaration counts what was known before.
     options.declare_outside(store, place.profile, baseline, [name for name, _, _ in scored])
+    _keep_references(store, place)
+    for cell, write_masks in cells:
+        keep(store, cell, write_masks)
     _tell(store, place, scored)
 
 
@@ -434,19 +441,22 @@ def _keep_references(store: Store, place: Place) -> None:
     together(one, list(place.references.targets))
 
 
-def _keep(
-    store: Store,
+def _cells(
     place: Place,
     scored: Sequence[tuple[str, Side, Scored]],
     whole: Sequence[Sequence[Stack]],
-) -> None:
-    """Keep a cell for each run and fold; `whole` has the volumes of each fold, if they count."""
+) -> list[tuple[OutsideCell, Callable[[CellFolder], None]]]:
+    """Return a cell for each run and fold, with what writes its masks.
+
+    `whole` has the volumes of each fold, if they count.
+    """
     from bench.engine import volumes
     from bench.spec.config import SEED
     from bench.spec.metrics import TOLERANCE
-    from bench.store.outside import OutsideCell, keep
+    from bench.store.outside import OutsideCell
     from bench.store.record import External
 
+    cells: list[tuple[OutsideCell, Callable[[CellFolder], None]]] = []
     runs: dict[str, int] = {}
     for name, side, result in scored:
         run = runs[name] = runs.get(name, -1) + 1
@@ -479,7 +489,8 @@ def _keep(
                 if whole:
                     volumes.write(work, "", whole[fold], TOLERANCE, result.classes)
 
-            keep(store, cell, masks)
+            cells.append((cell, masks))
+    return cells
 
 
 def _dice(result: Scored) -> dict[str, list[float]]:

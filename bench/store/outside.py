@@ -176,14 +176,9 @@ def keep(
     Raises:
         UsageError: Another cell of this name lies there.
     """
+    if is_kept(store, cell):
+        return False
     folder = cell.folder(store)
-    if folder.finished:
-        if read_hash(folder) == cell.hash:
-            return False
-        raise UsageError(
-            f"{folder.path} holds other results of {cell.title}; "
-            "give this one another name, choose another --out, or remove the folder"
-        )
     work = folder.working
     shutil.rmtree(work.path, ignore_errors=True)
     work.path.mkdir(parents=True)
@@ -193,6 +188,23 @@ def keep(
     write(work.record, with_digests(cell.record, work, tested).to_json())
     work.path.rename(folder.path)
     return True
+
+
+def is_kept(store: Store, cell: OutsideCell) -> bool:
+    """Return whether the same cell lies there already.
+
+    Raises:
+        UsageError: Another cell of this name lies there.
+    """
+    folder = cell.folder(store)
+    if not folder.finished:
+        return False
+    if read_hash(folder) == cell.hash:
+        return True
+    raise UsageError(
+        f"{folder.path} holds other results of {cell.title}; "
+        "give this one another name, choose another --out, or remove the folder"
+    )
 
 
 def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[OutsideCell]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.engine.metrics import score
 from bench.report.paper.macros import values
-from bench.report.sections import ledger, table1
+from bench.report.sections import comparisons, ledger, table1
 from bench.report.sections.table import Table, collect
 from bench.store.cells import Store
 from bench.store.results import Results
@@ -73,12 +73,36 @@ def test_folders_of_masks_become_a_table_with_what_is_known(bench: Bench, home: 
     assert set(np.ravel([row[2:] for row in ledger.cells(frame)])) == {"unknown"}
     assert ("ExternalDice", "labels", "U-Net") in values([whole])
     assert whole.family is not None
-    assert whole.family.finished == 2  # the scores were there before the declaration
+    assert whole.family.finished == 0  # declared by the command that scores them
+    compared = comparisons.document(whole)
+    assert compared
+    assert "before any of these predictions was scored here; whether they" in compared.notes[0].text
     assert "| Ours |" in bench("report", "--no-pictures")
     assert (home / "reports" / "external" / "table1-external.tex").is_file()
     paper = home / "paper.tex"
     paper.write_text(r"\input{reports/external/numbers}\benchExternalDice{labels}{Ours}")
     assert "holds" in bench("report", "--check", str(paper))
+
+
+def test_a_declaration_after_the_scores_says_so(bench: Bench, home: Path) -> None:
+    words = ("--predictions", "U-Net=unet", "--predictions", "Ours=ours", "--ending", "_pred")
+    scored(bench, *words)
+    scored(bench, *words, "--baseline", "Ours")
+    compared = comparisons.document(table(home))
+    assert compared
+    assert "when 2 cells of the profile were FINISHED" in compared.notes[0].text
+    said = scored(bench, *words, "--baseline", "U-Net", code=2)
+    assert "declares another family already" in said
+
+
+def test_what_is_refused_declares_nothing(bench: Bench, home: Path) -> None:
+    words = ("--predictions", "Ours=ours", "--ending", "_pred")
+    scored(bench, "--predictions", "U-Net=unet", *words, "--baseline", "Neither", code=2)
+    assert not list((home / "results").rglob("cell.json"))
+    scored(bench, "--predictions", "U-Net=unet")
+    both = ("--predictions", "U-Net=labels", "--predictions", "Ours=ours", "--ending", "_pred")
+    scored(bench, *both, "--baseline", "Ours", code=2)
+    assert not list((home / "results").rglob("family.json"))
 
 
 def test_a_name_twice_is_a_second_run_and_the_same_again_is_nothing(

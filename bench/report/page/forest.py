@@ -63,7 +63,8 @@ def _declared(table: Table, column: str) -> str:
     assert family is not None
     when = f"declared when {count(family.finished, 'cell')} of the profile were finished"
     if not family.finished:
-        when = "declared before the results"
+        outside = any(cell.record.outside for cell in table.cells)
+        when = "declared before the results" + " were computed here" * outside
     _, added = table.compared(column, family.baseline)
     if not added:
         return when

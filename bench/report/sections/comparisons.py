@@ -154,6 +154,11 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
     assert declared is not None
     date = f"on {declared.date}, " if declared.date else ""
     when = f"It was declared {date}before any cell was finished"
+    if any(cell.record.outside for cell in table.cells):
+        when = (
+            f"It was declared {date}before any of these predictions was scored here; whether they "
+            "were scored elsewhere before is not known"
+        )
     if declared.finished:
         when = (
             f"It was declared {date}when {declared.finished} cells of the profile were FINISHED, "
