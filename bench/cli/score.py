@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from bench.store.layout import CellFolder
     from bench.store.outside import OutsideCell
 
-TABLE = "a table of files and patients"
+TABLE = "a table with the columns file and patient"
+USUAL = ("labels", "labelstr", "labelsts", "masks", "references", "gt", "groundtruth")
+"""Names of folders of references, in small letters, that say nothing of their dataset."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def score(
     patients: Annotated[
         str | None,
         typer.Option(
-            help="Table of the references' patients: FILE[:file=COLUMN][:patient=COLUMN]."
+            help="CSV with the columns file and patient: FILE[:file=COLUMN][:patient=COLUMN]."
         ),
     ] = None,
     pattern: Annotated[
@@ -264,19 +266,26 @@ def _beside(
 ) -> Place:
     """Return the place of a folder of references."""
     from bench.data.readers import masks
-    from bench.data.readers.folder import safe_title
     from bench.engine.outside import of_folder, read_references
     from bench.spec.names import Column, DatasetId
 
     side = masks.side(folder, "--reference")
     targets = of_folder(side, _patient_of(side, patients, pattern))
     references = read_references(targets, rules, f"--reference {folder}")
-    identity = DatasetId(safe_title(folder), "external", references.digest)
+    identity = DatasetId(_title(folder), "external", references.digest)
     show = _images(images, side) if images else None
     part = Part(tuple(targets))
     if show is None:
         return Place(OUTSIDE, Column(identity), references, (part,))
     return Place(OUTSIDE, Column(identity), references, (part,), images=show)
+
+
+def _title(folder: Path) -> str:
+    """Return the dataset's name: the folder's, or that of the one around a folder of USUAL."""
+    from bench.data.readers.folder import safe_title
+
+    own = folder.resolve()
+    return safe_title(own.parent if own.name.lower() in USUAL and own.parent.name else own)
 
 
 def _patient_of(side: Side, table: str | None, pattern: str | None) -> Callable[[Path], str]:
@@ -519,6 +528,11 @@ def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
         remarks.update(dict.fromkeys(result.remarks))
     for line in remarks:
         options.say(f"assumed: {line}")
+    if not place.cases:
+        options.say(
+            f"Dataset: {place.column.dataset.name}, after the folder of the references; "
+            "[names] in a layout (bench report --layout-template) prints another name"
+        )
     options.say(
         f"Results: {store.layout.profile(place.profile).path.resolve()}; "
         f"tables and figures: bench report --out {store.root} --profile {place.profile}"

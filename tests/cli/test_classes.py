@@ -175,7 +175,7 @@ def test_classes_from_outside_are_scored_exported_and_imported(
     said = bench("score", "--reference", str(labels), "--predictions", f"Same={labels}", *words)
     assert "Same, lower: mean Dice 100.00 % over 12 cases" in said
     bench("verify", "results")
-    outside = next(Path("results/external").glob("labels@external-*/Same/f0-s35/cases.csv"))
+    outside = next(Path("results/external").glob("mr@external-*/Same/f0-s35/cases.csv"))
     table = pd.read_csv(outside)
     assert set(table["class"]) == {UNION, "upper", "lower"}
     assert (table["dice"] == 1).all()

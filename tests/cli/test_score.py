@@ -71,7 +71,9 @@ def test_folders_of_masks_become_a_table_with_what_is_known(bench: Bench, home: 
     assert "Certificates" not in notes
     frame = ledger.collect(whole)
     assert set(np.ravel([row[2:] for row in ledger.cells(frame)])) == {"unknown"}
-    assert ("ExternalDice", "labels", "U-Net") in values([whole])
+    assert "Dataset: home, after the folder of the references" in said
+    assert list(whole.columns.values()) == ["home"]  # labels says nothing of a dataset
+    assert ("ExternalDice", "home", "U-Net") in values([whole])
     assert whole.family is not None
     assert whole.family.finished == 0  # declared by the command that scores them
     compared = comparisons.document(whole)
@@ -80,7 +82,7 @@ def test_folders_of_masks_become_a_table_with_what_is_known(bench: Bench, home: 
     assert "| Ours |" in bench("report", "--no-pictures")
     assert (home / "reports" / "external" / "table1-external.tex").is_file()
     paper = home / "paper.tex"
-    paper.write_text(r"\input{reports/external/numbers}\benchExternalDice{labels}{Ours}")
+    paper.write_text(r"\input{reports/external/numbers}\benchExternalDice{home}{Ours}")
     assert "holds" in bench("report", "--check", str(paper))
 
 
