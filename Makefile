@@ -29,7 +29,7 @@ $(BIN)/python:
 install: .venv/installed  ## Make the environment .venv, with `bench` in it
 
 run: install  ## Run all methods on all datasets, print the tables and where the report lies
-	$(BIN)/bench run --methods all --datasets all --reference verdiff
+	$(BIN)/bench run --methods all --datasets all --baseline verdiff
 
 test: .venv/installed-test  ## Run the tests
 	$(BIN)/python -m pytest

@@ -315,7 +315,7 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(
             f"{looks} looks, each after more seeds: each has {100 * ALPHA / looks:.3g} % of the "
             f"{100 * ALPHA:g} % (Bonferroni), so you may stop at the first star. Declare them: "
-            f"bench run --reference METHOD --looks {looks}."
+            f"bench run --baseline METHOD --looks {looks}."
         )
     for row in rows:
         lines += _remarks_on(row)

@@ -84,9 +84,13 @@ def run(
     score: options.Score = "slice",
     real_only: options.RealOnly = False,
     dry_run: options.DryRun = False,
-    reference: Annotated[
+    baseline: Annotated[
         str | None,
-        typer.Option(help="Declare before the results: this method is compared with each other."),
+        typer.Option(
+            "--baseline",
+            "--reference",  # its name of old
+            help="Declare before the results: this method is compared with each other.",
+        ),
     ] = None,
     correction: Annotated[
         Literal["holm", "max-t"], typer.Option(help="How the declared comparisons are corrected.")
@@ -130,7 +134,7 @@ def run(
 
         bench run --methods unet,smp:arch=UnetPlusPlus:encoder=resnet34 --datasets mr --data ~/spine
 
-        bench run --methods all --datasets mr --data ~/spine --folds 5 --reference verdiff
+        bench run --methods all --datasets mr --data ~/spine --folds 5 --baseline verdiff
 
         bench run --folds 5 --seeds 5 --launcher slurm --slurm partition=gpu,time=480
 
@@ -160,7 +164,7 @@ def run(
     how = RunOptions(
         jobs=jobs,
         dry_run=dry_run,
-        baseline=reference,
+        baseline=baseline,
         correction=correction,
         looks=looks,
         timeout=options.seconds_of(timeout, "--timeout") if timeout else None,
@@ -297,25 +301,25 @@ def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spe
         if how.looks > 1:
             raise UsageError(
                 f"--looks {how.looks} is a part of declared comparisons; declare them by "
-                "--reference METHOD"
+                "--baseline METHOD"
             )
         if how.correction != "holm":
             raise UsageError(
                 f"--correction {how.correction} corrects declared comparisons; "
-                "declare them by --reference"
+                "declare them by --baseline"
             )
         return None
     extra = Row.parse(how.baseline).extra
     if extra:
         raise UsageError(
-            f"--reference {how.baseline} is the row '{extra}' of a method, not a method; "
-            f"name the method: --reference {Row.parse(how.baseline).spec}"
+            f"--baseline {how.baseline} is the row '{extra}' of a method, not a method; "
+            f"name the method: --baseline {Row.parse(how.baseline).spec}"
         )
     named = _methods(how.baseline, profile, how.tuned)
     if len(named) > 1 or named[0] not in methods:
         known = ", ".join(method.key for method in methods)
         raise UsageError(
-            f"--reference {how.baseline} is not one of the methods of this run ({known}); "
+            f"--baseline {how.baseline} is not one of the methods of this run ({known}); "
             "name one of them"
         )
     return named[0]

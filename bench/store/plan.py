@@ -211,7 +211,7 @@ class Plan:
             raise UsageError(
                 f"{self._folder.family} declares another family already: {known.baseline} against "
                 f"{others}, corrected by {known.correction}, looks: {known.looks}; leave out "
-                "--reference to keep it, or choose another --out. A family that changes after "
+                "--baseline to keep it, or choose another --out. A family that changes after "
                 "results were seen is none"
             )
 
@@ -222,7 +222,7 @@ class Plan:
             UsageError: Its file is damaged.
         """
         path = self._folder.family
-        remedy = "declare the comparisons again with --reference"
+        remedy = "declare the comparisons again with --baseline"
         try:
             text = files.read_bytes(path)
             said = plain.decode(text, dict[str, Any])

@@ -238,7 +238,7 @@ def test_each_look_has_its_share_and_few_patients_their_brackets(tmp_path: Path)
     assert found[0] < found[1]
     shown = " ".join(CliRunner().invoke(app, [*asked, "--looks", "2"]).stdout.split())
     assert "2 looks, each after more seeds: each has 2.5 % of the 5 %" in shown
-    assert "bench run --reference METHOD --looks 2" in shown
+    assert "bench run --baseline METHOD --looks 2" in shown
     assert "20 patients may show none of failures of 14 %" in shown
 
 

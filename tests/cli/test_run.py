@@ -356,16 +356,22 @@ def test_the_real_slices_run(bench: Bench, spider: Path, methods: str) -> None:
 
 
 def test_a_further_row_is_no_baseline(bench: Bench, slices: Make) -> None:
-    out = bench.run(slices(), "verdiff,unet", "--reference", "verdiff:prior", code=2)
-    assert "--reference verdiff:prior" in out
-    assert out.rstrip().endswith("--reference verdiff")
+    out = bench.run(slices(), "verdiff,unet", "--baseline", "verdiff:prior", code=2)
+    assert "--baseline verdiff:prior" in out
+    assert out.rstrip().endswith("--baseline verdiff")
     assert len(out.strip().splitlines()) == 1
     assert not list(bench.home.rglob("family.json"))
 
 
+def test_the_old_name_of_the_baseline_is_understood(bench: Bench, slices: Make) -> None:
+    for option in ("--baseline", "--reference"):
+        out = bench.run(slices(), "unet", option, "fcn", "--dry-run", code=2)
+        assert "--baseline fcn is not one of the methods of this run (unet)" in out
+
+
 def test_a_dry_run_refuses_what_the_run_would(bench: Bench, slices: Make) -> None:
-    out = bench.run(slices(), "unet", "--reference", "fcn", "--dry-run", code=2)
-    assert "--reference fcn is not one of the methods of this run (unet)" in out
+    out = bench.run(slices(), "unet", "--baseline", "fcn", "--dry-run", code=2)
+    assert "--baseline fcn is not one of the methods of this run (unet)" in out
     bench.patch.setattr("shutil.which", lambda _: None)
     out = bench.run(slices(), "unet", "--launcher", "slurm", "--dry-run", code=2)
     assert "--launcher slurm" in out

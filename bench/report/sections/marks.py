@@ -52,8 +52,8 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
             places.append(f"{title}: {_tested(here[0])}")
     computed = sum(pairs.tests for pairs in table.pairs.values())
     declared = (
-        "No family of comparisons was declared: bench run --reference METHOD declares one before "
-        "the results, for scores from outside --baseline METHOD."
+        "No family of comparisons was declared: --baseline METHOD of bench run and bench score "
+        "declares one before the results."
     )
     if table.family is not None:
         declared = (
