@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 PATTERNS = ("{patient}_*", "{patient}-*", "{patient}/*", "{patient}")
 """Where in a name the patient is looked for, in this order."""
+FOLDS, SEEDS = 5, 3
+"""Of the command for a comparison that can show something."""
+TESTED = 0.2
+"""Share of the patients that a single split tests."""
 EXPECTED = (
     "expected images/ and masks/ with files of the same names, a layout of ct-verse, ct-pri, mr or "
     "xray, or a folder with one of these names in it"
@@ -52,11 +56,11 @@ def looked_at(folder: Path) -> list[str]:
     """
     inside = [name for name in _kinds() if (folder / name).is_dir()]
     if inside:
-        data = _quoted(str(folder))
+        which = f"--datasets {','.join(inside)} --data {_quoted(str(folder))}"
         return [
             f"{folder} holds {', '.join(inside)}: it is a data folder.",
-            f"bench data check --datasets {','.join(inside)} --data {data}",
-            f"bench run --methods unet,fcn --datasets {','.join(inside)} --data {data}",
+            f"bench data check {which}",
+            *_commands(which, min(_patients(folder / name, name) for name in inside)),
         ]
     own = (folder / "images").is_dir() and (folder / "masks").is_dir()
     # Images and masks of ct-pri are those of any folder; a volume layout is more than that.
@@ -84,10 +88,9 @@ def _known(folder: Path, leave_out: str) -> Iterator[str]:
         if items:
             yield f"{folder} has a layout of {name}: {_counted(items)}."
             yield f"bench data prepare {name} --from {_quoted(str(folder))}"
-            yield (
-                f"To run it: name the folder {name}, and give the one around it: "
-                f"bench run --datasets {name} --data FOLDER"
-            )
+            yield f"To run it: name the folder {name}, and give the one around it as FOLDER."
+            patients = len({item.patient for item in items})
+            yield from _commands(f"--datasets {name} --data FOLDER", patients)
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,39 @@ def _pictures(folder: Path) -> Iterator[str]:
     yield f"{folder}: images/ with masks/, {_counted(choice.items)}."
     yield choice.words
     yield f"bench data check --datasets {spec}"
-    yield f"bench run --methods unet,fcn --datasets {spec}"
+    patients = len({item.patient for item in _usable(choice.items)})
+    yield from _commands(f"--datasets {spec}", patients)
+
+
+def _commands(which: str, patients: int) -> Iterator[str]:
+    """Yield the commands of a careful comparison, and why they have their options.
+
+    Args:
+        which: The options that name the datasets.
+        patients: How many the smallest of them has.
+    """
+    from bench.stats.failures import SEEN_FROM
+
+    few = TESTED * patients < SEEN_FROM  # so few tested that rare failures may not show
+    folds = min(FOLDS, patients) if few else 1
+    design = f"--folds {folds} " * (folds > 2) + f"--seeds {SEEDS}"
+    yield f"bench run --methods unet,fcn {which} {design} --baseline unet"
+    yield f"bench plan --methods unet,fcn {which} {design}"
+    why = [
+        f"only several trainings speak of the methods (--seeds {SEEDS})",
+        "what is compared is declared before the results (--baseline)",
+    ]
+    if folds > 2:
+        why.insert(0, f"each of the {patients} patients is tested, not a few (--folds {folds})")
+    yield f"Why: {'; '.join(why)}. bench plan says how small a difference this finds."
+
+
+def _patients(folder: Path, name: str) -> int:
+    """Return the patients of a dataset's folder by its names; 0 if they do not show them."""
+    try:
+        return len({item.patient for item in _usable(registry.dataset(Spec(name)).items(folder))})
+    except UsageError:
+        return 0
 
 
 def _choice(folder: Path) -> _Choice:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.cli import init
 from tests.data.test_volumes import spider
 from tests.user import Bench
 
@@ -47,8 +48,21 @@ def test_a_folder_of_pictures_gets_a_command_that_works(
     assert words in out
     [run] = [line for line in out.splitlines() if line.startswith("bench run")]
     assert f":pattern={pattern}" in run
+    assert run.endswith("--folds 3 --seeds 3 --baseline unet")
     said = bench(*shlex.split(run)[1:], "--profile", "smoke", "--dry-run")
-    assert "2 cells to run" in said
+    assert "18 cells to run" in said
+    [plan] = [line for line in out.splitlines() if line.startswith("bench plan")]
+    assert plan.endswith("--folds 3 --seeds 3")
+    assert out.splitlines()[-1].startswith("Why: each of the 3 patients is tested, not a few")
+
+
+@pytest.mark.parametrize(
+    ("patients", "folds"), [(2, ""), (4, "--folds 4 "), (25, "--folds 5 "), (400, "")]
+)
+def test_few_patients_are_tested_in_folds(patients: int, folds: str) -> None:
+    run, _, why = init._commands("--datasets x", patients)
+    assert run == f"bench run --methods unet,fcn --datasets x {folds}--seeds 3 --baseline unet"
+    assert ("--folds" in why) == bool(folds)
 
 
 def test_a_table_of_patients_is_seen(bench: Bench) -> None:
