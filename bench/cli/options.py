@@ -76,7 +76,8 @@ Seeds = Annotated[
 Looks = Annotated[
     int,
     typer.Option(
-        min=1, help="How often results of several seeds are looked at, after more seeds each time."
+        min=1,
+        help="How often results of several seeds are reported; only new seeds make another look.",
     ),
 ]
 Folds = Annotated[

@@ -124,9 +124,9 @@ def _across(table: Table) -> list[str]:
     if counts:
         planned = table.family.looks if table.family else 1
         lines.append(
-            f"Looks at results of several seeds, {planned} declared (bench run --looks N), for "
-            "each of which p is multiplied; a look beyond the declared ones costs p x 4, each "
-            f"further one twice as much: {'; '.join(counts)}."
+            f"Looks at results of several seeds, {planned} declared (bench run --looks N); only "
+            "new seeds make another look. p is multiplied for each; a look beyond the declared "
+            f"ones costs p x 4, each further one twice as much: {'; '.join(counts)}."
         )
     return lines
 

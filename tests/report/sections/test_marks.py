@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,10 @@ def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) ->
     assert [look.seeds for look in first.looks] == [(35, 36)]
     assert first.looked_at(store).looks == Results.load(store).looks == first.looks
     assert "Looks at results" not in notes(written.table(store))
+    for seed in (35, 36):
+        finished(tmp_path, "sam", scores_of("fcn"), seed=seed)
+    assert Results.load(store).looked_at(store).looks == first.looks  # only new seeds make one
+    shutil.rmtree(tmp_path / "cpu" / COLUMN / "sam")
     before = written.table(store).pairs[COLUMN, "dice"]
     seeded(tmp_path, 37)
     unseen = written.table(store).pairs[COLUMN, "dice"]
@@ -65,7 +70,7 @@ def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) ->
     after = table.pairs[COLUMN, "dice"]
     assert (before.looks, unseen.looks, after.looks) == (1, 1, 4)
     assert after.p == pytest.approx(np.fmin(1, np.where(np.eye(3) > 0, 1, 4 * unseen.p)))
-    assert ", 1 declared (bench run --looks N), " in notes(table)
+    assert ", 1 declared (bench run --looks N); only new seeds make another" in notes(table)
     assert "2 seeds on " in notes(table)
     assert "p x 4" in notes(table)
 
