@@ -21,6 +21,12 @@ TICKS = 0.35
 """Inches of a panel that its axis and gap take."""
 
 
+FEW = 12
+"""Validations up to which each is a point: a line of two ends shows nothing."""
+CLEAR = 3
+"""Trainings in a panel that are drawn in full colour."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """One cell's training."""
@@ -61,9 +67,9 @@ def collect(table: Table, column: str) -> tuple[dict[str, list[Curve]], list[str
 def heading(table: Table, column: str) -> str:
     """Return what the curves of a dataset show."""
     return (
-        f"Training on {table.columns[column]} ({about(table)}): training and validation loss, and "
-        "the step whose weights were kept. Each panel has its own loss and axis: heights do not "
-        "compare between methods"
+        f"Training on {table.columns[column]} ({about(table)}): training and validation loss at "
+        "each validation, and the step whose weights were kept. Each panel has its own loss and "
+        "axis: heights do not compare between methods"
     )
 
 
@@ -94,7 +100,7 @@ def compose(
         axes = figure.subplots(down, across, squeeze=False)
         for axis, (title, cells) in zip(axes.flat, curves.items(), strict=False):
             _panel(axis, cells)
-            more = f" ({len(cells)} cells)" if len(cells) > 1 else ""
+            more = f" ({len(cells)} trainings)" if len(cells) > 1 else ""
             name = "\n".join(wrapped(title + more, width / across - TICKS, SMALL))
             axis.set_title(name, fontsize=SMALL)
         for axis in axes.flat[len(curves) :]:
@@ -117,8 +123,9 @@ def _panel(axis: Axes, cells: Sequence[Curve]) -> None:
     for number, cell in enumerate(cells):
         rows = cell.rows
         said = ("training", "validation", "weights kept") if not number else ("_", "_", "_")
-        alone = len(rows) == 1  # a line of one point is not seen
-        line: dict[str, Any] = {"linewidth": 0.9, "marker": "." if alone else ""}
+        line: dict[str, Any] = {"linewidth": 0.9, "alpha": 1.0 if len(cells) <= CLEAR else 0.55}
+        if len(rows) <= FEW:
+            line |= {"marker": ".", "markersize": 4}
         axis.plot(rows.step, rows.training_loss, "-", color=COLOURS[0], label=said[0], **line)
         axis.plot(rows.step, rows.validation_loss, "--", color=COLOURS[1], label=said[1], **line)
         kept = rows[rows.step == cell.best]
@@ -131,6 +138,8 @@ def _panel(axis: Axes, cells: Sequence[Curve]) -> None:
             markerfacecolor="none",
             label=said[2],
         )
+    last = max(int(cell.rows.step.max()) for cell in cells)
+    axis.set_xlim(0, 1.04 * last)
     axis.tick_params(labelsize=SMALL, length=2)
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axis.yaxis.set_major_locator(MaxNLocator(4))

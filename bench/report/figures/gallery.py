@@ -169,7 +169,8 @@ def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str |
         pairs = table.pairs[column, METRIC]  # the one rule: the tests of table 1 and of the map
         names = [table.methods[key] for key in ranked.methods]
         head = f"{title} ({count(ranked.patients, 'patient')}"
-        if ranked.friedman == ranked.friedman:
+        one_run = max(pairs.seeds, default=1) == 1  # it takes runs for fixed, so it speaks of one
+        if one_run and ranked.friedman == ranked.friedman:
             head += f", Friedman p = {ranked.friedman:.2g}"
         head += ")"
         averages[head] = pd.Series(ranked.ranks, index=names)

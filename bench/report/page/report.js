@@ -158,6 +158,7 @@ function scatter(panel, data, column, hidden, open) {
 
 // What every plot does: hover, click, keyboard, methods that are switched off, the chosen case.
 function interact({ panel, svg, wide, dots, groups, describe, hidden, open }) {
+  svg.style.maxWidth = `${1.15 * wide}px`;  // a plot of few methods does not fill a wide window
   const chosen = make("g"), ring = make("circle", { class: "ring", r: 7, visibility: "hidden" });
   const tip = make("div", { class: "tip", role: "status", hidden: "" });
   svg.append(chosen, ring);

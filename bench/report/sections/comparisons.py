@@ -74,15 +74,15 @@ def document(table: Table) -> Document | None:
         "mean": direction(name),
         "bootstrap": "bootstrap",
         "t": f"t {t_over(seeds)}",
+        "adjusted": "p corrected",
+        "decided": "Decided by",
+        "star": "",
+        "verdict": "Verdict",
         "shift": "Shift",
         "of_shift": "of the shift",
         "superiority": "Superiority (%)",
         "wilcoxon": "Wilcoxon",
         "p": "p",
-        "adjusted": "p corrected",
-        "decided": "Decided by",
-        "star": "",
-        "verdict": "Verdict",
     }
     p = Number(".3g")
     numbers = {

@@ -171,9 +171,9 @@ def suitability_notes(table: Table) -> list[Note]:
         if np.isnan(ratio):
             continue
         text = (
-            f"{title}, {RATIO} {ratio:.2g}: the variance of {TITLES[PRINTED[0]]} between "
-            f"methods is {ratio:.3g} times that between the runs of a method, without the shift "
-            "that all methods share under a seed."
+            f"{title}, {RATIO} {_short(ratio)}: the variance of {TITLES[PRINTED[0]]} between "
+            f"methods is {_short(ratio)} times that between the runs of a method, without the "
+            "shift that all methods share under a seed."
         )
         if ratio < 1:
             text += " Under 1, one run of each method cannot rank them on this dataset."
@@ -186,6 +186,11 @@ def _ratio(table: Table, column: str) -> float:
     return power.suitability(table.patients[column][PRINTED[0]].only(table.rivals(column)))
 
 
+def _short(ratio: float) -> str:
+    """Return a ratio in so many digits as say something."""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
 def head(table: Table, column: str) -> str:
     """Return what stands over a column: its title, and how its numbers are to be read.
 
@@ -196,7 +201,7 @@ def head(table: Table, column: str) -> str:
         words.append(f"mean of {len(several)} classes")
     ratio = _ratio(table, column)
     if not np.isnan(ratio):
-        words.append(f"{RATIO} {ratio:.2g}{', cannot rank' * (ratio < 1)}")
+        words.append(f"{RATIO} {_short(ratio)}{', cannot rank' * (ratio < 1)}")
     return table.columns[column] + (f" [{'; '.join(words)}]" if words else "")
 
 

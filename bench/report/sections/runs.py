@@ -54,13 +54,13 @@ def needed(table: Table, family: Family) -> str:
         assert one.pair.spread is not None
         tests = family.tests * table.looks(family.column)
         seeds = seeds_needed(one.pair.mean, one.pair.patients, tests, one.pair.spread)
-        counts.append(f"{table.methods[one.pair.second]} {seeds or f'more than {MOST}'}")
+        counts.append(f"{table.methods[one.pair.second]}: {seeds or f'more than {MOST}'}")
     if not counts:
         return ""
     return (
         f"Seeds that would be needed for a p up to {ALPHA:g}, with a chance of {100 * POWER:.0f} % "
         "and if the difference and its variation between runs are as measured here: "
-        f"{', '.join(counts)}. bench plan --seeds N says what N seeds find."
+        f"{'; '.join(counts)}. bench plan --seeds N says what N seeds find."
     )
 
 

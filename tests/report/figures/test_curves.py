@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 
 from bench.report.figures import curves
 from bench.store.cells import Store
@@ -25,6 +28,25 @@ def test_curves_are_the_cells_own(store: Store) -> None:
             " leaves none"
         ),
     ]
+
+
+@pytest.mark.parametrize(("steps", "marker"), [((50, 60), "."), (range(10, 610, 10), "None")])
+def test_few_validations_are_points_on_an_axis_that_begins_at_0(
+    steps: Sequence[int], marker: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = pd.DataFrame({"step": list(steps), "training_loss": 0.5, "validation_loss": 0.4})
+    seen: list[Figure] = []
+
+    def looked_at(figure: Figure, _: list[Path]) -> None:
+        [axis] = [one for one in figure.axes if one.lines]
+        assert axis.get_xlim()[0] == 0
+        assert axis.lines[0].get_marker() == marker
+        assert axis.get_title() == "U-Net (2 trainings)"
+        seen.append(figure)
+
+    monkeypatch.setattr(curves, "save", looked_at)
+    curves.compose({"U-Net": [curves.Curve(rows, 60)] * 2}, "title", [tmp_path / "a.png"])
+    assert seen
 
 
 def test_a_curve_of_one_validation_is_drawn(tmp_path: Path) -> None:

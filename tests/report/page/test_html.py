@@ -327,6 +327,10 @@ def test_a_browser_never_scrolls_sideways_and_answers_first(
         answer = browser.find_element("css selector", ".answer p")
         assert answer.text.startswith("On MR, UNET has the highest mean, 81.2 Dice")
         assert answer.location["y"] + answer.size["height"] < 900
+        plot = browser.find_element("css selector", ".strip svg")
+        assert plot.size["width"] <= 480  # three methods do not fill a wide window
+        look = "return getComputedStyle(document.querySelector('.scroll')).backgroundAttachment"
+        assert browser.execute_script(look) == "local, local, scroll, scroll"  # shadows
 
 
 def luminance(red: float, green: float, blue: float) -> float:
