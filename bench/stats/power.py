@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -180,6 +181,7 @@ def detectable(
     )
 
 
+@lru_cache(maxsize=1024)
 def seeds_needed(
     difference: float, patients: int, tests: int, parts: Spread, most: int = MOST
 ) -> int | None:
