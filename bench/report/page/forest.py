@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.sections import runs
-from bench.report.sections.comparisons import OF_WEIGHTS, VERDICTS, direction
+from bench.report.sections.comparisons import VERDICTS, direction, remark
 from bench.report.sections.listing import t_over
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED
@@ -36,6 +36,7 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     if compared is None:
         return None
     axis = _axis(compared)
+    shown = [one for one in compared.comparisons if one.pair.patients > 1]
     seeds = [one.pair.seeds for one in compared.comparisons if one.pair.seeds]
     name = table.methods[compared.baseline]
     how = "the best mean; corrected for all pairs"
@@ -52,7 +53,7 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
         "high": f"{axis.high:+.1f}",
         "width": WIDTH,
         "height": HEIGHT,
-        "rows": [_row(table, axis, one) for one in compared.comparisons if one.pair.patients > 1],
+        "rows": [_row(table, axis, one, compared.rope) for one in shown],
         "runs": runs.words(table, compared),
     }
 
@@ -95,21 +96,16 @@ def _axis(compared: Family) -> Axis:
     return Axis(low - margin, high + margin)
 
 
-def _row(table: Table, axis: Axis, one: Comparison) -> dict[str, Any]:
+def _row(table: Table, axis: Axis, one: Comparison, rope: float) -> dict[str, Any]:
     """Return a row: the other method less the baseline, in points."""
     pair = one.pair.turned
     low, high = (100 * end for end in pair.t)
     verdict = VERDICTS[one.verdict]
-    note = ""
-    if one.verdict in ("better", "worse"):
-        note = "" if one.of_methods else OF_WEIGHTS.strip()
-        if one.in_doubt:
-            note += " if no failure is unseen"
     p = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.2g}"
     return {
         "title": table.methods[pair.first],
         "verdict": verdict,
-        "note": note.strip(),
+        "note": remark(one, rope).strip(),
         "low": axis.at(low),
         "high": axis.at(high),
         "mean": axis.at(100 * pair.mean),

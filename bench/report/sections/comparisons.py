@@ -20,9 +20,8 @@ from bench.report.sections.runs import DECIDED, MEANING, words
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.words import shortened
-from bench.stats import family
 from bench.stats.failures import SEEN_FROM
-from bench.stats.family import STAR, WEIGHTS, Family
+from bench.stats.family import STAR, WEIGHTS, Comparison, Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
 from bench.stats.paired import DECIMALS, EQUIVALENT_FROM, Verdict
 
@@ -114,14 +113,26 @@ def direction(baseline: str) -> str:
     return f"{METHOD} {LESS} {shortened(baseline, LONGEST)}"
 
 
-def _comparison_row(table: Table, one: Family, comparison: family.Comparison) -> dict[str, Any]:
+def remark(comparison: Comparison, rope: float) -> str:
+    """Return what stands behind a verdict, in brackets: of what it speaks, and what a mark adds.
+
+    A difference may be significant and have no verdict `lower` or `higher`.
+    """
+    if comparison.verdict in ("better", "worse"):
+        of = "" if comparison.of_methods else OF_WEIGHTS
+        return of + IF_SEEN * comparison.in_doubt
+    if not comparison.mark:
+        return ""
+    if abs(comparison.pair.mean) <= rope:
+        return f" (differs, by less than {100 * rope:g} points)"
+    return " (differs, but an interval holds 0)"
+
+
+def _comparison_row(table: Table, one: Family, comparison: Comparison) -> dict[str, Any]:
     pair = comparison.pair.turned
     mark = comparison.mark
     if not comparison.possible:
         mark = TOO_FEW
-    of = "" if comparison.of_methods else OF_WEIGHTS
-    if comparison.in_doubt and comparison.verdict in ("better", "worse"):
-        of += IF_SEEN
     return {
         "column": one.column,
         "dataset": table.columns[one.column],
@@ -144,7 +155,7 @@ def _comparison_row(table: Table, one: Family, comparison: family.Comparison) ->
         "adjusted": comparison.adjusted,
         "decided": DECIDED[pair.decided],
         "star": mark,
-        "verdict": VERDICTS[comparison.verdict] + of,
+        "verdict": VERDICTS[comparison.verdict] + remark(comparison, one.rope),
     }
 
 

@@ -143,6 +143,22 @@ def test_a_difference_has_one_sign_on_the_page_and_in_the_comparisons(store: Sto
     assert listing(store, "comparisons").baseline.unique().tolist() == ["unet"]
 
 
+@pytest.mark.parametrize("points", [0.2, 5])
+def test_a_significant_difference_without_a_verdict_says_so(tmp_path: Path, points: float) -> None:
+    rng = np.random.default_rng(4)
+    base = 0.7 + 0.1 * rng.random(160)
+    finished(tmp_path, "unet", tuple(base))
+    finished(tmp_path, "fcn", tuple(base - points / 100 + 0.001 * rng.normal(size=160)))
+    store = Store(tmp_path)
+    declare(store, "unet", ["unet", "fcn"])
+    [row] = document(store, "comparisons").frames[""].query("metric == 'dice'").itertuples()
+    plot = forest.of_column(table_of(store), COLUMN)
+    assert plot
+    said = {0.2: "undecided (differs, by less than 0.5 points)", 5: "lower (these weights)"}
+    assert (row.star, row.verdict) == ("°", said[points])
+    assert f"{plot['rows'][0]['verdict']} {plot['rows'][0]['note']}" == said[points]
+
+
 def test_no_two_places_disagree_about_a_pair(tmp_path: Path) -> None:
     """A difference that is significant among the declared ones, but not among all pairs."""
     rng = np.random.default_rng(4)
