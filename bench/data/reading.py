@@ -286,76 +286,109 @@ class _Pixels:
         self._files[MASKS].write(digests.as_bytes(mask))
 
 
-def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
-    """Write pixels, the table of cases, and what is known of the files."""
-    adapter = source.adapter
-    digest = hashlib.sha256()
-    cases: list[Case] = []
-    packed: list[bool] = []
-    marks: list[bytes] = []
-    seen: set[str] = set()
-    left_out: list[str] = []
-    labels = _Labels()
-    how: Counter[str] = Counter()
-    official = {item.patient for item in source.items if item.official}
-    others = {item.patient for item in source.items if not item.official and not item.left_out}
-    set_aside: list[str] = []
+class _Kept:
+    """What of a source is kept: its cases, and all that is known of its files.
 
-    def keep(item: Item, one: _Packed, file: str) -> None:
-        sample, image = one.sample, one.image
-        if why := _unusable(sample.id, seen):
-            left_out.append(f"{item.files[0] if item.files else adapter.name}: {why}")
+    Args:
+        source: Where the items are from.
+        pixels: The files that pixels are written to.
+    """
+
+    def __init__(self, source: Source, pixels: _Pixels) -> None:
+        self._source, self._pixels = source, pixels
+        self._digest = hashlib.sha256()
+        self._cases: list[Case] = []
+        self._packed: list[bool] = []
+        self._marks: list[bytes] = []
+        self._seen: set[str] = set()
+        self._left_out: list[str] = []
+        self._labels = _Labels()
+        self._how: Counter[str] = Counter()
+        self._set_aside: list[str] = []
+        self._official = {item.patient for item in source.items if item.official}
+
+    def add(self, item: Item, read: _Read) -> None:
+        """Keep an item's samples, or why there are none."""
+        if read.why:
+            self._left_out.append(read.why)
+        while read.samples:  # each is forgotten before the next is read
+            self._add(item, read.samples.pop(0))
+
+    def _add(self, item: Item, one: _Packed) -> None:
+        sample, image, name = one.sample, one.image, self._source.adapter.name
+        if why := _unusable(sample.id, self._seen):
+            self._left_out.append(f"{item.files[0] if item.files else name}: {why}")
             return
         height, width = image.shape
         case = Case(sample.id, sample.patient, height, width, sample.spacing, sample.place)
-        seen.add(case.id.lower())
-        cases.append(case)
-        packed.append(one.packed is not None)
-        marks.append(one.mark)
-        mask = labels.add(sample, file)
-        binary = mask if len(labels.counts) == 2 else np.minimum(mask, 1)
-        digests.add(digest, case, image, binary)
-        pixels.add(one, image, mask)
-        how.update((*item.how, *sample.how))
-        if case.patient in official and not item.official:
-            set_aside.append(case.id)
+        self._seen.add(case.id.lower())
+        self._cases.append(case)
+        self._packed.append(one.packed is not None)
+        self._marks.append(one.mark)
+        mask = self._labels.add(sample, str(item.files[-1]) if item.files else name)
+        binary = mask if len(self._labels.counts) == 2 else np.minimum(mask, 1)
+        digests.add(self._digest, case, image, binary)
+        self._pixels.add(one, image, mask)
+        self._how.update((*item.how, *sample.how))
+        if case.patient in self._official and not item.official:
+            self._set_aside.append(case.id)
 
+    def finish(self, work: Path) -> None:
+        """Write the table of cases, and what is known of the files, into a folder.
+
+        Raises:
+            UsageError: No case can be used.
+        """
+        if not self._cases:
+            first, *others = self._left_out
+            raise UsageError(first + (f" ({len(self._left_out)} in all)" if others else ""))
+        digests.add_set_aside(self._digest, self._set_aside)
+        for line in twins.look_alike([case.patient for case in self._cases]):
+            self._how[f"assumed: {line}"] = len(self._cases)
+        _write_cases(work / "cases.csv", self._cases, self._packed)
+        manifests.write(self._reading(), work / manifests.READING)
+
+    def _reading(self) -> Reading:
+        """Return what is known of the files."""
+        source, cases = self._source, self._cases
+        known = source.hashes.digests
+        others: set[str] = set()
+        for item in source.items:
+            if not item.official and not item.left_out:
+                others.add(item.patient)
+        return Reading(
+            format=FORMAT,
+            name=source.adapter.name,
+            source=source.adapter.source,
+            rules=source.adapter.rules(),
+            cases=len(cases),
+            patients=len({case.patient for case in cases}),
+            sizes=tuple(sorted({(case.width, case.height) for case in cases})),
+            spacing=tuple(sorted({case.spacing for case in cases if case.spacing})),
+            labels=self._labels.counts,
+            masks=tuple(self._labels.masks.items()),
+            any_label_digest=self._digest.hexdigest(),
+            how=dict(sorted(self._how.items())),
+            official_test=tuple(sorted(self._official)),
+            on_both_official_sides=tuple(sorted(self._official & others)),
+            set_aside=tuple(self._set_aside),
+            left_out=tuple(self._left_out),
+            twins=twins.identical(cases, self._marks),
+            files=hashes.relative(source.root, known, known) | source.tables,
+        )
+
+
+def write(source: Source, work: Path, jobs: int, progress: Progress) -> None:
+    """Write pixels, the table of cases, and what is known of the files.
+
+    Raises:
+        UsageError: No case can be used, or a file changed while it was read.
+    """
     with _Pixels(work) as pixels:
+        kept = _Kept(source, pixels)
         for item, read in _all(source, jobs, progress):
-            if read.why:
-                left_out.append(read.why)
-            file = str(item.files[-1]) if item.files else adapter.name
-            while read.samples:  # each is forgotten before the next is read
-                keep(item, read.samples.pop(0), file)
-    if not cases:
-        more = f" ({len(left_out)} in all)" if len(left_out) > 1 else ""
-        raise UsageError(left_out[0] + more)
-    digests.add_set_aside(digest, set_aside)
-    for line in twins.look_alike([case.patient for case in cases]):
-        how[f"assumed: {line}"] = len(cases)
-    _write_cases(work / "cases.csv", cases, packed)
-    known = source.hashes.digests
-    reading = Reading(
-        format=FORMAT,
-        name=adapter.name,
-        source=adapter.source,
-        rules=adapter.rules(),
-        cases=len(cases),
-        patients=len({case.patient for case in cases}),
-        sizes=tuple(sorted({(case.width, case.height) for case in cases})),
-        spacing=tuple(sorted({case.spacing for case in cases if case.spacing})),
-        labels=labels.counts,
-        masks=tuple(labels.masks.items()),
-        any_label_digest=digest.hexdigest(),
-        how=dict(sorted(how.items())),
-        official_test=tuple(sorted(official)),
-        on_both_official_sides=tuple(sorted(official & others)),
-        set_aside=tuple(set_aside),
-        left_out=tuple(left_out),
-        twins=twins.identical(cases, marks),
-        files=hashes.relative(source.root, known, known) | source.tables,
-    )
-    manifests.write(reading, work / manifests.READING)
+            kept.add(item, read)
+    kept.finish(work)
     _check_unchanged(source)
 
 
