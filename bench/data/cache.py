@@ -22,9 +22,9 @@ from bench.data.digest import digest_of, with_instances
 from bench.data.levels import levels_of, numbered
 from bench.data.manifest import Manifest, Reading
 from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
-from bench.data.reading import write
 from bench.data.scratch import scratch
 from bench.data.source import Source, find_source, silent
+from bench.data.writing import write
 from bench.spec import formulas, machine
 from bench.spec.case import BACKGROUND, Case, Dataset, Decision, Packed, Place
 from bench.spec.dataset import Adapter
