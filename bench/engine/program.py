@@ -18,7 +18,7 @@ from bench.data.readers import masks
 from bench.engine import volumes
 from bench.engine.outside import Rules, of_dataset, read_references, score_folder
 from bench.spec import machine
-from bench.spec.case import SIDES
+from bench.spec.case import SIDES, Dataset, Split
 from bench.spec.config import Cell
 from bench.spec.note import Note, Tell
 from bench.spec.plain import convert
@@ -74,17 +74,24 @@ def run(
         whole = volumes.stacks(dataset.cases[index] for index in test)
         volumes.write(work, "", whole, cell.profile.nsd_tolerance)
     shutil.rmtree(work.own)
-    cases = {side: split.indexes(dataset, side) for side in SIDES}
-    patients = {}
-    for name, indexes in cases.items():
-        patients[str(name)] = len({dataset.cases[index].patient for index in indexes})
     external = External(
         kind="program",
         origin="its own program",
         digest=scored.digest(keys),
         remarks=scored.remarks,
     )
-    record = Record(
+    store.finish(cell, _record_of(cell, method, dataset, split, external))
+
+
+def _record_of(
+    cell: Cell, method: Program, dataset: Dataset, split: Split, external: External
+) -> Record:
+    """Return the record of a cell of which only the program knows how it trained."""
+    cases = {side: split.indexes(dataset, side) for side in SIDES}
+    patients = {}
+    for name, indexes in cases.items():
+        patients[str(name)] = len({dataset.cases[index].patient for index in indexes})
+    return Record(
         spec=convert(cell.spec(), CellSpec),
         hash=cell.hash,
         source=cell.dataset.id.source,
@@ -111,7 +118,6 @@ def run(
         multiply_adds=None,
         timings=None,
     )
-    store.finish(cell, record)
 
 
 def _note(began: float) -> Note:
