@@ -96,7 +96,10 @@ def test(
             lines = _rows(case, mask, reference, data.dataset.classes, tolerance)
             if labels is not None:
                 parts = instances.of_mask(mask, reference, data.dataset.class_levels)
-                lines[0].update(instances.row(parts, labels, case.spacing))
+                several = len(data.dataset.classes)
+                own = instances.rows(parts, labels, reference, several, case.spacing)
+                for line, columns in zip(lines, own, strict=True):
+                    line.update(columns)
                 if parts.named and not name:
                     path = work.instances() / f"{case.id}.png"
                     keep_labels(path, parts.codes.astype(np.uint16))

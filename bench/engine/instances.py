@@ -18,6 +18,9 @@ joined as nearly so. Definitions:
 * A binary prediction may be perfect and its components be no instances: the parts of a vertebra
   that are apart in a slice, or two that touch. `pq_of_reference` is the panoptic quality of the
   reference's own mask, cut in the same way; 1 where labels are predicted.
+* Of several classes, each has values of its own instances, and instances of two classes never
+  match. Where every class is one level, classes are names: all together they match whatever their
+  names. A vertebra is identified among the centroids of all classes.
 
 What neither mask holds is undefined (NaN). Where one holds instances and nothing matches, the
 qualities and the Dice of matches are 0, as in panoptica.
@@ -67,6 +70,12 @@ class Parts:
     """(H, W), or (D, H, W) of a volume: 0, or the number of an instance; of 8 or 64 bits."""
     named: bool
     """Whether the numbers are names, such as levels; those of components are none."""
+    classes: _Ints | None = None
+    """The class of each number from 0 on, None where there is one foreground."""
+
+    def class_of(self, numbers: _Ints) -> _Ints:
+        """Return the class of each of some numbers, 0 where there is one foreground."""
+        return np.zeros_like(numbers) if self.classes is None else self.classes[numbers]
 
 
 def of_labels(labels: NDArray[np.integer]) -> Parts:
@@ -117,12 +126,27 @@ def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
         levels: The number of the instance that each class is, 0 of a class of several.
     """
     if all(levels):
-        return of_labels(np.array((0, *levels), np.int64).take(numbers))
+        labels = np.array((0, *levels), np.int64).take(numbers)
+        return with_classes(of_labels(labels), numbers)
     whole = np.zeros(numbers.shape, np.int64)
     for number in range(1, len(levels) + 1):
         parts = of_components(numbers == number).codes.astype(np.int64)
         whole += np.where(parts, parts + whole.max(), 0)
-    return Parts(whole.astype(np.uint8 if whole.max() < BYTE else np.int64), named=False)
+    codes: Codes = whole.astype(np.uint8 if whole.max() < BYTE else np.int64)
+    return with_classes(Parts(codes, named=False), numbers)
+
+
+def with_classes(parts: Parts, numbers: NDArray[np.uint8]) -> Parts:
+    """Return instances that know their classes.
+
+    Args:
+        parts: Instances, of which each lies in one class.
+        numbers: Numbers of classes of the same shape.
+    """
+    classes = np.zeros(int(parts.codes.max()) + 1, np.int64)
+    classes[parts.codes] = numbers
+    classes[0] = 0
+    return replace(parts, classes=classes)
 
 
 def of_mask(
@@ -146,7 +170,7 @@ def of_mask(
 
 def nothing(shape: tuple[int, ...], named: bool) -> Parts:
     """Return no instances, of a method that names them or does not."""
-    return Parts(np.zeros(shape, np.uint8), named)
+    return Parts(np.zeros(shape, np.uint8), named, np.zeros(1, np.int64))
 
 
 def _check_shape(mask: NDArray[np.generic]) -> None:
@@ -177,6 +201,8 @@ class Scored:
     """The sides of a pixel or voxel, in the order of the axes; 1 where unknown."""
     limit: float
     """Largest distance at which a vertebra is identified, in the unit of `pixel`."""
+    within: bool
+    """Whether instances of two classes never match."""
 
     @cached_property
     def _tally(self) -> tuple[_Ints, _Ints, _Ints]:
@@ -206,22 +232,32 @@ class Scored:
         """The numbers of the prediction's instances."""
         return [int(number) for number in self._tally[1][1:]]
 
-    @property
+    @cached_property
+    def classes(self) -> tuple[_Ints, _Ints]:
+        """The class of each instance of the reference, and of the prediction."""
+        reals, mines, _ = self._tally
+        return self.reference.class_of(reals[1:]), self.prediction.class_of(mines[1:])
+
+    @cached_property
     def overlaps(self) -> _Ints:
-        """Pixels that two instances share (reference + 1, prediction + 1); 0 is the background."""
-        return self._tally[2]
+        """Pixels that two instances share which may match (reference, prediction)."""
+        shared: _Ints = self._tally[2][1:, 1:]
+        if self.within:
+            real, mine = self.classes
+            shared = shared * (real[:, None] == mine[None, :])
+        return shared
 
     @cached_property
     def sizes(self) -> tuple[_Ints, _Ints]:
         """Pixels of each instance of the reference, and of the prediction."""
-        return self.overlaps[1:].sum(1), self.overlaps[:, 1:].sum(0)
+        tally = self._tally[2]
+        return tally[1:].sum(1), tally[:, 1:].sum(0)
 
     @cached_property
     def ious(self) -> _Floats:
         """IoU of each instance of the reference with each of the prediction."""
-        shared = self.overlaps[1:, 1:]
         real, mine = self.sizes
-        ious: _Floats = shared / (real[:, None] + mine[None, :] - shared)
+        ious: _Floats = self.overlaps / (real[:, None] + mine[None, :] - self.overlaps)
         return ious
 
     @cached_property
@@ -268,13 +304,13 @@ class Scored:
     @cached_property
     def under(self) -> NDArray[np.bool_]:
         """Which instances of the reference lie mostly under which of the prediction."""
-        most: NDArray[np.bool_] = self.overlaps[1:, 1:] > MOST * self.sizes[0][:, None]
+        most: NDArray[np.bool_] = self.overlaps > MOST * self.sizes[0][:, None]
         return most
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
         """In which instances of the reference lie most of which of the prediction."""
-        most: NDArray[np.bool_] = self.overlaps[1:, 1:] > MOST * self.sizes[1][None, :]
+        most: NDArray[np.bool_] = self.overlaps > MOST * self.sizes[1][None, :]
         return most
 
     def _joined(self) -> set[int]:
@@ -284,28 +320,45 @@ class Scored:
 
     def _split(self) -> set[int]:
         """Return the instances of the reference that several predicted ones cover for the most."""
-        covered = (self.overlaps[1:, 1:] * self.inside).sum(1) > MOST * self.sizes[0]
+        covered = (self.overlaps * self.inside).sum(1) > MOST * self.sizes[0]
         return set(np.flatnonzero(covered & (self.inside.sum(1) > 1)).tolist())
 
     @property
     def values(self) -> dict[str, float]:
         """Each metric of `bench.spec.metrics.INSTANCES` by its name; NaN if it is not defined."""
-        identified, localisation = self._by_names()
+        return self._values(0)
+
+    def _values(self, number: int) -> dict[str, float]:
+        """Return the metrics of a class, or those of all where the number is 0."""
+        identified, localisation = self._by_names(number)
         values = {
-            **self._qualities(),
+            **self._qualities(number),
             "identified": identified,
             "localisation": localisation,
-            "pq_of_reference": self._of_reference(),
+            "pq_of_reference": self._of_reference(number),
         }
         return {metric.name: values[metric.name] for metric in INSTANCES}
 
-    def _qualities(self) -> dict[str, float]:
+    def _own(self, number: int) -> tuple[list[int], list[int]]:
+        """Return the places of a class's instances in reference and prediction; of all for 0."""
+        real, mine = self.classes
+        if not number:
+            return list(range(len(real))), list(range(len(mine)))
+        return np.flatnonzero(real == number).tolist(), np.flatnonzero(mine == number).tolist()
+
+    def _matches(self, number: int) -> list[tuple[int, int]]:
+        """Return the matches of a class, or all where the number is 0."""
+        own = set(self._own(number)[0])
+        return [pair for pair in self.matches if pair[0] in own]
+
+    def _qualities(self, number: int) -> dict[str, float]:
         """Return panoptic, recognition and segmentation quality, and the Dice of matches."""
         names = ("pq", "rq", "sq", "matched_dice")
-        all_parts = len(self.instances) + len(self.predicted)
+        real, mine = self._own(number)
+        all_parts = len(real) + len(mine)
         if not all_parts:
             return dict.fromkeys(names, _NAN)
-        ious = [float(self.ious[pair]) for pair in self.matches]
+        ious = [float(self.ious[pair]) for pair in self._matches(number)]
         if not ious:
             return dict.fromkeys(names, 0.0)
         recognition = 2 * len(ious) / all_parts
@@ -314,44 +367,69 @@ class Scored:
         values = (recognition * segmentation, recognition, segmentation, dice)
         return dict(zip(names, values, strict=True))
 
-    def _of_reference(self) -> float:
+    @cached_property
+    def _alike(self) -> Scored:
+        """The reference's own mask in the place of the prediction, cut in the same way."""
+        codes, classes = self.reference.codes, self.reference.classes
+        if classes is None:
+            return replace(self, prediction=of_components(codes > 0))
+        numbers = classes.take(codes).astype(np.uint8)
+        alike = of_classes(numbers, (0,) * int(classes.max()))
+        return replace(self, prediction=alike)
+
+    def _of_reference(self, number: int) -> float:
         """Return the panoptic quality of the reference, if its instances are found likewise."""
-        if not self.instances:
+        if not self._own(number)[0]:
             return _NAN
         if self.prediction.named or not self.reference.named:
             return 1.0
-        alike = of_components(self.reference.codes > 0)
-        return replace(self, prediction=alike)._qualities()["pq"]
+        return self._alike._qualities(number)["pq"]
 
-    def _by_names(self) -> tuple[float, float]:
-        """Return identification rate and mean localisation distance, NaN where undefined."""
+    @cached_property
+    def _by_name(self) -> tuple[list[int], NDArray[np.bool_], _Floats]:
+        """The places in the reference of names that both hold, which are hits, and distances."""
         names, others = self.instances, self.predicted
-        if not names or not (self.reference.named and self.prediction.named):
-            return _NAN, _NAN
         shared = [name for name in names if name in others]
-        if not shared:
-            return 0.0, _NAN
         reals = _centroids(self.reference.codes, names, self.pixel)
         mines = _centroids(self.prediction.codes, shared, self.pixel)
         places = [names.index(name) for name in shared]
         apart = np.linalg.norm(mines[:, None] - reals[None], axis=2)
         own = apart[np.arange(len(shared)), places]
         hits = (apart.argmin(1) == places) & (own < self.limit)
-        return float(hits.sum()) / len(names), float(own.mean())
+        return places, hits, own
 
-    def row(self) -> dict[str, int | float]:
-        """Return the columns of cases.csv that instances add, in their order."""
-        states = self.states
+    def _by_names(self, number: int) -> tuple[float, float]:
+        """Return identification rate and mean localisation distance, NaN where undefined."""
+        names, others = self.instances, self.predicted
+        wanted = self._own(number)[0]
+        if not wanted or not (self.reference.named and self.prediction.named):
+            return _NAN, _NAN
+        if not set(names) & set(others):
+            return 0.0, _NAN
+        places, hits, own = self._by_name
+        mine = np.isin(places, wanted)
+        if not mine.any():
+            return 0.0, _NAN
+        return float(hits[mine].sum()) / len(wanted), float(own[mine].mean())
+
+    def row(self, number: int = 0) -> dict[str, int | float]:
+        """Return the columns of cases.csv that instances add, in their order.
+
+        Args:
+            number: Of the class; 0 for all together.
+        """
+        real, mine = self._own(number)
+        states = [self.states[place] for place in real]
         counts = {
-            "instances": len(self.instances),
-            "predicted": len(self.predicted),
-            "matched": len(self.matches),
+            "instances": len(real),
+            "predicted": len(mine),
+            "matched": len(self._matches(number)),
             "shifted": states.count("shifted"),
             "joined": states.count("joined"),
             "split": states.count("split"),
             "missed": states.count("missed"),
         }
-        return {**{name: counts[name] for name in INSTANCE_COUNTS}, **self.values}
+        return {**{name: counts[name] for name in INSTANCE_COUNTS}, **self._values(number)}
 
 
 def score(prediction: Parts, reference: Parts, spacing: Sequence[float] | None = None) -> Scored:
@@ -380,7 +458,14 @@ def score(prediction: Parts, reference: Parts, spacing: Sequence[float] | None =
     else:
         raise ValueError(f"spacing is {spacing}; expected {len(shape)} sides in mm, all positive")
     box = _box(prediction.codes | reference.codes)
-    return Scored(_cropped(prediction, box), _cropped(reference, box), pixel, limit)
+    known = prediction.classes is not None and reference.classes is not None
+    return Scored(
+        _cropped(prediction, box),
+        _cropped(reference, box),
+        pixel,
+        limit,
+        within=known and not prediction.named,
+    )
 
 
 def _cropped(parts: Parts, box: tuple[slice, ...]) -> Parts:
@@ -415,16 +500,32 @@ def _centroids(codes: Codes, numbers: Sequence[int], pixel: Sequence[float]) -> 
     return means[np.searchsorted(used, numbers)]
 
 
-def row(
-    prediction: Parts, labels: NDArray[np.integer] | None, spacing: Sequence[float] | None
-) -> dict[str, int | float]:
-    """Return the columns of cases.csv that instances add; none where none are asked for.
+def rows(
+    prediction: Parts,
+    labels: NDArray[np.integer] | None,
+    reference: NDArray[np.uint8] | NDArray[np.bool_],
+    classes: int,
+    spacing: Sequence[float] | None,
+) -> list[dict[str, int | float]]:
+    """Return the columns of cases.csv that instances add: of all, and of each class.
+
+    There are none where no instances are asked for.
 
     Args:
         prediction: The instances of the prediction.
         labels: Numbers of the reference's instances, None where none are asked for.
+        reference: The reference, which has the numbers of classes where there are several.
+        classes: How many classes there are, 0 of one foreground.
         spacing: As `score` takes it.
     """
     if labels is None:
-        return {}
-    return score(prediction, of_labels(labels), spacing).row()
+        return []
+    real = of_labels(labels)
+    if classes:
+        real = with_classes(real, np.asarray(reference, np.uint8))
+    scored = score(prediction, real, spacing)
+    several = [scored.row()]
+    by_class = scored if scored.within else replace(scored, within=True)
+    for number in range(1, classes + 1):
+        several.append(by_class.row(number))
+    return several

@@ -537,28 +537,34 @@ def _rows(references: References, scored: Scored) -> dict[str, list[Row]]:
             alone = zero(foreground, spacing)
             if mask is not None:
                 alone = score(mask, foreground, spacing)
-            return [{**about, **alone.row(), **own}]
+            return [{**about, **alone.row(), **(own[0] if own else {})}]
         numbers = np.asarray(reference, np.uint8)
         several = zero_classes(numbers, classes, spacing)
         if mask is not None:
             several = score_classes(np.asarray(mask, np.uint8), numbers, classes, spacing)
-        lines = [{**about, CLASS: name, **values.row()} for name, values in several.items()]
-        lines[0].update(own)
-        return [*lines]
+        lines: list[Row] = []
+        for place, (name, values) in enumerate(several.items()):
+            columns = own[place] if own else {}
+            lines.append({**about, CLASS: name, **values.row(), **columns})
+        return lines
 
     keys = list(references.targets)
     return dict(zip(keys, together(one, keys), strict=True))
 
 
-def _instances(references: References, scored: Scored, key: str) -> Row:
-    """Return the columns that the instances of a case add; none where none are asked for."""
+def _instances(references: References, scored: Scored, key: str) -> list[dict[str, int | float]]:
+    """Return the columns that the instances of a case add: of all, and of each class.
+
+    There are none where none are asked for.
+    """
     labels = references.instances(key)
     if labels is None:
-        return {}
+        return []
     parts = instances.nothing(labels.shape, scored.named)
     if key in scored.read:
         parts = scored.parts(key, references)
-    return instances.row(parts, labels, references.read[key].spacing)
+    several, spacing = len(references.classes), references.read[key].spacing
+    return instances.rows(parts, labels, references.mask(key), several, spacing)
 
 
 def zero(reference: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Score:

@@ -139,8 +139,8 @@ def _case(cell: CellFolder, classes: Sequence[str], row: Row, known: Mapping[str
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
     values = dict(again.row())
-    if INSTANCE_COUNTS[0] in known and known.get(CLASS, UNION) == UNION:
-        values |= _instances(cell, row, known, (prediction, reference), len(classes))
+    if INSTANCE_COUNTS[0] in known:
+        values |= _instances(cell, row, known, (prediction, reference), classes)
     for name, value in values.items():
         if name in known and name not in skipped and known[name] != text(value):
             return (
@@ -179,16 +179,16 @@ def _instances(
     row: Row,
     known: Mapping[str, str],
     pair: tuple[NDArray[np.uint8] | None, NDArray[np.uint8]],
-    classes: int,
+    classes: Sequence[str],
 ) -> dict[str, int | float]:
-    """Return the scores of a case's instances, computed again.
+    """Return the scores of a case's instances, computed again: of a class, or of all.
 
     Args:
         cell: Whose case it is.
         row: The row of the tables.
         known: The case's line of cases.csv.
         pair: The predicted mask or numbers of classes, None where it is missing; the reference's.
-        classes: How many classes there are, 0 of one foreground.
+        classes: The names of the classes, none of one foreground.
     """
     case, (prediction, reference) = known["case"], pair
     labels = read_labels(cell.reference_instances(case))
@@ -200,10 +200,12 @@ def _instances(
         own = read_labels(cell.instances() / f"{case}.png") if named else None
         if own is not None:
             parts = instances.of_labels(own)
+            parts = instances.with_classes(parts, prediction) if classes else parts
         elif not named:
-            parts = instances.of_mask(prediction, reference, (0,) * classes)
+            parts = instances.of_mask(prediction, reference, (0,) * len(classes))
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
-    return instances.row(parts, labels, spacing)
+    several = instances.rows(parts, labels, reference, len(classes), spacing)
+    return several[[UNION, *classes].index(known.get(CLASS, UNION))]
 
 
 def _of_class(

@@ -191,7 +191,9 @@ def rows(
     labels = stack.whole(lambda case: read_labels(work.reference_instances(case)))
     if labels is not None:
         parts = _parts(work, extra, stack, (prediction, reference), len(classes))
-        lines[0].update(instances.row(parts, labels, stack.spacing))
+        own = instances.rows(parts, labels, reference, len(classes), stack.spacing)
+        for line, columns in zip(lines, own, strict=True):
+            line.update(columns)
     return lines
 
 
@@ -236,4 +238,5 @@ def _parts(
     whole = stack.whole(named)
     if whole is None:
         raise UsageError(f"{work.name}: instances of volume {stack.volume} have other sizes")
-    return instances.of_labels(whole)
+    parts = instances.of_labels(whole)
+    return instances.with_classes(parts, pair[0]) if classes else parts

@@ -18,6 +18,7 @@ from bench.data.splits import parse_splits
 from bench.spec import files, plain
 from bench.spec.case import UNION, Split
 from bench.spec.errors import UsageError
+from bench.spec.metrics import INSTANCE_COUNTS
 from bench.spec.names import Column, Label, Row, safe_name
 from bench.spec.words import count
 from bench.store import record, scores
@@ -399,6 +400,13 @@ def _heads(table: pd.DataFrame, path: Path, known: Record) -> pd.DataFrame:
         for side in (tp + fp, tp + fn):
             if (side[:, 0] != side[:, 1:].sum(axis=1)).any():
                 raise DamagedError(path, "the pixels of the classes are not those of all together")
+    for name in INSTANCE_COUNTS[:2]:  # of the reference, and of the prediction
+        if name not in table or table[name].isna().any():
+            continue
+        numbers = table[name].to_numpy(float).reshape(whole, -1)
+        if (numbers[:, 0] != numbers[:, 1:].sum(axis=1)).any():
+            why = "the instances of the classes are not those of all together"
+            raise DamagedError(path, why)
     return table.iloc[:: len(expected)]
 
 

@@ -200,6 +200,8 @@ def filled(frame: pd.DataFrame) -> pd.DataFrame:
 def over_classes(scores: pd.DataFrame, classes: pd.Series[str]) -> pd.DataFrame:
     """Return one row a case: its scores, or the means over its classes without undefined ones.
 
+    Counts of instances are those of all classes together.
+
     Args:
         scores: `filled` ones; the lines of a case's classes follow that of `UNION`.
         classes: The class of each row, missing where the case has one row.
@@ -212,10 +214,11 @@ def over_classes(scores: pd.DataFrame, classes: pd.Series[str]) -> pd.DataFrame:
     own = ~heads
     of_case = np.cumsum(heads)[own]
     grouped = scores[own].groupby(of_case)
-    means = grouped[list(SCORES)].mean()
+    averaged = [name for name in (*SCORES, *OF_INSTANCES) if name in scores]
+    means = grouped[averaged].mean()
     cases = scores[heads].reset_index(drop=True)
     places = means.index.to_numpy() - 1
-    cases.loc[places, list(SCORES)] = means.to_numpy()
+    cases.loc[places, averaged] = means.to_numpy()
     cases.loc[places, FILLED] = grouped[FILLED].any().to_numpy()
     return cases
 
@@ -276,7 +279,7 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
         score = values[metric.name]
         undefined = lacking[metric.name] | (np.isnan(score) & _may_lack(frame, metric.name))
         yield ~(_inside(score, metric) | undefined), _said(metric)
-    yield from _impossible_instances(values, lacking, _of_class(frame).to_numpy(bool))
+    yield from _impossible_instances(values, lacking)
     dice, iou = values["dice"], values["iou"]
     without = absent_classes(frame)
     both = np.where(without, np.nan, 1.0)
@@ -322,12 +325,12 @@ def _said(metric: Metric) -> str:
 
 
 def _impossible_instances(
-    values: Mapping[str, Floats], lacking: Mapping[str, Bools], of_class: Bools
+    values: Mapping[str, Floats], lacking: Mapping[str, Bools]
 ) -> Iterator[tuple[Bools, str]]:
-    """Yield the rules of scores of instances, as `impossible` does; lines of classes have none."""
+    """Yield the rules of scores of instances, as `impossible` does."""
     import numpy as np
 
-    without = of_class | np.logical_and.reduce([lacking[name] for name in RARE])
+    without = np.logical_and.reduce([lacking[name] for name in RARE])
     if without.all():
         return
     partly = ~without & np.logical_or.reduce([lacking[name] for name in RARE])
@@ -336,6 +339,8 @@ def _impossible_instances(
         return
     real, mine, matched, shifted, joined, split, missed = (values[name] for name in INSTANCE_COUNTS)
     counts = np.stack([values[name] for name in INSTANCE_COUNTS])
+    older = ~without & np.isnan(counts).all(0)
+    yield older, "each class must have scores of its instances, which older versions did not write"
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = ((counts >= 0) & (counts == np.floor(counts))).all(0)
         agree = (matched + joined + split + missed == real) & (shifted <= matched)

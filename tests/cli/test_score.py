@@ -341,3 +341,35 @@ def test_a_spine_one_level_too_high_is_identified_nowhere(bench: Bench, volume: 
     path = next((bench.home / "results").rglob("cases.csv"))
     path.write_text(path.read_text().replace(",4,4,4,", ",4,4,5,", 1))
     assert "its digest" in bench("verify", "results", code=1)
+
+
+def test_instances_are_scored_in_each_class_and_in_all(bench: Bench) -> None:
+    names = ("labels", "swapped")
+    for name in names:
+        (bench.home / name).mkdir()
+        labels = spine()
+        if name == "swapped":
+            labels[labels > 0] ^= 2  # 20 and 21 for 22 and 23
+        for case in NAMES:
+            cv2.imwrite(str(bench.home / name / f"{case}.png"), labels)
+    scored(
+        bench,
+        *("--labels", "upper=20+21/lower=22+23", "--instances"),
+        *("--predictions", "Same=labels", "--predictions", "Swapped=swapped"),
+    )
+    assert "does not hold: 0" in bench("verify", "results")
+    bench("report", "--no-pictures")
+    rows = pd.read_csv(bench.home / "reports" / "external" / "instances-external.csv")
+    expected = ["mean of 2 classes", "upper", "lower", "union"]
+    assert list(rows["label"]) == expected * 2
+    rows = rows.set_index(["title", "label"])
+    assert (rows.loc["Same", ["pq", "pq_of_reference"]] == 1).all(axis=None)
+    assert (rows.loc["Swapped", "pq"] == 0).all()
+    assert rows.loc["Swapped", "missed"].tolist() == [16, 8, 8, 16]
+    bench.home.joinpath("paper.toml").write_text('metrics = ["pq", "pq:upper"]\n', "utf-8")
+    bench("report", "--layout", "paper.toml")
+    paper = pd.read_csv(bench.home / "reports" / "external" / "paper.csv")
+    assert paper.groupby("method")["mean"].agg(list).to_dict() == {
+        "Same": [100, 100],
+        "Swapped": [0, 0],
+    }

@@ -152,6 +152,59 @@ def test_classes_that_are_levels_have_names_and_others_are_cut_into_components()
     )
 
 
+def test_instances_of_two_classes_never_match() -> None:
+    reference = spine([1, 2, 3, 4])
+    numbers = np.where(reference, 1 + (reference > 2), 0).astype(np.uint8)
+    swapped = np.where(numbers, 3 - numbers, 0).astype(np.uint8)
+    whole = instances.rows(
+        instances.of_mask(swapped, numbers, (0, 0)), reference, numbers, 2, (1.0, 1.0)
+    )
+    assert [row["pq"] for row in whole] == [0, 0, 0]
+    assert [row["missed"] for row in whole] == [4, 2, 2]
+    half = np.where(numbers == 1, 1, 0).astype(np.uint8)
+    parts = instances.of_mask(half, numbers, (0, 0))
+    whole = instances.rows(parts, reference, numbers, 2, (1.0, 1.0))
+    assert [row["pq"] for row in whole] == [pytest.approx(2 / 3), 1, 0]
+
+
+def test_classes_that_touch_are_cut_as_the_prediction_is() -> None:
+    reference = spine([1, 2], gap=1)
+    reference[reference.any(axis=1).argmax() + 20, 20:40] = 3  # a disc that touches both
+    numbers = np.where(reference, 1 + (reference == 3), 0).astype(np.uint8)
+    rows = instances.rows(instances.of_mask(numbers, numbers, (0, 0)), reference, numbers, 2, None)
+    assert [row["pq"] for row in rows] == [1, 1, 1]
+    assert [row["pq_of_reference"] for row in rows] == [1, 1, 1]
+
+
+def test_levels_that_are_shifted_match_together_and_in_no_class() -> None:
+    reference = spine([20, 21, 22])
+    numbers = np.where(reference, reference - 19, 0).astype(np.uint8)
+    shifted = np.where(numbers == 3, 0, np.where(numbers, numbers + 1, 0)).astype(np.uint8)
+    parts = instances.of_mask(shifted, numbers, (20, 21, 22))
+    whole, *classes = instances.rows(parts, reference, numbers, 3, (1.0, 1.0))
+    assert (whole["shifted"], whole["identified"]) == (2, 0)
+    assert whole["pq"] == pytest.approx(2 / 2.5)
+    assert [row["pq"] for row in classes] == [0, 0, 0]
+    assert [row["identified"] for row in classes] == [0, 0, 0]
+    assert [row["localisation"] for row in classes] == pytest.approx(
+        [math.nan, 26, 26], nan_ok=True
+    )
+
+
+@given(maps, st.integers(1, 8))
+@settings(max_examples=30, deadline=None)
+def test_a_class_scores_as_if_it_were_alone(pair: tuple[Map, Map], first: int) -> None:
+    numbers = [np.where(one, 1 + (one > first), 0).astype(np.uint8) for one in pair]
+    parts = instances.of_mask(*numbers, (0, 0))
+    whole, *classes = instances.rows(parts, pair[1], numbers[1], 2, (1.0, 1.0))
+    for number, row in enumerate(classes, 1):
+        mine, real = (one == number for one in numbers)
+        alone = instances.score(of_components(mine), of_labels(np.where(real, pair[1], 0)))
+        assert row == pytest.approx(alone.row(), nan_ok=True)
+    for name in INSTANCE_COUNTS:
+        assert whole[name] == sum(row[name] for row in classes)
+
+
 def test_a_row_has_every_column_in_order() -> None:
     row = scored(spine([1, 2]), spine([1, 2])).row()
     assert list(row) == [*INSTANCE_COUNTS, *(metric.name for metric in INSTANCES)]
@@ -239,7 +292,7 @@ def test_every_instance_has_one_state_and_the_counts_agree(pair: tuple[Map, Map]
     assert row["shifted"] <= row["matched"] <= min(row["instances"], row["predicted"])
     for name in ("pq", "rq", "sq", "matched_dice", "identified"):
         assert math.isnan(row[name]) or 0 <= row[name] <= 1
-    assert result.overlaps[1:].sum() == np.count_nonzero(pair[1])
+    assert result.sizes[0].sum() == np.count_nonzero(pair[1])
 
 
 # Equality with others

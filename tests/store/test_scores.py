@@ -66,7 +66,8 @@ def instances_of(**changes: float) -> list[str]:
         reference[10 * level : 10 * level + 8, 2:8] = level + 1
     prediction = np.where(np.isin(reference, (1, 2)), reference, 0)
     row = {**metrics.score(prediction > 0, reference > 0, None).row()}
-    row |= {"case": "a", "patient": "a", **instances.row(of_labels(prediction), reference, None)}
+    [own] = instances.rows(of_labels(prediction), reference, reference, 0, None)
+    row |= {"case": "a", "patient": "a", **own}
     frame = pd.DataFrame([{**row, **changes}]).reindex(columns=list(scores.COLUMNS))
     lacking = {name: np.zeros(1, bool) for name in scores.COLUMNS}
     return [rule for wrong, rule in scores.impossible(frame, lacking) if wrong.any()]
@@ -87,6 +88,11 @@ def instances_of(**changes: float) -> list[str]:
 def test_scores_of_instances_that_cannot_be_are_named(name: str, value: float, said: str) -> None:
     assert instances_of() == []
     assert any(rule.startswith(said) for rule in instances_of(**{name: value}))
+
+
+def test_classes_without_scores_of_instances_are_of_an_older_version() -> None:
+    older = dict.fromkeys(scores.RARE, float("nan"))
+    assert any("which older versions did not write" in rule for rule in instances_of(**older))
 
 
 def of_classes(path: Path, lines: Sequence[str]) -> pd.DataFrame:

@@ -84,10 +84,16 @@ def name_of(dataset: str, number: int) -> str:
     return "T13" if number == 28 else str(number)
 
 
-def labels_of(cell: Finished, case: str) -> NDArray[np.uint16] | None:
+def reference_of(cell: Finished, case: str) -> Parts | None:
     """Return the instances of a reference (H, W), None of a volume or where none were kept."""
     labels = read_labels(cell.folder.reference_instances(case))
-    return labels if labels is not None and labels.ndim == 2 else None
+    if labels is None or labels.ndim != 2:
+        return None
+    parts = instances.of_labels(labels)
+    classes = read_mask(cell.folder.reference(case)) if cell.record.classes else None
+    if classes is None or classes.shape != labels.shape:
+        return parts
+    return instances.with_classes(parts, classes)
 
 
 def parts_of(cell: Finished, case: str, extra: str = "") -> Parts | None:
@@ -117,7 +123,7 @@ def classes(labels: _Map, side: int) -> Drawn:
 
 
 def prediction(
-    parts: Parts, labels: _Map, box: tuple[slice, slice], side: int, dataset: str
+    parts: Parts, reference: Parts, box: tuple[slice, slice], side: int, dataset: str
 ) -> Drawn:
     """Return the picture of predicted instances beside those of the reference.
 
@@ -127,13 +133,13 @@ def prediction(
 
     Args:
         parts: The instances of the prediction (H, W).
-        labels: Those of the reference.
+        reference: Those of the reference.
         box: The part of the image that is shown.
         side: Pixels of the picture's longer side at most.
         dataset: The name of the dataset, which says how levels are called.
     """
-    scored = instances.score(parts, instances.of_labels(labels))
-    mine, real = _smaller(parts.codes[box], side), _smaller(labels[box], side)
+    scored = instances.score(parts, reference)
+    mine, real = _smaller(parts.codes[box], side), _smaller(reference.codes[box], side)
     matched = {two: one for one, two in scored.matches}
     pixels = np.zeros(mine.shape, np.uint8)
     for place, number in enumerate(scored.predicted):

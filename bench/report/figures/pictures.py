@@ -92,22 +92,22 @@ def _coloured(
     first = next((place[0] for place in lying if place is not None), None)
     if first is None:
         return None
-    labels = parts.labels_of(first, name)
+    real = parts.reference_of(first, name)
     classes = read_mask(first.folder.reference(name)) if first.record.classes else None
-    known = classes if labels is None else labels
+    known = classes if real is None else real.codes.astype(np.uint16)
     if known is None:
         return None
-    all_parts = [_parts(place, name, labels is None) for place in lying]
+    all_parts = [_parts(place, name, real is None) for place in lying]
     fitting = [one if one and one.codes.shape == known.shape else None for one in all_parts]
     box = overlay.window([known, *(one.codes for one in fitting if one)])
     answers, words = [], []
     for place, one in zip(lying, fitting, strict=True):
         drawn = None
-        if place and one and labels is None:
+        if place and one and real is None:
             drawn = parts.classes(one.codes[box], SIDE)
-        elif place and one and labels is not None:
+        elif place and one and real is not None:
             dataset = place[0].record.spec.dataset.name
-            drawn = parts.prediction(one, labels, box, SIDE, dataset)
+            drawn = parts.prediction(one, real, box, SIDE, dataset)
         answers.append(_in_colours(drawn.pixels) if drawn else None)
         words.append(drawn.words if drawn else "")
     return {

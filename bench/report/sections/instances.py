@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.document import Document, Number
 from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
-from bench.report.sections.table import Table
+from bench.report.sections.table import Table, sums
+from bench.spec.case import UNION
 from bench.spec.metrics import INSTANCES, OF_INSTANCES, TITLES
 from bench.stats import intervals
+from bench.stats.scores import PatientScores, arrange
+from bench.store.scores import CLASS
 
 PERCENT, PLAIN = Number(".2f", 100.0), Number(".2f", 1.0)
+LABEL = "label"
+"""The column that says of which class a row is; empty where there is one foreground."""
 
 
 def documents(table: Table) -> list[Document]:
@@ -20,10 +25,14 @@ def documents(table: Table) -> list[Document]:
     for column in table.columns:
         if column in table.instances:
             rows += _rows(table, column)
+    several = any(row[LABEL] for row in rows)
+    for row in rows if not several else ():
+        del row[LABEL]
     distances = sorted({table.units[column] for column in table.instances})
     heads = {
         "dataset": "Dataset",
         "title": "Method",
+        **({LABEL: "Class"} if several else {}),
         "patients": "Patients",
         "pq": "PQ",
         "of_pq": "interval",
@@ -43,12 +52,13 @@ def documents(table: Table) -> list[Document]:
     numbers = {metric.name: PERCENT for metric in INSTANCES if metric.unit == "fraction"}
     numbers |= {"localisation": PLAIN, "of_pq": span("of_pq", PERCENT), "patients": COUNT}
     numbers |= dict.fromkeys(("instances", "missed", "joined", "split", "extra"), COUNT)
+    notes = (*NOTES, OF_CLASSES) if several else NOTES
     words = (
         "Instances, such as vertebrae: means over patients, in percent, and counts over all test "
         "cases and runs. Exploratory: no declared comparison is about them."
     )
     part = listed_document(
-        table, "instances", "Instances", words, heads, numbers | {"shifted": COUNT}, rows, NOTES
+        table, "instances", "Instances", words, heads, numbers | {"shifted": COUNT}, rows, notes
     )
     return [part] if part else []
 
@@ -72,11 +82,48 @@ NOTES: Sequence[str] = (
     "several that lie mostly in it. Shifted: matched by another name. Extra: predicted, and "
     f"matches none. PQ with {BOOTSTRAP}.",
 )
+OF_CLASSES = (
+    "Of several classes, instances of two classes never match. The mean is over the classes of a "
+    "case that either mask has, then over cases and patients; its counts are those of the union, "
+    "which has all instances. Where every class is one label, classes are names: in the union "
+    "instances match whatever their names, as without classes."
+)
+"""What rows of classes are."""
 
 
 def _rows(table: Table, column: str) -> list[dict[str, Any]]:
-    """Return a row a method of one dataset."""
-    scores = table.instances[column]
+    """Return a row a method of one dataset; of several classes one of their mean, and of each."""
+    names = table.classes_of(column)
+    if table.classes is None or len(names) < 2:
+        alone = "".join(names)
+        return _of(table, column, alone, table.instances[column], table.instance_counts)
+    whole = table.classes[table.classes.column == column]
+    mean = f"mean of {len(names)} classes"
+    rows = _of(table, column, mean, table.instances[column], table.instance_counts)
+    for name in (*names, UNION):
+        part = whole[whole[CLASS] == name]
+        scores = arrange(part, OF_INSTANCES)[column]
+        rows += _of(table, column, name, scores, sums(part))
+    order = {method: place for place, method in enumerate(table.methods)}
+    return sorted(rows, key=lambda row: order[row["method"]])
+
+
+def _of(
+    table: Table,
+    column: str,
+    label: str,
+    scores: Mapping[str, PatientScores],
+    numbers: Mapping[tuple[str, str], Mapping[str, int]],
+) -> list[dict[str, Any]]:
+    """Return a row a method of one dataset.
+
+    Args:
+        table: All results.
+        column: The dataset.
+        label: The class, empty where there is one foreground.
+        scores: The scores of patients by metric.
+        numbers: The counts of instances by column and method.
+    """
     tested = scores[OF_INSTANCES[0]].methods
     methods = [key for key in table.methods if key in tested]
     summaries = {}
@@ -85,13 +132,14 @@ def _rows(table: Table, column: str) -> list[dict[str, Any]]:
         summaries[metric] = {one.method: one for one in of_metric}
     rows = []
     for method in methods:
-        counts = table.instance_counts[column, method]
+        counts = numbers[column, method]
         quality = summaries["pq"][method]
         row: dict[str, Any] = {
             "column": column,
             "dataset": table.columns[column],
             "method": method,
             "title": table.methods[method],
+            LABEL: label,
             "patients": quality.patients,
             **ends("of_pq", quality.bootstrap),
             "extra": counts["predicted"] - counts["matched"],

@@ -197,7 +197,8 @@ def head(table: Table, column: str) -> str:
     That is whether they are means of classes, and whether its runs allow to rank methods.
     """
     words = []
-    if several := table.classes_of(column):
+    several = table.classes_of(column)
+    if len(several) > 1:
         words.append(f"mean of {len(several)} classes")
     ratio = _ratio(table, column)
     if not np.isnan(ratio):

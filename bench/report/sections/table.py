@@ -282,7 +282,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         volumes=arrange(in_3d, _metrics_of(in_3d)),
         volume_counts=_numbers_of(in_3d),
         instances=arrange(named, rare),
-        instance_counts=_sums(named),
+        instance_counts=sums(named),
         classes=classes,
         absent=results.absent,
     )
@@ -300,7 +300,7 @@ def _numbers_of(cases: pd.DataFrame) -> dict[tuple[str, str], int]:
     return dict(zip(places, grouped.to_numpy(int).tolist(), strict=True))
 
 
-def _sums(cases: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
+def sums(cases: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
     """Return how many instances there are, and what became of them, by column and method."""
     sums = {}
     for (column, method), part in cases.groupby(["column", "method"], observed=True):

@@ -40,7 +40,7 @@ def middle(drawn: parts.Drawn, place: int) -> set[int]:
 
 def drawn(mask: NDArray[np.uint16], labels: NDArray[np.uint16], named: bool = False) -> parts.Drawn:
     found = of_labels(mask) if named else of_components(mask > 0)
-    return parts.prediction(found, labels, WHOLE, 256, "ct-verse")
+    return parts.prediction(found, of_labels(labels), WHOLE, 256, "ct-verse")
 
 
 def test_what_matches_has_the_colour_of_its_reference_and_what_was_missed_a_dashed_outline() -> (
