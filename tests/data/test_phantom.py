@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.data.phantom import NAMES, Slice, render, sagittal
+from bench.data.phantom import NAMES, Slice, ct, distance, mr, render, sagittal
 from bench.data.phantom.film import corners_of, film_of
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +118,13 @@ def test_one_slice_is_mid_sagittal() -> None:
     alone, middle = render("ct-verse", 3, 0, 1), render("ct-verse", 3, 2, 5)
     both = (alone.mask & middle.mask).sum()
     assert 2 * both / (alone.mask.sum() + middle.mask.sum()) > 0.95
+
+
+def test_the_distance_of_slices_is_that_of_their_planes() -> None:
+    for name, protocol in (("mr", mr.MR), ("ct-verse", ct.VERSE)):
+        first, second = (sagittal.plane_of(name, 0, 1, (place, 3), protocol).z for place in (0, 1))
+        assert distance(name, 1, 3) == pytest.approx(second - first)
+    assert distance("mr", 1, 1) is None
 
 
 def test_xray_masks_hold_seventeen_bodies_in_order() -> None:

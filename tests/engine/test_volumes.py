@@ -149,6 +149,23 @@ def test_a_prepared_volume_is_scored_by_slice_and_in_3d(bench: Bench, verse: Dat
     assert "its digest" in bench("report", "--no-pictures", code=1)
 
 
+def test_distances_in_voxels_are_not_called_millimetres(bench: Bench) -> None:
+    data = make_slices(bench.home / "data", row_mm=0.5, column_mm=0.5)
+    index = data / "mr" / "index.csv"
+    table = pd.read_csv(index).assign(slice=lambda frame: frame.index % 2)
+    table.to_csv(index, index=False)
+    bench(
+        *("score", "--dataset", "mr", "--data", "data", "--score", "volume", "--profile", "smoke"),
+        *("--foreground-predictions", ">0", "--predictions", "Same=data/mr/labels"),
+    )
+    (whole,) = collect(Results.load(Store(bench.home / "results")))
+    (document,) = volumes.documents(whole)
+    assert document.frames[""].unit.tolist() == ["mm", "px"]
+    heads = [head.text for head in document.blocks[0].heads]
+    assert "Unit" in heads
+    assert not [head for head in heads if "mm" in head]
+
+
 def test_references_of_no_dataset_are_refused(bench: Bench) -> None:
     for part in ("labels", "preds"):
         (bench.home / part).mkdir()

@@ -63,3 +63,17 @@ def render(
     module = import_module(f"{__name__}.{_MODULES[name]}")
     image, mask, spacing = module.render(name, seed, patient, (position, positions), levels)
     return Slice(np.round(image * np.float32(65535)).astype(np.uint16), mask, spacing)
+
+
+def distance(name: str, patient: int, positions: int, seed: int = 0) -> float | None:
+    """Return the mm from a slice of a phantom patient to the next; None where there is one slice.
+
+    Args:
+        name: ct-verse, ct-pri or mr; films lie in no volume.
+        patient: the patient's number.
+        positions: how many slices the patient has.
+        seed: as in `render`.
+    """
+    module = import_module(f"{__name__}.{_MODULES[name]}")
+    apart: float | None = module.distance(name, seed, patient, positions)
+    return apart

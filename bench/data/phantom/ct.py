@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.phantom.levels import of_vertebrae, verse
-from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
+from bench.data.phantom.sagittal import Plane, Protocol, distance_of, mask_of, plane_of
 from bench.data.phantom.texture import (
     Array,
     blur,
@@ -110,6 +110,11 @@ def render(
     if levels:
         mask = of_vertebrae(mask, plane, verse(len(who.spine.mobile)))
     return image, mask, (who.spacing, who.spacing)
+
+
+def distance(name: str, seed: int, patient: int, positions: int) -> float | None:
+    """Return the mm from a slice of a patient to the next, None where there is one slice."""
+    return distance_of(name, seed, patient, positions, KERNELS[name][0])
 
 
 def _bone(hu: Array, plane: Plane, protocol: Protocol, rng: np.random.Generator) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.phantom.levels import of_vertebrae, spider, with_discs
-from bench.data.phantom.sagittal import Plane, Protocol, mask_of, plane_of
+from bench.data.phantom.sagittal import Plane, Protocol, distance_of, mask_of, plane_of
 from bench.data.phantom.texture import (
     Array,
     blur,
@@ -80,6 +80,11 @@ def render(
         mask = of_vertebrae(mask, plane, spider(len(who.spine.mobile)))
         mask = with_discs(mask, plane, MR)
     return image, mask, (who.spacing, who.spacing)
+
+
+def distance(name: str, seed: int, patient: int, positions: int) -> float | None:
+    """Return the mm from a slice of a patient to the next, None where there is one slice."""
+    return distance_of(name, seed, patient, positions, MR)
 
 
 def _signal(key: tuple[str, int, int], plane: Plane, palette: Palette, level: float) -> Array:

@@ -95,6 +95,16 @@ def patient_of(name: str, seed: int, patient: int, protocol: Protocol) -> Patien
     )
 
 
+def distance_of(
+    name: str, seed: int, patient: int, positions: int, protocol: Protocol
+) -> float | None:
+    """Return the mm from a slice of a patient to the next, None where there is one slice."""
+    if positions == 1:
+        return None
+    size = patient_of(name, seed, patient, protocol).spine.size
+    return 2 * protocol.reach * size / (positions - 1)
+
+
 def plane_of(
     name: str,
     seed: int,

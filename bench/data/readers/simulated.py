@@ -32,7 +32,7 @@ class Simulated(Adapter):
     def rules(self) -> dict[str, Any]:
         """Return the phantom's version and extent."""
         known = {"phantom": phantom.VERSION, "patients": self.patients, "slices": self.slices}
-        known["places"] = 1
+        known["places"] = 2
         return known | ({"levels": 1} if self.has_levels else {})
 
     @property
@@ -83,4 +83,6 @@ class Simulated(Adapter):
 
     def _place(self, patient: str, position: int) -> Place | None:
         """Return where a slice lies; films of one patient are no volume."""
-        return None if self.name == "xray" else Place(patient, position)
+        if self.name == "xray":
+            return None
+        return Place(patient, position, phantom.distance(self.name, int(patient[1:]), self.slices))

@@ -81,6 +81,8 @@ class Table:
     """Scores in 3D by column and metric, of the columns whose slices were stacked."""
     volume_counts: dict[tuple[str, str], int]
     """How many volumes were scored, by column and method."""
+    volume_units: dict[str, str]
+    """The unit of each column's distances in 3D, as `units`."""
     instances: dict[str, dict[str, PatientScores]]
     """Scores of instances by metric, of the columns whose labels name instances."""
     instance_counts: dict[tuple[str, str], dict[str, int]]
@@ -243,10 +245,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     for column in titles:
         mine = [record for record in records if record.column.key == column]
         certificates[column] = notes.certificates(mine)
-    units = {
-        str(column): " and ".join(sorted(part.dropna().unique()))
-        for column, part in cases.groupby("column", observed=True)["unit"]
-    }
+    units = _units(cases)
     in_3d = cases[:0]
     if results.volumes is not None:
         in_3d = results.volumes[results.volumes.source == source]
@@ -281,11 +280,20 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         reports=results.looks,
         volumes=arrange(in_3d, _metrics_of(in_3d)),
         volume_counts=_numbers_of(in_3d),
+        volume_units=_units(in_3d),
         instances=arrange(named, rare),
         instance_counts=sums(named),
         classes=classes,
         absent=results.absent,
     )
+
+
+def _units(cases: pd.DataFrame) -> dict[str, str]:
+    """Return the unit of each column's distances: `mm`, `px`, or both."""
+    units = {}
+    for column, part in cases.groupby("column", observed=True)["unit"]:
+        units[str(column)] = " and ".join(sorted(part.dropna().unique()))
+    return units
 
 
 def _metrics_of(cases: pd.DataFrame) -> list[str]:
@@ -302,11 +310,11 @@ def _numbers_of(cases: pd.DataFrame) -> dict[tuple[str, str], int]:
 
 def sums(cases: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
     """Return how many instances there are, and what became of them, by column and method."""
-    sums = {}
+    counted = {}
     for (column, method), part in cases.groupby(["column", "method"], observed=True):
         totals = part[list(INSTANCE_COUNTS)].sum().to_numpy(int).tolist()
-        sums[str(column), str(method)] = dict(zip(INSTANCE_COUNTS, totals, strict=True))
-    return sums
+        counted[str(column), str(method)] = dict(zip(INSTANCE_COUNTS, totals, strict=True))
+    return counted
 
 
 def _latest(failures: Sequence[Failure]) -> list[Failure]:
