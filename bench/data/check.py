@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import cache, manifest, twins
-from bench.data.digest import digest_of
+from bench.data.digest import digest_of, with_instances
 from bench.spec.case import Dataset
 from bench.spec.words import count
 
@@ -53,7 +53,10 @@ def check(folder: Path) -> list[Finding]:
 
 def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
     """Compare the pixels with the dataset's digest, which is part of the names of all results."""
-    if digest_of(dataset) != dataset.digest:
+    digest = digest_of(dataset)
+    if dataset.levels:
+        digest = with_instances(digest, dataset)
+    if digest != dataset.digest:
         text = f"{folder.parent} is not what was prepared: remove the folder and prepare again"
         yield Finding("damage", (), text, grave=True)
 

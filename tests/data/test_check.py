@@ -42,6 +42,13 @@ def test_nothing_is_found_where_nothing_is(slices: Make) -> None:
     assert {each.kind for each in check(prepared(slices()))} == {READING}
 
 
+@pytest.mark.parametrize("labels", ["", "labels=a=1/b=2-3:"])
+def test_instances_are_no_damage(slices: Make, labels: str) -> None:
+    adapter = registry.dataset(Spec.parse(f"mr:{labels}instances=on"))
+    findings = check(cache.prepare(adapter, slices() / "mr"))
+    assert {each.kind for each in findings} == {READING}
+
+
 @pytest.mark.parametrize("name", ["mr", "ct-verse", "ct-pri", "xray"])
 def test_phantoms_are_no_twins_and_not_flipped(name: str) -> None:
     profile = load_profile("smoke")
