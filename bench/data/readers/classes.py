@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.data.readers.labels import colour
+from bench.data.readers.labels import colour, grey_colour
 from bench.spec import csvs, files
 from bench.spec.case import BACKGROUND, RESERVED, Census, Decision
 from bench.spec.errors import UsageError
@@ -82,7 +82,7 @@ class Classes:
             name, equals, terms = part.partition("=")
             if not equals:
                 raise UsageError(f"labels={text}: {part!r} is no NAME=LABELS; expected {EXAMPLE}")
-            pairs.append((name.strip(), _split(terms)))
+            pairs.append((_known(name.strip()), _split(terms)))
         return cls(tuple(pairs), f"labels={text}")
 
     @classmethod
@@ -139,10 +139,17 @@ class Classes:
             return "background"
         match = _NUMBER.fullmatch(label)
         by_number = self._owners.get(match["number"], "") if match else ""
-        by_colour = self._owners.get(colour(label), "")
+        by_colour = self._owners.get(colour(label) or grey_colour(label), "")
         if by_number and by_colour and by_number != by_colour:
             raise UsageError(f"{self.where}: label {label} is both {by_number} and {by_colour}")
         return by_number or by_colour or ("background" if self._rest else "")
+
+    def _shown(self, label: str) -> str:
+        """Return a label as this mapping would name it: by its number, or by its colour."""
+        match = _NUMBER.fullmatch(label)
+        if match is None or any(term.startswith("#") for term in self._owners):
+            return colour(label) or (match["number"] if match else label)
+        return match["number"]
 
     def decide(self, census: Census, *, partial: bool = False) -> Decision:
         """Return the labels of each class, when all masks were read.
@@ -160,10 +167,13 @@ class Classes:
         for label in census.counts:
             owner = self.owner(label)
             if not owner:
-                shown = colour(label) or label.rpartition("-")[2]
+                shown = self._shown(label)
+                aside = f"background={shown} or void={shown}"
+                if not _TERM.fullmatch(shown):
+                    aside = f"background={OTHERS}"
                 raise UsageError(
                     f"{_file_with(census, label)}: label {shown} is in no class of {self.where}; "
-                    f"give it one, or end by /background={shown} or /void={shown}"
+                    f"give it one, or say that it is none: {aside}"
                 )
             labels[owner].append(label)
         for name in self.names:
@@ -195,6 +205,14 @@ class Classes:
                 f"{self.where}: the masks are of {' and '.join(sorted(collections))}, which number "
                 "their labels differently; expected one collection in a folder: part them"
             )
+
+
+def _known(name: str) -> str:
+    """Return a name, that of what is no class in the one spelling."""
+    lower = name.lower()
+    if lower == IGNORE:
+        return VOID
+    return lower if lower in ASIDE else name
 
 
 def _split(terms: str) -> tuple[str, ...]:
@@ -259,10 +277,19 @@ def read(path: Path) -> Classes:
         table.require("class", "labels")
         pairs = []
         for row in table.rows:
-            pairs.append((table.value(row, "class"), _split(table.value(row, "labels"))))
+            name = _known(table.value(row, "class"))
+            pairs.append((name, _split(table.value(row, "labels"))))
         return Classes(tuple(pairs), where)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        known = dict(pairs)
+        for name in known:
+            if [key for key, _ in pairs].count(name) > 1:
+                raise UsageError(f"{where} names {name} twice; join its labels in a list")
+        return known
+
     try:
-        said = json.loads(files.read_bytes(path))
+        said = json.loads(files.read_bytes(path), object_pairs_hook=unique)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({files.reason(error)}); give a file") from error
     except ValueError as error:
@@ -281,12 +308,11 @@ def _pairs(mapping: Mapping[str, Any], where: str) -> Iterable[tuple[str, tuple[
         terms: list[str] = []
         for one in labels if isinstance(labels, list) else [labels]:
             terms += _split(str(one))
-        name = VOID if name.lower() == IGNORE else name
-        if name.lower() == "background":
+        name = _known(name)
+        if name == "background":
             terms = [term for term in terms if term != "0"]
             if not terms:
                 continue
-            name = "background"
         yield name, tuple(terms)
     if not mapping:
         raise UsageError(f"{where} names no class; expected {EXAMPLE}")

@@ -327,17 +327,19 @@ def _check_threshold(census: Census, option: str, chosen: Collection[str]) -> No
 def _matching(census: Census, match: re.Match[str]) -> list[str]:
     if match["colour"]:
         tint = match["colour"]
-        return [label for label in census.counts if tint in (colour(label), _grey_colour(label))]
+        return [label for label in census.counts if tint in (colour(label), grey_colour(label))]
     if match["above"]:
         limit = int(match["above"])
         return [label for label in census.counts if not colour(label) and int(label) > limit]
     return [label for label in census.counts if number(label) == int(match["number"])]
 
 
-def _grey_colour(label: str) -> str:
+def grey_colour(label: str) -> str:
     """Return a number of 8 bits as a colour, so that white may be chosen as #ffffff."""
-    value = None if colour(label) else int(label)
-    return f"#{value:02x}{value:02x}{value:02x}" if value is not None and 0 <= value < 256 else ""
+    if not label.isdecimal() or int(label) >= MOST:
+        return ""
+    grey = f"{int(label):02x}"
+    return f"#{grey}{grey}{grey}"
 
 
 def _held(census: Census) -> str:

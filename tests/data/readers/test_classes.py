@@ -47,6 +47,44 @@ def test_labels_of_palettes_colours_and_volumes_are_matched() -> None:
     assert dict(volumes.classes) == {"bone": {"spider-3"}, "disc": {"spider-204"}}
 
 
+def test_white_is_white_in_masks_that_are_grey_too() -> None:
+    decision = Classes.parse("bone=#ffffff/disc=#ff0000").decide(
+        census("#ffffff", "#ff0000", "255")
+    )
+    assert dict(decision.classes) == {"bone": {"#ffffff", "255"}, "disc": {"#ff0000"}}
+
+
+@pytest.mark.parametrize("name", ["ignore", "Void", "VOID"])
+def test_what_is_void_may_be_called_as_nnunet_calls_it(name: str, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text(f"class,labels\na,1\nb,2\n{name},9\n", "utf-8")
+    for text in (f"a=1/b=2/{name}=9", str(table)):
+        assert Classes.parse(text).decide(census("1", "2", "9")).void == {"9"}
+
+
+def test_a_name_that_stands_twice_in_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('{"bone": "1-2", "disc": 9, "bone": "3"}', "utf-8")
+    with pytest.raises(UsageError, match="names bone twice; join its labels in a list"):
+        Classes.parse(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "said"),
+    [
+        ("a=1/b=2", "3 #00ff00", "label 3 is in no class of .*: background=3 or void=3"),
+        ("a=#ff0000/b=2", "3 #00ff00", "label #00ff00 is in no .*: background=#00ff00 or void=#"),
+        ("a=1/b=2", "spider-7", "label 7 is in no class of .*: background=7 or void=7"),
+        ("a=1/b=2", "-1", "label -1 is in no class of .*: background=others"),
+    ],
+)
+def test_a_label_in_no_class_is_named_as_the_mapping_names_them(
+    text: str, label: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        Classes.parse(text).decide(census("1 #ff0000", "2", label))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
