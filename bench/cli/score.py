@@ -171,7 +171,7 @@ def score(
                 f"--instances is of --reference; of a dataset: --dataset {dataset}:instances=on"
             )
         place = _on_dataset(dataset, data, Splitting(folds, split), profile, store)
-        rules = replace(rules, classes=_numbered(place.references.classes))
+        rules = replace(rules, classes=_numbered(place.references.classes, void=False))
     whole = _stacks(place) if score == "volume" else []
     scored: list[tuple[str, Side, Scored]] = []
     wrong = []
@@ -220,12 +220,12 @@ def _classes(
     return known, own
 
 
-def _numbered(classes: Sequence[str]) -> Classes | None:
+def _numbered(classes: Sequence[str], *, void: bool = True) -> Classes | None:
     """Return the classes of a dataset as its label maps number them; None of one foreground."""
     from bench.data.readers.classes import Classes
     from bench.spec.case import VOID
 
-    return Classes.numbered(classes, VOID) if classes else None
+    return Classes.numbered(classes, VOID if void else None) if classes else None
 
 
 def parse_named(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
@@ -519,9 +519,12 @@ def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
 
     remarks = dict.fromkeys(place.references.remarks)
     for name, _, result in scored:
-        cases = count(len(result.rows), "case")
+        whole = count(len(result.rows), "case")
         for title, values in _dice(result).items():
-            mean = f"{100 * statistics.fmean(values):.2f} %" if values else "of no case"
+            cases = whole
+            if len(values) < len(result.rows):  # a class that neither mask has is undefined
+                cases = f"{len(values)} of {whole}"
+            mean = f"{100 * statistics.fmean(values):.2f} %" if values else "undefined"
             options.say(f"{name}{title}: mean Dice {mean} over {cases}")
         if result.missing:
             options.say(f"{name}: {short_list(result.missing)} have no prediction and score zero")

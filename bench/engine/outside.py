@@ -24,7 +24,7 @@ from bench.engine import instances
 from bench.engine.instances import Parts
 from bench.engine.metrics import EMPTY_POLICY, Mask, Score, score, score_classes
 from bench.spec import machine
-from bench.spec.case import UNION, VOID, Dataset, Decision
+from bench.spec.case import BACKGROUND, UNION, VOID, Dataset, Decision
 from bench.spec.errors import SeveralError, UsageError, short_list
 from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
@@ -499,11 +499,18 @@ def _decided(
                 f"references' classes: {', '.join(references.classes)}"
             ]
         try:
-            return classes.decide(masks.census(mine), partial=True), []
+            decision = classes.decide(masks.census(mine), partial=True)
         except UsageError as error:
             return Decision(frozenset()), [
                 f"{name}: {error} (for predictions alone: --labels-predictions)"
             ]
+        if decision.void and not decision.foreground:
+            return decision, [
+                f"{name}: predictions hold {', '.join(sorted(decision.void))} alone, which is void "
+                "and no class; expected the labels of classes: --labels-predictions says what "
+                "theirs are"
+            ]
+        return decision, []
     if not rules.of_predictions and not rules.foreground:
         grey = [file.name for mask, file in mine if len(mask.names) > labels.MANY]
         if grey:
@@ -511,6 +518,8 @@ def _decided(
             names = short_list(grey, what="prediction")
             return Decision(frozenset()), [f"{name}: {names} {GREYS.format(count=most)}"]
     option = rules.of_predictions
+    if all(set(mask.names) <= {BACKGROUND} for mask, _ in mine):
+        return Decision(frozenset()), []  # nothing was predicted, whatever foreground would be
     if not option:
         option = rules.foreground
         mine += [(mask, references.targets[key].file) for key, mask in references.read.items()]

@@ -433,10 +433,15 @@ def _document(chosen: Chosen, name: str) -> Document:
     )
 
 
+def _named(metric: str, between: str = ", ") -> str:
+    """Return the title of a metric, with its class where it is that of one."""
+    title, of_class = TITLES[_metric(metric)], _class(metric)
+    return f"{title}{between}{of_class}" if of_class else title
+
+
 def _title(table: Table, column: str, metric: str) -> str:
     """Return the heading of a metric, with its class and the unit of a distance."""
-    of_class, metric = _class(metric), _metric(metric)
-    title = f"{TITLES[metric]}, {of_class}" if of_class else TITLES[metric]
+    title, metric = _named(metric), _metric(metric)
     if UNITS[metric] == "fraction":
         return title
     units = {table.units[column]} if column else {*table.units.values()}
@@ -520,7 +525,7 @@ def _short(chosen: Chosen, signs: Signs) -> str:
                 text += f" {sign}: {words.format(name)}"
     untested = [metric for metric in chosen.layout.metrics if metric not in PRINTED]
     if untested and chosen.layout.marks != "none":
-        titles = dict.fromkeys(TITLES[_metric(metric)] for metric in untested)
+        titles = dict.fromkeys(_named(metric, " of ") for metric in untested)
         text += f" {', '.join(titles)}: not tested, so without marks."
     return f"{text} Tests, deviations and data: {chosen.layout.name}-notes."
 

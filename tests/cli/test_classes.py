@@ -196,3 +196,13 @@ def test_classes_from_outside_are_scored_exported_and_imported(
         *("--labels-predictions", "upper=1/lower=2+3", "--profile", "smoke", "--out", "beside"),
         *("--missing", "zero"),
     )
+    for path in labels.glob("*.png"):
+        mask = np.array(Image.open(path))
+        (Path("binary") / path.name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(Path("binary") / path.name)
+    said = bench(
+        *("score", "--dataset", SPINE, "--data", str(data), "--predictions", "Binary=binary"),
+        *("--profile", "smoke"),
+        code=2,
+    )
+    assert "label 255 is in no class of the dataset's classes, which are numbered from 1" in said

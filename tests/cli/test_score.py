@@ -373,3 +373,50 @@ def test_instances_are_scored_in_each_class_and_in_all(bench: Bench) -> None:
         "Same": [100, 100],
         "Swapped": [0, 0],
     }
+
+
+def test_label_maps_that_are_nearly_whole_are_rounded(bench: Bench) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("labels", "ours"):
+        (bench.home / name).mkdir()
+        for case in NAMES:
+            noisy = spine().astype(np.float32) + rng.normal(0, 1e-6, (60, 20)).astype(np.float32)
+            image = nibabel.Nifti1Image(noisy[:, :, None], np.eye(4))
+            nibabel.save(image, bench.home / name / f"{case}.nii.gz")
+    said = scored(bench, "--predictions", "Ours=ours", "--labels", "a=20+21/b=22+23")
+    assert "Ours, b: mean Dice 100.00 % over 4 cases" in said
+    assert "assumed: mask values within 0.001 of a whole number are that number" in said
+
+
+def test_predictions_of_nothing_score_zero_whatever_their_foreground_is_called(
+    bench: Bench, home: Path
+) -> None:
+    write(home / "nothing", value=0)
+    words = ("--predictions", "Nothing=nothing", "--foreground-predictions", ">0")
+    assert "Nothing: mean Dice 0.00 % over 4 cases" in scored(bench, *words)
+
+
+@pytest.mark.parametrize("void", [False, True])
+def test_a_mask_of_0_and_255_is_no_prediction_of_classes(bench: Bench, void: bool) -> None:
+    for name in ("labels", "binary"):
+        (bench.home / name).mkdir()
+        labels = spine()
+        labels[0] = 255 * void
+        if name == "binary":
+            labels = np.where(labels, 255, 0).astype(np.uint8)
+        for case in NAMES:
+            cv2.imwrite(str(bench.home / name / f"{case}.png"), labels)
+    classes = "a=20+21/b=22+23" + "/void=255" * void
+    said = scored(bench, "--predictions", "Binary=binary", "--labels", classes, code=2)
+    wanted = ("label 255 is in no class of labels", "predictions hold 255 alone, which is void")
+    assert wanted[void] in said
+
+
+def test_a_class_counts_the_cases_that_have_it(bench: Bench) -> None:
+    (bench.home / "labels").mkdir()
+    for place, case in enumerate(NAMES):
+        labels = spine() if place else np.where(spine() < 22, spine(), 0).astype(np.uint8)
+        cv2.imwrite(str(bench.home / "labels" / f"{case}.png"), labels)
+    said = scored(bench, "--predictions", "Same=labels", "--labels", "a=20+21/b=22+23")
+    assert "Same, a: mean Dice 100.00 % over 4 cases" in said
+    assert "Same, b: mean Dice 100.00 % over 3 of 4 cases" in said

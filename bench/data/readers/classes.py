@@ -86,10 +86,15 @@ class Classes:
         return cls(tuple(pairs), f"labels={text}")
 
     @classmethod
-    def numbered(cls, names: Sequence[str], void: int) -> Classes:
-        """Return classes whose labels are their numbers from 1, with a void label."""
+    def numbered(cls, names: Sequence[str], void: int | None = None) -> Classes:
+        """Return classes whose labels are their numbers from 1, with a void label if there is one.
+
+        Predictions have none: a mask of 0 and 255 is no prediction of classes.
+        """
         pairs = [(name, (str(number),)) for number, name in enumerate(names, 1)]
-        return cls((*pairs, (VOID, (str(void),))), "the dataset's classes")
+        if void is not None:
+            pairs.append((VOID, (str(void),)))
+        return cls(tuple(pairs), "the dataset's classes, which are numbered from 1")
 
     @property
     def text(self) -> str:

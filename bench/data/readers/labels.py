@@ -104,6 +104,12 @@ def _of_colours(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tu
     return _merged(codes.reshape(packed.shape), names)
 
 
+def is_near_whole(values: NDArray[Any]) -> bool:
+    """Return whether all numbers are finite, and so near to whole ones that these are meant."""
+    with np.errstate(invalid="ignore"):  # infinite values are near to none
+        return bool((np.abs(values - np.rint(values)) <= NEAR_WHOLE).all())
+
+
 def _of_numbers(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
     told = ""
     if values.dtype == np.bool_:
@@ -112,13 +118,11 @@ def _of_numbers(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tu
         return *_of_bytes(values), told
     if values.dtype.kind == "f":
         whole = np.rint(values)
-        with np.errstate(invalid="ignore"):  # infinite values are refused below
-            off = np.abs(values - whole).max(initial=0)
-        if not np.isfinite(values).all() or off > NEAR_WHOLE:
+        if not is_near_whole(values):
             raise UsageError(
                 f"{file}: values are not whole numbers; expected labels, not probabilities"
             )
-        if off:
+        if (values != whole).any():
             told = ROUNDED
         values = whole.astype(np.int64)
     used, codes = np.unique(values, return_inverse=True)

@@ -241,7 +241,7 @@ def decoded(drawn: Drawn, file: Path, threshold: float | None = None) -> Labels:
     picture, told = drawn.picture, ""
     names: tuple[str, ...]
     values = picture.values
-    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+    if values.dtype.kind == "f" and not labels.is_near_whole(values):
         if threshold is None:
             raise UnfitError("probabilities", f"{file} holds fractions")
         if values.min() < 0 or values.max() > 1:
