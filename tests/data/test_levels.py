@@ -45,6 +45,19 @@ def test_slices_keep_their_labels_as_instances_and_only_the_digest_differs(slice
     assert named.cases == plain.cases
 
 
+@pytest.mark.parametrize("labels", ["", "labels=vertebra=1-7/disc=16:"])
+def test_a_label_of_several_things_is_said_to_be_one_instance(slices: Make, labels: str) -> None:
+    data = slices()
+    for path in (data / "mr" / "labels").glob("*.png"):
+        mask = np.array(Image.open(path))
+        mask[mask == 1], mask[mask == 2] = 7, 16
+        Image.fromarray(mask).save(path)
+    told = " ".join(prepared(data, f"mr:{labels}instances=on").how)
+    assert "label 7, all vertebrae above T12, is one instance in each mask" in told
+    assert ("label 16, all discs above" in told) == bool(labels)
+    assert "is one instance" not in " ".join(prepared(data, f"mr:{labels}".rstrip(":")).how)
+
+
 def test_volumes_name_their_levels_and_say_where_slices_lie(tmp_path: Path) -> None:
     verse(tmp_path / "ct-verse")
     dataset = prepared(tmp_path, "ct-verse:instances=on")

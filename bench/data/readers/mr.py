@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.readers import volume
-from bench.data.readers.slices import LABELS, MAPPINGS, Slices
+from bench.data.readers.slices import LABELS, MAPPINGS, Slices, with_joined
 from bench.data.readers.walk import same, stem
 from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Item
@@ -84,7 +84,8 @@ class MR(Slices):
     def decide(self, census: Census) -> Decision:
         """Return the classes, the vertebrae of volumes, or what a mapping calls vertebra."""
         if self.classes:
-            return self.classes.decide(census)
+            decision = self.classes.decide(census)
+            return with_joined(decision, census) if self.instances else decision
         spider, mrspineseg = self._cuttings()
         vertebrae = spider.foreground | mrspineseg.foreground
         return Decision(vertebrae) if vertebrae & census.counts.keys() else super().decide(census)

@@ -25,8 +25,8 @@ from bench.spec.errors import UsageError
 from bench.spec.options import option
 
 SPIDER = "spider-t2"
-ABOVE = "7"
-"""SPIDER's label of all vertebrae above T12."""
+ABOVE = {"7": "all vertebrae above T12", "16": "all discs above T12/L1"}
+"""SPIDER's labels of several things at once."""
 MAPPINGS: dict[str, dict[int, int]] = {
     "binary": {0: 0, 1: 1, 255: 1},
     # SPIDER's T2 slices as indexed PNG: 1-7 vertebrae L5 to above T12, 8 canal, 9 partly visible
@@ -34,7 +34,7 @@ MAPPINGS: dict[str, dict[int, int]] = {
     SPIDER: {**dict.fromkeys(range(17), 0), **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 1)},
 }
 """For each named mapping: the value in the binary mask of each label value."""
-ONE_INSTANCE = f"assumed: label {ABOVE}, all vertebrae above T12, is one instance in each mask"
+ONE_INSTANCE = "assumed: label {label}, {what}, is one instance in each mask"
 LABELS = (
     "how label values become vertebra or background; or classes: vertebra=1-7+9/disc=10-16, or a"
     " JSON or CSV file of them"
@@ -209,13 +209,21 @@ class Slices(Adapter):
         """Return the labels of each class, or those that the mapping calls vertebra."""
         if self.classes:
             return self.classes.decide(census)
-        mapping = MAPPINGS[self.labels]
         if self.labels == "binary":
             return choose(census, "")
-        foreground = frozenset(str(label) for label, one in mapping.items() if one)
-        if self.instances and self.labels == SPIDER and ABOVE in census.counts:
-            return Decision(foreground, (ONE_INSTANCE,))
+        foreground = frozenset(str(label) for label, one in MAPPINGS[self.labels].items() if one)
+        if self.instances and self.labels == SPIDER:
+            return with_joined(Decision(foreground), census)
         return Decision(foreground)
+
+
+def with_joined(decision: Decision, census: Census) -> Decision:
+    """Return a decision that says which of SPIDER's labels of several things are one instance."""
+    told = list(decision.how)
+    for label, what in ABOVE.items():
+        if label in census.counts and label in decision.foreground:
+            told.append(ONE_INSTANCE.format(label=label, what=what))
+    return replace(decision, how=tuple(told))
 
 
 def check_labels(
