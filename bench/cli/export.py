@@ -58,6 +58,11 @@ def export(
             f"bench data export {specs[0]} --to {to}"
         )
     (reader,) = matrix.find(specs, data, load_profile(profile))
+    if reader.adapter.instances:
+        raise UsageError(
+            f"{reader.adapter.name}: instances=on, but these layouts have classes and no "
+            "instances: leave it out, or name the levels as classes (labels=L1=20/L2=21/...)"
+        )
     make_folder(to, "export", "--to")
     with options.preparing_quietly() as told:
         prepared = cache.load(Path(reader.prepare(told).cache))

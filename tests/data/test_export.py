@@ -312,6 +312,7 @@ def test_a_name_that_nnunet_takes_for_a_label_is_refused(tmp_path: Path) -> None
         (("mr", "--as", "medsegbench", "--size", "0"), "squares of 128, 256, 512 pixels"),
         (("mr", "--profile", "smoke", "--to", "file/below"), "cannot be written"),
         (("mrs",), "did you mean 'mr'"),
+        (("mr:instances=on",), "mr: instances=on, but these layouts have classes and no instances"),
     ],
 )
 def test_wrong_use_is_one_line_that_says_what_mends_it(
