@@ -171,7 +171,7 @@ def score(
                 f"--instances is of --reference; of a dataset: --dataset {dataset}:instances=on"
             )
         place = _on_dataset(dataset, data, Splitting(folds, split), profile, store)
-        rules = replace(rules, classes=_numbered(place.references.classes, void=False))
+        rules = replace(rules, classes=_numbered(place.references.classes))
     whole = _stacks(place) if score == "volume" else []
     scored: list[tuple[str, Side, Scored]] = []
     wrong = []
@@ -220,12 +220,11 @@ def _classes(
     return known, own
 
 
-def _numbered(classes: Sequence[str], *, void: bool = True) -> Classes | None:
+def _numbered(classes: Sequence[str], void: int | None = None) -> Classes | None:
     """Return the classes of a dataset as its label maps number them; None of one foreground."""
     from bench.data.readers.classes import Classes
-    from bench.spec.case import VOID
 
-    return Classes.numbered(classes, VOID if void else None) if classes else None
+    return Classes.numbered(classes, void) if classes else None
 
 
 def parse_named(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
@@ -346,6 +345,7 @@ def _on_dataset(
     from bench.engine.outside import Rules, of_dataset, read_references
     from bench.launch import matrix
     from bench.spec import registry
+    from bench.spec.case import VOID
     from bench.spec.names import Column
     from bench.spec.plain import content_hash
     from bench.spec.profile import load_profile
@@ -369,7 +369,7 @@ def _on_dataset(
     for indexes in tested:
         every.update(dict.fromkeys(indexes))
     targets = of_dataset(prepared, list(every))
-    rules = Rules(classes=_numbered(prepared.classes))
+    rules = Rules(classes=_numbered(prepared.classes, VOID))
     references = read_references(targets, rules, text, partial=True)
     if prepared.levels:
         references = replace(references, class_levels=prepared.class_levels)

@@ -60,6 +60,8 @@ def test_classes_go_from_the_option_to_the_tables(bench: Bench, slices: Slices) 
     lower = table[table["class"] == "lower"]["dice"].mean()
     shown = paper[paper["metric"] == "dice:lower"]["mean"].item()
     assert shown == pytest.approx(100 * lower, abs=1e-6)
+    notes = next(Path("reports").rglob("paper.md")).read_text("utf-8")
+    assert "Dice of lower, NSD of union: not tested, so without marks" in notes
     Path("paper.toml").write_text('metrics = ["dice:disc"]\n', "utf-8")
     said = bench("report", "--layout", "paper.toml", code=2)
     assert "no dataset here has the class 'disc'" in said
