@@ -30,6 +30,10 @@ KINDS = {METHODS: "method", DATASETS: "dataset", LAUNCHERS: "launcher"}
 FOLDER = "folder"
 """The dataset that a path stands for."""
 ALL = "all"
+CUT = re.compile("labels=[^:,]*[:,]")
+"""Labels of classes behind which a comma or a colon begins another dataset or option."""
+JOINED = "(labels= has + between labels, and / between classes: labels=vertebra=1-7+9/disc=10-16)"
+"""What errors say of such a text."""
 
 
 @cache
@@ -179,7 +183,12 @@ def expand(group: str, text: str) -> list[Spec]:
         UsageError: A name, an option or a value is unknown, or nothing is named.
     """
     rows = _datasets(text) if group == DATASETS else map(Row.parse, _names(group, text))
-    specs = [_checked(group, row) for row in rows]
+    try:
+        specs = [_checked(group, row) for row in rows]
+    except UsageError as error:
+        if group == DATASETS and CUT.search(text):
+            raise UsageError(f"{error} {JOINED}") from error
+        raise
     if not specs:
         hint = did_you_mean(text, [*names(group), ALL])
         raise UsageError(f"nothing is named in '{text}'; {hint}")

@@ -65,6 +65,8 @@ def test_a_further_row_stands_for_its_methods_cell() -> None:
     [
         (METHODS, "unett", "unknown method 'unett'; did you mean 'unet'"),
         (DATASETS, "xry", "unknown dataset 'xry'; did you mean 'xray'"),
+        (DATASETS, "mr:labels=a=1,2/b=3", "labels= has . between labels, and / between classes"),
+        (DATASETS, "mr:labels=a:1-7,b:10-16", "labels= has . between labels, and / between"),
         (METHODS, "unet:widht=3", "unet has no option 'widht'; did you mean 'width'"),
         (METHODS, "unet:width", "expected one 'width=VALUE', for example unet:width=64"),
         (METHODS, "unet:width=3:width=4", "expected one 'width=VALUE'"),
