@@ -183,7 +183,8 @@ def score(
             wrong.append(str(error))
     if wrong:
         raise SeveralError(wrong)
-    _open(store, place.profile)
+    if place.profile == OUTSIDE:
+        store.open_outside()
     cells = _cells(place, scored, whole)
     for cell, _ in cells:
         is_kept(store, cell)  # refuses another one
@@ -346,6 +347,7 @@ def _on_dataset(
     from bench.launch import matrix
     from bench.spec import registry
     from bench.spec.case import VOID
+    from bench.spec.metrics import TOLERANCE
     from bench.spec.names import Column
     from bench.spec.plain import content_hash
     from bench.spec.profile import load_profile
@@ -356,13 +358,18 @@ def _on_dataset(
     if len(specs) > 1:
         raise UsageError(f"--dataset {text} names {len(specs)} datasets; name one")
     known = [name for name in finished_profiles(store) if name != OUTSIDE]
-    chosen = profile or next(iter(known), "cpu")
-    (reader,) = matrix.find(specs, data, load_profile(chosen))
+    settings = load_profile(profile or next(iter(known), "cpu"))
+    if settings.nsd_tolerance != TOLERANCE:
+        raise UsageError(
+            f"--profile {settings.name}: its NSD accepts {settings.nsd_tolerance:g}, and masks "
+            f"from outside are scored with {TOLERANCE:g}; score them apart, by --reference"
+        )
+    (reader,) = matrix.find(specs, data, settings)
     with options.preparing_quietly() as told:
         ref = reader.prepare(told)
     prepared = cache.load(Path(ref.cache))
-    _open(store, chosen)
-    plan = Plan(store, load_profile(chosen).name)
+    store.open(settings)
+    plan = Plan(store, settings.name)
     splits = plan.splits(ref.id, prepared.patients, splitting, prepared.official)
     tested = [one.indexes(prepared, "test") for one in splits]
     every: dict[int, None] = {}
@@ -383,7 +390,7 @@ def _on_dataset(
         return (prepared.image(places[key]) >> 8).astype("uint8")
 
     return Place(
-        load_profile(chosen).name,
+        settings.name,
         Column(ref.id, splitting.scheme),
         references,
         tuple(parts),
@@ -407,15 +414,6 @@ def _stacks(place: Place) -> list[list[Stack]]:
             "scored in 3D as they are: leave --score out"
         )
     return [stacks(place.cases[key] for key in part.keys) for part in place.parts]
-
-
-def _open(store: Store, profile: str) -> None:
-    from bench.spec.profile import load_profile
-
-    if profile == OUTSIDE:
-        store.open_outside()
-    else:
-        store.open(load_profile(profile))
 
 
 def _keep_references(store: Store, place: Place) -> None:

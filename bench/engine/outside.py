@@ -26,6 +26,7 @@ from bench.engine.metrics import EMPTY_POLICY, Mask, Score, score, score_classes
 from bench.spec import machine
 from bench.spec.case import BACKGROUND, UNION, VOID, Dataset, Decision
 from bench.spec.errors import SeveralError, UsageError, short_list
+from bench.spec.metrics import TOLERANCE
 from bench.store.cells import keep_labels
 from bench.store.layout import CellFolder
 from bench.store.outside import write_mask
@@ -66,6 +67,8 @@ class Rules:
     """Ending of the predictions' names, which their references' names lack."""
     instances: bool = False
     """Whether what each label of a reference names is an instance."""
+    tolerance: float = TOLERANCE
+    """Largest distance that NSD accepts."""
 
 
 @dataclass(frozen=True)
@@ -382,7 +385,7 @@ def score_folder(
         levels,
         references.class_levels,
     )
-    return replace(scored, rows=_rows(references, scored))
+    return replace(scored, rows=_rows(references, scored, rules.tolerance))
 
 
 def _levels(
@@ -531,7 +534,7 @@ def _decided(
         ]
 
 
-def _rows(references: References, scored: Scored) -> dict[str, list[Row]]:
+def _rows(references: References, scored: Scored, tolerance: float) -> dict[str, list[Row]]:
     """Return the lines of `cases.csv` of each case; a missing prediction scores zero."""
     classes = references.classes
 
@@ -545,12 +548,13 @@ def _rows(references: References, scored: Scored) -> dict[str, list[Row]]:
             foreground = np.asarray(reference, np.bool_)
             alone = zero(foreground, spacing)
             if mask is not None:
-                alone = score(mask, foreground, spacing)
+                alone = score(mask, foreground, spacing, tolerance)
             return [{**about, **alone.row(), **(own[0] if own else {})}]
         numbers = np.asarray(reference, np.uint8)
         several = zero_classes(numbers, classes, spacing)
         if mask is not None:
-            several = score_classes(np.asarray(mask, np.uint8), numbers, classes, spacing)
+            known = np.asarray(mask, np.uint8)
+            several = score_classes(known, numbers, classes, spacing, tolerance)
         lines: list[Row] = []
         for place, (name, values) in enumerate(several.items()):
             columns = own[place] if own else {}

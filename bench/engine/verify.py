@@ -101,7 +101,7 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     with cell.cases(row.extra).open(newline="", encoding="utf-8") as file:
         known = list(csv.DictReader(file))
     with ThreadPoolExecutor(machine.cores()) as pool:
-        lines = list(pool.map(partial(_case, cell, record.classes, row), known))
+        lines = list(pool.map(partial(_case, cell, record, row), known))
     wrong = [line for line in lines if line]
     if record.spec.volumes:
         wrong += _volumes(cell, row, record)
@@ -115,12 +115,12 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     return len(known) * len(record.rows), wrong, remarks
 
 
-def _case(cell: CellFolder, classes: Sequence[str], row: Row, known: Mapping[str, str]) -> str:
+def _case(cell: CellFolder, record: Record, row: Row, known: Mapping[str, str]) -> str:
     """Return a line if the scores of a case are not those of its masks; else nothing.
 
     Of several classes it is the line of one of them, or of all together.
     """
-    case = known["case"]
+    case, classes, tolerance = known["case"], record.classes, record.spec.nsd_tolerance
     reference = _mask(cell, case, of_reference=True)
     if reference is None:
         return f"{cell.name}: the reference of case {case} is not there or cannot be read"
@@ -130,11 +130,12 @@ def _case(cell: CellFolder, classes: Sequence[str], row: Row, known: Mapping[str
     if not unanswered and (prediction is None or prediction.shape != reference.shape):
         return f"{cell.name}: the prediction of case {case} cannot be compared"
     if classes:
-        again = _of_class(prediction, reference, classes, known[CLASS], spacing)
+        several = _of_classes(prediction, reference, classes, spacing, tolerance)
+        again = several[known[CLASS]]
     elif prediction is None:
         again = zero(reference > 0, spacing)
     else:
-        again = score(prediction > 0, reference > 0, spacing)
+        again = score(prediction > 0, reference > 0, spacing, tolerance)
     skipped = set()
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
@@ -208,17 +209,17 @@ def _instances(
     return several[[UNION, *classes].index(known.get(CLASS, UNION))]
 
 
-def _of_class(
+def _of_classes(
     prediction: NDArray[np.uint8] | None,
     reference: NDArray[np.uint8],
     classes: Sequence[str],
-    name: str,
     spacing: tuple[float, ...] | None,
-) -> Score:
-    """Return the scores of a class, or of all together; of no prediction those of a failure."""
+    tolerance: float,
+) -> dict[str, Score]:
+    """Return the scores of each class and of all together; of no prediction those of a failure."""
     if prediction is None:
-        return zero_classes(reference, classes, spacing)[name]
-    return score_classes(prediction, reference, classes, spacing)[name]
+        return zero_classes(reference, classes, spacing)
+    return score_classes(prediction, reference, classes, spacing, tolerance)
 
 
 def _mask(

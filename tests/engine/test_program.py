@@ -41,9 +41,9 @@ class Threshold(Program):
 '''
 
 
-def ran(bench: Bench, how: str, code: int = 0) -> str:
+def ran(bench: Bench, how: str, code: int = 0, profile: str = "smoke") -> str:
     (bench.home / "threshold.py").write_text(PROGRAM % how, encoding="utf-8")
-    words = ("--datasets", "mr", "--profile", "smoke", "--launcher", "debug")
+    words = ("--datasets", "mr", "--profile", profile, "--launcher", "debug")
     return bench("run", "--methods", "./threshold.py:Threshold", *words, code=code)
 
 
@@ -64,6 +64,21 @@ def test_a_program_reads_a_folder_and_its_masks_are_scored(bench: Bench) -> None
     written = json.loads(cell.folder.record.read_text(encoding="utf-8"))
     assert written["timings"] is None
     assert "The cell is finished already" in ran(bench, "work")
+
+
+def test_the_tolerance_of_a_profile_is_that_of_every_score(bench: Bench) -> None:
+    own = bench.home / "own.toml"
+    own.write_text('extends = "smoke"\nnsd_tolerance = 30\n', encoding="utf-8")
+    ran(bench, "work")
+    ran(bench, "work", profile="own.toml")
+    usual, wide = (Results.load(Store(bench.home / "results"), name) for name in ("smoke", "own"))
+    assert (wide.cases.nsd > usual.cases.nsd).all()
+    words = ("--datasets", "mr:labels=vertebra=1-25/disc=201-225", "--profile", "own.toml")
+    bench("run", "--methods", "unet", *words, "--launcher", "debug")
+    assert "does not hold: 0" in bench("verify", "results")
+    masks = next(path.parent for path in Path("results/own").rglob("predictions/*.png"))
+    words = ("--dataset", "mr", "--predictions", f"Ours={masks}", "--profile", "own.toml")
+    assert "--profile own: its NSD accepts 30" in bench("score", *words, code=2)
 
 
 def test_a_program_that_fails_is_a_failed_cell(bench: Bench) -> None:
