@@ -25,6 +25,8 @@ from bench.store.cells import read_labels, read_mask
 from bench.store.layout import CellFolder
 from bench.store.scores import CLASS, SLICES, write_scores
 
+DEEPEST = 4096
+"""Slices that a volume may have from the first to the last."""
 Row = dict[str, float | int | str]
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -103,6 +105,12 @@ def _stack(volume: str, cases: list[Case]) -> Stack:
             "or leave --score out"
         )
     positions = tuple(sorted(placed))
+    if positions[-1] - positions[0] >= DEEPEST:
+        raise UsageError(
+            f"--score volume: the slices of volume {volume} are numbered from {positions[0]} to "
+            f"{positions[-1]}, expected {DEEPEST} slices at most: number them in their order, or "
+            "leave --score out"
+        )
     first = cases[0]
     spacing = None
     if first.place and first.place.thickness is not None and first.spacing:

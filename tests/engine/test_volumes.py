@@ -70,6 +70,7 @@ def test_faces_where_a_slab_was_cut_are_no_boundary() -> None:
     [
         ([case(0, place=None)], "no slice of a known volume"),
         ([case(0), case(1, patient="q")], "2 patients"),
+        ([case(0), case(9000)], "are numbered from 0 to 9000"),
         ([case(0), case(1, height=5)], "2 sizes or spacings"),
         ([case(0), case(1, place=Place("v", 1, 3.0))], "2 distances between slices"),
         ([case(0), case(0, id="other")], "two slices of volume v have one position"),
@@ -88,11 +89,14 @@ def test_an_index_may_number_its_slices(tmp_path: Path) -> None:
     adapter = registry.dataset(Spec("mr"))
     dataset = cache.load(cache.prepare(adapter, data / "mr"))
     assert dataset.cases[1].place == Place("1", 7, 4.0)
+    table.assign(slice=table["slice"].astype(float)).to_csv(index, index=False)  # 7.0
+    assert adapter.items(data / "mr")[1].place == Place("1", 7, 4.0)
     table.assign(slice_mm=-1).to_csv(index, index=False)
     with pytest.raises(UsageError, match="slice_mm is -1; expected mm"):
         adapter.items(data / "mr")
-    table.assign(slice="middle").to_csv(index, index=False)
-    assert {item.place for item in adapter.items(data / "mr")} == {None}
+    for unknown in ("middle", "1.5", "-1", "", "20261127", "1e300"):
+        table.assign(slice=unknown).to_csv(index, index=False)
+        assert {item.place for item in adapter.items(data / "mr")} == {None}
 
 
 @pytest.fixture

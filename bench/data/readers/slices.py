@@ -44,6 +44,8 @@ SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
 POSITION, THICKNESS = "slice", "slice_mm"
 """The columns of index.csv that say where a slice lies in its volume."""
+MOST_SLICES = 1 << 16
+"""Above this a number is none of a slice, but a date or a key."""
 OF_SIZES = ("spacing", "mm", "um", "µm", "micron", "pixel", "resolution", "dpi")
 """Words in headings that may give the size of a pixel."""
 LONGEST = 255
@@ -398,19 +400,30 @@ def _spacing(table: CsvTable, row: CsvRow) -> tuple[float, float] | None:
     return row_mm, column_mm
 
 
+def _position(text: str) -> int | None:
+    """Return the number of a slice; None of what is none. Programs may write 5 as 5.0."""
+    try:
+        number = csvs.number(text)
+    except ValueError:
+        return None
+    if not 0 <= number < MOST_SLICES or number != int(number):
+        return None
+    return int(number)
+
+
 def _place(table: CsvTable, row: CsvRow) -> Place | None:
     """Return where a slice lies in its volume; None if index.csv does not number it.
 
     Raises:
         UsageError: The distance of slices is not positive.
     """
-    text = table.value(row, POSITION) if table.has(POSITION) else ""
-    if not text.isdecimal():
+    position = _position(table.value(row, POSITION) if table.has(POSITION) else "")
+    if position is None:
         return None
     volume = unicodedata.normalize("NFC", table.value(row, "volume"))
     known = table.value(row, THICKNESS) if table.has(THICKNESS) else ""
     if not known or known.upper() == "NA":
-        return Place(volume, int(text))
+        return Place(volume, position)
     try:
         thickness = float(csvs.number(known))
     except ValueError:
@@ -420,4 +433,4 @@ def _place(table: CsvTable, row: CsvRow) -> Place | None:
             f"{table.at(row)}: {THICKNESS} is {known}; expected mm between 0 and 100 from a slice "
             "to the next, or nothing where it is not known"
         )
-    return Place(volume, int(text), thickness)
+    return Place(volume, position, thickness)
