@@ -494,7 +494,7 @@ def _cells(
             ) -> None:
                 result.write(part.keys, place.references, work)
                 if whole:
-                    volumes.write(work, "", whole[fold], TOLERANCE, result.classes)
+                    volumes.write(work, "", whole[fold], TOLERANCE, result.classes, result.named)
 
             cells.append((cell, masks))
     return cells

@@ -27,6 +27,9 @@ from bench.store.outside import unpack
 from bench.store.record import Record
 from bench.store.scores import CLASS, MISSING, text
 
+IDENTIFIED = "identified"
+"""The score that says whether a method names its instances, where it predicted none of a case."""
+
 
 @dataclass
 class Findings:
@@ -125,7 +128,8 @@ def _case(cell: CellFolder, record: Record, row: Row, known: Mapping[str, str]) 
     if reference is None:
         return f"{cell.name}: the reference of case {case} is not there or cannot be read"
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
-    unanswered = known["empty"] == MISSING
+    missing = record.external.missing if record.external else ()
+    unanswered = known["empty"] == MISSING or case in missing
     prediction = None if unanswered else _mask(cell, case, row.extra)
     if not unanswered and (prediction is None or prediction.shape != reference.shape):
         return f"{cell.name}: the prediction of case {case} cannot be compared"
@@ -161,7 +165,8 @@ def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
         volume, tolerance = mine[0]["case"], record.spec.nsd_tolerance
         try:
             stack = volumes.of_line(mine[0])
-            again = volumes.rows(cell, row.extra, stack, tolerance, record.classes)
+            named = bool(mine[0].get(IDENTIFIED))
+            again = volumes.rows(cell, row.extra, stack, tolerance, record.classes, named)
         except (UsageError, ValueError, KeyError) as error:
             yield f"{cell.name}: the scores of volume {volume} cannot be checked ({error})"
             continue
@@ -196,7 +201,7 @@ def _instances(
     if labels is None:
         return dict.fromkeys(INSTANCE_COUNTS, -1)
     named = cell.instances().is_dir() and not row.extra
-    parts = instances.nothing(labels.shape, named)
+    parts = instances.nothing(labels.shape, bool(known[IDENTIFIED]))
     if prediction is not None:
         own = read_labels(cell.instances() / f"{case}.png") if named else None
         if own is not None:

@@ -125,11 +125,12 @@ def write(
     whole: Iterable[Stack],
     tolerance: float,
     classes: Sequence[str] = (),
+    named: bool = False,
 ) -> None:
-    """Score the kept masks of a row in 3D, and write the scores."""
+    """Score the kept masks of a row in 3D, and write the scores; see `rows`."""
     lines: list[Row] = []
     for stack in whole:
-        for row in rows(work, extra, stack, tolerance, classes):
+        for row in rows(work, extra, stack, tolerance, classes, named):
             lines.append({**about(stack), **row})
     write_scores(work.volumes(extra), lines)
 
@@ -166,6 +167,7 @@ def rows(
     stack: Stack,
     tolerance: float = TOLERANCE,
     classes: Sequence[str] = (),
+    named: bool = False,
 ) -> list[Row]:
     """Return the scores of a volume by the masks that a cell keeps, without what it is of.
 
@@ -177,6 +179,7 @@ def rows(
         stack: The volume.
         tolerance: Largest distance that NSD accepts.
         classes: The classes; then there is a line of all together, and one of each.
+        named: Whether the method names its instances; asked where it predicted no slice.
 
     Raises:
         UsageError: A mask is not there, or of another size.
@@ -198,7 +201,9 @@ def rows(
     lines = _lines(prediction, reference, stack, tolerance, classes, missing)
     labels = stack.whole(lambda case: read_labels(work.reference_instances(case)))
     if labels is not None:
-        parts = _parts(work, extra, stack, (prediction, reference), len(classes))
+        parts = instances.nothing(labels.shape, named)
+        if not missing:
+            parts = _parts(work, extra, stack, (prediction, reference), len(classes))
         own = instances.rows(parts, labels, reference, len(classes), stack.spacing)
         for line, columns in zip(lines, own, strict=True):
             line.update(columns)

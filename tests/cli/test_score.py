@@ -420,3 +420,12 @@ def test_a_class_counts_the_cases_that_have_it(bench: Bench) -> None:
     said = scored(bench, "--predictions", "Same=labels", "--labels", "a=20+21/b=22+23")
     assert "Same, a: mean Dice 100.00 % over 4 cases" in said
     assert "Same, b: mean Dice 100.00 % over 3 of 4 cases" in said
+    (bench.home / "some").mkdir()
+    for case in NAMES[2:]:  # the first has no prediction, and no reference of class b
+        (bench.home / "some" / f"{case}.png").write_bytes(
+            (bench.home / "labels" / f"{case}.png").read_bytes()
+        )
+    words = ("--labels", "a=20+21/b=22+23", "--instances", "--missing", "zero")
+    said = scored(bench, "--predictions", "Some=some", *words)
+    assert "Some, b: mean Dice 66.67 % over 3 of 4 cases" in said
+    assert "does not hold: 0" in bench("verify", "results")

@@ -153,6 +153,23 @@ def test_a_prepared_volume_is_scored_by_slice_and_in_3d(bench: Bench, verse: Dat
     assert "its digest" in bench("report", "--no-pictures", code=1)
 
 
+def test_a_volume_without_predictions_is_identified_nowhere(bench: Bench, verse: Dataset) -> None:
+    (bench.home / "few").mkdir()
+    for one in verse.cases[:6]:  # a volume, and a half
+        mask = cv2.imread(str(bench.home / "shifted" / f"{one.id}.png"), cv2.IMREAD_GRAYSCALE)
+        assert mask is not None
+        cv2.imwrite(str(bench.home / "few" / f"{one.id}.png"), np.where(mask, mask - 20, 0))
+    bench(
+        *("score", "--dataset", "ct-verse:labels=L1=20/L2=21/L3=22:instances=on"),
+        *("--data", "data", "--score", "volume", "--folds", "5", "--profile", "smoke"),
+        *("--predictions", "Few=few", "--missing", "zero"),
+    )
+    lines = [pd.read_csv(path) for path in sorted((bench.home / "results").rglob("volumes.csv"))]
+    whole = pd.concat(lines).query("`class` == 'union'").sort_values("case")
+    assert whole["identified"].tolist() == [1, 1, *[0] * 8]
+    assert "does not hold: 0" in bench("verify", "results")
+
+
 def test_distances_in_voxels_are_not_called_millimetres(bench: Bench) -> None:
     data = make_slices(bench.home / "data", row_mm=0.5, column_mm=0.5)
     index = data / "mr" / "index.csv"
