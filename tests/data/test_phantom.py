@@ -179,3 +179,6 @@ def test_levels_number_the_same_mask_from_top_to_bottom(name: str) -> None:
     if name == "mr":
         below = np.nonzero(numbered.mask == 201)[0].mean()
         assert below > np.nonzero(vertebrae == 1)[0].mean()
+        _, parts = cv2.connectedComponents((numbered.mask == 201).astype(np.uint8))
+        sizes = np.bincount(parts[parts > 0])
+        assert sizes.max() > 0.9 * sizes.sum()  # what is left of discs in the sacrum is none

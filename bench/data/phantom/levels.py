@@ -16,6 +16,8 @@ from bench.data.phantom.texture import enlarge, smooth
 
 T1, LOWEST, LOWEST_DISC = 8, 1, 201
 """VerSe's number of T1, SPIDER's of the lowest lumbar vertebra and of the disc below it."""
+SACRAL = 255
+"""Stands for the remnants of discs in the sacrum, which SPIDER does not label."""
 
 
 def verse(count: int) -> NDArray[np.uint8]:
@@ -55,16 +57,18 @@ def _filled(numbers: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def with_discs(labels: NDArray[np.uint8], plane: Plane, protocol: Protocol) -> NDArray[np.uint8]:
-    """Return labels (H, W) with the discs where there is no vertebra.
+    """Return labels (H, W) with the discs where there is no vertebra; those in the sacrum are none.
 
     The edge of discs is drawn anew from the plane's generator, which the image must not need after.
     """
     g, count = plane.geometry, len(plane.patient.spine.mobile)
     table = np.zeros(len(plane.patient.labelled), np.uint8)
     table[:count] = spider(count) + (LOWEST_DISC - LOWEST)
+    table[count:-1] = SACRAL
     wobble = smooth(plane.rng, protocol.shape, 3.5 / plane.patient.spacing)
     inside = enlarge(g.disc, protocol.shape) + wobble * np.float32(protocol.tracing) < 0
     height, width = protocol.shape
     near = _filled(table[g.disc_owner])
     owner = cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.where((labels == 0) & inside, owner, labels).astype(np.uint8)
+    shown = (labels == 0) & inside & (owner != SACRAL)
+    return np.where(shown, owner, labels).astype(np.uint8)

@@ -33,7 +33,7 @@ class Simulated(Adapter):
         """Return the phantom's version and extent."""
         known = {"phantom": phantom.VERSION, "patients": self.patients, "slices": self.slices}
         known["places"] = 2
-        return known | ({"levels": 1} if self.has_levels else {})
+        return known | ({"levels": 2} if self.has_levels else {})
 
     @property
     def has_levels(self) -> bool:
