@@ -375,6 +375,8 @@ def score_folder(
     levels = _levels(name, read, files, references, decision)
     if levels:
         remarks[f"the instances of {name} are its labels, by their numbers"] = None
+    elif _are_alone(read, references, decision):
+        remarks[f"the instances of {name} are components, for no mask holds two labels"] = None
     scored = Scored(
         {},
         read,
@@ -411,6 +413,20 @@ def _levels(
         return {}
     census = masks.census((mask, files[key]) for key, mask in read.items())
     return levels_of(name, sorted(decision.foreground), census)
+
+
+def _are_alone(read: Mapping[str, Labels], references: References, decision: Decision) -> bool:
+    """Return whether predictions that hold one label each are cut into components.
+
+    The labels of a binary mask, such as 1 and 255, need no word.
+    """
+    first = next(iter(references.targets))
+    if references.classes or references.instances(first) is None:
+        return False
+    held: set[str] = set()
+    for mask in read.values():
+        held |= set(mask.names) & decision.foreground
+    return bool(held - set(labels.BINARY))
 
 
 def _names(

@@ -343,6 +343,18 @@ def test_a_spine_one_level_too_high_is_identified_nowhere(bench: Bench, volume: 
     assert "its digest" in bench("verify", "results", code=1)
 
 
+def test_masks_of_one_label_each_are_said_to_be_cut_into_components(bench: Bench) -> None:
+    for name, label in (("labels", 0), ("one", 20), ("binary", 255)):
+        (bench.home / name).mkdir()
+        labels = np.where(spine(), label, 0).astype(np.uint8) if label else spine()
+        for case in NAMES:
+            cv2.imwrite(str(bench.home / name / f"{case}.png"), labels)
+    words = ("--foreground", ">0", "--foreground-predictions", ">0", "--instances")
+    said = scored(bench, *words, "--predictions", "One=one", "--predictions", "Binary=binary")
+    assert "assumed: the instances of One are components, for no mask holds two labels" in said
+    assert "instances of Binary" not in said
+
+
 def test_instances_are_scored_in_each_class_and_in_all(bench: Bench) -> None:
     names = ("labels", "swapped")
     for name in names:

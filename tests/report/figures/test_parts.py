@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.engine.instances import of_components, of_labels
+from bench.engine.instances import of_components, of_labels, of_mask, with_classes
 from bench.report.figures import parts, pictures
 from bench.report.figures.parts import BLACK, WHITE
 from bench.report.page import html
@@ -79,6 +79,17 @@ def test_joined_split_shifted_and_extra_instances_are_told_apart() -> None:
     picture = drawn(extra, labels)
     assert set(np.unique(picture.pixels[:, 50:56])) == {BLACK}
     assert picture.words == "3 of 3 found; 1 extra"
+
+
+def test_what_is_predicted_as_another_class_is_missed() -> None:
+    labels = spine(20, 21, 22)
+    numbers = np.where(labels, 1 + (labels == 22), 0).astype(np.uint8)
+    swapped = np.where(numbers == 2, 1, numbers).astype(np.uint8)
+    reference = with_classes(of_labels(labels), numbers)
+    found = of_mask(swapped, numbers, (0, 0))
+    picture = parts.prediction(found, reference, WHOLE, 256, "ct-verse")
+    assert picture.words == "2 of 3 found; missed L3"
+    assert middle(picture, 2) == {BLACK}
 
 
 def test_neighbours_have_different_colours_and_names_are_verses() -> None:
