@@ -158,6 +158,11 @@ def score(
         )
     if reference is not None:
         _refuse_of_dataset(data, folds, split, profile)
+        if labels_predictions and not labels:
+            raise UsageError(
+                "--labels-predictions says what the classes of --labels are in predictions; give "
+                "--labels too"
+            )
         place = _beside(reference, patients, pattern, images, rules)
     else:
         assert dataset is not None

@@ -512,10 +512,12 @@ def _decided(
     mine = [(mask, files[key]) for key, mask in read.items()]
     classes = rules.classes_of_predictions or rules.classes
     if classes:
-        if references.classes and set(classes.names) != set(references.classes):
+        several = references.classes or len(classes.names) > 1
+        if several and set(classes.names) != set(references.classes):
+            wanted = ", ".join(references.classes) or "one foreground"
             return Decision(frozenset()), [
                 f"{name}: --labels-predictions names {', '.join(classes.names)}; expected the "
-                f"references' classes: {', '.join(references.classes)}"
+                f"references' classes: {wanted}"
             ]
         try:
             decision = classes.decide(masks.census(mine), partial=True)

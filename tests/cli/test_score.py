@@ -441,3 +441,13 @@ def test_a_class_counts_the_cases_that_have_it(bench: Bench) -> None:
     said = scored(bench, "--predictions", "Some=some", *words)
     assert "Some, b: mean Dice 66.67 % over 3 of 4 cases" in said
     assert "does not hold: 0" in bench("verify", "results")
+
+
+def test_classes_of_predictions_need_those_of_references(bench: Bench, home: Path) -> None:
+    words = ("--predictions", "U-Net=unet", "--labels-predictions", "a=1/b=2")
+    assert "give --labels too" in scored(bench, *words, code=2)
+    (home / "phantom").mkdir()
+    cv2.imwrite(str(home / "phantom" / "p000_00.png"), np.ones((880, 880), np.uint8))
+    words = ("--predictions", "Ours=phantom", "--labels-predictions", "a=1/b=2")
+    said = bench("score", "--dataset", "mr", *words, "--profile", "smoke", code=2)
+    assert "names a, b; expected the references' classes: one foreground" in said

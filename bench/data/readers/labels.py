@@ -263,7 +263,11 @@ def _blurred(census: Census) -> str:
         return f"{words}; expected label maps: export the masks as PNG, without smoothing"
     cuts = [(one + other) // 2 for one, other in pairwise(peaks)]
     ways = " or ".join(f"foreground=>{cut}" for cut in cuts)
-    return f"{words}; most lie about {_and(map(str, peaks))}: say which are foreground, {ways}"
+    told = f"{words}; most lie about {_and(map(str, peaks))}: say which are foreground, {ways}"
+    if len(census.counts) > MANY:
+        return told
+    first = next(label for label in census.counts if label != BACKGROUND)
+    return f"{told}; or, where they are classes, labels=NAME={first}/..."
 
 
 def _peaks(census: Census, share: float = 0.005, apart: int = 24) -> list[int]:
@@ -373,10 +377,12 @@ def _refuse_void(census: Census, beside: Collection[str], binary: bool) -> None:
     if not void or not classes or min(classes) > BRIGHT:
         return
     file = next(file for labels, file in census.masks.items() if {*map(number, labels)} & set(void))
+    way = ""
+    if void[0] > 0:  # one below 0 cannot be named
+        way = f", or leave them out: labels=NAME={classes[0]}/.../void={void[0]}"
     raise UsageError(
         f"{file}: {void[0]} beside {_and(map(str, classes[:4]))} is the void label of pixels that "
-        "belong to no class, and cannot be left out of training and scores; "
-        "give these pixels a class or 0 in the masks"
+        f"belong to no class; give these pixels a class or 0 in the masks{way}"
     )
 
 

@@ -144,7 +144,7 @@ REFUSED: dict[str, tuple[list[np.ndarray], str, str]] = {
     "void": (
         [binary(1), binary(2), binary(255)],
         "1+2",
-        r"255 beside 1 and 2 is the void label",
+        r"255 beside 1 and 2 is the void label.*labels=NAME=1/.../void=255",
     ),
     "void above a threshold": ([np.array([[0, 1, 255]])], ">0", r"255 beside 1 is the void"),
     "void alone": (
@@ -162,6 +162,12 @@ def test_what_leaves_a_choice_or_none_is_refused(what: str) -> None:
     masks, option, message = REFUSED[what]
     with pytest.raises(UsageError, match=message):
         foreground(masks, option)
+
+
+def test_numbers_that_look_smoothed_may_be_classes() -> None:
+    levels = np.repeat(np.array([0, 20, 21, 22, 23, 201, 202, 203], np.uint8), 8).reshape(8, 8)
+    with pytest.raises(UsageError, match="or, where they are classes, labels=NAME=20/"):
+        foreground([Picture(levels)])
 
 
 def test_colours_are_listed_with_their_shares() -> None:
