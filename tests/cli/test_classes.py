@@ -141,6 +141,29 @@ def test_a_class_that_is_never_trained_is_named(bench: Bench, slices: Slices) ->
     assert "rare occurs in none of the 8 training cases of fold 0" in said
 
 
+def test_a_test_side_without_any_class_has_no_score_and_a_report(
+    bench: Bench, slices: Slices
+) -> None:
+    data = slices()
+    for path in (data / "mr" / "labels").glob("1_*.png"):
+        empty = np.zeros_like(np.array(Image.open(path)))
+        Image.fromarray(empty).save(path)
+        for method in ("one", "other"):
+            (Path(method) / path.name).parent.mkdir(exist_ok=True)
+            Image.fromarray(empty).save(Path(method) / path.name)
+    sides = ["test", "train", "train", "train", "validation", "train"]
+    lines = [f"0,{number},{side}" for number, side in enumerate(sides, 1)]
+    Path("split.csv").write_text("\n".join(["fold,patient,side", *lines]) + "\n", "utf-8")
+    said = bench(
+        *("score", "--dataset", SPINE, "--data", str(data), "--split", "split.csv"),
+        *("--predictions", "One=one", "--predictions", "Other=other", "--profile", "smoke"),
+    )
+    assert "One, upper: mean Dice undefined over 0 of 2 cases" in said
+    bench("report")
+    page = next(Path("reports").rglob("report.html")).read_text("utf-8")
+    assert "no case has a score" in page
+
+
 def test_too_many_classes_for_the_memory_show_the_arithmetic(
     bench: Bench, slices: Slices, monkeypatch: pytest.MonkeyPatch
 ) -> None:

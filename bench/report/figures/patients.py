@@ -88,6 +88,10 @@ def differences(
 
     def panel(axis: Axes, column: str, title: str) -> None:
         frame = means(table, column)
+        if not frame.notna().any(axis=None):
+            axis.set_axis_off()
+            axis.set_title(f"{title}: no case has a score")
+            return
         against = baseline or baseline_of(table, column)
         if frame.get(against, pd.Series(dtype=float)).notna().sum() == 0:
             axis.set_axis_off()

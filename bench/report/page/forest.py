@@ -75,6 +75,8 @@ def _declared(table: Table, column: str) -> str:
 
 def _compared(table: Table, column: str) -> Family | None:
     """Return the declared family of a column, or else that of its best method."""
+    if not table.has_scores(column):
+        return None
     known = table.families.get((column, METRIC))
     if known or len(table.rivals(column)) < 2:
         return known

@@ -244,6 +244,17 @@ def _data(table: Table) -> dict[str, Any]:
 
 def _column(table: Table, column: str) -> dict[str, Any]:
     part = table.cases[table.cases.column == column]
+    if part["dice"].isna().all():  # no case has any class
+        return {
+            "title": table.columns[column],
+            "cases": [],
+            "patients": [],
+            "means": [],
+            "low": 0.0,
+            "scores": [[] for _ in table.methods],
+            "pictures": {},
+            "about": "No case has a score.",
+        }
     wide = part.pivot_table(
         index=["case", "patient"], columns="method", values=list(PRINTED), sort=False
     )
@@ -347,6 +358,8 @@ def _fill(
 def _about(column: dict[str, Any], without: int) -> str:
     """Return what is said beside a column's pictures."""
     cases, shown = len(column["cases"]), len(column["pictures"])
+    if not cases:
+        return ""
     if not shown:
         return (
             "The store holds no masks of this dataset's cases, so there is nothing to show but the "

@@ -73,6 +73,8 @@ def _sentences(table: Table, column: str) -> list[str]:
     rivals = table.rivals(column)
     if not rivals:
         return []
+    if not table.has_scores(column):  # no case has any class
+        return [f"On {table.columns[column]}, no case has a score."]
     best = table.best(column)
     [summary] = intervals.summarise(table.patients[column][METRIC].only([best]))
     low, high = summary.bootstrap

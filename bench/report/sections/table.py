@@ -152,6 +152,10 @@ class Table:
         tested = self.patients[column][PRINTED[0]].methods
         return [key for key in self.methods if key in tested and key not in self.marked]
 
+    def has_scores(self, column: str) -> bool:
+        """Return whether any case of a column has a Dice: none has where no mask has any class."""
+        return bool(self.scores[f"{PRINTED[0]}_mean"][column].notna().any())
+
     def best(self, column: str) -> str:
         """Return the row with the best mean Dice of those that compete, of all if none does."""
         means = self.scores[f"{PRINTED[0]}_mean"][column]
