@@ -62,7 +62,7 @@ def _one_command() -> Any:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_server() -> None:
+def _one_server(_own_cache: object) -> None:
     """Start the server that forks cells, trials and readers: it loads all that they need, once.
 
     Else it would start with the first of them, and load what that one needs alone.

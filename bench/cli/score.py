@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bench.store.outside import OutsideCell
 
 TABLE = "a table with the columns file and patient"
-USUAL = ("labels", "labelstr", "labelsts", "masks", "references", "gt", "groundtruth")
+USUAL = ("labels", "labelstr", "labelsts", "masks", "gt", "groundtruth")
 """Names of folders of references, in small letters, that say nothing of their dataset."""
 
 
