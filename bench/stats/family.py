@@ -225,9 +225,10 @@ class AllPairs:
     def with_declared(self, family: Family) -> AllPairs:
         """Return these pairs, of which the declared ones have the p of their family.
 
-        So a pair has one p, wherever it is printed.
+        So a pair has one p, wherever it is printed. The others are corrected for the tests of that
+        family too, which come to those of all pairs.
         """
-        p = self.p.copy()
+        p = np.minimum(1.0, self.p * (1 + family.tests / max(1, self.tests)))
         for one in family.comparisons:
             pair = [self.methods.index(one.pair.first), self.methods.index(one.pair.second)]
             p[pair, pair[::-1]] = one.adjusted

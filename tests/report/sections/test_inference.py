@@ -174,7 +174,8 @@ def test_no_two_places_disagree_about_a_pair(tmp_path: Path) -> None:
     pairs = table.pairs[COLUMN, "dice"]
     assert declared <= 0.05 < alone.pairs[COLUMN, "dice"].p_of("unet", "fcn")
     assert pairs.p_of("unet", "fcn") == pairs.p_of("fcn", "unet") == declared
-    assert pairs.p_of("fcn", "sam") == alone.pairs[COLUMN, "dice"].p_of("fcn", "sam")
+    among_all = alone.pairs[COLUMN, "dice"].p_of("fcn", "sam")
+    assert pairs.p_of("fcn", "sam") == pytest.approx(among_all * 11 / 10)  # one test more than ten
     plot = forest.of_column(table, COLUMN)
     assert plot
     assert [row["p"] for row in plot["rows"]] == [f"p = {declared:.2g}"]
