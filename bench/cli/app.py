@@ -126,6 +126,6 @@ def main() -> None:
 
 def _said(error: OSError) -> str:
     """Return the line that says what the system refused, and of which file."""
-    why = error.strerror or type(error).__name__
+    why = error.strerror or str(error) or type(error).__name__
     name = f"{error.filename} cannot be used: " if error.filename else ""
     return printable(f"{name}{why}; see its path, who may use it, and the room on its disk")

@@ -49,6 +49,15 @@ def test_ablate_writes_table_2_from_cells_that_run_shares(bench: Bench, slices: 
     assert digests(reports, "table2-*", "ablation-*") == before
 
 
+def test_the_picture_of_an_ablation_takes_each_case_from_the_fold_that_tested_it(
+    bench: Bench, slices: Make
+) -> None:
+    words = ("ablate", "--dataset", "mr", "--data", str(slices()), "--profile", "smoke")
+    out = bench(*words, "--factors", "nsa", "--folds", "2")
+    [picture] = (bench.home / "reports" / "smoke").glob("ablation-*.png")
+    assert picture.name in out
+
+
 @pytest.mark.parametrize("how", ["alone", "input"])
 def test_table_2_compiles_as_it_is_and_inside_a_paper(bench: Bench, slices: Make, how: str) -> None:
     compiler = shutil.which("pdflatex")

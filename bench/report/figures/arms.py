@@ -26,6 +26,7 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
     cases = table.cases[table.cases.seed == table.cases.seed.min()]
     last = cases[cases.method == arms[-1].spec.key]
     rows = chosen(last.groupby("case").dice.mean())
+    folds = dict(zip(last["case"], last.fold, strict=True))
     index = {case.id: number for number, case in enumerate(dataset.cases)}
     dice = cases.groupby(["method", "case"], observed=True).dice.mean()
     ratio = max(
@@ -42,12 +43,13 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
         )
         for row, (name, place) in enumerate(rows.items()):
             image, reference = dataset.image(index[name]), dataset.mask(index[name])
-            part = window([reference, *(_mask(table, arm, name) for arm in arms)])
-            for column, arm in enumerate(arms):
+            masks = [_mask(table, arm, folds[name], name) for arm in arms]
+            part = window([reference, *masks])
+            for column, (arm, answer) in enumerate(zip(arms, masks, strict=True)):
                 axis = axes[row][column]
                 axis.imshow(image[part], cmap="gray")
                 for mask, colour, style in (
-                    (_mask(table, arm, name), ANSWER, "solid"),
+                    (answer, ANSWER, "solid"),
                     (reference, REFERENCE, "dashed"),
                 ):
                     contour(axis, mask[part], colour, style)
@@ -73,5 +75,5 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
         plt.close(figure)
 
 
-def _mask(table: Ablation, arm: Arm, case: str) -> NDArray[np.uint8]:
-    return np.asarray(table.cells[arm].prediction(case), np.uint8)
+def _mask(table: Ablation, arm: Arm, fold: int, case: str) -> NDArray[np.uint8]:
+    return np.asarray(table.cells[arm][fold].prediction(case), np.uint8)

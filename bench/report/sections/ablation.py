@@ -64,8 +64,8 @@ class Ablation:
     effects: dict[str, list[Effect]]
     """By metric: main effects, interactions, and what each arm gains over its further rows."""
     notes: tuple[Note, ...]
-    cells: Mapping[Arm, Finished]
-    """Each arm's cell of the first seed and fold."""
+    cells: Mapping[Arm, Mapping[int, Finished]]
+    """Each arm's cells of the first seed, by fold."""
     cases: pd.DataFrame
     """The scores of the arms' cases."""
 
@@ -124,9 +124,15 @@ def collect(
         lines=tuple(lines),
         effects=tested,
         notes=tuple(_notes(cells, factors, cases)),
-        cells={arm: mine[0] for arm, mine in cells.items()},
+        cells={arm: _of_first_seed(mine) for arm, mine in cells.items()},
         cases=cases,
     )
+
+
+def _of_first_seed(cells: Sequence[Finished]) -> dict[int, Finished]:
+    """Return an arm's cells of its first seed, by fold."""
+    first = min(cell.record.spec.seed for cell in cells)
+    return {cell.record.spec.fold: cell for cell in cells if cell.record.spec.seed == first}
 
 
 def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) -> Line:
