@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.launch.base import Launcher
-    from bench.store.plan import Correction
+    from bench.store.plan import Correction, Plan
     from bench.store.track import Wanted
 
 
@@ -246,6 +246,8 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     if baseline:
         plan.declare(baseline, how.correction, methods, how.looks)
     plan.remember(cells)
+    for line in _looks(cells, plan):
+        console.print(line, highlight=False, markup=False)
     pending, failed = _pending(cells, selection, how.retry_failed, console)
     if pending:
         cells_in_all = count(len(cells), "cell")
@@ -254,6 +256,35 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     else:
         console.print(_nothing_to_run(len(cells), failed))
     return Outcome(selection, profile, datasets, bool(pending), failed)
+
+
+def _looks(cells: Sequence[Cell], plan: Plan) -> list[str]:
+    """Return a line for each column whose report after new seeds makes p larger."""
+    from bench.store import looks
+
+    reported = looks.read(plan.store.layout.profile(plan.profile).looks)
+    if not reported:
+        return []
+    from bench.report.sections.table import factor_of
+
+    family = plan.family()
+    wanted: dict[str, set[int]] = {}
+    for cell in cells:
+        wanted.setdefault(cell.column.key, set()).add(cell.seed)
+    lines = []
+    for column, seeds in wanted.items():
+        before: set[int] = set()
+        for look in reported:
+            if look.column == column:
+                before.update(look.seeds)
+        now = factor_of(reported, family, column)
+        then = factor_of(reported, family, column, further=1)
+        if before and seeds - before and then > now:
+            lines.append(
+                f"{column}: results of {count(len(before), 'seed')} were reported already, so a "
+                f"report with more is a further look: p x {then}, now x {now}."
+            )
+    return lines
 
 
 def _refuse_single_slices(datasets: Sequence[DatasetRef]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.report.document import Block, Cell, Document, Head, Mark, Note
 from bench.report.sections import table1
+from bench.report.sections.marks import legend_of_looks
 from bench.report.sections.table import Table, data
 from bench.spec import plain
 from bench.spec.errors import UsageError, did_you_mean
@@ -517,6 +518,9 @@ def _short(chosen: Chosen, signs: Signs) -> str:
     if chosen.layout.marks == "best" and chosen.table.pairs:
         known = {*signs.marks} - {"best", ""}
         text += "".join(f" {note.text}" for note in table1.legend(known))
+    if chosen.layout.marks != "none":
+        for note in legend_of_looks(chosen.table):
+            text += f" {note.text}"
     if chosen.layout.marks == "baseline" and chosen.table.family:
         baseline = chosen.table.family.baseline
         name = chosen.names.get(baseline) or chosen.table.methods.get(baseline, baseline)

@@ -88,6 +88,16 @@ def test_folds_and_seeds_are_axes(bench: Bench, slices: Make) -> None:
     assert labels == [f"f{fold}of3-s{seed}" for fold in range(3) for seed in (35, 36)]
 
 
+def test_a_further_look_is_told_before_anything_runs(bench: Bench, slices: Make) -> None:
+    data = slices(patients=6)
+    assert "further look" not in bench.run(data, "unet", "--seeds", "2")
+    assert "further look" not in bench.run(data, "unet", "--seeds", "2")
+    out = bench.run(data, "unet", "--seeds", "3")
+    said = "results of 2 seeds were reported already, so a report with more is a further look"
+    assert f"{said}: p x 4, now x 1." in out
+    assert out.index(said) < out.index("to run")
+
+
 def table_of(bench: Bench) -> str:
     """Return table 1 with all its notes, of which the terminal shows five."""
     path = bench.home / "reports" / "smoke" / "table1-real.md"

@@ -102,7 +102,7 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
     for use in claims:
         place = f"{use.file}:{use.line}: {use}"
         try:
-            comparison, tests = _compare(use, tables)
+            comparison, tests, looks = _compare(use, tables)
         except UsageError as error:
             lines.append(f"{place} cannot be: {error}")
             continue
@@ -123,13 +123,13 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
             lines.append(
                 f"{place} does not hold: {first} is {_VERDICTS[comparison.verdict]} {use.other}, "
                 f"p = {comparison.adjusted:.3g} over {count(comparison.pair.patients, 'patient')}, "
-                f"corrected as one of {tests}"
+                f"corrected as one of {tests}{f' and x {looks} for the looks' * (looks > 1)}"
             )
     return lines
 
 
-def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int]:
-    """Return the comparison that a claim is about, and how many tests its p is corrected for.
+def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int, int]:
+    """Return the comparison of a claim, its number of tests, and its factor for the looks.
 
     Raises:
         UsageError: There is no such comparison.
@@ -147,10 +147,10 @@ def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int]:
     declared = table.families.get((column, metric))
     known = declared.of(first, use.other) if declared else None
     if declared and known:
-        return known, declared.tests
+        return known, declared.tests, table.looks(column)
     pairs = table.pairs.get((column, metric))
     family = against_all(table.patients[column][metric], first, [use.other], of_all=pairs)
-    return family.comparisons[0], family.tests
+    return family.comparisons[0], family.tests, table.looks(column)
 
 
 def _column(tables: Sequence[Table], source: str, dataset: str) -> tuple[Table, str]:

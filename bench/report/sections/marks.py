@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from bench.report.document import SECTION, Head, Mark, Note
-from bench.report.sections.runs import few
+from bench.report.sections.runs import few, paid
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.words import count
@@ -150,6 +150,16 @@ def _few(table: Table) -> str:
 
 RATIO = "methods/runs"
 """Stands over a column of several runs, before its ratio of variances."""
+
+
+def legend_of_looks(table: Table) -> list[Note]:
+    """Return by what each column's p is multiplied for the looks, where it is."""
+    lines = []
+    for column, title in table.columns.items():
+        text = paid(table, column)
+        if text:
+            lines.append(Note(f"{title}: {text}", "legend"))
+    return lines
 
 
 def legend_of_heads(heads: Iterable[Head]) -> list[Note]:

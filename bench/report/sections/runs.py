@@ -40,31 +40,50 @@ def few(seeds: int) -> str:
 
 
 def words(table: Table, family: Family) -> str:
-    """Return what the few seeds of a family cannot show, and how many would be needed."""
+    """Return what the looks at a family cost, what its few seeds cannot show, and what would."""
     seeds = [one.pair.seeds for one in family.comparisons if one.pair.seeds]
-    return " ".join(filter(None, (few(min(seeds, default=0)), needed(table, family))))
+    parts = (paid(table, family.column), few(min(seeds, default=0)), needed(table, family))
+    return " ".join(filter(None, parts))
+
+
+def paid(table: Table, column: str) -> str:
+    """Return by what p is multiplied for the looks at a column, and why; maybe nothing."""
+    factor = table.looks(column)
+    if factor == 1:
+        return ""
+    declared = table.family.looks if table.family else 1
+    seen = sum(look.column == column for look in table.reports)
+    if seen <= declared:
+        return f"p is multiplied by {factor} for {declared} declared looks."
+    return (
+        f"p is multiplied by {factor}: results were reported {seen} times, each with new seeds; "
+        f"declared looks: {declared}."
+    )
 
 
 def needed(table: Table, family: Family) -> str:
     """Return how many seeds would decide what the runs of a family left open; maybe nothing."""
     counts = []
+    looks = table.looks_with_another(family.column)
     for one in family.comparisons:
-        if not _is_open(one):
+        spread = one.pair.spread
+        if spread is None or not _is_open(one):
             continue
-        assert one.pair.spread is not None
-        tests = family.tests * table.looks(family.column)
-        seeds = seeds_needed(one.pair.mean, one.pair.patients, tests, one.pair.spread)
+        seeds = seeds_needed(one.pair.mean, one.pair.patients, family.tests * looks, spread)
         counts.append(f"{table.methods[one.pair.second]}: {seeds or f'more than {MOST}'}")
     if not counts:
         return ""
+    further = ""
+    if looks > table.looks(family.column):
+        further = f" Their report is counted as a further look: p x {looks}."
     return (
         f"Seeds that would be needed for a p up to {ALPHA:g}, with a chance of {100 * POWER:.0f} % "
         "and if the difference and its variation between runs are as measured here: "
-        f"{'; '.join(counts)}. bench plan --seeds N says what N seeds find."
+        f"{'; '.join(counts)}.{further} bench plan --seeds N says what N seeds find."
     )
 
 
 def _is_open(one: Comparison) -> bool:
     """Return whether runs, and not patients, kept a difference from being significant."""
-    by_runs = one.pair.decided in ("runs", "both") and one.pair.spread is not None
+    by_runs = one.pair.decided in ("runs", "both")
     return by_runs and one.possible and one.adjusted > ALPHA

@@ -34,9 +34,12 @@ DATA: dict[Source, str] = {
 """What a table's data are, as captions begin."""
 
 
-def factor_of(reports: Sequence[Look], family: Family | None, column: str) -> int:
-    """Return the factor of p for the looks at a column, see `Table.looks`."""
-    seen = sum(look.column == column for look in reports)
+def factor_of(reports: Sequence[Look], family: Family | None, column: str, further: int = 0) -> int:
+    """Return the factor of p for the looks at a column and so many further ones.
+
+    See `Table.looks`.
+    """
+    seen = sum(look.column == column for look in reports) + further
     planned = family.looks if family else 1
     beyond = max(0, seen - planned)
     return planned * 2 ** (beyond + 1) if beyond else planned
@@ -146,6 +149,10 @@ class Table:
         the first p x 4, each further one twice as much (`tests/stats/CALIBRATION.md`).
         """
         return factor_of(self.reports, self.family, column)
+
+    def looks_with_another(self, column: str) -> int:
+        """Return the factor of p for the looks once results of more seeds are reported."""
+        return factor_of(self.reports, self.family, column, further=1)
 
     def rivals(self, column: str) -> list[str]:
         """Return the rows that were tested on a column and compete, in the table's order."""

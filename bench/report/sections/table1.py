@@ -103,6 +103,7 @@ def document(table: Table) -> Document:
         notes=(
             *legend(occurring),
             *marks.legend_of_heads(heads),
+            *marks.legend_of_looks(table),
             *marks.footnotes(table, occurring),
             *marks.suitability_notes(table),
             *table.notes,

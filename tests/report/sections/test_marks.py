@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cli import shown
 from bench.report.sections import table1
 from bench.report.sections.table import Table
 from bench.spec.names import Spec
@@ -73,6 +74,9 @@ def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) ->
     assert ", 1 declared (bench run --looks N); only new seeds make another" in notes(table)
     assert "2 seeds on " in notes(table)
     assert "p x 4" in notes(table)
+    said = "p is multiplied by 4: results were reported 2 times, each with new seeds"
+    assert said in "".join(shown.lines(table1.document(table).notes))
+    assert "multiplied" not in notes(written.table(seeded(tmp_path / "new", 35, 36)))
 
 
 def test_declared_looks_are_paid_for_from_the_first_on(tmp_path: Path) -> None:

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench.report.page import forest, html
+from bench.report.paper.check import unproven
+from bench.report.paper.source import Use
 from bench.report.sections import answer, comparisons, runs, table1
 from bench.report.sections.table import Table
 from bench.spec.names import Spec
+from bench.store.cells import Store
 from bench.store.plan import Plan
+from bench.store.results import Results
 from tests import written
 from tests.report.sections.scored import COLUMN
 from tests.report.sections.test_marks import METHODS, seeded
@@ -44,6 +48,27 @@ def test_two_seeds_are_decided_by_the_runs_and_told_how_many_it_would_take(tmp_p
     assert "trained 2 times (2 seeds)" in answer.limits(table)
     first = " ".join(note.text for note in table1.document(table).notes)
     assert "12.7 standard errors" in first
+
+
+def test_a_further_look_is_said_where_p_is_and_counted_in_the_seeds_it_would_take(
+    tmp_path: Path,
+) -> None:
+    first = declared(tmp_path, 35, 36)
+    Results.load(Store(tmp_path)).looked_at(Store(tmp_path))
+    seeded(tmp_path, 37)
+    Results.load(Store(tmp_path)).looked_at(Store(tmp_path))
+    table = written.table(Store(tmp_path))
+    listed = comparisons.document(table)
+    plot = forest.of_column(table, COLUMN)
+    assert listed
+    assert plot
+    assert "p is multiplied by 4: results were reported 2 times" in plot["runs"]
+    assert plot["runs"] in " ".join(note.text for note in listed.notes)
+    assert "counted as a further look: p x 8" in plot["runs"]
+    assert "multiplied" not in runs.words(first, first.families[COLUMN, "dice"])
+    claim = Use(Path("paper.tex"), 1, ("PhantomDiceBetter", "mr", "fcn"), "unet")
+    assert unproven([claim], [first])[0].endswith("corrected as one of 2")
+    assert unproven([claim], [table])[0].endswith("corrected as one of 2 and x 4 for the looks")
 
 
 def test_what_the_runs_do_not_decide_needs_no_more_of_them(tmp_path: Path) -> None:
