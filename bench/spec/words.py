@@ -7,6 +7,11 @@ from collections.abc import Sequence
 GAP = "..."
 
 
+def p_words(p: float) -> str:
+    """Return a p value as sentences have it, in the digits of the tables: `p = 0.0497`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3g}"
+
+
 def count(number: int, what: str, plural: str = "") -> str:
     """Return a number with its noun: `1 patient`, `2 patients`, `2 studies`.
 

@@ -179,7 +179,8 @@ def shown(p: float) -> str:
         return "p<.001"
     if p > 0.995:
         return "p=1"
-    return f"p={p:.3f}".replace("0.", ".")
+    digits = 4 if abs(p - ALPHA) < 0.001 else 3  # so that rounding puts none on the other side
+    return f"p={p:.{digits}f}".replace("0.", ".")
 
 
 def ranks(

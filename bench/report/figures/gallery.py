@@ -128,10 +128,13 @@ def of_pairs(table: Table, column: str) -> str:
     n = "-".join(map(str, counts))
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
     runs = f"{' to '.join(map(str, compared.seeds))} run{'s' * (compared.seeds != (1,))} of each"
+    corrected = f"{how} for {count(compared.tests, 'pair')}"
+    if compared.declared:
+        corrected += f", the {compared.declared.tests} declared among themselves"
     return (
         f"{table.columns[column]}: every method against every other: difference in Dice (points), "
-        f"row less column, and corrected p; tested over {n} patients and {runs}, {how} for "
-        f"{count(compared.tests, 'pair')}; {about(table)}."
+        f"row less column, and corrected p; tested over {n} patients and {runs}, {corrected}; "
+        f"{about(table)}."
     )
 
 
@@ -139,8 +142,9 @@ def of_ranks(table: Table) -> str:
     """Return what the critical-difference diagrams show."""
     return (
         "Critical-difference diagram of each dataset: average rank in Dice within each patient, 1 "
-        "the best. A line joins methods of which no two differ significantly by the tests of "
-        "table 1; a dashed line those of which some two do, but only if no failure is unseen; "
+        "the best. A line joins the methods at its dots, of which no two differ significantly by "
+        "the p of the report; a dashed line those of which some two do, unless so few patients "
+        "hide rare failures; "
         f"{about(table)}."
     )
 
@@ -226,6 +230,17 @@ def _paths(drawing: Drawing, target: Path) -> list[Path]:
     return [target / f"{drawing.stem}.{suffix}" for suffix in ("png", "pdf")]
 
 
+def _beside(table: Table) -> list[str]:
+    """Return the captions of the two figures that every run draws, and not this gallery."""
+    return [
+        f"`figure8-{table.source}`: Dice against IoU of each test case as fractions, seeds "
+        "averaged, as in figure 8 of Verdiff-Net's paper. The IoU of one image is D/(2 - D); means "
+        f"over seeds lie on this curve or above it; {about(table)}.",
+        f"`seconds-{table.source}`: Mean Dice of each method against the seconds of the prediction "
+        f"of an image; {about(table)}.",
+    ]
+
+
 def _draw(table: Table, wanted: Sequence[Drawing], target: Path) -> str:
     """Draw the figures; return the list of them, with what could not be drawn."""
     shown, missing = [], []
@@ -237,6 +252,7 @@ def _draw(table: Table, wanted: Sequence[Drawing], target: Path) -> str:
         if paths[0].is_file():
             shown.append(f"`{drawing.stem}`: {drawing.caption}")
     missing += [note.text for note in failure_notes(table)]
+    shown += _beside(table)
     lines = [f"# Figures ({table.source})", "", "As PNG and PDF, with their captions.", ""]
     lines += [f"- {line}" for line in shown]
     if missing:

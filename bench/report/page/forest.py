@@ -10,7 +10,7 @@ from bench.report.sections.comparisons import VERDICTS, direction, remark
 from bench.report.sections.listing import t_over
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED
-from bench.spec.words import count
+from bench.spec.words import count, p_words
 from bench.stats.family import Comparison, Family, against
 
 METRIC = PRINTED[0]
@@ -103,7 +103,6 @@ def _row(table: Table, axis: Axis, one: Comparison, rope: float) -> dict[str, An
     pair = one.pair.turned
     low, high = (100 * end for end in pair.t)
     verdict = VERDICTS[one.verdict]
-    p = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.2g}"
     return {
         "title": table.methods[pair.first],
         "verdict": verdict,
@@ -112,7 +111,7 @@ def _row(table: Table, axis: Axis, one: Comparison, rope: float) -> dict[str, An
         "high": axis.at(high),
         "mean": axis.at(100 * pair.mean),
         "text": f"{100 * pair.mean:+.1f} [{low:+.1f}, {high:+.1f}]",
-        "p": p,
+        "p": p_words(one.adjusted),
         "decided": runs.DECIDED[pair.decided],
         "patients": pair.patients,
     }

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from bench.report.sections.runs import ENOUGH
 from bench.report.sections.table import Table
 from bench.spec.metrics import PRINTED, TITLES
-from bench.spec.words import count
+from bench.spec.words import count, p_words
 from bench.stats import intervals
 from bench.stats.family import AllPairs
 
 METRIC = PRINTED[0]
-MINUTES = "The networks are small and were trained for a few minutes."
 SMALL = {
-    "smoke": MINUTES,
-    "cpu": MINUTES,
+    "smoke": "The networks are tiny and were trained for a few steps: these numbers mean nothing.",
+    "cpu": "The networks are small and were trained for a few minutes.",
     "lunch": "The networks have half of their width and were trained for 2000 steps at most.",
 }
 """What is said of shipped profiles that train less than the paper."""
@@ -55,16 +54,22 @@ def limits(table: Table) -> str:
     base = table.profile.partition("-steps")[0].partition("-pixels")[0]
     if base in SMALL:
         parts.append(SMALL[base])
+    outside = table.source == "external"
     if len(seeds) == 1:
+        once = "Each method was trained once (one seed)"
+        if outside:
+            once = "Each method has one set of predictions"
         parts.append(
-            "Each method was trained once (one seed): this compares these trained networks, and "
-            "another training may differ as much."
+            f"{once}: this compares these trained networks, and another training may differ as "
+            "much."
         )
     elif len(seeds) < ENOUGH:
+        several = f"Each method was trained {len(seeds)} times ({len(seeds)} seeds)"
+        if outside:
+            several = f"Each method has {len(seeds)} sets of predictions"
         parts.append(
-            f"Each method was trained {len(seeds)} times ({len(seeds)} seeds): so few trainings "
-            "hardly ever make a difference significant. What it would take stands under the "
-            "differences."
+            f"{several}: so few hardly ever make a difference significant. What it would take "
+            "stands under the differences."
         )
     return " ".join(parts)
 
@@ -81,7 +86,7 @@ def _sentences(table: Table, column: str) -> list[str]:
     name = table.methods[best]
     score = f"{100 * summary.mean:.1f} {TITLES[METRIC]}"
     if low == low:
-        score += f" [{100 * low:.1f}, {100 * high:.1f}]"
+        score += f" [95 % interval {100 * low:.1f} to {100 * high:.1f}]"
     where = f"On {table.columns[column]}"
     patients = count(summary.patients, "patient")
     if len(rivals) == 1:
@@ -98,7 +103,7 @@ def _sentences(table: Table, column: str) -> list[str]:
     else:
         sentences = [
             f"{where}, {name} has the highest mean, {score} ({patients}), but no other method is "
-            "significantly lower."
+            f"significantly lower: {_differences(table, pairs, best, alike)}."
         ]
     if below:
         sentences.append(f"Significantly lower: {_gaps(table, pairs, best, below)}.")
@@ -108,8 +113,9 @@ def _sentences(table: Table, column: str) -> list[str]:
             f"{_gaps(table, pairs, best, unsure)}."
         )
     if alike and (below or unsure):
-        names = ", ".join(table.methods[one] for one in _sorted(pairs, best, alike))
-        sentences.append(f"Not significantly different from it: {names}.")
+        sentences.append(
+            f"Not significantly different from it: {_differences(table, pairs, best, alike)}."
+        )
     return sentences
 
 
@@ -126,6 +132,19 @@ def _gaps(table: Table, pairs: AllPairs, best: str, methods: Sequence[str]) -> s
     for one in methods:
         place = pairs.methods.index(one)
         gap, p = pairs.means[first, place], pairs.p[first, place]
-        sure = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-        parts.append(f"{table.methods[one]} by {100 * gap:.1f} points ({sure})")
+        parts.append(f"{table.methods[one]} by {100 * gap:.1f} points ({p_words(p)})")
+    return ", ".join(parts)
+
+
+def _differences(table: Table, pairs: AllPairs, best: str, methods: Sequence[str]) -> str:
+    """Return each method with its difference, less the best one, and how sure that is."""
+    first = pairs.methods.index(best)
+    parts = []
+    for one in _sorted(pairs, best, methods):
+        place = pairs.methods.index(one)
+        difference, p = pairs.means[place, first], pairs.p[place, first]
+        known = ""
+        if difference == difference:
+            known = f" ({100 * difference:+.1f} points, {p_words(p)})"
+        parts.append(f"{table.methods[one]}{known}")
     return ", ".join(parts)

@@ -51,6 +51,9 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
         if here:
             places.append(f"{title}: {_tested(here[0])}")
     computed = sum(pairs.tests for pairs in table.pairs.values())
+    corrected = "corrected for all pairs of methods that compete"
+    if table.family is not None:
+        corrected += ", or the declared ones among themselves"
     declared = (
         "No family of comparisons was declared: --baseline METHOD of bench run and bench score "
         "declares one before the results."
@@ -66,7 +69,7 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
     marks = [
         "Marks: a mean that does not differ significantly from the best of its column at "
         f"{100 * ALPHA:g} %, by two-sided paired tests; the unit is the patient, whose cases are "
-        f"averaged first; corrected for all pairs of methods that compete. {'; '.join(places)}. "
+        f"averaged first; {corrected}. {'; '.join(places)}. "
         f"{computed} tests in all. No mark is no proof of a difference that matters, and a mark no "
         "proof of equality."
     ]

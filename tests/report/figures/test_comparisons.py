@@ -79,3 +79,4 @@ def test_p_values_are_short_and_never_zero() -> None:
         "p=1",
         "",
     ]
+    assert [comparisons.shown(p) for p in (0.0497, 0.0503)] == ["p=.0497", "p=.0503"]

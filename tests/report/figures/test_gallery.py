@@ -14,9 +14,13 @@ from bench.report import write
 from bench.report.figures import figure8, gallery
 from bench.report.figures.style import PAGE, Paper
 from bench.report.sections.table import Table
+from bench.spec.names import Spec
 from bench.store.cells import Store
+from bench.store.plan import Plan
 from tests import written
 from tests.report.figures.answers import COLUMN, references, trained
+from tests.report.sections.scored import COLUMN as SCORED
+from tests.report.sections.test_marks import METHODS, seeded
 from tests.user import ROOT, leave_undrawn
 from tests.written import DICE, failed, finished
 
@@ -40,12 +44,26 @@ def test_all_figures_are_drawn(store: Store, tmp_path: Path) -> None:
     first, text = drawn(store, tmp_path / "one")
     assert set(first) == {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "pdf")}
     assert "Not drawn" not in text
+    for stem in (*STEMS, "figure8-phantom", "seconds-phantom"):
+        assert f"- `{stem}`: " in text
     for stem in STEMS:
         assert first[f"{stem}.pdf"].startswith(b"%PDF")
         with Image.open(tmp_path / "one" / f"{stem}.png") as picture:
             assert max(picture.size) / 200 <= PAGE[1] + 0.1  # inches: none outgrows a page
             assert min(picture.size) > 250
             assert len(picture.convert("RGB").getcolors(2**20)) > 20
+
+
+def test_the_map_of_pairs_says_that_declared_ones_are_corrected_among_themselves(
+    tmp_path: Path,
+) -> None:
+    plain = written.table(seeded(tmp_path / "plain", 35, 36))
+    assert gallery.of_pairs(plain, SCORED).split("; ")[1].endswith("Holm for 3 pairs")
+    methods = [Spec(name) for name in METHODS]
+    store = seeded(tmp_path, 35, 36)
+    Plan(store, "cpu").declare(Spec("unet"), "holm", methods)
+    said = gallery.of_pairs(written.table(store), SCORED)
+    assert "Holm for 3 pairs, the 2 declared among themselves;" in said
 
 
 def test_figures_are_drawn_once_and_again_where_one_is_missing(
