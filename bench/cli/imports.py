@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from bench.audit.case_score import CaseScore, Reading
     from bench.report.document import Document
 
-MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "bootstrap", "Median")
+MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "95 % bootstrap", "Median")
 """The columns of the intervals that the terminal shows."""
-ASIDE = ("Shift", "of the shift", "Superiority (%)", "Wilcoxon", "p")
+ASIDE = ("Shift", "95 % of the shift", "Superiority (%)", "Wilcoxon's p", "p uncorrected")
 """The columns of the comparisons that the terminal leaves out."""
 Files = Annotated[
     list[str], typer.Argument(help="Files of scores, or NAME=FILE where a file names no method.")

@@ -328,7 +328,7 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
     if any(row["sd_seeds"] is None for row in measured):
         lines.append(
             "Results of one seed say nothing of how methods vary from seed to seed: this holds for "
-            "their checkpoints alone; bench run --seeds 3."
+            "these trained weights alone; bench run --seeds 3."
         )
     if any(row["source"] == "phantom" for row in measured):
         lines.append("Differences on phantoms say nothing of patients.")
@@ -358,7 +358,7 @@ def _remarks_on(row: dict[str, Any]) -> list[str]:
     elif row["unseen"]:
         rate = f"{100 * row['unseen']:.0f} %"
         lines.append(
-            f"{name}: {patients} may show none of failures of {rate}: a mark "
+            f"{name}: {patients} may hide failures of {rate} of all patients: a mark "
             f"stands in brackets unless the difference is above {rate} of the better mean; from "
             f"{SEEN_FROM} patients on, none does."
         )

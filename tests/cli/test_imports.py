@@ -61,8 +61,13 @@ def test_compare_prints_and_keeps_nothing(bench: Bench) -> None:
     scores(bench.home / "scores.csv")
     before = set(bench.home.rglob("*"))
     said = bench("compare", "scores.csv")
-    for word in ("Table 1", "Intervals", "Distances", "All pairs", "Told apart"):
+    for word in ("Table 1", "Intervals", "Distances", "All pairs", "Significant"):
         assert word in said
+    scores(bench.home / "dice.csv", iou=False)
+    pairs = bench("compare", "dice.csv").partition("All pairs")[2]
+    assert "| Dice |" in pairs
+    assert "| IoU |" not in pairs  # nobody has it, so no pair is told to differ or not
+    (bench.home / "dice.csv").unlink()
     said = bench("compare", "scores.csv", "--baseline", "M1")
     assert "Verdict" in said
     assert set(bench.home.rglob("*")) == before

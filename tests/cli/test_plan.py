@@ -239,7 +239,7 @@ def test_each_look_has_its_share_and_few_patients_their_brackets(tmp_path: Path)
     shown = " ".join(CliRunner().invoke(app, [*asked, "--looks", "2"]).stdout.split())
     assert "2 looks, each after more seeds: each has 2.5 % of the 5 %" in shown
     assert "bench run --baseline METHOD --looks 2" in shown
-    assert "20 patients may show none of failures of 14 %" in shown
+    assert "20 patients may hide failures of 14 % of all patients" in shown
 
 
 def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def significance(
             look: dict[str, Any] = {"facecolor": fill, "edgecolor": "0.4", "linewidth": 0.5}
             handles.append(Patch(**look, hatch=PATTERNS[fill], label=name))
         if doubt.any():
-            name = "only if no failure is unseen" + ("" if short else ": (p)")
+            name = "unless rare failures are hidden" + ("" if short else ": (p)")
             handles.append(Patch(facecolor="white", edgecolor="0.4", hatch=HATCH, label=name))
         figure.legend(
             handles=handles,
@@ -239,7 +239,7 @@ def critical_difference(
     """Draw one diagram a dataset: a row a method at its average rank, lines join what is alike.
 
     A line's dots say whom it joins; a method that a line passes without a dot is only between them
-    in rank. A dashed line joins some that differ too, but only if no failure is unseen.
+    in rank. A dashed line joins some that differ too, unless rare failures are hidden.
 
     Args:
         averages: By the dataset's title, the methods' average ranks over patients, 1 the best.
@@ -284,7 +284,7 @@ class Line:
 
     rows: tuple[int, ...]
     dashed: bool = False
-    """Whether some two of them differ if no failure is unseen."""
+    """Whether some two of them differ, unless rare failures are hidden."""
 
 
 def lines_of(

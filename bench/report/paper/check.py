@@ -115,7 +115,7 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
             patients = comparison.pair.patients
             whose = count(patients, "patient")
             lines.append(
-                f"{place} holds only if no failure went unseen: {whose} may show none "
+                f"{place} holds unless rare failures are hidden: {whose} may show none "
                 f"of a rate up to {100 * unseen(patients):.0f} %; test {SEEN_FROM} or more"
             )
         if comparison.verdict != "better":

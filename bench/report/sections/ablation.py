@@ -248,7 +248,7 @@ def _coverage(records: Sequence[Record], cases: pd.DataFrame) -> str:
         f"seeds {', '.join(map(str, seeds))}"
     )
     if len(seeds) == 1:
-        return f"{text}; one seed speaks of these checkpoints, not of the modules."
+        return f"{text}; one seed speaks of these trained weights, not of the modules."
     return f"{text}."
 
 

@@ -9,7 +9,9 @@ from bench.report.document import Document, Note, Number
 from bench.report.sections.listing import (
     BOOTSTRAP,
     COUNT,
+    HIDDEN,
     LESS,
+    LEVEL,
     ends,
     listed_document,
     span,
@@ -49,7 +51,7 @@ VERDICTS: dict[Verdict, str] = {
 """What the other method is, where the baseline is that."""
 OF_WEIGHTS = " (these weights)"
 """Behind a verdict of one seed."""
-IF_SEEN = " (if no failure is unseen)"
+IF_SEEN = f" ({HIDDEN})"
 """Behind a verdict that failures which so few patients do not show could undo."""
 
 
@@ -71,17 +73,17 @@ def document(table: Table) -> Document | None:
         "title": METHOD,
         "patients": "Patients",
         "mean": direction(name),
-        "bootstrap": "bootstrap",
-        "t": f"t {t_over(seeds)}",
+        "bootstrap": f"{LEVEL} bootstrap",
+        "t": f"{LEVEL} t {t_over(seeds)}",
         "adjusted": "p corrected",
         "decided": "Decided by",
-        "star": "",
+        "star": "Mark",
         "verdict": "Verdict",
         "shift": "Shift",
-        "of_shift": "of the shift",
+        "of_shift": f"{LEVEL} of the shift",
         "superiority": "Superiority (%)",
-        "wilcoxon": "Wilcoxon",
-        "p": "p",
+        "wilcoxon": "Wilcoxon's p",
+        "p": "p uncorrected",
     }
     p = Number(".3g")
     numbers = {

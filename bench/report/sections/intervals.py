@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.report.document import Document, Number
-from bench.report.sections.listing import BOOTSTRAP, COUNT, ends, listed_document, span
+from bench.report.sections.listing import (
+    BOOTSTRAP,
+    COUNT,
+    LEVEL,
+    ends,
+    listed_document,
+    span,
+)
 from bench.report.sections.table import Table
 from bench.spec.metrics import INFERRED, LOWER, PRINTED, TITLES, listed
 from bench.stats import failures, intervals
@@ -56,13 +63,13 @@ def _intervals(
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
         "t interval over patients; of the median: percentile bootstrap. Undefined: cases in which "
         "one mask alone is empty, so that distances do not exist; the image's diagonal stands for "
-        f"them, and helps no method. NSD accepts distances up to {_tolerances(table)} of the unit."
+        f"them, and helps no method. NSD accepts distances up to {_tolerances(table)}."
     ]
     failing = any("failed" in row for row in rows)
     if failing:
         notes.append(
-            f"Failed: patients whose Dice is under {failures.FAILED:g} in any run, and the exact "
-            "95 % interval of their share (%)."
+            f"Failed: patients whose Dice is under {100 * failures.FAILED:g} % in any run, and the "
+            "exact 95 % interval of their share (%)."
         )
     if few:
         notes.append(
@@ -71,7 +78,8 @@ def _intervals(
         )
     if {row["seeds"] for row in rows if row["patients"]} == {1}:
         notes.append(
-            "One seed: the intervals speak of these checkpoints, not of the methods trained again."
+            "One seed: the intervals speak of these trained weights, not of the methods trained "
+            "again."
         )
     heads = {
         "dataset": "Dataset",
@@ -79,16 +87,16 @@ def _intervals(
         "score": "Score",
         "patients": "Patients",
         "mean": "Mean",
-        "bootstrap": "bootstrap",
-        "t": "t over patients",
+        "bootstrap": f"{LEVEL} bootstrap",
+        "t": f"{LEVEL} t over patients",
         "sd": "SD of patients",
         "sd_seeds": "SD of seeds",
         "median": "Median",
-        "of_median": "of the median",
+        "of_median": f"{LEVEL} of the median",
         "undefined": "Undefined",
     }
     if failing:
-        heads |= {"failed": "Failed", "of_failed": "of the share (%)"}
+        heads |= {"failed": "Failed", "of_failed": f"{LEVEL} of their share (%)"}
     numbers = {
         "patients": COUNT,
         "mean": point,
@@ -114,7 +122,8 @@ def _failures(scores: PatientScores) -> dict[str, Any]:
 def _tolerances(table: Table) -> str:
     """Return the distances that NSD accepts under the profile."""
     values = sorted({cell.record.spec.nsd_tolerance for cell in table.cells})
-    return " and ".join(f"{value:g}" for value in values)
+    units = " or ".join(dict.fromkeys(table.units.values()))
+    return f"{' and '.join(f'{value:g}' for value in values)} {units}"
 
 
 def _interval_row(

@@ -16,6 +16,10 @@ BOOTSTRAP = (
     "patients"
 )
 COUNT = Number(".0f")
+LEVEL = "95 %"
+"""Begins the heading of an interval."""
+HIDDEN = "unless rare failures are hidden"
+"""Of a difference that failures could undo which so few patients do not show."""
 LESS = "less"
 """Stands between two methods whose difference is printed, so that its sign has one meaning."""
 

@@ -145,7 +145,7 @@ def _few(table: Table) -> str:
     if not rates:
         return ""
     return (
-        "rare failures may have gone unseen: so few patients may show none of a "
+        "so few patients may hide rare failures: they may show none of a "
         f"rate up to ({'; '.join(rates)}), and one costs a patient's whole score. From {SEEN_FROM} "
         "patients on, a failure of one in twenty is seen."
     )

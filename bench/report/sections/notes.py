@@ -232,7 +232,7 @@ def _splits(records: Sequence[Record]) -> str:
         f"the augmentation of every method; {'; '.join(ways)}."
     )
     if len(seeds) == 1:
-        text += " One seed speaks of these checkpoints, not of the methods."
+        text += " One seed speaks of these trained weights, not of the methods."
     return text
 
 

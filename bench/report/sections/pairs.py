@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from bench.report.document import Document, Number
-from bench.report.sections.listing import COUNT, LESS, listed_document
+from bench.report.sections.listing import COUNT, HIDDEN, LESS, listed_document
 from bench.report.sections.table import Table
 from bench.spec.metrics import TITLES
 from bench.stats.flips import ALPHA
@@ -19,7 +19,7 @@ HEADS = {
     "patients": "Patients",
     "difference": f"Method {LESS} other",
     "p": "p corrected",
-    "apart": "Told apart",
+    "apart": "Significant",
 }
 NUMBERS = {"patients": COUNT, "difference": Number("+.2f", 100), "p": Number(".3g")}
 
@@ -29,10 +29,12 @@ def document(table: Table) -> Document | None:
     rows: list[dict[str, Any]] = []
     for (column, metric), pairs in table.pairs.items():
         for one, other in combinations(range(len(pairs.methods)), 2):
+            if not pairs.patients[one, other]:
+                continue  # a score that they do not have
             p = float(pairs.p[one, other])
             apart = "yes" if p <= ALPHA else "no"
             if p <= ALPHA and pairs.in_doubt[one, other]:
-                apart = "if no failure is unseen"
+                apart = f"yes, {HIDDEN}"
             rows.append(
                 {
                     "column": column,

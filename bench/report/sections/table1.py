@@ -120,7 +120,7 @@ LEGEND: dict[Mark, str] = {
     "runs.",
     "weights": f"{DOUBLE_DAGGER}: not significantly different from the best (p > 0.05), with one "
     "run of each: this compares these trained weights.",
-    "doubt": f"{SECTION}: lower than the best, unless rare failures went unseen.",
+    "doubt": f"{SECTION}: lower than the best, unless so few patients hide rare failures.",
     "": "No mark: significantly lower than the best.",
 }
 """What the marks of a mean say."""

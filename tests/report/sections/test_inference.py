@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.cli import imports
 from bench.report.document import Document
 from bench.report.page import forest
 from bench.report.sections import inference, marks, table1
@@ -81,7 +83,7 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
     assert f"{PATIENTS} patients, 1 seed, 3 pairs by each metric, by max-T" in note
     assert "6 tests in all" in note
     assert signs.startswith("One seed: the sign-flip test over patients")
-    assert few.startswith("§: rare failures may have gone unseen")
+    assert few.startswith("§: so few patients may hide rare failures")
     told = {note.text[0] for note in table1.document(table).notes if note.kind == "legend"}
     assert told == {"B", "‡", "N"}  # bold, no mark, and the one sign that the table has
     assert f"MR: {PATIENTS} patients, " in few
@@ -136,10 +138,14 @@ def test_a_difference_has_one_sign_on_the_page_and_in_the_comparisons(store: Sto
     assert (frame.loc["FCN", "mean"] < 0, frame.loc["FCN", "superiority"]) == (True, 0)
     assert frame.loc["FCN", "of_shift_low"] < frame.loc["FCN", "shift"] < 0
     heads = [head.text for head in listed.blocks[0].heads]
-    assert {"Method less UNET", "t over patients"} <= set(heads)
+    assert {"Method less UNET", "95 % t over patients", *imports.ASIDE} <= set(heads)
+    assert "" not in heads
     assert (plot["head"], plot["interval"]) == ("Method less UNET", "95 % t interval over patients")
     means = [head.text for head in document(store, "intervals").blocks[0].heads]
-    assert "t over patients" in means
+    assert {"95 % t over patients", *imports.MEANS} <= set(means)
+    said = " ".join(note.text for note in document(store, "intervals").notes)
+    assert "under 10 % in any run" in said
+    assert re.search(r"NSD accepts distances up to \d px\.", said)
     assert listing(store, "comparisons").baseline.unique().tolist() == ["unet"]
 
 
@@ -178,7 +184,7 @@ def test_no_two_places_disagree_about_a_pair(tmp_path: Path) -> None:
     assert pairs.p_of("fcn", "sam") == pytest.approx(among_all * 11 / 10)  # one test more than ten
     plot = forest.of_column(table, COLUMN)
     assert plot
-    assert [row["p"] for row in plot["rows"]] == [f"p = {declared:.2g}"]
+    assert [row["p"] for row in plot["rows"]] == [f"p = {declared:.3g}"]
     assert "fcn" not in pairs.like("unet")
     assert "fcn" in alone.pairs[COLUMN, "dice"].like("unet")
     notes = " ".join(note.text for note in marks.footnotes(table, ("weights", "doubt")))
@@ -191,7 +197,7 @@ def test_no_two_places_disagree_about_a_pair(tmp_path: Path) -> None:
         every = replace(whole, family=None).pairs[COLUMN, "dice"]
         for key, title in whole.methods.items():
             if key != best:
-                assert shown[title] == f"p = {every.p_of(best, key):.2g}"
+                assert shown[title] == f"p = {every.p_of(best, key):.3g}"
 
 
 def test_a_family_keeps_its_size_when_a_result_is_removed(store: Store) -> None:

@@ -37,7 +37,7 @@ def test_two_seeds_are_decided_by_the_runs_and_told_how_many_it_would_take(tmp_p
     assert "(5 seeds: 2.8)" in notes
     assert "Seeds that would be needed for a p up to 0.05" in notes
     assert "bench plan --seeds N" in notes
-    assert "t over patients and runs" in [head.text for head in listed.blocks[0].heads]
+    assert "95 % t over patients and runs" in [head.text for head in listed.blocks[0].heads]
     plot = forest.of_column(table, COLUMN)
     assert plot
     assert [row["decided"] for row in plot["rows"]] == list(rows.decided["dice"])
