@@ -42,6 +42,7 @@ def check(folder: Path) -> list[Finding]:
     dataset = cache.load(folder)
     findings = [
         *_damage(folder, dataset),
+        _patients(dataset),
         *_reading(folder),
         *_twins(dataset),
         *_masks(dataset),
@@ -59,6 +60,14 @@ def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
     if digest != dataset.digest:
         text = f"{folder.parent} is not what was prepared: remove the folder and prepare again"
         yield Finding("damage", (), text, grave=True)
+
+
+def _patients(dataset: Dataset) -> Finding:
+    """Say which patients were read from the files, for all tests are over patients."""
+    names = list(dict.fromkeys(case.patient for case in dataset.cases))
+    shown = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+    text = f"patients: {len(names)} ({shown}), with {count(len(dataset.cases), 'case')}"
+    return Finding(READING, (), text)
 
 
 def _reading(folder: Path) -> Iterator[Finding]:

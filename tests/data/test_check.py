@@ -49,6 +49,11 @@ def test_instances_are_no_damage(slices: Make, labels: str) -> None:
     assert {each.kind for each in findings} == {READING}
 
 
+def test_the_patients_are_told_first(slices: Make) -> None:
+    first = check(prepared(slices(patients=5)))[0]
+    assert first.text == "patients: 5 (1, 2, 3, ...), with 10 cases"
+
+
 @pytest.mark.parametrize("name", ["mr", "ct-verse", "ct-pri", "xray"])
 def test_phantoms_are_no_twins_and_not_flipped(name: str) -> None:
     profile = load_profile("smoke")

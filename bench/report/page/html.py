@@ -206,7 +206,7 @@ def _listing(listing: Document) -> dict[str, Any]:
     """Return what the template says of a document; a verdict stands in the second column."""
     return {
         "name": listing.name,
-        "heading": re.sub(r" \((real|phantom)\)$", "", listing.heading),
+        "heading": re.sub(r" \((real|phantom|external)\)$", "", listing.heading),
         "caption": listing.caption,
         "blocks": [_block(block) for block in listing.blocks],
         "legend": [note.text for note in listing.notes if note.kind == "legend"],

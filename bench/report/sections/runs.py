@@ -79,7 +79,8 @@ def needed(table: Table, family: Family) -> str:
     return (
         f"Seeds that would be needed for a p up to {ALPHA:g}, with a chance of {100 * POWER:.0f} % "
         "and if the difference and its variation between runs are as measured here: "
-        f"{'; '.join(counts)}.{further} bench plan --seeds N says what N seeds find."
+        f"{'; '.join(counts)}.{further} bench plan --datasets ... --profile {table.profile} "
+        "--seeds N says what N seeds find."
     )
 
 
