@@ -13,7 +13,7 @@ from bench.cli import options
 from bench.spec import registry
 from bench.spec.capabilities import compares, further_rows
 from bench.spec.errors import UsageError
-from bench.spec.names import Row, Spec
+from bench.spec.names import Column, Row, Spec
 from bench.spec.profile import Profile, load_profile
 from bench.spec.words import count
 
@@ -178,6 +178,7 @@ def detectable(
                 {
                     "folds": splitting.count,
                     "looks": looks,
+                    "factor": _factor(out, chosen, Column(prepared.id, splitting.scheme), seeds),
                     **_answer(
                         prepared.id.name,
                         prepared.id.source,
@@ -215,6 +216,22 @@ def _results(out: Path, profile: Profile) -> list[PatientScores]:
     options.tell_damaged(results.damaged)
     scores = [by_metric[METRIC] for by_metric in arrange(results.cases, [METRIC]).values()]
     return sorted(scores, key=lambda one: (len(one.patients), len(one.seeds)), reverse=True)
+
+
+def _factor(out: Path, profile: Profile, column: Column, seeds: int) -> int:
+    """Return what p will be multiplied by for the reports that there were; 1 where none was."""
+    from bench.report.sections.table import factor_of
+    from bench.store import looks
+    from bench.store.cells import Store
+    from bench.store.plan import Plan
+
+    store = Store(out)
+    reported = looks.read(store.layout.profile(profile).looks)
+    mine = [look for look in reported if look.column == column.key]
+    if not mine:
+        return 1
+    new = seeds > max(len(look.seeds) for look in mine)
+    return factor_of(mine, Plan(store, profile.name).family(), column.key, further=int(new))
 
 
 def _tested(dataset: Any, splitting: Splitting) -> int:
@@ -323,6 +340,12 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         )
     for row in rows:
         lines += _remarks_on(row)
+        if row["factor"] > looks:
+            lines.append(
+                f"{row['dataset']}: results of several seeds were reported already, so a report of "
+                f"{row['seeds']} seeds has p x {row['factor']}, and this plan has p x {looks}; "
+                f"--looks {row['factor']} plans for it."
+            )
     if any(row["measured"] is None for row in rows):
         lines.append(
             f"Assumed: differences vary by {100 * power.ASSUMED:g} points between patients, and "

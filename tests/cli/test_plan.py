@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 
 from bench.cli import measured, options
 from bench.cli.app import app
+from bench.launch import matrix
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
-from bench.spec.names import DatasetId, Spec
+from bench.spec.names import Column, DatasetId, Spec
 from bench.spec.profile import load_profile
+from bench.store import looks
 from bench.store.cells import Store
 from tests.user import Bench
 from tests.written import record_of
@@ -231,8 +233,8 @@ def test_each_look_has_its_share_and_few_patients_their_brackets(tmp_path: Path)
     asked = ["plan", "--profile", str(profile), "--datasets", "mr", "--methods", "unet,fcn"]
     asked += ["--out", str(tmp_path), "--folds", "5", "--seeds", "3"]
     found = []
-    for looks in ("1", "2"):
-        done = CliRunner().invoke(app, [*asked, "--looks", looks, "--json"])
+    for number in ("1", "2"):
+        done = CliRunner().invoke(app, [*asked, "--looks", number, "--json"])
         [row] = json.loads(done.stdout)
         found.append(row["family"])
     assert found[0] < found[1]
@@ -240,6 +242,23 @@ def test_each_look_has_its_share_and_few_patients_their_brackets(tmp_path: Path)
     assert "2 looks, each after more seeds: each has 2.5 % of the 5 %" in shown
     assert "bench run --baseline METHOD --looks 2" in shown
     assert "20 patients may hide failures of 14 % of all patients" in shown
+
+
+def test_a_plan_says_what_the_reports_before_it_cost(tmp_path: Path) -> None:
+    [mr] = matrix.find([Spec("mr")], None, PROFILE)
+    folder = Store(tmp_path).layout.profile("smoke")
+    folder.path.mkdir()
+    looks.add(folder.looks, {Column(mr.prepare().id).key: (35, 36)})
+    asked = ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn"]
+    asked += ["--out", str(tmp_path)]
+    shown = " ".join(CliRunner().invoke(app, [*asked, "--seeds", "3"]).stdout.split())
+    assert "a report of 3 seeds has p x 4, and this plan has p x 1; --looks 4 plans for it" in shown
+    for more in (
+        ["--seeds", "2"],
+        ["--seeds", "3", "--looks", "4"],
+        ["--seeds", "3", "--folds", "2"],
+    ):
+        assert "reported already" not in CliRunner().invoke(app, [*asked, *more]).stdout
 
 
 def test_a_plan_of_one_method_is_refused(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def limits(table: Table) -> str:
         if outside:
             several = f"Each method has {len(seeds)} sets of predictions"
         parts.append(
-            f"{several}: so few hardly ever make a difference significant. What it would take "
-            "stands under the differences."
+            f"{several}: so few trainings hardly ever make a difference significant. What it "
+            "would take stands under the differences."
         )
     return " ".join(parts)
 
