@@ -104,7 +104,7 @@ def compare(
 ) -> None:
     """Print the statistics of scores that others computed, and keep nothing.
 
-    Means and intervals over patients; with --baseline it against each other method, else all pairs.
+    Means and intervals over patients; with --baseline each other method less it, else all pairs.
     The files are those of bench import.
 
     Examples:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.engine.metrics import score
+from bench.report.page import html
 from bench.report.paper.macros import values
 from bench.report.sections import comparisons, ledger, table1
 from bench.report.sections.table import Table, collect
@@ -79,6 +80,9 @@ def test_folders_of_masks_become_a_table_with_what_is_known(bench: Bench, home: 
     compared = comparisons.document(whole)
     assert compared
     assert "before any of these predictions was scored here; whether they" in compared.notes[0].text
+    page = html.page([whole], {whole.source: [compared]})
+    assert "How each method differs" not in page  # nothing is known of it
+    assert "Each method has one set of predictions" in page
     assert "| Ours |" in bench("report", "--no-pictures")
     assert (home / "reports" / "external" / "table1-external.tex").is_file()
     paper = home / "paper.tex"
