@@ -496,6 +496,8 @@ def _notes(chosen: Chosen, signs: Signs) -> Iterator[Note]:
     layout, table = chosen.layout, chosen.table
     whole = table1.document(table).notes
     left = _left_out(chosen)
+    if table.source != "external" and table.profile != "paper":
+        yield Note(f"Profile '{table.profile}': {table.summary}.", "data")
     if layout.notes == "long":
         if layout.marks == "best" and table.pairs:
             yield from table1.legend(signs.marks)

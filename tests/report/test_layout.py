@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -132,6 +133,18 @@ def test_what_makes_numbers_not_compare_stands_under_every_table(
     table = written.table(store)
     first = documents([table], layout(tmp_path, 'notes = "none"\n'))[0]
     assert "NOT the same cases" in " ".join(note.text for note in first.notes)
+
+
+@pytest.mark.parametrize("notes", ["short", "long", "none"])
+def test_a_profile_that_is_not_the_papers_stands_under_every_table(
+    tmp_path: Path, table: Table, notes: str
+) -> None:
+    chosen = layout(tmp_path, f'notes = "{notes}"\n')
+    said = f"Profile '{table.profile}': {table.summary}."
+    assert table.profile == "cpu"
+    assert said in [note.text for note in documents([table], chosen)[0].notes]
+    for other in (replace(table, profile="paper"), replace(table, source="external")):
+        assert said not in [note.text for note in documents([other], chosen)[0].notes]
 
 
 @pytest.mark.parametrize(
