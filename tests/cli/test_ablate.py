@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from bench.store import looks
 from tests.user import Bench, digests
 
 Make = Callable[..., Path]
@@ -53,9 +54,15 @@ def test_the_picture_of_an_ablation_takes_each_case_from_the_fold_that_tested_it
     bench: Bench, slices: Make
 ) -> None:
     words = ("ablate", "--dataset", "mr", "--data", str(slices()), "--profile", "smoke")
-    out = bench(*words, "--factors", "nsa", "--folds", "2")
+    words += ("--factors", "nsa", "--folds", "2")
+    out = bench(*words)
     [picture] = (bench.home / "reports" / "smoke").glob("ablation-*.png")
     assert picture.name in out
+    assert "p is multiplied" not in out
+    [column] = (bench.home / "results" / "smoke").glob("mr@real-*")
+    for seeds in ((35, 36), (35, 36, 37)):
+        looks.add(column.parent / "looks.csv", {f"{column.name}/2fold": seeds})
+    assert "p is multiplied by 4 for the looks" in bench(*words)
 
 
 @pytest.mark.parametrize("how", ["alone", "input"])

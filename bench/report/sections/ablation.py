@@ -123,7 +123,7 @@ def collect(
         factors=factors,
         lines=tuple(lines),
         effects=tested,
-        notes=tuple(_notes(cells, factors, cases)),
+        notes=(*_of_looks(looks), *_notes(cells, factors, cases)),
         cells={arm: _of_first_seed(mine) for arm, mine in cells.items()},
         cases=cases,
     )
@@ -237,6 +237,15 @@ def _notes(
         *(Note(line) for line in printed),
         Note(f"Options of the last arm: {last}."),
         *(Note(f"{arm} also: {'; '.join(lines)}.", "difference") for arm, lines in own.items()),
+    ]
+
+
+def _of_looks(looks: int) -> list[Note]:
+    """Return by what p is multiplied for the looks, where it is."""
+    if looks == 1:
+        return []
+    return [
+        Note(f"p is multiplied by {looks} for the looks at results of several seeds.", "legend")
     ]
 
 

@@ -221,7 +221,10 @@ def _ceiling(records: Sequence[Record]) -> str:
     if not known or min(known) == 1:
         return ""
     best = 100 * sum(known) / len(known)
-    return f"; the reference itself reaches {best:.2f} % Dice through the network's grid and back"
+    return (
+        f"; the reference itself, resampled to the network's grid and back, has {best:.2f} % Dice: "
+        "what the grid allows"
+    )
 
 
 def _splits(records: Sequence[Record]) -> str:
