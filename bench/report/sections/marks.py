@@ -53,7 +53,7 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
     computed = sum(pairs.tests for pairs in table.pairs.values())
     corrected = "corrected for all pairs of methods that compete"
     if table.family is not None:
-        corrected += ", or the declared ones among themselves"
+        corrected += ", declared ones among themselves and the others for their tests too"
     declared = (
         "No family of comparisons was declared: --baseline METHOD of bench run and bench score "
         "declares one before the results."
