@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,10 +228,11 @@ def test_the_plan_says_what_its_patients_can_find(tmp_path: Path) -> None:
     assert "2.00 assumed" in shown.stdout
 
 
-def test_each_look_has_its_share_and_few_patients_their_brackets(tmp_path: Path) -> None:
-    profile = tmp_path / "many.toml"
-    profile.write_text('extends = "smoke"\nphantom_patients = { mr = 20 }\n', encoding="utf-8")
-    asked = ["plan", "--profile", str(profile), "--datasets", "mr", "--methods", "unet,fcn"]
+def test_each_look_has_its_share_and_few_patients_their_brackets(
+    tmp_path: Path, slices: Callable[..., Path]
+) -> None:
+    asked = ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn"]
+    asked += ["--data", str(slices(patients=20, each=1))]
     asked += ["--out", str(tmp_path), "--folds", "5", "--seeds", "3"]
     found = []
     for number in ("1", "2"):

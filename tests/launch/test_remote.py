@@ -172,9 +172,10 @@ def test_a_partition_that_is_not_there_is_one_line(bench: Bench, slices: Make) -
             ("--launcher", "ray", "--address", "auto", "--jobs", "2"),
             "--jobs is for a Ray that starts here",
         ),
-        (
+        pytest.param(
             ("--launcher", "ray", "--device", "cuda", "--gpus", "64"),
             "no node of this Ray has what a cell asks for",
+            marks=pytest.mark.long,  # starts a Ray
         ),
         (("--launcher", "slurm", "--slurm", "partition"), "expected KEY=VALUE"),
     ],
