@@ -235,7 +235,7 @@ def alarms(count: int) -> list[Finding]:
 
 
 def test_true_tables_raise_no_alarm() -> None:
-    assert alarms(300) == []
+    assert alarms(100) == []
 
 
 @pytest.mark.long

@@ -21,7 +21,7 @@ from bench.store.scores import write_scores
 from tests.store import matrix
 from tests.user import Bench
 
-SAMPLE, ALL = 200, 1000
+SAMPLE, ALL = 80, 1000
 """Random changes in the suite, and in `make test-all`."""
 KINDS = ("*.csv", "*.png", "cell.json", "*.safetensors", "initial.json", "*.npz")
 """The files that are changed: scores, losses and splits; masks; records; weights."""

@@ -278,7 +278,7 @@ def test_two_machines_share_one_folder(bench: Bench, slices: Make, tmp_path: Pat
     if subprocess.run([*apart, "true"], capture_output=True).returncode:
         pytest.skip("a host name of its own can be made by root alone")
     run = (
-        *words(slices(), long_profile(tmp_path, 60)),
+        *words(slices(), long_profile(tmp_path, 30)),
         "--folds",
         "2",
         "--jobs",
