@@ -257,22 +257,11 @@ def _curves(axis: Axes, results: Results) -> None:
             **style,
         )
     late = {s.start: r for s, r in results.items() if s.start < T}
-    for number, (start, result) in enumerate(late.items()):
+    starts = ", ".join(map(str, late))  # in the legend: the points may lie on one another
+    for number, result in enumerate(late.values()):
+        label = None if number else f"DPM-Solver++ from t = {starts}"
         place = (result.evaluations, result.dice)
-        label = "DPM-Solver++ from t < T" if start == max(late) else None
         axis.plot(*place, MARKERS[3], color=COLOURS[3], label=label, **style)
-        side, align = (
-            (7, "left") if number % 2 else (-7, "right")
-        )  # in turn, for they may lie close together
-        axis.annotate(
-            f"t = {start}",
-            place,
-            (side, 0),
-            textcoords="offset points",
-            va="center",
-            ha=align,
-            fontsize=8,
-        )
 
 
 def measure() -> list[Row]:
