@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.launch.local import preload
+from bench.tuning import workers
 from tests.user import ROOT, bench, pictures, plugin  # noqa: F401 - fixtures of all tests
 
 os.environ.setdefault(
@@ -67,7 +68,7 @@ def _one_server(_own_cache: object) -> None:
 
     Else it would start with the first of them, and load what that one needs alone.
     """
-    preload(["bench.tuning.trial", *NEEDS])
+    preload([*workers.NEEDS, *NEEDS])
     forkserver.ensure_running()
 
 

@@ -94,6 +94,7 @@ def _studies(
     from bench.engine.several import refuse_classes
     from bench.engine.smallest import refuse_small
     from bench.launch import local, matrix
+    from bench.tuning import workers
     from bench.tuning.study import Study, default_storage
 
     specs = registry.expand(registry.METHODS, selection.methods)
@@ -104,7 +105,7 @@ def _studies(
     for spec in methods:
         modules.update(registry.method(spec, profile.scale).needs)
     installing.refuse_untrainable(["optuna", *sorted(modules)])
-    local.preload(["bench.tuning.trial", *sorted(modules)])
+    local.preload([*workers.NEEDS, *sorted(modules)])
     datasets = prepare(readers, console)
     cells = matrix.cells(
         profile=profile,

@@ -35,7 +35,8 @@ def preload(modules: Sequence[str] = ()) -> None:
     use of an optimiser or a counter, though nothing here is compiled: two seconds that each cell
     would spend again.
     """
-    loaded = ["bench.launch.server", "bench.engine.cell", "torch._dynamo", *modules]
+    first = ("bench.launch.server", "bench.engine.cell", "torch._dynamo")
+    loaded = [*first, *modules, "bench.launch.loaded"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(loaded)
 
 

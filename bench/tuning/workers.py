@@ -22,6 +22,14 @@ from bench.spec.processes import end_with_launcher
 from bench.store.layout import last_line
 from bench.tuning.study import FailedError, StoppedError, Study, bury, counts, usable
 
+NEEDS = (
+    "bench.tuning.trial",
+    "optuna.storages",
+    "alembic.command",
+    "sqlalchemy.orm",
+    "sqlalchemy.dialects.sqlite",
+)
+"""What the server loads before it forks a worker; Optuna loads its database's parts when used."""
 WAIT_SECONDS = 0.5
 """Seconds between two looks of a worker at the trials that other workers are running."""
 DEATHS = 5
