@@ -40,6 +40,8 @@ from tests.gpu.setting import (
 )
 
 STEPS, WARM = 20, 3
+AT_ONCE = 8
+"""Images that are predicted at once, where it is compared with one by one."""
 LATE = "the time of this stage was used up"
 PRECISIONS = ("float32", "tf32", "bfloat16")
 Stage = Callable[[Setting, float], Iterator[Row]]
@@ -183,6 +185,7 @@ def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
         except Exception as error:
             yield row | {"failed": last_line(error)}
             continue
+        yield from _at_once(setting, Spec(key))
         if setting.small:
             yield {"method": key, "what": "a CUDA graph", "skipped": "needs a GPU"}
             continue
@@ -202,6 +205,35 @@ def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
                 }
             except Exception as error:
                 yield row | {"failed": last_line(error)}
+
+
+def _at_once(setting: Setting, spec: Spec) -> Iterator[Row]:
+    """Yield what it costs to predict several images at once, for the least and the largest size."""
+    sizes = sorted(setting.sizes.values())
+    for size in (sizes[0], sizes[-1]):
+        row: Row = {"method": spec.key, "what": f"{AT_ONCE} predictions at once, {size}"}
+        try:
+            subject = setting.trainee(spec, size, "bfloat16")
+            images = torch.rand(AT_ONCE, 1, *size, device=setting.device)
+            alone = _predicting(setting, subject, images.split(1))
+            together = _predicting(setting, subject, (images,))
+            row["result"] = f"{together / alone:.3f} x the time of one by one"
+            yield row | {IMAGE: round(1000 * together / AT_ONCE, 1)}
+        except Exception as error:
+            yield row | {"failed": last_line(error)}
+
+
+def _predicting(setting: Setting, subject: Trainee, batches: Sequence[torch.Tensor]) -> float:
+    """Return the median seconds of the forward passes of batches of images."""
+    subject.net.eval()
+    times, rng = [], torch.Generator(setting.device)
+    for _ in range(setting.choose(1 + WARM, 2)):
+        began = setting.seconds()
+        with torch.inference_mode(), subject.autocast():
+            for images in batches:
+                subject.method.predict(subject.net, images, rng)
+        times.append(setting.seconds() - began)
+    return statistics.median(times[1:])  # the first also chooses kernels
 
 
 def _bare(setting: Setting, subject: Trainee, made: Sequence[Batch], warm: int) -> float:
