@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from bench.data.readers.classes import Classes
     from bench.data.readers.pairing import Side
     from bench.data.splits import Splitting
-    from bench.engine.outside import References, Rules, Scored
+    from bench.engine.outside.references import References, Rules
+    from bench.engine.outside.scoring import Scored
     from bench.engine.volumes import Stack
     from bench.spec.case import Case
     from bench.spec.names import Column
@@ -137,7 +138,8 @@ def score(
     """
     from bench.data.readers import masks
     from bench.data.splits import Splitting
-    from bench.engine.outside import Rules, score_folder
+    from bench.engine.outside.references import Rules
+    from bench.engine.outside.scoring import score_folder
     from bench.store.outside import is_kept, keep
 
     named = parse_named(predictions, "--predictions")
@@ -271,7 +273,7 @@ def _beside(
 ) -> Place:
     """Return the place of a folder of references."""
     from bench.data.readers import masks
-    from bench.engine.outside import of_folder, read_references
+    from bench.engine.outside.references import of_folder, read_references
     from bench.spec.names import Column, DatasetId
 
     side = masks.side(folder, "--reference")
@@ -348,7 +350,7 @@ def _on_dataset(
 ) -> Place:
     """Return the place of a prepared dataset: the test cases of a split, or of each fold."""
     from bench.data import cache
-    from bench.engine.outside import Rules, of_dataset, read_references
+    from bench.engine.outside.references import Rules, of_dataset, read_references
     from bench.launch import matrix
     from bench.spec import registry
     from bench.spec.case import VOID
@@ -423,7 +425,7 @@ def _stacks(place: Place) -> list[list[Stack]]:
 
 def _keep_references(store: Store, place: Place) -> None:
     """Keep references and images for the report, once a dataset."""
-    from bench.engine.outside import shown, together
+    from bench.engine.outside.references import shown, together
     from bench.store.cells import keep_labels, keep_pictures
     from bench.store.layout import instances as labels_of
     from bench.store.layout import references as files_of

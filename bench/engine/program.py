@@ -16,7 +16,8 @@ from bench.data import cache
 from bench.data.export import Export
 from bench.data.readers import masks
 from bench.engine import volumes
-from bench.engine.outside import Rules, of_dataset, read_references, score_folder
+from bench.engine.outside.references import Rules, of_dataset, read_references
+from bench.engine.outside.scoring import score_folder
 from bench.spec import machine
 from bench.spec.case import SIDES, Dataset, Split
 from bench.spec.config import Cell

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.engine import instances, volumes
 from bench.engine.metrics import Score, score, score_classes
-from bench.engine.outside import zero, zero_classes
+from bench.engine.outside.missing import zero, zero_classes
 from bench.spec import files, machine
 from bench.spec.case import UNION
 from bench.spec.errors import UsageError

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.engine import instances
 from bench.engine.instances import Parts
 from bench.engine.metrics import score, score_classes
-from bench.engine.outside import zero, zero_classes
+from bench.engine.outside.missing import zero, zero_classes
 from bench.spec.case import Case
 from bench.spec.errors import UsageError
 from bench.spec.metrics import TOLERANCE
