@@ -15,7 +15,7 @@ from bench.spec.metrics import INSTANCES_OF_DISTANCES, OF_DISTANCES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
 from bench.store import check, looks
 from bench.store.cells import Store
-from bench.store.check import Believed, Scores
+from bench.store.checks.believed import Believed, Scores
 from bench.store.damage import Damage
 from bench.store.layout import CellFolder, last_line, read_or_empty
 from bench.store.looks import Look

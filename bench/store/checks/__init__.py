@@ -1,0 +1,1 @@
+"""The checks that finished cells pass before anything of them is believed."""
