@@ -16,6 +16,7 @@ from bench.engine import instances
 from bench.engine.cut import Curve
 from bench.engine.data import Data
 from bench.engine.metrics import mean_dice, score, score_classes
+from bench.engine.parts import of_mask
 from bench.engine.predict import SPREAD, Mask, Prediction, foreground, predict, stages
 from bench.engine.trainee import Trainee
 from bench.spec.case import Case
@@ -95,7 +96,7 @@ def test(
         for name, mask in prediction.masks.items():
             lines = _rows(case, mask, reference, data.dataset.classes, tolerance)
             if labels is not None:
-                parts = instances.of_mask(mask, reference, data.dataset.class_levels)
+                parts = of_mask(mask, reference, data.dataset.class_levels)
                 several = len(data.dataset.classes)
                 own = instances.rows(parts, labels, reference, several, case.spacing)
                 for line, columns in zip(lines, own, strict=True):

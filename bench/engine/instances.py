@@ -32,162 +32,45 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.spec.case import VOID
+from bench.engine.parts import (
+    BYTE,
+    Codes,
+    Ints,
+    Parts,
+    bounding_box,
+    of_classes,
+    of_components,
+    of_labels,
+    with_classes,
+)
 from bench.spec.metrics import INSTANCE_COUNTS, INSTANCES
 
 State = Literal["matched", "shifted", "joined", "split", "missed"]
 """What became of an instance of the reference. Shifted: matched, by another name. Joined: mostly
 under a predicted instance that also holds most of another. Split: mostly under several, each of
 which lies mostly in it."""
+
 THRESHOLD = 0.5
 """IoU from which on two instances match."""
+
 MOST = 0.5
 """Share of an instance that is most of it."""
+
 LIMIT = 20.0
 """Millimetres within which a vertebra is identified."""
-BYTE = 256
-"""Numbers of instances below this take a byte, for which OpenCV is fast."""
+
 EXACT = 1 << 24
 """Whole numbers up to this are exact in the single precision of OpenCV's histograms."""
+
 _NAN = math.nan
 
-Codes = NDArray[np.integer[Any]]
 _Floats = NDArray[np.float64]
-_Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The instances of a mask."""
-
-    codes: Codes
-    """(H, W), or (D, H, W) of a volume: 0, or the number of an instance; of 8 or 64 bits."""
-    named: bool
-    """Whether the numbers are names, such as levels; those of components are none."""
-    classes: _Ints | None = None
-    """The class of each number from 0 on, None where there is one foreground."""
-
-    def class_of(self, numbers: _Ints) -> _Ints:
-        """Return the class of each of some numbers, 0 where there is one foreground."""
-        return np.zeros_like(numbers) if self.classes is None else self.classes[numbers]
-
-
-def of_labels(labels: NDArray[np.integer]) -> Parts:
-    """Return the instances of a label map (H, W) or (D, H, W): what has one label but 0.
-
-    Raises:
-        ValueError: It has other dimensions, no pixel, a label below 0, or holds no whole numbers.
-    """
-    _check_shape(labels)
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels are {labels.dtype}; expected whole numbers: round them first")
-    least, most = int(labels.min()), int(labels.max())
-    if least < 0:
-        raise ValueError(f"labels hold {least}; expected 0 for what is no instance, and more")
-    return Parts(labels.astype(np.uint8 if most < BYTE else np.int64, copy=False), named=True)
-
-
-def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
-    """Return the components of a binary mask (H, W) or (D, H, W).
-
-    Raises:
-        ValueError: It has other dimensions, no pixel, or is neither bool nor uint8.
-    """
-    _check_shape(mask)
-    if mask.dtype not in (np.bool_, np.uint8):
-        raise ValueError(f"the mask is {mask.dtype}; expected bool or uint8 of 0 and 1")
-    bits = np.ascontiguousarray(mask).view(np.uint8)
-    box = _box(bits)
-    inner = np.ascontiguousarray(bits[box])
-    if mask.ndim == 2:
-        count, codes = cv2.connectedComponents(inner, connectivity=4, ltype=cv2.CV_32S)
-    else:
-        from scipy import ndimage
-
-        codes, count = ndimage.label(inner, np.ones((3, 3, 3), bool))
-    whole = np.zeros(mask.shape, np.uint8 if count < BYTE else np.int64)
-    whole[box] = codes
-    return Parts(whole, named=False)
-
-
-def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
-    """Return the instances of a prediction of classes (H, W) or (D, H, W), numbered from 1.
-
-    Where each class is one level, an instance is a class; else the components of each class.
-
-    Args:
-        numbers: Numbers of classes, 0 for the background.
-        levels: The number of the instance that each class is, 0 of a class of several.
-    """
-    if all(levels):
-        labels = np.array((0, *levels), np.int64).take(numbers)
-        return with_classes(of_labels(labels), numbers)
-    whole = np.zeros(numbers.shape, np.int64)
-    for number in range(1, len(levels) + 1):
-        parts = of_components(numbers == number).codes.astype(np.int64)
-        whole += np.where(parts, parts + whole.max(), 0)
-    codes: Codes = whole.astype(np.uint8 if whole.max() < BYTE else np.int64)
-    return with_classes(Parts(codes, named=False), numbers)
-
-
-def with_classes(parts: Parts, numbers: NDArray[np.uint8]) -> Parts:
-    """Return instances that know their classes.
-
-    Args:
-        parts: Instances, of which each lies in one class.
-        numbers: Numbers of classes of the same shape.
-    """
-    classes = np.zeros(int(parts.codes.max()) + 1, np.int64)
-    classes[parts.codes] = numbers
-    classes[0] = 0
-    return replace(parts, classes=classes)
-
-
-def of_mask(
-    mask: NDArray[np.bool_] | NDArray[np.uint8],
-    reference: NDArray[np.bool_] | NDArray[np.uint8],
-    levels: Sequence[int],
-) -> Parts:
-    """Return the instances of a prediction: its components, or its classes.
-
-    Args:
-        mask: A mask, or numbers of classes.
-        reference: The same of the reference, in which pixels of classes may be void: they are of no
-            instance.
-        levels: As `of_classes` takes them; none of a mask.
-    """
-    if not levels:
-        return of_components(mask > 0)
-    known = np.where(reference == VOID, 0, mask).astype(np.uint8)
-    return of_classes(known, levels)
-
-
-def nothing(shape: tuple[int, ...], named: bool) -> Parts:
-    """Return no instances, of a method that names them or does not."""
-    return Parts(np.zeros(shape, np.uint8), named, np.zeros(1, np.int64))
-
-
-def _check_shape(mask: NDArray[np.generic]) -> None:
-    if mask.ndim not in (2, 3) or mask.size == 0:
-        raise ValueError(
-            f"shape {mask.shape}; expected (H, W) or (D, H, W) with at least one pixel"
-        )
-
-
-def _box(codes: Codes) -> tuple[slice, ...]:
-    """Return the bounding box of what is not 0; one pixel where all is."""
-    box = []
-    for axis in range(codes.ndim):
-        others = tuple(other for other in range(codes.ndim) if other != axis)
-        used = np.flatnonzero(codes.max(axis=others))
-        box.append(slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(1))
-    return tuple(box)
 
 
 @dataclass(frozen=True)
@@ -205,7 +88,7 @@ class Scored:
     """Whether instances of two classes never match."""
 
     @cached_property
-    def _tally(self) -> tuple[_Ints, _Ints, _Ints]:
+    def _tally(self) -> tuple[Ints, Ints, Ints]:
         """The numbers of the reference's and the prediction's instances, and what they share."""
         real, mine = self.reference.codes, self.prediction.codes
         if real.dtype == mine.dtype == np.uint8 and real.size < EXACT:
@@ -233,22 +116,22 @@ class Scored:
         return [int(number) for number in self._tally[1][1:]]
 
     @cached_property
-    def classes(self) -> tuple[_Ints, _Ints]:
+    def classes(self) -> tuple[Ints, Ints]:
         """The class of each instance of the reference, and of the prediction."""
         reals, mines, _ = self._tally
         return self.reference.class_of(reals[1:]), self.prediction.class_of(mines[1:])
 
     @cached_property
-    def overlaps(self) -> _Ints:
+    def overlaps(self) -> Ints:
         """Pixels that two instances share which may match (reference, prediction)."""
-        shared: _Ints = self._tally[2][1:, 1:]
+        shared: Ints = self._tally[2][1:, 1:]
         if self.within:
             real, mine = self.classes
             shared = shared * (real[:, None] == mine[None, :])
         return shared
 
     @cached_property
-    def sizes(self) -> tuple[_Ints, _Ints]:
+    def sizes(self) -> tuple[Ints, Ints]:
         """Pixels of each instance of the reference, and of the prediction."""
         tally = self._tally[2]
         return tally[1:].sum(1), tally[:, 1:].sum(0)
@@ -457,7 +340,7 @@ def score(prediction: Parts, reference: Parts, spacing: Sequence[float] | None =
         pixel, limit = tuple(map(float, spacing)), LIMIT
     else:
         raise ValueError(f"spacing is {spacing}; expected {len(shape)} sides in mm, all positive")
-    box = _box(prediction.codes | reference.codes)
+    box = bounding_box(prediction.codes | reference.codes)
     known = prediction.classes is not None and reference.classes is not None
     return Scored(
         _cropped(prediction, box),
@@ -472,7 +355,7 @@ def _cropped(parts: Parts, box: tuple[slice, ...]) -> Parts:
     return replace(parts, codes=np.ascontiguousarray(parts.codes[box]))
 
 
-def _with_background(numbers: _Ints, inverse: _Ints) -> tuple[_Ints, _Ints]:
+def _with_background(numbers: Ints, inverse: Ints) -> tuple[Ints, Ints]:
     """Return numbers that begin with 0, and the places of pixels among them."""
     if numbers[0] == 0:
         return numbers, inverse

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.engine import instances, volumes
 from bench.engine.metrics import Score, score, score_classes
 from bench.engine.outside.missing import zero, zero_classes
+from bench.engine.parts import no_parts, of_labels, of_mask, with_classes
 from bench.spec import files, machine
 from bench.spec.case import UNION
 from bench.spec.errors import UsageError
@@ -201,14 +202,14 @@ def _instances(
     if labels is None:
         return dict.fromkeys(INSTANCE_COUNTS, -1)
     named = cell.instances().is_dir() and not row.extra
-    parts = instances.nothing(labels.shape, bool(known[IDENTIFIED]))
+    parts = no_parts(labels.shape, bool(known[IDENTIFIED]))
     if prediction is not None:
         own = read_labels(cell.instances() / f"{case}.png") if named else None
         if own is not None:
-            parts = instances.of_labels(own)
-            parts = instances.with_classes(parts, prediction) if classes else parts
+            parts = of_labels(own)
+            parts = with_classes(parts, prediction) if classes else parts
         elif not named:
-            parts = instances.of_mask(prediction, reference, (0,) * len(classes))
+            parts = of_mask(prediction, reference, (0,) * len(classes))
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
     several = instances.rows(parts, labels, reference, len(classes), spacing)
     return several[[UNION, *classes].index(known.get(CLASS, UNION))]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engine import instances
-from bench.engine.instances import Parts
 from bench.engine.metrics import score, score_classes
 from bench.engine.outside.missing import zero, zero_classes
+from bench.engine.parts import Parts, no_parts, of_labels, of_mask, with_classes
 from bench.spec.case import Case
 from bench.spec.errors import UsageError
 from bench.spec.metrics import TOLERANCE
@@ -201,7 +201,7 @@ def rows(
     lines = _lines(prediction, reference, stack, tolerance, classes, missing)
     labels = stack.whole(lambda case: read_labels(work.reference_instances(case)))
     if labels is not None:
-        parts = instances.nothing(labels.shape, named)
+        parts = no_parts(labels.shape, named)
         if not missing:
             parts = _parts(work, extra, stack, (prediction, reference), len(classes))
         own = instances.rows(parts, labels, reference, len(classes), stack.spacing)
@@ -241,7 +241,7 @@ def _parts(
 ) -> Parts:
     """Return the instances of a predicted volume: those with names, or components."""
     if not work.instances().is_dir() or extra:
-        return instances.of_mask(*pair, (0,) * classes)
+        return of_mask(*pair, (0,) * classes)
     nothing = np.zeros(pair[0].shape[1:], np.uint16)
 
     def named(case: str) -> NDArray[np.uint16]:
@@ -251,5 +251,5 @@ def _parts(
     whole = stack.whole(named)
     if whole is None:
         raise UsageError(f"{work.name}: instances of volume {stack.volume} have other sizes")
-    parts = instances.of_labels(whole)
-    return instances.with_classes(parts, pair[0]) if classes else parts
+    parts = of_labels(whole)
+    return with_classes(parts, pair[0]) if classes else parts

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.engine import instances
-from bench.engine.instances import Parts, Scored, of_components, of_labels
+from bench.engine.instances import Scored
 from bench.engine.metrics import score
+from bench.engine.parts import Parts, of_components, of_labels, of_mask
 from bench.spec.metrics import INSTANCE_COUNTS, INSTANCES
 
 Map = NDArray[np.uint8]
@@ -135,34 +136,28 @@ def test_what_neither_mask_holds_is_undefined_and_what_one_holds_is_zero(
 def test_classes_that_are_levels_have_names_and_others_are_cut_into_components() -> None:
     reference = spine([20, 21, 22])
     numbers = np.where(reference, reference - 19, 0).astype(np.uint8)
-    named = instances.score(
-        instances.of_mask(numbers, numbers, (20, 21, 22)), of_labels(reference)
-    ).values
+    named = instances.score(of_mask(numbers, numbers, (20, 21, 22)), of_labels(reference)).values
     assert (named["pq"], named["identified"]) == (1, 1)
-    shifted = instances.of_mask(numbers, numbers, (21, 22, 23))
+    shifted = of_mask(numbers, numbers, (21, 22, 23))
     assert instances.score(shifted, of_labels(reference)).values["identified"] == 0
     two = np.where(numbers > 1, 2, numbers).astype(np.uint8)
-    parts = instances.score(instances.of_mask(two, two, (20, 0)), of_labels(reference))
+    parts = instances.score(of_mask(two, two, (20, 0)), of_labels(reference))
     assert (parts.values["pq"], len(parts.predicted)) == (1, 3)
     assert math.isnan(parts.values["identified"])
     void = np.where(numbers == 3, 255, numbers).astype(np.uint8)
     known = np.where(numbers == 3, 0, reference)
-    assert (
-        instances.score(instances.of_mask(two, void, (20, 0)), of_labels(known)).values["pq"] == 1
-    )
+    assert instances.score(of_mask(two, void, (20, 0)), of_labels(known)).values["pq"] == 1
 
 
 def test_instances_of_two_classes_never_match() -> None:
     reference = spine([1, 2, 3, 4])
     numbers = np.where(reference, 1 + (reference > 2), 0).astype(np.uint8)
     swapped = np.where(numbers, 3 - numbers, 0).astype(np.uint8)
-    whole = instances.rows(
-        instances.of_mask(swapped, numbers, (0, 0)), reference, numbers, 2, (1.0, 1.0)
-    )
+    whole = instances.rows(of_mask(swapped, numbers, (0, 0)), reference, numbers, 2, (1.0, 1.0))
     assert [row["pq"] for row in whole] == [0, 0, 0]
     assert [row["missed"] for row in whole] == [4, 2, 2]
     half = np.where(numbers == 1, 1, 0).astype(np.uint8)
-    parts = instances.of_mask(half, numbers, (0, 0))
+    parts = of_mask(half, numbers, (0, 0))
     whole = instances.rows(parts, reference, numbers, 2, (1.0, 1.0))
     assert [row["pq"] for row in whole] == [pytest.approx(2 / 3), 1, 0]
 
@@ -171,7 +166,7 @@ def test_classes_that_touch_are_cut_as_the_prediction_is() -> None:
     reference = spine([1, 2], gap=1)
     reference[reference.any(axis=1).argmax() + 20, 20:40] = 3  # a disc that touches both
     numbers = np.where(reference, 1 + (reference == 3), 0).astype(np.uint8)
-    rows = instances.rows(instances.of_mask(numbers, numbers, (0, 0)), reference, numbers, 2, None)
+    rows = instances.rows(of_mask(numbers, numbers, (0, 0)), reference, numbers, 2, None)
     assert [row["pq"] for row in rows] == [1, 1, 1]
     assert [row["pq_of_reference"] for row in rows] == [1, 1, 1]
 
@@ -180,7 +175,7 @@ def test_levels_that_are_shifted_match_together_and_in_no_class() -> None:
     reference = spine([20, 21, 22])
     numbers = np.where(reference, reference - 19, 0).astype(np.uint8)
     shifted = np.where(numbers == 3, 0, np.where(numbers, numbers + 1, 0)).astype(np.uint8)
-    parts = instances.of_mask(shifted, numbers, (20, 21, 22))
+    parts = of_mask(shifted, numbers, (20, 21, 22))
     whole, *classes = instances.rows(parts, reference, numbers, 3, (1.0, 1.0))
     assert (whole["shifted"], whole["identified"]) == (2, 0)
     assert whole["pq"] == pytest.approx(2 / 2.5)
@@ -195,7 +190,7 @@ def test_levels_that_are_shifted_match_together_and_in_no_class() -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_class_scores_as_if_it_were_alone(pair: tuple[Map, Map], first: int) -> None:
     numbers = [np.where(one, 1 + (one > first), 0).astype(np.uint8) for one in pair]
-    parts = instances.of_mask(*numbers, (0, 0))
+    parts = of_mask(*numbers, (0, 0))
     whole, *classes = instances.rows(parts, pair[1], numbers[1], 2, (1.0, 1.0))
     for number, row in enumerate(classes, 1):
         mine, real = (one == number for one in numbers)

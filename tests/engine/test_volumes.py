@@ -13,6 +13,7 @@ import pytest
 from bench.data import cache
 from bench.engine import instances
 from bench.engine.metrics import score
+from bench.engine.parts import of_components, of_labels
 from bench.engine.volumes import about, of_line, stacks
 from bench.report.sections import volumes
 from bench.report.sections.table import collect
@@ -143,10 +144,8 @@ def test_a_prepared_volume_is_scored_by_slice_and_in_3d(bench: Bench, verse: Dat
     assert row["dice"] == pytest.approx(expected.dice) == pytest.approx(6 / 7)
     assert row["number"] == 10
     assert row["hd95"] == pytest.approx(3.0)
-    found = instances.of_components(short)
-    assert row["pq"] == pytest.approx(
-        instances.score(found, instances.of_labels(labels[1:5])).values["pq"]
-    )
+    found = of_components(short)
+    assert row["pq"] == pytest.approx(instances.score(found, of_labels(labels[1:5])).values["pq"])
     assert "does not hold: 0" in bench("verify", "results")
     path = next((bench.home / "results").rglob("volumes.csv"))
     path.write_text(path.read_text().replace(",1,", ",0.9,", 1))

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from timing import Row, one_thread, paired, table
 
 from bench.engine import instances
-from bench.engine.instances import of_components, of_labels
+from bench.engine.parts import of_components, of_labels
 
 Map = NDArray[np.uint8]
 SIDE, COUNT = 880, 20

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.engine import instances, metrics
-from bench.engine.instances import of_labels
+from bench.engine.parts import of_labels
 from bench.store import scores
 from bench.store.damage import DamagedError
 from bench.store.scores import parse, parse_all

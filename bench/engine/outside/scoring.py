@@ -13,11 +13,11 @@ from bench.data.readers import pairing
 from bench.data.readers.masks import Labels
 from bench.data.readers.pairing import Side
 from bench.engine import instances
-from bench.engine.instances import Parts
 from bench.engine.metrics import Mask, score, score_classes
 from bench.engine.outside import predictions
 from bench.engine.outside.missing import zero, zero_classes
 from bench.engine.outside.references import References, Rules, as_decided, identity, shown, together
+from bench.engine.parts import Parts, no_parts, of_labels, of_mask
 from bench.spec.case import VOID, Decision
 from bench.spec.errors import SeveralError
 from bench.store.cells import keep_labels
@@ -56,8 +56,8 @@ class Scored:
     def parts(self, key: str, references: References) -> Parts:
         """Return the instances of a prediction: what its labels name, its classes, components."""
         if self.levels:
-            return instances.of_labels(self.read[key].numbered(self.levels))
-        return instances.of_mask(self.mask(key), references.mask(key), self.class_levels)
+            return of_labels(self.read[key].numbered(self.levels))
+        return of_mask(self.mask(key), references.mask(key), self.class_levels)
 
     def mask(self, key: str) -> Mask:
         """Return a prediction: foreground, or numbers of classes."""
@@ -194,7 +194,7 @@ def _instances(references: References, scored: Scored, key: str) -> list[dict[st
     labels = references.instances(key)
     if labels is None:
         return []
-    parts = instances.nothing(labels.shape, scored.named)
+    parts = no_parts(labels.shape, scored.named)
     if key in scored.read:
         parts = scored.parts(key, references)
     several, spacing = len(references.classes), references.read[key].spacing

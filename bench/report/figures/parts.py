@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engine import instances
-from bench.engine.instances import Parts, Scored
+from bench.engine.instances import Scored
+from bench.engine.parts import Parts, of_labels, of_mask, with_classes
 from bench.spec.case import VOID
 from bench.store.cells import read_labels, read_mask
 from bench.store.results import Finished
@@ -89,11 +90,11 @@ def reference_of(cell: Finished, case: str) -> Parts | None:
     labels = read_labels(cell.folder.reference_instances(case))
     if labels is None or labels.ndim != 2:
         return None
-    parts = instances.of_labels(labels)
+    parts = of_labels(labels)
     classes = read_mask(cell.folder.reference(case)) if cell.record.classes else None
     if classes is None or classes.shape != labels.shape:
         return parts
-    return instances.with_classes(parts, classes)
+    return with_classes(parts, classes)
 
 
 def parts_of(cell: Finished, case: str, extra: str = "") -> Parts | None:
@@ -101,14 +102,14 @@ def parts_of(cell: Finished, case: str, extra: str = "") -> Parts | None:
     folder = cell.folder
     if folder.instances().is_dir() and not extra:
         labels = read_labels(folder.instances() / f"{case}.png")
-        return None if labels is None else instances.of_labels(labels)
+        return None if labels is None else of_labels(labels)
     mask = read_mask(folder.predictions(extra) / f"{case}.png")
     if mask is None:
         return None
     real = read_mask(folder.reference(case))
     if real is None or real.shape != mask.shape:
         return None
-    return instances.of_mask(mask, real, (0,) * len(cell.record.classes))
+    return of_mask(mask, real, (0,) * len(cell.record.classes))
 
 
 def classes(labels: _Map, side: int) -> Drawn:

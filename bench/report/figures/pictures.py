@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.engine.instances import Parts
+from bench.engine.parts import Parts
 from bench.report.figures import overlay, parts
 from bench.report.figures.overlay import FALSE_NEGATIVE, FALSE_POSITIVE
 from bench.report.sections.table import Table

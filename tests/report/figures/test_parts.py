@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.engine.instances import of_components, of_labels, of_mask, with_classes
+from bench.engine.parts import of_components, of_labels, of_mask, with_classes
 from bench.report.figures import parts, pictures
 from bench.report.figures.parts import BLACK, WHITE
 from bench.report.page import html
