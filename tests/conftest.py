@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -41,6 +42,12 @@ NEEDS = (
 """What methods need that is slow to import."""
 Once = Callable[[str, Callable[[Path], object]], Path]
 SPIDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "spider-t2"
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what was imported: PyTorch takes it half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
