@@ -357,12 +357,12 @@ def _rows_of(table: Table, name: str) -> pd.DataFrame:
     return rows
 
 
-def _stars(chosen: Chosen) -> dict[tuple[str, str, str], str]:
-    """Return the stars of the declared comparisons by column, metric and row."""
+def _stars(chosen: Chosen) -> dict[tuple[str, str], str]:
+    """Return the stars of the declared comparisons by column and row."""
     stars = {}
     for family in chosen.table.families.values():
         for one in family.comparisons:
-            stars[family.column, family.metric, one.pair.second] = one.mark
+            stars[family.column, one.pair.second] = one.mark
     return stars
 
 
@@ -383,13 +383,13 @@ def _places(
 # The documents
 
 
-def _mark(table: Table, column: str, metric: str, places: Mapping[str, int], key: str) -> Mark:
+def _mark(table: Table, column: str, places: Mapping[str, int], key: str) -> Mark:
     """Return whether the tests tell a row from the best one that is shown."""
-    pairs = table.pairs.get((column, metric))
+    pairs = table.pairs.get(column)
     best = next(one for one, place in places.items() if place == 0)
     if pairs is None or best not in pairs.methods or key not in pairs.methods:
         return ""
-    return table1.mark(table, column, metric, best, key)
+    return table1.mark(table, column, best, key)
 
 
 def _document(chosen: Chosen, name: str) -> Document:
@@ -400,20 +400,21 @@ def _document(chosen: Chosen, name: str) -> Document:
     stars = _stars(chosen) if layout.marks == "baseline" else {}
     heads = [Head("Method", "left")]
     cells: dict[str, list[Cell]] = {key: [] for key in chosen.rows}
+    compared: list[Cell] = []
     for column, title in columns:
         for metric in layout.metrics:
             heads.append(Head(_title(table, column, metric), "right", title))
             places = _places(chosen, values[metric], column, metric)
             for key in chosen.rows:
                 value = values[metric].get((column, key))
-                star = stars.get((column, metric, key), "")
+                bears = metric == table1.bearer(layout.metrics)
+                star = stars.get((column, key), "") if bears else ""
                 cell = _cell(value, layout, places.get(key, 2), star)
-                if layout.marks == "best" and places.get(key, 0) > 0:
-                    cell = replace(cell, mark=_mark(table, column, metric, places, key))
+                if bears and layout.marks == "best" and places.get(key, 0) > 0:
+                    cell = replace(cell, mark=_mark(table, column, places, key))
+                if bears and column and key not in table.marked:
+                    compared.append(cell)
                 cells[key].append(cell)
-    compared: list[Cell] = []
-    for key in chosen.rows:
-        compared += cells[key] if key not in table.marked else ()
     signs = Signs(table1.marks_of(compared), frozenset(stars.values()))
     rows: list[tuple[Cell, ...]] = []
     rules = []
@@ -500,7 +501,7 @@ def _notes(chosen: Chosen, signs: Signs) -> Iterator[Note]:
         yield Note(f"Profile '{table.profile}': {table.summary}.", "data")
     if layout.notes == "long":
         if layout.marks == "best" and table.pairs:
-            yield from table1.legend(signs.marks)
+            yield from table1.legend(signs.marks, layout.metrics)
         yield from (note for note in whole if note.kind != "legend")
     else:
         yield from (note for note in whole if note.grave)
@@ -519,7 +520,8 @@ def _short(chosen: Chosen, signs: Signs) -> str:
     text = f"Patients: {', '.join(counts)}."
     if chosen.layout.marks == "best" and chosen.table.pairs:
         known = {*signs.marks} - {"best", ""}
-        text += "".join(f" {note.text}" for note in table1.legend(known))
+        for note in table1.legend(known, chosen.layout.metrics):
+            text += f" {note.text}"
     if chosen.layout.marks != "none":
         for note in legend_of_looks(chosen.table):
             text += f" {note.text}"

@@ -55,6 +55,20 @@ def test_the_template_gives_table_1_and_every_key(tmp_path: Path, table: Table) 
         assert f"{key} = " in text or f"[{key}]" in text or f"[[{key}]]" in text
 
 
+def test_the_marks_of_iou_are_those_of_dice(tmp_path: Path) -> None:
+    for method, dice in written.APART.items():
+        finished(tmp_path, method, written.patients(dice))
+    table = written.table(Store(tmp_path))
+
+    def marks(metrics: tuple[str, ...]) -> list[str]:
+        chosen = documents([table], Layout(metrics=metrics))[0]
+        assert "Dice" in chosen.notes[1].text
+        return [cell.mark for cell in chosen.blocks[0].rows[0][1:]]
+
+    assert marks(("iou", "dice")) == ["", "doubt"]
+    assert marks(("iou",)) == ["doubt"]
+
+
 def test_names_order_groups_and_decimals(tmp_path: Path, table: Table) -> None:
     chosen = layout(
         tmp_path,

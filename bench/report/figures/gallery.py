@@ -13,7 +13,7 @@ import pandas as pd
 from bench.report.figures import comparisons, curves, grids, patients, pictures
 from bench.report.figures.style import PAPER, Paper, about
 from bench.report.sections.ranks import rank
-from bench.report.sections.table import Table
+from bench.report.sections.table import ENDPOINT, Table
 from bench.report.sections.table1 import failure_notes
 from bench.spec.errors import UsageError
 from bench.spec.words import count
@@ -21,9 +21,6 @@ from bench.stats.ranking import blocks
 
 Draw = Callable[[Sequence[Path]], Sequence[str]]
 Whole = Callable[[Table, Sequence[Path], Paper], str | None]
-
-METRIC = "dice"
-"""What the maps of pairs and of ranks show; the listings have IoU too."""
 
 
 RESAMPLED = (
@@ -48,7 +45,7 @@ def drawings(table: Table, paper: Paper = PAPER) -> list[Drawing]:
     """Return the figures of a table in the order of their list."""
     figures = list(_of_columns(table, paper))
     for column in table.columns:
-        if (column, METRIC) in table.pairs:
+        if column in table.pairs:
             figures.append(
                 Drawing(
                     f"pairs-{table.by_key[column].folder}",
@@ -122,7 +119,7 @@ def _differences(table: Table, paths: Sequence[Path], paper: Paper) -> None:
 
 def of_pairs(table: Table, column: str) -> str:
     """Return what the map of a dataset's pairs shows."""
-    compared = table.pairs[column, METRIC]
+    compared = table.pairs[column]
     shared = compared.patients[~np.eye(len(compared.methods), dtype=bool)]
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     n = "-".join(map(str, counts))
@@ -151,7 +148,7 @@ def of_ranks(table: Table) -> str:
 
 def pairs(column: str, table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
     """Draw all pairs of methods on a dataset."""
-    compared = table.pairs[column, METRIC]
+    compared = table.pairs[column]
     means_of = table.scores["dice_mean"][column].loc[list(compared.methods)]
     order = means_of.sort_values(ascending=False, kind="stable").index
     names = [table.methods[key] for key in compared.methods]
@@ -167,10 +164,10 @@ def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str |
     averages, p, in_doubt = {}, {}, {}
     for column, title in table.columns.items():
         try:
-            ranked = blocks(table.patients[column][METRIC].only(table.rivals(column)))
+            ranked = blocks(table.patients[column][ENDPOINT].only(table.rivals(column)))
         except UsageError:
             continue
-        pairs = table.pairs[column, METRIC]  # the one rule: the tests of table 1 and of the map
+        pairs = table.pairs[column]  # the one rule: the tests of table 1 and of the map
         names = [table.methods[key] for key in ranked.methods]
         head = f"{title} ({count(ranked.patients, 'patient')}"
         one_run = max(pairs.seeds, default=1) == 1  # it takes runs for fixed, so it speaks of one
@@ -188,7 +185,7 @@ def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str |
 
 def ranks(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str | None:
     """Draw the probability of each rank over a table's datasets; say if there is none to draw."""
-    ranking = rank(table, METRIC)
+    ranking = rank(table, ENDPOINT)
     if ranking is None:
         return "no two methods share two patients on every dataset"
     names = [table.methods[key] for key in ranking.methods]

@@ -8,12 +8,10 @@ from typing import Any
 from bench.report.sections import runs
 from bench.report.sections.comparisons import VERDICTS, direction, remark
 from bench.report.sections.listing import t_over
-from bench.report.sections.table import Table
-from bench.spec.metrics import PRINTED
+from bench.report.sections.table import ENDPOINT, Table
 from bench.spec.words import count, p_words
 from bench.stats.family import Comparison, Family, against
 
-METRIC = PRINTED[0]
 WIDTH, HEIGHT = 260, 22
 """Of a row's drawing, in units of its own."""
 
@@ -40,7 +38,7 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     seeds = [one.pair.seeds for one in compared.comparisons if one.pair.seeds]
     name = table.methods[compared.baseline]
     how = "the best mean; corrected for all pairs"
-    if (column, METRIC) in table.families:
+    if column in table.families:
         how = _declared(table, column)
     return {
         "title": table.columns[column],
@@ -77,14 +75,14 @@ def _compared(table: Table, column: str) -> Family | None:
     """Return the declared family of a column, or else that of its best method."""
     if not table.has_scores(column):
         return None
-    known = table.families.get((column, METRIC))
+    known = table.families.get(column)
     if known or len(table.rivals(column)) < 2:
         return known
-    baseline, pairs = table.best(column), table.pairs[column, METRIC]
+    baseline, pairs = table.best(column), table.pairs[column]
     others = table.others(column, baseline)
     if not others:
         return None
-    return against(table.patients[column][METRIC], baseline, others, of_all=pairs)
+    return against(table.patients[column][ENDPOINT], baseline, others, of_all=pairs)
 
 
 def _axis(compared: Family) -> Axis:

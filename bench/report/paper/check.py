@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.paper.macros import CLAIMS, Name, keys, values
 from bench.report.paper.source import OPEN, Paper, Use, read
-from bench.report.sections.table import Table, collect
+from bench.report.sections.table import ENDPOINT, Table, collect
 from bench.spec.errors import UsageError
 from bench.spec.words import count
 from bench.store.cells import Store
@@ -94,7 +94,7 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
     """Return a line for each claim of a better method that the patients do not bear out.
 
     p is that of the report: of the declared comparisons where the pair is one of them, else
-    corrected for all pairs of the column's methods that compete.
+    corrected for all pairs of the column's methods that compete. Dice decides for IoU too.
     """
     from bench.stats.failures import SEEN_FROM, unseen
 
@@ -137,19 +137,18 @@ def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int, int]:
     from bench.stats.family import against as against_all
 
     kind, dataset, first = use.name
-    source, metric = CLAIMS[kind]
-    table, column = _column(tables, source, dataset)
+    table, column = _column(tables, CLAIMS[kind], dataset)
     if {first, use.other} & table.marked:
         raise UsageError(f"{first} or {use.other} is in no comparison, as its row in table 1 says")
     for method in (use.other, first):
         if method not in table.rivals(column):
             raise UsageError(f"{method} has no result on {dataset}")
-    declared = table.families.get((column, metric))
+    declared = table.families.get(column)
     known = declared.of(first, use.other) if declared else None
     if declared and known:
         return known, declared.tests, table.looks(column)
-    pairs = table.pairs.get((column, metric))
-    family = against_all(table.patients[column][metric], first, [use.other], of_all=pairs)
+    pairs = table.pairs.get(column)
+    family = against_all(table.patients[column][ENDPOINT], first, [use.other], of_all=pairs)
     return family.comparisons[0], family.tests, table.looks(column)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.report.sections.runs import ENOUGH
-from bench.report.sections.table import Table
-from bench.spec.metrics import PRINTED, TITLES
+from bench.report.sections.table import ENDPOINT, Table
+from bench.spec.metrics import TITLES
 from bench.spec.words import count, p_words
 from bench.stats import intervals
 from bench.stats.family import AllPairs
 
-METRIC = PRINTED[0]
 SMALL = {
     "smoke": "The networks are tiny and were trained for a few steps: these numbers mean nothing.",
     "cpu": "The networks are small and were trained for a few minutes.",
@@ -81,17 +80,17 @@ def _sentences(table: Table, column: str) -> list[str]:
     if not table.has_scores(column):  # no case has any class
         return [f"On {table.columns[column]}, no case has a score."]
     best = table.best(column)
-    [summary] = intervals.summarise(table.patients[column][METRIC].only([best]))
+    [summary] = intervals.summarise(table.patients[column][ENDPOINT].only([best]))
     low, high = summary.bootstrap
     name = table.methods[best]
-    score = f"{100 * summary.mean:.1f} {TITLES[METRIC]}"
+    score = f"{100 * summary.mean:.1f} {TITLES[ENDPOINT]}"
     if low == low:
         score += f" [95 % interval {100 * low:.1f} to {100 * high:.1f}]"
     where = f"On {table.columns[column]}"
     patients = count(summary.patients, "patient")
     if len(rivals) == 1:
         return [f"{where}, {name} reaches {score} ({patients})."]
-    pairs = table.pairs[column, METRIC]
+    pairs = table.pairs[column]
     below = _sorted(pairs, best, pairs.below(best))
     doubtful = pairs.doubtful(best)
     alike = pairs.not_below(best)

@@ -20,7 +20,7 @@ from bench.report.sections.listing import (
 from bench.report.sections.marks import RARE, RUNS
 from bench.report.sections.runs import DECIDED, MEANING, words
 from bench.report.sections.table import Table
-from bench.spec.metrics import PRINTED, TITLES
+from bench.spec.metrics import TITLES
 from bench.spec.words import shortened
 from bench.stats.failures import SEEN_FROM
 from bench.stats.family import STAR, WEIGHTS, Comparison, Family
@@ -69,7 +69,6 @@ def document(table: Table) -> Document | None:
     seeds = [row["seeds"] for row in rows if row["seeds"]]
     heads = {
         "dataset": "Dataset",
-        "score": "Score",
         "title": METHOD,
         "patients": "Patients",
         "mean": direction(name),
@@ -102,7 +101,7 @@ def document(table: Table) -> Document | None:
         table,
         "comparisons",
         "Comparisons",
-        f"Each method {LESS} {name}, in points, paired by patient.",
+        f"Each method {LESS} {name}, in points of Dice, paired by patient.",
         heads,
         numbers,
         rows,
@@ -180,7 +179,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
     when += f" (declaration {declared.hash})."
     scope = (
         f"The family: {name} against each other method, and against its own further rows; "
-        f"per dataset and metric. {when}"
+        f"per dataset, by Dice, which decides for IoU too. {when}"
     )
     with_result = dict.fromkeys(one.column for one in compared)
     lacking = [title for column, title in table.columns.items() if column not in with_result]
@@ -202,7 +201,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
             )
     counts = []
     for one in compared:
-        counts.append(f"{table.columns[one.column]} {TITLES[one.metric]}: {one.tests}")
+        counts.append(f"{table.columns[one.column]}: {one.tests}")
     return [
         scope,
         "p: two-sided sign-flip permutation test of the mean difference over patients, exact up to "
@@ -235,7 +234,7 @@ def _few_runs(table: Table, compared: Sequence[Family]) -> list[str]:
     """Return what few seeds cannot show of each column's Dice, and how many would be needed."""
     lines = []
     for one in compared:
-        said = words(table, one) if one.metric == PRINTED[0] else ""
+        said = words(table, one)
         if said:
             lines.append(f"{table.columns[one.column]}: {said}")
     return lines

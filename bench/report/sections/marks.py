@@ -8,8 +8,8 @@ import numpy as np
 
 from bench.report.document import SECTION, Head, Mark, Note
 from bench.report.sections.runs import few, paid
-from bench.report.sections.table import Table
-from bench.spec.metrics import PRINTED, TITLES
+from bench.report.sections.table import ENDPOINT, Table
+from bench.spec.metrics import TITLES
 from bench.spec.words import count
 from bench.stats import power
 from bench.stats.failures import SEEN_FROM, unseen
@@ -45,11 +45,8 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
         return []
     places = []
     for column, title in table.columns.items():
-        here = [
-            table.pairs[column, metric] for metric in PRINTED if (column, metric) in table.pairs
-        ]
-        if here:
-            places.append(f"{title}: {_tested(here[0])}")
+        if column in table.pairs:
+            places.append(f"{title}: {_tested(table.pairs[column])}")
     computed = sum(pairs.tests for pairs in table.pairs.values())
     corrected = "corrected for all pairs of methods that compete"
     if table.family is not None:
@@ -102,14 +99,14 @@ def _few_runs(table: Table) -> str:
 def _across(table: Table) -> list[str]:
     """Return what holds over several datasets, folds and looks."""
     lines = []
-    many = len({column for column, _ in table.pairs})
+    many = len(table.pairs)
     if many > 1:
         chance = 100 * (1 - (1 - ALPHA) ** many)
         lines.append(
             f"{many} datasets, each tested at {100 * ALPHA:g} %: if all methods were equal "
             f"everywhere, a false mark somewhere would have a chance of up to {chance:.0f} %. "
-            "Dice and IoU of an image say the same, so they count once. No summary over datasets "
-            "is made: so few do not show how a difference varies from dataset to dataset."
+            "No summary over datasets is made: so few do not show how a difference varies from "
+            "dataset to dataset."
         )
     if any(cell.record.scheme.folds > 1 for cell in table.cells):
         lines.append(
@@ -137,9 +134,9 @@ def _across(table: Table) -> list[str]:
 def _few(table: Table) -> str:
     """Return what so few patients cannot show, if a column has so few."""
     rates = []
-    for (column, metric), pairs in table.pairs.items():
+    for column, pairs in table.pairs.items():
         patients = int(pairs.patients.max(initial=0))
-        if metric == PRINTED[0] and unseen(patients):
+        if unseen(patients):
             rate = f"{100 * unseen(patients):.0f} %"
             rates.append(f"{table.columns[column]}: {count(patients, 'patient')}, {rate}")
     if not rates:
@@ -184,7 +181,7 @@ def suitability_notes(table: Table) -> list[Note]:
         if np.isnan(ratio):
             continue
         text = (
-            f"{title}, {RATIO} {_short(ratio)}: the variance of {TITLES[PRINTED[0]]} between "
+            f"{title}, {RATIO} {_short(ratio)}: the variance of {TITLES[ENDPOINT]} between "
             f"methods is {_short(ratio)} times that between the runs of a method, without the "
             "shift that all methods share under a seed."
         )
@@ -196,7 +193,7 @@ def suitability_notes(table: Table) -> list[Note]:
 
 def _ratio(table: Table, column: str) -> float:
     """Return the variance between methods over that between runs; NaN where it is unknown."""
-    return power.suitability(table.patients[column][PRINTED[0]].only(table.rivals(column)))
+    return power.suitability(table.patients[column][ENDPOINT].only(table.rivals(column)))
 
 
 def _short(ratio: float) -> str:
@@ -233,6 +230,6 @@ def _tested(pairs: AllPairs) -> str:
     if not pairs.possible:
         few = ", too few to tell any two apart at this level, so every method is marked"
     return (
-        f"{patients} patients{few}, {runs}, {count(pairs.tests, 'pair')} by each metric, "
+        f"{patients} patients{few}, {runs}, {count(pairs.tests, 'pair')}, "
         f"{corrections[pairs.correction]}"
     )

@@ -13,7 +13,6 @@ from bench.stats.flips import ALPHA
 
 HEADS = {
     "dataset": "Dataset",
-    "score": "Score",
     "first": "Method",
     "second": "Other",
     "patients": "Patients",
@@ -27,7 +26,7 @@ NUMBERS = {"patients": COUNT, "difference": Number("+.2f", 100), "p": Number(".3
 def document(table: Table) -> Document | None:
     """Return the difference and corrected p of all pairs of methods; None where there are none."""
     rows: list[dict[str, Any]] = []
-    for (column, metric), pairs in table.pairs.items():
+    for column, pairs in table.pairs.items():
         for one, other in combinations(range(len(pairs.methods)), 2):
             if not pairs.patients[one, other]:
                 continue  # a score that they do not have
@@ -39,8 +38,8 @@ def document(table: Table) -> Document | None:
                 {
                     "column": column,
                     "dataset": table.columns[column],
-                    "metric": metric,
-                    "score": TITLES[metric],
+                    "metric": pairs.metric,
+                    "score": TITLES[pairs.metric],
                     "first": table.methods[pairs.methods[one]],
                     "second": table.methods[pairs.methods[other]],
                     "patients": int(pairs.patients[one, other]),
@@ -53,7 +52,7 @@ def document(table: Table) -> Document | None:
         table,
         "pairs",
         "All pairs",
-        f"Each method {LESS} each other, in points, over patients.",
+        f"Each method {LESS} each other, in points of Dice, over patients.",
         HEADS,
         NUMBERS,
         rows,

@@ -25,6 +25,9 @@ from bench.store.record import Record
 from bench.store.results import Failure, Finished, Results
 from bench.store.scores import CLASS
 
+ENDPOINT = PRINTED[0]
+"""What is tested: Dice. IoU of an image is a function of it, so Dice decides for both, and their
+marks cannot contradict each other."""
 SOURCES: tuple[Source, ...] = ("real", "phantom", "external")
 DATA: dict[Source, str] = {
     "real": "Real data",
@@ -97,25 +100,25 @@ class Table:
     """What a class scored that neither mask has, one of `ABSENT`."""
 
     @cached_property
-    def pairs(self) -> dict[tuple[str, str], AllPairs]:
-        """All pairs of rows that compete, by (column, metric); none where there are not two.
+    def pairs(self) -> dict[str, AllPairs]:
+        """All pairs of rows that compete, by column; none where there are not two.
 
-        Declared ones have the p of their family, so that a pair has one p in the whole report.
+        They are tested by `ENDPOINT` alone. Declared ones have the p of their family, so that a
+        pair has one p in the whole report.
         """
         pairs = {}
         for column, by_metric in self.patients.items():
-            for metric in PRINTED:
-                rivals = self.rivals(column)
-                if len(rivals) < 2:
-                    continue
-                every = all_pairs(by_metric[metric].only(rivals), looks=self.looks(column))
-                known = self.families.get((column, metric))
-                pairs[column, metric] = every.with_declared(known) if known else every
+            rivals = self.rivals(column)
+            if len(rivals) < 2:
+                continue
+            every = all_pairs(by_metric[ENDPOINT].only(rivals), looks=self.looks(column))
+            known = self.families.get(column)
+            pairs[column] = every.with_declared(known) if known else every
         return pairs
 
     @cached_property
-    def families(self) -> dict[tuple[str, str], Comparisons]:
-        """The declared comparisons by (column, metric); none where none can be made."""
+    def families(self) -> dict[str, Comparisons]:
+        """The declared comparisons by column, of `ENDPOINT`; none where none can be made."""
         declared = self.family
         if declared is None:
             return {}
@@ -124,15 +127,14 @@ class Table:
             others, _ = self.compared(column, declared.baseline)
             if declared.baseline not in self.rivals(column) or not others:
                 continue
-            for metric in self.metrics(column):
-                families[column, metric] = against(
-                    self.patients[column][metric],
-                    declared.baseline,
-                    others,
-                    correction=declared.correction,
-                    missing=len(self.missing(column)),
-                    looks=self.looks(column),
-                )
+            families[column] = against(
+                self.patients[column][ENDPOINT],
+                declared.baseline,
+                others,
+                correction=declared.correction,
+                missing=len(self.missing(column)),
+                looks=self.looks(column),
+            )
         return families
 
     def classes_of(self, column: str) -> list[str]:

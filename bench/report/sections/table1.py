@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from bench.report.document import (
     Note,
 )
 from bench.report.sections import marks
-from bench.report.sections.table import Table, data
+from bench.report.sections.table import ENDPOINT, Table, data
 from bench.spec.metrics import PRINTED, TITLES, listed
 from bench.spec.names import Row
 
@@ -44,12 +45,14 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
     if mean == float(means[column, best]):
         return Cell(text, "best", mean)
-    return Cell(text, mark(table, column, metric, best, key), mean)
+    if metric != ENDPOINT:
+        return Cell(text, number=mean)
+    return Cell(text, mark(table, column, best, key), mean)
 
 
-def mark(table: Table, column: str, metric: str, best: str, key: str) -> Mark:
+def mark(table: Table, column: str, best: str, key: str) -> Mark:
     """Return the mark of a row that the tests do not tell from the best one, or only in doubt."""
-    pairs = table.pairs[column, metric]
+    pairs = table.pairs[column]
     if key in pairs.not_below(best):
         return "like" if pairs.runs_of(best, key) > 1 else "weights"
     return "doubt" if key in pairs.doubtful(best) else ""
@@ -92,16 +95,18 @@ def document(table: Table) -> Document:
         cells = []
         for column in table.columns:
             cells += [entry(table, column, key, metric) for metric in table.metrics(column)]
+            if key not in table.marked:
+                entries.append(entry(table, column, key, ENDPOINT))
         rows.append((Cell(title), *cells))
-        entries += cells if key not in table.marked else ()
     occurring = marks_of(entries)
+    shown = list(chain.from_iterable(map(table.metrics, table.columns)))
     return Document(
         name=f"table1-{table.source}",
         heading=f"Table 1 ({table.source})",
         caption=caption(table),
         blocks=(Block(tuple(heads), tuple(rows)),),
         notes=(
-            *legend(occurring),
+            *legend(occurring, shown),
             *marks.legend_of_heads(heads),
             *marks.legend_of_looks(table),
             *marks.footnotes(table, occurring),
@@ -121,7 +126,7 @@ LEGEND: dict[Mark, str] = {
     "weights": f"{DOUBLE_DAGGER}: not significantly different from the best (p > 0.05), with one "
     "run of each: this compares these trained weights.",
     "doubt": f"{SECTION}: lower than the best, unless so few patients hide rare failures.",
-    "": "No mark: significantly lower than the best.",
+    "": "{} without a mark: significantly lower than the best.",
 }
 """What the marks of a mean say."""
 
@@ -131,12 +136,35 @@ def marks_of(cells: Iterable[Cell]) -> frozenset[Mark]:
     return frozenset(cell.mark for cell in cells if cell.number is not None and cell.number >= 0)
 
 
-def legend(occurring: Iterable[Mark]) -> list[Note]:
-    """Return what the marks that occur mean, a note for each, and nothing of others."""
+def bearer(metrics: Sequence[str]) -> str:
+    """Return the metric whose means have the marks: Dice, or IoU where Dice is not shown."""
+    shown = [metric for metric in PRINTED if metric in metrics]
+    return shown[0] if shown else ""
+
+
+def legend(occurring: Iterable[Mark], metrics: Sequence[str]) -> list[Note]:
+    """Return what the marks that occur mean, a note for each, and nothing of others.
+
+    Args:
+        occurring: The marks of the table.
+        metrics: Those that it shows.
+    """
     known = set(occurring)
     if known <= {"best"}:
         return []
-    return [Note(text, "legend") for mark, text in LEGEND.items() if mark in known]
+    texts = [text for mark, text in LEGEND.items() if mark in known]
+    marked = TITLES[bearer(metrics)]
+    if {*PRINTED} <= {*metrics}:
+        texts.append(
+            "Dice alone is tested and has marks. They hold for IoU too, which measures the same "
+            "overlap."
+        )
+    elif bearer(metrics) != ENDPOINT:
+        texts.append(
+            f"The marks of {marked} are those of Dice, which alone is tested: both measure the "
+            "same overlap."
+        )
+    return [Note(text.format(marked), "legend") for text in texts]
 
 
 def _numbers(table: Table) -> pd.DataFrame:
@@ -150,7 +178,8 @@ def _numbers(table: Table) -> pd.DataFrame:
         for column, key in zip(scores.column, scores.method, strict=True):
             marks.append(entry(table, column, key, metric).mark)
         scores[f"{metric}_best"] = [one == "best" for one in marks]
-        scores[f"{metric}_like_best"] = [one not in ("", "doubt") for one in marks]
+        if metric == ENDPOINT:
+            scores[f"{metric}_like_best"] = [one not in ("", "doubt") for one in marks]
     verdicts = {column: proof.verdict for column, proof in table.certificates.items()}
     scores["certificates"] = scores.column.map(verdicts)
     return scores.rename(columns={"column": "dataset"})

@@ -14,7 +14,7 @@ from bench.report.paper import check as checking
 from bench.report.paper import macros
 from bench.spec.errors import UsageError
 from bench.store.cells import Store
-from tests.written import DICE, finished, tables
+from tests.written import APART, DICE, finished, patients, tables
 
 
 @pytest.fixture
@@ -161,6 +161,16 @@ def test_one_seed_proves_no_claim_about_a_method(tmp_path: Path) -> None:
     [line] = claimed(tmp_path, 60, 0.05, seeds=1)
     assert line.startswith("holds of these weights, not of the methods: one seed does not show")
     assert line.endswith("bench run --seeds 3")
+
+
+def test_dice_decides_a_claim_of_iou(tmp_path: Path) -> None:
+    for method, dice in APART.items():
+        finished(tmp_path / "results", method, patients(dice), source="real")
+    store = Store(tmp_path / "results")
+    text = r"\benchIoUBetter{mr}{unet}{fcn}{better}"
+    lines = checking.against(store, paper(store, tmp_path / "paper", text))
+    assert not any("does not hold" in line for line in lines)
+    assert "holds of these weights, not of the methods" in lines[0]
 
 
 def test_a_claim_that_cannot_be_is_named(store: Store, tmp_path: Path) -> None:

@@ -42,15 +42,15 @@ def test_a_row_of_one_run_leaves_the_marks_of_the_others_as_they_are(tmp_path: P
     rng = np.random.default_rng(0)
     other = np.array(scores_of("unet")) + rng.normal(0, 0.02, len(scores_of("unet")))
     finished(tmp_path, "swin_unet", tuple(other.clip(0, 1).round(4)), seed=35)
-    pairs = written.table(store).pairs[COLUMN, "dice"]
+    pairs = written.table(store).pairs[COLUMN]
     assert pairs.seeds == (1, 2)
     assert pairs.runs_of("unet", "verdiff") == 2
     assert pairs.runs_of("unet", "swin_unet") == 1
     table = written.table(store)
     assert "1 to 2 seeds" in notes(table)
-    marked = {key: table1.mark(table, COLUMN, "dice", "unet", key) for key in ("verdiff", "fcn")}
+    marked = {key: table1.mark(table, COLUMN, "unet", key) for key in ("verdiff", "fcn")}
     assert set(marked.values()) <= {"like", "doubt", ""}
-    assert table1.mark(table, COLUMN, "dice", "unet", "swin_unet") in ("weights", "doubt")
+    assert table1.mark(table, COLUMN, "unet", "swin_unet") in ("weights", "doubt")
 
 
 def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) -> None:
@@ -63,12 +63,12 @@ def test_a_look_at_several_seeds_is_written_once_and_paid_for(tmp_path: Path) ->
         finished(tmp_path, "sam", scores_of("fcn"), seed=seed)
     assert Results.load(store).looked_at(store).looks == first.looks  # only new seeds make one
     shutil.rmtree(tmp_path / "cpu" / COLUMN / "sam")
-    before = written.table(store).pairs[COLUMN, "dice"]
+    before = written.table(store).pairs[COLUMN]
     seeded(tmp_path, 37)
-    unseen = written.table(store).pairs[COLUMN, "dice"]
+    unseen = written.table(store).pairs[COLUMN]
     Results.load(store).looked_at(store)
     table = written.table(store)
-    after = table.pairs[COLUMN, "dice"]
+    after = table.pairs[COLUMN]
     assert (before.looks, unseen.looks, after.looks) == (1, 1, 4)
     assert after.p == pytest.approx(np.fmin(1, np.where(np.eye(3) > 0, 1, 4 * unseen.p)))
     assert ", 1 declared (bench run --looks N); only new seeds make another" in notes(table)
@@ -84,11 +84,11 @@ def test_declared_looks_are_paid_for_from_the_first_on(tmp_path: Path) -> None:
     methods = [Spec(name) for name in METHODS]
     Plan(store, "cpu").declare(Spec("unet"), "holm", methods, looks=4)
     table = written.table(store)
-    [dice, _] = table.families.values()
-    free = replace(table, family=None).pairs[COLUMN, "dice"]
+    [dice] = table.families.values()
+    free = replace(table, family=None).pairs[COLUMN]
     assert table.looks(COLUMN) == 4
-    assert table.pairs[COLUMN, "dice"].p.max() <= 1
-    assert table.pairs[COLUMN, "dice"].p[0, 1] == pytest.approx(min(1, 4 * free.p[0, 1]))
+    assert table.pairs[COLUMN].p.max() <= 1
+    assert table.pairs[COLUMN].p[0, 1] == pytest.approx(min(1, 4 * free.p[0, 1]))
     for comparison in dice.comparisons:
         assert comparison.adjusted >= min(1, 4 * comparison.pair.p)
 

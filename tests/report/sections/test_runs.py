@@ -65,7 +65,7 @@ def test_a_further_look_is_said_where_p_is_and_counted_in_the_seeds_it_would_tak
     assert "p is multiplied by 4: results were reported 2 times" in plot["runs"]
     assert plot["runs"] in " ".join(note.text for note in listed.notes)
     assert "counted as a further look: p x 8" in plot["runs"]
-    assert "multiplied" not in runs.words(first, first.families[COLUMN, "dice"])
+    assert "multiplied" not in runs.words(first, first.families[COLUMN])
     claim = Use(Path("paper.tex"), 1, ("PhantomDiceBetter", "mr", "fcn"), "unet")
     assert unproven([claim], [first])[0].endswith("corrected as one of 2")
     assert unproven([claim], [table])[0].endswith("corrected as one of 2 and x 4 for the looks")

@@ -30,6 +30,16 @@ def entries(table: Table, row: str) -> dict[str, str]:
     return {column: table1.entry(table, column, row, "dice").text for column in table.columns}
 
 
+def test_dice_decides_for_iou_too(tmp_path: Path) -> None:
+    for method, dice in written.APART.items():
+        finished(tmp_path, method, written.patients(dice))
+    table = written.table(Store(tmp_path))
+    assert table1.entry(table, MR, "fcn", "dice").mark == "doubt"
+    assert table1.entry(table, MR, "fcn", "iou").mark == ""
+    told = [note.text for note in table1.document(table).notes if note.kind == "legend"]
+    assert told[-1].startswith("Dice alone is tested and has marks. They hold for IoU too")
+
+
 def test_a_failed_arm_has_failed_in_its_priors_row_too(store: Store) -> None:
     arm = "verdiff:msfm=off"
     finished(store.root, arm, DICE["fcn"], extras=["prior"])
