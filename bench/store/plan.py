@@ -55,11 +55,15 @@ class Place:
         return DatasetId.name_in(self.dataset)
 
 
+OLD_NAME = "reference"
+"""What declarations called the baseline."""
+
+
 class Family(msgspec.Struct, frozen=True):
     """The comparisons that a run declared: one baseline against each other method, per dataset."""
 
-    baseline: str = msgspec.field(name="reference")
-    """The baseline's key; files call it `reference`."""
+    baseline: str
+    """The baseline's key; older files call it `reference`."""
     correction: Correction
     finished: int
     """Cells that were finished when it was declared; 0 means that no result was known."""
@@ -82,6 +86,7 @@ class Family(msgspec.Struct, frozen=True):
     def hash(self) -> str:
         """Twelve hex digits by which a paper can name the declaration."""
         values = plain.builtins(self)
+        values[OLD_NAME] = values.pop("baseline")  # so a declaration has one hash for ever
         if self.looks == 1:  # as in declarations that are older than looks
             del values["looks"]
         return plain.content_hash(values)[:12]
@@ -230,6 +235,8 @@ class Plan:
             sealed = seal is not None or self._noted_family()
             if sealed and seal != plain.content_hash(said):
                 raise plain.PlainError("its seal is not that of its text: it was changed")
+            if OLD_NAME in said:
+                said["baseline"] = said.pop(OLD_NAME)
             return plain.convert(said, Family)
         except FileNotFoundError:
             if self._noted_family():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -261,6 +262,31 @@ def test_a_family_is_declared_once_and_holds_no_method_that_came_later(store: St
     (store.root / "cpu" / "family.json").write_text("{")
     with pytest.raises(UsageError, match=r"family\.json is damaged"):
         family_of(store)
+
+
+OLD = (
+    '{"reference": "unet", "correction": "holm", "finished": 3, "methods": ["fcn", "unet"], '
+    '"date": "2026-01-01", "metric": "dice", "margin": 0.005, "looks": 1, '
+    '"seal": "f83a350a4d3f30f99a613200e139b5171db9d8977346195df377a19dbb2fd1d0"}'
+)
+"""A declaration as it was written when it called the baseline `reference`; its hash follows."""
+HASH_OF_OLD = "f3074ab2fa0a"
+
+
+def test_a_declaration_names_its_baseline_and_an_old_one_keeps_its_hash(store: Store) -> None:
+    path = store.root / "cpu" / "family.json"
+    path.write_text(OLD)
+    old = family_of(store)
+    assert (old.baseline, old.hash) == ("unet", HASH_OF_OLD)
+    path.write_text(OLD.replace('"unet"', '"fcn"', 1))
+    with pytest.raises(UsageError, match="its seal is not that of its text"):
+        family_of(store)
+    path.unlink()
+    declare(store, "unet", ["unet", "fcn"])
+    said = json.loads(path.read_text())
+    assert said["baseline"] == "unet"
+    assert "reference" not in said
+    assert msgspec.structs.replace(family_of(store), date=old.date).hash == HASH_OF_OLD
 
 
 def test_before_any_cell_is_finished_a_family_may_be_declared_anew(tmp_path: Path) -> None:
