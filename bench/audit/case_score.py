@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from bench.audit.printed import MISSING, Printed
+from bench.data.readers import patients
 from bench.spec import csvs
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.metrics import METRICS
@@ -72,8 +73,8 @@ class Reading:
     """What a wide table's numbers are."""
     label: str = ""
     """Which class or label is taken, where a file has several: `1`; or several: `bone=1,disc=2`."""
-    patient: str = ""
-    """`case` where each case is a patient, or a pattern of a case's name: `{patient}_*`."""
+    pattern: str = ""
+    """Where the patient stands in a case's name: `{patient}_*`; `{patient}` if each case is one."""
     unit: str = ""
     percent: bool = False
 
@@ -127,21 +128,18 @@ def patient_of(case: str, known: str, reading: Reading, at: str) -> str:
     Raises:
         UsageError: Nothing says who it is.
     """
-    if reading.patient == "case":
-        return case
-    if reading.patient:
-        expression = re.escape(reading.patient).replace(r"\{patient\}", "(?P<patient>.+?)")
-        match = re.fullmatch(expression.replace(r"\*", ".*"), case)
-        if match is None or "patient" not in match.groupdict():
+    if reading.pattern:
+        match = patients.expression(reading.pattern, "--pattern ").fullmatch(case)
+        if match is None:
             raise UsageError(
-                f"{at}: {case} does not fit --patient {reading.patient}; "
-                "expected a pattern that holds {patient} once, such as '{patient}_*'"
+                f"{at}: {case} does not fit --pattern {reading.pattern}; give a pattern that all "
+                "names of cases fit"
             )
         return match["patient"]
     if not known:
         raise UsageError(
             f"{at}: no patient is known; name their column: --columns patient=HEADING, or a "
-            "pattern: --patient '{patient}_*', or say that each case is a patient: --patient case"
+            "pattern: --pattern '{patient}_*', or '{patient}' where each case is a patient"
         )
     return known
 

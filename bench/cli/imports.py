@@ -29,8 +29,13 @@ Files = Annotated[
 Columns = Annotated[
     str, typer.Option(help="What the headings are: case=filename,patient=subject,dice=class1.")
 ]
-Patient = Annotated[
-    str, typer.Option(help="case: each case is a patient; or a pattern of its name: '{patient}_*'.")
+Pattern = Annotated[
+    str,
+    typer.Option(
+        "--pattern",
+        "--patient",  # its name of old
+        help=options.PATTERN,
+    ),
 ]
 Metric = Annotated[
     str, typer.Option(help="What the numbers are, where each column is a method: dice, iou, ...")
@@ -49,7 +54,7 @@ Missing = Annotated[
 def import_scores(
     files: Files,
     columns: Columns = "",
-    patient: Patient = "",
+    pattern: Pattern = "",
     metric: Metric = "",
     label: Label = "",
     dataset: Dataset = "scores",
@@ -68,15 +73,15 @@ def import_scores(
 
         bench import scores.csv
 
-        bench import "nnU-Net=fold_0/validation/summary.json" --patient '{patient}_*' --label 1
+        bench import "nnU-Net=fold_0/validation/summary.json" --pattern '{patient}_*' --label 1
 
-        bench import "nnU-Net=summary.json" --patient '{patient}_*' --label vertebra=1,disc=2
+        bench import "nnU-Net=summary.json" --pattern '{patient}_*' --label vertebra=1,disc=2
 
-        bench import "Ours=mean_dice_raw.csv" --patient case
+        bench import "Ours=mean_dice_raw.csv" --pattern '{patient}'
 
         bench import table.csv --metric dice --columns case=image --percent
     """
-    reading = _reading(columns, patient, metric, label, dataset, unit, percent)
+    reading = _reading(columns, pattern, metric, label, dataset, unit, percent)
     scores, origins = _read(files, reading, missing)
     store = Store(out)
     store.open_outside()
@@ -93,7 +98,7 @@ def import_scores(
 def compare(
     files: Files,
     columns: Columns = "",
-    patient: Patient = "",
+    pattern: Pattern = "",
     metric: Metric = "",
     label: Label = "",
     dataset: Dataset = "scores",
@@ -111,9 +116,9 @@ def compare(
 
         bench compare scores.csv
 
-        bench compare table.csv --metric dice --patient case --baseline Ours
+        bench compare table.csv --metric dice --pattern '{patient}' --baseline Ours
     """
-    reading = _reading(columns, patient, metric, label, dataset, unit, percent)
+    reading = _reading(columns, pattern, metric, label, dataset, unit, percent)
     scores, origins = _read(files, reading, missing)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
@@ -123,7 +128,7 @@ def compare(
 
 
 def _reading(
-    columns: str, patient: str, metric: str, label: str, dataset: str, unit: str, percent: bool
+    columns: str, pattern: str, metric: str, label: str, dataset: str, unit: str, percent: bool
 ) -> Reading:
     """Return what the user says of all files.
 
@@ -132,6 +137,7 @@ def _reading(
     """
     from bench.audit.case_score import Reading
     from bench.audit.scores import parse_columns
+    from bench.data.readers.patients import PLACE
     from bench.spec.errors import did_you_mean
 
     if metric and metric not in SCORES:
@@ -143,7 +149,7 @@ def _reading(
         columns=parse_columns(columns),
         metric=metric,
         label=label,
-        patient=patient,
+        pattern=PLACE if pattern == "case" else pattern,  # so it was written of old
         unit=unit,
         percent=percent,
     )

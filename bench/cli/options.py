@@ -29,6 +29,10 @@ MANY, SEEDS, FOLDS, JOBS = 10**9, 10_000, 10_000, 4096
 HIGHEST_SEED = 2**31 - 1
 LONGEST_NUMBER = 12
 """Digits of a number that are read, which is more than any may have."""
+PATTERN = (
+    "Where the patient stands in a case's name: '{patient}_*'; '{patient}' if each case is one."
+)
+"""The help of --pattern."""
 UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 """Seconds in the units of durations."""
 Data = Annotated[

@@ -72,9 +72,7 @@ def score(
             help="CSV with the columns file and patient: FILE[:file=COLUMN][:patient=COLUMN]."
         ),
     ] = None,
-    pattern: Annotated[
-        str | None, typer.Option(help="Takes the patient from a reference's name: '{patient}_*'.")
-    ] = None,
+    pattern: Annotated[str | None, typer.Option(help=options.PATTERN)] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images, for the pictures of the report.")
     ] = None,

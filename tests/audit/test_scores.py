@@ -37,7 +37,7 @@ def summary(tmp_path: Path, labels: tuple[str, ...] = ("1",)) -> Path:
 
 
 def test_nnunets_summary_is_read_by_its_counts(tmp_path: Path) -> None:
-    reading = Reading(method="nnU-Net", patient="{patient}_*")
+    reading = Reading(method="nnU-Net", pattern="{patient}_*")
     scores = read(summary(tmp_path), reading)
     assert [score.values["dice"].value for score in scores] == pytest.approx([0.8, 1, 0, 0])
     assert [score.empty for score in scores] == ["none", "both", "prediction", "truth"]
@@ -51,26 +51,26 @@ def test_monais_file_says_its_metric_by_its_name(tmp_path: Path) -> None:
     text = "filename\tclass0\tmean\n/d/a_1.nii.gz\t0.8000\t0.8000\n/d/b_1.nii.gz\t0.6000\t0.6000\n"
     path = write(tmp_path / "val_mean_dice_raw.csv", text)
     expected = {("Ours", "a_1"): 0.8, ("Ours", "b_1"): 0.6}
-    assert values(path, Reading(method="Ours", patient="case")) == expected
+    assert values(path, Reading(method="Ours", pattern="{patient}")) == expected
     other = write(tmp_path / "raw.csv", text)
     with pytest.raises(UsageError, match="of which metric are these numbers"):
-        read(other, Reading(method="Ours", patient="case"))
+        read(other, Reading(method="Ours", pattern="{patient}"))
     two = write(
         tmp_path / "dice_raw.csv",
         text.replace("class0", "class0\tclass1")
         .replace("\t0.8000\t", "\t0.7\t0.8\t")
         .replace("\t0.6000\t", "\t0.5\t0.6\t"),
     )
-    reading = Reading(method="Ours", patient="case", label="class1")
+    reading = Reading(method="Ours", pattern="{patient}", label="class1")
     assert values(two, reading) == expected
     with pytest.raises(UsageError, match="--label class0"):
-        read(two, Reading(method="Ours", patient="case"))
+        read(two, Reading(method="Ours", pattern="{patient}"))
 
 
 def test_panoptica_and_metrics_reloaded(tmp_path: Path) -> None:
     header = "subject_name\tbone-sq_dsc\tbone-global_bin_dsc\tbone-global_bin_hd95\n"
     path = write(tmp_path / "eval.tsv", header + "s1\t0.1\t0.9\t2.5\ns2\t0.1\t0.7\tinf\n")
-    scores = read(path, Reading(method="P", patient="case"))
+    scores = read(path, Reading(method="P", pattern="{patient}"))
     assert [score.values["dice"].value for score in scores] == [0.9, 0.7]
     assert "hd95" not in scores[1].values
     text = "reference,prediction,label,dsc,nsd,EmptyRef\n"
@@ -78,7 +78,7 @@ def test_panoptica_and_metrics_reloaded(tmp_path: Path) -> None:
         "x/a_seg.nii.gz,y/a.nii.gz,1.0,0.9,0.8,False\nx/a_seg.nii.gz,y/a.nii.gz,2.0,0.5,0.4,False\n"
     )
     path = write(tmp_path / "metrics.csv", text)
-    reading = Reading(method="M", patient="case", label="2")
+    reading = Reading(method="M", pattern="{patient}", label="2")
     assert values(path, reading) == {("M", "a_seg"): 0.5}
     assert values(path, reading, "nsd") == {("M", "a_seg"): 0.4}
 
@@ -106,7 +106,7 @@ def test_a_line_for_each_patient_is_a_case(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("method,case,dice\nA,a,0.5\n", "no patient is known; .*--patient case"),
+        ("method,case,dice\nA,a,0.5\n", "no patient is known; .*where each case is a patient"),
         ("patient,A,B\np,0.5,0.6\np,0.4,0.5\n", "no column of cases"),
         ("patient,case,dice\np,a,0.5\n", "does not say whose scores it has"),
         ("method,patient,case,dice\nA,p,a,good\n", "is no number"),

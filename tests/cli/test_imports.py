@@ -63,11 +63,9 @@ def test_compare_prints_and_keeps_nothing(bench: Bench) -> None:
     said = bench("compare", "scores.csv")
     for word in ("Table 1", "Intervals", "Distances", "All pairs", "Significant"):
         assert word in said
-    scores(bench.home / "dice.csv", iou=False)
-    pairs = bench("compare", "dice.csv").partition("All pairs")[2]
-    assert "| Dice |" in pairs
-    assert "| IoU |" not in pairs  # nobody has it, so no pair is told to differ or not
-    (bench.home / "dice.csv").unlink()
+    assert (
+        said.partition("All pairs")[2].count("| M0 | M1 |") == 1
+    )  # by Dice, which decides for IoU
     said = bench("compare", "scores.csv", "--baseline", "M1")
     assert "Verdict" in said
     assert set(bench.home.rglob("*")) == before
@@ -78,12 +76,25 @@ def test_compare_prints_and_keeps_nothing(bench: Bench) -> None:
     [
         (("--metric", "dicee"), "did you mean 'dice'"),
         (("--unit", "cm"), "expected mm or px"),
+        (("--pattern", "{patient}{patient}"), "holds {patient} 2 times; expected it once"),
+        (("--pattern", "{patient}-*"), "c0 does not fit --pattern {patient}-*"),
         (("--baseline", "M9"), "--baseline M9 is no method"),
     ],
 )
 def test_wrong_use_is_one_line(bench: Bench, words: tuple[str, ...], line: str) -> None:
     scores(bench.home / "scores.csv")
     assert line in bench("compare", "scores.csv", *words, code=2)
+
+
+def test_patients_stand_in_names_where_pattern_says_by_its_old_name_too(bench: Bench) -> None:
+    cases = [f"p{number // 2}_{number}" for number in range(8)]
+    lines = [f"{method},{case},0.9{case[-1]}" for method in "AB" for case in cases]
+    (bench.home / "cases.csv").write_text("\n".join(["method,case,dice", *lines]))
+    said = bench("import", "cases.csv", "--pattern", "{patient}_*", "--out", "a")
+    assert "A, B: 8 cases of 4 patients" in said
+    for words in (("--pattern", "{patient}"), ("--patient", "case")):
+        said = bench("import", "cases.csv", *words, "--out", words[1].strip("{}"))
+        assert "A, B: 8 cases of 8 patients" in said
 
 
 def test_a_second_file_joins_the_table_where_its_cases_are_the_same(bench: Bench) -> None:

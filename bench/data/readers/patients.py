@@ -256,6 +256,25 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
     return Matched({image: entry.patient for image, entry in rows.items()}, unused)
 
 
+def expression(pattern: str, where: str) -> re.Pattern[str]:
+    """Return the regular expression of a pattern; its group `patient` is what it takes.
+
+    Args:
+        pattern: `{patient}_*`; a star is any text.
+        where: What an error has before the pattern: `--pattern `.
+
+    Raises:
+        UsageError: The pattern does not hold `{patient}` once.
+    """
+    if pattern.count(PLACE) != 1:
+        raise UsageError(
+            f"{where}{pattern} holds {PLACE} {pattern.count(PLACE)} times; expected it once, such "
+            f"as '{PLACE}_*', or '{PLACE}' where each case is a patient"
+        )
+    escaped = re.escape(pattern).replace(re.escape(PLACE), "(?P<patient>.+?)")
+    return re.compile(escaped.replace(r"\*", ".*"))
+
+
 def by_pattern(pattern: str, folder: Path) -> Callable[[Path], str]:
     """Return a function that takes a patient from a path by a pattern, "" where it does not fit.
 
@@ -266,13 +285,7 @@ def by_pattern(pattern: str, folder: Path) -> Callable[[Path], str]:
     Raises:
         UsageError: The pattern does not hold `{patient}` once.
     """
-    if pattern.count(PLACE) != 1:
-        raise UsageError(
-            f"{folder.parent}: pattern={pattern} holds {PLACE} {pattern.count(PLACE)} times; "
-            "expected it once"
-        )
-    expression = re.escape(pattern).replace(re.escape(PLACE), "(?P<patient>.+?)")
-    compiled = re.compile(expression.replace(r"\*", ".*"))
+    compiled = expression(pattern, f"{folder.parent}: pattern=")
 
     def patient_of(path: Path) -> str:
         text = stem(path)
