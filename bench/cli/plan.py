@@ -174,18 +174,20 @@ def detectable(
             for scores in results:
                 if known is None and scores.column.split("/")[0] == prepared.id.key:
                     known = power.known(scores, rows)
+            column = Column(prepared.id, splitting.scheme)
+            factor = max(looks, _factor(out, chosen, column, seeds))
             answers.append(
                 {
                     "folds": splitting.count,
                     "looks": looks,
-                    "factor": _factor(out, chosen, Column(prepared.id, splitting.scheme), seeds),
+                    "factor": factor,
                     **_answer(
                         prepared.id.name,
                         prepared.id.source,
                         patients,
                         seeds,
                         tests,
-                        looks,
+                        factor,
                         known,
                     ),
                 }
@@ -252,17 +254,17 @@ def _answer(
     patients: int,
     seeds: int,
     tests: int,
-    looks: int,
+    factor: int,
     known: Known | None,
 ) -> dict[str, Any]:
-    """Return what so many patients and seeds can find."""
+    """Return what so many patients and seeds can find, where p is multiplied for the looks."""
     from bench.stats import power
     from bench.stats.failures import unseen
     from bench.stats.flips import ALPHA, smallest_p
 
     spread = known.spread if known else power.Spread(power.ASSUMED)
-    one = power.detectable(patients, seeds, looks, spread)
-    family = power.detectable(patients, seeds, tests * looks, spread)
+    one = power.detectable(patients, seeds, factor, spread)
+    family = power.detectable(patients, seeds, tests * factor, spread)
     measured = None
     if known:
         measured = {
@@ -343,8 +345,8 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["factor"] > looks:
             lines.append(
                 f"{row['dataset']}: results of several seeds were reported already, so a report of "
-                f"{row['seeds']} seeds has p x {row['factor']}, and this plan has p x {looks}; "
-                f"--looks {row['factor']} plans for it."
+                f"{count(row['seeds'], 'seed')} has p x {row['factor']}: this plan counts it, at "
+                f"{100 * ALPHA / row['factor']:.3g} % and not at {100 * ALPHA:g} %."
             )
     if any(row["measured"] is None for row in rows):
         lines.append(
@@ -377,6 +379,8 @@ def _remarks_on(row: dict[str, Any]) -> list[str]:
         )
     if row["family"] is None:
         many = "one test" if row["one"] is None else count(row["tests"], "test")
+        if row["factor"] > 1:
+            many += f" and p x {row['factor']} for the looks"
         remedy = "; --folds 5 tests every patient" if row["folds"] == 1 else ""
         lines.append(
             f"{name}: p is {row['smallest_p']:.3g} at best with {patients}, "

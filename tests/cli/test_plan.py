@@ -13,7 +13,7 @@ from bench.cli.app import app
 from bench.launch import matrix
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
-from bench.spec.names import Column, DatasetId, Spec
+from bench.spec.names import Column, DatasetId, Scheme, Spec
 from bench.spec.profile import load_profile
 from bench.store import looks
 from bench.store.cells import Store
@@ -246,15 +246,23 @@ def test_each_look_has_its_share_and_few_patients_their_brackets(
     assert "20 patients may hide failures of 14 % of all patients" in shown
 
 
-def test_a_plan_says_what_the_reports_before_it_cost(tmp_path: Path) -> None:
-    [mr] = matrix.find([Spec("mr")], None, PROFILE)
-    folder = Store(tmp_path).layout.profile("smoke")
-    folder.path.mkdir()
-    looks.add(folder.looks, {Column(mr.prepare().id).key: (35, 36)})
+def test_a_plan_counts_the_reports_before_it(tmp_path: Path, slices: Callable[..., Path]) -> None:
+    source = slices(patients=20, each=1)
+    [mr] = matrix.find([Spec("mr")], source, PROFILE)
+    folder = Store(tmp_path / "seen").layout.profile("smoke")
+    folder.path.mkdir(parents=True)
+    looks.add(folder.looks, {Column(mr.prepare().id, Scheme(5)).key: (35, 36)})
     asked = ["plan", "--profile", "smoke", "--datasets", "mr", "--methods", "unet,fcn"]
-    asked += ["--out", str(tmp_path)]
-    shown = " ".join(CliRunner().invoke(app, [*asked, "--seeds", "3"]).stdout.split())
-    assert "a report of 3 seeds has p x 4, and this plan has p x 1; --looks 4 plans for it" in shown
+    asked += ["--data", str(source), "--folds", "5", "--seeds", "3", "--out"]
+    rows = []
+    for words in (["seen"], ["none", "--looks", "4"], ["none"]):
+        out = str(tmp_path / words[0])
+        done = CliRunner().invoke(app, [*asked, out, *words[1:], "--json"])
+        rows += json.loads(done.stdout)
+    assert [row["factor"] for row in rows] == [4, 4, 1]
+    assert rows[0]["family"] == rows[1]["family"] > rows[2]["family"]
+    shown = " ".join(CliRunner().invoke(app, [*asked, str(tmp_path / "seen")]).stdout.split())
+    assert "a report of 3 seeds has p x 4: this plan counts it, at 1.25 % and not at 5 %" in shown
     for more in (
         ["--seeds", "2"],
         ["--seeds", "3", "--looks", "4"],
