@@ -71,7 +71,7 @@ def report(
 
         bench report --check paper.tex
     """
-    from bench.cli.shown import show
+    from bench.cli.shown import tell
     from bench.report import layout as layouts
     from bench.report import write, write_layout
     from bench.report.figures.style import MILLIMETRES, Paper
@@ -100,8 +100,7 @@ def report(
         paper = Paper(width / MILLIMETRES, titles)
         written = write(results, to, "whole" if pictures else "texts", paper=paper)
     console = options.console()
-    for document in written.tables:
-        show(document, console)
+    tell(written, console)
     folder = to / results.profile
     options.say(f"{count(len(written.files), 'file')}: {folder.resolve()}", to=console)
     if written.page:

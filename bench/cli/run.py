@@ -430,8 +430,8 @@ def _launch(
 
 
 def _report(outcome: Outcome, console: Console) -> int:
-    """Write the report if anything is new, and print its tables; return 1 if cells are damaged."""
-    from bench.cli.shown import show
+    """Write the report if anything is new, and print it; return 1 if cells are damaged."""
+    from bench.cli.shown import tell
     from bench.report import PAGE, write
     from bench.store.results import Results
 
@@ -441,8 +441,7 @@ def _report(outcome: Outcome, console: Console) -> int:
         return 0
     results = Results.load(store, profile.name).looked_at(store)
     written = write(results, outcome.selection.report, "run", redraw=outcome.fresh)
-    for document in written.tables:
-        show(document, console)
+    tell(written, console)
     if written.remark:
         options.say(f"Note: {written.remark}.", to=console)
     folder = outcome.selection.report / profile.name

@@ -8,18 +8,44 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from bench.report.document import SIGNS, Align, Block, Cell, Document, Kind, Note, markdown
+from bench.report.sections.table import ENDPOINT
+from bench.spec.errors import printable
+from bench.spec.metrics import TITLES
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from bench.report import Written
 
 KINDS: tuple[Kind, ...] = ("legend", "failure", "data", "marks", "reading", "machine", "difference")
 """Kinds of notes, what a reader must know first."""
 Justify = Literal["left", "right", "center"]
 LINES = 5
 """Notes at most, beside what the signs of the table mean; the files have all of them."""
+WIDEST = 10_000
+"""Columns of a terminal that no table needs."""
 SHORT = 160
 """Characters of a note at most."""
+
+
+def tell(written: Written, console: Console) -> None:
+    """Print the tables of a report, each under the sentences that answer what is best.
+
+    A table that is wider than the terminal is printed without what has no test.
+    """
+    for document in written.tables:
+        for paragraph in written.answers.get(document.name, ()):
+            text = printable(paragraph)
+            console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+            console.print()
+        shown: tuple[str, ...] = ()
+        if console.is_terminal and not _fits(document, console):
+            shown = ("Method", TITLES[ENDPOINT])
+        show(document, console, shown)
+        if shown:
+            console.print("The terminal is too narrow for IoU; the files have it.\n", style="dim")
 
 
 def show(document: Document, console: Console, only: Collection[str] = ()) -> None:
@@ -53,34 +79,38 @@ def _columns(block: Block, only: Collection[str]) -> Block:
     return replace(block, heads=heads, rows=tuple(rows))
 
 
+def _fits(document: Document, console: Console) -> bool:
+    """Return whether the tables of a document are no wider than the terminal."""
+    endless = console.options.update(max_width=WIDEST)
+    for block in document.blocks:
+        if console.measure(_table(block), options=endless).maximum > console.width:
+            return False
+    return True
+
+
 def _table(block: Block) -> Table:
     """Return a block as the terminal draws it."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for head in block.heads:
-        text = " ".join(filter(None, (head.group, head.text)))
-        table.add_column(_plain(text), justify=_JUSTIFY[head.align])
+        lines = "\n".join(filter(None, (head.group.replace(" [", "\n["), head.text)))
+        table.add_column(Text(lines), justify=_JUSTIFY[head.align])
     for row in block.rows:
         table.add_row(*map(_cell, row))
     return table
 
 
-def _cell(cell: Cell) -> str:
-    text = _plain(cell.text + SIGNS.get(cell.mark, ""))
-    if cell.mark == "best":
-        return f"[bold]{text}[/]"
-    return f"[underline]{text}[/]" if cell.second else text
+def _cell(cell: Cell) -> Text:
+    """Return a cell with its mark, as text that is no markup."""
+    from rich.text import Text
+
+    style = "underline" if cell.second else ""
+    return Text(cell.text + SIGNS.get(cell.mark, ""), "bold" if cell.mark == "best" else style)
 
 
 _JUSTIFY: dict[Align, Justify] = {"left": "left", "right": "right", "centre": "center"}
-
-
-def _plain(text: str) -> str:
-    """Return a text that rich takes for no markup."""
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def lines(notes: Sequence[Note]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from bench.report.figures import figure8, gallery, seconds, stages
 from bench.report.figures.style import PAPER, Paper
 from bench.report.layout import Layout, documents
 from bench.report.paper import macros
-from bench.report.sections import SECTIONS, ablation, table1
+from bench.report.sections import SECTIONS, ablation, answer, table1
 from bench.report.sections.table import Table, collect
 from bench.spec.errors import UsageError
 from bench.store.results import Results
@@ -33,6 +33,8 @@ class Written:
     """Table 1 of each source, or those of a layout."""
     page: Path | None = None
     """`report.html`, if it was written."""
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The sentences that open the page, by the name of their table 1; none of a layout."""
     remark: str = ""
     """What a user must know of the files, in a line; nothing where all is as usual."""
 
@@ -108,8 +110,10 @@ def _write(results: Results, target: Path, extent: Extent, redraw: bool, paper: 
     firsts: list[Document] = []
     listings: dict[str, list[Document]] = {}
     written: list[Document] = []
+    answers: dict[str, list[str]] = {}
     for table in tables:
         first = table1.document(table)
+        answers[first.name] = answer.paragraphs(table)
         beside: list[Document] = []
         for section in SECTIONS:
             if section.quick or extent != "run":
@@ -131,7 +135,8 @@ def _write(results: Results, target: Path, extent: Extent, redraw: bool, paper: 
     if extent != "run":
         files += _both_sources(tables, listings, target, extent, redraw)
     pages = [path for path in files if path.suffix == ".html"]
-    return Written(files, firsts, next(iter(pages), None), document.unprintable(written))
+    page = next(iter(pages), None)
+    return Written(files, firsts, page, answers, document.unprintable(written))
 
 
 def _is_written(first: Document, target: Path) -> bool:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.text import Text
 
-from bench.cli.shown import LINES, lines, show
+from bench.cli.shown import LINES, lines, show, tell
+from bench.report import write
 from bench.report.document import Block, Cell, Document, Head, Note
 from bench.report.sections import table1
 from bench.store.cells import Store
-from tests.written import finished, table
+from tests.written import finished, results, table
 
 NOTES = tuple(Note(f"Note {number}. " + "word " * 60, "difference") for number in range(9))
 GRAVE = Note("NOT the same cases.", "data", grave=True)
@@ -58,7 +60,7 @@ def test_exactly_the_signs_of_the_table_are_told(
     assert ("[methods/runs" in rows) == ("[methods/runs]: " in told)
     assert "[size" not in rows + told
     plain = any(row.rstrip(" |")[-1].isdigit() for row in rows.splitlines() if "±" in row)
-    assert plain == ("No mark: significantly lower" in told)
+    assert plain == ("Dice without a mark: significantly lower" in told)
     assert "augmentation seed" not in told
 
 
@@ -69,7 +71,32 @@ def test_a_pipe_gets_markdown_and_a_terminal_a_drawn_table(
     said = capsys.readouterr().out
     assert "| U-Net [x] | **80.00** |" in said
     assert "A long caption" not in said
+    assert "U-Net [x]" in on_terminal(("Method",))
+    assert "80.00" not in on_terminal(("Method",))
+    assert "\x1b[1m" in on_terminal().partition("80.00")[0].rpartition("\n")[2]  # the best is bold
+    assert "[bold]" not in on_terminal()
+
+
+def on_terminal(only: tuple[str, ...] = ()) -> str:
+    """Return what the console of the commands prints on a terminal of 80 columns."""
     out = io.StringIO()
-    show(DOCUMENT, Console(file=out, force_terminal=True, width=80), ("Method",))
-    assert "U-Net [x]" in out.getvalue()
-    assert "80.00" not in out.getvalue()
+    show(DOCUMENT, Console(file=out, force_terminal=True, width=80, markup=False), only)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("width", "whole"), [(80, False), (200, True)])
+def test_a_report_begins_with_its_answer_and_fits_the_terminal(
+    tmp_path: Path, width: int, whole: bool
+) -> None:
+    for dataset in ("ct-pri", "mr", "xray"):
+        finished(tmp_path / "out", "unet", (0.8,) * 8, dataset=dataset)
+        finished(tmp_path / "out", "fcn", (0.7,) * 8, dataset=dataset)
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, markup=False)
+    tell(write(results(Store(tmp_path / "out")), tmp_path / "to", "texts"), console)
+    plain = Text.from_ansi(out.getvalue()).plain
+    answer, _, rest = plain.partition("Table 1 (phantom)")
+    assert answer.startswith("On CT-Pri, UNET has the highest mean, 80.0 Dice")
+    assert max(map(len, answer.splitlines())) <= width
+    assert ("IoU │" in rest.replace("┃", "│")) == whole
+    assert ("too narrow for IoU" in rest) != whole

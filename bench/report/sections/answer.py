@@ -67,10 +67,16 @@ def limits(table: Table) -> str:
         if outside:
             several = f"Each method has {len(seeds)} sets of predictions"
         parts.append(
-            f"{several}: so few trainings hardly ever make a difference significant. What it "
-            "would take stands under the differences."
+            f"{several}: so few hardly ever make a difference significant; the differences in "
+            "report.html say how many would."
         )
     return " ".join(parts)
+
+
+def paragraphs(table: Table) -> list[str]:
+    """Return the answers with their limits, a paragraph each: what opens page and terminal."""
+    texts = [*(one.text for one in answers(table)), limits(table)]
+    return [text for text in texts if text]
 
 
 def _sentences(table: Table, column: str) -> list[str]:
