@@ -50,7 +50,7 @@ def _is_of_patients(table: CsvTable, columns: Mapping[str, str], reading: Readin
         return False
     if any(name in columns for name in SCORES) or "method" in columns:
         return True  # a line twice is refused with the cases
-    patients = [table.value(row, columns["patient"]) for row in table.rows]
+    patients = [table.named(row, columns["patient"]) for row in table.rows]
     return len(set(patients)) == len(patients)
 
 
@@ -175,7 +175,7 @@ def _wide(
     for row in table.rows:
         at = table.at(row)
         case = case_of(table.value(row, columns["case"]))
-        known = table.value(row, columns["patient"]) if "patient" in columns else ""
+        known = table.named(row, columns["patient"]) if "patient" in columns else ""
         dataset = table.value(row, columns["dataset"]) if "dataset" in columns else ""
         patient = patient_of(case, known, reading, at)
         for method in methods:

@@ -273,7 +273,7 @@ def _tabled(text: str, path: Path, encoding: str) -> list[Row]:
     fold, patient, side = COLUMNS
     rows = []
     for row in table.rows:
-        values = (table.value(row, fold), table.value(row, patient), table.value(row, side))
+        values = (table.value(row, fold), table.named(row, patient), table.value(row, side))
         rows.append((row.line, values))
     return rows
 

@@ -37,6 +37,8 @@ _FORMULA = re.compile('="([^"]*)"')
 """How Excel writes text that looks like a number."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
 """Excel's first line."""
+_DAMAGED = re.compile(r"[+-]?[0-9]([.,][0-9]+)?e\+[0-9]{2,3}|#{2,}|#N/?[A-Z]|#[\w/]+[!?]", re.I)
+"""A number that a spreadsheet shortened (`1.23E+11`), a cell too narrow, or an error (`#N/A`)."""
 _UNIT = re.compile(r"[\[(].*?[\])]")
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[0-9]+")
@@ -114,6 +116,22 @@ class CsvTable:
         """
         value = row.values[self._places[folded(name)]]
         _check_characters(value, name, self.at(row), self.remark)
+        return value
+
+    def named(self, row: CsvRow, name: str) -> str:
+        """Return a row's value in a column of names, such as those of patients.
+
+        Raises:
+            UsageError: `value` refuses it, or a spreadsheet wrote another text in its place, which
+                several names may have.
+        """
+        value = self.value(row, name)
+        if _DAMAGED.fullmatch(value):
+            raise UsageError(
+                f"{self.at(row)}: {name} {value[:80]!r} is what a spreadsheet writes where it "
+                "shortens a number, lacks room or finds an error; expected the name itself: "
+                "format the column as text and save it again"
+            )
         return value
 
     def at(self, row: CsvRow) -> str:

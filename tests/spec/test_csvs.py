@@ -173,6 +173,22 @@ def pairs(table: csvs.CsvTable) -> list[tuple[str, str]]:
     return [(table.value(row, "file"), table.value(row, "patient")) for row in table.rows]
 
 
+@pytest.mark.parametrize(
+    "name", ["1.23457E+11", "1,23457E+11", "1e+15", "########", "#N/A", "#NV", "#REF!", "#ZÄHL?"]
+)
+def test_what_a_spreadsheet_writes_in_the_place_of_names_is_refused(name: str) -> None:
+    """Patients of long numbers would become one."""
+    table = csvs.parse(f"file;patient\na;{name}\n", "mine.csv", ["file", "patient"])
+    with pytest.raises(UsageError, match=r"mine\.csv line 2: patient .* format the column as text"):
+        table.named(table.rows[0], "patient")
+
+
+@pytest.mark.parametrize("name", ["1E5", "12E+3", "#1", "#", "#Anna", "A#N", "123456789012"])
+def test_a_name_like_a_number_is_a_name(name: str) -> None:
+    table = csvs.parse(f"file;patient\na;{name}\n", "mine.csv", ["file", "patient"])
+    assert table.named(table.rows[0], "patient") == name
+
+
 @pytest.mark.parametrize("name", ["Novotn\u00a0", "\u00a0b", "b \u00a0 "])
 def test_a_letter_of_another_encoding_is_no_blank(name: str) -> None:
     """The byte A0 is a letter in the encodings of DOS and China."""

@@ -140,8 +140,8 @@ def read(path: Path, choice: Choice, place: str) -> list[Entry]:
     entries: list[Entry] = []
     first: dict[str, Entry] = {}
     for row in table.rows:
-        name = table.value(row, file)
-        whose = unicodedata.normalize("NFC", table.value(row, patient))
+        name = table.named(row, file)
+        whose = unicodedata.normalize("NFC", table.named(row, patient))
         entry = Entry(table.at(row), name, whose, table.remark)
         if not entry.key or not whose:
             raise UsageError(

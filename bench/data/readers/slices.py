@@ -106,8 +106,8 @@ class Slices(Adapter):
         seen: set[Path] = set()
         items = []
         for row in listed:
-            name = _bare(table.value(row, "file"))
-            patient = unicodedata.normalize("NFC", table.value(row, "volume"))
+            name = _bare(table.named(row, "file"))
+            patient = unicodedata.normalize("NFC", table.named(row, "volume"))
             files = (_existing(images, name, in_images), _existing(labels, name, in_labels))
             if files[0] in seen:
                 raise UsageError(
