@@ -338,6 +338,11 @@ def test_ct_pri_may_lie_in_either_layout(tmp_path: Path, slices: Callable[..., P
         ("ElementToIntensityFunctionSlope = 10", "Slope is 10, expected 1"),
         ("Offset = 7 0", "without ElementSpacing"),
         ("TransformMatrix = -1 0 0 1", "without ElementSpacing"),
+        ("ElementSpacing = 0.5", "ElementSpacing is 0.5, expected 2 numbers"),
+        ("DimSize = 4 3 1", "DimSize is 4 3, and DimSize is 4 3 1; expected one"),
+        ("ElementSpacing = 1 1\nElementSpacing = 1.0 2", "is 1 1, and ElementSpacing is 1.0 2"),
+        ("ElementSpacing = 1 1\nOffset = 7 0\nOrigin = 0 0", "Offset is 7 0, and Origin is 0 0"),
+        ("HeaderSize = 60", "behind its HeaderSize, a.mha says 12"),
     ],
 )
 def test_a_metaimage_whose_header_is_not_applied_is_refused(
@@ -351,6 +356,35 @@ def test_a_metaimage_whose_header_is_not_applied_is_refused(
         + bytes(range(12))
     )
     with pytest.raises(UsageError, match=why):
+        metaimage.read(path)
+
+
+@pytest.mark.parametrize("skipped", [5, 7, 12])
+def test_a_metaimage_that_skips_other_bytes_than_there_are_is_refused(
+    skipped: int, tmp_path: Path
+) -> None:
+    """Each pixel would be read from the place of another."""
+    header = tmp_path / "a.mhd"
+    header.write_text(
+        f"NDims = 2\nHeaderSize = {skipped}\nDimSize = 4 3\nElementType = MET_UCHAR\n"
+        "ElementDataFile = a.raw\n"
+    )
+    values = np.arange(12, dtype=np.uint8)
+    (tmp_path / "a.raw").write_bytes(bytes(7) + values.tobytes())
+    if skipped == 7:
+        np.testing.assert_array_equal(metaimage.read(header).values.ravel(), values)
+        return
+    with pytest.raises(UsageError, match=r"a\.raw has \d+ bytes behind its HeaderSize"):
+        metaimage.read(header)
+
+
+def test_slices_that_the_number_of_dimensions_leaves_out_are_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    path.write_bytes(
+        b"NDims = 2\nDimSize = 4 3 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+        + bytes(24)
+    )
+    with pytest.raises(UsageError, match="DimSize is 4 3 2, expected 2 numbers as NDims says"):
         metaimage.read(path)
 
 

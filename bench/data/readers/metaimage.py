@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ BYTES = {
     "MET_FLOAT": 4,
     "MET_DOUBLE": 8,
 }
+SYNONYMS = (
+    ("Offset", "Position", "Origin"),
+    ("TransformMatrix", "Orientation", "Rotation"),
+    ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"),
+)
+"""Fields that say one thing."""
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """The format's axes lead to the left and back; those of `Picture.corners` right and front."""
 
@@ -70,7 +77,9 @@ def fields(path: Path) -> dict[str, str]:
     with path.open("rb") as file:
         whole = file.read(HEAD)
     head = data_of(whole)[0]
-    known = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", head.decode("latin-1"), re.MULTILINE))
+    pairs = re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", head.decode("latin-1"), re.MULTILINE)
+    _check_once(path, pairs)
+    known = dict(pairs)
     for name in known:
         proper = NAMES.get(name.lower(), name)
         if name != proper:
@@ -91,8 +100,53 @@ def fields(path: Path) -> dict[str, str]:
                 f"{path}: {name} is {value}, expected {allowed}: convert it to "
                 "intensities and mm as they are"
             )
+    _check_counts(path, known)
     _check_size(path, known, whole)
     return known
+
+
+def _check_once(path: Path, pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse a header that says one thing twice and differently.
+
+    Raises:
+        UsageError: It does.
+    """
+    said: dict[str, tuple[str, str]] = {}
+    for name, value in pairs:
+        meaning = next((names[0] for names in SYNONYMS if name in names), name)
+        other, before = said.setdefault(meaning, (name, value))
+        if _plain(value) != _plain(before):
+            raise UsageError(
+                f"{path}: {other} is {before}, and {name} is {value}; expected one of them: "
+                "write it again"
+            )
+
+
+def _plain(value: str) -> list[float | str | None]:
+    """Return the parts of a value for comparisons: 1 and 1.0 are one."""
+    parts: list[float | str | None] = []
+    for part in value.split():
+        number = _number(part)
+        parts.append(part.lower() if number is None else number)
+    return parts
+
+
+def _check_counts(path: Path, known: dict[str, str]) -> None:
+    """Refuse fields of too few or too many numbers: ITK would read a part of the pixels, or none.
+
+    Raises:
+        UsageError: There are such.
+    """
+    dimensions = _number(known.get("NDims", "")) or 0
+    needed = {"DimSize": dimensions, "ElementSpacing": dimensions, "ElementSize": dimensions}
+    needed |= dict.fromkeys(SYNONYMS[0], dimensions) | dict.fromkeys(SYNONYMS[1], dimensions**2)
+    for name, count in needed.items():
+        numbers = len(known[name].split()) if name in known else count
+        if numbers < count or (name == "DimSize" and numbers > count):
+            raise UsageError(
+                f"{path}: {name} is {known[name][:80]}, expected {count:g} numbers as NDims says; "
+                "write it again"
+            )
 
 
 def _number(text: str) -> float | None:
@@ -154,11 +208,18 @@ def _check_size(path: Path, known: dict[str, str], whole: bytes) -> None:
     """Refuse data of another length than their header says: they may begin elsewhere."""
     expected = _size(path, known)
     data, begins = _begins(path, whole)
-    if _is_packed(known) or "HeaderSize" in known or known.get("ElementType") not in BYTES:
+    if _is_packed(known) or known.get("ElementType") not in BYTES:
         return
-    size = data.stat().st_size - begins
+    size, where = data.stat().st_size - begins, ""
+    if "HeaderSize" in known:
+        skipped = _number(known["HeaderSize"])
+        if skipped == -1:  # the pixels are the end of the file
+            return
+        size, where = data.stat().st_size - int(skipped or 0), " behind its HeaderSize"
     if size != expected:
-        raise UsageError(f"{data} has {size} bytes, {path.name} says {expected}; write both again")
+        raise UsageError(
+            f"{data} has {size} bytes{where}, {path.name} says {expected}; write both again"
+        )
 
 
 def _check_packed(path: Path, known: dict[str, str]) -> None:
