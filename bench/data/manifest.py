@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bench.spec import plain
-from bench.spec.case import Census
+from bench.spec.case import LOSSY, Census
 from bench.spec.errors import UsageError
 from bench.spec.names import Source
 from bench.spec.words import count
@@ -59,7 +59,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def census(self) -> Census:
         """The labels of all masks."""
-        return Census(self.labels, dict(self.masks))
+        return Census(self.labels, dict(self.masks), LOSSY in self.how)
 
 
 class Manifest(Reading, frozen=True, kw_only=True):

@@ -80,6 +80,10 @@ class Sample:
             )
 
 
+LOSSY = "assumed: JPEG did not change the masks; it can blur their outlines"
+"""What a reader tells of a mask that was compressed as JPEG is."""
+
+
 @dataclass(frozen=True)
 class Census:
     """The labels that occur in the masks of a dataset."""
@@ -88,6 +92,8 @@ class Census:
     """Pixels of each label."""
     masks: dict[tuple[str, ...], str]
     """For each set of labels that a mask holds, the file of the first such mask."""
+    lossy: bool = False
+    """Whether a mask was compressed as JPEG is, so that a label may stand for its neighbours."""
 
 
 @dataclass(frozen=True)

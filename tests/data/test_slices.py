@@ -117,6 +117,42 @@ def test_what_was_assumed_of_a_mask_is_told(slices: Make) -> None:
     assert any("read by the greys of their palette" in line for line in told)
 
 
+def with_binary_masks(data: Path) -> Path:
+    """Write masks of 0 and 255 in the place of all labels; return their folder."""
+    folder = data / "mr" / "labels"
+    for file in folder.iterdir():
+        Image.fromarray((np.asarray(Image.open(file)) > 0).astype(np.uint8) * 255).save(file)
+    return folder
+
+
+def test_what_jpeg_and_exif_did_to_a_mask_is_told(slices: Make) -> None:
+    data = slices()
+    labels = with_binary_masks(data)
+    mask = np.zeros((60, 44), np.uint8)
+    mask[8:24, 16:32] = 255  # blocks of JPEG
+    turned = Image.Exif()
+    turned[274] = 3
+    Image.fromarray(mask).save(labels / "1_0.png", "JPEG", quality=95)
+    Image.fromarray(mask[::-1, ::-1]).save(labels / "2_0.png", exif=turned)
+    dataset = prepared(data, "mr:labels=binary")
+    (number,) = (i for i, case in enumerate(dataset.cases) if case.id == "2_0")
+    np.testing.assert_array_equal(dataset.mask(number) * 255, mask)
+    assert any("JPEG did not change the masks" in line for line in dataset.how)
+    assert any("EXIF turns one of them alone (1 of" in line for line in dataset.how)
+
+
+def test_a_mask_that_jpeg_changed_is_left_out_with_a_word_about_it(slices: Make) -> None:
+    data = slices()
+    labels = with_binary_masks(data)
+    mask = np.zeros((60, 44), np.uint8)
+    mask[5:31, 11:29] = 1
+    Image.fromarray(mask * 255).save(labels / "1_0.png", "JPEG", quality=60)
+    Image.fromarray(mask).save(labels / "2_0.png", "JPEG", quality=90)
+    lines = " ".join(prepared(data, "mr:labels=binary").left_out)
+    assert re.search(r"1_0.png: label \d+ is none of 'binary', for JPEG changed", lines)
+    assert re.search(r"2_0.png holds labels up to \d and was compressed as JPEG is", lines)
+
+
 def test_a_spacing_may_be_unknown(slices: Make) -> None:
     data = slices(patients=3, each=1)
     rows = "1_0.png,1,,\n2_0.png,2,0.5,0.7\n3_0.png,3,NA,NA\n"

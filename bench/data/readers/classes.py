@@ -14,7 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.data.readers.labels import colour, grey_colour
+from bench.data.readers.labels import (
+    FEW_STRAYS,
+    are_strays,
+    colour,
+    grey_colour,
+    nearest,
+    smoothed,
+    thresholds,
+)
 from bench.spec import csvs, files
 from bench.spec.case import BACKGROUND, RESERVED, Census, Decision
 from bench.spec.errors import UsageError
@@ -143,7 +151,7 @@ class Classes:
         if label == BACKGROUND:
             return "background"
         match = _NUMBER.fullmatch(label)
-        by_number = self._owners.get(match["number"], "") if match else ""
+        by_number = self._owners.get(match["number"] if match else _grey(label), "")
         by_colour = self._owners.get(colour(label) or grey_colour(label), "")
         if by_number and by_colour and by_number != by_colour:
             raise UsageError(f"{self.where}: label {label} is both {by_number} and {by_colour}")
@@ -168,6 +176,8 @@ class Classes:
                 collections number their labels otherwise.
         """
         self._check_collections(census)
+        self._check_smoothed(census)
+        self._check_colours(census)
         labels: dict[str, list[str]] = {name: [] for name in (*self.names, *ASIDE)}
         for label in census.counts:
             owner = self.owner(label)
@@ -194,6 +204,46 @@ class Classes:
             return Decision(foreground)
         return Decision(foreground, classes=classes, void=frozenset(labels[VOID]))
 
+    def _check_smoothed(self, census: Census) -> None:
+        """Refuse masks that JPEG or smoothing gave values between the labels.
+
+        Raises:
+            UsageError: There are such, and a value may be another's.
+        """
+        unknown = [label for label in census.counts if not self.owner(label)]
+        near = nearest(census, self.owner) if census.lossy else None
+        smooth = len(unknown) >= FEW_STRAYS and are_strays(census, unknown)
+        if not near and not (unknown and census.lossy) and not smooth:
+            return
+        file = census.masks[max(census.masks, key=len)]
+        ways = ["export the masks as PNG, without smoothing"]
+        if options := thresholds(census):
+            ways.append(f"take one foreground, {' or '.join(options)}, in the place of labels=")
+        if not census.lossy:
+            ways.append(f"say that all other values are no class: background={OTHERS}")
+        raise UsageError(
+            f"{file} and others {smoothed(census)}, and {self.where} does not name them all; "
+            f"{'; or '.join(ways)}"
+        )
+
+    def _check_colours(self, census: Census) -> None:
+        """Refuse a number that stands for several colours, where it was named without one.
+
+        Raises:
+            UsageError: Palettes of two masks give it two.
+        """
+        tints: dict[str, str] = {}
+        for label in census.counts:
+            match = _NUMBER.fullmatch(label)
+            if match is None or not colour(label) or match["number"] not in self._owners:
+                continue
+            other = tints.setdefault(match["number"], label)
+            if colour(other) != colour(label):
+                raise UsageError(
+                    f"{_file_with(census, label)}: number {match['number']} has several colours "
+                    f"({other} and {label}); name classes by colours: NAME={colour(label)}"
+                )
+
     def _check_collections(self, census: Census) -> None:
         """Refuse masks of two collections, in which a number means two things.
 
@@ -210,6 +260,14 @@ class Classes:
                 f"{self.where}: the masks are of {' and '.join(sorted(collections))}, which number "
                 "their labels differently; expected one collection in a folder: part them"
             )
+
+
+def _grey(label: str) -> str:
+    """Return the number of a grey colour, `128` of `#808080`; empty of others."""
+    pairs = {label[1:3], label[3:5], label[5:]}
+    if not label.startswith("#") or len(pairs) > 1:
+        return ""
+    return str(int(pairs.pop(), 16))
 
 
 def _known(name: str) -> str:

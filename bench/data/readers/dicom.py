@@ -51,6 +51,7 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
     if frames > 1:
         raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")
     _check_encoding(film, path)
+    _check_decoder(film, path)
     limits.check_sides(path, (int(film.Rows), int(film.Columns)), largest)
     stored = film.pixel_array
     _check_stored(stored, film, path)
@@ -58,9 +59,9 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
     place = _corners(film, spacing, stored.shape, path)
     photometric = str(film.get("PhotometricInterpretation", "MONOCHROME2"))
     if not photometric.startswith("MONOCHROME"):
-        values = _colours(stored, film, photometric, path)
+        values = _colours(stored, film, photometric, path, labels)
         told = ("format: DICOM", how, f"polarity: {photometric}")
-        return Picture(values, spacing=spacing, corners=place, how=told)
+        return Picture(values, spacing=spacing, corners=place, lossy=_is_lossy(film), how=told)
     if labels:
         values, polarity = _labels(stored, film, photometric, path), "as stored"
     else:
@@ -70,6 +71,7 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
         spacing=spacing,
         corners=place,
         padding=None if labels else _padding(stored, film),
+        lossy=_is_lossy(film),
         how=("format: DICOM", how, f"polarity: {polarity}"),
     )
 
@@ -155,7 +157,38 @@ def _signs_differ(film: Any) -> bool:
     return bool(known.get("is_signed", film.PixelRepresentation) != film.PixelRepresentation)
 
 
-def _colours(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:
+def _is_lossy(film: Any) -> bool:
+    """Return whether a picture was compressed as JPEG is, now or once before."""
+    from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
+
+    lossy = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+    syntax = film.file_meta.get("TransferSyntaxUID")
+    return syntax in lossy or film.get("LossyImageCompression") == "01"
+
+
+def _check_decoder(film: Any, path: Path) -> None:
+    """Refuse a way of compression that nothing here decodes.
+
+    Raises:
+        UsageError: The file is compressed so.
+    """
+    from pydicom.pixels import get_decoder
+
+    syntax = film.file_meta.TransferSyntaxUID
+    try:
+        known = get_decoder(syntax).is_available
+    except NotImplementedError:
+        known = False
+    if not known:
+        raise UsageError(
+            f"{path} is compressed as {syntax.name}, which is not read; "
+            "export it without compression (Explicit VR Little Endian)"
+        )
+
+
+def _colours(
+    stored: NDArray[Any], film: Any, photometric: str, path: Path, labels: bool
+) -> NDArray[Any]:
     """Return red, green and blue (H, W, 3); 16 bits of a palette become 8."""
     from pydicom.pixels import apply_color_lut
     from pydicom.uid import JPEG2000TransferSyntaxes
@@ -169,11 +202,25 @@ def _colours(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> N
     if photometric != "PALETTE COLOR":
         return stored
     values: NDArray[Any] = apply_color_lut(stored, film)[..., :3]
-    if values.dtype == np.uint16:
-        values = (values >> 8).astype(np.uint8)
     if values.ndim != 3:
         raise UsageError(f"{path} has a palette that cannot be read; expected grey values")
-    return values
+    if values.dtype == np.uint8:
+        return values
+    count, first, _ = film.RedPaletteColorLookupTableDescriptor
+    numbers = np.arange(first, first + (count or 1 << 16))
+    few = apply_color_lut(numbers, film).max() < 256  # some programs store 8 bits in 16
+    short: NDArray[np.uint8] = (values if few else values >> 8).astype(np.uint8)
+    if labels and _number_of_colours(short) < _number_of_colours(values):
+        raise UsageError(
+            f"{path} has colours of 16 bits that are equal in 8; expected 8 bits, or grey labels: "
+            "convert it"
+        )
+    return short
+
+
+def _number_of_colours(values: NDArray[Any]) -> int:
+    """Return how many colours (H, W, 3) there are."""
+    return len(np.unique(values.reshape(-1, 3), axis=0))
 
 
 def _labels(stored: NDArray[Any], film: Any, photometric: str, path: Path) -> NDArray[Any]:
@@ -261,6 +308,10 @@ def _spacing(film: Any) -> tuple[tuple[float, float] | None, str]:
             if name == "ImagerPixelSpacing":
                 how = f"assumed: spacing is that at the detector ({name}), larger than in the body"
             return (float(mm[0]), float(mm[1])), how
+    ratio = film.get("PixelAspectRatio")
+    if ratio and len(ratio) == 2 and ratio[0] != ratio[1]:
+        shape = f"{ratio[0]} : {ratio[1]} high and wide (PixelAspectRatio)"
+        return None, f"assumed: pixels are {shape}, of unknown size; distances count pixels"
     return None, "spacing: unknown"
 
 

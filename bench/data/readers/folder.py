@@ -31,6 +31,7 @@ from bench.data.readers.picture import (
     is_grey,
     luminance,
     onto,
+    told,
 )
 from bench.data.readers.walk import Walk, stem
 from bench.spec import registry, texts
@@ -61,14 +62,9 @@ SHORT = {"ts": TEST, "tr": TRAIN, "imagests": TEST, "imagestr": TRAIN}
 """Names without digits that nnU-Net and others use."""
 AROUND = r"(images?|imgs?|data)?({})(s|set|data|dataset|images?|imgs?|split)?[a-d]?[0-9]*"
 """What may stand about a name: `test_images`, `train2017`, `training-a`."""
-BLURRED = "assumed: JPEG did not change the masks; it can blur their outlines"
 COLOUR = "assumed: colour images are read as grey (luminance): every network here sees one channel"
 FEW = 3
 """Names that an error lists."""
-
-TURNED = "orientation: turned as EXIF says"
-UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns one of them alone"
-"""What is told where only one of a pair is stored turned."""
 
 
 @dataclass(frozen=True)
@@ -286,12 +282,9 @@ class Folder(Adapter):
         mask, place = onto(image, drawn, image_file, mask_file)
         codes, names, assumed = labels.decode(mask, mask_file)
         spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"
-        blurred = BLURRED if "format: JPEG" in drawn.how else ""
-        upright = UPRIGHT if (TURNED in image.how) != (TURNED in drawn.how) else ""
         values = colours(image)
-        turned_grey = COLOUR if values.ndim == 3 and not is_grey(values) else ""
+        grey_only = COLOUR if values.ndim == 3 and not is_grey(values) else ""
         grey = luminance(image)
-        told = (assumed, blurred, upright, turned_grey)
         yield Sample(
             id=walk.case_id(item.key),
             patient=item.patient,
@@ -299,7 +292,9 @@ class Folder(Adapter):
             mask=codes,
             spacing=image.spacing,
             labels=names,
-            how=tuple(filter(None, (*image.how, spacing, place, *told))),
+            how=tuple(
+                filter(None, (*image.how, spacing, place, assumed, *told(image, drawn), grey_only))
+            ),
         )
 
 

@@ -7,9 +7,9 @@ A label is a text: a number ("255"), a colour ("#ff0000"), or a palette's number
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,16 @@ EVEN = 5
 """Greys that differ by no more from even steps between 0 and 255 are no numbers of classes."""
 MANY = 24
 """A grey mask with more labels is no label map: JPEG or smoothing blurred it."""
+NEAR, APART = 12, 24
+"""Greys that differ by less may be one that JPEG changed; those that differ by more are two."""
+FEW_STRAYS = 3
+"""So many values far from all others are no classes, but the outlines of smoothed shapes."""
 MOST = 256
 """Labels that one mask may hold."""
 NEAR_WHOLE = 1e-3
 """Numbers this near to a whole one are rounded."""
+WHOLE = 2.0**53
+"""Floating numbers above this cannot count."""
 ROUNDED = f"assumed: mask values within {NEAR_WHOLE:g} of a whole number are that number"
 _TERM = re.compile(r"(?P<number>-?(0|[1-9][0-9]*))|>(?P<above>[0-9]+)|(?P<colour>#[0-9a-f]{6})")
 
@@ -53,9 +59,19 @@ def decode(picture: Picture, file: Path) -> tuple[NDArray[np.uint8], tuple[str, 
     if values.ndim == 3:
         if is_grey(values):
             values = values[..., 0]
+        elif values.dtype != np.uint8:
+            raise UsageError(
+                f"{file} has colours of type {values.dtype}, expected 8 bits, or grey labels: "
+                "convert it"
+            )
         else:
             return *_of_colours(values, file), ""
     codes, names, told = _of_numbers(values, file)
+    if picture.lossy and 0 < max(map(int, names)) < APART:
+        raise UsageError(
+            f"{file} holds labels up to {max(map(int, names))} and was compressed as JPEG is, "
+            "which makes one of another; export the mask as PNG"
+        )
     if picture.palette is not None and _is_reversed(picture):
         told = "assumed: masks are read by the greys of their palette, not by its numbers"
     return codes, names, told
@@ -122,6 +138,11 @@ def _of_numbers(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tu
             raise UsageError(
                 f"{file}: values are not whole numbers; expected labels, not probabilities"
             )
+        if np.abs(whole).max(initial=0) > WHOLE:
+            raise UsageError(
+                f"{file} holds values up to {np.abs(whole).max():g}; expected a label map of "
+                "whole numbers: export it again"
+            )
         if (values != whole).any():
             told = ROUNDED
         values = whole.astype(np.int64)
@@ -183,6 +204,7 @@ def choose(census: Census, option: str) -> Decision:
     beside = [label for label in census.counts if label != BACKGROUND]
     binary = _is_binary(census, beside)
     chosen = _wanted(census, option, binary) if option else _default(census, beside, binary)
+    _refuse_near(census, option, chosen)
     if not (">" in option and _is_smooth(census, beside)):
         _refuse_void(census, beside, binary)
     told = []
@@ -225,10 +247,11 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
     if _is_smooth(census, beside):
         raise UsageError(f"{file} and others {_blurred(census)}")
     shown = f"value{'s' * (len(beside) > 1)} {', '.join(beside[:6])}"
-    apart = f"; or keep classes apart: labels=NAME={beside[0]}/..." if len(beside) > 1 else ""
+    named = next((label for label in beside if int(label) > 0), "")  # none below 0 is a class
+    apart = f"; or keep classes apart: labels=NAME={named}/..." if named and beside[1:] else ""
     raise UsageError(
         f"{file}: masks hold the {shown} beside 0; "
-        f"say which are foreground: foreground={_term(beside[0])}{apart}"
+        f"say which are foreground: foreground={named or beside[0]}{apart}"
     )
 
 
@@ -254,31 +277,74 @@ def _term(label: str) -> str:
 
 def _blurred(census: Census) -> str:
     """Return the advice for masks of many grey values: a threshold between their peaks."""
-    peaks = _peaks(census)
-    low, high = min(map(int, census.counts)), max(map(int, census.counts))
-    words = (
-        f"hold {len(census.counts)} values from {low} to {high}, as JPEG and smoothing leave them"
-    )
-    if len(peaks) < 2:
+    words, ways = smoothed(census), thresholds(census)
+    if not ways:
         return f"{words}; expected label maps: export the masks as PNG, without smoothing"
-    cuts = [(one + other) // 2 for one, other in pairwise(peaks)]
-    ways = " or ".join(f"foreground=>{cut}" for cut in cuts)
-    told = f"{words}; most lie about {_and(map(str, peaks))}: say which are foreground, {ways}"
-    if len(census.counts) > MANY:
+    peaks = _and(map(str, _peaks(census)))
+    told = f"{words}; most lie about {peaks}: say which are foreground, {' or '.join(ways)}"
+    if census.lossy or len(census.counts) > MANY:
         return told
     first = next(label for label in census.counts if label != BACKGROUND)
     return f"{told}; or, where they are classes, labels=NAME={first}/..."
 
 
-def _peaks(census: Census, share: float = 0.005, apart: int = 24) -> list[int]:
+def smoothed(census: Census) -> str:
+    """Return in words that masks of numbers hold values as smoothing leaves them."""
+    values = [int(label) for label in census.counts if not colour(label)]
+    return (
+        f"hold {len(values)} values from {min(values)} to {max(values)}, "
+        "as JPEG and smoothing leave them"
+    )
+
+
+def thresholds(census: Census) -> list[str]:
+    """Return the options of the thresholds between the values about which most pixels lie."""
+    return [f"foreground=>{(one + other) // 2}" for one, other in pairwise(_peaks(census))]
+
+
+def are_strays(census: Census, labels: Iterable[str]) -> bool:
+    """Return whether labels are numbers far from those of most pixels, as smoothing leaves them."""
+    peaks = _peaks(census)
+    values = [int(label) for label in labels if not colour(label)]
+    far = [value for value in values if all(abs(value - peak) >= NEAR for peak in peaks)]
+    return len(far) >= FEW_STRAYS
+
+
+def nearest(census: Census, owner: Callable[[str], str]) -> tuple[str, str] | None:
+    """Return two numbers of different owners that JPEG may have made of one; None if none are."""
+    numbers = sorted((label for label in census.counts if not colour(label)), key=int)
+    for one, other in pairwise(numbers):
+        if int(other) - int(one) < APART and owner(one) != owner(other):
+            return one, other
+    return None
+
+
+def _refuse_near(census: Census, option: str, chosen: Collection[str]) -> None:
+    """Refuse a choice between labels of which JPEG makes one from the other.
+
+    Raises:
+        UsageError: A mask was compressed so, and labels of both sides lie near each other, or a
+            threshold lies near what many pixels hold.
+    """
+    if not census.lossy:
+        return
+    cuts = [int(term.strip()[1:]) for term in option.split("+") if ">" in term]
+    near = any(abs(peak - cut) < NEAR for peak, cut in product(_peaks(census), cuts))
+    if near or (not cuts and nearest(census, lambda label: str(label in chosen))):
+        file = census.masks[max(census.masks, key=len)]
+        said = f"foreground={option}: " if option else ""
+        raise UsageError(f"{said}{file} and others {_blurred(census)}")
+
+
+def _peaks(census: Census, share: float = 0.005) -> list[int]:
     """Return the values about which many pixels lie, the most frequent of each neighbourhood."""
-    counts = {int(label): count for label, count in census.counts.items()}
+    counts = {int(label): count for label, count in census.counts.items() if not colour(label)}
     peaks: list[int] = []
     for value in sorted(counts, key=lambda value: -counts[value]):
-        near = sum(count for other, count in counts.items() if abs(other - value) < apart // 2)
+        near = sum(count for other, count in counts.items() if abs(other - value) < NEAR)
         if near < share * sum(counts.values()):
             continue
-        if all(abs(value - peak) >= apart for peak in peaks):
+        if all(abs(value - peak) >= APART for peak in peaks):
             peaks.append(value)
     return sorted(peaks)
 
@@ -302,11 +368,13 @@ def _wanted(census: Census, option: str, binary: bool) -> list[str]:
             raise UsageError(
                 f"foreground={option}: {term} occurs in no mask; they hold {_held(census)}"
             )
-        tints = {colour(label) for label in matched}
+        tints = {colour(label) for label in matched} - {grey_colour(term)}
         if match["number"] and len(tints) > 1:
+            way = f"choose by colour: foreground={_term(matched[0])}"
+            if "" in tints:  # a number without a colour cannot be chosen by one
+                way = f"if it is one class in all masks, say so: labels=NAME={term}"
             raise UsageError(
-                f"foreground={option}: number {term} has several colours ({_and(matched)}); "
-                f"choose by colour: foreground={_term(matched[0])}"
+                f"foreground={option}: number {term} has several colours ({_and(matched)}); {way}"
             )
         chosen += matched
     if binary and set(chosen) & set(BINARY):
@@ -339,7 +407,12 @@ def _matching(census: Census, match: re.Match[str]) -> list[str]:
     if match["above"]:
         limit = int(match["above"])
         return [label for label in census.counts if not colour(label) and int(label) > limit]
-    return [label for label in census.counts if number(label) == int(match["number"])]
+    grey = grey_colour(match["number"])
+    return [
+        label
+        for label in census.counts
+        if number(label) == int(match["number"]) or (grey and label == grey)
+    ]
 
 
 def grey_colour(label: str) -> str:
@@ -377,6 +450,8 @@ def _refuse_void(census: Census, beside: Collection[str], binary: bool) -> None:
     if not void or not classes or min(classes) > BRIGHT:
         return
     file = next(file for labels, file in census.masks.items() if {*map(number, labels)} & set(void))
+    if not any(map(colour, beside)) and are_strays(census, beside):
+        raise UsageError(f"{file} and others {_blurred(census)}")
     way = ""
     if void[0] > 0:  # one below 0 cannot be named
         way = f", or leave them out: labels=NAME={classes[0]}/.../void={void[0]}"

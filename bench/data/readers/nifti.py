@@ -66,7 +66,12 @@ def load(path: Path, largest: int | None = None) -> tuple[NDArray[Any], NDArray[
                 f"{path} holds more than the {begins + size} bytes that its header says; "
                 "write it again"
             )
-    if {"R", "G", "B"} <= set(voxels.dtype.names or ()):
+    channels = set(voxels.dtype.names or ())
+    if channels >= {"R", "G", "B"}:
+        if "A" in channels and (voxels["A"] != 255).any():
+            raise UsageError(
+                f"{path} has transparent pixels, expected none: export it without an alpha channel"
+            )
         return np.stack([voxels[name] for name in "RGB"], -1), affine, unit
     check_numbers(voxels, path)
     while voxels.ndim > 3 and voxels.shape[-1] == 1:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.spec.case import LOSSY
 from bench.spec.errors import UsageError
 
 SAME = 0.1
@@ -17,6 +18,9 @@ SAME_SPACING = 0.01
 """Largest relative difference between two spacings that are called equal."""
 RIGHT_ANGLE = 0.01
 """Largest cosine of the angle between two axes."""
+TURNED = "orientation: turned as EXIF says"
+UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns one of them alone"
+"""What is told where only one of a pair is stored turned."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
@@ -37,8 +41,18 @@ class Picture:
     a file of two dimensions."""
     padding: NDArray[np.bool_] | None = None
     """Pixels (H, W) that are no part of the picture."""
+    lossy: bool = False
+    """Whether the file was compressed as JPEG is, which changes values."""
     how: tuple[str, ...] = ()
     """What was decided when it was read, as `topic: words`."""
+
+
+def told(image: Picture, mask: Picture) -> tuple[str, ...]:
+    """Return what was assumed of a pair: that a lossy mask is whole, and which way is up."""
+    lines = [LOSSY] if mask.lossy else []
+    if (TURNED in image.how) != (TURNED in mask.how):
+        lines.append(UPRIGHT)
+    return tuple(lines)
 
 
 def colours(picture: Picture) -> NDArray[Any]:

@@ -14,9 +14,13 @@ from bench.data.readers.picture import Picture
 from bench.spec.errors import UsageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX")
+"""What a file may hold, whatever its suffix: no programs (EPS), and nothing of several sizes."""
 MODES = ("1", "L", "P", "I", "I;16", "I;16B", "RGB")
 """Pillow's names of what is read: grey of any depth, colours, and numbers of a palette."""
 COLOURS = ("CMYK", "YCbCr")
+HEAD = 4096
+"""Bytes at the beginning of a WebP that name its parts."""
 ORIENTATION = 274
 """EXIF's tag."""
 
@@ -32,7 +36,7 @@ def read(path: Path, largest: int) -> Picture:
         return tiff.read(path, largest)
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, largest**2
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             _check_size(image, path, largest)
             return _picture(image, path)
     except Image.DecompressionBombError:
@@ -73,6 +77,7 @@ def _picture(image: Image.Image, path: Path) -> Picture:
     """Return a picture as it is shown."""
     _check_depth(image, path)
     _check_inks(image, path)
+    _check_whole(image, path)
     turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)  # others say nothing
     upright = ImageOps.exif_transpose(image) if turned else image
     opaque = _opaque(upright, path)
@@ -87,7 +92,22 @@ def _picture(image: Image.Image, path: Path) -> Picture:
         f"orientation: {'turned as EXIF says' if turned else 'as stored'}",
         "polarity: as stored",
     )
-    return Picture(values, palette, how=how)
+    return Picture(values, palette, lossy=_is_lossy(image, path), how=how)
+
+
+def _is_lossy(image: Image.Image, path: Path) -> bool:
+    """Return whether a picture was compressed as JPEG is; a WebP says so by its parts."""
+    if image.format != "WEBP":
+        return image.format in ("JPEG", "MPO")
+    with path.open("rb") as file:
+        return b"VP8L" not in file.read(HEAD)
+
+
+def _check_whole(image: Image.Image, path: Path) -> None:
+    """Refuse a GIF that shows a part of its picture alone, and says nothing of the rest."""
+    tiles: Any = getattr(image, "tile", [])
+    if image.format == "GIF" and tiles and tuple(tiles[0][1]) != (0, 0, *image.size):
+        raise UsageError(f"{path} shows a part of its picture alone; expected the whole: export it")
 
 
 def _check_depth(image: Image.Image, path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.data.readers import patients, raster, walk
 from bench.data.readers.classes import Classes
 from bench.data.readers.labels import choose, colour, decode
-from bench.data.readers.picture import Picture
+from bench.data.readers.picture import told
 from bench.spec import csvs
 from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.csvs import CsvRow, CsvTable
@@ -185,11 +185,12 @@ class Slices(Adapter):
                 f"{image_file} has a palette, expected grey values: convert it to grey"
             )
         unit = unit_image(image.values, image_file)
+        remarks = told(image, mask)
         if self.labels != "binary":  # the numbers of a palette are the labels
-            mask = Picture(mask.values)
+            mask = replace(mask, palette=None)
         codes, labels, assumed = decode(mask, label_file)
         if self.labels in MAPPINGS:
-            check_labels(codes, labels, MAPPINGS[self.labels], label_file, self.labels)
+            check_labels(codes, labels, MAPPINGS[self.labels], label_file, self.labels, mask.lossy)
         if unit.shape != codes.shape:
             raise UsageError(
                 f"{label_file} is {codes.shape}, {image_file} is {unit.shape}; "
@@ -204,7 +205,7 @@ class Slices(Adapter):
             spacing=item.spacing,
             place=item.place,
             labels=labels,
-            how=tuple(filter(None, (*image.how, spacing, assumed))),
+            how=tuple(filter(None, (*image.how, spacing, assumed, *remarks))),
         )
 
     def decide(self, census: Census) -> Decision:
@@ -234,6 +235,7 @@ def check_labels(
     mapping: dict[int, int],
     file: Path,
     name: str,
+    lossy: bool = False,
 ) -> None:
     """Refuse a mask that holds a label which its mapping does not know.
 
@@ -243,11 +245,17 @@ def check_labels(
         mapping: The value in the binary mask of each label.
         file: Named in errors.
         name: The mapping's name.
+        lossy: Whether the mask was compressed as JPEG is.
 
     Raises:
         UsageError: A label is unknown, or the mask holds 1 and 255, of which one is void.
     """
     for label in labels:
+        if (colour(label) or int(label) not in mapping) and lossy:
+            raise UsageError(
+                f"{file}: label {label} is none of '{name}', for JPEG changed the labels; "
+                "export the masks as PNG"
+            )
         if colour(label) or int(label) not in mapping:
             raise UsageError(
                 f"{file}: label {label} is not known to the mapping '{name}' (it knows "

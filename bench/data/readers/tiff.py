@@ -89,7 +89,9 @@ def read(path: Path, largest: int) -> Picture:
         how.append("orientation: turned as EXIF says")
     else:
         how.append("orientation: as stored")
-    return Picture(np.ascontiguousarray(values), palette, how=tuple(how))
+    return Picture(
+        np.ascontiguousarray(values), palette, lossy=page.compression in JPEG, how=tuple(how)
+    )
 
 
 def _check(file: Any, page: Any, path: Path, largest: int) -> None:

@@ -18,7 +18,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -227,3 +229,59 @@ def test_a_place_is_compared_where_the_spacing_is_unknown() -> None:
     picture = read(film(SHOWN.astype(np.uint8), **place))
     assert picture.spacing is None
     assert picture.corners is not None
+
+
+def palette(stored: np.ndarray, *colours: tuple[int, int, int]) -> Dataset:
+    """Return a film of a palette of 16 bits."""
+    data = film(stored, PhotometricInterpretation="PALETTE COLOR")
+    for place, name in enumerate(("Red", "Green", "Blue")):
+        table = np.array([colour[place] for colour in colours], np.uint16)
+        setattr(data, f"{name}PaletteColorLookupTableDescriptor", [len(table), 0, 16])
+        setattr(data, f"{name}PaletteColorLookupTableData", table.tobytes())
+    return data
+
+
+@pytest.mark.parametrize("step", [1, 257])
+def test_a_palette_may_hold_8_bits_in_16(step: int) -> None:
+    stored = np.array([[0, 1], [1, 2]], np.uint8)
+    colours = [(0, 0, 0), (200 * step, 0, 0), (255 * step, 255 * step, 255 * step)]
+    values = read(palette(stored, *colours), labels=True).values
+    assert values[:, :, 0].tolist() == [[0, 200], [200, 255]]
+    assert values.dtype == np.uint8
+
+
+def test_labels_that_8_bits_cannot_tell_apart_are_refused() -> None:
+    stored = np.array([[0, 1], [1, 2]], np.uint8)
+    data = palette(stored, (0, 0, 0), (0x8010, 0, 0), (0x80F0, 0, 0))
+    with pytest.raises(UsageError, match="colours of 16 bits that are equal in 8"):
+        read(data, labels=True)
+    assert read(data).values.shape == (2, 2, 3)
+
+
+def test_compression_with_loss_is_known() -> None:
+    flat = np.zeros((16, 16), np.uint8)
+    flat[:8] = 255
+    packed = io.BytesIO()
+    Image.fromarray(flat).save(packed, "JPEG", quality=95)
+    data = film(flat)
+    data.PixelData = encapsulate([packed.getvalue()])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    assert read(data, labels=True).lossy
+    assert read(film(flat, LossyImageCompression="01"), labels=True).lossy
+    assert not read(film(flat), labels=True).lossy
+
+
+def test_a_compression_that_nothing_decodes_is_named() -> None:
+    data = film(SHOWN.astype(np.uint8))
+    data.PixelData = encapsulate([b"nothing"])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = HTJ2KLossless
+    with pytest.raises(UsageError, match=r"as High-Throughput JPEG 2000 .* export it without"):
+        read(data)
+
+
+def test_pixels_that_are_no_squares_of_unknown_size_are_told() -> None:
+    picture = read(film(SHOWN.astype(np.uint8), PixelAspectRatio=[2, 1]))
+    assert picture.spacing is None
+    assert any("assumed: pixels are 2 : 1 high and wide" in line for line in picture.how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.data.readers import raster
+from bench.data.readers.classes import Classes
 from bench.data.readers.labels import choose, decode
 from bench.data.readers.picture import Picture
 from bench.spec.case import Census
@@ -239,3 +241,101 @@ def test_a_palette_with_colours_names_its_greys_by_number() -> None:
 
 def test_two_greys_above_all_numbers_of_classes_are_no_void() -> None:
     assert foreground([np.array([[0, 150, 255]])], "255")[0].tolist() == [[False, False, True]]
+
+
+def lossy(level: int, quality: int = 60) -> tuple[Picture, np.ndarray]:
+    """Return a mask of one square of this level as JPEG keeps it, and where the square is."""
+    mask = np.zeros((96, 96), np.uint8)
+    mask[21:50, 11:70] = level
+    file = BytesIO()
+    Image.fromarray(mask).save(file, "JPEG", quality=quality)
+    return Picture(np.asarray(Image.open(file)), lossy=True), mask > 0
+
+
+def lossy_census(level: int) -> tuple[Census, Picture]:
+    picture, _ = lossy(level)
+    known, _ = census([picture])
+    return replace(known, lossy=True), picture
+
+
+@pytest.mark.parametrize("option", ["255", ">1", ">0", ">250"])
+def test_a_choice_that_jpeg_blurs_is_refused_with_a_threshold(option: str) -> None:
+    known, _ = lossy_census(255)
+    with pytest.raises(UsageError, match=rf"foreground={option}: .* as JPEG .*foreground=>12\d$"):
+        choose(known, option)
+
+
+def test_a_threshold_between_the_greys_of_a_jpeg_is_taken() -> None:
+    known, picture = lossy_census(255)
+    where = np.isin(picture.values, [int(label) for label in choose(known, ">127").foreground])
+    np.testing.assert_array_equal(where, lossy(255)[1])
+
+
+def test_numbers_of_classes_that_jpeg_makes_of_each_other_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"labels up to \d and was compressed as JPEG is"):
+        decode(lossy(2, 90)[0], FILE)
+
+
+@pytest.mark.parametrize("text", ["a=255", "a=255/background=others", "a=1-9/b=250-255/void=10"])
+def test_classes_of_a_jpeg_are_refused_with_a_word_about_jpeg(text: str) -> None:
+    known, _ = lossy_census(255)
+    with pytest.raises(UsageError, match=r"as JPEG .* export the masks as PNG.*foreground=>12\d"):
+        Classes.parse(text).decide(known)
+
+
+def test_classes_far_apart_that_jpeg_kept_are_read() -> None:
+    flat = Picture(np.repeat([[0, 255]], 8, 0).astype(np.uint8), lossy=True)
+    known, _ = census([flat])
+    decision = Classes.parse("a=255").decide(replace(known, lossy=True))
+    assert decision.foreground == {"255"}
+
+
+def test_smoothed_masks_are_called_so_where_classes_are_asked_for() -> None:
+    ramp = np.repeat([[0, 0, 40, 90, 140, 200, 255, 255]], 8, 0).astype(np.uint8)
+    known, _ = census([ramp, *[np.repeat([[0, 255]], 64, 0)] * 40])
+    with pytest.raises(UsageError, match=r"smoothing leave them, and labels=a=255 .*others$"):
+        Classes.parse("a=255").decide(known)
+    with pytest.raises(UsageError, match=r"as JPEG and smoothing leave them"):
+        choose(known, "255")
+
+
+def test_one_number_of_two_colours_is_no_class() -> None:
+    masks = [
+        Picture(np.array([[0, 1]], np.uint8), np.array([(0, 0, 0), tint], np.uint8))
+        for tint in ((255, 0, 0), (0, 255, 0))
+    ]
+    known, _ = census(masks)
+    with pytest.raises(UsageError, match=r"number 1 has several colours .* NAME=#00ff00"):
+        Classes.parse("a=1").decide(known)
+    assert Classes.parse("a=#ff0000/b=#00ff00").decide(known).foreground == set(known.counts) - {
+        "0"
+    }
+
+
+def test_white_is_255_in_masks_that_have_colours_too() -> None:
+    grey = np.array([[0, 255]], np.uint8)
+    tinted = np.array([[(0, 0, 0), (255, 255, 255), (255, 0, 0)]], np.uint8)
+    known, _ = census([grey, Picture(tinted)])
+    assert choose(known, "255").foreground == {"255", "#ffffff"}
+    decision = Classes.parse("a=255/b=#ff0000").decide(known)
+    assert dict(decision.classes)["a"] == {"255", "#ffffff"}
+
+
+def test_what_an_error_proposes_can_be_given() -> None:
+    known, _ = census([np.array([[0, -1, 1]])])
+    with pytest.raises(UsageError, match=r"foreground=1; or .* labels=NAME=1/"):
+        choose(known, "")
+    palette = Picture(np.array([[0, 1]], np.uint8), np.array([(0, 0, 0), (255, 0, 0)], np.uint8))
+    known, _ = census([palette, np.array([[0, 1]], np.uint8)])
+    with pytest.raises(UsageError, match=r"say so: labels=NAME=1$"):
+        choose(known, "1")
+    assert Classes.parse("a=1").decide(known).foreground == {"1", "1 #ff0000"}
+
+
+def test_colours_of_16_bits_and_absurd_numbers_are_no_labels() -> None:
+    """Packed into 8 bits, two of the colours would be one."""
+    deep = np.array([[(0, 0, 0), (1, 0, 0), (0, 256, 0)]], np.uint16)
+    with pytest.raises(UsageError, match="colours of type uint16, expected 8 bits"):
+        decode(Picture(deep), FILE)
+    with pytest.raises(UsageError, match=r"holds values up to 1e.20"):
+        decode(Picture(np.array([[0, 1e20]])), FILE)

@@ -168,3 +168,17 @@ def test_a_name_that_lies_about_compression_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.nii").rename(tmp_path / "b.nii.gz")
     with pytest.raises(UsageError, match=r"is not compressed; rename it to b\.nii"):
         nifti.read(tmp_path / "b.nii.gz")
+
+
+@pytest.mark.parametrize("opacity", [0, 255])
+def test_a_nifti_of_colours_has_no_transparent_pixels(opacity: int, tmp_path: Path) -> None:
+    kinds = [(name, "u1") for name in "RGBA"]
+    voxels = np.zeros((WIDTH, HEIGHT, 1), kinds)
+    voxels["R"], voxels["A"] = 7, 255
+    voxels["A"][0, 0] = opacity
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii")
+    if opacity:
+        assert nifti.read(tmp_path / "a.nii").values.shape == (HEIGHT, WIDTH, 3)
+        return
+    with pytest.raises(UsageError, match="has transparent pixels"):
+        nifti.read(tmp_path / "a.nii")

@@ -6,6 +6,7 @@ import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,3 +101,40 @@ def test_what_cannot_be_read_is_refused(mode: str, message: str) -> None:
     image = Image.new(mode, (4, 6), 100)
     with pytest.raises(UsageError, match=message):
         read(lambda path: image.save(path, "TIFF"), "a.tif")
+
+
+def test_a_file_that_is_a_program_or_of_several_sizes_is_no_picture() -> None:
+    """Pillow would start another program for EPS, and choose one size of an icon."""
+    colour = Image.new("RGB", (40, 40), 7)
+    for kind in ("EPS", "ICO"):
+        with pytest.raises(UsageError, match=r"cannot be decoded .*expected a whole PNG"):
+            read(lambda path, kind=kind: colour.save(path, kind))
+
+
+def test_a_gif_that_leaves_a_part_of_its_picture_open_is_refused() -> None:
+    def save(path: Path) -> None:
+        Image.fromarray(np.eye(6, 4, dtype=np.uint8) * 255).save(path, "GIF")
+        content = bytearray(path.read_bytes())
+        content[8:10] = struct.pack("<H", 9)  # the height of the whole
+        path.write_bytes(content)
+
+    with pytest.raises(UsageError, match="shows a part of its picture alone"):
+        read(save, "a.gif")
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "lossy"),
+    [
+        ("JPEG", {}, True),
+        ("PNG", {}, False),
+        ("WEBP", {}, True),
+        ("WEBP", {"lossless": True}, False),
+        ("TIFF", {"compression": "jpeg"}, True),
+        ("TIFF", {"compression": "tiff_lzw"}, False),
+    ],
+)
+def test_compression_with_loss_is_known_whatever_the_suffix(
+    kind: str, how: dict[str, Any], lossy: bool
+) -> None:
+    image = Image.fromarray(np.eye(16, dtype=np.uint8) * 255)
+    assert read(lambda path: image.save(path, kind, **how)).lossy == lossy
