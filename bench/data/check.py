@@ -21,6 +21,8 @@ READING = "reading"
 ONE = "is it one patient?"
 SMALL = (32, 32)
 """(height, width) at which orientations are compared."""
+MOSTLY = 0.5
+"""A mask with a larger share of foreground may be inverted, where most others have a smaller."""
 TOLD = 0.15
 """A flip must lower the correlation of cases with the mean case by at least this much (median over
 the cases). If it lowers it less, the orientation cannot be recognised in this dataset."""
@@ -91,18 +93,23 @@ def _twins(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _masks(dataset: Dataset) -> Iterator[Finding]:
-    """Find masks without foreground, and masks that are cut by the image's edge."""
-    empty, cut = [], []
+    """Find masks without foreground, inverted ones, and such that are cut by the image's edge."""
+    empty, cut, full = [], [], []
     for index, case in enumerate(dataset.cases):
         mask = dataset.mask(index)
         if not mask.any():
             empty.append(case.id)
+        if mask.mean() > MOSTLY:
+            full.append(case.id)
         if mask[[0, -1]].any() or mask[:, [0, -1]].any():
             cut.append(case.id)
     whole = len(dataset.cases)
     if empty:
         text = f"without foreground: {len(empty)} of {count(whole, 'case')}: {_few(empty)}"
         yield Finding("empty mask", tuple(empty), text, grave=len(empty) == whole)
+    if 0 < len(full) < whole / 2:
+        text = f"mostly foreground, maybe inverted: {len(full)} of {count(whole, 'case')}"
+        yield Finding("inverted mask", tuple(full), f"{text}: {_few(full)}")
     if cut:
         text = f"cut by the image's edge: {len(cut)} of {count(whole, 'case')}: {_few(cut)}"
         yield Finding("cut mask", tuple(cut), text)

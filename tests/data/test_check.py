@@ -95,9 +95,11 @@ def test_empty_and_cut_masks_are_told(slices: Make) -> None:
     data = slices()
     change(data, "2_0.png", np.zeros_like, ("labels",))
     change(data, "3_1.png", lambda mask: np.roll(mask, -14, 0), ("labels",))
+    change(data, "4_1.png", lambda mask: (mask == 0).astype(np.uint8), ("labels",))
     findings = found(data)
+    assert findings["inverted mask"].cases == ("4_1",)
     assert findings["empty mask"].cases == ("2_0",)
-    assert findings["cut mask"].cases == ("3_1",)
+    assert findings["cut mask"].cases == ("3_1", "4_1")
 
 
 @pytest.mark.parametrize(("axis", "kind"), [(1, "left-right"), (0, "up-down")])

@@ -399,6 +399,37 @@ def test_a_folder_of_another_name_is_no_side(name: str, tmp_path: Path) -> None:
     assert not prepared(root, ":pattern={patient}/*").official
 
 
+def test_a_test_side_among_folders_that_are_no_sides_is_told(tmp_path: Path) -> None:
+    """A patient may be called Test."""
+    root = tmp_path / "own"
+    for folder in ("anna", "bob", "eve", "test1_2"):
+        image, mask = pair(ord(folder[0]))
+        png(root / "images" / folder / "1.png", image)
+        png(root / "masks" / folder / "1.png", mask * 255)
+    dataset = prepared(root, ":pattern={patient}/*")
+    assert dataset.official == {"test1_2"}
+    line = "test1_2/ is the publisher's test side, though anna/ beside it is none"
+    assert any(line in told for told in dataset.how)
+
+
+def test_names_that_differ_by_their_folders_alone_are_shown_with_them(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    for number in range(3):
+        image, mask = pair(number)
+        png(root / "images" / f"p{number}" / f"scan{number}.png", image)
+        png(root / "masks" / f"scan{number}.png", mask * 255)
+    with pytest.raises(UsageError, match=r"holds p0/scan0.png .* put each mask into a folder"):
+        prepared(root, ":pattern={patient}/*")
+
+
+def test_masks_that_may_be_inverted_are_told(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    for file in (root / "masks").iterdir():
+        png(file, 255 - np.asarray(Image.open(file)))
+    (line,) = (told for told in prepared(root).how if "255" in told)
+    assert re.match(r"255 is foreground, not the background, though it covers \d\d % of", line)
+
+
 def test_a_link_to_another_case_is_no_second_case(tmp_path: Path) -> None:
     root = fill(tmp_path / "own")
     before = len(prepared(root, ":pattern={patient}_*").cases)

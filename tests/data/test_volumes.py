@@ -221,6 +221,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda r: nifti(_mask(r), spine(4)[1] + 70),
         r"label 70 is none of ct-verse's",
     ),
+    "absurd label": (
+        lambda r: nifti(_mask(r), spine(4)[1].astype(np.float64) * 2**32),
+        r"msk.nii.gz: holds labels up to \d{11,}, expected 65535 at most",
+    ),
     "floats": (lambda r: nifti(_mask(r), spine(4)[1] * 0.5), r"labels are not whole numbers"),
     "NaN": (_nan, r"holds NaN or infinite voxels"),
     "no vertebra": (
@@ -246,6 +250,15 @@ def test_bad_volumes_are_left_out_and_the_others_go_on(what: str, tmp_path: Path
     assert pytest.importorskip("re").search(message, line), line
     assert "\n" not in line
     assert len(dataset.patients) == 4
+
+
+def test_ct_values_that_may_be_none_of_hounsfield_are_told(tmp_path: Path) -> None:
+    image, labels = spine(4)
+    for number, shift in ((4, 0), (5, 0), (6, 3000)):
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}.nii.gz", image + shift)
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}_seg.nii.gz", labels)
+    (line,) = (line for line in prepared(tmp_path, "ct-verse").how if "HU" in line)
+    assert "CT values are in HU, though none is below 0, as air is" in line
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ class Folder(Adapter):
         if all(tested):  # all lie in images/test: that is no split
             return [replace(item, official=False) for item in items]
         folders = (path.relative_to(images.folder).parts[:-1] for path in images.by_key.values())
+        items = _doubted(items, images.folder)
         if not any(tested) and TEST in map(_side_of, folders):
             raise UsageError(
                 f"{images.folder} has a test side, but none of its images has a mask; "
@@ -226,11 +227,14 @@ class Folder(Adapter):
         if ends is None and paired:
             return paired, alone, spare
         if ends is None:
-            names = ", ".join(path.name for path in spare[:FEW])
+            first = alone[0].relative_to(images.folder)
+            names = ", ".join(str(path.relative_to(masks.folder)) for path in spare[:FEW])
+            way = "rename them, or name the masks' ending by the option ending=_manual1"
+            if stem(first) in map(stem, spare):
+                way = "put each mask into a folder named as its image's"
             raise UsageError(
-                f"{root}: no mask has the name of an image; images/ holds {alone[0].name} ..., "
-                f"masks/ holds {names} ...; rename them, or name the masks' ending by the option "
-                "ending=_manual1"
+                f"{root}: no mask has the name of an image; images/ holds {first} ..., "
+                f"masks/ holds {names} ...; {way}"
             )
         given = [f"image_ending={ends[0]}"] if ends[0] else []
         given += [f"ending={ends[1]}"] if ends[1] else []
@@ -333,6 +337,23 @@ def _side_of(folders: tuple[str, ...]) -> str:
             if re.fullmatch(AROUND.format("|".join(names)), name):
                 return side
     return ""
+
+
+def _doubted(items: list[Item], folder: Path) -> list[Item]:
+    """Return items that say so where the folders beside a test side are no side."""
+    tested = {item.files[0].relative_to(folder).parts[0] for item in items if item.official}
+    others: set[str] = set()
+    for item in items:
+        parts = item.files[0].relative_to(folder).parts if item.key else ()
+        if parts[1:] and not item.official:
+            others.add(parts[0])
+    if not tested or not others or any(_side_of((name,)) for name in others):
+        return items
+    line = (
+        f"assumed: {min(tested)}/ is the publisher's test side, though {min(others)}/ beside it "
+        "is none"
+    )
+    return [replace(item, how=(*item.how, line)) if item.key else item for item in items]
 
 
 def _child(root: Path, name: str) -> Path:

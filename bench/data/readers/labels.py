@@ -33,6 +33,8 @@ MANY = 24
 """A grey mask with more labels is no label map: JPEG or smoothing blurred it."""
 NEAR, APART = 12, 24
 """Greys that differ by less may be one that JPEG changed; those that differ by more are two."""
+MOSTLY = 0.5
+"""Above this share of all pixels, foreground may be the background of inverted masks."""
 FEW_STRAYS = 3
 """So many values far from all others are no classes, but the outlines of smoothed shapes."""
 MOST = 256
@@ -214,6 +216,11 @@ def choose(census: Census, option: str) -> Decision:
         if set(held) - {BACKGROUND} and not set(held) & set(chosen):
             told.append(f"assumed: masks such as {file} have no foreground under this choice")
             break
+    if not option and _share(census, chosen) > MOSTLY:
+        told.append(
+            f"assumed: {_and(chosen)} is foreground, not the background, though it covers "
+            f"{100 * _share(census, chosen):.0f} % of all pixels"
+        )
     if len(beside) == 1 and colour(beside[0]):
         told.append(f"assumed: the one colour {beside[0]} is foreground")
     return Decision(frozenset(chosen), tuple(told))
@@ -266,8 +273,13 @@ def _is_blurred(census: Census, beside: Sequence[str]) -> bool:
     return len(values) > 3 and max(values) > BRIGHT and len(_peaks(census)) < len(values) / 2
 
 
+def _share(census: Census, labels: Iterable[str]) -> float:
+    """Return the share of all pixels that have one of some labels."""
+    return sum(census.counts[label] for label in labels) / sum(census.counts.values())
+
+
 def _percent(census: Census, label: str) -> str:
-    return f"{100 * census.counts[label] / sum(census.counts.values()):.2g} %"
+    return f"{100 * _share(census, [label]):.2g} %"
 
 
 def _term(label: str) -> str:

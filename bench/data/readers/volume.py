@@ -23,6 +23,8 @@ from bench.spec.errors import UsageError
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 LARGEST = 8192
 """Longest side in pixels that a slice may have."""
+LARGEST_LABEL = 65535
+"""The largest number of a label."""
 SAGITTAL = "LIP"
 """Orientation of a volume after reading: slices go to the left, rows to the feet (inferior),
 columns to the back (posterior)."""
@@ -176,6 +178,12 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
         raise UsageError(
             f"{label_file}: labels are not whole numbers; expected a label map, not probabilities"
         )
+    largest = float(np.abs(whole).max(initial=0))
+    if largest > LARGEST_LABEL:
+        raise UsageError(
+            f"{label_file}: holds labels up to {largest:.0f}, expected {LARGEST_LABEL} at most; "
+            "export the mask again"
+        )
     how = (*image.how, ROUNDED) if off else image.how
     image = replace(image, how=how)
     return image, replace(labels, voxels=whole.astype(np.int32))
@@ -271,6 +279,9 @@ def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
             f"{image_file}: its pixels are {row:.4g} x {column:.4g} mm, so a slice of square "
             f"pixels would have more than {LARGEST} a side; correct the spacing"
         )
+    how = image.how
+    if cutting.window and image.voxels.min() >= 0:
+        how = (*how, "assumed: CT values are in HU, though none is below 0, as air is")
     foreground = np.array([label for label, one in labels.items() if one], np.int32)
     count, name = 0, case_id(stem(image_file))
     for cut in cuts(image, mask, foreground, cutting.at_least, cutting.share):
@@ -283,7 +294,7 @@ def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
             mask=codes.reshape(cut.labels.shape).astype(np.uint8),
             spacing=(cut.pixel, cut.pixel),
             labels=tuple(map(cutting.name, held.tolist())),
-            how=image.how,
+            how=how,
             place=Place(name, cut.position, image.spacing[0]),
         )
     if not count:
