@@ -75,7 +75,7 @@ class Finding:
     words: str
     """The finding in words."""
     any_std: bool = False
-    """Whether it holds too where means and stds are over patients, folds or runs."""
+    """Whether it holds too where means and stds are over patients, folds or seeds."""
 
 
 def g(dice: float) -> float:
@@ -225,7 +225,7 @@ def _above(cell: PrintedCell, dice: Printed, iou: Printed) -> Finding:
 
 
 def _holds_for_any_std(finding: Finding) -> bool:
-    """Return whether a finding holds for means and stds over patients, folds or runs as well.
+    """Return whether a finding holds for means and stds over patients, folds or seeds as well.
 
     The scores of such a group are means over its images. So the group's Dice and IoU, too, are
     between 0 and 1, its IoU is at most its Dice and, by Jensen's inequality, at least g of it. The
@@ -385,6 +385,6 @@ def summary(findings: Sequence[Finding]) -> str:
     far = sum(finding.gap_points > FAR for finding in of_means)
     return (
         f"{wrong} of {count(len(findings), 'cell')} {CANNOT}: {', '.join(reasons)}; "
-        f"{any_std} of them whatever the std is of (images, patients, folds or runs). "
+        f"{any_std} of them whatever the std is of (images, patients, folds or seeds). "
         f"{far} are off by more than half a point of mean IoU"
     )

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 METRIC = "dice"
 REMARK = (
-    "Worlds: patients are drawn from the results' own, failures included; what differs from run to "
-    "run is drawn anew for each method, as widely as it varies in the results. A claim is counted "
-    "once a world, whatever its number of comparisons. Marks and verdicts are those of the report."
+    "Worlds: patients are drawn from the results' own, outliers included; what differs from seed "
+    "to seed is drawn anew for each method, as widely as it varies in the results. A claim is "
+    "counted once a world, whatever its number of comparisons. Marks and verdicts are those of "
+    "the report."
 )
 ONE = (
-    "One seed: how runs vary is unknown, so the worlds repeat these weights. ° and ‡ speak of "
+    "One seed: how seeds vary is unknown, so the worlds repeat these weights. ° and ‡ speak of "
     "them; bench run --seeds 3 lets a star speak of the methods, and be checked here."
 )
 

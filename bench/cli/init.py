@@ -124,15 +124,15 @@ def _commands(which: str, patients: int) -> Iterator[str]:
         which: The options that name the datasets.
         patients: How many the smallest of them has.
     """
-    from bench.stats.failures import SEEN_FROM
+    from bench.stats.outliers import SEEN_FROM
 
-    few = TESTED * patients < SEEN_FROM  # so few tested that rare failures may not show
+    few = TESTED * patients < SEEN_FROM  # so few tested that rare outliers may not show
     folds = min(FOLDS, patients) if few else 1
     design = f"--folds {folds} " * (folds > 2) + f"--seeds {SEEDS}"
     yield f"bench run --methods unet,fcn {which} {design} --baseline unet"
     yield f"bench plan --methods unet,fcn {which} {design}"
     why = [
-        f"only several trainings speak of the methods (--seeds {SEEDS})",
+        f"only several seeds speak of the methods (--seeds {SEEDS})",
         "what is compared is declared before the results (--baseline)",
     ]
     if folds > 2:

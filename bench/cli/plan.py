@@ -259,8 +259,8 @@ def _answer(
 ) -> dict[str, Any]:
     """Return what so many patients and seeds can find, where p is multiplied for the looks."""
     from bench.stats import power
-    from bench.stats.failures import unseen
     from bench.stats.flips import ALPHA, smallest_p
+    from bench.stats.outliers import unseen
 
     spread = known.spread if known else power.Spread(power.ASSUMED)
     one = power.detectable(patients, seeds, factor, spread)
@@ -366,7 +366,7 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _remarks_on(row: dict[str, Any]) -> list[str]:
     """Return what a reader must know of one dataset's numbers."""
-    from bench.stats.failures import SEEN_FROM
+    from bench.stats.outliers import SEEN_FROM
 
     lines = []
     name, known = row["dataset"], row["measured"]
@@ -389,7 +389,7 @@ def _remarks_on(row: dict[str, Any]) -> list[str]:
     elif row["unseen"]:
         rate = f"{100 * row['unseen']:.0f} %"
         lines.append(
-            f"{name}: {patients} may hide failures of {rate} of all patients: a mark "
+            f"{name}: {patients} may hide outliers among {rate} of all patients: a mark "
             f"stands in brackets unless the difference is above {rate} of the better mean; from "
             f"{SEEN_FROM} patients on, none does."
         )

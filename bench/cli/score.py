@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 def score(
     predictions: Annotated[
-        list[str], typer.Option(help="NAME=FOLDER of a method; a name twice is a second run of it.")
+        list[str],
+        typer.Option(help="NAME=FOLDER of a method; a name twice is a second seed of it."),
     ],
     reference: Annotated[Path | None, typer.Option(help="Folder of the references.")] = None,
     patients: Annotated[

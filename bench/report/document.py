@@ -22,7 +22,7 @@ Kind = Literal["legend", "marks", "data", "machine", "difference", "failure", "r
 
 DAGGER, DOUBLE_DAGGER, SECTION = "†", "‡", "§"
 """Marks of what does not differ significantly from the best: by several seeds, by one seed, whose
-results speak of these weights alone, and unless failures are hidden."""
+results speak of these weights alone, and unless outliers are hidden."""
 SIGNS = {"like": DAGGER, "weights": DOUBLE_DAGGER, "doubt": SECTION}
 """What is printed behind a cell, by its mark."""
 _TAG = re.compile("<(?=[A-Za-z/!?])")

@@ -472,9 +472,9 @@ def _caption(chosen: Chosen) -> str:
     percent = [TITLES[name] for name in metrics if UNITS[name] == "fraction"]
     what = f"{', '.join(percent)} in percent. " if percent else ""
     spread = {
-        "std": "Mean ± std over the test images of all runs.",
+        "std": "Mean ± std over the test images of all seeds.",
         "interval": "Mean over patients with its 95 % bootstrap interval.",
-        "none": "Mean over the test images of all runs.",
+        "none": "Mean over the test images of all seeds.",
     }[layout.spread]
     style = [("bold: best", layout.best), ("underlined: second", layout.second)]
     used = [words for words, wanted in style if wanted]
@@ -541,7 +541,7 @@ def _short(chosen: Chosen, signs: Signs) -> str:
 STARS = {
     STAR: "differs from {} (p at most 0.05, corrected).",
     WEIGHTS: "these trained weights differ from those of {} (p at most 0.05, corrected).",
-    "(": "in brackets if failures that so few patients do not show could undo it.",
+    "(": "in brackets if rare outliers that so few patients do not show could undo it.",
 }
 """What the stars of the declared comparisons say."""
 

@@ -118,7 +118,7 @@ DIAGONAL, FILLED = "diagonal", "filled"
 ABSENT = ("undefined", "best", "worst")
 """What a class scores that neither the reference nor the prediction of a case has. Undefined ones
 are left out of means and counted, which is the default, as in Metrics Reloaded (Maier-Hein et al.,
-Nature Methods 2024); `best` is that of two empty masks, `worst` that of a failure."""
+Nature Methods 2024); `best` is that of two empty masks, `worst` that of an empty prediction."""
 TITLES = {metric.name: metric.title for metric in (*METRICS, *INSTANCES)}
 """The titles of all metrics by name."""
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import LOWER
-from bench.stats.failures import could_undo
 from bench.stats.flips import ALPHA, FLIPS, max_t, smallest_p
+from bench.stats.outliers import could_undo
 from bench.stats.paired import ROPE, Pair, Verdict, compare, decide, primary
 from bench.stats.scores import PatientScores, alike
 
@@ -41,7 +41,7 @@ class Comparison:
     verdict: Verdict
     """What the baseline is: `better`, `worse`, `equivalent` or `undecided`."""
     in_doubt: bool = False
-    """Whether failures that so few patients do not show could undo the difference."""
+    """Whether outliers that so few patients do not show could undo the difference."""
 
     @property
     def mark(self) -> str:
@@ -182,7 +182,7 @@ def against(
 
 
 def _in_doubt(scores: PatientScores, pair: Pair) -> bool:
-    """Return whether unseen failures could undo the difference of a pair; not of distances."""
+    """Return whether unseen outliers could undo the difference of a pair; not of distances."""
     if scores.metric in LOWER or not pair.patients:
         return False
     both = scores.only([pair.first, pair.second]).complete().means.mean(0)
@@ -215,7 +215,7 @@ class AllPairs:
     tests: int
     """Number of pairs with a patient in common; p is corrected for them."""
     in_doubt: NDArray[np.bool_]
-    """(method, method): whether failures that so few patients do not show could undo the
+    """(method, method): whether outliers that so few patients do not show could undo the
     difference."""
     looks: int = 1
     """How often results of several seeds are looked at; p is corrected for it too."""
@@ -267,7 +267,7 @@ class AllPairs:
         return tuple(other for other in self.methods if other != method and other in kept)
 
     def doubtful(self, method: str) -> tuple[str, ...]:
-        """Return the methods whose difference to this one unseen failures could undo."""
+        """Return the methods whose difference to this one unseen outliers could undo."""
         row = self.in_doubt[self.methods.index(method)]
         return tuple(other for other, undone in zip(self.methods, row, strict=True) if undone)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.spec.config import SEED
-from bench.stats import failures, runs
+from bench.stats import outliers, runs
 from bench.stats.flips import ALPHA, FLIPS, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
 from bench.stats.power import Spread, spread
@@ -197,13 +197,13 @@ def parts_of_test(
 
     One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: the
     two of `runs.p_values` too, so that a difference holds over patients, over runs, and over both
-    at once. With so many patients that rare failures show, Hall's test over patients must agree
+    at once. With so many patients that rare outliers show, Hall's test over patients must agree
     too.
     """
     differences = by_run.mean(0)
     p: dict[Test, NDArray[np.float64]] = {"patients": sign_flip(differences, seed, flips)}
-    if len(differences) >= failures.SEEN_FROM:
-        p["skewness"] = failures.skewed(differences)
+    if len(differences) >= outliers.SEEN_FROM:
+        p["skewness"] = outliers.skewed(differences)
     if _has_both(by_run):
         p["runs"], p["both"] = runs.p_values(by_run)
     return p

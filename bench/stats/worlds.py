@@ -1,6 +1,6 @@
 """Worlds like one's own results, of which the truth is known: all methods are equal in the mean.
 
-A world has the patients, the failures and the variation between runs of the results. Its patients
+A world has the patients, the outliers and the variation between runs of the results. Its patients
 are drawn from the results' own, with all methods together; what differs from run to run is drawn
 for each method alone.
 """

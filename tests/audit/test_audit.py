@@ -95,7 +95,7 @@ def test_the_papers_table_1_has_27_cells_that_cannot_be(table1: list[Finding]) -
     assert len(named(table1, "mean")) == 20
     text = summary(table1)
     assert text.startswith(f"27 of 32 cells {CANNOT}: 5 with a mean IoU below Jensen's floor, 20 ")
-    assert "; 8 of them whatever the std is of (images, patients, folds or runs)." in text
+    assert "; 8 of them whatever the std is of (images, patients, folds or seeds)." in text
     assert "11 are off by more than half a point" in text
 
 
@@ -210,7 +210,7 @@ def true_cell(rng: np.random.Generator) -> PrintedCell:
 
 
 def of_groups(rng: np.random.Generator) -> PrintedCell:
-    """Return a cell whose means and stds are over patients, folds or runs."""
+    """Return a cell whose means and stds are over patients, folds or seeds."""
     cut, ddof, decimals = rng.random() < 0.5, int(rng.integers(2)), int(rng.choice([1, 2, 2, 3]))
     dice, iou = [], []
     centre, spread = rng.random(), rng.choice([0.01, 0.1, 0.5])

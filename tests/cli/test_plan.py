@@ -243,7 +243,7 @@ def test_each_look_has_its_share_and_few_patients_their_brackets(
     shown = " ".join(CliRunner().invoke(app, [*asked, "--looks", "2"]).stdout.split())
     assert "2 looks, each after more seeds: each has 2.5 % of the 5 %" in shown
     assert "bench run --baseline METHOD --looks 2" in shown
-    assert "20 patients may hide failures of 14 % of all patients" in shown
+    assert "20 patients may hide outliers among 14 % of all patients" in shown
 
 
 def test_a_plan_counts_the_reports_before_it(tmp_path: Path, slices: Callable[..., Path]) -> None:

@@ -57,7 +57,7 @@ def test_exactly_the_signs_of_the_table_are_told(
     rows, told = capsys.readouterr().out.split("\n- ", 1)
     for sign in "†‡§":
         assert (sign in rows) == (f"{sign}: " in told), sign
-    assert ("[methods/runs" in rows) == ("[methods/runs]: " in told)
+    assert ("[methods/seeds" in rows) == ("[methods/seeds]: " in told)
     assert "[size" not in rows + told
     plain = any(row.rstrip(" |")[-1].isdigit() for row in rows.splitlines() if "±" in row)
     assert plain == ("Dice without a mark: significantly lower" in told)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from bench.spec.machine import cores, processor
 from bench.stats.calibrate import FLIPS
-from bench.stats.failures import SEEN_FROM
 from bench.stats.family import STAR, WEIGHTS, Family, against, all_pairs
+from bench.stats.outliers import SEEN_FROM
 from bench.stats.paired import EQUIVALENT_FROM, ROPE
 from bench.stats.scores import PatientScores
 

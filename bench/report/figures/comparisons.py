@@ -60,7 +60,7 @@ def significance(
         heading: What the caption says: dataset, score, test, correction, n.
         paths: The PNG and the PDF.
         alpha: Cells with a p up to it are coloured, and their p is bold.
-        in_doubt: Methods x methods: whether unseen failures could undo the difference. Such cells
+        in_doubt: Methods x methods: whether unseen outliers could undo the difference. Such cells
             are hatched, and their p stands in brackets.
         paper: What it is printed on.
     """
@@ -114,7 +114,7 @@ def significance(
             look: dict[str, Any] = {"facecolor": fill, "edgecolor": "0.4", "linewidth": 0.5}
             handles.append(Patch(**look, hatch=PATTERNS[fill], label=name))
         if doubt.any():
-            name = "unless rare failures are hidden" + ("" if short else ": (p)")
+            name = "unless rare outliers are hidden" + ("" if short else ": (p)")
             handles.append(Patch(facecolor="white", edgecolor="0.4", hatch=HATCH, label=name))
         figure.legend(
             handles=handles,
@@ -239,13 +239,13 @@ def critical_difference(
     """Draw one diagram a dataset: a row a method at its average rank, lines join what is alike.
 
     A line's dots say whom it joins; a method that a line passes without a dot is only between them
-    in rank. A dashed line joins some that differ too, unless rare failures are hidden.
+    in rank. A dashed line joins some that differ too, unless rare outliers are hidden.
 
     Args:
         averages: By the dataset's title, the methods' average ranks over patients, 1 the best.
         p: By the same title, methods x methods; NaN, where there is no test, counts as not told
             apart.
-        in_doubt: By the same title, methods x methods: whether unseen failures could undo the
+        in_doubt: By the same title, methods x methods: whether unseen outliers could undo the
             difference.
         heading: What the caption says: score, test, correction, patients as blocks and how many.
         paths: The PNG and the PDF.
@@ -284,7 +284,7 @@ class Line:
 
     rows: tuple[int, ...]
     dashed: bool = False
-    """Whether some two of them differ, unless rare failures are hidden."""
+    """Whether some two of them differ, unless rare outliers are hidden."""
 
 
 def lines_of(

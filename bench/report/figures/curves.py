@@ -68,8 +68,8 @@ def heading(table: Table, column: str) -> str:
     """Return what the curves of a dataset show."""
     return (
         f"Training on {table.columns[column]} ({about(table)}): training and validation loss at "
-        "each validation, and the step whose weights were kept. Each panel has its own loss and "
-        "axis: heights do not compare between methods"
+        "each validation, and the step whose weights were kept; two lines for each fold and seed. "
+        "Each panel has its own loss and axis: heights do not compare between methods"
     )
 
 
@@ -100,7 +100,7 @@ def compose(
         axes = figure.subplots(down, across, squeeze=False)
         for axis, (title, cells) in zip(axes.flat, curves.items(), strict=False):
             _panel(axis, cells)
-            more = f" ({len(cells)} trainings)" if len(cells) > 1 else ""
+            more = f" ({len(cells)} cells)" if len(cells) > 1 else ""
             name = "\n".join(wrapped(title + more, width / across - TICKS, SMALL))
             axis.set_title(name, fontsize=SMALL)
         for axis in axes.flat[len(curves) :]:

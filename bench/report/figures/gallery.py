@@ -27,7 +27,7 @@ RESAMPLED = (
     "Share of bootstrap resamples of patients (and of seeds, where there are several) in which "
     "each method"
 )
-"""How the captions of ranks begin: with one seed they know nothing of another training."""
+"""How the captions of ranks begin: with one seed they know nothing of another seed."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,13 @@ def of_pairs(table: Table, column: str) -> str:
     counts = dict.fromkeys((int(shared.min()), int(shared.max())))
     n = "-".join(map(str, counts))
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
-    runs = f"{' to '.join(map(str, compared.seeds))} run{'s' * (compared.seeds != (1,))} of each"
+    seeds = f"{' to '.join(map(str, compared.seeds))} seed{'s' * (compared.seeds != (1,))}"
     corrected = f"{how} for {count(compared.tests, 'pair')}"
     if compared.declared:
         corrected += f", the {compared.declared.tests} declared among themselves"
     return (
         f"{table.columns[column]}: every method against every other: difference in Dice (points), "
-        f"row less column, and corrected p; tested over {n} patients and {runs}, {corrected}; "
+        f"row less column, and corrected p; tested over {n} patients and {seeds}, {corrected}; "
         f"{about(table)}."
     )
 
@@ -141,7 +141,7 @@ def of_ranks(table: Table) -> str:
         "Critical-difference diagram of each dataset: average rank in Dice within each patient, 1 "
         "the best. A line joins the methods at its dots, of which no two differ significantly by "
         "the p of the report; a dashed line those of which some two do, unless so few patients "
-        "hide rare failures; "
+        "hide rare outliers; "
         f"{about(table)}."
     )
 
@@ -170,8 +170,8 @@ def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str |
         pairs = table.pairs[column]  # the one rule: the tests of table 1 and of the map
         names = [table.methods[key] for key in ranked.methods]
         head = f"{title} ({count(ranked.patients, 'patient')}"
-        one_run = max(pairs.seeds, default=1) == 1  # it takes runs for fixed, so it speaks of one
-        if one_run and ranked.friedman == ranked.friedman:
+        one_seed = max(pairs.seeds, default=1) == 1  # it takes seeds for fixed, so it speaks of one
+        if one_seed and ranked.friedman == ranked.friedman:
             head += f", Friedman p = {ranked.friedman:.2g}"
         head += ")"
         averages[head] = pd.Series(ranked.ranks, index=names)

@@ -376,7 +376,7 @@ def _about(column: dict[str, Any], without: int) -> str:
     if without:
         parts.append(
             "These results are from before images and references were kept with them, so the "
-            "answers stand alone, in green; a run of today into another --out keeps both."
+            "predictions stand alone, in green; a run of today into another --out keeps both."
         )
     parts.append(
         f"At most {pictures.SIDE} pixels a side, compressed; the first seed's. Scores are of the "

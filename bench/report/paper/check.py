@@ -96,7 +96,7 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
     p is that of the report: of the declared comparisons where the pair is one of them, else
     corrected for all pairs of the column's methods that compete. Dice decides for IoU too.
     """
-    from bench.stats.failures import SEEN_FROM, unseen
+    from bench.stats.outliers import SEEN_FROM, unseen
 
     lines = []
     for use in claims:
@@ -109,13 +109,13 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
         if comparison.verdict == "better" and not comparison.of_methods:
             lines.append(
                 f"{place} holds of these weights, not of the methods: one seed does not show how "
-                "runs differ; bench run --seeds 3"
+                "seeds differ; bench run --seeds 3"
             )
         if comparison.verdict == "better" and comparison.in_doubt:
             patients = comparison.pair.patients
             whose = count(patients, "patient")
             lines.append(
-                f"{place} holds unless rare failures are hidden: {whose} may show none "
+                f"{place} holds unless rare outliers are hidden: {whose} may show none "
                 f"of a rate up to {100 * unseen(patients):.0f} %; test {SEEN_FROM} or more"
             )
         if comparison.verdict != "better":

@@ -59,8 +59,7 @@ def limits(table: Table) -> str:
         if outside:
             once = "Each method has one set of predictions"
         parts.append(
-            f"{once}: this compares these trained networks, and another training may differ as "
-            "much."
+            f"{once}: this compares these trained weights, and another seed may differ as much."
         )
     elif len(seeds) < ENOUGH:
         several = f"Each method was trained {len(seeds)} times ({len(seeds)} seeds)"
@@ -114,7 +113,7 @@ def _sentences(table: Table, column: str) -> list[str]:
         sentences.append(f"Significantly lower: {_gaps(table, pairs, best, below)}.")
     if unsure:
         sentences.append(
-            "Lower, unless these few patients hide rare failures: "
+            "Lower, unless these few patients hide rare outliers: "
             f"{_gaps(table, pairs, best, unsure)}."
         )
     if alike and (below or unsure):

@@ -31,7 +31,7 @@ def documents(table: Table) -> list[Document]:
         numbers |= {metric: number, f"{metric}_std": number}
     words = (
         "Scores of each class against all else, and of all classes together (union): mean and "
-        "standard deviation over the test images of all runs; fractions in percent. Descriptive, "
+        "standard deviation over the test images of all seeds; fractions in percent. Descriptive, "
         "not tested."
     )
     notes = [
@@ -45,7 +45,7 @@ def documents(table: Table) -> list[Document]:
 RULES = {
     "undefined": "They have no score, and are left out of every mean (Metrics Reloaded's default).",
     "best": "They score as two empty masks do, Dice 1 (bench report --absent best).",
-    "worst": "They score as a failure does, Dice 0 (bench report --absent worst).",
+    "worst": "They score Dice 0 (bench report --absent worst).",
 }
 """What a class scores that neither mask has, as tables say it."""
 

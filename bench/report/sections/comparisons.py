@@ -17,23 +17,23 @@ from bench.report.sections.listing import (
     span,
     t_over,
 )
-from bench.report.sections.marks import RARE, RUNS
+from bench.report.sections.marks import RARE, SEEDS
 from bench.report.sections.runs import DECIDED, MEANING, words
 from bench.report.sections.table import Table
 from bench.spec.metrics import TITLES
 from bench.spec.words import shortened
-from bench.stats.failures import SEEN_FROM
 from bench.stats.family import STAR, WEIGHTS, Comparison, Family
 from bench.stats.flips import ALPHA, EXACT, FLIPS
+from bench.stats.outliers import SEEN_FROM
 from bench.stats.paired import DECIMALS, EQUIVALENT_FROM, Verdict
 
 TOO_FEW = "n too small"
 LEGEND = {
     STAR: f"the methods differ: corrected p up to {ALPHA:g}, over several seeds.",
     WEIGHTS: f"these trained weights differ: corrected p up to {ALPHA:g}, with one seed. Another "
-    f"run of the same methods may differ as much. {RUNS} would tell.",
-    "(...)": "in brackets if failures that so few patients do not show could undo the difference "
-    f"(fewer than {SEEN_FROM} patients; a failure costs the whole score).",
+    f"seed of the same methods may differ as much. {SEEDS} would tell.",
+    "(...)": "in brackets if rare outliers that so few patients do not show could undo the "
+    f"difference (fewer than {SEEN_FROM} patients; an outlier costs up to the whole score).",
     TOO_FEW: f"so few patients cannot give a corrected p up to {ALPHA:g}.",
 }
 """What the marks of comparisons mean; the first letter of each is in no other."""
@@ -52,7 +52,7 @@ VERDICTS: dict[Verdict, str] = {
 OF_WEIGHTS = " (these weights)"
 """Behind a verdict of one seed."""
 IF_SEEN = f" ({HIDDEN})"
-"""Behind a verdict that failures which so few patients do not show could undo."""
+"""Behind a verdict that outliers which so few patients do not show could undo."""
 
 
 def document(table: Table) -> Document | None:
@@ -216,9 +216,9 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
         "within that region. Undecided: neither.",
         f"Difference with {BOOTSTRAP}; and with 95 % t interval: over patients, with several seeds "
-        "the longer one of over runs and over patients and runs. Shift: Hodges and Lehmann's, with "
-        "the interval of the signed ranks. Superiority: share of patients on whom the method is "
-        "ahead of the baseline, ties half. "
+        "the longer of two, over seeds and over patients and seeds. Shift: Hodges and Lehmann's, "
+        "with the interval of the signed ranks. Superiority: share of patients on whom the method "
+        "is ahead of the baseline, ties half. "
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]

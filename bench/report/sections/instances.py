@@ -55,7 +55,7 @@ def documents(table: Table) -> list[Document]:
     notes = (*NOTES, OF_CLASSES) if several else NOTES
     words = (
         "Instances, such as vertebrae: means over patients, in percent, and counts over all test "
-        "cases and runs. Exploratory: no declared comparison is about them."
+        "cases and seeds. Exploratory: no declared comparison is about them."
     )
     part = listed_document(
         table, "instances", "Instances", words, heads, numbers | {"shifted": COUNT}, rows, notes

@@ -16,7 +16,7 @@ from bench.report.sections.listing import (
 )
 from bench.report.sections.table import Table
 from bench.spec.metrics import INFERRED, LOWER, PRINTED, TITLES, listed
-from bench.stats import failures, intervals
+from bench.stats import intervals, outliers
 from bench.stats.scores import PatientScores
 
 
@@ -54,7 +54,7 @@ def _intervals(
             for summary in intervals.summarise(scores):
                 row = _interval_row(table, column, metric, summary)
                 if metric == PRINTED[0]:
-                    row |= _failures(scores.only([summary.method]).complete())
+                    row |= _outliers(scores.only([summary.method]).complete())
                 rows.append(row)
     if not any(row["patients"] for row in rows):
         return None
@@ -65,11 +65,11 @@ def _intervals(
         "one mask alone is empty, so that distances do not exist; the image's diagonal stands for "
         f"them, and helps no method. NSD accepts distances up to {_tolerances(table)}."
     ]
-    failing = any("failed" in row for row in rows)
-    if failing:
+    counted = any("outliers" in row for row in rows)
+    if counted:
         notes.append(
-            f"Failed: patients whose Dice is under {100 * failures.FAILED:g} % in any run, and the "
-            "exact 95 % interval of their share (%)."
+            f"Outliers: patients whose Dice is below {100 * outliers.BOUND:g} % under any seed, "
+            "and the exact 95 % interval of their share (%)."
         )
     if few:
         notes.append(
@@ -95,8 +95,8 @@ def _intervals(
         "of_median": f"{LEVEL} of the median",
         "undefined": "Undefined",
     }
-    if failing:
-        heads |= {"failed": "Failed", "of_failed": f"{LEVEL} of their share (%)"}
+    if counted:
+        heads |= {"outliers": "Outliers", "of_outliers": f"{LEVEL} of their share (%)"}
     numbers = {
         "patients": COUNT,
         "mean": point,
@@ -107,16 +107,16 @@ def _intervals(
         "median": point,
         "of_median": span("of_median", point),
         "undefined": COUNT,
-        "failed": COUNT,
-        "of_failed": span("of_failed", Number(".1f", 100.0)),
+        "outliers": COUNT,
+        "of_outliers": span("of_outliers", Number(".1f", 100.0)),
     }
     return listed_document(table, name, name.capitalize(), words, heads, numbers, rows, notes)
 
 
-def _failures(scores: PatientScores) -> dict[str, Any]:
-    """Return on how many patients a method failed, and the interval of their share."""
-    counted = failures.count(scores.values[:, :, 0])
-    return {"failed": counted.failed, **ends("of_failed", counted.interval)}
+def _outliers(scores: PatientScores) -> dict[str, Any]:
+    """Return how many patients are outliers of a method, and the interval of their share."""
+    counted = outliers.count(scores.values[:, :, 0])
+    return {"outliers": counted.number, **ends("of_outliers", counted.interval)}
 
 
 def _tolerances(table: Table) -> str:

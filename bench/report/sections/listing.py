@@ -18,8 +18,8 @@ BOOTSTRAP = (
 COUNT = Number(".0f")
 LEVEL = "95 %"
 """Begins the heading of an interval."""
-HIDDEN = "unless rare failures are hidden"
-"""Of a difference that failures could undo which so few patients do not show."""
+HIDDEN = "unless rare outliers are hidden"
+"""Of a difference that outliers could undo which so few patients do not show."""
 LESS = "less"
 """Stands between two methods whose difference is printed, so that its sign has one meaning."""
 
@@ -28,8 +28,8 @@ def t_over(seeds: Iterable[int]) -> str:
     """Return over what the t interval of a difference is, by the seeds of its rows."""
     several = {number > 1 for number in seeds}
     if several == {True}:
-        return "over patients and runs"
-    return "over patients (and runs)" if len(several) > 1 else "over patients"
+        return "over patients and seeds"
+    return "over patients (and seeds)" if len(several) > 1 else "over patients"
 
 
 def listed_document(

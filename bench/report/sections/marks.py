@@ -12,25 +12,25 @@ from bench.report.sections.table import ENDPOINT, Table
 from bench.spec.metrics import TITLES
 from bench.spec.words import count
 from bench.stats import power
-from bench.stats.failures import SEEN_FROM, unseen
 from bench.stats.family import MAP_FLIPS, AllPairs
 from bench.stats.flips import ALPHA, EXACT, FLIPS
+from bench.stats.outliers import SEEN_FROM, unseen
 
 SEVERAL = (
     "Several seeds: a difference must hold over patients (sign flips of the patients' means, all "
-    f"or {FLIPS:,}), over the runs (t test of the seeds' means), and over both at once (two-way "
+    f"or {FLIPS:,}), over seeds (t test of their means), and over both at once (two-way "
     "analysis of variance, both random, Satterthwaite's degrees of freedom); its p is the largest."
 )
 RARE = (
-    f"From {SEEN_FROM} patients on, Hall's test over patients, which allows for rare failures, "
+    f"From {SEEN_FROM} patients on, Hall's test over patients, which allows for rare outliers, "
     "must agree too."
 )
-RUNS = "Several runs (bench run --seeds 3; from outside, the same name once for each run)"
+SEEDS = "Several seeds (bench run --seeds 3; from outside, the same name once for each seed)"
 """How a table comes to speak of the methods."""
 ONE = (
     f"One seed: the sign-flip test over patients, exact up to {EXACT} of them, else {MAP_FLIPS:,} "
-    f"flips by max-T, {FLIPS:,} by Holm. It compares these weights, not the methods: another "
-    f"run of the same method would differ too. {RUNS} let the table speak of the methods."
+    f"flips by max-T, {FLIPS:,} by Holm. It compares these trained weights, not the methods: under "
+    f"another seed the same method would differ too. {SEEDS} let the table speak of the methods."
 )
 
 
@@ -82,7 +82,7 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
 
 
 def _rare(table: Table) -> str:
-    """Return how rare failures are allowed for, if a column has patients enough to show them."""
+    """Return how rare outliers are allowed for, if a column has patients enough to show them."""
     most = max(int(pairs.patients.max(initial=0)) for pairs in table.pairs.values())
     return f" {RARE}" if most >= SEEN_FROM else ""
 
@@ -142,14 +142,14 @@ def _few(table: Table) -> str:
     if not rates:
         return ""
     return (
-        "so few patients may hide rare failures: they may show none of a "
-        f"rate up to ({'; '.join(rates)}), and one costs a patient's whole score. From {SEEN_FROM} "
-        "patients on, a failure of one in twenty is seen."
+        "so few patients may hide rare outliers: they may show none of a rate up to "
+        f"({'; '.join(rates)}), and one costs up to a patient's whole score. From {SEEN_FROM} "
+        "patients on, an outlier among twenty patients is seen."
     )
 
 
-RATIO = "methods/runs"
-"""Stands over a column of several runs, before its ratio of variances."""
+RATIO = "methods/seeds"
+"""Stands over a column of several seeds, before its ratio of variances."""
 
 
 def legend_of_looks(table: Table) -> list[Note]:
@@ -167,14 +167,14 @@ def legend_of_heads(heads: Iterable[Head]) -> list[Note]:
     if not any(RATIO in head.group for head in heads):
         return []
     text = (
-        f"[{RATIO}]: variance between methods over that between the runs of a method; under 1, one "
-        "run of each cannot rank them."
+        f"[{RATIO}]: variance between methods divided by that between the seeds of a method; under "
+        "1, one seed of each cannot rank them."
     )
     return [Note(text, "legend")]
 
 
 def suitability_notes(table: Table) -> list[Note]:
-    """Return for each column whether its runs vary little enough to rank methods by."""
+    """Return for each column whether its seeds vary little enough to rank methods by."""
     notes = []
     for column, title in table.columns.items():
         ratio = _ratio(table, column)
@@ -182,17 +182,17 @@ def suitability_notes(table: Table) -> list[Note]:
             continue
         text = (
             f"{title}, {RATIO} {_short(ratio)}: the variance of {TITLES[ENDPOINT]} between "
-            f"methods is {_short(ratio)} times that between the runs of a method, without the "
+            f"methods is {_short(ratio)} times that between the seeds of a method, without the "
             "shift that all methods share under a seed."
         )
         if ratio < 1:
-            text += " Under 1, one run of each method cannot rank them on this dataset."
+            text += " Under 1, one seed of each method cannot rank them on this dataset."
         notes.append(Note(text, "data", grave=ratio < 1))
     return notes
 
 
 def _ratio(table: Table, column: str) -> float:
-    """Return the variance between methods over that between runs; NaN where it is unknown."""
+    """Return the variance between methods over that between seeds; NaN where it is unknown."""
     return power.suitability(table.patients[column][ENDPOINT].only(table.rivals(column)))
 
 
@@ -204,7 +204,7 @@ def _short(ratio: float) -> str:
 def head(table: Table, column: str) -> str:
     """Return what stands over a column: its title, and how its numbers are to be read.
 
-    That is whether they are means of classes, and whether its runs allow to rank methods.
+    That is whether they are means of classes, and whether its seeds allow to rank methods.
     """
     words = []
     several = table.classes_of(column)

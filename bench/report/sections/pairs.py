@@ -57,8 +57,8 @@ def document(table: Table) -> Document | None:
         NUMBERS,
         rows,
         [
-            "p: paired sign flips of patients' means; with several runs the largest of it, of a "
-            "test over runs and of one over both. Corrected for all pairs. For a claim about one "
+            "p: paired sign flips of patients' means; with several seeds the largest of it, of a "
+            "test over seeds and of one over both. Corrected for all pairs. For a claim about one "
             "method declare it before the results: --baseline NAME."
         ],
     )

@@ -99,13 +99,13 @@ def _caution(table: Table, seeds: dict[str, int]) -> str:
     alone = [table.columns[column] for column, number in seeds.items() if number == 1]
     if alone:
         text += (
-            f" One seed on {', '.join(alone)}: another training may give another order, and shares "
+            f" One seed on {', '.join(alone)}: another seed may give another order, and shares "
             "and intervals know nothing of it."
         )
     few = [number for number in seeds.values() if 1 < number < ENOUGH]
     if few:
         text += (
-            f" So few seeds ({min(few)}) show little of how runs vary; intervals are then too "
+            f" So few seeds ({min(few)}) show little of how seeds vary; intervals are then too "
             "short."
         )
     return text

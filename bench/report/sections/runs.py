@@ -1,11 +1,11 @@
-"""What few runs allow: which test decided a comparison, and how many seeds it would take."""
+"""What few seeds allow: which test decided a comparison, and how many seeds it would take."""
 
 from __future__ import annotations
 
 from bench.report.sections.table import Table
-from bench.stats.failures import SEEN_FROM
 from bench.stats.family import Comparison, Family
 from bench.stats.flips import ALPHA
+from bench.stats.outliers import SEEN_FROM
 from bench.stats.paired import Test
 from bench.stats.power import MOST, POWER, seeds_needed
 from bench.stats.runs import critical
@@ -13,15 +13,15 @@ from bench.stats.runs import critical
 DECIDED: dict[Test | None, str] = {
     "patients": "patients",
     "skewness": "patients (Hall)",
-    "runs": "runs",
-    "both": "patients and runs",
+    "runs": "seeds",
+    "both": "patients and seeds",
     None: "-",
 }
 """The test that decided, as tables print it."""
 MEANING = (
     "Decided by: the test with the largest p, which is the one that counts. Patients: sign flips; "
-    f"patients (Hall): Hall's test, from {SEEN_FROM} patients on; runs: t test of the seeds' "
-    "means; patients and runs: two-way analysis of variance."
+    f"patients (Hall): Hall's test, from {SEEN_FROM} patients on; seeds: t test of the seeds' "
+    "means; patients and seeds: two-way analysis of variance."
 )
 ENOUGH = 5
 """Seeds from which on nothing is said of their number."""
@@ -33,9 +33,9 @@ def few(seeds: int) -> str:
         return ""
     here, there = critical(seeds, ALPHA), critical(ENOUGH, ALPHA)
     return (
-        f"With {seeds} seeds the test over runs asks for a difference of {here:.1f} standard "
-        f"errors of the runs ({ENOUGH} seeds: {there:.1f}), before any correction; so p is hardly "
-        f"ever below {ALPHA:g}."
+        f"With {seeds} seeds the test over seeds asks for a difference of {here:.1f} standard "
+        f"errors of their means ({ENOUGH} seeds: {there:.1f}), before any correction; so p is "
+        f"hardly ever below {ALPHA:g}."
     )
 
 
@@ -62,7 +62,7 @@ def paid(table: Table, column: str) -> str:
 
 
 def needed(table: Table, family: Family) -> str:
-    """Return how many seeds would decide what the runs of a family left open; maybe nothing."""
+    """Return how many seeds would decide what the seeds of a family left open; maybe nothing."""
     counts = []
     looks = table.looks_with_another(family.column)
     for one in family.comparisons:
@@ -78,13 +78,13 @@ def needed(table: Table, family: Family) -> str:
         further = f" Their report is counted as a further look: p x {looks}."
     return (
         f"Seeds that would be needed for a p up to {ALPHA:g}, with a chance of {100 * POWER:.0f} % "
-        "and if the difference and its variation between runs are as measured here: "
+        "and if the difference and its variation between seeds are as measured here: "
         f"{'; '.join(counts)}.{further} bench plan --datasets ... --profile {table.profile} "
         "--seeds N says what N seeds find."
     )
 
 
 def _is_open(one: Comparison) -> bool:
-    """Return whether runs, and not patients, kept a difference from being significant."""
+    """Return whether seeds, and not patients, kept a difference from being significant."""
     by_runs = one.pair.decided in ("runs", "both")
     return by_runs and one.possible and one.adjusted > ALPHA

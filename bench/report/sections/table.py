@@ -59,7 +59,7 @@ class Table:
     cases: pd.DataFrame
     """One row a case: column, method, patient, case, dice, iou; seeds averaged."""
     images: pd.DataFrame
-    """One row a case and run with all metrics: what means and stds of tables are over."""
+    """One row a case and seed with all metrics: what means and stds of tables are over."""
     columns: dict[str, str]
     """Keys of the columns in order, with their titles."""
     by_key: dict[str, Column]
@@ -92,7 +92,7 @@ class Table:
     instances: dict[str, dict[str, PatientScores]]
     """Scores of instances by metric, of the columns whose labels name instances."""
     instance_counts: dict[tuple[str, str], dict[str, int]]
-    """Sums of `INSTANCE_COUNTS` over all runs, by (column, method), of the same columns."""
+    """Sums of `INSTANCE_COUNTS` over all seeds, by (column, method), of the same columns."""
     classes: pd.DataFrame | None = None
     """The scores of every class of every case; None where there is one foreground everywhere. All
     else holds their means over a case's classes."""
@@ -204,7 +204,7 @@ class Table:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Mean and std (n - 1) over the test cases of all runs, by (column, method), fractions.
+        """Mean and std (n - 1) over the test cases of all seeds, by (column, method), fractions.
 
         `n` is their number. If seeds were averaged first, Dice and IoU would no longer bound each
         other, and the audit would call honest cells impossible.

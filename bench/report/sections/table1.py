@@ -68,7 +68,7 @@ def caption(table: Table) -> str:
     """Return the sentence above the table."""
     return (
         f"{data(table)}, profile '{table.profile}': {table.summary}. {listed(PRINTED)} in percent, "
-        "mean ± std over the test images of all runs (slice level, as papers print it; "
+        "mean ± std over the test images of all seeds (slice level, as papers print it; "
         f"descriptive, not tested).{FURTHER if table.extras else ''}"
     )
 
@@ -122,10 +122,11 @@ def document(table: Table) -> Document:
 LEGEND: dict[Mark, str] = {
     "best": "Bold: the best mean of its column.",
     "like": f"{DAGGER}: not significantly different from the best (p > 0.05), over patients and "
-    "runs.",
+    "seeds.",
     "weights": f"{DOUBLE_DAGGER}: not significantly different from the best (p > 0.05), with one "
-    "run of each: this compares these trained weights.",
-    "doubt": f"{SECTION}: lower than the best, unless so few patients hide rare failures.",
+    "seed: this compares these trained weights, not the methods.",
+    "doubt": f"{SECTION}: lower than the best, unless so few patients hide rare outliers "
+    "(predictions with a Dice near 0).",
     "": "{} without a mark: significantly lower than the best.",
 }
 """What the marks of a mean say."""

@@ -41,7 +41,7 @@ def test_few_validations_are_points_on_an_axis_that_begins_at_0(
         [axis] = [one for one in figure.axes if one.lines]
         assert axis.get_xlim()[0] == 0
         assert axis.lines[0].get_marker() == marker
-        assert axis.get_title() == "U-Net (2 trainings)"
+        assert axis.get_title() == "U-Net (2 cells)"
         seen.append(figure)
 
     monkeypatch.setattr(curves, "save", looked_at)

@@ -138,7 +138,7 @@ def claimed(folder: Path, patients: int, gap: float, seeds: int) -> list[str]:
     ("patients", "gap", "said"),
     [
         (60, 0.05, ""),
-        (8, 0.05, "unless rare failures are hidden: 8 patients may show none of a rate up to 31 %"),
+        (8, 0.05, "unless rare outliers are hidden: 8 patients may show none of a rate up to 31 %"),
         (
             4,
             0.05,

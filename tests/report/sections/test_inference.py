@@ -84,7 +84,7 @@ def test_what_the_patients_do_not_tell_from_the_best_is_marked(store: Store) -> 
     assert f"{PATIENTS} patients, 1 seed, 3 pairs, by max-T" in note
     assert "3 tests in all" in note
     assert signs.startswith("One seed: the sign-flip test over patients")
-    assert few.startswith("§: so few patients may hide rare failures")
+    assert few.startswith("§: so few patients may hide rare outliers")
     told = {note.text[0] for note in table1.document(table).notes if note.kind == "legend"}
     assert told == {"B", "‡", "D"}  # bold, the one sign that the table has, Dice without any
     assert f"MR: {PATIENTS} patients, " in few
@@ -145,7 +145,7 @@ def test_a_difference_has_one_sign_on_the_page_and_in_the_comparisons(store: Sto
     means = [head.text for head in document(store, "intervals").blocks[0].heads]
     assert {"95 % t over patients", *imports.MEANS} <= set(means)
     said = " ".join(note.text for note in document(store, "intervals").notes)
-    assert "under 10 % in any run" in said
+    assert "below 10 % under any seed" in said
     assert re.search(r"NSD accepts distances up to \d px\.", said)
     assert listing(store, "comparisons").baseline.unique().tolist() == ["unet"]
 
@@ -331,7 +331,7 @@ def test_ranks_say_what_first_means_and_what_one_seed_does_not_show(
     assert "First (% of resamples)" in [head.text for head in listed.blocks[0].heads]
     text = " ".join(note.text for note in listed.notes)
     assert "no chance that the method is the best one" in text
-    assert ("One seed on MR: another training may give another order" in text) == (seeds == 1)
+    assert ("One seed on MR: another seed may give another order" in text) == (seeds == 1)
     assert ("So few seeds (2) show little" in text) == (seeds == 2)
     assert ("and seeds where there are several" in text) == (seeds == 2)
 

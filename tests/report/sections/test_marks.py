@@ -102,7 +102,7 @@ def test_one_seed_is_no_look(tmp_path: Path) -> None:
 def test_several_seeds_say_over_the_column_whether_they_rank(tmp_path: Path) -> None:
     table = written.table(seeded(tmp_path, 35, 36, 37))
     [_, dice, _] = table1.document(table).blocks[0].heads
-    assert "[methods/runs " in dice.group
+    assert "[methods/seeds " in dice.group
     assert "cannot rank" not in dice.group
     one = written.table(seeded(tmp_path / "one", 35))
     assert "[" not in table1.document(one).blocks[0].heads[1].group

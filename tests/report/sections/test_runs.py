@@ -31,13 +31,13 @@ def test_two_seeds_are_decided_by_the_runs_and_told_how_many_it_would_take(tmp_p
     listed = comparisons.document(table)
     assert listed
     rows = listed.frames[""].set_index(["metric", "method"])
-    assert rows.decided["dice", "fcn"] == "runs"
+    assert rows.decided["dice", "fcn"] == "seeds"
     notes = " ".join(note.text for note in listed.notes)
-    assert "2 seeds the test over runs asks for a difference of 12.7 standard errors" in notes
+    assert "2 seeds the test over seeds asks for a difference of 12.7 standard errors" in notes
     assert "(5 seeds: 2.8)" in notes
     assert "Seeds that would be needed for a p up to 0.05" in notes
     assert "bench plan --datasets ... --profile cpu --seeds N" in notes
-    assert "95 % t over patients and runs" in [head.text for head in listed.blocks[0].heads]
+    assert "95 % t over patients and seeds" in [head.text for head in listed.blocks[0].heads]
     plot = forest.of_column(table, COLUMN)
     assert plot
     assert [row["decided"] for row in plot["rows"]] == list(rows.decided["dice"])

@@ -1,8 +1,9 @@
-"""Rare failures: those that a few patients do not show, and those that many patients do.
+"""Rare outliers: those that a few patients do not show, and those that many patients do.
 
-A method that fails on one patient in twenty shows no failure among 25 patients in 28 % of studies,
-and its mean is then too high by some points. No test of the mean can notice. With more patients
-some failures show, and a test that knows how skewed the differences are can allow for the rest.
+An outlier is a patient whom a method misses, with a Dice near 0. A method that misses one patient
+in twenty shows no outlier among 25 patients in 28 % of studies, and its mean is then too high by
+some points. No test of the mean can notice. With more patients some show, and a test that knows how
+skewed the differences are can allow for the rest.
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from numpy.typing import NDArray
 from bench.stats.flips import ALPHA
 
 SEEN_FROM = 59
-"""From so many patients on, a failure of one in twenty is seen in 95 % of studies."""
-FAILED = 0.1
-"""A patient whose Dice is lower than this in any run is counted as a failure."""
+"""From so many patients on, one outlier in twenty is seen in 95 % of studies."""
+BOUND = 0.1
+"""A patient whose Dice is lower than this in any seed is counted as an outlier."""
 
 
 @dataclass(frozen=True)
-class Failures:
-    """On how many patients a method failed."""
+class Outliers:
+    """How many patients a method misses."""
 
-    failed: int
+    number: int
     interval: tuple[float, float]
     """95 % interval of the rate, exact (Clopper and Pearson); NaN without a patient."""
 
 
-def count(dice: NDArray[np.float64]) -> Failures:
-    """Count the patients of one method, (seed, patient), on whom a run failed."""
+def count(dice: NDArray[np.float64]) -> Outliers:
+    """Count the patients of one method, (seed, patient), whom it misses under a seed."""
     from scipy.stats import binomtest
 
-    failed = int((dice < FAILED).any(0).sum())
+    number = int((dice < BOUND).any(0).sum())
     if not dice.shape[1]:
-        return Failures(0, (float("nan"), float("nan")))
-    ends = binomtest(failed, dice.shape[1]).proportion_ci(1 - ALPHA, method="exact")
-    return Failures(failed, (float(ends.low), float(ends.high)))
+        return Outliers(0, (float("nan"), float("nan")))
+    ends = binomtest(number, dice.shape[1]).proportion_ci(1 - ALPHA, method="exact")
+    return Outliers(number, (float(ends.low), float(ends.high)))
 
 
 def unseen(patients: int) -> float:
-    """Return the largest rate of failures of which these patients may show none; 0 from 59 on.
+    """Return the largest rate of outliers of which these patients may show none; 0 from 59 on.
 
-    It is the upper end of the exact 95 % interval of a rate after no failure: 11 % for 25 patients.
+    It is the upper end of the exact 95 % interval of a rate after no outlier: 11 % for 25 patients.
     """
     if not 0 < patients < SEEN_FROM:
         return 0.0
@@ -54,7 +55,7 @@ def skewed(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the two-sided p of the mean of each row of differences (patient, row), by Hall's test.
 
     It is the t test, corrected for the skewness of the differences: a mean that seems to differ
-    because few failures were drawn has a long tail on the other side. Source: Hall, On the removal
+    because few outliers were drawn has a long tail on the other side. Source: Hall, On the removal
     of skewness by transformation, J. R. Statist. Soc. B 54 (1992), the monotone cubic one.
     """
     from scipy.stats import t as student
@@ -72,11 +73,11 @@ def skewed(differences: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def could_undo(difference: float, score: float, patients: int) -> bool:
-    """Return whether unseen failures could undo a difference of means of a fraction, as of Dice.
+    """Return whether unseen outliers could undo a difference of means of a fraction, as of Dice.
 
     Args:
         difference: Of the two means.
-        score: The higher mean; a failure costs all of it.
+        score: The higher mean; an outlier costs up to all of it.
         patients: Number of patients.
     """
     return abs(difference) <= unseen(patients) * score
