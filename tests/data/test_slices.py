@@ -378,6 +378,10 @@ BAD_INDEX = {
         "file,volume\n1_0.png,1\n1_0,2\n",
         r"line 3: 1_0 is 1_0.png, which another row names",
     ),
+    "volumes of one patient": (
+        "file,volume,Subject_ID\n1_0.png,1,a\n2_0.png,2,b\n3_0.png,3,a\n",
+        r"line 4: volumes 1 and 3 are both of subject id a, but the column volume names",
+    ),
     "nothing": ("", r"index.csv cannot be read as CSV"),
     "twice": (
         "file,volume\n1_0.png,1\n2_0.png,2\n3_0.png,3\n1_0.png,1\n",

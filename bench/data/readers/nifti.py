@@ -49,7 +49,7 @@ def load(path: Path, largest: int | None = None) -> tuple[NDArray[Any], NDArray[
             raise UsageError(
                 f"{path} is no NIfTI file, expected one with its orientation: convert it"
             )
-        unit = header.get_xyzt_units()[0]
+        unit = _unit(path, header)
         affine = np.asarray(loaded.affine, np.float64).copy()
         affine[:3] *= MM[unit]
         _check_forms(path, header)
@@ -82,6 +82,21 @@ def load(path: Path, largest: int | None = None) -> tuple[NDArray[Any], NDArray[
             "export each point in time or each channel as a file"
         )
     return voxels, affine, unit
+
+
+def _unit(path: Path, header: Any) -> str:
+    """Return the unit of length that a header names.
+
+    Raises:
+        UsageError: Its number is none of a unit.
+    """
+    try:
+        return str(header.get_xyzt_units()[0])
+    except KeyError:
+        raise UsageError(
+            f"{path}: its header names the unit {int(header['xyzt_units'])}, which there is not; "
+            "write it again in mm"
+        ) from None
 
 
 @contextmanager
@@ -177,7 +192,10 @@ def _check_length(path: Path, expected: int) -> None:
     Raises:
         UsageError: It has.
     """
-    data = next(iter(sides(path)), path)
+    beside = sides(path)
+    if path.suffix.lower() == ".hdr" and not beside:
+        raise UsageError(f"{path} has no {path.stem}.img beside it, which holds its voxels; add it")
+    data = next(iter(beside), path)
     size = data.stat().st_size
     if size != expected:
         raise UsageError(f"{data} has {size} bytes, its header says {expected}; write it again")

@@ -42,6 +42,8 @@ LABELS = (
 INDEX = "index.csv"
 SPACING = ("row_mm", "column_mm")
 """The columns of index.csv that give the size of a pixel."""
+PATIENTS = ("patient", "patient id", "patientid", "subject", "subject id")
+"""Headings of columns that name patients too; `volume` is read."""
 POSITION, THICKNESS = "slice", "slice_mm"
 """The columns of index.csv that say where a slice lies in its volume."""
 MOST_SLICES = 1 << 16
@@ -101,6 +103,7 @@ class Slices(Adapter):
         table = self._index(root)
         listed = self._listed(table)
         _check_names(table, listed)
+        _check_patients(table, listed)
         images, labels = root / "images", root / "labels"
         in_images, in_labels = _by_name(images), _by_name(labels)
         seen: set[Path] = set()
@@ -323,6 +326,24 @@ def _check_names(table: CsvTable, rows: list[CsvRow]) -> None:
                 "expected one row a file: remove one"
             )
         seen.add(key)
+
+
+def _check_patients(table: CsvTable, rows: list[CsvRow]) -> None:
+    """Refuse volumes that another column gives to one patient: they could be on two sides.
+
+    Raises:
+        UsageError: There are such.
+    """
+    for heading in filter(table.has, PATIENTS):
+        volumes: dict[str, str] = {}
+        for row in rows:
+            patient, volume = table.value(row, heading), table.value(row, "volume")
+            other = volumes.setdefault(patient, volume)
+            if patient.upper() not in ("", "NA") and other != volume:
+                raise UsageError(
+                    f"{table.at(row)}: volumes {other} and {volume} are both of {heading} "
+                    f"{patient}, but the column volume names the patients; write them there"
+                )
 
 
 def _bare(name: str) -> str:

@@ -138,7 +138,12 @@ def _two_sizes(image: nibabel.Nifti1Image) -> None:
     image.header["pixdim"][1:4] = 2
 
 
+def _no_unit(image: nibabel.Nifti1Image) -> None:
+    image.header["xyzt_units"] = 5
+
+
 BAD_HEADERS = {
+    "no unit": (_no_unit, "names the unit 5, which there is not; write it again in mm"),
     "no form": (_without_forms, "does not say how the voxels lie"),
     "two orientations": (_two_orientations, "says two orientations"),
     "two sizes": (_two_sizes, "says two voxel sizes"),
@@ -182,3 +187,11 @@ def test_a_nifti_of_colours_has_no_transparent_pixels(opacity: int, tmp_path: Pa
         return
     with pytest.raises(UsageError, match="has transparent pixels"):
         nifti.read(tmp_path / "a.nii")
+
+
+def test_a_header_without_its_voxels_says_so(tmp_path: Path) -> None:
+    image = slice_of(np.eye(HEIGHT, WIDTH, dtype=np.int16), 2, (0.5, 0.8), 5.0)
+    nibabel.save(nibabel.Nifti1Pair(image.dataobj, image.affine), tmp_path / "a.img")
+    (tmp_path / "a.img").rename(tmp_path / "a.img.gz")
+    with pytest.raises(UsageError, match=r"a.hdr has no a.img beside it"):
+        nifti.read(tmp_path / "a.hdr")
