@@ -72,9 +72,9 @@ def report(
         bench report --check paper.tex
     """
     from bench.cli.shown import tell
-    from bench.report import layout as layouts
     from bench.report import write, write_layout
     from bench.report.figures.style import MILLIMETRES, Paper
+    from bench.report.layouts import file as layouts
     from bench.report.paper.check import against, unchecked
     from bench.report.sections.table import collect
     from bench.store.cells import Store

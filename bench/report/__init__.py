@@ -11,7 +11,8 @@ from bench.report import document
 from bench.report.document import Document
 from bench.report.figures import figure8, gallery, seconds, stages
 from bench.report.figures.style import PAPER, Paper
-from bench.report.layout import Layout, documents
+from bench.report.layouts.documents import documents
+from bench.report.layouts.file import Layout
 from bench.report.paper import macros
 from bench.report.sections import SECTIONS, ablation, answer, table1
 from bench.report.sections.table import Table, collect

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from bench.report import write_layout
-from bench.report.layout import Layout, documents, read, template
+from bench.report.layouts.documents import documents
+from bench.report.layouts.file import Layout, read, template
 from bench.report.sections.table import Table
 from bench.spec.errors import UsageError
 from bench.store.cells import Store

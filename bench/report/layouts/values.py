@@ -1,0 +1,220 @@
+"""The rows and columns that a layout chooses, and their numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.layouts.file import UNITS, Group, Layout, Spread, class_of, metric_of
+from bench.report.sections.table import Table
+from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.metrics import LOWER
+from bench.stats import intervals
+from bench.stats.scores import arrange
+from bench.store.scores import CLASS
+
+POINTS = 100
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A table with the rows and columns that a layout names."""
+
+    table: Table
+    layout: Layout
+    columns: dict[str, str]
+    """Keys with their printed names."""
+    groups: tuple[Group, ...]
+    names: dict[str, str]
+    """The rows' keys with their printed names."""
+
+    @property
+    def rows(self) -> list[str]:
+        """The keys of all rows in order."""
+        keys: list[str] = []
+        for group in self.groups:
+            keys += group.rows
+        return keys
+
+
+def choose(tables: Sequence[Table], layout: Layout) -> Chosen:
+    """Return the rows and columns that a layout names.
+
+    Raises:
+        UsageError: A row, a column or the source that it names has no result.
+    """
+    by_source = {table.source: table for table in tables}
+    sources = [str(source) for source in by_source]
+    source = layout.source or sources[0]
+    if source not in sources:
+        raise UsageError(f"source '{source}' has no result; {did_you_mean(source, sources)}")
+    table = next(table for table in tables if table.source == source)
+    columns: dict[str, str] = {}
+    for name in layout.datasets or tuple(table.columns):
+        for key in _columns(table, name):
+            dataset = table.by_key[key].dataset.name
+            own = layout.names.get(key) or layout.names.get(dataset)
+            columns[key] = own or table.columns[key]
+    groups = layout.groups or (Group(tuple(table.methods)),)
+    names: dict[str, str] = {}
+    for group in groups:
+        for key in group.rows:
+            if key not in table.methods:
+                hint = did_you_mean(key, table.methods)
+                raise UsageError(f"row '{key}' has no result here; {hint}")
+            if key in names:
+                raise UsageError(f"row '{key}' is named twice; name it once")
+            names[key] = layout.names.get(key, table.methods[key])
+    known = {*table.methods, *table.columns}
+    known.update(column.dataset.name for column in table.by_key.values())
+    for key in layout.names:
+        if key not in known:
+            raise UsageError(f"names: '{key}' is no row or column; {did_you_mean(key, known)}")
+    return Chosen(table, layout, columns, groups, names)
+
+
+def _columns(table: Table, name: str) -> list[str]:
+    """Return the columns that a name means: a key, or the name of a dataset."""
+    keys = [key for key, column in table.by_key.items() if name in (key, column.dataset.name)]
+    if not keys:
+        names = {column.dataset.name for column in table.by_key.values()}
+        hint = did_you_mean(name, {*table.columns, *names})
+        raise UsageError(f"dataset '{name}' has no result here; {hint}")
+    return keys
+
+
+@dataclass(frozen=True)
+class Value:
+    """A mean with what stands behind it, in the printed unit."""
+
+    mean: float
+    spread: tuple[float, ...] = ()
+    """A std, or the two ends of an interval."""
+
+
+def values_of(chosen: Chosen, metric: str) -> dict[tuple[str, str], Value]:
+    """Return the means by column and row; those over datasets under the column `""`."""
+    table, layout = chosen.table, chosen.layout
+    factor = POINTS if UNITS[metric_of(metric)] == "fraction" else 1
+    values: dict[tuple[str, str], Value] = {}
+    for column in chosen.columns:
+        for key, (mean, *spread) in _measured(table, column, metric, layout.spread).items():
+            if key in chosen.names and mean == mean:
+                known = tuple(factor * one for one in spread if one == one)
+                values[column, key] = Value(factor * mean, known)
+    if layout.mean:
+        units = {table.units.get(column, "") for column in chosen.columns}
+        comparable = UNITS[metric_of(metric)] == "fraction" or len(units) == 1
+        for key in chosen.rows if comparable else ():
+            known_here = [
+                values[column, key] for column in chosen.columns if (column, key) in values
+            ]
+            means = [value.mean for value in known_here]
+            if len(means) == len(chosen.columns):
+                values["", key] = Value(math.fsum(means) / len(means))
+    return values
+
+
+def _measured(table: Table, column: str, metric: str, spread: Spread) -> dict[str, list[float]]:
+    """Return mean and spread of each row on a column, as they were measured."""
+    of_class, metric = class_of(metric), metric_of(metric)
+    part, patients = table.images, table.patients
+    if of_class:
+        part = _rows_of(table, of_class)
+        part = part[part.column == column]
+        patients = arrange(part) if spread == "interval" else patients
+    if part.empty:
+        return {}
+    if spread == "interval":
+        rows = intervals.summarise(patients[column][metric])
+        return {row.method: [row.mean, *row.bootstrap] for row in rows}
+    part = part[part.column == column]
+    if metric not in part:  # no dataset has instances
+        return {}
+    measured = {}
+    for key, scores in part.groupby("method", sort=False, observed=True)[metric]:
+        measured[str(key)] = [float(scores.mean())]
+        if spread == "std":
+            measured[str(key)].append(float(scores.std()))
+    return measured
+
+
+def _rows_of(table: Table, name: str) -> pd.DataFrame:
+    """Return the scores of a class.
+
+    Raises:
+        UsageError: No dataset has it.
+    """
+    if table.classes is None:
+        raise UsageError(f"metrics: class '{name}' is named, but no dataset here has classes")
+    rows = table.classes[table.classes[CLASS] == name]
+    if rows.empty:
+        hint = did_you_mean(name, set(table.classes[CLASS]))
+        raise UsageError(f"metrics: no dataset here has the class '{name}'; {hint}")
+    return rows
+
+
+def stars_of(chosen: Chosen) -> dict[tuple[str, str], str]:
+    """Return the stars of the declared comparisons by column and row."""
+    stars = {}
+    for family in chosen.table.families.values():
+        for one in family.comparisons:
+            stars[family.column, one.pair.second] = one.mark
+    return stars
+
+
+def places_of(
+    chosen: Chosen, values: Mapping[tuple[str, str], Value], column: str, metric: str
+) -> dict[str, int]:
+    """Return 0 for the best row of a column, 1 for the second: of those that compete."""
+    decimals = chosen.layout.decimals
+    rivals = [key for key in chosen.rows if key not in chosen.table.marked]
+    shown = {}
+    for key in rivals:
+        if (column, key) in values:
+            shown[key] = round(values[column, key].mean, decimals)
+    order = sorted(set(shown.values()), reverse=metric_of(metric) not in LOWER)
+    return {key: order.index(value) for key, value in shown.items()}
+
+
+def frame_of(chosen: Chosen, values: Mapping[str, Mapping[tuple[str, str], Value]]) -> pd.DataFrame:
+    """Return the numbers of every row and column of the source, those left out included."""
+    everything = replace(
+        chosen,
+        columns=chosen.table.columns,
+        groups=(Group(tuple(chosen.table.methods)),),
+        names=chosen.table.methods,
+    )
+    lines: list[dict[str, Any]] = []
+    for metric in chosen.layout.metrics:
+        for (column, key), value in values_of(everything, metric).items():
+            low, high = (*value.spread, np.nan, np.nan)[:2]
+            lines.append(
+                {
+                    "dataset": column or "mean",
+                    "method": key,
+                    "metric": metric,
+                    "mean": value.mean,
+                    "std" if chosen.layout.spread == "std" else "low": low,
+                    "high": high,
+                    "shown": key in chosen.names and (not column or column in chosen.columns),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def left_out(chosen: Chosen) -> str:
+    """Return what the layout leaves out; nothing where it has all."""
+    rows = [title for key, title in chosen.table.methods.items() if key not in chosen.names]
+    columns = [title for key, title in chosen.table.columns.items() if key not in chosen.columns]
+    parts = []
+    if rows:
+        parts.append(f"methods {', '.join(rows)}")
+    if columns:
+        parts.append(f"datasets {', '.join(columns)}")
+    return f"Left out of this table: {'; '.join(parts)}." if parts else ""
