@@ -96,7 +96,7 @@ def test_a_report_begins_with_its_answer_and_fits_the_terminal(
     tell(write(results(Store(tmp_path / "out")), tmp_path / "to", "texts"), console)
     plain = Text.from_ansi(out.getvalue()).plain
     answer, _, rest = plain.partition("Table 1 (phantom)")
-    assert answer.startswith("On CT-Pri, UNET has the highest mean, 80.0 Dice")
+    assert answer.startswith("On CT-Pri, UNET has the highest mean, 80.0 % Dice")
     assert max(map(len, answer.splitlines())) <= width
     assert ("IoU │" in rest.replace("┃", "│")) == whole
     assert ("too narrow for IoU" in rest) != whole

@@ -33,8 +33,10 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     compared = _compared(table, column)
     if compared is None:
         return None
-    axis = _axis(compared)
     shown = [one for one in compared.comparisons if one.pair.patients > 1]
+    if not shown:
+        return None
+    axis = _axis(compared)
     seeds = [one.pair.seeds for one in compared.comparisons if one.pair.seeds]
     name = table.methods[compared.baseline]
     how = "the best mean; corrected for all pairs"

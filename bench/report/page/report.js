@@ -59,7 +59,7 @@ const WIDTH = 380, HEIGHT = 340, LEFT = 44, RIGHT = 368, TOP = 10, BOTTOM = 300,
 // One dot a patient, under each method: lines join the same patient.
 function strip(panel, data, column, hidden, open) {
   const shown = data.methods.map((_, m) => m).filter((m) => (column.scores[m] || []).some(([dice]) => dice !== null));
-  const wide = Math.max(WIDTH, LEFT + 64 * shown.length + 12), gap = (wide - LEFT - 12) / Math.max(1, shown.length);
+  const wide = Math.max(WIDTH, LEFT + 64 * shown.length + 12), gap = (wide - LEFT - 32) / Math.max(1, shown.length);
   const people = new Map();
   column.patients.forEach((patient, c) => people.set(patient, [...(people.get(patient) || []), c]));
   const means = [...people].map(([patient, cases]) => ({ patient, cases, scores: shown.map((m) => {
@@ -67,11 +67,14 @@ function strip(panel, data, column, hidden, open) {
     return known.length ? known.reduce((sum, dice) => sum + dice, 0) / known.length : null;
   }) }));
   const lowest = Math.min(1, ...means.flatMap((one) => one.scores.filter((dice) => dice !== null)));
-  const low = Math.max(0, Math.floor(10 * lowest) / 10), high = 1;
-  const x = (place) => LEFT + gap * (place + 0.5), y = (v) => BOTTOM - (BOTTOM - TOP) * (v - low) / (high - low || 1);
-  const svg = make("svg", { viewBox: `0 0 ${wide} ${HEIGHT + 62}`, tabindex: 0, role: "application",
+  const high = 1, step = high - Math.floor(10 * lowest) / 10 > 0.5 ? 0.2 : 0.1;
+  const low = Math.max(0, high - step * Math.ceil((high - lowest) / step - 1e-9));  // a tick, too
+  const x = (place) => LEFT + 20 + gap * (place + 0.5), y = (v) => BOTTOM - (BOTTOM - TOP) * (v - low) / (high - low || 1);
+  const short = (title) => title.length > 20 ? `${title.slice(0, 9)}…${title.slice(-9)}` : title;
+  const names = shown.map((m) => short(data.methods[m].title)), longest = Math.max(0, ...names.map((name) => name.length));
+  const tall = BOTTOM + 20 + 3.9 * longest;  // names lie on a slope under the axis
+  const svg = make("svg", { viewBox: `0 0 ${wide} ${tall}`, tabindex: 0, role: "application",
     "aria-label": `Dice of each patient under each method, ${column.title}: arrow keys go from dot to dot, Enter opens the case` });
-  const step = (high - low) > 0.5 ? 0.2 : 0.1;
   for (let tick = high; tick > low - 1e-9; tick -= step) {
     svg.append(make("line", { class: "grid", x1: LEFT, x2: wide - 12, y1: y(tick), y2: y(tick) }),
       make("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, (100 * tick).toFixed(0)));
@@ -99,7 +102,7 @@ function strip(panel, data, column, hidden, open) {
     });
     group.append(make("path", { class: "dots", stroke: method.colour, d: lines.join("") }));
     const name = make("text", { "text-anchor": "end", transform: `translate(${x(place) + 4} ${BOTTOM + 12}) rotate(-38)` },
-      method.title.length > 20 ? `${method.title.slice(0, 9)}…${method.title.slice(-9)}` : method.title);
+      names[place]);
     name.append(make("title", {}, method.title));
     group.append(name);
     svg.append(group);

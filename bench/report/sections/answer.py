@@ -66,8 +66,8 @@ def limits(table: Table) -> str:
         if outside:
             several = f"Each method has {len(seeds)} sets of predictions"
         parts.append(
-            f"{several}: so few hardly ever make a difference significant; the differences in "
-            "report.html say how many would."
+            f"{several}: so few hardly ever make a difference significant; bench plan says what "
+            "more seeds would find."
         )
     return " ".join(parts)
 
@@ -88,9 +88,9 @@ def _sentences(table: Table, column: str) -> list[str]:
     [summary] = intervals.summarise(table.patients[column][ENDPOINT].only([best]))
     low, high = summary.bootstrap
     name = table.methods[best]
-    score = f"{100 * summary.mean:.1f} {TITLES[ENDPOINT]}"
+    score = f"{100 * summary.mean:.1f} % {TITLES[ENDPOINT]}"
     if low == low:
-        score += f" [95 % interval {100 * low:.1f} to {100 * high:.1f}]"
+        score += f" [95 % interval {100 * low:.1f} to {100 * high:.1f} %]"
     where = f"On {table.columns[column]}"
     patients = count(summary.patients, "patient")
     if len(rivals) == 1:

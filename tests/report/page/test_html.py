@@ -325,7 +325,7 @@ def test_a_browser_never_scrolls_sideways_and_answers_first(
         shown = browser.execute_script("return document.documentElement.scrollWidth")
         assert shown <= width
         answer = browser.find_element("css selector", ".answer p")
-        assert answer.text.startswith("On MR, UNET has the highest mean, 81.2 Dice")
+        assert answer.text.startswith("On MR, UNET has the highest mean, 81.2 % Dice")
         assert answer.location["y"] + answer.size["height"] < 900
         plot = browser.find_element("css selector", ".strip svg")
         assert plot.size["width"] <= 480  # three methods do not fill a wide window
@@ -367,6 +367,25 @@ def test_each_method_has_a_colour_of_its_own_that_stands_out_on_white() -> None:
     assert len(set(COLOURS)) == len(COLOURS) >= 16
     for colour in COLOURS:
         assert 1.05 / (luminance(*linear(colour)) + 0.05) >= 3
+
+
+HALF_TURN = np.array([[-0.574, 1.430, 0.144], [0.426, 0.430, 0.144], [0.426, 1.430, -0.856]])
+"""CSS' hue-rotate(180deg), of values from 0 to 1 (Filter Effects)."""
+
+
+def test_the_plots_are_readable_in_the_dark() -> None:
+    """There they have no ground of their own, and their light and dark change places."""
+    css = Path(html.__file__).with_name("report.css").read_text(encoding="utf-8")
+    [dark] = re.findall(
+        r"\(prefers-color-scheme: dark\) \{\s+:root \{.*?--page: (#\w{6})", css, re.S
+    )
+    assert "{ background: none; filter: invert(1) hue-rotate(180deg); }" in css
+    ground = luminance(*linear(dark))
+    for colour in COLOURS:
+        values = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+        turned = (HALF_TURN @ (1 - values)).clip(0, 1)
+        bright = "#" + "".join(f"{round(255 * value):02x}" for value in turned)
+        assert (luminance(*linear(bright)) + 0.05) / (ground + 0.05) >= 3
 
 
 def test_a_browser_takes_no_name_for_a_command(browser: Any, tmp_path: Path) -> None:

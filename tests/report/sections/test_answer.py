@@ -52,7 +52,7 @@ def test_one_method_has_a_score_and_no_rival(tmp_path: Path) -> None:
     table = written.table(filled(tmp_path, "unet"))
     [one] = answer.answers(table)
     mean = 100 * float(np.mean(scores_of("unet")))
-    assert one.text.startswith(f"On MR, UNET reaches {mean:.1f} Dice [95 % interval ")
+    assert one.text.startswith(f"On MR, UNET reaches {mean:.1f} % Dice [95 % interval ")
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
