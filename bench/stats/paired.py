@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.spec.config import SEED
+from bench.spec.metrics import LOWER
 from bench.stats import outliers, runs
 from bench.stats.flips import ALPHA, FLIPS, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
@@ -145,6 +146,8 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
     tost = 1 - 2 * ALPHA / tests
     wide, narrow = bootstrap(by_run, (LEVEL, tost), seed)
     t_wide, t_narrow = (_t_intervals(by_run, level) for level in (LEVEL, tost))
+    if first.metric not in LOWER:  # two seeds may give an interval of a thousand points
+        t_wide = [(max(-1.0, low), min(1.0, high)) for low, high in t_wide]
     tests_of = parts_of_test(by_run, seed, flips)
     named, by_test = list(tests_of), np.stack(list(tests_of.values()))
     p, largest = by_test.max(0), by_test.argmax(0)

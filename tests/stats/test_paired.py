@@ -345,6 +345,12 @@ def test_runs_that_differ_take_a_difference_back() -> None:
     assert both.t[0] < 0 < both.t[1]
 
 
+def test_an_interval_of_fractions_ends_where_a_difference_must() -> None:
+    values = np.array([[[0.9, 0.1], [0.8, 0.2]], [[0.2, 0.9], [0.3, 0.7]]])  # two seeds disagree
+    [one] = compare(scores(values), [("a", "b")])
+    assert one.t == (-1.0, 1.0)
+
+
 def test_less_is_better_for_distances_and_without_a_region_nothing_is_equivalent() -> None:
     assert decide(pair_of(0.03, 0.02), 0.001, sign=-1) == "worse"
     assert decide(pair_of(0.0, 0.002), 1.0, rope=0.0) == "undecided"

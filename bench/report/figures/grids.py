@@ -108,7 +108,8 @@ def heading(table: Table, column: str) -> str:
         what = "Classes in colours; the contour is that of all classes of the reference (dashed)"
     return (
         f"{table.columns[column]}: {about(table)}.{chosen} Predictions of the first seed with "
-        f"their Dice; {BEYOND} it marks more outside of what is shown. {what}"
+        f"their Dice in percent; {BEYOND}: the prediction has pixels outside of the part that is "
+        f"shown, too. {what}"
     )
 
 

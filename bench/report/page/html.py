@@ -38,6 +38,8 @@ DOTS = 200_000
 """Dots in the file at most, some 16 bytes each; beyond that the cases are thinned."""
 FORMS = {"LaTeX": ".tex", "Markdown": ".md", "CSV": ".csv"}
 """What the buttons copy, and how the file of it ends."""
+JOINED = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
+"""Between p and its value, so that no line ends there."""
 APART = ("difference", "legend")
 """Kinds of notes that stand in a place of their own."""
 VERDICT = "Verdict"
@@ -157,7 +159,7 @@ def _section(table: Table, listings: Sequence[Document], data: dict[str, Any]) -
         "source": table.source,
         "name": first.name,
         "contents": contents,
-        "answers": [one.text for one in answer.answers(table)],
+        "answers": [one.text.replace(" = ", JOINED) for one in answer.answers(table)],
         "limits": answer.limits(table),
         "forests": [one for one in forests if one is not None],
         "heading": HEADINGS[table.source],

@@ -109,7 +109,7 @@ function strip(panel, data, column, hidden, open) {
     return group;
   });
   dots.sort((a, b) => a.m - b.m || a.dice - b.dice || a.p - b.p);
-  const describe = (dot) => `${data.methods[dot.m].title}, patient ${means[dot.p].patient}: Dice ${percent(dot.dice)} ` +
+  const describe = (dot) => `${data.methods[dot.m].title}, patient ${means[dot.p].patient}: Dice ${percent(dot.dice)} % ` +
     `(${means[dot.p].cases.length} case${means[dot.p].cases.length === 1 ? "" : "s"})`;
   return interact({ panel, svg, wide, dots, groups, describe, hidden, open });
 }
@@ -155,7 +155,7 @@ function scatter(panel, data, column, hidden, open) {
   });
   dots.sort((a, b) => a.dice - b.dice || a.c - b.c || a.m - b.m);
   const describe = (dot) => `${data.methods[dot.m].title}, case ${column.cases[dot.c]}, patient ${column.patients[dot.c]}: ` +
-    `Dice ${percent(dot.dice)}, IoU ${percent(dot.iou)}`;
+    `Dice ${percent(dot.dice)} %, IoU ${percent(dot.iou)} %`;
   return interact({ panel, svg, wide: WIDTH, dots, groups, describe, hidden, open });
 }
 
@@ -232,7 +232,7 @@ function explorer(root) {
   const data = JSON.parse(document.getElementById(`${root.dataset.source}-data`).textContent);
   const find = (name) => root.querySelector(name), hidden = new Set();
   const columns = find("select.column"), cases = find("select.case");
-  const label = (column, c) => `${column.cases[c]}, patient ${column.patients[c]}: ${percent(column.means[c])}`;
+  const label = (column, c) => `${column.cases[c]}, patient ${column.patients[c]}: ${percent(column.means[c])} %`;
   const fill = (c) => cases.replaceChildren(...data.columns[c].cases.map(
     (_, number) => make("option", { value: number }, label(data.columns[c], number))));
 

@@ -66,8 +66,8 @@ def limits(table: Table) -> str:
         if outside:
             several = f"Each method has {len(seeds)} sets of predictions"
         parts.append(
-            f"{several}: so few hardly ever make a difference significant; bench plan says what "
-            "more seeds would find."
+            f"{several}: so few seeds hardly ever make a difference significant; bench plan "
+            "says what more seeds would find."
         )
     return " ".join(parts)
 

@@ -216,9 +216,9 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"{EQUIVALENT_FROM} patients, and both intervals, corrected for the number of comparisons, "
         "within that region. Undecided: neither.",
         f"Difference with {BOOTSTRAP}; and with 95 % t interval: over patients, with several seeds "
-        "the longer of two, over seeds and over patients and seeds. Shift: Hodges and Lehmann's, "
-        "with the interval of the signed ranks. Superiority: share of patients on whom the method "
-        "is ahead of the baseline, ties half. "
+        "the longer of two, over seeds and over patients and seeds. Shift: the typical difference "
+        "(Hodges and Lehmann), with the interval of the signed ranks. Superiority: share of "
+        "patients on whom the method is ahead of the baseline, ties half. "
         f"Wilcoxon: signed ranks of differences rounded to 1e-{DECIMALS}, zeros by Pratt's rule; "
         "a companion, not corrected.",
     ]

@@ -63,8 +63,10 @@ def _intervals(
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
         "t interval over patients; of the median: percentile bootstrap. Undefined: cases in which "
         "one mask alone is empty, so that distances do not exist; the image's diagonal stands for "
-        f"them, and helps no method. NSD accepts distances up to {_tolerances(table)}."
+        "them, and helps no method."
     ]
+    if "nsd" in metrics:
+        notes.append(f"NSD accepts distances up to {_tolerances(table)}.")
     counted = any("outliers" in row for row in rows)
     if counted:
         notes.append(
@@ -73,8 +75,8 @@ def _intervals(
         )
     if few:
         notes.append(
-            f"Fewer than {intervals.FEW} patients ({', '.join(map(str, few))}): on skewed scores, "
-            "intervals of so few hold the truth less often than the 95 % they are named after."
+            f"Fewer than {intervals.FEW} patients ({', '.join(map(str, few))}): where scores are "
+            "skewed, 95 % intervals of so few hold the true value in less than 95 % of studies."
         )
     if {row["seeds"] for row in rows if row["patients"]} == {1}:
         notes.append(

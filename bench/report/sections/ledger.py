@@ -16,8 +16,8 @@ HEADS = {
     "title": "Method",
     "size": "Size (U-Net: 1)",
     "parameters": "Parameters (M)",
-    "idle_parameters": "without gradient",
-    "multiply_adds": "Multiply-adds an image (G)",
+    "idle_parameters": "Parameters without gradient",
+    "multiply_adds": "Multiply-adds an image (10^9)",
     "steps": "Steps",
     "train_seconds": "Training (s)",
     "predict_seconds": "Prediction (s an image)",
@@ -25,7 +25,7 @@ HEADS = {
     "energy": "Energy (kJ)",
     "trials": "Tuning trials",
     "threshold": "Threshold that validation prefers",
-    "dice_there": "Dice there (%)",
+    "dice_there": "Dice at that threshold (%)",
     "pretraining": "Pretraining",
     "prompt": "Prompt",
     "ensembling": "Ensembling",
@@ -54,16 +54,16 @@ where validation patients prefer."""
 WORDS = ("pretraining", "prompt", "ensembling", "augmentation")
 """What is measured, and what methods declare."""
 CAPTION = (
-    "What each method had and cost, means over folds and seeds. Measured in the run: size (the "
-    "multiply-adds of a training case, U-Net's at the same grid are 1), parameters and those that "
-    "no gradient reached, multiply-adds of one image's answer at the network's size "
+    "What each method had and cost, means over folds and seeds. Measured: size (the multiply-adds "
+    "of a training case, divided by U-Net's at the same grid), parameters and those that no "
+    "gradient reached, multiply-adds of one image's prediction at the network's size "
     "(convolutions, matrix products and attention, all samples and views), optimiser steps, "
-    "seconds beside the cells that ran at the same time, peak memory of the cell's process (of the "
-    "device where there is one). Energy: by the counters of GPU and processor while the cell ran, "
-    "others beside it included; no column where no device counts. Trials: of bench tune, before "
-    "the cell. Threshold: what validation patients prefer to the 0.5 at which all tables cut, "
-    "and the test patients' Dice there. Declared by the method: pretraining, prompt, ensembling, "
-    "augmentation beyond the shared stream."
+    "seconds (other cells may have run at the same time), peak memory of the cell's process (of "
+    "the device where there is one). Energy: by the counters of GPU and processor while the cell "
+    "ran, other processes included; no column where no device counts. Trials: of bench tune, "
+    "before the cell. Threshold: the one with the best Dice on validation patients, and the test "
+    "patients' Dice at it; all other tables cut at 0.5. Declared by the method: pretraining, "
+    "prompt, ensembling, augmentation beyond the shared stream."
 )
 
 

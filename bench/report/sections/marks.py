@@ -48,9 +48,12 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
         if column in table.pairs:
             places.append(f"{title}: {_tested(table.pairs[column])}")
     computed = sum(pairs.tests for pairs in table.pairs.values())
-    corrected = "corrected for all pairs of methods that compete"
+    corrected = "p is corrected for all pairs of methods that compete"
     if table.family is not None:
-        corrected += ", declared ones among themselves and the others for their tests too"
+        corrected = (
+            "declared pairs are corrected among themselves, all others for all pairs and for the "
+            "declared tests"
+        )
     declared = (
         "No family of comparisons was declared: --baseline METHOD of bench run and bench score "
         "declares one before the results."
@@ -67,8 +70,8 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
         "Marks: a mean that does not differ significantly from the best of its column at "
         f"{100 * ALPHA:g} %, by two-sided paired tests; the unit is the patient, whose cases are "
         f"averaged first; {corrected}. {'; '.join(places)}. "
-        f"{computed} tests in all. No mark is no proof of a difference that matters, and a mark no "
-        "proof of equality."
+        f"{computed} tests in all. A mark does not prove that two methods are equal, and no mark "
+        "does not prove that a difference matters."
     ]
     marks += _across(table)
     if several:
@@ -182,8 +185,8 @@ def suitability_notes(table: Table) -> list[Note]:
             continue
         text = (
             f"{title}, {RATIO} {_short(ratio)}: the variance of {TITLES[ENDPOINT]} between "
-            f"methods is {_short(ratio)} times that between the seeds of a method, without the "
-            "shift that all methods share under a seed."
+            f"methods is {_short(ratio)} times that between the seeds of a method. What a seed "
+            "changes in all methods alike is left out."
         )
         if ratio < 1:
             text += " Under 1, one seed of each method cannot rank them on this dataset."
@@ -228,7 +231,7 @@ def _tested(pairs: AllPairs) -> str:
     runs = f"{' to '.join(map(str, pairs.seeds))} seed{'s' * (pairs.seeds != (1,))}"
     few = ""
     if not pairs.possible:
-        few = ", too few to tell any two apart at this level, so every method is marked"
+        few = " (too few for any significant difference, so every method is marked)"
     return (
         f"{patients} patients{few}, {runs}, {count(pairs.tests, 'pair')}, "
         f"{corrections[pairs.correction]}"

@@ -222,8 +222,8 @@ def _ceiling(records: Sequence[Record]) -> str:
         return ""
     best = 100 * sum(known) / len(known)
     return (
-        f"; the reference itself, resampled to the network's grid and back, has {best:.2f} % Dice: "
-        "what the grid allows"
+        f"; the network's grid allows about {best:.2f} % Dice: the reference itself has that after "
+        "resampling to the grid and back"
     )
 
 

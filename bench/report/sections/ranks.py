@@ -58,7 +58,7 @@ def _ranks(table: Table) -> Document | None:
     on = {}
     for column, title in table.columns.items():
         if f"on {column}" in rows[0]:
-            on[f"on {column}"] = title
+            on[f"on {column}"] = f"Rank on {title}"
     spans = ", ".join(f"{table.columns[column]}: {count}" for column, count in patients.items())
     notes = [
         "1 is the best; ranks of the means over patients, averaged over the columns.",
@@ -72,7 +72,7 @@ def _ranks(table: Table) -> Document | None:
         "score": "Score",
         "title": "Method",
         "rank": "Mean rank",
-        "interval": "95 %",
+        "interval": "95 % interval",
         "first": "First (% of resamples)",
         **on,
     }
@@ -92,9 +92,9 @@ def _caution(table: Table, seeds: dict[str, int]) -> str:
     several = any(number > 1 for number in seeds.values())
     text = (
         "First: the share of bootstrap resamples in which a method has the lowest mean rank. It is "
-        "no test, and no chance that the method is the best one. Drawn anew within each dataset: "
-        f"patients{', and seeds where there are several' * several}. So shares and intervals speak "
-        "of other patients of these datasets, never of other datasets."
+        "no test, and not the probability that the method is the best one. Each resample draws "
+        f"patients{', and seeds where there are several,' * several} anew within each dataset. So "
+        "shares and intervals speak of other patients of these datasets, never of other datasets."
     )
     alone = [table.columns[column] for column, number in seeds.items() if number == 1]
     if alone:
@@ -105,8 +105,8 @@ def _caution(table: Table, seeds: dict[str, int]) -> str:
     few = [number for number in seeds.values() if 1 < number < ENOUGH]
     if few:
         text += (
-            f" So few seeds ({min(few)}) show little of how seeds vary; intervals are then too "
-            "short."
+            f" So few seeds ({min(few)}) show little of how results vary from seed to seed; "
+            "intervals are then too short."
         )
     return text
 

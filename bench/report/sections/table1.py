@@ -69,7 +69,7 @@ def caption(table: Table) -> str:
     return (
         f"{data(table)}, profile '{table.profile}': {table.summary}. {listed(PRINTED)} in percent, "
         "mean ± std over the test images of all seeds (slice level, as papers print it; "
-        f"descriptive, not tested).{FURTHER if table.extras else ''}"
+        f"the tests are of patients' means).{FURTHER if table.extras else ''}"
     )
 
 

@@ -262,7 +262,7 @@ def test_a_browser_sorts_hovers_and_shows_a_case_under_every_method(
     find("thead button").click()
     assert column(0) == ["FCN", "UNET", "UNET, prior alone"]
 
-    assert click_dot(browser, 0.70) == "FCN, case c0, patient p0: Dice 70.00, IoU 53.85"
+    assert click_dot(browser, 0.70) == "FCN, case c0, patient p0: Dice 70.00 %, IoU 53.85 %"
     assert "(PHANTOM), case c0, patient p0" in find(".shown").text
     tiles = [tile.text for tile in browser.find_elements("css selector", ".tile figcaption")]
     assert tiles == [
@@ -301,7 +301,7 @@ def test_a_browser_copies_tables_and_opens_a_patient(browser: Any, tmp_path: Pat
     assert find(".copies [role=status]").text == "Markdown copied"
     strip = find(".strip svg")
     strip.send_keys("\ue011")  # Home: the first method's lowest patient
-    assert find(".strip .tip").text == "FCN, patient p1: Dice 70.00 (2 cases)"
+    assert find(".strip .tip").text == "FCN, patient p1: Dice 70.00 % (2 cases)"
     strip.send_keys("\ue007")  # Enter
     assert "case c3, patient p1" in find(".shown").text
     links = browser.find_elements("css selector", ".contents a")

@@ -97,7 +97,7 @@ def test_so_few_patients_that_none_can_be_told_apart_are_told(tmp_path: Path) ->
     finished(tmp_path, "fcn", (0.2,) * 8)
     table = table_of(Store(tmp_path))
     assert (
-        "4 patients, too few to tell any two apart at this level, so every method is marked"
+        "4 patients (too few for any significant difference, so every method is marked)"
         in marks.footnotes(table, ())[0].text
     )
     assert table1.entry(table, COLUMN, "fcn", "dice").mark == "weights"
@@ -330,7 +330,7 @@ def test_ranks_say_what_first_means_and_what_one_seed_does_not_show(
     listed = document(Store(tmp_path), "ranks")
     assert "First (% of resamples)" in [head.text for head in listed.blocks[0].heads]
     text = " ".join(note.text for note in listed.notes)
-    assert "no chance that the method is the best one" in text
+    assert "not the probability that the method is the best one" in text
     assert ("One seed on MR: another seed may give another order" in text) == (seeds == 1)
     assert ("So few seeds (2) show little" in text) == (seeds == 2)
     assert ("and seeds where there are several" in text) == (seeds == 2)
