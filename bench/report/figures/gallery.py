@@ -228,14 +228,20 @@ def _paths(drawing: Drawing, target: Path) -> list[Path]:
 
 
 def _beside(table: Table) -> list[str]:
-    """Return the captions of the two figures that every run draws, and not this gallery."""
-    return [
+    """Return the captions of the figures that every run draws, and not this gallery."""
+    captions = [
         f"`figure8-{table.source}`: Dice against IoU of each test case as fractions, seeds "
         "averaged, as in figure 8 of Verdiff-Net's paper. The IoU of one image is D/(2 - D); means "
         f"over seeds lie on this curve or above it; {about(table)}.",
         f"`seconds-{table.source}`: Mean Dice of each method against the seconds of the prediction "
         f"of an image; {about(table)}.",
     ]
+    if any(cell.stages() for cell in table.cells):
+        captions.append(
+            "`stages-*` (PNG alone): the steps by which a diffusion comes to its prediction of one "
+            f"case, a figure for each dataset and method; {about(table)}."
+        )
+    return captions
 
 
 def _draw(table: Table, wanted: Sequence[Drawing], target: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -125,6 +126,10 @@ def test_one_method_and_one_patient_are_enough(tmp_path: Path) -> None:
     files, text = drawn(Store(tmp_path / "results"), tmp_path / "out")
     assert set(files) == {f"{stem}.{suffix}" for stem in ALONE for suffix in ("png", "pdf")}
     assert "Not drawn" not in text
+    assert "stages-" not in text
+    [record] = (tmp_path / "results").rglob("cell.json")
+    np.savez(record.with_name("stages.npz"), image=np.zeros((4, 4)), mean=np.zeros((4, 4)))
+    assert "- `stages-*` (PNG alone): " in drawn(Store(tmp_path / "results"), tmp_path / "out")[1]
 
 
 def test_methods_that_failed_or_lack_cases_have_their_place(store: Store, tmp_path: Path) -> None:

@@ -300,6 +300,12 @@ def test_a_browser_copies_tables_and_opens_a_patient(browser: Any, tmp_path: Pat
     find("[data-copy='table1-phantom'][data-form='Markdown']").click()
     assert find(".copies [role=status]").text == "Markdown copied"
     strip = find(".strip svg")
+    below = browser.execute_script(
+        "const box = arguments[0].getBBox(); return arguments[0].viewBox.baseVal.height - box.y -"
+        " box.height",
+        strip,
+    )
+    assert 0 <= below < 25  # the plot ends below its names, whatever their length
     strip.send_keys("\ue011")  # Home: the first method's lowest patient
     assert find(".strip .tip").text == "FCN, patient p1: Dice 70.00 % (2 cases)"
     strip.send_keys("\ue007")  # Enter

@@ -201,6 +201,13 @@ def test_no_two_places_disagree_about_a_pair(tmp_path: Path) -> None:
                 assert shown[title] == f"p = {every.p_of(best, key):.3g}"
 
 
+def test_one_patient_has_no_differences_with_intervals(tmp_path: Path) -> None:
+    for method in ("unet", "fcn"):
+        finished(tmp_path, method, scores_of(method)[:2])
+    table = table_of(Store(tmp_path))
+    assert forest.of_column(table, COLUMN) is None
+
+
 def test_a_family_keeps_its_size_when_a_result_is_removed(store: Store) -> None:
     declare(store, "unet", ["unet", "fcn", "verdiff"])
     before = listing(store, "comparisons").set_index(["metric", "method"]).adjusted
