@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
@@ -91,6 +91,21 @@ def look_alike(patients: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(alike) - FEW} more such groups" if len(alike) > FEW else ""
     return (f"{'; '.join(alike[:FEW])}{more} are different patients, though they look alike",)
+
+
+def of_one_header(patients: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """Return what to tell of patients whose files have one PatientID; nothing where none do.
+
+    Args:
+        patients: The patients of the files that have each PatientID. One of all files says nothing,
+            as where they were made anonymous.
+    """
+    groups = [" and ".join(map(_shown, names)) for names in patients.values() if len(names) > 1]
+    if not groups or len(patients) == 1:
+        return ()
+    more = f" and {len(groups) - FEW} more such groups" if len(groups) > FEW else ""
+    few = "; ".join(groups[:FEW])
+    return (f"{few}{more} are different patients, though DICOM files of theirs have one PatientID",)
 
 
 def _seen(name: str) -> str:

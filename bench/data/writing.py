@@ -121,6 +121,7 @@ class _Kept:
         self._labels = _Labels()
         self._how: Counter[str] = Counter()
         self._set_aside: list[str] = []
+        self._by_header: dict[str, dict[str, None]] = {}
         self._official = {item.patient for item in source.items if item.official}
 
     def add(self, item: Item, read: ReadItem) -> None:
@@ -146,6 +147,8 @@ class _Kept:
         digests.add(self._digest, case, image, binary)
         self._pixels.add(one, image, mask)
         self._how.update((*item.how, *sample.how))
+        if sample.whose:
+            self._by_header.setdefault(sample.whose, {})[case.patient] = None
         if case.patient in self._official and not item.official:
             self._set_aside.append(case.id)
 
@@ -159,7 +162,8 @@ class _Kept:
             first, *others = self._left_out
             raise UsageError(first + (f" ({len(self._left_out)} in all)" if others else ""))
         digests.add_set_aside(self._digest, self._set_aside)
-        for line in twins.look_alike([case.patient for case in self._cases]):
+        alike = twins.look_alike([case.patient for case in self._cases])
+        for line in (*alike, *twins.of_one_header(self._by_header)):
             self._how[f"assumed: {line}"] = len(self._cases)
         _write_cases(work / "cases.csv", self._cases, self._packed)
         manifests.write(self._reading(), work / manifests.READING)

@@ -64,6 +64,8 @@ class Sample:
     """What the reader decided, as `topic: words`; the topic `assumed` is told to the user."""
     place: Place | None = None
     """Where it lies in a volume; None where it was cut from none."""
+    whose: str = ""
+    """The patient by the header of the image's file, which is compared and never shown."""
 
     def __post_init__(self) -> None:
         """Refuse a spacing that no image has.

@@ -113,6 +113,18 @@ def test_colour_becomes_luminance_and_inverted_films_are_turned(tmp_path: Path) 
         )
 
 
+def test_patients_that_dicom_calls_one_are_told_without_their_number(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own", kinds=("dcm",))
+    for file, whose in (("p0_0", "S-17"), ("p1_0", "S-17"), ("p2_0", "S-18")):
+        path = root / "images" / f"{file}.dcm"
+        film = pydicom.dcmread(path)
+        film.PatientID = whose
+        film.save_as(path)
+    told = " ".join(prepared(f"{root}:pattern={{patient}}_*").how)
+    assert "p0 and p1 are different patients, though DICOM files of theirs have one" in told
+    assert "S-17" not in told
+
+
 def test_patients_come_from_a_table(tmp_path: Path) -> None:
     root = folder(tmp_path / "own")
     rows = "".join(

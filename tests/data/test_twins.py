@@ -46,6 +46,13 @@ def test_other_names_do_not_look_alike(names: list[str]) -> None:
     assert twins.look_alike(names) == ()
 
 
+def test_patients_of_one_header_are_told_unless_all_are_anonymous() -> None:
+    (line,) = twins.of_one_header({"7": ["a", "b"], "8": ["c"]})
+    assert line == "a and b are different patients, though DICOM files of theirs have one PatientID"
+    assert twins.of_one_header({"7": ["a", "b", "c"]}) == ()
+    assert twins.of_one_header({"7": ["a"], "8": ["c"]}) == ()
+
+
 def test_many_that_look_alike_are_one_line() -> None:
     names = [f"{zeros}{number}" for number in range(1, 9) for zeros in ("", "0")]
     (line,) = twins.look_alike(names)

@@ -58,10 +58,13 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
     spacing, how = _spacing(film)
     place = _corners(film, spacing, stored.shape, path)
     photometric = str(film.get("PhotometricInterpretation", "MONOCHROME2"))
+    whose = str(film.get("PatientID") or "").strip()
     if not photometric.startswith("MONOCHROME"):
         values = _colours(stored, film, photometric, path, labels)
         told = ("format: DICOM", how, f"polarity: {photometric}")
-        return Picture(values, spacing=spacing, corners=place, lossy=_is_lossy(film), how=told)
+        return Picture(
+            values, spacing=spacing, corners=place, lossy=_is_lossy(film), how=told, whose=whose
+        )
     if labels:
         values, polarity = _labels(stored, film, photometric, path), "as stored"
     else:
@@ -73,6 +76,7 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
         padding=None if labels else _padding(stored, film),
         lossy=_is_lossy(film),
         how=("format: DICOM", how, f"polarity: {polarity}"),
+        whose=whose,
     )
 
 

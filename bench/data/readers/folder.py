@@ -138,7 +138,7 @@ class Folder(Adapter):
     def rules(self) -> dict[str, Any]:
         """Return the options of reading; grey is luminance."""
         return {
-            "layout": "folder-2",
+            "layout": "folder-3",
             "pattern": self.pattern,
             "largest": self.largest,
             "ending": self.ending,
@@ -296,6 +296,7 @@ class Folder(Adapter):
             mask=codes,
             spacing=image.spacing,
             labels=names,
+            whose=image.whose,
             how=tuple(
                 filter(None, (*image.how, spacing, place, assumed, *told(image, drawn), grey_only))
             ),

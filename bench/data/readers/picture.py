@@ -45,6 +45,8 @@ class Picture:
     """Whether the file was compressed as JPEG is, which changes values."""
     how: tuple[str, ...] = ()
     """What was decided when it was read, as `topic: words`."""
+    whose: str = ""
+    """The patient by the file's header."""
 
 
 def told(image: Picture, mask: Picture) -> tuple[str, ...]:

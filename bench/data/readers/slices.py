@@ -78,7 +78,7 @@ class Slices(Adapter):
         """Return the mapping and the filter."""
         mapping = {} if self.classes else {str(k): v for k, v in MAPPINGS[self.labels].items()}
         return {
-            "layout": "slices-2",
+            "layout": "slices-3",
             "labels": mapping,
             "good_central": self.good_central,
             "largest": self.largest,
