@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.data import cache, manifest, twins
 from bench.data.digest import digest_of, with_instances
-from bench.spec.case import Dataset
+from bench.spec.case import Case, Dataset
 from bench.spec.words import count
 
 READING = "reading"
@@ -95,10 +96,14 @@ def _twins(dataset: Dataset) -> Iterator[Finding]:
 def _masks(dataset: Dataset) -> Iterator[Finding]:
     """Find masks without foreground, inverted ones, and such that are cut by the image's edge."""
     empty, cut, full = [], [], []
+    alike: dict[bytes, list[Case]] = {}
     for index, case in enumerate(dataset.cases):
         mask = dataset.mask(index)
         if not mask.any():
             empty.append(case.id)
+        else:
+            mark = sha256(repr(mask.shape).encode() + mask.tobytes()).digest()
+            alike.setdefault(mark, []).append(case)
         if mask.mean() > MOSTLY:
             full.append(case.id)
         if mask[[0, -1]].any() or mask[:, [0, -1]].any():
@@ -107,6 +112,10 @@ def _masks(dataset: Dataset) -> Iterator[Finding]:
     if empty:
         text = f"without foreground: {len(empty)} of {count(whole, 'case')}: {_few(empty)}"
         yield Finding("empty mask", tuple(empty), text, grave=len(empty) == whole)
+    for cases in alike.values():
+        if len({case.patient for case in cases}) > 1:
+            names = tuple(case.id for case in cases)
+            yield Finding("one mask", names, f"images of several patients have one mask: {_few(names)}")
     if 0 < len(full) < whole / 2:
         text = f"mostly foreground, maybe inverted: {len(full)} of {count(whole, 'case')}"
         yield Finding("inverted mask", tuple(full), f"{text}: {_few(full)}")

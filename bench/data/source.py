@@ -138,7 +138,7 @@ def _inside(root: Path) -> Inside:
 
 
 def _unreadable(item: Item, known: Hashes) -> Item:
-    """Return an item, left out if a file is missing or the system cannot read it."""
+    """Return an item, left out if a file is missing, unreadable, or its mask is its image."""
     for path in (*item.files, *item.sides):
         if known.digests.get(path) == EMPTY and not item.left_out:
             why = f"{path} is empty; copy it again"
@@ -148,6 +148,10 @@ def _unreadable(item: Item, known: Hashes) -> Item:
         why = f"{path} {known.errors[path]}"
         if not path.is_file():
             why = f"{path} is no file; add it, or remove its header or row"
+        return replace(item, files=(), sides=(), left_out=why)
+    contents = [known.digests.get(path, str(path)) for path in item.files]
+    if len(set(contents)) < len(contents) and not item.sides and not item.left_out:
+        why = f"{item.files[0]} and {item.files[-1]} hold the same; put the image in its place"
         return replace(item, files=(), sides=(), left_out=why)
     return item
 

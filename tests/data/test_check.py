@@ -91,6 +91,15 @@ def test_nearly_one_image_of_two_patients_is_told(slices: Make) -> None:
     assert not twin.grave
 
 
+def test_one_mask_of_two_patients_is_told(slices: Make) -> None:
+    data = slices()
+    labels = data / "mr" / "labels"
+    (labels / "5_0.png").write_bytes((labels / "1_0.png").read_bytes())
+    finding = found(data)["one mask"]
+    assert finding.cases == ("1_0", "5_0")
+    assert not finding.grave
+
+
 def test_empty_and_cut_masks_are_told(slices: Make) -> None:
     data = slices()
     change(data, "2_0.png", np.zeros_like, ("labels",))

@@ -412,6 +412,29 @@ def test_a_test_side_among_folders_that_are_no_sides_is_told(tmp_path: Path) -> 
     assert any(line in told for told in dataset.how)
 
 
+def test_sides_below_patients_are_no_doubt(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    for number, name in enumerate(("a_1/train", "b_1/train", "c_1/test", "d_1/test")):
+        image, mask = pair(number)
+        png(root / "images" / name / "x.png", image)
+        png(root / "masks" / name / "x.png", mask * 255)
+    dataset = prepared(root, ":pattern={patient}_*/*/*")
+    assert dataset.official == {"c", "d"}
+    assert not any("test side" in told for told in dataset.how)
+
+
+def test_an_image_that_is_its_own_mask_is_left_out(tmp_path: Path) -> None:
+    """A network would be shown the answer."""
+    root = fill(tmp_path / "own", tuple(f"p{number}_1" for number in range(4)))
+    for number, link in ((1, False), (2, True)):
+        image, mask = root / "images" / f"p{number}_1.png", root / "masks" / f"p{number}_1.png"
+        image.unlink()
+        image.symlink_to(mask) if link else image.write_bytes(mask.read_bytes())
+    dataset = prepared(root)
+    assert [case.id for case in dataset.cases] == ["p0_1", "p3_1"]
+    assert all("hold the same; put the image in its place" in line for line in dataset.left_out)
+
+
 def test_names_that_differ_by_their_folders_alone_are_shown_with_them(tmp_path: Path) -> None:
     root = tmp_path / "own"
     for number in range(3):

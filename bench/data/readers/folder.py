@@ -342,13 +342,17 @@ def _side_of(folders: tuple[str, ...]) -> str:
 
 def _doubted(items: list[Item], folder: Path) -> list[Item]:
     """Return items that say so where the folders beside a test side are no side."""
-    tested = {item.files[0].relative_to(folder).parts[0] for item in items if item.official}
+    tested: set[str] = set()
     others: set[str] = set()
     for item in items:
-        parts = item.files[0].relative_to(folder).parts if item.key else ()
-        if parts[1:] and not item.official:
-            others.add(parts[0])
-    if not tested or not others or any(_side_of((name,)) for name in others):
+        folders = item.files[0].relative_to(folder).parts[:-1] if item.key else ()
+        if item.official:
+            tested.add(folders[0])
+        elif _side_of(folders):
+            return items
+        else:
+            others.update(folders[:1])
+    if not tested or not others:
         return items
     line = (
         f"assumed: {min(tested)}/ is the publisher's test side, though {min(others)}/ beside it "
