@@ -115,7 +115,8 @@ def _masks(dataset: Dataset) -> Iterator[Finding]:
     for cases in alike.values():
         if len({case.patient for case in cases}) > 1:
             names = tuple(case.id for case in cases)
-            yield Finding("one mask", names, f"images of several patients have one mask: {_few(names)}")
+            text = f"images of several patients have one mask: {_few(names)}"
+            yield Finding("one mask", names, text)
     if 0 < len(full) < whole / 2:
         text = f"mostly foreground, maybe inverted: {len(full)} of {count(whole, 'case')}"
         yield Finding("inverted mask", tuple(full), f"{text}: {_few(full)}")

@@ -22,6 +22,17 @@ WINDOW = (
     "BitsStored",
     "PixelRepresentation",
 )
+NEEDED = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+)
+"""What a file must say of its pixels (PS3.3 C.7.6.3)."""
+RESCALE = ("RescaleSlope", "RescaleIntercept")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR")
 """Colour models that are read in any transfer syntax."""
 OF_JPEG_2000 = ("YBR_RCT", "YBR_ICT")
@@ -30,6 +41,15 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 """The transfer syntax of files that are deflated as a whole."""
 HEAD = 4096
 """Bytes that hold a file's meta elements."""
+LETTERS = {
+    "L": (1, 0, 0),
+    "R": (-1, 0, 0),
+    "P": (0, 1, 0),
+    "A": (0, -1, 0),
+    "H": (0, 0, 1),
+    "F": (0, 0, -1),
+}
+"""The directions that PatientOrientation names."""
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """DICOM's axes lead to the left and back; those of `Picture.corners` to the right and front."""
 
@@ -55,7 +75,7 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
     limits.check_sides(path, (int(film.Rows), int(film.Columns)), largest)
     stored = film.pixel_array
     _check_stored(stored, film, path)
-    spacing, how = _spacing(film)
+    spacing, how = _spacing(film, path)
     place = _corners(film, spacing, stored.shape, path)
     photometric = str(film.get("PhotometricInterpretation", "MONOCHROME2"))
     whose = str(film.get("PatientID") or "").strip()
@@ -63,7 +83,13 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
         values = _colours(stored, film, photometric, path, labels)
         told = ("format: DICOM", how, f"polarity: {photometric}")
         return Picture(
-            values, spacing=spacing, corners=place, lossy=_is_lossy(film), how=told, whose=whose
+            values,
+            spacing=spacing,
+            corners=place,
+            axes=_axes(film),
+            lossy=_is_lossy(film),
+            how=told,
+            whose=whose,
         )
     if labels:
         values, polarity = _labels(stored, film, photometric, path), "as stored"
@@ -73,6 +99,7 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
         values,
         spacing=spacing,
         corners=place,
+        axes=_axes(film),
         padding=None if labels else _padding(stored, film),
         lossy=_is_lossy(film),
         how=("format: DICOM", how, f"polarity: {polarity}"),
@@ -104,6 +131,14 @@ def _check_encoding(film: Any, path: Path) -> None:
             f"{path} is an enhanced file, whose spacing and grey values stand in groups of frames; "
             "export it as a classic single-frame file"
         )
+    missing = next((name for name in NEEDED if film.get(name) in (None, "")), "")
+    if missing:
+        raise UsageError(
+            f"{path} has no {missing}, which says how its pixels are read; export it again"
+        )
+    empty = next((name for name in RESCALE if name in film and film[name].value in (None, "")), "")
+    if empty:
+        raise UsageError(f"{path}: {empty} is empty; expected a number: export it again")
     if "PixelData" not in film:
         raise UsageError(
             f"{path} holds no PixelData (floating values are not read); "
@@ -303,11 +338,23 @@ def _signed(value: int, film: Any) -> int:
     return value
 
 
-def _spacing(film: Any) -> tuple[tuple[float, float] | None, str]:
-    """Return mm per pixel (row, column), and where it comes from."""
+def _spacing(film: Any, path: Path) -> tuple[tuple[float, float] | None, str]:
+    """Return mm per pixel (row, column), and where it comes from; 0 stands for what is unknown.
+
+    Raises:
+        UsageError: It is no pair of numbers from 0 on.
+    """
     for name in SPACINGS:
         mm = film.get(name)
-        if mm and len(mm) == 2 and min(map(float, mm)) > 0:
+        if not mm:
+            continue
+        sides = np.atleast_1d(np.array(mm, float))
+        if sides.shape != (2,) or not (sides >= 0).all():
+            raise UsageError(
+                f"{path}: {name} is {', '.join(f'{side:g}' for side in sides)}; "
+                "expected mm for rows and columns: correct it, or remove it"
+            )
+        if (sides > 0).all():
             how = f"spacing: DICOM {name}"
             if name == "ImagerPixelSpacing":
                 how = f"assumed: spacing is that at the detector ({name}), larger than in the body"
@@ -317,6 +364,17 @@ def _spacing(film: Any) -> tuple[tuple[float, float] | None, str]:
         shape = f"{ratio[0]} : {ratio[1]} high and wide (PixelAspectRatio)"
         return None, f"assumed: pixels are {shape}, of unknown size; distances count pixels"
     return None, "spacing: unknown"
+
+
+def _axes(film: Any) -> NDArray[np.float64] | None:
+    """Return the directions (2, 3) of columns and rows; None where none are said."""
+    directions = film.get("ImageOrientationPatient")
+    if directions:
+        return np.array(directions, float).reshape(2, 3)
+    letters = [str(letters)[:1] for letters in film.get("PatientOrientation") or ()]
+    if len(letters) != 2 or not set(letters) <= LETTERS.keys():
+        return None
+    return np.array([LETTERS[letter] for letter in letters], float)
 
 
 def _corners(

@@ -21,6 +21,8 @@ RIGHT_ANGLE = 0.01
 TURNED = "orientation: turned as EXIF says"
 UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns one of them alone"
 """What is told where only one of a pair is stored turned."""
+ONE_WAY = 0.5
+"""Least cosine of the angle between two axes that lead one way; letters may be 55 degrees off."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
@@ -39,6 +41,9 @@ class Picture:
     """Positions in mm (2, 2, 3) of the first and last pixel of the first and last row, to the
     right, front and head (RAS); None where the file does not say where it lies. The last is NaN in
     a file of two dimensions."""
+    axes: NDArray[np.float64] | None = None
+    """Directions (2, 3) in which columns and rows follow one another, to compare where places
+    cannot be."""
     padding: NDArray[np.bool_] | None = None
     """Pixels (H, W) that are no part of the picture."""
     lossy: bool = False
@@ -90,6 +95,7 @@ def onto(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> tu
         if size != other:
             raise _sizes(mask_file, other, image_file, size)
         _compare_spacing(image, mask, image_file, mask_file)
+        _compare_axes(image, mask, image_file, mask_file)
         if image.spacing or mask.spacing:
             return mask, "assumed: masks lie on their images as the pixels are stored"
         return mask, "place of masks: as the pixels are stored"
@@ -111,8 +117,10 @@ def onto(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> tu
 
 
 def _comparable(image: Picture, mask: Picture) -> bool:
-    """Return whether both say where they lie, in equally many dimensions."""
+    """Return whether both say where they lie, in one unit and equally many dimensions."""
     if image.corners is None or mask.corners is None:
+        return False
+    if (image.spacing is None) != (mask.spacing is None):
         return False
     return bool((np.isnan(image.corners) == np.isnan(mask.corners)).all())
 
@@ -148,6 +156,25 @@ def _compare_spacing(image: Picture, mask: Picture, image_file: Path, mask_file:
         raise UsageError(
             f"{mask_file} has pixels of {_mm(mask)}, {image_file} of {_mm(image)}; "
             "expected one spacing: export the mask again"
+        )
+
+
+def _compare_axes(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> None:
+    """Refuse a mask that is turned or mirrored, or begins elsewhere, where no more is known."""
+    if image.axes is None or mask.axes is None:
+        return
+    if (image.axes * mask.axes).sum(1).min() < ONE_WAY:
+        raise UsageError(
+            f"{mask_file} is turned or mirrored against {image_file} by its header, which does not "
+            "say where it lies; export the mask in the orientation of its image"
+        )
+    if image.corners is None or mask.corners is None:
+        return
+    distance = float(np.abs(image.corners[0, 0] - mask.corners[0, 0]).max())
+    if distance > SAME * min(image.spacing or mask.spacing or (1.0,)):
+        raise UsageError(
+            f"{mask_file} begins {distance:.3g} mm from {image_file} by its header; "
+            "expected the same place: export the mask again"
         )
 
 

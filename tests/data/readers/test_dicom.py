@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from bench.data.readers import dicom
-from bench.data.readers.picture import Picture, luminance
+from bench.data.readers.picture import Picture, luminance, onto
 from bench.spec.errors import UsageError
 
 SHOWN = np.random.default_rng(3).integers(0, 200, (6, 5))
@@ -285,3 +285,58 @@ def test_pixels_that_are_no_squares_of_unknown_size_are_told() -> None:
     picture = read(film(SHOWN.astype(np.uint8), PixelAspectRatio=[2, 1]))
     assert picture.spacing is None
     assert any("assumed: pixels are 2 : 1 high and wide" in line for line in picture.how)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"PixelSpacing": [-0.5, 0.5]}, "PixelSpacing is -0.5, 0.5; expected mm"),
+        ({"PixelSpacing": "0.5"}, "PixelSpacing is 0.5; expected mm"),
+        ({"PixelSpacing": [0.5, 0.5, 1]}, "PixelSpacing is 0.5, 0.5, 1; expected mm"),
+        ({"RescaleSlope": "", "RescaleIntercept": "0"}, "RescaleSlope is empty"),
+        ({"BitsStored": None}, "has no BitsStored, which says how its pixels are read"),
+        ({"PhotometricInterpretation": ""}, "has no PhotometricInterpretation"),
+    ],
+)
+def test_what_a_header_lacks_is_named(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        read(film(SHOWN.astype(np.uint8), **fields))
+
+
+AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "fits"),
+    [
+        ({"PatientOrientation": ["L", "F"]}, {"PatientOrientation": ["L", "FP"]}, True),
+        ({"PatientOrientation": ["L", "F"]}, {"PatientOrientation": ["R", "F"]}, False),
+        ({"PatientOrientation": ["L", "F"]}, {"PatientOrientation": ["L", "H"]}, False),
+        ({"PatientOrientation": ["A", "F"]}, {"PatientOrientation": ["F", "A"]}, False),
+        ({"PatientOrientation": ["L", "P"]}, AXIAL, True),
+        ({"PatientOrientation": ["R", "P"]}, AXIAL, False),
+        ({"PatientOrientation": ["L", "F"]}, {"PatientOrientation": ["D", "CR"]}, True),
+        ({"PatientOrientation": ["L", "F"]}, {}, True),
+    ],
+)
+def test_a_mask_that_leads_elsewhere_is_refused_where_no_place_is_known(
+    image: dict[str, Any], mask: dict[str, Any], fits: bool
+) -> None:
+    stored = SHOWN.astype(np.uint8)
+    pictures = read(film(stored, **image)), read(film(stored, **mask), labels=True)
+    if fits:
+        np.testing.assert_array_equal(onto(*pictures, Path("i"), Path("m"))[0].values, stored)
+        return
+    with pytest.raises(UsageError, match="m is turned or mirrored against i by its header"):
+        onto(*pictures, Path("i"), Path("m"))
+
+
+def test_a_place_in_mm_is_not_compared_with_one_in_pixels() -> None:
+    stored = SHOWN.astype(np.uint8)
+    place: dict[str, Any] = {**AXIAL}
+    image = read(film(stored, ImagePositionPatient=[0, 0, 0], PixelSpacing=[0.5, 0.5], **place))
+    near = read(film(stored, ImagePositionPatient=[0, 0, 0], **place), labels=True)
+    np.testing.assert_array_equal(onto(image, near, Path("i"), Path("m"))[0].values, stored)
+    far = read(film(stored, ImagePositionPatient=[0, 9, 0], **place), labels=True)
+    with pytest.raises(UsageError, match="m begins 9 mm from i"):
+        onto(image, far, Path("i"), Path("m"))
