@@ -252,6 +252,38 @@ def test_bad_volumes_are_left_out_and_the_others_go_on(what: str, tmp_path: Path
     assert len(dataset.patients) == 4
 
 
+def test_volumes_of_other_names_or_of_two_masks_are_named(tmp_path: Path) -> None:
+    """Nothing is passed over in silence, and no mask is chosen by chance."""
+    spider(tmp_path / "mr")
+    image, labels = spine(4, (1, 2, 103))
+    images, masks = (tmp_path / "mr" / part for part in ("images", "masks"))
+    for name in ("7_T2", "8"):
+        mha(images / f"{name}.mha", image)
+        mha(masks / f"{name}.mha", labels)
+    dataset = prepared(tmp_path, "mr")
+    assert "7" in dataset.patients
+    (line,) = dataset.left_out
+    assert "8.mha: its name does not say whose it is; expected one such as 1_t2.mha" in line
+
+
+def test_two_masks_of_one_number_are_named(tmp_path: Path) -> None:
+    mrspineseg("MR", "Mask")(tmp_path / "mr")
+    folder = tmp_path / "mr" / "train" / "Mask"
+    nifti(folder / "old_mask_case8.nii.gz", spine(4, (2, 3, 4))[1], "RAS"[::-1])
+    dataset = prepared(tmp_path, "mr")
+    (line,) = dataset.left_out
+    assert "mask_case8.nii.gz and old_mask_case8.nii.gz are both its mask; remove one" in line
+
+
+def test_a_mask_of_several_values_a_voxel_is_refused(tmp_path: Path) -> None:
+    spider(tmp_path / "mr")
+    path = tmp_path / "mr" / "masks" / "2_t2.mha"
+    one = SimpleITK.ReadImage(str(path))
+    SimpleITK.WriteImage(SimpleITK.Compose(one, one), str(path))
+    (line,) = prepared(tmp_path, "mr").left_out
+    assert "2_t2.mha: 2 values a voxel, expected one" in line
+
+
 def test_ct_values_that_may_be_none_of_hounsfield_are_told(tmp_path: Path) -> None:
     image, labels = spine(4)
     for number, shift in ((4, 0), (5, 0), (6, 3000)):

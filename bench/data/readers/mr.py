@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ SPIDER = {
 """Labels: 1 to 25 are the vertebrae from L5 upwards, 101 to 125 those that are partly visible, 100
 is the canal, 201 to 225 are the discs."""
 CASE = re.compile(r"case(?P<number>\d+)$", re.IGNORECASE)
-SERIES = re.compile(r"(?P<patient>.+?)_(?P<sequence>t1|t2|t2_SPACE)$")
+SERIES = re.compile(r"(?P<patient>.+?)_(?P<sequence>t1|t2|t2_SPACE)$", re.IGNORECASE)
 FOLDERS = {"mr": "mask", "source": "label"}
 """MRSpineSeg's folders of images and masks, for both layouts of its archives."""
 
@@ -94,39 +95,55 @@ class MR(Slices):
 def _spider(root: Path, sequence: str) -> list[Item]:
     items = []
     files = volume.files(root, (".mha",))
-    masks = {
-        (path.parent.parent, same(path.name)): path
-        for path in files
-        if path.parent.name.lower() == "masks"
-    }
+    masks: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for path in files:
+        if path.parent.name.lower() == "masks":
+            masks[path.parent.parent, same(path.name)].append(path)
     for path in files:
         name = SERIES.match(stem(path))
-        if path.parent.name.lower() != "images" or not name or name["sequence"] != sequence:
+        if path.parent.name.lower() != "images":
             continue
-        mask = masks.get((path.parent.parent, same(path.name)))
-        items.append(_item(name["patient"], path, mask))
+        if not name:
+            items.append(_unnamed(path, "1_t2.mha"))
+            continue
+        if name["sequence"].lower() != sequence.lower():
+            continue
+        own = masks.get((path.parent.parent, same(path.name)), [])
+        items.append(_item(name["patient"], path, own))
     return items
 
 
 def _mrspineseg(root: Path) -> list[Item]:
     files = volume.files(root, (".nii", ".nii.gz"))
-    masks = {}
+    masks: dict[tuple[Path, str, str], list[Path]] = defaultdict(list)
     for path in files:
         if name := CASE.search(stem(path)):
-            masks[path.parent.parent, path.parent.name.lower(), name["number"]] = path
+            masks[path.parent.parent, path.parent.name.lower(), name["number"]].append(path)
     items = []
     for path in files:
         name = CASE.match(stem(path))
         folder = FOLDERS.get(path.parent.name.lower())
-        if not name or folder is None:
+        if folder is None:
+            continue
+        if not name:
+            items.append(_unnamed(path, "Case8.nii.gz"))
             continue
         part = path.parent.parent
-        mask = masks.get((part, folder, name["number"]))
-        items.append(_item(f"{part.name}-case{name['number']}", path, mask))
+        own = masks.get((part, folder, name["number"]), [])
+        items.append(_item(f"{part.name}-case{name['number']}", path, own))
     return items
 
 
-def _item(patient: str, image: Path, mask: Path | None) -> Item:
-    if mask is None:
+def _unnamed(path: Path, example: str) -> Item:
+    """Return the item of a volume whose name does not say whose it is."""
+    why = f"its name does not say whose it is; expected one such as {example}: rename it"
+    return Item(stem(path), (path,), left_out=why)
+
+
+def _item(patient: str, image: Path, masks: list[Path]) -> Item:
+    if not masks:
         return Item(patient, (image,), left_out="there is no mask for this volume")
-    return Item(patient, (image, mask))
+    if len(masks) > 1:
+        why = f"{masks[0]} and {masks[1].name} are both its mask; remove one"
+        return Item(patient, (image,), left_out=why)
+    return Item(patient, (image, masks[0]))

@@ -130,6 +130,11 @@ def _metaimage(path: Path) -> Volume:
     loaded = metaimage.load(path, known)
     if loaded.GetDimension() != 3:
         raise UsageError(f"{path}: {loaded.GetDimension()} dimensions, expected a volume of three")
+    if loaded.GetNumberOfComponentsPerPixel() != 1:
+        raise UsageError(
+            f"{path}: {loaded.GetNumberOfComponentsPerPixel()} values a voxel, expected one; "
+            "export the channel that is meant"
+        )
     turned = SimpleITK.DICOMOrient(loaded, SAGITTAL[::-1])  # SimpleITK names the fastest axis first
     voxels = SimpleITK.GetArrayFromImage(turned)
     affine = np.eye(4)
