@@ -260,10 +260,13 @@ def test_volumes_of_other_names_or_of_two_masks_are_named(tmp_path: Path) -> Non
     for name in ("7_T2", "8"):
         mha(images / f"{name}.mha", image)
         mha(masks / f"{name}.mha", labels)
+    nifti(images / "9_t2.nii.gz", image)
     dataset = prepared(tmp_path, "mr")
     assert "7" in dataset.patients
-    (line,) = dataset.left_out
-    assert "8.mha: its name does not say whose it is; expected one such as 1_t2.mha" in line
+    assert [line.partition(":")[0] for line in dataset.left_out] == [
+        str(images / name) for name in ("8.mha", "9_t2.nii.gz")
+    ]
+    assert all("none of this collection's; expected" in line for line in dataset.left_out)
 
 
 def test_two_masks_of_one_number_are_named(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class MR(Slices):
 
 def _spider(root: Path, sequence: str) -> list[Item]:
     items = []
-    files = volume.files(root, (".mha",))
+    files = volume.files(root, volume.SUFFIXES)
     masks: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in files:
         if path.parent.name.lower() == "masks":
@@ -103,7 +103,7 @@ def _spider(root: Path, sequence: str) -> list[Item]:
         name = SERIES.match(stem(path))
         if path.parent.name.lower() != "images":
             continue
-        if not name:
+        if not name or path.suffix.lower() != ".mha":
             items.append(_unnamed(path, "1_t2.mha"))
             continue
         if name["sequence"].lower() != sequence.lower():
@@ -135,8 +135,8 @@ def _mrspineseg(root: Path) -> list[Item]:
 
 
 def _unnamed(path: Path, example: str) -> Item:
-    """Return the item of a volume whose name does not say whose it is."""
-    why = f"its name does not say whose it is; expected one such as {example}: rename it"
+    """Return the item of a volume whose name is none of its collection's."""
+    why = f"its name is none of this collection's; expected one such as {example}: write it so"
     return Item(stem(path), (path,), left_out=why)
 
 
