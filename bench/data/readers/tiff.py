@@ -29,7 +29,7 @@ MOST_PAGES = 100_000
 """Pages of a file that are counted; one alone is read."""
 CMYK = 1
 """The value of InkSet that is read."""
-PHOTOMETRIC, ORIENTATION, INK_SET = 262, 274, 332
+PHOTOMETRIC, ORIENTATION, INK_SET, NO_DATA = 262, 274, 332, 42113
 TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda values: values[:, ::-1],
     3: lambda values: values[::-1, ::-1],
@@ -68,6 +68,7 @@ def read(path: Path, largest: int) -> Picture:
         ) from error
     check_numbers(stored, path)
     values = _only(stored, page, path)
+    padding = _padding(values, page)
     model = int(page.photometric)
     palette = None if colormap is None or model != PALETTE else _palette(colormap)
     if palette is not None and values.max() >= len(palette):
@@ -86,12 +87,27 @@ def read(path: Path, largest: int) -> Picture:
     how = ["format: TIFF", f"polarity: {polarity}"]
     if orientation in TURNS:
         values = TURNS[orientation](values)
+        padding = None if padding is None else TURNS[orientation](padding)
         how.append("orientation: turned as EXIF says")
     else:
         how.append("orientation: as stored")
+    if padding is not None:
+        how.append(f"padding: pixels of {page.nodata:g} (GDAL_NODATA) are no part of an image")
     return Picture(
-        np.ascontiguousarray(values), palette, lossy=page.compression in JPEG, how=tuple(how)
+        np.ascontiguousarray(values),
+        palette,
+        lossy=page.compression in JPEG,
+        padding=padding,
+        how=tuple(how),
     )
+
+
+def _padding(values: NDArray[Any], page: Any) -> NDArray[np.bool_] | None:
+    """Return where pixels (H, W) have no data, as GDAL writes it; None where all or none have."""
+    if NO_DATA not in page.tags or values.ndim != 2:
+        return None
+    padding: NDArray[np.bool_] = values == page.nodata
+    return padding if padding.any() and not padding.all() else None
 
 
 def _check(file: Any, page: Any, path: Path, largest: int) -> None:

@@ -123,3 +123,20 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, packed: str | None) 
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UsageError, match="copy it again"):
         raster.read(path, 100)
+
+
+@pytest.mark.parametrize("turn", STORED)
+def test_pixels_without_data_are_no_part_of_an_image(turn: int) -> None:
+    values = SHOWN.astype("f4")
+    values[:4] = -9999
+    tags = [(274, "H", 1, turn, True), (42113, "s", 0, "-9999", True)]
+    picture = read(np.ascontiguousarray(STORED[turn](values)), extratags=tags)
+    assert picture.padding is not None
+    assert np.array_equal(picture.padding, values == -9999)
+    assert "padding: pixels of -9999 (GDAL_NODATA) are no part of an image" in picture.how
+
+
+def test_a_value_without_data_that_no_pixel_has_changes_nothing() -> None:
+    picture = read(SHOWN.astype("u1"), extratags=[(42113, "s", 0, "255", True)])
+    assert picture.padding is None
+    assert not any("padding" in line for line in picture.how)
