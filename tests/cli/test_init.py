@@ -18,12 +18,12 @@ Make = Callable[..., Path]
 
 
 def pictures(folder: Path, *names: str) -> None:
-    for part in ("images", "masks"):
+    for part, inside in (("images", 200), ("masks", 255)):
         for name in names:
             path = folder / part / name
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = np.zeros((24, 24), np.uint8)
-            pixels[6:18, 6:18] = 255
+            pixels[6:18, 6:18] = inside
             Image.fromarray(pixels).save(path)
 
 

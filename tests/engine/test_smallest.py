@@ -55,12 +55,12 @@ def test_what_trains_on_two_pixels_is_not_refused(name: str, batch: int) -> None
 
 def test_a_run_names_the_case_before_anything_trains(bench: Bench, tmp_path: Path) -> None:
     root = tmp_path / "own"
-    for part in ("images", "masks"):
+    for part, inside in (("images", 200), ("masks", 255)):
         (root / part).mkdir(parents=True)
         for number in range(4):
             rng = np.random.default_rng(number)
             pixels = rng.integers(0, 2, (16, 12), dtype=np.uint8)
-            Image.fromarray(255 * pixels).save(root / part / f"p{number}.png")
+            Image.fromarray(inside * pixels).save(root / part / f"p{number}.png")
     profile = tmp_path / "native.toml"
     text = SMOKE.replace("pixels = 4096", "pixels = 0").replace("batch = 2", "batch = 1")
     profile.write_text(text, encoding="utf-8")
