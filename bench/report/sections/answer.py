@@ -88,25 +88,25 @@ def _sentences(table: Table, column: str) -> list[str]:
     [summary] = intervals.summarise(table.patients[column][ENDPOINT].only([best]))
     low, high = summary.bootstrap
     name = table.methods[best]
-    score = f"{100 * summary.mean:.1f} % {TITLES[ENDPOINT]}"
+    patients = count(summary.patients, "patient")
+    score = f"{100 * summary.mean:.1f} % {TITLES[ENDPOINT]} over {patients}"
     if low == low:
         score += f" [95 % interval {100 * low:.1f} to {100 * high:.1f} %]"
     where = f"On {table.columns[column]}"
-    patients = count(summary.patients, "patient")
     if len(rivals) == 1:
-        return [f"{where}, {name} reaches {score} ({patients})."]
+        return [f"{where}, {name} reaches {score}."]
     pairs = table.pairs[column]
     below = _sorted(pairs, best, pairs.below(best))
     doubtful = pairs.doubtful(best)
     alike = pairs.not_below(best)
     unsure = _sorted(pairs, best, [one for one in doubtful if one not in alike])
     if len(below) == len(rivals) - 1:
-        sentences = [f"{where}, {name} is best: {score} ({patients})."]
+        sentences = [f"{where}, {name} is best: {score}."]
     elif below or unsure:
-        sentences = [f"{where}, {name} has the highest mean: {score} ({patients})."]
+        sentences = [f"{where}, {name} has the highest mean: {score}."]
     else:
         sentences = [
-            f"{where}, {name} has the highest mean, {score} ({patients}), but no other method is "
+            f"{where}, {name} has the highest mean, {score}, but no other method is "
             f"significantly lower: {_differences(table, pairs, best, alike)}."
         ]
     if below:

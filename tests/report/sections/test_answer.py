@@ -29,7 +29,7 @@ def test_the_best_is_named_with_what_is_lower_and_what_is_not(tmp_path: Path) ->
     [one] = answer.answers(table)
     best, lower, same = one.sentences
     assert "UNET" in best or "VERDIFF" in best
-    assert f"({PATIENTS} patients)" in best
+    assert f"over {PATIENTS} patients" in best
     assert lower.startswith(("Significantly lower: FCN by ", "Lower, unless these few patients"))
     assert "FCN" not in same
     assert same.startswith("Not significantly different from it: ")
@@ -52,7 +52,9 @@ def test_one_method_has_a_score_and_no_rival(tmp_path: Path) -> None:
     table = written.table(filled(tmp_path, "unet"))
     [one] = answer.answers(table)
     mean = 100 * float(np.mean(scores_of("unet")))
-    assert one.text.startswith(f"On MR, UNET reaches {mean:.1f} % Dice [95 % interval ")
+    assert one.text.startswith(
+        f"On MR, UNET reaches {mean:.1f} % Dice over 12 patients [95 % interval "
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
