@@ -90,6 +90,7 @@ class Pool(Generic[Task, Result]):
         for start in range(0, len(tasks), at_once):
             self._left.append(numbers[start : start + at_once])
         self._jobs = min(jobs, len(self._left))
+        # In tasks: each reader works on one group, has AHEAD more, and may have finished one.
         self._far = self._jobs * at_once * (AHEAD + 2)
         self._readers: list[_Reader] = []
         self._results: dict[int, Any] = {}
@@ -136,7 +137,8 @@ class Pool(Generic[Task, Result]):
         """Take the results that are there; end readers that have been silent for too long."""
         began = time.monotonic()
         ready = wait([reader.pipe for reader in self._readers], LOOK_SECONDS)
-        # While this process is stopped no time is counted, nor while it works on results.
+        # Waiting takes about LOOK_SECONDS at most; longer than twice that, this process was stopped
+        # (Ctrl-Z), which is not the reader's time. Its work on results is not counted either.
         waited = min(time.monotonic() - began, 2 * LOOK_SECONDS)
         for reader in list(self._readers):
             if reader.pipe in ready:
@@ -153,13 +155,18 @@ class Pool(Generic[Task, Result]):
             answers = _receive(reader.pipe)
         except (EOFError, OSError):
             reader.process.join(LEAVE_SECONDS)
-            self._bury(reader, _lost(reader.process.exitcode))
+            code = reader.process.exitcode
+            reader.process.kill()  # a library may hang while its process ends
+            self._bury(reader, _lost(code))
             return
         reader.silent = 0.0
         self._results.update(zip(reader.waiting.popleft(), answers, strict=True))
 
     def _bury(self, reader: _Reader, lost: Lost) -> None:
-        """Keep why the reader's task is lost, and start another reader."""
+        """Keep why the task of a reader that has ended is lost, and start another reader.
+
+        Only its first group was worked on; the groups behind it are handed out again.
+        """
         self._readers.remove(reader)
         reader.pipe.close()
         reader.process.join()

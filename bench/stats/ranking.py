@@ -72,12 +72,12 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
             "bench run --methods all on all of them"
         )
     ranks = np.stack([_ranked(dataset.sign * dataset.means.mean(0)) for dataset in whole])
-    resampled = []
+    resampled_ranks = []
     for number, dataset in enumerate(whole):
         means = dataset.sign * resampled_means(dataset.values, seed, number)
-        resampled.append(_ranked(means))
-    drawn = np.mean(resampled, axis=0)
-    ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        resampled_ranks.append(_ranked(means))
+    mean_ranks = np.mean(resampled_ranks, axis=0)  # (resample, method)
+    ends = np.quantile(mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return Ranking(
         metric=whole[0].metric,
         methods=tuple(methods),
@@ -85,7 +85,7 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
         ranks=ranks,
         mean_ranks=ranks.mean(0),
         intervals=tuple((float(low), float(high)) for low, high in ends.T),
-        probabilities=_places(drawn),
+        probabilities=_places(mean_ranks),
         patients={dataset.column: len(dataset.patients) for dataset in whole},
         left_out={dataset.column: dataset.left_out for dataset in whole},
         seeds={dataset.column: dataset.seeds for dataset in whole},
@@ -117,7 +117,10 @@ def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Ranks within each patient of one dataset: the data of a critical-difference diagram."""
+    """Ranks within each patient of one dataset: the data of a critical-difference diagram.
+
+    A block is a patient, as in Friedman's test.
+    """
 
     column: str
     metric: str
@@ -125,7 +128,8 @@ class Blocks:
     ranks: NDArray[np.float64]
     """(method): mean over patients of the rank within the patient, 1 the best."""
     friedman: float
-    """p of Friedman's test; NaN for fewer than three methods or two patients."""
+    """p of Friedman's test; NaN for fewer than three methods or two patients, or where every
+    patient has equal scores by all methods."""
     patients: int
     left_out: tuple[str, ...]
 
@@ -166,8 +170,8 @@ class Agreement:
     ways: tuple[tuple[str, str], ...]
     """(metric, `mean` or `median`), in the order of the rows."""
     ranks: NDArray[np.float64]
-    """(way, method): mean rank over the datasets; NaN where a method has no patient with that
-    metric."""
+    """(way, method): mean rank over the datasets; a row is NaN where a dataset has no patient with
+    that metric by all methods."""
     tau: NDArray[np.float64]
     """(way, way): Kendall's tau-b between two rankings; NaN where one has no order."""
 
