@@ -111,10 +111,10 @@ def patients(dice: Sequence[float]) -> tuple[float, ...]:
     return tuple(np.repeat(dice, 2).tolist())
 
 
-def scores(dice: Sequence[float]) -> pd.DataFrame:
-    """Return `cases.csv` of cases with these Dice, two of each patient."""
+def scores(dice: Sequence[float], first: int = 0) -> pd.DataFrame:
+    """Return `cases.csv` of cases with these Dice, two of each patient, from a number on."""
     values = np.array(dice)
-    numbers = range(len(values))
+    numbers = range(first, first + len(values))
     return pd.DataFrame(
         {
             "case": [f"c{number}" for number in numbers],
@@ -132,7 +132,7 @@ def scores(dice: Sequence[float]) -> pd.DataFrame:
     )
 
 
-def finished(root: Path, method: str, dice: Sequence[float], **more: Any) -> Path:
+def finished(root: Path, method: str, dice: Sequence[float], first: int = 0, **more: Any) -> Path:
     """Write a finished cell as the store lays it down, its further rows too; return its folder."""
     made = record(method, **more)
     spec, extras = made["spec"], made["extras"]
@@ -153,7 +153,7 @@ def finished(root: Path, method: str, dice: Sequence[float], **more: Any) -> Pat
     (folder / "cell.json").write_text(json.dumps(made))
     for extra in ("", *extras):
         suffix = f"-{extra}" if extra else ""
-        scores(dice).to_csv(folder / f"cases{suffix}.csv", index=False)
+        scores(dice, first).to_csv(folder / f"cases{suffix}.csv", index=False)
     return folder
 
 

@@ -65,11 +65,19 @@ def boxes(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
 
 
 def baseline_of(table: Table, column: str) -> str:
-    """Return with what the methods of a column are compared: the declared baseline, or the best."""
+    """Return with what the methods of a column are compared: the declared baseline, or the best.
+
+    It is empty where no patient was tested by all.
+    """
     declared = table.family.baseline if table.family else ""
     if declared in table.rivals(column):
         return declared
     return table.best(column)
+
+
+def _why_none(baseline: str) -> str:
+    """Return why a panel has no differences."""
+    return f"no result of {baseline}" if baseline else "no patient was tested by all methods"
 
 
 def differences(
@@ -95,7 +103,7 @@ def differences(
         against = baseline or baseline_of(table, column)
         if frame.get(against, pd.Series(dtype=float)).notna().sum() == 0:
             axis.set_axis_off()
-            axis.set_title(f"{title}: no result of {against}")
+            axis.set_title(f"{title}: {_why_none(against)}")
             return
         paired = frame.sub(frame[against], axis=0)
         axis.axvspan(

@@ -69,7 +69,8 @@ def _document(chosen: Chosen, name: str) -> Document:
                 cell = _cell(value, layout, places.get(key, 2), star)
                 if bears and layout.marks == "best" and places.get(key, 0) > 0:
                     cell = replace(cell, mark=_mark(table, column, places, key))
-                if bears and column and key not in table.marked:
+                competes = column not in table.uneven and key not in table.marked
+                if bears and column and competes:
                     compared.append(cell)
                 cells[key].append(cell)
     signs = Signs(table1.marks_of(compared), frozenset(stars.values()))

@@ -171,7 +171,13 @@ def stars_of(chosen: Chosen) -> dict[tuple[str, str], str]:
 def places_of(
     chosen: Chosen, values: Mapping[tuple[str, str], Value], column: str, metric: str
 ) -> dict[str, int]:
-    """Return 0 for the best row of a column, 1 for the second: of those that compete."""
+    """Return 0 for the best row of a column, 1 for the second: of those that compete.
+
+    Means of an uneven column do not compare, so none has a place.
+    """
+    averaged = {column} if column else {*chosen.columns}
+    if averaged & chosen.table.uneven:
+        return {}
     decimals = chosen.layout.decimals
     rivals = [key for key in chosen.rows if key not in chosen.table.marked]
     shown = {}

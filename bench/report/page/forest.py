@@ -40,6 +40,8 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     seeds = [one.pair.seeds for one in compared.comparisons if one.pair.seeds]
     name = table.methods[compared.baseline]
     how = "the best mean; corrected for all pairs"
+    if column in table.uneven:
+        how = "the best mean over the patients that all have; corrected for all pairs"
     if column in table.families:
         how = _declared(table, column)
     return {
@@ -81,7 +83,7 @@ def _compared(table: Table, column: str) -> Family | None:
     if known or len(table.rivals(column)) < 2:
         return known
     baseline, pairs = table.best(column), table.pairs[column]
-    others = table.others(column, baseline)
+    others = table.others(column, baseline) if baseline else []
     if not others:
         return None
     return against(table.patients[column][ENDPOINT], baseline, others, of_all=pairs)

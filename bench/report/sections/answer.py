@@ -79,20 +79,25 @@ def paragraphs(table: Table) -> list[str]:
 
 
 def _sentences(table: Table, column: str) -> list[str]:
+    """Return the answer of a column: what is missing, what is best, and how sure that is."""
     rivals = table.rivals(column)
     if not rivals:
         return []
     if not table.has_scores(column):  # no case has any class
         return [f"On {table.columns[column]}, no case has a score."]
+    sentences = _unfinished(table, column)
     best = table.best(column)
-    [summary] = intervals.summarise(table.patients[column][ENDPOINT].only([best]))
-    low, high = summary.bootstrap
-    name = table.methods[best]
-    patients = count(summary.patients, "patient")
-    score = f"{100 * summary.mean:.1f} % {TITLES[ENDPOINT]} over {patients}"
-    if low == low:
-        score += f" [95 % interval {100 * low:.1f} to {100 * high:.1f} %]"
+    if best:
+        sentences += _ranked(table, column, best)
+    return [*sentences, *_without(table, column)]
+
+
+def _ranked(table: Table, column: str, best: str) -> list[str]:
+    """Return what is best on a column, by how much, and how sure that is."""
+    rivals = table.rivals(column)
     where = f"On {table.columns[column]}"
+    name = table.methods[best]
+    score = _score(table, column, best)
     if len(rivals) == 1:
         return [f"{where}, {name} reaches {score}."]
     pairs = table.pairs[column]
@@ -100,7 +105,8 @@ def _sentences(table: Table, column: str) -> list[str]:
     doubtful = pairs.doubtful(best)
     alike = pairs.not_below(best)
     unsure = _sorted(pairs, best, [one for one in doubtful if one not in alike])
-    if len(below) == len(rivals) - 1:
+    uneven = column in table.uneven
+    if len(below) == len(rivals) - 1 and not uneven:
         sentences = [f"{where}, {name} is best: {score}."]
     elif below or unsure:
         sentences = [f"{where}, {name} has the highest mean: {score}."]
@@ -121,6 +127,64 @@ def _sentences(table: Table, column: str) -> list[str]:
             f"Not significantly different from it: {_differences(table, pairs, best, alike)}."
         )
     return sentences
+
+
+def _score(table: Table, column: str, best: str) -> str:
+    """Return the best row's mean with its interval, and over which patients it is."""
+    scores = table.patients[column][ENDPOINT].only([best])
+    whose = ""
+    if column in table.uneven:
+        scores = table.shared(column).only([best])
+        whose = " that all methods have"
+    [summary] = intervals.summarise(scores)
+    low, high = summary.bootstrap
+    patients = count(summary.patients, "patient")
+    score = f"{100 * summary.mean:.1f} % {TITLES[ENDPOINT]} over {patients}{whose}"
+    if low == low:
+        score += f" [95 % interval {100 * low:.1f} to {100 * high:.1f} %]"
+    return score
+
+
+def _unfinished(table: Table, column: str) -> list[str]:
+    """Return what the rows of a column lack, and what that means for their means."""
+    title = table.columns[column]
+    said = []
+    finished, folds = table.folds(column)
+    if finished < folds:
+        said.append(
+            f"{title} is not finished: {finished} of {folds} folds have a result, so these are "
+            "means over a part of the patients."
+        )
+    if column not in table.uneven:
+        return said
+    said.append(
+        f"The methods were not tested on the same patients of {title}, so their means in table 1 "
+        "do not compare and none is bold."
+    )
+    said.append(_remedy(table, column))
+    if table.best(column):
+        said.append("Here each two methods are compared on the patients that both have.")
+    else:
+        said.append("All methods have no patient in common: compare two of them, in all pairs.")
+    return said
+
+
+def _without(table: Table, column: str) -> list[str]:
+    """Return which methods have no result on a column, so that nobody reads them as beaten."""
+    failed = {one.method.key for one in table.failures if one.column == column}
+    names = []
+    for key, title in table.methods.items():
+        if key not in table.extras and not table.was_tested(column, key):
+            names.append(f"{title} (failed)" if key in failed else title)
+    return [f"No result on {table.columns[column]}: {', '.join(names)}."] if names else []
+
+
+def _remedy(table: Table, column: str) -> str:
+    """Return how the missing results of a column are had."""
+    records = [cell.record for cell in table.cells if cell.record.column.key == column]
+    if all(record.outside for record in records):
+        return "Score the same cases for every method."
+    return "bench run with the same options computes what is missing."
 
 
 def _sorted(pairs: AllPairs, best: str, methods: Sequence[str]) -> list[str]:

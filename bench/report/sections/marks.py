@@ -165,6 +165,18 @@ def legend_of_looks(table: Table) -> list[Note]:
     return lines
 
 
+def legend_of_uneven(table: Table) -> list[Note]:
+    """Return why no mean of a column is bold or marked, where that is so."""
+    titles = [title for key, title in table.columns.items() if key in table.uneven]
+    if not titles:
+        return []
+    text = (
+        f"{', '.join(titles)}: no mean is bold or marked, for the methods were not tested on the "
+        "same cases. All pairs are compared on the patients that both have."
+    )
+    return [Note(text, "marks", grave=True)]
+
+
 def legend_of_heads(heads: Iterable[Head]) -> list[Note]:
     """Return what stands in brackets over a column, if it does."""
     if not any(RATIO in head.group for head in heads):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
+import numpy as np
 import pandas as pd
 
 from bench.report.document import Note
@@ -165,11 +166,61 @@ class Table:
         """Return whether any case of a column has a Dice: none has where no mask has any class."""
         return bool(self.scores[f"{PRINTED[0]}_mean"][column].notna().any())
 
-    def best(self, column: str) -> str:
-        """Return the row with the best mean Dice of those that compete, of all if none does."""
-        means = self.scores[f"{PRINTED[0]}_mean"][column]
+    @cached_property
+    def uneven(self) -> frozenset[str]:
+        """The columns whose rows, of those that compete, were not tested on the same cases.
+
+        Their means do not compare, so none is bold. Rows may have different numbers of seeds, if
+        each seed has all cases.
+        """
+        competing = self.cases[~self.cases.method.isin(self.marked)]
+        cases = competing.groupby("column")["case"].nunique()
+        return frozenset(key for key in cases.index if not self._is_even(key, int(cases[key])))
+
+    def _is_even(self, column: str, cases: int) -> bool:
+        """Return whether each row that competes has so many cases under each of its seeds.
+
+        Rows that all lack the same folds of a seed are even too.
+        """
         rivals = self.rivals(column)
+        sizes = self.scores.loc[[(column, key) for key in rivals]]
+        if (sizes.cases != cases).any():
+            return False
+        cells: dict[str, set[tuple[int, int]]] = {key: set() for key in rivals}
+        for cell in self.cells:
+            spec = cell.record.spec
+            for row in cell.record.rows if cell.record.column.key == column else ():
+                if row.key in cells:
+                    cells[row.key].add((spec.seed, spec.fold))
+        seeds = [len({seed for seed, _ in cells[key]}) for key in rivals]
+        if (sizes.n.to_numpy() == cases * np.array(seeds)).all():
+            return True
+        return sizes.n.nunique() == 1 and len({frozenset(own) for own in cells.values()}) == 1
+
+    def shared(self, column: str) -> PatientScores:
+        """Return Dice of the patients and seeds that all rows have that compete."""
+        return self.patients[column][ENDPOINT].only(self.rivals(column)).complete()
+
+    def best(self, column: str) -> str:
+        """Return the row with the best mean Dice of those that compete, of all if none does.
+
+        In an uneven column the mean is over the patients that all have, and the row is empty where
+        there are none.
+        """
+        rivals = self.rivals(column)
+        if column in self.uneven:
+            shared = self.shared(column)
+            if not shared.patients:
+                return ""
+            return shared.methods[int(shared.means.mean(0).argmax())]
+        means = self.scores[f"{PRINTED[0]}_mean"][column]
         return str((means.loc[rivals] if rivals else means).idxmax())
+
+    def folds(self, column: str) -> tuple[int, int]:
+        """Return how many folds of a column have a result, and of how many."""
+        records = [cell.record for cell in self.cells]
+        finished = {one.spec.fold for one in records if one.column.key == column}
+        return len(finished), self.by_key[column].scheme.folds
 
     def missing(self, column: str) -> tuple[str, ...]:
         """Return the methods that the family declared and that have no result on a column."""

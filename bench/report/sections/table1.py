@@ -40,7 +40,7 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     text = f"{100 * mean:.2f}"
     if std == std:
         text += f" ± {100 * std:.2f}"
-    if key in table.marked:
+    if key in table.marked or column in table.uneven:
         return Cell(text, number=mean)
     best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
     if mean == float(means[column, best]):
@@ -95,7 +95,7 @@ def document(table: Table) -> Document:
         cells = []
         for column in table.columns:
             cells += [entry(table, column, key, metric) for metric in table.metrics(column)]
-            if key not in table.marked:
+            if key not in table.marked and column not in table.uneven:
                 entries.append(entry(table, column, key, ENDPOINT))
         rows.append((Cell(title), *cells))
     occurring = marks_of(entries)
@@ -107,6 +107,7 @@ def document(table: Table) -> Document:
         blocks=(Block(tuple(heads), tuple(rows)),),
         notes=(
             *legend(occurring, shown),
+            *marks.legend_of_uneven(table),
             *marks.legend_of_heads(heads),
             *marks.legend_of_looks(table),
             *marks.footnotes(table, occurring),

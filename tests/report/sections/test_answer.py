@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.report.sections import answer
+from bench.report.sections import answer, table1
 from bench.spec.words import p_words
 from bench.store.cells import Store
 from tests import written
@@ -83,3 +83,59 @@ def test_numbers_of_the_tests_profile_are_said_to_mean_nothing(tmp_path: Path) -
 )
 def test_no_p_is_rounded_to_the_other_side_of_the_level(p: float, said: str) -> None:
     assert p_words(p) == said
+
+
+def test_in_an_unfinished_matrix_no_mean_is_best_and_the_answer_says_so_first(
+    tmp_path: Path,
+) -> None:
+    easy, hard = scores_of("unet"), tuple(one - 0.3 for one in scores_of("verdiff"))
+    finished(tmp_path, "fcn", tuple(one + 0.02 for one in easy), folds=3, fold=0)
+    finished(tmp_path, "unet", easy, folds=3, fold=0)
+    finished(tmp_path, "unet", hard, first=len(easy), folds=3, fold=1)
+    table = written.table(Store(tmp_path))
+    [column] = table.columns
+    means = table.scores.dice_mean[column]
+    assert table.best(column) == "fcn"
+    assert means["fcn"] > means["unet"]
+    [one] = answer.answers(table)
+    assert "2 of 3 folds have a result" in one.sentences[0]
+    assert "not tested on the same patients" in one.sentences[1]
+    assert "bench run with the same options" in one.sentences[2]
+    assert "is best" not in one.text
+    assert f"FCN has the highest mean: {100 * means['fcn']:.1f} % Dice over 12 patients that" in (
+        one.text
+    )
+    assert "UNET by 2.0 points" in one.text
+    document = table1.document(table)
+    marks = {cell.mark for row in document.blocks[0].rows for cell in row}
+    assert marks == {""}
+    notes = [note.text for note in document.notes]
+    assert any("no mean is bold" in text for text in notes)
+    assert not any("without a mark: significantly lower" in text for text in notes)
+
+
+def test_methods_without_a_common_patient_have_no_best(tmp_path: Path) -> None:
+    scores = scores_of("unet")
+    finished(tmp_path, "fcn", scores, folds=2, fold=0)
+    finished(tmp_path, "unet", scores, first=len(scores), folds=2, fold=1)
+    table = written.table(Store(tmp_path))
+    [column] = table.columns
+    assert table.best(column) == ""
+    [one] = answer.answers(table)
+    assert "no patient in common" in one.text
+    assert "highest" not in one.text
+
+
+def test_more_seeds_of_one_method_leave_the_best_in_bold(tmp_path: Path) -> None:
+    store = filled(tmp_path, "unet", "fcn")
+    finished(tmp_path, "unet", scores_of("unet"), seed=36, source="real")
+    assert not written.table(store).uneven
+    finished(tmp_path, "fcn", scores_of("fcn")[:4], seed=36, source="real")
+    assert written.table(Store(tmp_path)).uneven
+
+
+def test_a_method_without_a_result_is_named(tmp_path: Path) -> None:
+    store = filled(tmp_path, "unet", "verdiff")
+    written.failed(tmp_path, "fcn", "no memory", dataset="mr@real-abcdef01")
+    [one] = answer.answers(written.table(store))
+    assert one.sentences[-1] == "No result on MR: fcn (failed)."
