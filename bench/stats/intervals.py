@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.spec.config import SEED
+from bench.spec.metrics import LOWER
 from bench.stats.scores import PatientScores, alike
 
 Interval = tuple[float, float]
@@ -222,11 +223,20 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
                 sd=deviation(means[:, row]),
                 sd_seeds=deviation(values[:, :, row].mean(1)),
                 bootstrap=wide[row],
-                t=interval(means[:, row]),
+                t=_possible(interval(means[:, row]), scores.metric),
                 median=float(np.median(means[:, row])),
                 median_interval=medians[row],
             )
     return [summaries[number] for number in range(len(parts))]
+
+
+def _possible(ends: Interval, metric: str) -> Interval:
+    """Return the part of an interval that a mean can take: no score is negative or above 1.
+
+    Distances have no upper end.
+    """
+    low, high = ends
+    return max(low, 0.0), high if metric in LOWER else min(high, 1.0)
 
 
 def deviation(values: NDArray[np.float64]) -> float:

@@ -158,3 +158,14 @@ def test_the_same_call_gives_the_same_bytes_and_another_seed_others() -> None:
     assert bootstrap(values) == bootstrap(values)
     assert bootstrap(values) != bootstrap(values, seed=36)
     assert drawn(30, SEED).shape == (RESAMPLES, 30)
+
+
+def test_t_intervals_hold_only_what_a_mean_can_be() -> None:
+    near_the_ends = np.array([[[0.0, 1.0], [0.0, 1.0], [0.2, 0.7]]])
+    patients, methods = ("a", "b", "c"), ("low", "high")
+    dice = PatientScores("c", "real", "dice", methods, patients, (35,), near_the_ends)
+    low, high = summarise(dice)
+    assert low.t[0] == 0.0
+    assert high.t[1] == 1.0
+    distance = PatientScores("c", "real", "hd95", methods, patients, (35,), near_the_ends)
+    assert summarise(distance)[1].t[1] > 1.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from bench.report.document import Document, Number
 from bench.report.sections.listing import ends, listed_document, span
 from bench.report.sections.runs import ENOUGH
@@ -145,6 +147,9 @@ def _agreement(table: Table) -> Document | None:
     if many > 2:
         for way, line in zip(ways, agreement.tau.tolist(), strict=True):
             rows.append({"way": way, **dict(zip(ways, line, strict=True))})
+    notes = []
+    if np.isnan(agreement.tau).any():
+        notes = ["A dash: a score that not all methods have on a common patient, or no order."]
     return listed_document(
         table,
         "agreement",
@@ -155,5 +160,5 @@ def _agreement(table: Table) -> Document | None:
         {"way": "Ranked by", **{way: way for way in ways}},
         dict.fromkeys(ways, Number(".2f")),
         rows,
-        ["A dash: a score that not all methods have on a common patient, or that gives no order."],
+        notes,
     )
