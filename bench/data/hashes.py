@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 
@@ -23,6 +24,9 @@ its digest is not remembered."""
 
 LONG = 2_000_000_000
 """Hashing more bytes than this takes seconds."""
+SMALL, MANY = 2_000_000, 32
+"""Files of fewer bytes than this are handed to a thread so many at once: to hand over one takes as
+long as to hash it."""
 
 Hint = list[int]
 """Size, time of content, time of change and inode: no tool can set back the third."""
@@ -63,9 +67,13 @@ def read(
             digests[path] = str(entry[0])
     fresh = [path for path in hints if path not in digests]
     now = time.time_ns()
-    long = sum(hints[path][0] for path in fresh) > LONG
+    size = sum(hints[path][0] for path in fresh)
+    long = size > LONG
+    at_once = MANY if size < len(fresh) * SMALL else 1
+    groups = [fresh[start : start + at_once] for start in range(0, len(fresh), at_once)]
     with ThreadPoolExecutor(jobs) as pool:
-        results = zip(fresh, pool.map(_digest, fresh), strict=True)
+        hashed = chain.from_iterable(pool.map(_digests, groups))
+        results = zip(fresh, hashed, strict=True)
         for done, (path, (digest, why)) in enumerate(results, 1):
             if long:
                 progress(done, len(fresh))
@@ -101,6 +109,11 @@ def _digest(path: Path) -> tuple[str, str]:
         return pooch.file_hash(path), ""
     except OSError as error:
         return "", _why(error)
+
+
+def _digests(paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return `_digest` of each file."""
+    return list(map(_digest, paths))
 
 
 def _why(error: OSError) -> str:

@@ -132,9 +132,12 @@ class _Kept:
             self._add(item, read.samples.pop(0))
 
     def _add(self, item: Item, one: PackedSample) -> None:
-        sample, image, name = one.sample, one.image, self._source.adapter.name
+        sample, image = one.sample, one.image
+        file, mask_file = "", ""
+        if item.files:
+            file, mask_file = str(item.files[0]), str(item.files[-1])
         if why := _unusable(sample.id, self._seen):
-            self._left_out.append(f"{item.files[0] if item.files else name}: {why}")
+            self._left_out.append(f"{file or self._source.adapter.name}: {why}")
             return
         height, width = image.shape
         case = Case(sample.id, sample.patient, height, width, sample.spacing, sample.place)
@@ -142,7 +145,7 @@ class _Kept:
         self._cases.append(case)
         self._packed.append(one.packed is not None)
         self._marks.append(one.mark)
-        mask = self._labels.add(sample, str(item.files[-1]) if item.files else name)
+        mask = self._labels.add(sample, mask_file or self._source.adapter.name)
         binary = mask if len(self._labels.counts) == 2 else np.minimum(mask, 1)
         digests.add(self._digest, case, image, binary)
         self._pixels.add(one, image, mask)
