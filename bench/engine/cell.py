@@ -60,6 +60,7 @@ def run_cell(
     Raises:
         UsageError: The cell is to be deterministic, and PyTorch lacks an operation for it.
     """
+    machine.revision()  # is remembered: the files may be others when the cell ends
     if not cell.deterministic:
         _run(cell, store, work, device, tell)
         return

@@ -8,6 +8,7 @@ import pwd
 import resource
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -109,8 +110,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cache
 def revision() -> str | None:
-    """Return the git revision of the source, `+dirty` if files differ; None outside a checkout."""
+    """Return the git revision of the source, `+dirty` if files differ; None outside a checkout.
+
+    It is looked up once in a process, best when its code has just been loaded: files may change
+    while a cell trains.
+    """
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:

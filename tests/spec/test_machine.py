@@ -50,3 +50,13 @@ def test_a_home_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     machine.lend_home()
     assert Path.home() == tmp_path
+
+
+def test_the_revision_is_that_of_the_code_when_it_was_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine.revision.cache_clear()
+    loaded = machine.revision()
+    assert loaded
+    monkeypatch.setenv("PATH", "")  # whatever git would say now
+    assert machine.revision() == loaded
