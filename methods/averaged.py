@@ -26,6 +26,7 @@ class Averaged(nn.Module):
 
         def average(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
             kept = min(rate, (1 + int(count)) / (10 + int(count)))
+            # mean += (1 - kept) * (new - mean), in one call for all tensors of a network
             torch._foreach_lerp_(list(means), list(new), 1 - kept)
 
         self.average = AveragedModel(live, multi_avg_fn=average).requires_grad_(False)

@@ -65,15 +65,15 @@ class BernoulliDiffusion:
         A = self.kept(t)
         return A * y0 + (1 - A) * f
 
-    def flips(self, y0: Tensor, f: Tensor, t: Tensor) -> Tensor:
+    def flip_probability(self, y0: Tensor, f: Tensor, t: Tensor) -> Tensor:
         """Return the probability (B, 1, H, W) that y_t is not y0."""
         return (1 - self.kept(t)) * (f - y0).abs()
 
-    def flips_by_prior(self, y_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
-        """Return the log odds (B, 1, H, W) that pixels of y_t are flipped, by the prior alone.
+    def flip_logits_by_prior(self, y_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
+        """Return the logits (B, 1, H, W) that pixels of y_t are flipped, by the prior alone.
 
-        By Bayes' rule, for a mask that is a draw from the prior. A denoiser that predicts these
-        samples the prior itself.
+        By Bayes' rule, for a mask that is a draw from the prior. A denoiser that returns these
+        logits for each state samples the prior itself.
 
         Args:
             y_t: The state in {0, 1}, (B, 1, H, W).
@@ -82,7 +82,9 @@ class BernoulliDiffusion:
         """
         A = self.kept(t)
         same = _agreement(y_t, f)
-        return ((1 - A) * (1 - same)).log() - (A + (1 - A) * same).log()
+        flipped = (1 - A) * (1 - same)
+        not_flipped = A + (1 - A) * same
+        return flipped.log() - not_flipped.log()
 
     def posterior(self, y_t: Tensor, y0: Tensor, f: Tensor, t: Tensor, before: Tensor) -> Tensor:
         """Return the probability (B, 1, H, W) that y at an earlier timestep is 1.
@@ -97,11 +99,12 @@ class BernoulliDiffusion:
         """
         A = self.kept(before)
         a = self.kept(t) / A
-        to_same = _agreement(y_t, f)
-        if_one = a * y_t + (1 - a) * to_same
-        if_zero = a * (1 - y_t) + (1 - a) * to_same
-        one = A * y0 + (1 - A) * f
-        weight_one, weight_zero = if_one * one, if_zero * (1 - one)
+        drawn_y_t = _agreement(y_t, f)
+        # Probability of y_t, if y at the earlier timestep was 1 and if it was 0.
+        if_one = a * y_t + (1 - a) * drawn_y_t
+        if_zero = a * (1 - y_t) + (1 - a) * drawn_y_t
+        one = A * y0 + (1 - A) * f  # probability that y at the earlier timestep was 1
+        weight_one, weight_zero = if_one * one, if_zero * (1 - one)  # Bayes' rule
         return weight_one / (weight_one + weight_zero).clamp_min(torch.finfo(one.dtype).tiny)
 
     def sample(
@@ -139,15 +142,16 @@ class BernoulliDiffusion:
         y = _drawn(f, rngs)
         for t, before in zip(times, [*times[1:], -1], strict=True):
             on_step(t, y)
-            at = torch.full((len(f),), t, device=f.device)
-            earlier = torch.full_like(at, before)
-            y0 = (y - denoise(y, at).float()).abs()
+            batch_t = torch.full((len(f),), t, device=f.device)
+            batch_before = torch.full_like(batch_t, before)
+            p_flipped = denoise(y, batch_t).float()
+            p_mask = (y - p_flipped).abs()  # 1 - p_flipped where y is 1, p_flipped where it is 0
             if before < 0:
-                return y0
+                return p_mask
             if scheduler == "ddpm":
-                probability = self.posterior(y, y0, f, at, earlier)
+                probability = self.posterior(y, p_mask, f, batch_t, batch_before)
             else:
-                probability = self.stepped(y, y0, at, earlier)
+                probability = self.stepped(y, p_mask, batch_t, batch_before)
             y = _drawn(probability, rngs)
         return y
 
@@ -168,14 +172,17 @@ def _agreement(y: Tensor, f: Tensor) -> Tensor:
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
-    """Return the mean Kullback-Leibler divergence of Bernoulli(q) from Bernoulli(p)."""
+    """Return the mean Kullback-Leibler divergence of Bernoulli(q) from Bernoulli(p).
+
+    p and q are probabilities (B, 1, H, W); the mean is over all pixels of the batch.
+    """
     q = q.clamp(SMALLEST, 1 - SMALLEST)
-    own = torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)
-    return (own - p * q.log() - (1 - p) * (-q).log1p()).mean()
+    minus_entropy = torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)  # xlogy(0, 0) is 0, not NaN
+    return (minus_entropy - p * q.log() - (1 - p) * (-q).log1p()).mean()
 
 
 def _drawn(probability: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
-    """Draw a state in {0, 1} (B, 1, H, W), each item from its own generator."""
+    """Draw a state in {0, 1} (B, 1, H, W), each item of the batch from its own generator."""
     chances = [
         torch.rand(item.shape, generator=rng, device=item.device)
         for item, rng in zip(probability, rngs, strict=True)

@@ -81,7 +81,7 @@ def difference(given: Shapes, expected: Shapes) -> str:
     for name, shape in expected.items():
         if given.get(name, shape) != shape:
             parts.append(f"{name} is {_size(given[name])}, not {_size(shape)}")
-            break
+            break  # one example is enough
     return "; ".join(parts)
 
 

@@ -1,4 +1,9 @@
-"""HiDiff's network: a segmentor, a refiner of its mask, and their exchange of features."""
+"""HiDiff's network: a segmentor, a refiner of its mask, and their exchange of features.
+
+The segmentor predicts the mask from the image (the paper calls it discriminative). Its probability
+is the prior. The refiner is the denoiser of a diffusion that starts from the prior (the paper calls
+it generative). y_t, t and the prior f are as in `methods.bernoulli_diffusion`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,8 @@ from verdiff_bench_methods.bernoulli_diffusion import TIMESTEPS, BernoulliDiffus
 HEADS = 4
 """Attention heads of the exchange; they divide every width that a refiner can have."""
 EDGE = 1e-3
-"""The prior is at least this far from 0 and 1: a pixel that it is sure of can still be flipped."""
+"""The prior is at least this far from 0 and 1: so even a pixel of which the segmentor is sure can
+still be flipped."""
 
 
 class CrossAttention(nn.Module):
@@ -47,14 +53,18 @@ class CrossAttention(nn.Module):
         )
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        """Map features (B, C, H, W) to features of the same shape, with what the other tells."""
-        seen = self.norm_other(other)
-        parts = (self.query(self.norm_own(own)), self.key(seen), self.value(seen))
-        q, k, v = (_tokens(part) for part in parts)
+        """Return the map `own` (B, C, H, W), changed by its attention to the map `other`.
+
+        Both maps and the result have the same shape.
+        """
+        normed_other = self.norm_other(other)
+        q = _tokens(self.query(self.norm_own(own)))
+        k = _tokens(self.key(normed_other))
+        v = _tokens(self.value(normed_other))
         mixed = F.scaled_dot_product_attention(q, k, v).mT.reshape(own.shape)
-        own = own + self.out(mixed)
-        fed: Tensor = own + self.feed(own)
-        return fed
+        attended = own + self.out(mixed)
+        changed: Tensor = attended + self.feed(attended)
+        return changed
 
 
 def _tokens(x: Tensor) -> Tensor:
@@ -66,26 +76,35 @@ def _tokens(x: Tensor) -> Tensor:
 class Exchange(nn.Module):
     """Both networks' coarsest features attend to each other; the refiner receives both results.
 
+    The segmentor receives nothing: it has already answered.
+
     Args:
-        theirs: Channels of the segmentor's features.
-        ours: Channels of the refiner's features.
+        segmentor_channels: Channels of the segmentor's features.
+        refiner_channels: Channels of the refiner's features.
         groups: Groups of the group norms.
     """
 
-    def __init__(self, theirs: int, ours: int, groups: int) -> None:
+    def __init__(self, segmentor_channels: int, refiner_channels: int, groups: int) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(theirs, ours, 1)
-        self.to_refiner = CrossAttention(ours, groups)
-        self.to_segmentor = CrossAttention(ours, groups)
-        self.join = nn.Conv2d(2 * ours, ours, 1)
+        # The names of modules stay as they are: weights are drawn and saved by them.
+        self.enter = nn.Conv2d(segmentor_channels, refiner_channels, 1)
+        self.to_refiner = CrossAttention(refiner_channels, groups)
+        self.to_segmentor = CrossAttention(refiner_channels, groups)
+        self.join = nn.Conv2d(2 * refiner_channels, refiner_channels, 1)
 
-    def forward(self, generative: Tensor, discriminative: Tensor) -> Tensor:
-        """Return the refiner's features (B, ours, H, W) of its own and (B, theirs, H, W)."""
-        entered = self.enter(discriminative)
-        told = self.to_refiner(generative, entered)
-        asked = self.to_segmentor(entered, generative)
-        joined: Tensor = generative + self.join(torch.cat([told, asked], dim=1))
-        return joined
+    def forward(self, of_refiner: Tensor, of_segmentor: Tensor) -> Tensor:
+        """Return the refiner's features, to which what both attentions find is added.
+
+        Args:
+            of_refiner: The refiner's features (B, refiner_channels, H, W), as the result.
+            of_segmentor: The segmentor's features (B, segmentor_channels, H, W).
+        """
+        of_segmentor = self.enter(of_segmentor)  # to as many channels as the refiner's
+        refiner_informed = self.to_refiner(of_refiner, of_segmentor)
+        segmentor_informed = self.to_segmentor(of_segmentor, of_refiner)
+        both = torch.cat([refiner_informed, segmentor_informed], dim=1)
+        exchanged: Tensor = of_refiner + self.join(both)
+        return exchanged
 
 
 @dataclass(frozen=True)
@@ -95,11 +114,11 @@ class Condition:
     logits: Tensor
     """The segmentor's output (B, 1, H, W)."""
     f: Tensor
-    """The prior (B, 1, H, W), a probability; no gradient passes through it."""
+    """The prior (B, 1, H, W): the segmentor's probability, through which no gradient passes."""
     image: Tensor
     """The normalised image (B, 1, H, W)."""
     coarse: Tensor
-    """The segmentor's coarsest features."""
+    """The segmentor's coarsest features (B, C, h, w)."""
 
     def repeat(self, samples: int) -> Condition:
         """Return the condition of every image `samples` times."""
@@ -125,6 +144,7 @@ class Network(nn.Module):
 
     def __init__(self, width: int, prior_width: int, levels: int, blocks: int, patch: int) -> None:
         super().__init__()
+        # Drawn first, so that it does not depend on how much the constructors below draw.
         seed = int(torch.randint(2**62, ()))
         pixels, self.patch = patch**2, patch
         self.segmentor = ConditionalUNet(pixels, pixels, prior_width, levels)
@@ -137,10 +157,11 @@ class Network(nn.Module):
 
     def condition(self, image: Tensor) -> Condition:
         """Return all that depends on images (B, 1, H, W) alone."""
-        folded_logits, encoded, _ = self.segmentor(fold(image, self.patch))
+        # The refiner sees none of the features of the segmentor's decoder.
+        folded_logits, encoder_features, _ = self.segmentor(fold(image, self.patch))
         logits = unfold(folded_logits.float(), self.patch, image.shape[-2:])
         f = torch.sigmoid(logits).detach().clamp(EDGE, 1 - EDGE)
-        return Condition(logits, f, image, encoded[-1])
+        return Condition(logits, f, image, coarse=encoder_features[-1])
 
     def denoise(self, y_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Return logits (B, 1, H, W) of the pixels of y_t that are flipped, at timesteps (B,).
@@ -150,12 +171,13 @@ class Network(nn.Module):
         """
         refiner = self.refiner
         time = refiner.embed(t)
+        # Masks enter in [-1, 1], centred as the normalised image is.
         seen = torch.cat([2 * y_t - 1, 2 * condition.f - 1, condition.image], dim=1)
-        skips, ends = refiner.encode(fold(seen, self.patch), time)
-        joined = self.exchange(ends[-1], condition.coarse)
-        folded = refiner.decode(joined, skips, time)
+        skips, level_ends = refiner.encode(fold(seen, self.patch), time)
+        exchanged = self.exchange(level_ends[-1], condition.coarse)
+        folded = refiner.decode(exchanged, skips, time)
         correction = unfold(folded.float(), self.patch, y_t.shape[-2:])
-        return self.diffusion.flips_by_prior(y_t, condition.f, t) + correction
+        return self.diffusion.flip_logits_by_prior(y_t, condition.f, t) + correction
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the segmentor's loss plus both losses of the refiner.
@@ -170,17 +192,19 @@ class Network(nn.Module):
         """
         condition, diffusion = self.condition(image), self.diffusion
         t = torch.randint(TIMESTEPS, (len(mask),), generator=rng, device=mask.device)
+        before = t - 1  # -1 is the timestep of the clean mask
         chance = torch.rand(mask.shape, generator=rng, device=mask.device)
-        flipped = (chance < diffusion.flips(mask, condition.f, t)).float()
-        y_t = (mask - flipped).abs()
-        logits = self.denoise(y_t, t, condition)
-        y0 = (y_t - torch.sigmoid(logits)).abs()
-        true = diffusion.posterior(y_t, mask, condition.f, t, t - 1)
-        predicted = diffusion.posterior(y_t, y0, condition.f, t, t - 1)
+        flipped = (chance < diffusion.flip_probability(mask, condition.f, t)).float()
+        y_t = (mask - flipped).abs()  # 1 - mask where flipped is 1
+        flip_logits = self.denoise(y_t, t, condition)
+        p_flipped = torch.sigmoid(flip_logits)
+        p_mask = (y_t - p_flipped).abs()  # 1 - p_flipped where y_t is 1, p_flipped where it is 0
+        true = diffusion.posterior(y_t, mask, condition.f, t, before)
+        predicted = diffusion.posterior(y_t, p_mask, condition.f, t, before)
         return (
             prior_loss(condition.logits, mask)
             + divergence(true, predicted)
-            + F.binary_cross_entropy_with_logits(logits, flipped)
+            + F.binary_cross_entropy_with_logits(flip_logits, flipped)
         )
 
     @torch.no_grad()
@@ -191,7 +215,8 @@ class Network(nn.Module):
 
         Args:
             image: (B, 1, H, W).
-            rngs: One generator for each image.
+            rngs: One generator for each image; all samples of an image draw from it, one after the
+                other.
             samples: Sampled masks of each image.
             how: Passed on to `methods.bernoulli_diffusion.BernoulliDiffusion.sample`.
         """

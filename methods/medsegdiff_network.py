@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -49,16 +50,19 @@ class FFParser(nn.Module):
 
     def _resampled(self, size: tuple[int, int]) -> Tensor:
         """Return the weight (C, H, W // 2 + 1, 2) at the frequencies of another size."""
+        # `grid_sample` needs frequencies in rising order: the shift puts the negative ones first.
+        # (2, C, H, W // 2 + 1): real and imaginary part take the place of the batch.
         centred = torch.fft.fftshift(self.weight, dim=1).permute(3, 0, 1, 2)
         rows = torch.fft.fftshift(torch.fft.fftfreq(size[0]))
         columns = torch.fft.rfftfreq(size[1])
         own_rows = torch.fft.fftshift(torch.fft.fftfreq(self.size[0]))
         own_columns = torch.fft.rfftfreq(self.size[1])
-        at = torch.stack(
+        row_column = torch.stack(
             torch.meshgrid(_place(rows, own_rows), _place(columns, own_columns), indexing="ij"),
             dim=-1,
         )
-        grid = at.flip(-1).to(self.weight).expand(2, -1, -1, -1)
+        # `grid_sample` expects (column, row).
+        grid = row_column.flip(-1).to(self.weight).expand(2, -1, -1, -1)
         shifted = F.grid_sample(
             centred, grid, mode="bilinear", padding_mode="border", align_corners=True
         )
@@ -73,7 +77,7 @@ def _place(wanted: Tensor, own: Tensor) -> Tensor:
 
 ALIKE, SHARE = 0.65, 0.25
 """From which Dice with the conditioner's mask on a sample counts as much as that mask, and how much
-another sample adds to it."""
+another sample adds to it; both as in MedSegDiff's first code."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Network(nn.Module):
         predicts: str = "noise",
     ) -> None:
         super().__init__()
+        # Drawn first, so that it does not depend on how much the constructors below draw.
         seed = int(torch.randint(2**62, ()))
         pixels, self.patch = patch**2, patch
         self.detach, self.predicts = detach, predicts
@@ -138,16 +143,14 @@ class Network(nn.Module):
         self.enter, self.parsers, self.descend = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         # size of the features at each level: both sides are rounded up
         rows, columns = (size[0] + patch - 1) // patch, (size[1] + patch - 1) // patch
-        for ours, theirs in zip(
+        for of_conditioner, of_denoiser in zip(
             self.conditional.channels[1:], self.denoiser.channels[1:], strict=True
         ):
             rows, columns = (rows + 1) // 2, (columns + 1) // 2
-            self.enter.append(nn.Conv2d(ours, theirs, 1))
-            self.parsers.append(FFParser(theirs, (rows, columns)))
-        for above, below in zip(
-            self.denoiser.channels[1:], self.denoiser.channels[2:], strict=False
-        ):
-            self.descend.append(nn.Conv2d(above, below, 3, stride=2, padding=1))
+            self.enter.append(nn.Conv2d(of_conditioner, of_denoiser, 1))
+            self.parsers.append(FFParser(of_denoiser, (rows, columns)))
+        for finer, coarser in pairwise(self.denoiser.channels[1:]):
+            self.descend.append(nn.Conv2d(finer, coarser, 3, stride=2, padding=1))
         self.diffusion = Diffusion(0.0, 1.0)  # x0 is 0 and 1, as in MedSegDiff's code
         initialise(self, seed)
 
@@ -165,27 +168,29 @@ class Network(nn.Module):
         """Return the predicted noise (B, 1, H, W) in x_t (B, 1, H, W) at timesteps (B,), from 0."""
         time = self.denoiser.embed(t)
         seen = torch.cat([fold(x_t, self.patch), condition.seen], dim=1)
-        skips, ends = self.denoiser.encode(seen, time, self.finest(condition.finest))
-        path = torch.zeros(())
+        skips, level_ends = self.denoiser.encode(seen, time, self.finest(condition.finest))
+        product = torch.zeros(())
         for level, (enter, parser, m_x) in enumerate(
-            zip(self.enter, self.parsers, ends[1:], strict=True)
+            zip(self.enter, self.parsers, level_ends[1:], strict=True)
         ):
             m_I = enter(condition.encoded[level])
             if level:
-                m_I = m_I + self.descend[level - 1](path)
-            path = _normalised(m_I) * _normalised(parser(m_x)) * m_I
-        folded = self.denoiser.decode(ends[-1] + path, skips, time)
+                m_I = m_I + self.descend[level - 1](product)
+            product = _normalised(m_I) * _normalised(parser(m_x)) * m_I
+        folded = self.denoiser.decode(level_ends[-1] + product, skips, time)
         output = unfold(folded.float(), self.patch, x_t.shape[-2:])
         if self.predicts == "noise":
             return output
-        return self.diffusion.noise_of(output, x_t, torch.zeros_like(x_t), t)
+        no_prior = torch.zeros_like(x_t)
+        return self.diffusion.noise_of_velocity(output, x_t, no_prior, t)
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
         """Return the mean squared error of the noise plus ten times that of the conditioner."""
         condition, diffusion = self.condition(image), self.diffusion
         t = torch.randint(len(diffusion.betas), (len(mask),), generator=rng, device=mask.device)
         noise = torch.randn(mask.shape, generator=rng, device=mask.device)
-        x_t = diffusion.add_noise(mask, torch.zeros_like(mask), noise, t)
+        no_prior = torch.zeros_like(mask)
+        x_t = diffusion.add_noise(mask, no_prior, noise, t)
         predicted = self.denoise(x_t, t, condition)
         return F.mse_loss(predicted, noise) + 10 * F.mse_loss(torch.sigmoid(condition.logits), mask)
 
@@ -202,7 +207,8 @@ class Network(nn.Module):
 
         Args:
             image: (B, 1, H, W).
-            rngs: One generator for each image.
+            rngs: One generator for each image; all samples of an image draw from it, one after the
+                other.
             samples: Sampled masks of each image.
             rule: How a sample becomes an answer: `v1`, see `joined`, or `samples`, as it is.
             how: As of `verdiff.VerdiffNet.sample`. The conditioner's mask is the field `prior`,
@@ -220,8 +226,9 @@ class Network(nn.Module):
 
         x0 = self.diffusion.sample(denoise, no_prior, repeated_rngs, **how)
         answers = joined(x0, torch.sigmoid(repeated.logits)) if rule == "v1" else x0
-        both = summary(answers, condition.logits), summary(x0, condition.logits)
-        return Answered(both[0].probability, both[0].spread, both[0].prior, both[1].probability)
+        answered = summary(answers, condition.logits)
+        bare = summary(x0, condition.logits).probability
+        return Answered(answered.probability, answered.spread, answered.prior, bare)
 
 
 def joined(samples: Tensor, mask: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def _swin_unetr(wanted: Wanted) -> nn.Module:
 
 
 def _unetr(wanted: Wanted) -> nn.Module:
-    padded = [side + -side % TOKEN for side in wanted.size]
+    padded = [side + -side % TOKEN for side in wanted.size]  # up to a multiple of a token's side
     return AnySize(
         _nets().UNETR(
             **wanted.shape,
@@ -128,7 +128,7 @@ class AnySize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 1, H, W) to logits (B, channels, H, W)."""
         grid = [side // TOKEN for side in x.shape[2:]]
-        self.net.proj_view_shape = [*grid, self.net.hidden_size]
+        self.net.proj_view_shape = [*grid, self.net.hidden_size]  # UNETR reshapes its tokens to it
         logits: Tensor = functional_call(self.net, {self.positions: self._embeddings(grid)}, (x,))
         return logits
 
@@ -147,7 +147,7 @@ class Net:
 
     build: Callable[[Wanted], nn.Module]
     full: int
-    """Channels of the first level by MONAI's defaults."""
+    """Channels of the first level by MONAI's defaults. `small` and `tiny` are ours."""
     small: int
     tiny: int
     step: int = 1

@@ -164,9 +164,9 @@ def _trainer(planned: Planned, task: Task, device: torch.device, tell: Tell) -> 
         def plot_network_architecture(self) -> None:
             """Do nothing: the library's method needs a package that no longer works."""
 
-    trainer = Trainer(
-        {**planned.plans, "continue_training": False}, "2d", 0, dict(planned.labels), device
-    )
+    only_fold = 0  # `fit` writes a single split
+    plans = {**planned.plans, "continue_training": False}
+    trainer = Trainer(plans, "2d", only_fold, dict(planned.labels), device)
     epochs, iterations, validations = schedule(task.steps)
     trainer.num_epochs, trainer.num_iterations_per_epoch = epochs, iterations
     trainer.num_val_iterations_per_epoch = validations
@@ -191,11 +191,11 @@ def predict(planned: Planned, image: Tensor) -> Tensor:
     As in training, the image is cropped to its part that is not zero. All pixels outside this part
     are background.
     """
-    grey_levels = np.round(image[0].cpu().numpy() * 65535)  # as in the training cases
+    grey_levels = np.round(image[0].cpu().numpy() * 65535)  # 16 bits, as in the training cases
     data, _, properties = _preprocessed(planned, grey_levels, None)
     logits = planned.slide(torch.from_numpy(data[:, 0]).to(image.device), mirrored=True)
     full = torch.zeros(planned.heads, *image.shape[1:], device=image.device)
-    full[1:] = -torch.inf
+    full[1:] = -torch.inf  # softmax then gives the background, head 0, the probability 1
     (top, bottom), (left, right) = properties["bbox_used_for_cropping"][1:]
     full[:, top:bottom, left:right] = logits
     return full

@@ -32,7 +32,8 @@ IGNORE = "ignore"
 SPACING = (999, 1, 1)
 """Spacing that nnU-Net's reader gives a 2D image."""
 HALF = {"cuda": torch.float16}
-"""Precision of nnU-Net's own autocast, whatever the precision of the harness is."""
+"""Precision of nnU-Net's own autocast by type of device, whatever the harness's precision is; other
+devices keep their default."""
 OVERSAMPLED = 0.33
 """Share of patches that are centred on a foreground pixel, if images are larger than a patch."""
 Plans = dict[str, Any]
@@ -187,7 +188,8 @@ class Planned(nn.Module):
         self.plans, self.labels = plans, labels
         self.manager = PlansManager(plans)
         self.configuration = part = self.manager.get_configuration("2d")
-        if len(part.pool_op_kernel_sizes) < 2:
+        stages = len(part.pool_op_kernel_sizes)
+        if stages < 2:
             height, width = (int(side) for side in part.median_image_size_in_voxels)
             near = f"{max(height, 2 * min_edge)}x{max(width, 2 * min_edge)}"
             raise UsageError(
@@ -212,8 +214,9 @@ class Planned(nn.Module):
             ignore_label=VOID if IGNORE in labels["labels"] else None,
             dice_class=MemoryEfficientSoftDiceLoss,
         )
-        outputs = len(part.pool_op_kernel_sizes) - 1
+        outputs = stages - 1
         # As in nnU-Net: each output has half the weight of the next finer one, the coarsest has 0.
+        # A single output has weight 1.
         halved = [2.0**-i for i in range(max(1, outputs - 1))]
         weights = [weight / sum(halved) for weight in halved]
         self.criterion = DeepSupervisionWrapper(loss, [*weights, 0.0][:outputs])
@@ -283,23 +286,31 @@ def patches(
         return image, mask
     cuts = []
     for one_mask in mask[:, 0]:
-        corners = [one_mask.shape[axis] - size[axis] + 1 for axis in (0, 1)]  # possible ones
-        drawn = torch.rand(3, generator=rng, device=image.device).tolist()
-        corner = [int(drawn[axis] * corners[axis]) for axis in (0, 1)]
+        # Along each axis, in how many places the patch's first pixel can lie.
+        choices = [one_mask.shape[axis] - size[axis] + 1 for axis in (0, 1)]
+        # Three numbers for each image, whatever they are used for: the draws of the next image then
+        # do not depend on the mask of this one.
+        first, second, third = torch.rand(3, generator=rng, device=image.device).tolist()
+        corner = [int(first * choices[0]), int(second * choices[1])]
         foreground = one_mask.new_zeros(0, 2)
-        if drawn[2] < OVERSAMPLED:
-            foreground = _places(one_mask, drawn[1])
+        if third < OVERSAMPLED:
+            foreground = _places(one_mask, second)
         if len(foreground):
-            centre = foreground[int(drawn[0] * len(foreground))].tolist()
+            centre = foreground[int(first * len(foreground))].tolist()
             for axis in (0, 1):
                 wanted = int(centre[axis]) - size[axis] // 2
-                corner[axis] = min(max(wanted, 0), corners[axis] - 1)
+                corner[axis] = min(max(wanted, 0), choices[axis] - 1)
         cuts.append((slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])))
     return _cut(image, cuts), _cut(mask, cuts)
 
 
 def _places(mask: Tensor, drawn: float) -> Tensor:
-    """Return the places (N, 2) of the foreground of a mask (H, W), or of a class drawn from it."""
+    """Return the places (N, 2) of the foreground of a mask (H, W), or of a class drawn from it.
+
+    Args:
+        mask: (H, W), 0 and 1, or numbers of classes and `VOID`.
+        drawn: A random number in [0, 1), which chooses the class.
+    """
     if mask.max() <= 1:
         return mask.nonzero()
     classes: Tensor = torch.unique(mask[(mask != 0) & (mask != VOID)])

@@ -34,12 +34,13 @@ def mend_pooled_norms(net: nn.Module, batch: int) -> int:
         pooled = False
         for child in list(sequence):
             pooled |= isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1))
-            if pooled:
+            if pooled:  # all that follows in the sequence has one value a channel
                 count += _mend(sequence, child)
     return count
 
 
 def _mend(parent: nn.Module, module: nn.Module) -> int:
+    """Replace a module of `parent` that is a batch norm, or those in it; return how many."""
     if isinstance(module, nn.BatchNorm2d):
         name = next(name for name, child in parent.named_children() if child is module)
         setattr(parent, name, nn.GroupNorm(gcd(GROUPS, module.num_features), module.num_features))

@@ -111,8 +111,8 @@ class Network(nn.Module):
         )
 
         super().__init__()
-        tokens = side // size.patch
-        quarter = max(1, size.depth // 4)
+        tokens = side // size.patch  # along each axis
+        quarter = max(1, size.depth // 4)  # blocks; the last one of each attends to all tokens
         self.sam = Sam(
             ImageEncoderViT(
                 img_size=side,
@@ -223,14 +223,15 @@ class Network(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             sparse, dense = self.sam.prompt_encoder(points=None, boxes=box, masks=None)
             position = self.sam.prompt_encoder.get_dense_pe()
-        masks: Tensor = self.sam.mask_decoder(
+        masks, _predicted_iou = self.sam.mask_decoder(
             image_embeddings=embedding,
             image_pe=position,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=False,
-        )[0]
-        return masks
+        )
+        logits: Tensor = masks
+        return logits
 
 
 @dataclass(frozen=True)
@@ -395,10 +396,10 @@ class SAM(Method):
         """
         peak = self._peak_lr
         matrices = [weight for weight in net.parameters() if weight.ndim > 1]
-        vectors = [weight for weight in net.parameters() if weight.ndim <= 1]
+        biases_and_norms = [weight for weight in net.parameters() if weight.ndim <= 1]
         groups = [
             {"params": matrices, "weight_decay": DECAY},
-            {"params": vectors, "weight_decay": 0.0},
+            {"params": biases_and_norms, "weight_decay": 0.0},
         ]
         adamw = torch.optim.AdamW(groups, lr=peak, fused=True)
         warm = min(WARM, task.steps // 10)

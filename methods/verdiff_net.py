@@ -185,7 +185,7 @@ class VerdiffNet(DiffusionMethod):
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the paper's total loss plus the loss of the prior."""
+        """Return the paper's total loss plus the prior's; in evaluation mode, the average's."""
         loss: Tensor = cast(Any, net).network.loss(
             self.inputs.enter(image), mask, rng, self.bce, self.dice
         )

@@ -19,6 +19,7 @@ def initialise(net: nn.Module, seed: int) -> None:
         for name, module in net.named_modules():
             if hasattr(module, "reset_parameters"):
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+                # >> 1 leaves 63 bits, which fit a signed integer.
                 torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
                 module.reset_parameters()
 
@@ -48,7 +49,7 @@ def fold(x: Tensor, patch: int) -> Tensor:
     """
     if patch == 1:
         return x
-    bottom, right = -x.shape[-2] % patch, -x.shape[-1] % patch
+    bottom, right = -x.shape[-2] % patch, -x.shape[-1] % patch  # what is missing to a multiple
     return F.pixel_unshuffle(F.pad(x, (0, right, 0, bottom), mode="replicate"), patch)
 
 
@@ -137,6 +138,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, C, H, W) to features of the same shape."""
+        # (B, 1 head, H W positions, C) each
         q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
         mixed = F.scaled_dot_product_attention(q, k, v).squeeze(1).transpose(1, 2)
         out: Tensor = x + self.out(mixed.reshape(x.shape))

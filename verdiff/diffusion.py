@@ -64,7 +64,7 @@ class Diffusion:
         self.betas = torch.linspace(1e-4, 0.02, TIMESTEPS, dtype=torch.float64)
         self.cumulative = (1 - self.betas).cumprod(0)
         self._tables: dict[torch.device, Tensor] = {}
-        self._forward = self.scheduler("ddpm", TIMESTEPS)
+        self._forward = self.scheduler("ddpm", TIMESTEPS)  # only its `add_noise` is used
 
     def add_noise(self, x0: Tensor, f: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return x_t (eq 3) of masks x0, priors f and noise, all (B, 1, H, W), at times t (B,)."""
@@ -84,7 +84,7 @@ class Diffusion:
         A = self.cumulative_at(t, x_t)
         return (x_t - f - A.sqrt() * (x0 - f)) / (1 - A).sqrt()
 
-    def noise_of(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
+    def noise_of_velocity(self, velocity: Tensor, x_t: Tensor, f: Tensor, t: Tensor) -> Tensor:
         """Return the noise eps (B, 1, H, W) that follows from a velocity of y (B, 1, H, W).
 
         The velocity is sqrt(A_t) eps - sqrt(1 - A_t) y0 (Salimans and Ho 2022).
@@ -158,6 +158,7 @@ class Diffusion:
         if sampler != "exact":
             return self._as_printed(denoise, f, rngs, steps, sampler, on_step)
         schedule = self.scheduler(scheduler, steps, start)
+        # y = x - f, see the top of this file. x begins at the prior f, so y is noise alone.
         y = float(1 - self.cumulative[start - 1]) ** 0.5 * self._noise(f, rngs)
         for t in schedule.timesteps.tolist():
             on_step(t, y + f)
@@ -225,6 +226,7 @@ class Diffusion:
 
     @staticmethod
     def _noise(like: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
+        """Return normal noise of the shape of `like`, each item from its own generator."""
         noise: Tensor = randn_tensor(
             tuple(like.shape), generator=list(rngs), device=like.device, dtype=torch.float32
         )

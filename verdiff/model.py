@@ -136,6 +136,7 @@ class VerdiffNet(nn.Module):
             )
         if scale <= 0:
             raise ValueError(f"scale={scale} leaves no mask; expected a number above 0")
+        # Drawn first, so that it does not depend on how much the constructors below draw.
         seed = int(torch.randint(2**62, ()))
         pixels = patch**2
         self.patch = patch
@@ -208,7 +209,7 @@ class VerdiffNet(nn.Module):
         if self.predicts == "noise":
             return output
         if self.predicts == "velocity":
-            return self.diffusion.noise_of(output, x_t, condition.f, t)
+            return self.diffusion.noise_of_velocity(output, x_t, condition.f, t)
         probability = torch.sigmoid(condition.logits.detach() + output)
         return self.diffusion.noise_of_mask(self.mask_of(probability), x_t, condition.f, t)
 
@@ -224,6 +225,7 @@ class VerdiffNet(nn.Module):
         implied = self.diffusion.implied_mask(x_t, condition.f, noise, t)
         probability = self.probability_of(implied)
         inside = probability.clamp(EDGE, 1 - EDGE)
+        # The line has the logit's own slope at the edge.
         return torch.logit(inside) + (probability - inside) / (EDGE * (1 - EDGE))
 
     def loss(
@@ -335,9 +337,17 @@ class VerdiffNet(nn.Module):
 
 
 def summary(masks: Tensor, logits: Tensor) -> Sampled:
-    """Summarise sampled masks (B * samples, 1, H, W) and the prior's logits (B, 1, H, W)."""
+    """Summarise sampled masks (B * samples, 1, H, W) and the prior's logits (B, 1, H, W).
+
+    The masks are probabilities, and the samples of an image follow one another. The fields of the
+    result are (B, 1, H, W).
+    """
     by_image = masks.reshape(len(logits), -1, *masks.shape[1:])
-    return Sampled(by_image.mean(1), by_image.std(1, correction=0), torch.sigmoid(logits))
+    return Sampled(
+        probability=by_image.mean(1),
+        spread=by_image.std(1, correction=0),
+        prior=torch.sigmoid(logits),
+    )
 
 
 def prior_loss(logits: Tensor, mask: Tensor) -> Tensor:
@@ -352,5 +362,6 @@ def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
         probability: (B, 1, H, W).
         mask: (B, 1, H, W) in {0, 1}.
     """
+    # 1 is added to both sides of the fraction, which is 0 / 0 for an empty mask without it.
     overlap = 2 * (probability * mask).sum() + 1
     return 1 - overlap / (probability.sum() + mask.sum() + 1)

@@ -79,6 +79,6 @@ class NSA(nn.Module):
         F_, S = self.halve_fine(fine), self.halve_spatial(self.spatial(fine))
         both = torch.cat([F_, S], dim=1)
         pooled = torch.cat([both.mean(1, keepdim=True), both.amax(1, keepdim=True)], dim=1)
-        T = torch.sigmoid(self.select(pooled))
+        T = torch.sigmoid(self.select(pooled))  # (B, 2, H, W): the weights of F_ and of S
         out: Tensor = x * self.expand(F_ * T[:, :1] + S * T[:, 1:])
         return out

@@ -52,12 +52,12 @@ class DiffusionUNet(nn.Module):
         self.encoder = nn.ModuleList()
         self.encoder_attention = nn.ModuleList()
         self.shrink = nn.ModuleList()
-        skips = [width]
+        skips = [width]  # channels of the skip connections; the decoder takes the last one first
         channels = width
         for level, out in enumerate(widths):
-            ins = [channels] + [out] * (blocks - 1)
+            block_inputs = [channels] + [out] * (blocks - 1)
             self.encoder.append(
-                nn.ModuleList(ResBlock(i, out, time, groups, second(out)) for i in ins)
+                nn.ModuleList(ResBlock(i, out, time, groups, second(out)) for i in block_inputs)
             )
             self.encoder_attention.append(_attention(level, blocks, out, groups))
             skips += [out] * blocks
@@ -73,9 +73,9 @@ class DiffusionUNet(nn.Module):
         self.decoder_attention = nn.ModuleList()
         self.grow = nn.ModuleList()
         for level, out in reversed(list(enumerate(widths))):
-            ins = [channels + skips.pop(), *(out + skips.pop() for _ in range(blocks))]
+            block_inputs = [channels + skips.pop(), *(out + skips.pop() for _ in range(blocks))]
             self.decoder.append(
-                nn.ModuleList(ResBlock(i, out, time, groups, Plain(out)) for i in ins)
+                nn.ModuleList(ResBlock(i, out, time, groups, Plain(out)) for i in block_inputs)
             )
             self.decoder_attention.append(_attention(level, blocks + 1, out, groups))
             channels = out
@@ -83,7 +83,7 @@ class DiffusionUNet(nn.Module):
                 self.grow.append(Upsample(out))
         self.norm = nn.GroupNorm(groups, width)
         self.head = ZeroConv2d(width, outputs, 3, padding=1)
-        self.channels = widths
+        self.channels = widths  # of each level, the finest first
 
     def embed(self, t: Tensor) -> Tensor:
         """Return the embedding (B, 4 width) of timesteps (B,)."""
@@ -100,6 +100,8 @@ class DiffusionUNet(nn.Module):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return all skip connections, and each level's last features.
 
+        Both are listed from the finest level to the coarsest.
+
         Args:
             x: Noisy input (B, inputs, H, W).
             time: Embedding of the timesteps (B, 4 width).
@@ -109,7 +111,7 @@ class DiffusionUNet(nn.Module):
         h = self.stem(x)
         if added is not None:
             h = h + added
-        skips, ends = [h], []
+        skips, level_ends = [h], []
         stages = zip(self.encoder, self.encoder_attention, strict=True)
         for level, (rows, attentions) in enumerate(stages):
             if level:
@@ -118,8 +120,8 @@ class DiffusionUNet(nn.Module):
             for block, attend in zip(rows, attentions, strict=True):  # type: ignore[call-overload]
                 h = attend(block(h, time, gates[level] if gates else None))
                 skips.append(h)
-            ends.append(h)
-        return skips, ends
+            level_ends.append(h)
+        return skips, level_ends
 
     def decode(self, h: Tensor, skips: list[Tensor], time: Tensor) -> Tensor:
         """Return the predicted noise (B, outputs, H, W) from the last features and the skips."""
@@ -139,11 +141,12 @@ class DiffusionUNet(nn.Module):
     ) -> Tensor:
         """Return the predicted noise (B, outputs, H, W) of (B, inputs, H, W) at timesteps (B,)."""
         time = self.embed(t)
-        skips, ends = self.encode(x, time, added, gates)
-        return self.decode(ends[-1], skips, time)
+        skips, level_ends = self.encode(x, time, added, gates)
+        return self.decode(level_ends[-1], skips, time)
 
 
 def _attention(level: int, count: int, channels: int, groups: int) -> nn.ModuleList:
+    """Return what follows each of a level's `count` blocks: self-attention, or nothing."""
     attends = level == ATTENTION_LEVEL
     return nn.ModuleList(
         Attention(channels, groups) if attends else nn.Identity() for _ in range(count)
@@ -173,8 +176,8 @@ class ConditionalUNet(nn.Module):
         self.down = nn.ModuleList(
             _stack(i, o, dropout) for i, o in pairwise([inputs, *self.channels])
         )
-        deep = list(reversed(self.channels))
-        self.up = nn.ModuleList(_stack(i + o, o, 0.0) for i, o in pairwise(deep))
+        upwards = list(reversed(self.channels))
+        self.up = nn.ModuleList(_stack(i + o, o, 0.0) for i, o in pairwise(upwards))
         self.head = nn.Conv2d(width, outputs, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -197,6 +200,7 @@ class ConditionalUNet(nn.Module):
 
 
 def _stack(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
+    """Return the two convolutions of a level, each with batch norm and leaky ReLU."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers.append(nn.Conv2d(channels, outputs, 3, padding=1))

@@ -84,14 +84,16 @@ class Pool(Generic[Task, Result]):
     ) -> None:
         self._within = within
         self._work, self._tasks, self._seconds = work, tasks, seconds
+        # Forked from a small server without threads: a fork of this process, which has some, could
+        # wait for ever for a lock that one of them holds.
         self._context = multiprocessing.get_context("forkserver")
         numbers = tuple(range(len(tasks)))
-        self._left: deque[Group] = deque()
+        self._to_do: deque[Group] = deque()
         for start in range(0, len(tasks), at_once):
-            self._left.append(numbers[start : start + at_once])
-        self._jobs = min(jobs, len(self._left))
+            self._to_do.append(numbers[start : start + at_once])
+        self._jobs = min(jobs, len(self._to_do))
         # In tasks: each reader works on one group, has AHEAD more, and may have finished one.
-        self._far = self._jobs * at_once * (AHEAD + 2)
+        self._most_ahead = self._jobs * at_once * (AHEAD + 2)
         self._readers: list[_Reader] = []
         self._results: dict[int, Any] = {}
 
@@ -122,14 +124,14 @@ class Pool(Generic[Task, Result]):
     def _hand_out(self, due: int) -> None:
         """Give tasks to the readers, none far beyond the one whose result is due."""
         for reader in self._readers:
-            while self._left and self._left[0][0] <= due + self._far:
+            while self._to_do and self._to_do[0][0] <= due + self._most_ahead:
                 if len(reader.waiting) > AHEAD:
                     break
-                group = self._left.popleft()
+                group = self._to_do.popleft()
                 try:
                     reader.pipe.send([self._tasks[number] for number in group])
-                except OSError:  # it has ended, which is seen when it is listened to
-                    self._left.appendleft(group)
+                except OSError:  # the reader has ended; `_take` finds out why
+                    self._to_do.appendleft(group)
                     break
                 reader.waiting.append(group)
 
@@ -173,11 +175,11 @@ class Pool(Generic[Task, Result]):
         suspects: Group = ()
         if reader.waiting:
             suspects = reader.waiting.popleft()
-        self._left.extendleft(reversed(reader.waiting))
+        self._to_do.extendleft(reversed(reader.waiting))
         if len(suspects) == 1:
             self._results[suspects[0]] = lost
         else:
-            self._left.extendleft((number,) for number in reversed(suspects))
+            self._to_do.extendleft((number,) for number in reversed(suspects))
         self._start()
 
     def _end(self) -> None:
@@ -209,10 +211,13 @@ def _serve(
     within: Callable[[], AbstractContextManager[object]],
 ) -> None:
     """Work on tasks in this process until the pipe is closed."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server that forked it ignores it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this one
-    end_with_launcher()
-    keep_memory()
+    # The server that forks readers may ignore SIGTERM (bench/launch/server.py), and a fork inherits
+    # that; the pool ends its readers by SIGTERM.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C goes to all processes of a terminal; the pool's own ends its readers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_launcher()  # this process ends when the pool's own is killed
+    keep_memory()  # what one image needed is used for the next, not given back to the kernel
     with within():
         _answer(pipe, work)
 
@@ -228,9 +233,14 @@ def _answer(pipe: Connection, work: Callable[[Any], Any]) -> None:
 
 
 def _send(pipe: Connection, answers: list[Any]) -> None:
-    """Send answers; their arrays go as they lie in memory, which pickle alone would copy."""
+    """Send answers; their arrays go as they lie in memory, which pickle alone would copy.
+
+    `_receive` expects this order: how many arrays there are with the pickle of the rest, then each
+    array's bytes.
+    """
     arrays: list[pickle.PickleBuffer] = []
-    rest = pickle.dumps(answers, 5, buffer_callback=arrays.append)
+    # Protocol 5 is the first that hands over arrays apart from the rest.
+    rest = pickle.dumps(answers, protocol=5, buffer_callback=arrays.append)
     pipe.send((len(arrays), rest))
     for array in arrays:
         pipe.send_bytes(array.raw())
@@ -256,7 +266,7 @@ def _result(work: Callable[[Any], Any], task: Any) -> Any:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return an exception that another process can be sent."""
+    """Return the exception, or where it cannot be pickled another one with its words."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # an exception of a library may hold anything
@@ -266,9 +276,10 @@ def _sendable(error: Exception) -> Exception:
 
 @contextmanager
 def watched(name: str, seconds: float) -> Iterator[None]:
-    """End this whole process with a line where what is within does not return in time.
+    """End this whole process by `os._exit` if the block of the `with` takes longer than `seconds`.
 
-    Nothing else can end what hangs in a library.
+    A line on stderr names what was read. Python cannot interrupt code of a library that hangs, so
+    nothing less can end it.
     """
 
     def end() -> None:

@@ -15,6 +15,10 @@ from bench.spec.metrics import INFERRED
 from bench.stats.intervals import LEVEL, Interval, resampled_means
 from bench.stats.scores import PatientScores
 
+DECIMALS = 9
+"""Decimals to which means are rounded before they are ranked: sums of the same numbers in another
+order may differ in the 16th, and such methods are tied."""
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -40,7 +44,7 @@ class Ranking:
     left_out: dict[str, tuple[str, ...]]
     """Patients that not all methods have, by column."""
     seeds: dict[str, tuple[int, ...]]
-    left_methods: tuple[str, ...]
+    left_out_methods: tuple[str, ...]
     """Methods that lack a dataset and are not ranked."""
 
 
@@ -61,8 +65,8 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     """
     if len({dataset.source for dataset in scores}) > 1:
         raise UsageError("real data and phantoms are never ranked together; rank each source alone")
-    named = list(dict.fromkeys(chain.from_iterable(dataset.methods for dataset in scores)))
-    methods = [m for m in named if all(m in dataset.methods for dataset in scores)]
+    tested = list(dict.fromkeys(chain.from_iterable(dataset.methods for dataset in scores)))
+    methods = [m for m in tested if all(m in dataset.methods for dataset in scores)]
     whole = [dataset.only(methods).complete() for dataset in scores]
     empty = [dataset.column for dataset in whole if not dataset.patients]
     if len(methods) < 2 or empty:
@@ -74,10 +78,10 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     ranks = np.stack([_ranked(dataset.sign * dataset.means.mean(0)) for dataset in whole])
     resampled_ranks = []
     for number, dataset in enumerate(whole):
-        means = dataset.sign * resampled_means(dataset.values, seed, number)
+        means = dataset.sign * resampled_means(dataset.values, seed, stream=number)
         resampled_ranks.append(_ranked(means))
-    mean_ranks = np.mean(resampled_ranks, axis=0)  # (resample, method)
-    ends = np.quantile(mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    resampled_mean_ranks = np.mean(resampled_ranks, axis=0)  # (resample, method)
+    ends = np.quantile(resampled_mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return Ranking(
         metric=whole[0].metric,
         methods=tuple(methods),
@@ -85,11 +89,11 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
         ranks=ranks,
         mean_ranks=ranks.mean(0),
         intervals=tuple((float(low), float(high)) for low, high in ends.T),
-        probabilities=_places(mean_ranks),
+        probabilities=_shares_of_places(resampled_mean_ranks),
         patients={dataset.column: len(dataset.patients) for dataset in whole},
         left_out={dataset.column: dataset.left_out for dataset in whole},
         seeds={dataset.column: dataset.seeds for dataset in whole},
-        left_methods=tuple(m for m in named if m not in methods),
+        left_out_methods=tuple(m for m in tested if m not in methods),
     )
 
 
@@ -97,22 +101,24 @@ def _ranked(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ranks along the last axis, 1 for the highest score; ties share the mean of theirs."""
     from scipy.stats import rankdata
 
-    return np.asarray(rankdata(-scores, axis=-1), float)
+    return np.asarray(rankdata(-np.round(scores, DECIMALS), axis=-1), float)
 
 
-def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (method, place): the share of rows of (row, method) in which a method takes a place.
+def _shares_of_places(mean_ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (method, place): the share of resamples in which a method takes a place.
 
-    The lowest value takes place 1; tied methods share their places.
+    The lowest of the mean ranks (resample, method) takes place 1. Tied methods share their places:
+    two that are second and third take half of each.
     """
     from scipy.stats import rankdata
 
-    values = np.round(values, 9)  # so that floating-point errors break no ties
-    low = rankdata(values, method="min", axis=1)[:, :, None]
-    high = rankdata(values, method="max", axis=1)[:, :, None]
-    place = np.arange(1, values.shape[1] + 1)
-    taken = (low <= place) & (place <= high)
-    return np.asarray((taken / (high - low + 1)).mean(0))
+    rounded = np.round(mean_ranks, DECIMALS)
+    # The first and the last of the places that a method shares: (resample, method, 1).
+    first = rankdata(rounded, method="min", axis=1)[:, :, None]
+    last = rankdata(rounded, method="max", axis=1)[:, :, None]
+    place = np.arange(1, rounded.shape[1] + 1)
+    taken = (first <= place) & (place <= last)
+    return np.asarray((taken / (last - first + 1)).mean(0))
 
 
 @dataclass(frozen=True)
@@ -147,9 +153,11 @@ def blocks(scores: PatientScores) -> Blocks:
         raise UsageError(
             f"fewer than two methods share a patient of {scores.column}; bench run --methods all"
         )
-    means = np.round(whole.means, 9)  # averaging over seeds may make equal scores differ slightly
+    means = np.round(whole.means, DECIMALS)
+    several = len(whole.methods) > 2 and len(means) > 1
+    any_patient_ranks = np.ptp(means, axis=1).any()
     friedman = float("nan")
-    if len(whole.methods) > 2 and len(means) > 1 and np.ptp(means, axis=1).any():
+    if several and any_patient_ranks:
         friedman = float(friedmanchisquare(*means.T).pvalue)
     return Blocks(
         column=whole.column,
@@ -188,22 +196,23 @@ def agreement(
     """
     from scipy.stats import kendalltau
 
-    by_first_metric = [column[metrics[0]] for column in columns]
+    # A dataset has the same methods by each metric, so any one metric tells which they are.
+    by_any_metric = [column[metrics[0]] for column in columns]
     methods = [
         method
-        for method in by_first_metric[0].methods
-        if all(method in scores.methods for scores in by_first_metric)
+        for method in by_any_metric[0].methods
+        if all(method in scores.methods for scores in by_any_metric)
     ]
     ways = list(product(metrics, ("mean", "median")))
     ranks = np.full((len(ways), len(methods)), np.nan)
     for row, (metric, how) in enumerate(ways):
-        middle = np.mean if how == "mean" else np.median
+        mean_or_median = np.mean if how == "mean" else np.median
         column_ranks = []
         for column in columns:
             whole = column[metric].only(methods).complete()
             if whole.patients:
-                middles = middle(whole.means, axis=0)
-                column_ranks.append(_ranked(np.round(whole.sign * middles, 12)))
+                over_patients = mean_or_median(whole.means, axis=0)
+                column_ranks.append(_ranked(whole.sign * over_patients))
         if len(column_ranks) == len(columns):
             ranks[row] = np.mean(column_ranks, axis=0)
     tau = np.full((len(ways), len(ways)), np.nan)

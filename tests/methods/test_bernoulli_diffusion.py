@@ -62,7 +62,7 @@ def test_the_marginal_is_that_of_single_steps(t: int, f: float) -> None:
     for y0 in STATES:
         marginal = DIFFUSION.marginal(pixel(y0), pixel(f), at(t)).item()
         assert marginal == pytest.approx(by_steps(y0, f, 0, t), abs=1e-5)
-        flip = DIFFUSION.flips(pixel(y0), pixel(f), at(t)).item()
+        flip = DIFFUSION.flip_probability(pixel(y0), pixel(f), at(t)).item()
         assert abs(y0 - flip) == pytest.approx(marginal, abs=1e-6)
 
 
@@ -91,7 +91,7 @@ def test_what_the_prior_says_of_flips_is_bayes_rule(t: int, f: float) -> None:
     for y_t in STATES:
         joint = {y0: chance(y0, f) * chance(y_t, by_steps(y0, f, 0, t)) for y0 in STATES}
         expected = joint[1 - y_t] / sum(joint.values())
-        odds = DIFFUSION.flips_by_prior(pixel(y_t), pixel(f), at(t))
+        odds = DIFFUSION.flip_logits_by_prior(pixel(y_t), pixel(f), at(t))
         assert torch.sigmoid(odds).item() == pytest.approx(expected, rel=1e-2, abs=1e-6)
 
 
@@ -131,7 +131,7 @@ def test_samples_of_the_exact_denoiser_have_the_priors_mean() -> None:
     f = torch.tensor(PRIORS).view(1, 1, -1, 1).expand(1, 1, -1, 20_000)
 
     def denoise(y: Tensor, t: Tensor) -> Tensor:
-        return torch.sigmoid(DIFFUSION.flips_by_prior(y, f, t))
+        return torch.sigmoid(DIFFUSION.flip_logits_by_prior(y, f, t))
 
     rng = torch.Generator().manual_seed(2)
     sampled = DIFFUSION.sample(denoise, f, [rng], steps=20)

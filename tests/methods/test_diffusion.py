@@ -472,5 +472,5 @@ def test_a_velocity_is_turned_into_the_noise_that_it_implies() -> None:
     noise = live.denoise(x_t, t, condition)
     live.predicts = "noise"
     velocity = live.denoise(x_t, t, condition)
-    expected = live.diffusion.noise_of(velocity, x_t, torch.zeros_like(x_t), t)
+    expected = live.diffusion.noise_of_velocity(velocity, x_t, torch.zeros_like(x_t), t)
     torch.testing.assert_close(noise, expected)

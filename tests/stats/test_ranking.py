@@ -39,6 +39,15 @@ def scores(
     )
 
 
+def test_methods_with_the_same_scores_in_another_order_are_tied() -> None:
+    one = np.array([0.1, 0.2, 0.3])
+    other = one[::-1]
+    values = np.stack([one, other], axis=1)
+    assert values.mean(0)[0] != values.mean(0)[1]  # by the order of the sum alone
+    tied = rank([scores(values)])
+    np.testing.assert_array_equal(tied.ranks, [[1.5, 1.5]])
+
+
 def drawn(
     patients: int, means: tuple[float, ...], spread: float = 0.02, seed: int = 1
 ) -> NDArray[np.float64]:
@@ -105,7 +114,7 @@ def test_who_cannot_be_ranked_is_told() -> None:
     one = drawn(20, (0.2, 0.1, 0.0))
     one[4, 1] = np.nan
     found = rank([scores(one), scores(drawn(9, (0.1, 0.2)), "xray")])
-    assert (found.methods, found.left_methods) == (("a", "b"), ("c",))
+    assert (found.methods, found.left_out_methods) == (("a", "b"), ("c",))
     assert (found.left_out, found.patients) == ({"mr": ("p4",), "xray": ()}, {"mr": 19, "xray": 9})
     with pytest.raises(
         UsageError, match="fewer than two methods to rank on the same patients of mr and xray"

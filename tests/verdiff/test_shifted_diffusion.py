@@ -321,7 +321,7 @@ def test_noise_and_velocity_say_the_same() -> None:
     x_t = process.add_noise(x0, f, noise, EVERY_T)
     velocity = at(EVERY_T).sqrt() * noise - (1 - at(EVERY_T)).sqrt() * (x0 - f)
     torch.testing.assert_close(
-        process.noise_of(velocity, x_t, f, EVERY_T), noise, atol=1e-4, rtol=0
+        process.noise_of_velocity(velocity, x_t, f, EVERY_T), noise, atol=1e-4, rtol=0
     )
 
 
@@ -329,7 +329,9 @@ def test_at_the_start_a_velocity_of_nothing_implies_the_prior() -> None:
     process, _, f = problem(True, 1, 1, 32, 32)
     t = torch.tensor([999])
     x_t = f + torch.randn(f.shape, generator=torch.Generator().manual_seed(2))
-    implied = process.implied_mask(x_t, f, process.noise_of(torch.zeros_like(f), x_t, f, t), t)
+    implied = process.implied_mask(
+        x_t, f, process.noise_of_velocity(torch.zeros_like(f), x_t, f, t), t
+    )
     torch.testing.assert_close(implied, f, atol=0.04, rtol=0)
 
 

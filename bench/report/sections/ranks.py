@@ -51,7 +51,7 @@ def _ranks(table: Table) -> Document | None:
         ranks = rank(table, metric)
         if ranks is None:
             continue
-        left += [table.methods[key] for key in ranks.left_methods]
+        left += [table.methods[key] for key in ranks.left_out_methods]
         patients = ranks.patients
         seeds = {column: len(drawn) for column, drawn in ranks.seeds.items()}
         rows += _rank_rows(table, metric, ranks)
