@@ -17,8 +17,8 @@ from bench.spec.arms import Arm
 from bench.spec.errors import UsageError
 from bench.spec.names import Row
 from bench.stats import Interval, interval
-from bench.stats.family import holm, looked
-from bench.stats.paired import primary
+from bench.stats.family import corrected_for_looks, holm
+from bench.stats.paired import primary_p
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,14 @@ class Scores:
         off. An interaction is the difference of two such differences: how much the effect of one
         factor changes when the other is on.
         """
-        signs = np.where([arm.switches for arm in self.arms], 1.0, -1.0)
+        signs = np.where([arm.switches for arm in self.arms], 1.0, -1.0)  # (arm, factor)
         contrasts = {}
         for size in range(1, len(self.factors) + 1):
             for chosen in combinations(range(len(self.factors)), size):
+                # 2**size turns the mean over all arms into one over those of a combination.
                 weights = signs[:, list(chosen)].prod(1) * 2**size / len(self.arms)
                 name = " x ".join(self.factors[i] for i in chosen)
-                contrasts[name] = np.tensordot(weights, self.values, 1)
+                contrasts[name] = np.tensordot(weights, self.values, axes=1)
         return contrasts
 
 
@@ -104,10 +105,17 @@ def effects(contrasts: Mapping[str, NDArray[np.float64]], looks: int = 1) -> lis
     The test is the primary one, as of two methods; p is corrected by Holm for the number of
     effects, and by Bonferroni for the looks.
     """
-    p = looked(holm(primary(np.stack(list(contrasts.values()), axis=2))), looks)
+    by_run = np.stack(list(contrasts.values()), axis=2)  # (seed, patient, effect)
+    adjusted = corrected_for_looks(holm(primary_p(by_run)), looks)
     return [
-        Effect(name, float(of.mean()), interval(of.mean(0)), interval(of.mean(1)), float(corrected))
-        for (name, of), corrected in zip(contrasts.items(), p, strict=True)
+        Effect(
+            name=name,
+            mean=float(contrast.mean()),
+            patients=interval(contrast.mean(0)),
+            seeds=interval(contrast.mean(1)),
+            p=float(p),
+        )
+        for (name, contrast), p in zip(contrasts.items(), adjusted, strict=True)
     ]
 
 
@@ -124,17 +132,19 @@ def shared_weights(initial: Sequence[dict[str, str]]) -> tuple[int, int]:
         How many tensors the shared modules have, and how many of them have the same initial values
             in all arms that share them.
     """
-    holders: dict[tuple[str, str], list[dict[str, str]]] = {}
+    # For each module's name and shapes, the tensors of the arms that have such a module.
+    by_module: dict[tuple[str, str], list[dict[str, str]]] = {}
     for digests in initial:
         modules: dict[str, dict[str, str]] = {}
         for name, digest in digests.items():
-            modules.setdefault(name.rpartition(".")[0], {})[name] = digest
+            module_name = name.rpartition(".")[0]
+            modules.setdefault(module_name, {})[name] = digest
         for module, tensors in modules.items():
             named = sorted(tensors.items())
             shapes = " ".join(f"{name} {digest.split(':')[0]}" for name, digest in named)
-            holders.setdefault((module, shapes), []).append(tensors)
+            by_module.setdefault((module, shapes), []).append(tensors)
     shared = same = 0
-    for arms_tensors in holders.values():
+    for arms_tensors in by_module.values():
         if len(arms_tensors) < 2:
             continue
         for name in arms_tensors[0]:

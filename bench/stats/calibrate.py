@@ -64,7 +64,7 @@ class Task:
     seed: int
 
     def rates(self) -> list[Rate]:
-        """Return how often the report is wrong."""
+        """Return how often the report is wrong, for each claim that this kind of world tests."""
         if self.kind == "table":
             return [self._rate(DAGGER, sum(map(_is_told_apart, self._drawn())))]
         baseline = self.worlds.scores.methods[0]
@@ -114,12 +114,14 @@ def tasks(scores: PatientScores, rounds: int = ROUNDS, seed: int = SEED) -> list
     seeds, patients, methods = worlds.scores.values.shape
     if patients < 2 or methods < 2:
         return []
+    # With several seeds the report never corrects by max-T.
     corrections: tuple[Correction, ...] = ("holm",) if seeds > 1 else ("holm", "max-t")
     wanted = []
     for correction in corrections:
         wanted.append(Task(worlds, "equal", correction, rounds, seed))
         wanted.append(Task(worlds, "ahead", correction, rounds, seed))
-    return [*wanted, Task(worlds, "table", corrections[-1], rounds, seed)]
+    correction_of_table = corrections[-1]
+    return [*wanted, Task(worlds, "table", correction_of_table, rounds, seed)]
 
 
 def _has_mark(family: Family) -> bool:

@@ -19,9 +19,9 @@ from bench.spec.config import SEED
 from bench.spec.errors import UsageError
 from bench.spec.metrics import LOWER
 from bench.stats.flips import ALPHA, FLIPS, max_t, smallest_p
-from bench.stats.outliers import could_undo
-from bench.stats.paired import ROPE, Pair, Verdict, compare, decide, primary
-from bench.stats.scores import PatientScores, alike
+from bench.stats.outliers import unseen_outliers_could_undo
+from bench.stats.paired import ROPE, Pair, Verdict, compare, decide, primary_p
+from bench.stats.scores import PatientScores, grouped_by_patients
 
 Correction = Literal["holm", "max-t"]
 STAR, WEIGHTS = "*", "°"
@@ -144,24 +144,29 @@ def against(
         correction = "holm"
     if correction == "max-t":
         scores = scores.complete()
-    count = len(others) + missing
+    planned_tests = len(others) + missing
     named = [(baseline, other) for other in others]
     if of_all is not None:
-        correction, count, looks = of_all.correction, max(1, of_all.tests), of_all.looks
-    pairs = compare(scores, named, seed, count * looks, flips)
+        correction, looks = of_all.correction, of_all.looks
+        planned_tests = max(1, of_all.tests)
+    pairs = compare(scores, named, seed, tests=planned_tests * looks, flips=flips)
     tested = [number for number, pair in enumerate(pairs) if pair.patients]
     adjusted = np.full(len(pairs), np.nan)
     if of_all is not None:
         adjusted = np.array([of_all.p_of(baseline, other) for other in others])
     elif correction == "max-t" and tested:
-        means = scores.means
-        adjusted[tested] = looked(max_t(means[:, :1] - means[:, 1:], seed, flips), looks)
+        means = scores.means  # (patient, method), the baseline first
+        p_by_max_t = max_t(means[:, :1] - means[:, 1:], seed, flips)
+        adjusted[tested] = corrected_for_looks(p_by_max_t, looks)
     else:
-        known = [pairs[number].p for number in tested]
-        adjusted[tested] = looked(holm([*known, *[1.0] * missing])[: len(tested)], looks)
+        # A comparison that is missing counts as if its p were 1.
+        p_of_all = [pairs[number].p for number in tested] + [1.0] * missing
+        p_by_holm = holm(p_of_all)[: len(tested)]
+        adjusted[tested] = corrected_for_looks(p_by_holm, looks)
     tests = len(tested) + missing
     if of_all is not None:
         tests = of_all.tests
+    # Max-T's smallest p does not depend on the number of tests; Holm multiplies it by this number.
     factor = 1 if correction == "max-t" else tests
     comparisons = []
     for pair, p in zip(pairs, adjusted, strict=True):
@@ -185,8 +190,8 @@ def _in_doubt(scores: PatientScores, pair: Pair) -> bool:
     """Return whether unseen outliers could undo the difference of a pair; not of distances."""
     if scores.metric in LOWER or not pair.patients:
         return False
-    both = scores.only([pair.first, pair.second]).complete().means.mean(0)
-    return could_undo(pair.mean, float(both.max()), pair.patients)
+    both_means = scores.only([pair.first, pair.second]).complete().means.mean(0)
+    return unseen_outliers_could_undo(pair.mean, float(both_means.max()), pair.patients)
 
 
 @dataclass(frozen=True)
@@ -230,8 +235,8 @@ class AllPairs:
         """
         p = np.minimum(1.0, self.p * (1 + family.tests / max(1, self.tests)))
         for one in family.comparisons:
-            pair = [self.methods.index(one.pair.first), self.methods.index(one.pair.second)]
-            p[pair, pair[::-1]] = one.adjusted
+            first, second = self.methods.index(one.pair.first), self.methods.index(one.pair.second)
+            p[first, second] = p[second, first] = one.adjusted
         return replace(self, p=p, declared=family)
 
     def p_of(self, one: str, other: str) -> float:
@@ -240,10 +245,16 @@ class AllPairs:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """How many seeds pairs share: one number where it is the same for all, else two ends."""
-        own = np.eye(len(self.methods), dtype=bool)
-        shared = self.runs[~own & (self.patients > 0)]
-        return tuple(dict.fromkeys((int(shared.min()), int(shared.max())))) if shared.size else ()
+        """How many seeds pairs share: one number where it is the same for all, else least and most.
+
+        Empty if no pair shares a patient.
+        """
+        diagonal = np.eye(len(self.methods), dtype=bool)
+        shared = self.runs[~diagonal & (self.patients > 0)]
+        if not shared.size:
+            return ()
+        least, most = int(shared.min()), int(shared.max())
+        return (least,) if least == most else (least, most)
 
     def runs_of(self, one: str, other: str) -> int:
         """Return how many seeds two methods share."""
@@ -255,13 +266,15 @@ class AllPairs:
         declared = self.declared.comparisons if self.declared else ()
         if any(one.possible for one in declared):
             return True
-        factor = 1 if self.correction == "max-t" else self.tests
-        shared = self.patients[~np.eye(len(self.methods), dtype=bool)]
-        return smallest_p(int(shared.max(initial=0))) * factor * self.looks <= ALPHA
+        factor = 1 if self.correction == "max-t" else self.tests  # as in `against`
+        diagonal = np.eye(len(self.methods), dtype=bool)
+        most_patients = int(self.patients[~diagonal].max(initial=0))
+        return smallest_p(most_patients) * factor * self.looks <= ALPHA
 
     def not_below(self, method: str) -> tuple[str, ...]:
         """Return the other methods that are not significantly below this one."""
         row = self.means[self.methods.index(method)]
+        # Those with a higher mean: the callers ask this of Dice, where more is better.
         ahead = {other for other, mean in zip(self.methods, row, strict=True) if mean < 0}
         kept = ahead.union(self.like(method))
         return tuple(other for other in self.methods if other != method and other in kept)
@@ -283,6 +296,7 @@ class AllPairs:
         """
         row = self.p[self.methods.index(method)]
         compared = zip(self.methods, row, strict=True)
+        # `not p <= ALPHA` and not `p > ALPHA`: a p that does not exist is NaN.
         return tuple(other for other, p in compared if other != method and not p <= ALPHA)
 
 
@@ -308,37 +322,41 @@ def all_pairs(
     patients, runs = np.zeros((2, count, count), np.int64)
     in_doubt = np.zeros((count, count), bool)
     p_of_pair = np.full(len(pairs), np.nan)
-    groups = [group for group in alike(parts) if parts[group[0]].patients]
-    seeds = min((len(parts[group[0]].seeds) for group in groups), default=0)
-    all_share = len(groups) == 1 and len(groups[0]) == len(pairs)
-    correction: Correction = "max-t" if all_share and seeds == 1 else "holm"
+    groups = [group for group in grouped_by_patients(parts) if parts[group[0]].patients]
+    fewest_seeds = min((len(parts[group[0]].seeds) for group in groups), default=0)
+    all_share_patients = len(groups) == 1 and len(groups[0]) == len(pairs)
+    correction: Correction = "holm"
+    if all_share_patients and fewest_seeds == 1:
+        correction = "max-t"
     for group in groups:
         values = [parts[number].values for number in group]
+        # by_run: (seed, patient, pair); differences: (patient, pair)
         by_run = np.stack([both[:, :, 0] - both[:, :, 1] for both in values], axis=2)
         differences = by_run.mean(0)
         if correction == "max-t":
             p_of_pair[group] = max_t(differences, seed, min(flips, MAP_FLIPS))
         else:
-            p_of_pair[group] = primary(by_run, seed, flips)
+            p_of_pair[group] = primary_p(by_run, seed, flips)
         for number, mean in zip(group, differences.mean(0), strict=True):
             first, second = pairs[number]
             means[first, second] = mean
             means[second, first] = -mean
             if scores.metric not in LOWER:
                 best = float(parts[number].means.mean(0).max())
-                undone = could_undo(mean, best, len(differences))
+                undone = unseen_outliers_could_undo(mean, best, len(differences))
                 in_doubt[first, second] = in_doubt[second, first] = undone
             patients[first, second] = patients[second, first] = len(differences)
             runs[first, second] = runs[second, first] = len(by_run)
     tested = np.flatnonzero(~np.isnan(p_of_pair))
     if correction == "holm":
         p_of_pair[tested] = holm(p_of_pair[tested])
-    p_of_pair = looked(p_of_pair, looks)
+    p_of_pair = corrected_for_looks(p_of_pair, looks)
     for (first, second), adjusted in zip(pairs, p_of_pair, strict=True):
         p[first, second] = p[second, first] = adjusted
     np.fill_diagonal(p, 1.0)
     np.fill_diagonal(means, 0.0)
-    np.fill_diagonal(patients, (~np.isnan(scores.values)).any(0).sum(0))
+    has_score = ~np.isnan(scores.values)  # (seed, patient, method)
+    np.fill_diagonal(patients, has_score.any(0).sum(0))
     return AllPairs(
         column=scores.column,
         metric=scores.metric,
@@ -354,8 +372,11 @@ def all_pairs(
     )
 
 
-def looked(p: NDArray[np.float64], looks: int) -> NDArray[np.float64]:
-    """Return p values corrected for the looks by Bonferroni, whenever they were."""
+def corrected_for_looks(p: NDArray[np.float64], looks: int) -> NDArray[np.float64]:
+    """Return p values corrected by Bonferroni for how often results are looked at.
+
+    It does not matter when the looks are.
+    """
     return np.minimum(1.0, p * looks)
 
 
@@ -366,7 +387,8 @@ def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """
     raw = np.asarray(p, float)
     order = np.argsort(raw, kind="stable")
-    left = np.arange(len(raw), 0, -1)
+    # The smallest p is multiplied by the number of tests, the next one by the number less 1, ...
+    tests_left = np.arange(len(raw), 0, -1)
     adjusted = np.empty(len(raw))
-    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, raw[order] * left))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, raw[order] * tests_left))
     return adjusted

@@ -69,6 +69,7 @@ def max_t(
     observed, rows = (statistic - _slack(rows))[order], rows[:, order]
     reached = np.zeros(len(order))
     for signs in _signs(len(rows), seed, flips):
+        # (flip, row): the largest statistic of this row and all rows after it
         largest = np.maximum.accumulate(np.abs(signs @ rows)[:, ::-1], axis=1)[:, ::-1]
         reached += (largest >= observed).sum(0)
     adjusted = np.empty(len(order))
@@ -95,6 +96,7 @@ def _signs(patients: int, seed: int, flips: int) -> Iterator[NDArray[np.float64]
     opposite of each has the same absolute sum. With more patients they are random.
     """
     if patients <= EXACT:
+        # Bit k of a flip's number says whether patient k's sign is turned.
         numbers = np.arange(2 ** max(0, patients - 1))[:, None]
         yield np.where(numbers >> np.arange(patients) & 1, -1.0, 1.0)
         return
@@ -105,6 +107,7 @@ def _signs(patients: int, seed: int, flips: int) -> Iterator[NDArray[np.float64]
         row_bytes = (patients + 7) // 8  # a bit for each patient
         drawn = np.frombuffer(generator.bytes(rows * row_bytes), np.uint8).reshape(rows, row_bytes)
         signs = np.unpackbits(drawn, axis=1, count=patients).astype(float)
+        # 0 and 1 become 1 and -1, in place, which is faster than a new array.
         signs *= -2
         signs += 1
         yield signs

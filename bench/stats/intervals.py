@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from bench.spec.config import SEED
 from bench.spec.metrics import LOWER
-from bench.stats.scores import PatientScores, alike
+from bench.stats.scores import PatientScores, grouped_by_patients
 
 Interval = tuple[float, float]
+"""The lower and the upper end."""
 LEVEL = 0.95
+"""Share of studies whose intervals cover the true value."""
 RESAMPLES = 9_999
+"""As many as scipy's bootstrap draws by default."""
 AT_ONCE = 2**18
 """About the number of shares of patients that are computed at once; they stay in the processor."""
 FEW = 50
@@ -60,11 +63,11 @@ def bootstrap(
 def _percentiles(
     values: NDArray[np.float64], levels: Sequence[float] = (LEVEL,)
 ) -> list[list[Interval]]:
-    """Return for each level the middle of each row of (resample, row)."""
-    wanted: list[float] = []
+    """Return for each level the percentile interval of each row of (resample, row)."""
+    quantiles: list[float] = []
     for level in levels:
-        wanted += [(1 - level) / 2, (1 + level) / 2]
-    ends = np.quantile(np.ascontiguousarray(values.T), wanted, axis=-1)
+        quantiles += [(1 - level) / 2, (1 + level) / 2]
+    ends = np.quantile(np.ascontiguousarray(values.T), quantiles, axis=-1)
     return [_pairs(both) for both in ends.reshape(len(levels), 2, -1)]
 
 
@@ -93,8 +96,8 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
             confidence_level=level,
             bootstrap_result=earlier,
         ).confidence_interval
-    same = np.ptp(values, axis=0) <= 1e-12
-    return _pairs(np.where(same, values[0], np.stack([ends.low, ends.high])))
+    constant = np.ptp(values, axis=0) <= 1e-12
+    return _pairs(np.where(constant, values[0], np.stack([ends.low, ends.high])))
 
 
 def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Interval]:
@@ -107,9 +110,9 @@ def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Inte
     patients = len(values)
     if patients < 2:
         return [(float("nan"), float("nan"))] * values.shape[1]
-    medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)
-    [middle] = _percentiles(medians)
-    return middle
+    medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)  # (resample, row)
+    [intervals] = _percentiles(medians)
+    return intervals
 
 
 @lru_cache(maxsize=8)
@@ -129,26 +132,28 @@ def resampled_means(
     """
     seeds, patients, rows = values.shape
     by_patient = np.moveaxis(values, 1, 0).reshape(patients, seeds * rows)
-    means = _weighted(_times(patients, seed, stream, False), by_patient)  # of all seeds at once
+    times_drawn = _times_drawn(patients, seed, stream, of_seeds=False)
+    means = _weighted_means(times_drawn, by_patient)  # of all seeds at once
     if seeds == 1:
         return means
-    of_seeds = _times(seeds, seed, stream, True) / seeds
-    return np.asarray(np.einsum("rs,rsm->rm", of_seeds, means.reshape(-1, seeds, rows)))
+    # r: resample, s: seed, m: row
+    shares_of_seeds = _times_drawn(seeds, seed, stream, of_seeds=True) / seeds
+    return np.asarray(np.einsum("rs,rsm->rm", shares_of_seeds, means.reshape(-1, seeds, rows)))
 
 
-def _weighted(
-    times: NDArray[np.unsignedinteger[Any]], values: NDArray[np.float64]
+def _weighted_means(
+    times_drawn: NDArray[np.unsignedinteger[Any]], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return (resample, row): means of (patient, row), each patient as often as it was drawn.
 
     Shares are numbers of eight bytes, so few resamples are worked on at once.
     """
-    resamples, patients = times.shape
+    resamples, patients = times_drawn.shape
     means = np.empty((resamples, values.shape[1]))
     step = AT_ONCE // patients + 1
     for start in range(0, resamples, step):
-        some = slice(start, start + step)
-        means[some] = times[some] / patients @ values
+        block = slice(start, start + step)
+        means[block] = times_drawn[block] / patients @ values
     return means
 
 
@@ -159,15 +164,22 @@ def drawn(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDA
 
 
 @lru_cache(maxsize=16)
-def _times(count: int, seed: int, stream: int, of_seeds: bool) -> NDArray[np.unsignedinteger[Any]]:
-    """Return (resample, patient): how often each patient is drawn; kept in few bytes."""
+def _times_drawn(
+    count: int, seed: int, stream: int, of_seeds: bool
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Return (resample, patient): how often each patient is drawn; kept in few bytes.
+
+    With `of_seeds` the same of seeds.
+    """
     numbers = drawn(count, seed, stream, of_seeds)
+    # Each resample counts in its own stretch of one flat array, which a single call fills.
     places = numbers + count * np.arange(len(numbers))[:, None]
     counts = np.bincount(places.ravel(), minlength=numbers.size)
     return counts.reshape(numbers.shape).astype(np.min_scalar_type(count))
 
 
 def _pairs(ends: NDArray[np.float64]) -> list[Interval]:
+    """Return an interval for each row of ends (2, row): lower ends, then upper ends."""
     return [(float(low), float(high)) for low, high in zip(*ends, strict=True)]
 
 
@@ -203,13 +215,13 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
     """Return each method's mean and median over its patients, in the order of the methods."""
     parts = [scores.only([method]).complete() for method in scores.methods]
     summaries: dict[int, Summary] = {}
-    for group in alike(parts):
+    for group in grouped_by_patients(parts):
         values = np.concatenate([parts[number].values for number in group], axis=2)
-        if not values.size:
+        if not values.size:  # no patient: all that follows is then NaN
             values = np.full((1, 1, len(group)), np.nan)
-        means = values.mean(0)
-        [wide] = bootstrap(values, seed=seed)
-        medians = median_intervals(means, seed)
+        means = values.mean(0)  # (patient, method)
+        [intervals_of_means] = bootstrap(values, seed=seed)
+        intervals_of_medians = median_intervals(means, seed)
         for row, number in enumerate(group):
             part = parts[number]
             summaries[number] = Summary(
@@ -222,10 +234,10 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
                 mean=float(means[:, row].mean()),
                 sd=deviation(means[:, row]),
                 sd_seeds=deviation(values[:, :, row].mean(1)),
-                bootstrap=wide[row],
+                bootstrap=intervals_of_means[row],
                 t=_possible(interval(means[:, row]), scores.metric),
                 median=float(np.median(means[:, row])),
-                median_interval=medians[row],
+                median_interval=intervals_of_medians[row],
             )
     return [summaries[number] for number in range(len(parts))]
 

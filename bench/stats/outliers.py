@@ -45,6 +45,7 @@ def unseen(patients: int) -> float:
     """Return the largest rate of outliers of which these patients may show none; 0 from 59 on.
 
     It is the upper end of the exact 95 % interval of a rate after no outlier: 11 % for 25 patients.
+    With this rate r, no patient of n is an outlier with probability (1 - r)^n = 0.05.
     """
     if not 0 < patients < SEEN_FROM:
         return 0.0
@@ -66,14 +67,15 @@ def skewed(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     p = np.where(mean == 0, 1.0, np.zeros(rows))  # where nothing varies, the other tests decide
     ratio = mean[known] / spread[known]
     skewness = (((differences[:, known] - mean[known]) / spread[known]) ** 3).mean(0)
+    # Hall's g, whose last term corrects the shift of the mean.
     corrected = ratio + skewness * ratio**2 / 3 + skewness**2 * ratio**3 / 27
     corrected += skewness / (6 * patients)
     p[known] = 2 * student.sf(np.sqrt(patients) * np.abs(corrected), patients - 1)
     return np.asarray(p)
 
 
-def could_undo(difference: float, score: float, patients: int) -> bool:
-    """Return whether unseen outliers could undo a difference of means of a fraction, as of Dice.
+def unseen_outliers_could_undo(difference: float, score: float, patients: int) -> bool:
+    """Return whether they could undo a difference of the means of a fraction, such as Dice.
 
     Args:
         difference: Of the two means.

@@ -16,7 +16,7 @@ from bench.stats import outliers, runs
 from bench.stats.flips import ALPHA, FLIPS, sign_flip
 from bench.stats.intervals import LEVEL, Interval, bootstrap, deviation, interval
 from bench.stats.power import Spread, spread
-from bench.stats.scores import PatientScores, alike
+from bench.stats.scores import PatientScores, grouped_by_patients
 
 ROPE = 0.005
 """Region of practical equivalence: up to this difference of their means, two methods count as
@@ -128,7 +128,7 @@ def compare(
     # `complete` keeps the patients and seeds that both methods of a pair have
     parts = [scores.only(pair).complete() for pair in pairs]
     compared: dict[int, Pair] = {}
-    for group in alike(parts):
+    for group in grouped_by_patients(parts):
         members = [parts[number] for number in group]
         compared.update(zip(group, _compare(members, seed, tests, flips), strict=True))
     return [compared[number] for number in range(len(parts))]
@@ -143,14 +143,16 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
     # by_run: (seed, patient, pair); differences: (patient, pair)
     by_run = np.stack([part.values[:, :, 0] - part.values[:, :, 1] for part in parts], axis=2)
     differences = by_run.mean(0)
-    tost = 1 - 2 * ALPHA / tests
-    wide, narrow = bootstrap(by_run, (LEVEL, tost), seed)
-    t_wide, t_narrow = (_t_intervals(by_run, level) for level in (LEVEL, tost))
+    # An interval of this level within the region is the same as two one-sided tests.
+    level_of_equivalent = 1 - 2 * ALPHA / tests
+    levels = (LEVEL, level_of_equivalent)
+    wide, narrow = bootstrap(by_run, levels, seed)
+    t_wide, t_narrow = (_t_intervals(by_run, level) for level in levels)
     if first.metric not in LOWER:  # two seeds may give an interval of a thousand points
         t_wide = [(max(-1.0, low), min(1.0, high)) for low, high in t_wide]
-    tests_of = parts_of_test(by_run, seed, flips)
-    named, by_test = list(tests_of), np.stack(list(tests_of.values()))
-    p, largest = by_test.max(0), by_test.argmax(0)
+    p_by_part = parts_of_test(by_run, seed, flips)
+    part_names, p_of_parts = list(p_by_part), np.stack(list(p_by_part.values()))
+    p, largest = p_of_parts.max(0), p_of_parts.argmax(0)
     wilcoxon_p = wilcoxon(differences, seed, flips)
     pairs = []
     for number, part in enumerate(parts):
@@ -171,7 +173,7 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
                 t=t_wide[number],
                 narrow=(narrow[number], t_narrow[number]),
                 p=float(p[number]),
-                decided=named[largest[number]],
+                decided=part_names[largest[number]],
                 spread=spread(by_run[:, :, number]) if _has_both(by_run) else None,
                 wilcoxon=float(wilcoxon_p[number]),
                 zeros=int((signs == 0).sum()),
@@ -183,7 +185,7 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
     return pairs
 
 
-def primary(
+def primary_p(
     by_run: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> NDArray[np.float64]:
     """Return the two-sided p of each row of differences (seed, patient, row), the primary test.
@@ -219,7 +221,7 @@ def _has_both(by_run: NDArray[np.float64]) -> bool:
 
 
 def _t_intervals(by_run: NDArray[np.float64], level: float) -> list[Interval]:
-    """Return the t interval of each row's mean, over patients, and over seeds if there are any."""
+    """Return the t interval of each row's mean, over patients, and over seeds if several."""
     if _has_both(by_run):
         return runs.intervals(by_run, level)
     return [interval(row, level) for row in by_run.mean(0).T]

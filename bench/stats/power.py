@@ -87,8 +87,9 @@ def suitability(scores: PatientScores) -> float:
     if seeds < 2 or methods < 2 or not patients:
         return float("nan")
     means = whole.values.mean(1)  # (seed, method)
-    apart = means - means.mean(1, keepdims=True) - means.mean(0) + means.mean()
-    within = float((apart**2).sum() / ((seeds - 1) * (methods - 1)))
+    # What neither method nor seed explains: the residuals of a two-way analysis of variance.
+    residuals = means - means.mean(1, keepdims=True) - means.mean(0) + means.mean()
+    within = float((residuals**2).sum() / ((seeds - 1) * (methods - 1)))
     between = float(means.mean(0).var(ddof=1)) - within / seeds
     return max(0.0, between) / within if within > 0 else float("nan")
 
@@ -169,15 +170,16 @@ def detectable(
     """
     if patients < 2 or smallest_p(patients) * tests > alpha:
         return float("inf")
-    spread_of = parts or Spread(ASSUMED)
-    error = spread_of.of_mean(patients, seeds)
+    varying = parts or Spread(ASSUMED)
+    error = varying.of_mean(patients, seeds)
     if seeds == 1:
         return error * _noncentrality(patients - 1, alpha / tests, power)
-    alone = replace(spread_of, patients=0.0).of_mean(patients, seeds)
-    of_both = spread_of.freedom(patients, seeds)
+    # The test over runs alone takes the patients as they are: only seeds and the rest vary.
+    error_of_runs = replace(varying, patients=0.0).of_mean(patients, seeds)
+    freedom = varying.freedom(patients, seeds)
     return max(
-        error * _noncentrality(of_both, alpha / tests, power),
-        alone * _noncentrality(seeds - 1, alpha / tests, power),
+        error * _noncentrality(freedom, alpha / tests, power),
+        error_of_runs * _noncentrality(seeds - 1, alpha / tests, power),
     )
 
 
@@ -199,7 +201,8 @@ def seeds_needed(
         return detectable(patients, seeds, tests, parts) > abs(difference)
 
     seeds = range(2, most + 1)
-    place = bisect_left(seeds, True, key=lambda one: not lacking(one))
+    # From some number of seeds on, all are enough: bisection finds the first of them.
+    place = bisect_left(seeds, True, key=lambda number: not lacking(number))
     return seeds[place] if place < len(seeds) else None
 
 
@@ -211,7 +214,9 @@ def _noncentrality(freedom: float, alpha: float, power: float) -> float:
     # Power is computed for one side, because the other side adds almost nothing and statsmodels may
     # give NaN for both. With nobs=1 an effect is in standard errors.
     def lacking(effect: float) -> float:
-        reached = TTestPower().power(effect, 1, alpha / 2, df=freedom, alternative="larger")
+        reached = TTestPower().power(
+            effect, nobs=1, alpha=alpha / 2, df=freedom, alternative="larger"
+        )
         return float(reached) - power
 
     # statsmodels' solve_power may be off by 1e-5 or fail; doubling finds a bracket for any size.

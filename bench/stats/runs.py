@@ -37,13 +37,14 @@ def p_values(runs: NDArray[np.float64]) -> tuple[Rows, Rows]:
 
     mean = np.abs(runs.mean((0, 1)))
 
-    def p_of(one: _Error) -> Rows:
-        ratio = np.divide(mean, one.error, out=np.full_like(mean, np.inf), where=one.error > 0)
+    def p_of(test: _Error) -> Rows:
+        # Without any variation p is 0, or 1 where the mean is 0 too.
+        ratio = np.divide(mean, test.error, out=np.full_like(mean, np.inf), where=test.error > 0)
         ratio[mean == 0] = 0.0
-        return np.asarray(2 * t.sf(ratio, one.freedom))
+        return np.asarray(2 * t.sf(ratio, test.freedom))
 
-    alone, both = _errors(runs)
-    return p_of(alone), p_of(both)
+    over_runs, over_both = _errors(runs)
+    return p_of(over_runs), p_of(over_both)
 
 
 def critical(seeds: int, level: float) -> float:
@@ -62,8 +63,8 @@ def intervals(runs: NDArray[np.float64], level: float) -> list[Interval]:
 
     mean = runs.mean((0, 1))
     half = np.zeros(len(mean))
-    for one in _errors(runs):
-        half = np.maximum(half, t.ppf((1 + level) / 2, one.freedom) * one.error)
+    for test in _errors(runs):
+        half = np.maximum(half, t.ppf((1 + level) / 2, test.freedom) * test.error)
     return [(float(low), float(high)) for low, high in zip(mean - half, mean + half, strict=True)]
 
 
@@ -87,6 +88,7 @@ def _of_both(runs: NDArray[np.float64]) -> _Error:
     by_seeds = patients * of_seeds.var(0, ddof=1)
     by_patients = seeds * of_patients.var(0, ddof=1)
     by_rest = (rest**2).sum((0, 1)) / count
+    # At least that of patients alone: an estimate that seeds vary by less than nothing counts as 0.
     total = np.maximum(by_seeds + by_patients - by_rest, by_patients)
     squares = by_seeds**2 / (seeds - 1) + by_patients**2 / (patients - 1) + by_rest**2 / count
     most = float(seeds * patients - 1)

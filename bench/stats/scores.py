@@ -79,9 +79,10 @@ class PatientScores:
         patients that lack a method under one of the remaining seeds are left out.
         """
         present = ~np.isnan(self.values)
-        whole = np.logical_and.reduce(present, axis=2)
+        whole = np.logical_and.reduce(present, axis=2)  # (seed, patient): all methods have it
         counts = whole.sum(1)
-        seeds = counts == counts.max(initial=1)
+        seeds = counts == counts.max(initial=1)  # with initial=1 a seed without patients is none
+        # Without a seed `reduce` is true for every patient, so the last condition is needed.
         patients = np.logical_and.reduce(whole[seeds], axis=0) & bool(seeds.any())
         anywhere = np.logical_or.reduce(present, axis=(0, 2))
         return replace(
@@ -115,10 +116,13 @@ def _column(
     """Return the scores of one column's patients by metric."""
     axes = [pd.factorize(cases[axis], sort=True) for axis in ("fold", "seed", "patient", "method")]
     codes, names = zip(*axes, strict=True)
+    _, seeds, patients, method_names = names
+    method_codes = codes[3]
     shape = tuple(len(values) for values in names)
     size = int(np.prod(shape))
+    # The place of each case in a flat array (fold, seed, patient, method).
     places = np.asarray(np.ravel_multi_index(codes, shape))
-    methods = tuple(str(name) for name in names[3])
+    methods = tuple(str(name) for name in method_names)
     scores = {}
     for metric in metrics:
         values = cases[metric].to_numpy(float)
@@ -132,22 +136,25 @@ def _column(
         lacking = ~defined
         if metric in WORST and FILLED in cases:
             lacking = lacking | cases[FILLED].to_numpy(bool)
-        undefined = np.bincount(codes[3][lacking], minlength=len(methods)).tolist()
+        undefined = np.bincount(method_codes[lacking], minlength=len(methods)).tolist()
         scores[metric] = PatientScores(
             column=column,
             source=source,
             metric=metric,
             methods=methods,
-            patients=tuple(str(name) for name in names[2]),
-            seeds=tuple(int(seed) for seed in names[1]),
+            patients=tuple(str(name) for name in patients),
+            seeds=tuple(int(seed) for seed in seeds),
             values=means,
             undefined=dict(zip(methods, undefined, strict=True)),
         )
     return scores
 
 
-def alike(parts: Sequence[PatientScores]) -> list[list[int]]:
-    """Return the numbers of the parts in groups that have the same seeds and patients."""
+def grouped_by_patients(parts: Sequence[PatientScores]) -> list[list[int]]:
+    """Return groups of parts that have the same seeds and patients.
+
+    A group is a list of places in `parts`. All parts of a group can be computed in one array.
+    """
     groups: dict[Hashable, list[int]] = {}
     for number, part in enumerate(parts):
         groups.setdefault((part.seeds, part.patients), []).append(number)

@@ -42,8 +42,14 @@ class Worlds:
         rest = values - of_patients - of_seeds[:, None] + means
         noise = (rest**2).sum((0, 1)) / ((seeds - 1) * (patients - 1))
         between = of_seeds.var(0, ddof=1) - noise / patients
-        grow = np.sqrt(seeds * patients / ((seeds - 1) * (patients - 1)))
-        return cls(whole, base, np.sqrt(np.maximum(between, 0)), grow * rest)
+        # Residuals vary less than what they are the residuals of: means were taken off.
+        to_true_variance = np.sqrt(seeds * patients / ((seeds - 1) * (patients - 1)))
+        return cls(
+            scores=whole,
+            base=base,
+            of_runs=np.sqrt(np.maximum(between, 0)),
+            rest=to_true_variance * rest,
+        )
 
     def draw(self, rng: np.random.Generator, ahead: float = 0.0) -> PatientScores:
         """Return a world's scores, in which the first method is truly ahead of all others.
@@ -54,8 +60,8 @@ class Worlds:
         """
         seeds, patients, methods = self.scores.values.shape
         chosen = rng.integers(0, patients, size=(patients,))
-        which = rng.integers(0, seeds, size=(seeds, patients, methods))
-        rest = self.rest[which, chosen[:, None], np.arange(methods)]
+        seed_of_rest = rng.integers(0, seeds, size=(seeds, patients, methods))
+        rest = self.rest[seed_of_rest, chosen[:, None], np.arange(methods)]
         runs = rng.normal(0, self.of_runs, (seeds, methods))
         values = self.base[chosen] + runs[:, None] + rest
         values[:, :, 0] += self.scores.sign * ahead

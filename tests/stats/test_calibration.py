@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.stats.flips import ALPHA
-from bench.stats.paired import primary
+from bench.stats.paired import primary_p
 from tests.stats.calibration import PAGE, Counted, World, count, page
 
 ROUNDS = 50
@@ -58,7 +58,7 @@ def test_failures_that_many_patients_show_are_allowed_for() -> None:
     world = World("fails", 126, 2, 3, failing=0.05)
     runs = np.stack([np.diff(world.draw(rng).values)[..., 0] for _ in range(500)], axis=2)
     # 0.8 % are wrong in 2,000 worlds; without Hall's test it would be 7.9 %
-    assert (primary(runs, flips=999) <= ALPHA).mean() < 0.03
+    assert (primary_p(runs, flips=999) <= ALPHA).mean() < 0.03
 
 
 def test_looks_after_each_seed_are_paid_for() -> None:
