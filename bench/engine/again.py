@@ -12,7 +12,7 @@ from safetensors.torch import load_model
 from bench.data import cache
 from bench.engine.cell import build
 from bench.engine.data import Data
-from bench.engine.predict import predict
+from bench.engine.predict import Mask, predict
 from bench.spec import machine
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
@@ -63,13 +63,17 @@ def _repeat(
     for index in data.test[:count]:
         case = data.cases.case(index).id
         for extra, mask in predict(trainee, data.cases, index).masks.items():
-            before = kept.labels(case, extra)[1] if record.classes else kept.prediction(case, extra)
-            apart = int(np.count_nonzero(mask != before))
-            if apart:
+            kept_mask: Mask
+            if record.classes:
+                _reference, kept_mask = kept.labels(case, extra)
+            else:
+                kept_mask = kept.prediction(case, extra)
+            differing = int(np.count_nonzero(mask != kept_mask))
+            if differing:
                 row = f" ({extra})" if extra else ""
                 yield (
                     f"{folder.name}: the weights give another prediction{row} of case {case}: "
-                    f"{apart} pixels differ (another processor may change single ones)"
+                    f"{differing} pixels differ (another processor may change single ones)"
                 )
 
 

@@ -57,8 +57,7 @@ def load(path: Path, device: str) -> tuple[Trainee, tuple[int, int]]:
     machine.limit_threads(profile.threads)
     sizes = ((height, width),) * known.cases["train"]
     task = Task(spec.dataset.name, sizes, profile.batch, profile.steps, known.classes, known.void)
-    place = torch.device(device)
-    trainee = trainees.build(method, task, profile, spec.seed, place, spec.precision)
+    trainee = trainees.build(method, task, profile, spec.seed, torch.device(device), spec.precision)
     try:
         load_model(trainee.net, str(folder.weights), strict=True)
     except RuntimeError as error:
@@ -99,4 +98,5 @@ def mask_of(trainee: Trainee, grid: tuple[int, int], name: str, image: NDArray[n
         masks=np.zeros(image.size, np.uint8),
         starts=(0,),
     )
-    return predict(trainee, OnGrid(alone, grid), 0).masks[""]
+    only_case, own_row = 0, ""  # the method's own row, not one such as `prior`
+    return predict(trainee, OnGrid(alone, grid), only_case).masks[own_row]

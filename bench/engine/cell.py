@@ -103,33 +103,36 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
     trains_itself = isinstance(trainee.method, TrainsItself)
     if trains_itself:
         trainee, state = _train_itself(trainee, data, work.own, metered)
-    # A training case is counted, because test cases must not be opened before training has ended.
-    counted = multiply_adds(trainee, data.cases, data.train[0])
-    relative = size.relative(trainee, data.cases, data.train[0])
+    # Measured on a training case, because test cases must not be opened before training has ended.
+    multiply_add_count = multiply_adds(trainee, data.cases, data.train[0])
+    relative_size = size.relative(trainee, data.cases, data.train[0])
     if not trains_itself:
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
         work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
-    known = examine.validate(trainee, data, metered)
-    tolerance, half = cell.profile.nsd_tolerance, known[""].at_half()
-    dice = None if math.isnan(half) else half  # no class is in any validation case
-    seconds, scored = examine.test(trainee, data, work, metered, keep, tolerance, dice)
+    validation_curves = examine.validate(trainee, data, metered)
+    tolerance = cell.profile.nsd_tolerance
+    dice = validation_curves[""].at_half()  # of the method's own row, which has the name ""
+    validation_dice = None if math.isnan(dice) else dice  # no class is in any validation case
+    seconds_per_case, test_curves = examine.test(
+        trainee, data, work, metered, keep, tolerance, validation_dice
+    )
     if cell.volumes:
-        whole = volumes.stacks(data.cases.case(index) for index in data.test)
-        for name in scored:
-            volumes.write(work, name, whole, tolerance, dataset.classes)
+        tested_volumes = volumes.stacks(data.cases.case(index) for index in data.test)
+        for row in test_curves:
+            volumes.write(work, row, tested_volumes, tolerance, dataset.classes)
     cuts = {}
     if not dataset.classes:  # the most probable class has no threshold
-        cuts = {name: cut.chosen(known[name], scored[name]) for name in scored}
+        cuts = {row: cut.chosen(validation_curves[row], test_curves[row]) for row in test_curves}
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())
     timings = Timings(
         train_seconds=round(state.seconds, 3),
         train_seconds_per_step=state.seconds / state.step,
-        predict_seconds_per_case=seconds,
+        predict_seconds_per_case=seconds_per_case,
         total_seconds_of_last_attempt=round(time.monotonic() - began, 3),
     )
-    measured = Measured(counted, relative, examine.ceiling(data))
+    measured = Measured(multiply_add_count, relative_size, examine.ceiling(data))
     store.finish(cell, record_of(cell, trainee, data, state, measured, cuts, joules, timings))
 
 
@@ -150,7 +153,7 @@ def _train(
     profile = cell.profile
     stream = Stream(data.cases, data.train, cell.seed, profile.batch, profile.augmentation)
     while True:
-
+        # The trainee is a default value, so that the function keeps the one of its own attempt.
         def validate(beat: Beat, trainee: Trainee = trainee) -> float:
             return validation_loss(trainee, data.cases, data.validation, beat)
 
@@ -165,6 +168,7 @@ def _train(
             " now on"
         )
         device = trainee.device
+        # All that holds the device's memory must go before the next attempt.
         trainee.net.zero_grad(set_to_none=True)
         # The caller still refers to the network, so `del` would not free its memory on the device.
         trainee.net.cpu()
@@ -177,7 +181,10 @@ def _train(
 def _train_itself(
     trainee: Trainee, data: Data, folder: Path, tell: Tell
 ) -> tuple[Trainee, TrainingState]:
-    """Let the method train itself in an empty folder, which is removed afterwards."""
+    """Let the method train itself in an empty folder, which is removed afterwards.
+
+    Its steps are those that it told of; the last one counts as the best.
+    """
     steps = 0
 
     def timed(note: Note) -> None:

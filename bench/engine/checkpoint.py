@@ -59,7 +59,8 @@ def write(folder: CellFolder, step: int, state: dict[str, Any], before: Path | N
 def newest(folder: CellFolder) -> Iterator[Path]:
     """Yield the checkpoints whose bytes are intact, the latest first; print the damaged ones."""
     for path in folder.checkpoints():
-        if path.stem.rpartition("-")[2] == _digest(path):
+        digest_in_name = path.stem.rpartition("-")[2]
+        if digest_in_name == _digest(path):
             yield path
         else:
             print(f"{path} is truncated or altered; the one before it is used")
@@ -72,7 +73,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def step_of(path: Path) -> int:
-    """Return the step of a checkpoint, from its name."""
+    """Return the step of a checkpoint, from its name `checkpoint-STEP-DIGEST.pt`."""
     return int(path.name.split("-")[1])
 
 

@@ -20,18 +20,20 @@ def dice_at_cuts(
     probability: NDArray[np.float32], reference: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """Return the Dice (19,) of a map (H, W) cut at each of `CUTS`; 1 where both masks are empty."""
-    passed = np.digitize(probability.ravel(), CUTS.astype(np.float32))
+    # For each pixel, how many cuts its probability reaches.
+    cuts_reached = np.digitize(probability.ravel(), CUTS.astype(np.float32))
     foreground = reference.ravel() > 0
-    predicted = _above(passed)
-    both = _above(passed[foreground])
+    predicted = _pixels_at_cuts(cuts_reached)
+    both = _pixels_at_cuts(cuts_reached[foreground])
     total = predicted + np.count_nonzero(foreground)
     return np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)
 
 
-def _above(passed: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return how many pixels pass each cut, of the number of cuts that each passes."""
-    counts = np.bincount(passed, minlength=len(CUTS) + 1)
-    return counts[::-1].cumsum()[::-1][1:]
+def _pixels_at_cuts(cuts_reached: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return for each cut (19,) how many pixels reach it, given how many cuts each one reaches."""
+    counts = np.bincount(cuts_reached, minlength=len(CUTS) + 1)
+    at_least = counts[::-1].cumsum()[::-1]  # how many pixels reach 0, 1, 2, ... cuts
+    return at_least[1:]
 
 
 @dataclass
@@ -72,13 +74,14 @@ class Curve:
 
 def chosen(validation: Curve, test: Curve) -> Cut:
     """Return the cut with the highest validation Dice, the nearest to 0.5 of equal ones."""
-    known, scored = validation.mean(), test.mean()
-    far = np.abs(np.arange(len(CUTS)) - HALF)
-    best = int(np.lexsort((far, -known))[0])
+    on_validation, on_test = validation.mean(), test.mean()
+    distance_from_half = np.abs(np.arange(len(CUTS)) - HALF)
+    # `lexsort` sorts by its last key first: by falling Dice, then by the distance.
+    best = int(np.lexsort((distance_from_half, -on_validation))[0])
     return Cut(
         threshold=float(CUTS[best]),
-        validation=float(known[best]),
-        validation_at_half=float(known[HALF]),
-        test=float(scored[best]),
-        test_at_half=float(scored[HALF]),
+        validation=float(on_validation[best]),
+        validation_at_half=float(on_validation[HALF]),
+        test=float(on_test[best]),
+        test_at_half=float(on_test[HALF]),
     )

@@ -55,12 +55,14 @@ class Meter:
         self._looked = time.monotonic()
         before, self._before = self._before, self._counters()
         added: dict[str, float | None] = dict.fromkeys(DEVICES)
-        if before.keys() == self._before.keys():
+        same_counters = before.keys() == self._before.keys()
+        if same_counters:
             since = {
                 name: _since(before[name], now, self._range(name))
                 for name, now in self._before.items()
             }
             for device in DEVICES:
+                # All counters but the one called `gpu` are those of the processor.
                 mine = [since[name] for name in since if (name == "gpu") == (device == "gpu")]
                 known = [joules for joules in mine if joules is not None]
                 if known and len(known) == len(mine):
@@ -69,6 +71,10 @@ class Meter:
         return self.spent
 
     def _add(self, joules: Mapping[str, float | None]) -> None:
+        """Add joules by device to those that were spent, and write the file.
+
+        A device that is not in `joules` gets 0. One without a counter is None from now on.
+        """
         counted = {"gpu": "gpu" in self._before, "processor": bool(self._before.keys() - {"gpu"})}
         for device, before in self.spent.items():
             more = joules.get(device, 0.0)
@@ -85,6 +91,7 @@ class Meter:
         return {name: value for name, value in shown.items() if value is not None}
 
     def _range(self, name: str) -> float | None:
+        """Return the joules after which a counter returns to 0; None if it never does."""
         return None if name == "gpu" else _read(Path(name) / "max_energy_range_uj")
 
 

@@ -36,6 +36,7 @@ def validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
     """
     curves: dict[str, Curve] = defaultdict(Curve)
     for index in data.validation:
+        # It is shown as a test that has not begun: a phase of its own would last too short.
         tell(Note(phase="test", step=0, steps=len(data.test)))
         case, reference = data.cases.case(index), data.dataset.target(index)
         _add(curves, case.patient, predict(trainee, data.cases, index), reference, data)
@@ -80,7 +81,8 @@ def test(
         validation_dice: The mean Dice of the validation cases, for the progress.
 
     Returns:
-        Seconds per prediction, and for each row the Dice at several thresholds.
+        Seconds per prediction, and for each row the Dice at several thresholds. The method's own
+        row has the name "".
     """
     spent = 0.0
     curves: dict[str, Curve] = defaultdict(Curve)
@@ -94,17 +96,18 @@ def test(
         spent += time.monotonic() - began
         _add(curves, case.patient, prediction, reference, data)
         for name, mask in prediction.masks.items():
+            is_own_row = not name
             lines = _rows(case, mask, reference, data.dataset.classes, tolerance)
             if labels is not None:
                 parts = of_mask(mask, reference, data.dataset.class_levels)
-                several = len(data.dataset.classes)
-                own = instances.rows(parts, labels, reference, several, case.spacing)
-                for line, columns in zip(lines, own, strict=True):
+                class_count = len(data.dataset.classes)
+                of_instances = instances.rows(parts, labels, reference, class_count, case.spacing)
+                for line, columns in zip(lines, of_instances, strict=True):
                     line.update(columns)
-                if parts.named and not name:
+                if parts.named and is_own_row:
                     path = work.instances() / f"{case.id}.png"
                     keep_labels(path, parts.codes.astype(np.uint16))
-            if prediction.spread is not None and not name:
+            if prediction.spread is not None and is_own_row:
                 lines[0]["spread"] = float(prediction.spread.mean())
             rows.setdefault(name, []).extend(lines)
         _keep(prediction, case.id, work)
@@ -150,14 +153,14 @@ def ceiling(data: Data) -> float:
     reached = Curve()
     classes = data.dataset.classes
     for index in data.test:
-        patient, there = data.cases.case(index).patient, data.cases.mask(index)
+        patient, on_grid = data.cases.case(index).patient, data.cases.mask(index)
         if classes:
-            maps = [there == number for number in range(1 + len(classes))]
+            maps = [on_grid == number for number in range(1 + len(classes))]
             back = data.cases.back(index, np.array(maps, np.float32)).argmax(0)
             reference = data.dataset.target(index)
             reached.add_at_half(patient, mean_dice(back.astype(np.uint8), reference, classes))
             continue
-        back = data.cases.back(index, there.astype(np.float32))
+        back = data.cases.back(index, on_grid.astype(np.float32))
         reached.add(patient, back, data.dataset.mask(index))
     return reached.at_half()
 

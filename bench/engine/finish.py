@@ -65,7 +65,7 @@ def record_of(
         deviations=(
             *_deviations(trainee),
             *_tuned(cell),
-            *_parted(cell, state),
+            *_split_batches(cell, state),
         ),
         advantages=asdict(method.advantages()),
         own_training=isinstance(method, TrainsItself),
@@ -132,7 +132,9 @@ def _about(trainee: Trainee) -> dict[str, Any]:
 def _counts(data: Data, cases: dict[str, list[int]]) -> dict[str, int]:
     """Return the number of cases of each side, and of those set aside if there are any."""
     counts = {side: len(indexes) for side, indexes in cases.items()}
-    return counts | ({SET_ASIDE: data.set_aside} if data.set_aside else {})
+    if data.set_aside:
+        counts[SET_ASIDE] = data.set_aside
+    return counts
 
 
 def _twins(data: Data, sides: dict[str, list[int]]) -> tuple[str, ...]:
@@ -167,7 +169,7 @@ def _tuned(cell: Cell) -> list[str]:
     ]
 
 
-def _parted(cell: Cell, state: TrainingState) -> list[str]:
+def _split_batches(cell: Cell, state: TrainingState) -> list[str]:
     """Return the deviations of batches that were split because the device's memory was small."""
     return [
         f"from step {step + 1}, a batch of {cell.profile.batch} in {parts} parts whose gradients"

@@ -89,12 +89,19 @@ class Scored:
 
     @cached_property
     def _tally(self) -> tuple[Ints, Ints, Ints]:
-        """The numbers of the reference's and the prediction's instances, and what they share."""
+        """The numbers of the reference's and the prediction's instances, and what they share.
+
+        Both lists begin with 0, the background. The third value is (reference, prediction): pixels
+        that have both numbers.
+        """
         real, mine = self.reference.codes, self.prediction.codes
-        if real.dtype == mine.dtype == np.uint8 and real.size < EXACT:
+        both_are_bytes = real.dtype == mine.dtype == np.uint8
+        if both_are_bytes and real.size < EXACT:
+            # OpenCV's histogram of pairs is the fastest way to count what they share.
             flat = [codes.reshape(len(codes), -1) for codes in (real, mine)]
             counts = cv2.calcHist(flat, [0, 1], None, [BYTE, BYTE], [0, BYTE, 0, BYTE])
             reals, mines = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
+            # The background comes first, also where no pixel is background.
             reals, mines = (np.union1d(0, numbers) for numbers in (reals, mines))
             return reals, mines, np.asarray(counts)[np.ix_(reals, mines)].astype(np.int64)
         reals, of_reals = np.unique(real, return_inverse=True)
@@ -108,12 +115,14 @@ class Scored:
     @property
     def instances(self) -> list[int]:
         """The numbers of the reference's instances."""
-        return [int(number) for number in self._tally[0][1:]]
+        reals, _, _ = self._tally
+        return [int(number) for number in reals[1:]]
 
     @property
     def predicted(self) -> list[int]:
         """The numbers of the prediction's instances."""
-        return [int(number) for number in self._tally[1][1:]]
+        _, mines, _ = self._tally
+        return [int(number) for number in mines[1:]]
 
     @cached_property
     def classes(self) -> tuple[Ints, Ints]:
@@ -124,7 +133,8 @@ class Scored:
     @cached_property
     def overlaps(self) -> Ints:
         """Pixels that two instances share which may match (reference, prediction)."""
-        shared: Ints = self._tally[2][1:, 1:]
+        shared_with_background = self._tally[2]
+        shared: Ints = shared_with_background[1:, 1:]
         if self.within:
             real, mine = self.classes
             shared = shared * (real[:, None] == mine[None, :])
@@ -133,8 +143,8 @@ class Scored:
     @cached_property
     def sizes(self) -> tuple[Ints, Ints]:
         """Pixels of each instance of the reference, and of the prediction."""
-        tally = self._tally[2]
-        return tally[1:].sum(1), tally[:, 1:].sum(0)
+        shared_with_background = self._tally[2]
+        return shared_with_background[1:].sum(1), shared_with_background[:, 1:].sum(0)
 
     @cached_property
     def ious(self) -> _Floats:
@@ -187,24 +197,28 @@ class Scored:
     @cached_property
     def under(self) -> NDArray[np.bool_]:
         """Which instances of the reference lie mostly under which of the prediction."""
-        most: NDArray[np.bool_] = self.overlaps > MOST * self.sizes[0][:, None]
+        real_sizes, _ = self.sizes
+        most: NDArray[np.bool_] = self.overlaps > MOST * real_sizes[:, None]
         return most
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
         """In which instances of the reference lie most of which of the prediction."""
-        most: NDArray[np.bool_] = self.overlaps > MOST * self.sizes[1][None, :]
+        _, predicted_sizes = self.sizes
+        most: NDArray[np.bool_] = self.overlaps > MOST * predicted_sizes[None, :]
         return most
 
     def _joined(self) -> set[int]:
         """Return the instances of the reference that lie mostly under one that holds others too."""
-        several = self.under.sum(0) > 1
-        return set(np.flatnonzero(self.under[:, several].any(1)).tolist())
+        holds_several = self.under.sum(0) > 1
+        return set(np.flatnonzero(self.under[:, holds_several].any(1)).tolist())
 
     def _split(self) -> set[int]:
         """Return the instances of the reference that several predicted ones cover for the most."""
-        covered = (self.overlaps * self.inside).sum(1) > MOST * self.sizes[0]
-        return set(np.flatnonzero(covered & (self.inside.sum(1) > 1)).tolist())
+        real_sizes, _ = self.sizes
+        covered = (self.overlaps * self.inside).sum(1) > MOST * real_sizes
+        by_several = self.inside.sum(1) > 1
+        return set(np.flatnonzero(covered & by_several).tolist())
 
     @property
     def values(self) -> dict[str, float]:
@@ -231,8 +245,9 @@ class Scored:
 
     def _matches(self, number: int) -> list[tuple[int, int]]:
         """Return the matches of a class, or all where the number is 0."""
-        own = set(self._own(number)[0])
-        return [pair for pair in self.matches if pair[0] in own]
+        of_reference, _ = self._own(number)
+        own = set(of_reference)
+        return [(real, mine) for real, mine in self.matches if real in own]
 
     def _qualities(self, number: int) -> dict[str, float]:
         """Return panoptic, recognition and segmentation quality, and the Dice of matches."""
@@ -262,7 +277,8 @@ class Scored:
 
     def _of_reference(self, number: int) -> float:
         """Return the panoptic quality of the reference, if its instances are found likewise."""
-        if not self._own(number)[0]:
+        of_reference, _ = self._own(number)
+        if not of_reference:
             return _NAN
         if self.prediction.named or not self.reference.named:
             return 1.0
@@ -270,30 +286,34 @@ class Scored:
 
     @cached_property
     def _by_name(self) -> tuple[list[int], NDArray[np.bool_], _Floats]:
-        """The places in the reference of names that both hold, which are hits, and distances."""
+        """Of the names that both hold: places in the reference, whether identified, and distances.
+
+        The distance is that between the centroids of the same name, in the unit of `pixel`.
+        """
         names, others = self.instances, self.predicted
         shared = [name for name in names if name in others]
         reals = _centroids(self.reference.codes, names, self.pixel)
         mines = _centroids(self.prediction.codes, shared, self.pixel)
         places = [names.index(name) for name in shared]
-        apart = np.linalg.norm(mines[:, None] - reals[None], axis=2)
-        own = apart[np.arange(len(shared)), places]
-        hits = (apart.argmin(1) == places) & (own < self.limit)
-        return places, hits, own
+        distances = np.linalg.norm(mines[:, None] - reals[None], axis=2)  # (shared, names)
+        to_own_name = distances[np.arange(len(shared)), places]
+        nearest_is_own_name = distances.argmin(1) == places
+        return places, nearest_is_own_name & (to_own_name < self.limit), to_own_name
 
     def _by_names(self, number: int) -> tuple[float, float]:
         """Return identification rate and mean localisation distance, NaN where undefined."""
         names, others = self.instances, self.predicted
-        wanted = self._own(number)[0]
+        wanted, _ = self._own(number)
         if not wanted or not (self.reference.named and self.prediction.named):
             return _NAN, _NAN
         if not set(names) & set(others):
             return 0.0, _NAN
-        places, hits, own = self._by_name
-        mine = np.isin(places, wanted)
-        if not mine.any():
+        places, identified, distances = self._by_name
+        of_class = np.isin(places, wanted)
+        if not of_class.any():
             return 0.0, _NAN
-        return float(hits[mine].sum()) / len(wanted), float(own[mine].mean())
+        rate = float(identified[of_class].sum()) / len(wanted)
+        return rate, float(distances[of_class].mean())
 
     def row(self, number: int = 0) -> dict[str, int | float]:
         """Return the columns of cases.csv that instances add, in their order.
@@ -341,13 +361,13 @@ def score(prediction: Parts, reference: Parts, spacing: Sequence[float] | None =
     else:
         raise ValueError(f"spacing is {spacing}; expected {len(shape)} sides in mm, all positive")
     box = bounding_box(prediction.codes | reference.codes)
-    known = prediction.classes is not None and reference.classes is not None
+    classes_are_known = prediction.classes is not None and reference.classes is not None
     return Scored(
         _cropped(prediction, box),
         _cropped(reference, box),
         pixel,
         limit,
-        within=known and not prediction.named,
+        within=classes_are_known and not prediction.named,
     )
 
 
@@ -364,23 +384,25 @@ def _with_background(numbers: Ints, inverse: Ints) -> tuple[Ints, Ints]:
 
 def _centroids(codes: Codes, numbers: Sequence[int], pixel: Sequence[float]) -> _Floats:
     """Return the mean position (n, axes) of each instance's pixels, in the unit of `pixel`."""
-    # Pixels of one instance follow each other in a row: few runs, where pixels are many.
+    # Pixels of one instance follow each other in a row: there are few such runs and many pixels. So
+    # the mean is over the runs' middles, each weighted by its length.
     width = codes.shape[-1] + 1
     lines = np.zeros((codes.size // (width - 1), width), codes.dtype)  # a 0 ends each row
     lines[:, :-1] = codes.reshape(-1, width - 1)
     flat = lines.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    starts = np.concatenate(([0], changes))
+    starts = np.concatenate(([0], changes))  # of the runs
     lengths = np.diff(np.concatenate((starts, [flat.size])))
-    inside = flat.take(starts) > 0
-    starts, lengths = starts[inside], lengths[inside]
-    rows, first = np.divmod(starts, width)
-    middles = [*np.unravel_index(rows, codes.shape[:-1]), first + (lengths - 1) / 2]
-    used, own = np.unique(flat.take(starts), return_inverse=True)
-    sizes = np.bincount(own, lengths)
-    sums = [np.bincount(own, lengths * middle) for middle in middles]
+    of_instance = flat.take(starts) > 0
+    starts, lengths = starts[of_instance], lengths[of_instance]
+    rows, first_columns = np.divmod(starts, width)
+    # For each axis the position of every run's middle.
+    middles = [*np.unravel_index(rows, codes.shape[:-1]), first_columns + (lengths - 1) / 2]
+    occurring, instance_of_run = np.unique(flat.take(starts), return_inverse=True)
+    sizes = np.bincount(instance_of_run, lengths)
+    sums = [np.bincount(instance_of_run, lengths * middle) for middle in middles]
     means: _Floats = np.stack(sums, axis=1) / sizes[:, None] * np.array(pixel)
-    return means[np.searchsorted(used, numbers)]
+    return means[np.searchsorted(occurring, numbers)]
 
 
 def rows(
@@ -407,8 +429,8 @@ def rows(
     if classes:
         real = with_classes(real, np.asarray(reference, np.uint8))
     scored = score(prediction, real, spacing)
-    several = [scored.row()]
+    of_all_and_each = [scored.row()]
     by_class = scored if scored.within else replace(scored, within=True)
     for number in range(1, classes + 1):
-        several.append(by_class.row(number))
-    return several
+        of_all_and_each.append(by_class.row(number))
+    return of_all_and_each

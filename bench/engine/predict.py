@@ -75,12 +75,12 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
         NoRoomError: The device's memory is too small for the case.
     """
 
-    def asked() -> tuple[Tensor, Answer]:
-        image, rng = _question(trainee, cases, index)
+    def image_and_answer() -> tuple[Tensor, Answer]:
+        image, rng = _image_and_rng(trainee, cases, index)
         with torch.inference_mode(), trainee.autocast():
             return image, ask(trainee, image, rng, cases.mask(index))
 
-    image, answer = with_room("in prediction", asked)
+    image, answer = with_room("in prediction", image_and_answer)
     declared = further_rows(trainee.method)
     if tuple(answer.extras) != declared or SPREAD in answer.extras:
         raise ValueError(
@@ -90,13 +90,13 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
     values = {"": answer.probability, **answer.extras}
     if answer.spread is not None:
         values[SPREAD] = answer.spread
-    on_grid, maps = {}, {}
+    on_grid, native = {}, {}
     for name, value in values.items():
-        classes = 1 if name == SPREAD else trainee.task.channels
-        on_grid[name] = _pixels(value, name, image, cases, index, classes)
-        maps[name] = cases.back(index, on_grid[name])
-    spread = maps.pop(SPREAD, None)
-    return Prediction(maps, spread, on_grid)
+        channels = 1 if name == SPREAD else trainee.task.channels
+        on_grid[name] = _pixels(value, name, image, cases, index, channels)
+        native[name] = cases.back(index, on_grid[name])
+    spread = native.pop(SPREAD, None)
+    return Prediction(probabilities=native, spread=spread, on_grid=on_grid)
 
 
 def ask(
@@ -126,10 +126,10 @@ def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
 
     Those of matrix products, convolutions and attention are counted, as PyTorch's counter does.
     """
-    image, rng = _question(trainee, cases, index)
+    image, rng = _image_and_rng(trainee, cases, index)
     with size.counting(trainee.net) as counter, trainee.autocast():
         ask(trainee, image, rng, cases.mask(index))
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2  # the counter counts two for a multiply-add
 
 
 def stages(trainee: Trainee, cases: OnGrid, index: int) -> dict[str, NDArray[np.float32]]:
@@ -140,7 +140,7 @@ def stages(trainee: Trainee, cases: OnGrid, index: int) -> dict[str, NDArray[np.
     """
     if not isinstance(trainee.method, ShowsStages):
         return {}
-    image, rng = _question(trainee, cases, index)
+    image, rng = _image_and_rng(trainee, cases, index)
     with torch.inference_mode(), trainee.autocast():
         shown = trainee.method.stages(trainee.net, image, rng)
     maps = {"image": image, **shown}
@@ -148,8 +148,11 @@ def stages(trainee: Trainee, cases: OnGrid, index: int) -> dict[str, NDArray[np.
     return {**pixels, "reference": cases.mask(index).astype(np.float32)}
 
 
-def _question(trainee: Trainee, cases: OnGrid, index: int) -> tuple[Tensor, torch.Generator]:
-    """Return a case's image (1, 1, h, w) and the generator of its random numbers."""
+def _image_and_rng(trainee: Trainee, cases: OnGrid, index: int) -> tuple[Tensor, torch.Generator]:
+    """Return a case's image (1, 1, h, w) and the generator of its random numbers.
+
+    The network is put into evaluation mode.
+    """
     trainee.net.eval()
     rng = generator(trainee.device, trainee.seed, "predict", cases.case(index).id)
     return to_tensor(cases.image(index), trainee.device), rng

@@ -52,7 +52,7 @@ def run(
     answers = work.own / "answers"
     answers.mkdir(parents=True)
     exported = Export(dataset, split, cell.scheme.name).nnunet(work.own)
-    shutil.rmtree(exported / "labelsTs")
+    shutil.rmtree(exported / "labelsTs")  # the program is not given the test cases' references
     began = time.monotonic()
 
     def command(words: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -73,8 +73,8 @@ def run(
         if labels is not None:
             keep_labels(work.reference_instances(dataset.cases[index].id), labels)
     if cell.volumes:
-        whole = volumes.stacks(dataset.cases[index] for index in test)
-        volumes.write(work, "", whole, cell.profile.nsd_tolerance)
+        tested_volumes = volumes.stacks(dataset.cases[index] for index in test)
+        volumes.write(work, "", tested_volumes, cell.profile.nsd_tolerance)
     shutil.rmtree(work.own)
     external = External(
         kind="program",
@@ -123,6 +123,7 @@ def _record_of(
 
 
 def _note(began: float) -> Note:
+    """Return the progress of a program, of which nothing but the time is known."""
     return Note(phase="train", step=0, steps=1, seconds=time.monotonic() - began)
 
 
@@ -135,7 +136,7 @@ def _command(
         list(words),
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
-        start_new_session=True,
+        start_new_session=True,  # so that `_stop` reaches the processes that it starts
     )
     try:
         while process.poll() is None:

@@ -81,7 +81,7 @@ def _refuse_untrained(cell: Cell, data: Data) -> None:
         UsageError: There is one.
     """
     dataset = data.dataset
-    shown = np.zeros(256, bool)
+    shown = np.zeros(256, bool)  # for each number that a pixel of 8 bits can have
     for index in data.train:
         shown[np.unique(dataset.target(index))] = True
     absent = [name for number, name in enumerate(dataset.classes, 1) if not shown[number]]
@@ -102,12 +102,12 @@ def _refuse_large(cell: Cell, data: Data, device: str) -> None:
     height, width = max((data.cases.size(index) for index in data.train), key=np.prod)
     channels, batch = len(data.dataset.classes) + 1, cell.profile.batch
     needed = batch * channels * height * width * BYTES * COPIES
-    there = devices.bytes_of(device) or processes.memory()
-    if needed <= there:
+    available = devices.bytes_of(device) or processes.memory()
+    if needed <= available:
         return
     raise UsageError(
         f"{data.dataset.name}: {channels - 1} classes and the background on {height} x {width} "
         f"pixels take at least {batch} x {channels} x {height} x {width} x {BYTES} bytes x {COPIES}"
-        f" = {needed / 2**30:.1f} GiB, and {device} has {there / 2**30:.1f} GiB; join classes, or "
-        "take smaller images: --pixels N"
+        f" = {needed / 2**30:.1f} GiB, and {device} has {available / 2**30:.1f} GiB; join classes,"
+        " or take smaller images: --pixels N"
     )

@@ -58,6 +58,7 @@ def relative(trainee: Trainee, cases: OnGrid, index: int) -> float:
 
     own = with_room("in measuring the network", flops)
     unit = registry.method(UNIT, trainee.profile.scale)
+    # Tensors on this device have shapes and no values, so U-Net is counted without computing it.
     with torch.device("meta"):
         net = unit.build(trainee.task)
         with counting(net) as of_unit:

@@ -69,11 +69,16 @@ def _may_be_small(cell: Cell, dataset: Dataset) -> bool:
     """Return whether any image may be small on the network grid, before a split is read."""
     limit = _limit(cell)
     if cell.profile.pixels:
-        return cell.profile.pixels <= (limit + 8) ** 2  # a grid is rounded
+        return cell.profile.pixels <= (limit + 8) ** 2  # a grid's sides are rounded to multiples
     return any(max(case.height, case.width) <= limit for case in dataset.cases)
 
 
 def _refuse(cell: Cell, data: Data) -> None:
+    """Refuse the first training case on which the method cannot train; one of each size is tried.
+
+    Raises:
+        UsageError: There is one.
+    """
     first: dict[Size, int] = {}
     for index in data.train:
         size = data.cases.size(index)
@@ -135,6 +140,7 @@ def smallest(trainee: Trainee, size: Size) -> Size | None:
     taller = [(side, width) for side in range(height + 1, LARGEST + 1)]
     larger = [(side, side) for side in range(max(size) + 1, LARGEST + 1)]
     for sizes in (taller, larger):
+        # From some size on, all work: bisection finds the first of them.
         place = bisect.bisect_left(sizes, True, key=lambda tried: trains(trainee, tried))
         if place < len(sizes):
             return sizes[place]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -77,16 +78,16 @@ def timed(cell: Cell, store: Store, device: str, seconds: float) -> Timed:
         with closing(stream.batches(0, MANY)) as batches:  # type: ignore[type-var]
             step, steps = _mean(lambda: training.step(next(batches)), seconds / 2, device)
     cases = cycle(data.validation)
-    loss, _ = _mean(
+    validation, _ = _mean(
         lambda: validation_loss(trainee, data.cases, [next(cases)], lambda _: None),
         seconds / 6,
         device,
     )
-    answer, _ = _mean(lambda: predict(trainee, data.cases, next(cases)), seconds / 3, device)
-    validations = -(-profile.steps // profile.validate_every)
-    total = profile.steps * step + validations * len(data.validation) * loss
-    total += (len(data.validation) + len(data.test)) * answer
-    return Timed(step, loss, answer, total, steps)
+    prediction, _ = _mean(lambda: predict(trainee, data.cases, next(cases)), seconds / 3, device)
+    validations = math.ceil(profile.steps / profile.validate_every)
+    total = profile.steps * step + validations * len(data.validation) * validation
+    total += (len(data.validation) + len(data.test)) * prediction
+    return Timed(step, validation, prediction, total, steps)
 
 
 def _mean(do: Callable[[], object], seconds: float, device: str) -> tuple[float, int]:

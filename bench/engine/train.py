@@ -137,7 +137,7 @@ class Training:
         """
         before = 1
         if self.state.parts:
-            before = self.state.parts[-1][1]
+            _since_step, before = self.state.parts[-1]
         if self.trainee.parts > before:
             self.state.parts.append([self.state.step, self.trainee.parts])
         return max(self.trainee.parts, before)
@@ -178,7 +178,8 @@ class Training:
         for part, (image, mask) in enumerate(pairs):
             # The random numbers of the first part are those of a batch that is not divided.
             address = ("step", batch.step, part) if part else ("step", batch.step)
-            loss = self.trainee.loss(image, mask, *address) * (len(image) / len(images))
+            share = len(image) / len(images)  # so that the parts' gradients add up to their mean
+            loss = self.trainee.loss(image, mask, *address) * share
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.optimiser.step()

@@ -63,6 +63,7 @@ class Trainee:
 
     def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
         """Return the loss of a batch; its random numbers follow from the seed and an address."""
+        # For layers that draw from the global generator, such as dropout.
         torch.manual_seed(derive(self.seed, "global", *address))
         rng = generator(self.device, self.seed, *address)
         with self.autocast():
@@ -131,5 +132,5 @@ def save_weights(net: nn.Module, path: Path) -> None:
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         if len(text) > length:
             raise ValueError(f"{path}: the sorted header has {len(text)} bytes, not {length}")
-        file.seek(8)
+        file.seek(8)  # after the header's length
         file.write(text.ljust(length))

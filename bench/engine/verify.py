@@ -160,9 +160,10 @@ def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
     """Yield a line for each volume whose scores are not those of the kept slices."""
     with cell.volumes(row.extra).open(newline="", encoding="utf-8") as file:
         known = list(csv.DictReader(file))
-    step = len(record.classes) + 1 if record.classes else 1
-    for start in range(0, len(known), step):
-        mine = known[start : start + step]
+    # A volume has a line of all classes together and one of each; of one foreground a single line.
+    lines_of_volume = len(record.classes) + 1 if record.classes else 1
+    for start in range(0, len(known), lines_of_volume):
+        mine = known[start : start + lines_of_volume]
         volume, tolerance = mine[0]["case"], record.spec.nsd_tolerance
         try:
             stack = volumes.of_line(mine[0])
@@ -200,6 +201,7 @@ def _instances(
     case, (prediction, reference) = known["case"], pair
     labels = read_labels(cell.reference_instances(case))
     if labels is None:
+        # They cannot be computed again: -1 is never what the line says, so the case is told.
         return dict.fromkeys(INSTANCE_COUNTS, -1)
     named = cell.instances().is_dir() and not row.extra
     parts = no_parts(labels.shape, bool(known[IDENTIFIED]))
@@ -211,8 +213,9 @@ def _instances(
         elif not named:
             parts = of_mask(prediction, reference, (0,) * len(classes))
     spacing = tuple(map(float, known.get("spacing", "").split())) or None
-    several = instances.rows(parts, labels, reference, len(classes), spacing)
-    return several[[UNION, *classes].index(known.get(CLASS, UNION))]
+    of_all_and_each = instances.rows(parts, labels, reference, len(classes), spacing)
+    place = [UNION, *classes].index(known.get(CLASS, UNION))
+    return of_all_and_each[place]
 
 
 def _of_classes(

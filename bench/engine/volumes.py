@@ -51,14 +51,17 @@ class Stack:
         return [position in set(self.positions) for position in range(first, last + 1)]
 
     def whole(self, read: Callable[[str], NDArray[Pixel] | None]) -> NDArray[Pixel] | None:
-        """Return the slices (D, H, W) of all cases; None where one is not there.
+        """Return the slices (D, H, W) of all cases; None where one is not there or sizes differ.
+
+        Slices between them that no case shows are 0.
 
         Args:
             read: Returns what a case holds (H, W); None where it is not there.
         """
         planes = [read(case) for case in self.cases]
         known = [plane for plane in planes if plane is not None]
-        if len(known) < len(planes) or len({plane.shape for plane in known}) > 1:
+        one_is_missing = len(known) < len(planes)
+        if one_is_missing or len({plane.shape for plane in known}) > 1:
             return None
         depth = self.positions[-1] - self.positions[0] + 1
         volume = np.zeros((depth, *known[0].shape), known[0].dtype)

@@ -35,12 +35,13 @@ def wrong_names(
 ) -> list[str]:
     """Return a line for each thing that is wrong with the names of predictions."""
     lines = []
-    bare = {USUAL.sub("", key) for key in references.targets}
+    # Names without usual endings such as `_pred`.
+    bare_references = {USUAL.sub("", key) for key in references.targets}
     twice: list[str] = []
     alone: list[str] = []
     for path in spare:
-        fits = USUAL.sub("", pairing.key_of(path, side.folder)) in bare
-        (twice if fits else alone).append(path.name)
+        bare_name = USUAL.sub("", pairing.key_of(path, side.folder))
+        (twice if bare_name in bare_references else alone).append(path.name)
     if twice:
         lines.append(
             f"{name}: {short_list(twice, what='prediction')} are second ones of a case; "
@@ -90,7 +91,8 @@ def read_all(
 def line_of(name: str, kind: Kind, problems: Sequence[tuple[str, str]]) -> str:
     """Return the line on predictions that cannot be compared."""
     names = short_list([file for file, _ in problems], what="prediction")
-    return f"{name}: {names} {WRONG[kind]}; the first: {problems[0][1]}"
+    _, first_reason = problems[0]
+    return f"{name}: {names} {WRONG[kind]}; the first: {first_reason}"
 
 
 def decided(

@@ -123,7 +123,7 @@ def as_decided(labels: Labels, decision: Decision, classes: Sequence[str]) -> Ma
     # One class that is named without void labels is decided as foreground.
     own = dict(decision.classes) or {classes[0]: decision.foreground}
     numbers = {name: number for number, name in enumerate(classes, 1)}
-    table = np.zeros(256, np.uint8)
+    table = np.zeros(256, np.uint8)  # for each code of the mask the number of its class
     for code, label in enumerate(labels.names):
         for name, number in numbers.items():
             if label in own[name]:
@@ -229,7 +229,8 @@ def read_references(
             read[key], grids[key] = result
     if bad:
         names = short_list([name for name, _ in bad], what="reference")
-        raise UsageError(f"{where}: {names} cannot be read as masks; the first: {bad[0][1]}")
+        _, first_reason = bad[0]
+        raise UsageError(f"{where}: {names} cannot be read as masks; the first: {first_reason}")
     census = masks.census((mask, targets[key].file) for key, mask in read.items())
     if rules.classes:
         decision = rules.classes.decide(census, partial=partial)
@@ -242,11 +243,15 @@ def read_references(
     if not rules.instances:
         return references
     levels = levels_of(where, sorted(decision.foreground), census)
-    alone = [levels[min(own)] if len(own) == 1 else 0 for _, own in decision.classes]
-    return replace(references, levels=levels, class_levels=tuple(alone))
+    # A class of a single label is one instance, which has the number of this label.
+    class_levels = [levels[min(own)] if len(own) == 1 else 0 for _, own in decision.classes]
+    return replace(references, levels=levels, class_levels=tuple(class_levels))
 
 
 def together(work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
-    """Do tasks in as many threads as there are cores; the decoders run beside each other."""
+    """Return the results of tasks in their order, computed in as many threads as there are cores.
+
+    Threads are enough: decoders of pictures do not hold Python's lock.
+    """
     with ThreadPoolExecutor(machine.cores()) as pool:
         return list(pool.map(work, tasks))

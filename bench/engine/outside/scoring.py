@@ -119,11 +119,13 @@ def score_folder(
             of another grid, of no mask. Nothing is left out in silence.
     """
     side = pairing.without(side, rules.ending)
-    known = Side(Path(), {key: target.file for key, target in references.targets.items()})
-    aside = Side(Path(), {key: Path(key) for key in others if key not in known.by_key})
-    paired, _, spare = pairing.pairs(Side(Path(), known.by_key | aside.by_key), side)
-    files = {pair.key: pair.mask for pair in paired if pair.key in known.by_key}
-    lacking = [key for key in known.by_key if key not in files]
+    known = {key: target.file for key, target in references.targets.items()}
+    # Cases that are not scored here take part in the pairing, so that a prediction of one of them
+    # is neither given to another case nor called one of no case.
+    left_aside = {key: Path(key) for key in others if key not in known}
+    paired, _, spare = pairing.pairs(Side(Path(), known | left_aside), side)
+    files = {pair.key: pair.mask for pair in paired if pair.key in known}
+    lacking = [key for key in known if key not in files]
     wrong = predictions.wrong_names(name, side, lacking, spare, references, rules)
     read, unfit = predictions.read_all(files, references, rules)
     wrong += [predictions.line_of(name, kind, problems) for kind, problems in unfit.items()]
@@ -164,13 +166,13 @@ def _rows(references: References, scored: Scored, tolerance: float) -> dict[str,
         reference, spacing = references.mask(key), references.read[key].spacing
         about = {"case": target.case, "patient": target.patient}
         mask = scored.mask(key) if key in scored.read else None
-        own = _instances(references, scored, key)
+        of_instances = _instances(references, scored, key)
         if not classes:
             foreground = np.asarray(reference, np.bool_)
             alone = zero(foreground, spacing)
             if mask is not None:
                 alone = score(mask, foreground, spacing, tolerance)
-            return [{**about, **alone.row(), **(own[0] if own else {})}]
+            return [{**about, **alone.row(), **(of_instances[0] if of_instances else {})}]
         numbers = np.asarray(reference, np.uint8)
         several = zero_classes(numbers, classes, spacing)
         if mask is not None:
@@ -178,7 +180,7 @@ def _rows(references: References, scored: Scored, tolerance: float) -> dict[str,
             several = score_classes(known, numbers, classes, spacing, tolerance)
         lines: list[Row] = []
         for place, (name, values) in enumerate(several.items()):
-            columns = own[place] if own else {}
+            columns = of_instances[place] if of_instances else {}
             lines.append({**about, CLASS: name, **values.row(), **columns})
         return lines
 
