@@ -204,11 +204,11 @@ class Store:
             BusyError: Another process holds it, or has finished the cell.
         """
         work = self.working(cell)
-        free = self.free(cell, Leases()) if after is None else after
-        if free is None:
+        free_lease = self.free(cell, Leases()) if after is None else after
+        if free_lease is None:
             raise BusyError(f"another run is at work on {cell.title}")
         work.path.mkdir(parents=True, exist_ok=True)
-        with hold(work.path, free, lost):
+        with hold(work.path, free_lease, lost):
             if self.folder(cell).finished:
                 shutil.rmtree(work.path)
                 raise BusyError(f"another run has just finished {cell.title}")
@@ -216,6 +216,7 @@ class Store:
                 _empty(work)
             write(work.spec_hash, cell.hash)
             work.error.unlink(missing_ok=True)
+            # Random bytes: a disk that compresses would keep little room for zeros.
             work.reserve.write_bytes(os.urandom(RESERVE))
             yield work
 
@@ -236,8 +237,9 @@ class Store:
 
         A mask of 0 and 1 is kept as 0 and 255, numbers of classes as they are.
         """
-        grey, pixels = (image >> 8).astype("uint8"), reference if labelled else reference * 255
-        keep_pictures(self.layout.dataset(cell), case, grey, pixels)
+        eight_bits = (image >> 8).astype("uint8")
+        pixels = reference if labelled else reference * 255
+        keep_pictures(self.layout.dataset(cell), case, eight_bits, pixels)
 
     def finish(self, cell: Cell, record: Record) -> None:
         """Write the record and turn the working folder into the cell's folder, by one rename.
@@ -249,7 +251,8 @@ class Store:
         tested = [path.stem for path in sorted(work.predictions().glob("*.png"))]
         write(work.record, with_digests(record, work, tested).to_json())
         work.path.rename(folder.path)
-        # Not before the rename: a kill would cost the training.
+        # Checkpoints go after the rename: after a kill between the two, the cell must still have
+        # its training.
         for path in folder.passing():
             with suppress(OSError):  # a folder of this name stays
                 path.unlink(missing_ok=True)
@@ -274,7 +277,8 @@ def keep_pictures(
     paths = references(dataset, case)
     for path, pixels in zip(paths, (image, reference), strict=True):
         if pixels is not None and not path.is_file():
-            write(path, cv2.imencode(".png", pixels)[1].tobytes())
+            _, png = cv2.imencode(".png", pixels)
+            write(path, png.tobytes())
 
 
 def keep_labels(path: Path, labels: NDArray[np.uint16]) -> None:
@@ -283,7 +287,8 @@ def keep_labels(path: Path, labels: NDArray[np.uint16]) -> None:
         import cv2
 
         if not path.is_file():
-            write(path, cv2.imencode(".png", labels)[1].tobytes())
+            _, png = cv2.imencode(".png", labels)
+            write(path, png.tobytes())
         return
     import io
 
@@ -333,12 +338,13 @@ def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Reco
     for case in cases:
         labels = work.reference_instances(case)
         paths = (
-            *references(work.path.parents[1], case),
+            work.image(case),
+            work.reference(case),
             work.reference_volume(case),
             labels,
             labels.with_suffix(".npz"),
         )
-        if not paths[0].parent.is_dir():  # scores without masks
+        if not labels.parent.is_dir():  # scores without masks
             break
         for path in paths:
             if path.is_file():

@@ -63,8 +63,7 @@ def cases(folder: ProfileFolder, pictures: bool = False) -> tuple[Believed, Scor
             believed.leave_out(cell, error)
     if pictures:
         own.check_pictures(believed)
-    tables = {place: table for place, table in tables.items() if place[0] in believed.cells}
-    return believed, rows.possible(believed, tables)
+    return believed, rows.possible(believed, _of_believed(believed, tables))
 
 
 def volumes(believed: Believed) -> Scores:
@@ -77,17 +76,23 @@ def volumes(believed: Believed) -> Scores:
     for cell, known in list(believed.cells.items()):
         if not known.spec.volumes:
             continue
-        most = scores.LINE * (known.cases["test"] + 2) * (len(known.classes) + 1)
+        most_bytes = scores.LINE * (known.cases["test"] + 2) * (len(known.classes) + 1)
         sides = {}
         if known.column in believed.splits:
             sides = believed.splits[known.column][known.spec.fold].sides
         try:
             for row in known.rows:
                 path = cell.volumes(row.extra)
-                table = scores.parse(own.content(cell, known, path, most), path)
+                table = scores.parse(own.content(cell, known, path, most_bytes), path)
                 rows.check_volumes(rows.heads(table, path, known), path, sides)
                 tables[cell, row] = table
         except UsageError as error:
             believed.leave_out(cell, error)
-    tables = {place: table for place, table in tables.items() if place[0] in believed.cells}
-    return rows.possible(believed, tables, CellFolder.volumes)
+    return rows.possible(believed, _of_believed(believed, tables), CellFolder.volumes)
+
+
+def _of_believed(
+    believed: Believed, tables: dict[Place, pd.DataFrame]
+) -> dict[Place, pd.DataFrame]:
+    """Return the scores without those of cells that were left out after they had been read."""
+    return {(cell, row): table for (cell, row), table in tables.items() if cell in believed.cells}

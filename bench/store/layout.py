@@ -128,7 +128,8 @@ class CellFolder:
 
     def reference(self, case: str) -> Path:
         """Return the reference of a test case, which the cells of a dataset share."""
-        return references(self.path.parents[1], case)[1]
+        _, reference = references(self.path.parents[1], case)
+        return reference
 
     def reference_volume(self, case: str) -> Path:
         """Return the whole reference of a volume, of which `reference` shows a slice."""
@@ -148,7 +149,8 @@ class CellFolder:
 
     def image(self, case: str) -> Path:
         """Return the image of a test case, which the cells of a dataset share."""
-        return references(self.path.parents[1], case)[0]
+        image, _ = references(self.path.parents[1], case)
+        return image
 
     def shared(self, name: str) -> Path:
         """Return a file among the images and references that the cells of a dataset share."""
@@ -200,9 +202,9 @@ class CellFolder:
         The record itself is not among them, nor the log, which grows until the process ends. Names
         that begin with a dot are of files that a kill left half written.
         """
-        passing = {self.record, self.log, self.error, self.reserve, *self.passing()}
+        left_out = {self.record, self.log, self.error, self.reserve, *self.passing()}
         files = (path for path in self.path.rglob("*") if path.is_file())
-        return sorted(path for path in files if path not in passing and path.name[0] != ".")
+        return sorted(path for path in files if path not in left_out and path.name[0] != ".")
 
     def passing(self) -> Iterator[Path]:
         """Yield the files that a finished cell does not keep."""
@@ -212,6 +214,7 @@ class CellFolder:
 
 
 def _with(name: str, extra: str) -> str:
+    """Return the name of a row's file: that of a further row ends with the row's name."""
     return f"{name}-{extra}" if extra else name
 
 

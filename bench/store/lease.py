@@ -24,7 +24,9 @@ from pathlib import Path
 from bench.spec import files
 
 BEAT_SECONDS = 10.0
+"""Between two changes that a holder makes to its lease."""
 STALE_SECONDS = 90.0
+"""After so long without a change the holder counts as dead: nine beats, for slow shared disks."""
 _BEAT = 12
 """Digits of the count of beats, the first line of a lease."""
 _NAME = re.compile("lease-([0-9]{6,9})")
@@ -47,13 +49,14 @@ class Leases:
         if path is None:
             return 0
         text = _read(path)
-        if _dead(text) is None:
+        dead = _dead(text)
+        if dead is None:
             now = time.monotonic()
-            before, since = self.seen.get(path, (None, now))
-            self.seen[path] = text, since if text == before else now
-            dead = now - self.seen[path][1] > STALE_SECONDS
-        else:
-            dead = bool(_dead(text))
+            text_before, since = self.seen.get(path, (None, now))
+            if text != text_before:
+                since = now
+            self.seen[path] = text, since
+            dead = now - since > STALE_SECONDS
         return _number(path) if dead else None
 
 
@@ -91,7 +94,7 @@ def hold(folder: Path, after: int, lost: Callable[[], None]) -> Iterator[None]:
                 continue  # the next beat may reach the disk
 
     try:
-        os.write(handle, f"{0:0{_BEAT}}\n{json.dumps(_self())}\n".encode())
+        os.write(handle, f"{0:0{_BEAT}}\n{json.dumps(_this_process())}\n".encode())
         for old in folder.glob("lease-*"):
             if _number(old) <= after:
                 with suppress(OSError):  # a folder of this name is no lease
@@ -111,7 +114,11 @@ def looks_held(folder: Path) -> bool:
         if path is None:
             return False
         dead = _dead(_read(path))
-        return abs(time.time() - path.stat().st_mtime) < STALE_SECONDS if dead is None else not dead
+        if dead is not None:
+            return not dead
+        # Of another machine: the file's own time, though clocks may differ. A glance need not be
+        # sure; `Leases.free` is.
+        return abs(time.time() - path.stat().st_mtime) < STALE_SECONDS
     except OSError:  # its holder has just let it go
         return False
 
@@ -150,7 +157,7 @@ def _dead(text: str) -> bool | None:
     if machine != _machine():
         return None
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(pid), 0)  # signal 0 does nothing but tell whether there is such a process
     except (ProcessLookupError, OverflowError):
         return True
     except (ValueError, TypeError):
@@ -160,7 +167,8 @@ def _dead(text: str) -> bool | None:
     return bool(started != _started(pid))
 
 
-def _self() -> dict[str, object]:
+def _this_process() -> dict[str, object]:
+    """Return what a lease says of its holder."""
     return {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
@@ -180,5 +188,7 @@ def _started(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return ""
+    # After the name in brackets, which may hold blanks: the state, and as 20th the start time.
     words = stat.rpartition(")")[2].split()
-    return "zombie" if words[0] == "Z" else words[19]
+    state, start_time = words[0], words[19]
+    return "zombie" if state == "Z" else start_time

@@ -64,9 +64,9 @@ def add(path: Path, seeds: Mapping[str, tuple[int, ...]]) -> tuple[Look, ...]:
     before = {(look.column, look.seeds) for look in known}
     today = datetime.now(timezone.utc).date().isoformat()
     new = []
-    for column, under in sorted(seeds.items()):
-        if len(under) > 1 and (column, under) not in before:
-            new.append(Look(today, column, under))
+    for column, of_column in sorted(seeds.items()):
+        if len(of_column) > 1 and (column, of_column) not in before:
+            new.append(Look(today, column, of_column))
     if new:
         with path.open("a", newline="", encoding="utf-8") as file:
             for look in new:

@@ -102,18 +102,19 @@ def _add(merged: Merged, source: Path, folder: ProfileFolder) -> None:
         )
         if digest != dataset.digest and line not in merged.conflicts:
             merged.conflicts.append(line)
-    own: dict[Path, CellFolder] = {}
+    owners: dict[Path, CellFolder] = {}
     for cell in believed.cells:
-        own.update(dict.fromkeys((cell.record, *cell.kept()), cell))
-    told: set[CellFolder] = set()
+        owners.update(dict.fromkeys((cell.record, *cell.kept()), cell))
+    told: set[CellFolder] = set()  # a conflict is told once for each cell
     for path in paths:
         if path == folder.looks:  # both folders' looks count
             continue
         name = path.relative_to(source).as_posix()
         other = merged.files.setdefault(name, path)
-        owner = own.get(path)
-        if other == path:
-            merged.cells += owner is not None and path == owner.record
+        owner = owners.get(path)
+        if other == path:  # no earlier folder has a file of this name
+            if owner is not None and path == owner.record:
+                merged.cells += 1
         elif files.digest(other) != files.digest(path) and owner not in told:
             what = name if owner is None else owner.name
             merged.conflicts.append(

@@ -267,10 +267,11 @@ def _rows(
     rows = []
     for case in sorted(by_case):
         mine = by_case[case]
-        some = next(iter(mine.values()))
-        together = replace(some, values={}, empty=UNKNOWN)
+        any_class = next(iter(mine.values()))
+        together = replace(any_class, values={}, empty=UNKNOWN)
         for name, score in {UNION: together, **{name: mine[name] for name in classes}}.items():
             row = _row(score, known)
+            # The class stands after case and patient, as in files of cells that were trained here.
             about = {"case": row.pop("case"), "patient": row.pop("patient"), CLASS: name}
             rows.append({**about, **row})
     return rows
@@ -292,11 +293,16 @@ def _row(score: CaseScore, known: Collection[str]) -> dict[str, float | int | st
 
 
 def _hashed(row: Mapping[str, float | int | str]) -> list[str]:
+    """Return the values of a line in the form in which they are hashed."""
     return [repr(value) for value in row.values()]
 
 
 def spec_of(title: str) -> Spec:
-    """Return the spec of a method from outside, by which comparisons are declared."""
+    """Return the spec of a method from outside, by which comparisons are declared.
+
+    Raises:
+        UsageError: As `method_key`.
+    """
     return Spec(method_key(title))
 
 

@@ -106,11 +106,12 @@ def unlike_manifest(root: Path) -> list[str]:
 
 def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     about = zipfile.ZipInfo(name, EPOCH)
-    about.external_attr = 0o644 << 16
-    archive.writestr(about, content, zipfile.ZIP_DEFLATED, 6)
+    about.external_attr = 0o644 << 16  # the upper 16 bits are the Unix rights
+    archive.writestr(about, content, zipfile.ZIP_DEFLATED, compresslevel=6)
 
 
 def _manifest(contents: Mapping[str, Path]) -> str:
+    """Return the text of `manifest.csv`: digest, size in bytes and name of each file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("sha256", "bytes", "file"))

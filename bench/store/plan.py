@@ -157,7 +157,8 @@ class Plan:
 
     def places(self) -> list[Place]:
         """Return the state of every cell that was planned or has left anything, plan's order."""
-        return self.look()[0]
+        places, _damaged = self.look()
+        return places
 
     def look(self, whole: bool = False) -> tuple[list[Place], list[Damage]]:
         """Return the places, and what is damaged, files that are no cell's too.
@@ -166,20 +167,23 @@ class Plan:
             whole: Whether scores and pictures are checked, and not records alone.
         """
         folder = self._folder
-        known = check.cases(folder, pictures=True)[0] if whole else check.records(folder)
-        damaged = list(known.damaged)
+        if whole:
+            believed, _scores = check.cases(folder, pictures=True)
+        else:
+            believed = check.records(folder)
+        damaged = list(believed.damaged)
         try:
             self.family()
         except UsageError as error:
             damaged.append(Damage(folder.family, str(error)))
         why = {damage.path: damage.line for damage in damaged}
-        whole_cells = {cell.name: cell for cell in known.cells}
+        believed_cells = {cell.name: cell for cell in believed.cells}
+        planned = [cell.name for cell in folder.planned()]
         begun = [cell.name for cell in folder.begun()]
-        names = dict.fromkeys([*(cell.name for cell in folder.planned()), *begun])
         places = []
-        for name in names:
-            if name in whole_cells:
-                places.append(Place(*whole_cells[name].place, "done", None, ""))
+        for name in dict.fromkeys([*planned, *begun]):  # each once, in this order
+            if name in believed_cells:
+                places.append(Place(*believed_cells[name].place, "done", None, ""))
                 continue
             cell = CellFolder(folder.path / name)
             place = place_of(cell)
@@ -211,7 +215,8 @@ class Plan:
             return
         same = known.baseline == family.baseline and known.correction == correction
         same &= known.looks == looks
-        if not same or (known.methods or keys) != keys:
+        same_methods = not known.methods or known.methods == keys  # older files name none
+        if not same or not same_methods:
             others = ", ".join(known.methods) or "each other method"
             raise UsageError(
                 f"{self._folder.family} declares another family already: {known.baseline} against "

@@ -339,8 +339,8 @@ def _check_seal(text: bytes, record: Record) -> None:
     Raises:
         PlainError: The seal is missing, or is not that of the text before it.
     """
-    before, word, _ = text.rpartition(b',\n "seal": ')
-    if not word and not record.digests:
+    before, seal_begins, _ = text.rpartition(b',\n "seal": ')
+    if not seal_begins and not record.digests:  # an older one
         return
     seal = _SEAL.fullmatch(text[len(before) :])
     if seal is None or seal[1].decode() != hashlib.sha256(before).hexdigest():

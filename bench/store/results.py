@@ -202,20 +202,24 @@ class Results:
         """
         folder = store.layout.profile(name)
         family = Plan(store, name).family()
-        known, kept = check.cases(folder, pictures)
-        in_3d = check.volumes(known)
-        cases, classes = _cases(known, _of(known, kept), absent)
+        believed, scores = check.cases(folder, pictures)
+        in_3d = check.volumes(believed)
+        # The check of the volumes may have left further cells out.
+        cases, classes = _cases(believed, _still_believed(believed, scores), absent)
+        volumes = None
+        if in_3d.places:
+            volumes, _of_classes = _cases(believed, in_3d, absent)
         return cls(
             profile=name,
-            cells=tuple(Finished(record, cell) for cell, record in known.cells.items()),
+            cells=tuple(Finished(record, cell) for cell, record in believed.cells.items()),
             failures=tuple(_failures(folder.failed())),
             family=family,
             cases=cases,
             classes=classes,
             absent=absent,
-            damaged=tuple(known.damaged),
+            damaged=tuple(believed.damaged),
             looks=looks.read(folder.looks),
-            volumes=_cases(known, in_3d, absent)[0] if in_3d.places else None,
+            volumes=volumes,
         )
 
     def looked_at(self, store: Store) -> Results:
@@ -256,19 +260,21 @@ class Results:
         return {row.key: row for row in rows}
 
 
-def _of(known: Believed, kept: Scores) -> Scores:
+def _still_believed(believed: Believed, scores: Scores) -> Scores:
     """Return the scores of the cells that are still believed; all, as a rule."""
     import numpy as np
 
-    stay = np.array([cell in known.cells for cell, _ in kept.places], np.bool_)
+    stay = np.array([cell in believed.cells for cell, _ in scores.places], np.bool_)
     if stay.all():
-        return kept
-    rows = np.repeat(stay, kept.counts)
-    places = [place for place in kept.places if place[0] in known.cells]
-    return Scores(kept.table[rows], places, kept.counts[stay])
+        return scores
+    rows = np.repeat(stay, scores.counts)
+    places = [(cell, row) for cell, row in scores.places if cell in believed.cells]
+    return Scores(scores.table[rows], places, scores.counts[stay])
 
 
-def _cases(known: Believed, kept: Scores, absent: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def _cases(
+    believed: Believed, kept: Scores, absent: str
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the scores of every case under every row, with where they are from (`HEADS`).
 
     A column that mixes cases in mm and in pixels has no distances.
@@ -279,20 +285,20 @@ def _cases(known: Believed, kept: Scores, absent: str) -> tuple[pd.DataFrame, pd
     """
     import pandas as pd
 
-    heads = [_head(known.cells[cell], row) for cell, row in kept.places]
+    heads = [_head(believed.cells[cell], row) for cell, row in kept.places]
     head = pd.DataFrame(heads, columns=list(HEADS))
     for name in head.select_dtypes(exclude="number"):
         head[name] = head[name].astype("category")  # a million rows share a handful of words
     repeated = head.loc[head.index.repeat(kept.counts)].reset_index(drop=True)
     labels = kept.table[CLASS].reset_index(drop=True)
-    several, without = labels.notna(), absent_classes(kept.table)
+    has_class = labels.notna()
     scores = filled(defined(kept.table, absent)).reset_index(drop=True)
     whole = _without_mixtures(pd.concat([repeated, scores], axis=1))
-    if not several.any():
+    if not has_class.any():
         return whole, None
-    classes = whole.assign(absent=without)
+    classes = whole.assign(absent=absent_classes(kept.table))
     classes[CLASS] = labels
-    return over_classes(whole, labels), classes[several]
+    return over_classes(whole, labels), classes[has_class]
 
 
 def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:
@@ -337,7 +343,7 @@ def _column_key(dataset: str, scheme: Scheme) -> str:
 
 
 def finished_profiles(store: Store) -> list[str]:
-    """Return the profiles that have a finished cell, the latest first."""
+    """Return the profiles that have a finished cell, that of the latest record first."""
     newest: dict[str, float] = {}
     for path in store.layout.records():
         profile = store.layout.profile_of(path)

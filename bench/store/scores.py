@@ -133,7 +133,7 @@ def _is_plain(content: bytes) -> bool:
     More commas in one line and fewer in another are not noticed here: the first line apart.
     """
     lines = content.count(b"\n")
-    heading, first = (*content.split(b"\n", 2), b"")[:2]
+    heading, first = (*content.split(b"\n", 2), b"")[:2]  # "" where there is no further line
     commas = heading.count(b",")
     return (
         content.endswith(b"\n")
@@ -188,13 +188,14 @@ def text(value: float | int | str) -> str:
 
 def filled(frame: pd.DataFrame) -> pd.DataFrame:
     """Return scores in which the diagonal stands for distances that do not exist."""
-    counted = INSTANCE_COUNTS[0] in frame and bool(frame[INSTANCE_COUNTS[0]].notna().any())
-    own = RARE if counted else ()
-    whole = frame.reindex(columns=[*KEYS, *SCORES, *WORDS, DIAGONAL, *own])
-    without = whole["empty"].isin(ONE_EMPTY) & whole[DIAGONAL].notna()
+    first_count = INSTANCE_COUNTS[0]
+    has_instances = first_count in frame and bool(frame[first_count].notna().any())
+    of_instances = RARE if has_instances else ()
+    whole = frame.reindex(columns=[*KEYS, *SCORES, *WORDS, DIAGONAL, *of_instances])
+    no_distance = whole["empty"].isin(ONE_EMPTY) & whole[DIAGONAL].notna()
     for name in WORST:
-        whole[name] = whole[name].where(~without, whole[DIAGONAL])
-    return whole.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: without})
+        whole[name] = whole[name].where(~no_distance, whole[DIAGONAL])
+    return whole.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: no_distance})
 
 
 def over_classes(scores: pd.DataFrame, classes: pd.Series[str]) -> pd.DataFrame:
@@ -208,15 +209,15 @@ def over_classes(scores: pd.DataFrame, classes: pd.Series[str]) -> pd.DataFrame:
     """
     import numpy as np
 
-    heads = (classes.isna() | classes.eq(UNION)).to_numpy()
-    if heads.all():
+    begins_case = (classes.isna() | classes.eq(UNION)).to_numpy()
+    if begins_case.all():
         return scores
-    own = ~heads
-    of_case = np.cumsum(heads)[own]
-    grouped = scores[own].groupby(of_case)
+    of_class = ~begins_case
+    case_number = np.cumsum(begins_case)[of_class]  # from 1
+    grouped = scores[of_class].groupby(case_number)
     averaged = [name for name in (*SCORES, *OF_INSTANCES) if name in scores]
     means = grouped[averaged].mean()
-    cases = scores[heads].reset_index(drop=True)
+    cases = scores[begins_case].reset_index(drop=True)
     places = means.index.to_numpy() - 1
     cases.loc[places, averaged] = means.to_numpy()
     cases.loc[places, FILLED] = grouped[FILLED].any().to_numpy()
@@ -234,6 +235,7 @@ def absent_classes(frame: pd.DataFrame) -> Bools:
 
 
 def _of_class(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows are of a single class, and not of a case or of all classes together."""
     return frame[CLASS].notna() & frame[CLASS].ne(UNION)
 
 
@@ -244,9 +246,9 @@ def defined(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
         return frame
     frame = frame.copy()
     for metric in METRICS:
-        value = metric.both
+        value = metric.both  # as if two empty masks agreed
         if rule == "worst":
-            value = metric.reference
+            value = metric.reference  # as if the prediction were wrong
         if rule == "worst" and metric.name in WORST:
             frame.loc[rows, metric.name] = frame.loc[rows, DIAGONAL]
         else:
@@ -265,11 +267,11 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     import numpy as np
 
     values = {name: frame[name].to_numpy(np.float64) for name in NUMBERS if name in frame}
-    few = {name: frame[name].astype("category") for name in WORDS}  # compared by small numbers
-    frame = frame.assign(**few)
+    # Categories are compared by small numbers, which is faster than texts.
+    frame = frame.assign(**{name: frame[name].astype("category") for name in WORDS})
     tp, fp, fn = (values[name] for name in COUNTS)
     unanswered = frame["empty"].eq(MISSING).to_numpy()
-    elsewhere = frame["empty"].eq(UNKNOWN).to_numpy()
+    computed_elsewhere = frame["empty"].eq(UNKNOWN).to_numpy()
     uncounted = lacking["tp"] | lacking["fp"] | lacking["fn"] | unanswered
     whole = np.ones(len(frame), np.bool_)
     for count in (tp, fp, fn):
@@ -281,19 +283,21 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
         yield ~(_inside(score, metric) | undefined), _said(metric)
     yield from _impossible_instances(values, lacking)
     dice, iou = values["dice"], values["iou"]
-    without = absent_classes(frame)
-    both = np.where(without, np.nan, 1.0)
-    yield without & ~np.isnan(dice), "a class that neither mask has must have no score"
+    absent = absent_classes(frame)
+    dice_of_both_empty = np.where(absent, np.nan, 1.0)
+    yield absent & ~np.isnan(dice), "a class that neither mask has must have no score"
     with np.errstate(invalid="ignore", divide="ignore"):
         # Scores that others computed may be rounded; bench import compared them by their digits.
-        yield _apart(iou, dice / (2 - dice)) & ~elsewhere, "IoU must be Dice / (2 - Dice)"
+        iou_differs = _apart(iou, dice / (2 - dice))
+        yield iou_differs & ~computed_elsewhere, "IoU must be Dice / (2 - Dice)"
         yield unanswered & (dice != 0), "a case without a prediction must score zero"
-        for name, over in (
-            ("dice", np.where(tp + fp + fn == 0, both, 2 * tp / (2 * tp + fp + fn))),
+        dice_of_counts = 2 * tp / (2 * tp + fp + fn)
+        for name, by_counts in (
+            ("dice", np.where(tp + fp + fn == 0, dice_of_both_empty, dice_of_counts)),
             ("precision", tp / (tp + fp)),
             ("recall", tp / (tp + fn)),
         ):
-            wrong = _apart(values[name], over) & ~uncounted
+            wrong = _apart(values[name], by_counts) & ~uncounted
             yield wrong, f"{name} must agree with tp, fp and fn"
     diagonal = values[DIAGONAL]
     for name in WORST:
@@ -303,9 +307,9 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     known = kinds.isin(EMPTY).to_numpy() | lacking["empty"]
     yield ~known, f"empty must be one of {', '.join(EMPTY)}"
     counted = ~(uncounted | lacking["empty"])
-    differs = ((tp + fn == 0) != kinds.isin(("truth", "both")).to_numpy()) | (
-        (tp + fp == 0) != kinds.isin(("prediction", "both")).to_numpy()
-    )
+    reference_differs = (tp + fn == 0) != kinds.isin(("truth", "both")).to_numpy()
+    prediction_differs = (tp + fp == 0) != kinds.isin(("prediction", "both")).to_numpy()
+    differs = reference_differs | prediction_differs
     yield differs & counted, "empty must agree with tp, fp and fn"
 
 
@@ -345,12 +349,14 @@ def _impossible_instances(
         whole = ((counts >= 0) & (counts == np.floor(counts))).all(0)
         agree = (matched + joined + split + missed == real) & (shifted <= matched)
         yield ~(whole & agree & (matched <= mine) | without), "counts of instances must agree"
-        undefined = {"localisation": True, "identified": True}
-        none = (real + mine == 0, real == 0)
         for metric in INSTANCES:
             score = values[metric.name]
-            lacks = none[metric.name == "pq_of_reference"] | undefined.get(metric.name, False)
-            fits = _inside(score, metric) | (np.isnan(score) & lacks)
+            may_lack = real + mine == 0
+            if metric.name == "pq_of_reference":
+                may_lack = real == 0
+            if metric.name in ("localisation", "identified"):  # undefined without names
+                may_lack = np.ones_like(may_lack)
+            fits = _inside(score, metric) | (np.isnan(score) & may_lack)
             yield ~(fits | without), _said(metric)
         known = real + mine > 0
         rq, expected = values["rq"], 2 * matched / (real + mine)
@@ -364,6 +370,7 @@ def _may_lack(frame: pd.DataFrame, name: str) -> Bools:
     import numpy as np
 
     if name in PRINTED:
+        # Of all classes together, scores that others computed say nothing.
         together = frame[CLASS].eq(UNION).to_numpy(np.bool_)
         if together.any():
             together = together & frame["empty"].eq(UNKNOWN).to_numpy(np.bool_)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOOK_SECONDS = 3.0
+"""Between two looks at what cells have left."""
 SCHEMES = ("http", "https", "sqlite", "file", "postgresql")
 """Of MLflow's addresses."""
 END_SECONDS, STOPPED_SECONDS = 30.0, 2.0
@@ -215,10 +216,11 @@ def send(
         targets.append(TensorBoard(store, profile))
     if wanted.mlflow is not None:
         targets.append(MLflow(wanted.mlflow, profile))
+    # By the target's number and the cell's name: the last step that was sent, and what is whole.
     sent: dict[tuple[int, str], int] = {}
     whole: set[tuple[int, str]] = set()
     while True:
-        last = ended()  # asked first: what was left until then is sent once more
+        last_round = ended()  # asked first: what was left until then is sent once more
         for log in logs(store, profile):
             for number, target in enumerate(targets):
                 place = number, log.name
@@ -232,7 +234,7 @@ def send(
                 if log.done:
                     target.end(log, log.scores())
                     whole.add(place)
-        if last:
+        if last_round:
             return len(whole) // len(targets)
         time.sleep(LOOK_SECONDS)
 
@@ -257,19 +259,19 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
         with suppress(OSError):  # it has ended, which is told below
             process.stdin.write(f"{words}\n".encode())  # an address with a password is no argument
             process.stdin.flush()
-    left = STOPPED_SECONDS
+    seconds_left = STOPPED_SECONDS
     try:
         yield
-        left = END_SECONDS
+        seconds_left = END_SECONDS  # not reached where the run was stopped
     finally:
         try:
-            process.communicate(timeout=left)
+            process.communicate(timeout=seconds_left)
             said = path.read_text(encoding="utf-8", errors="replace")
             why = last_line(said) if process.returncode else ""
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            why = f"it was not done {left:g} s after the run"
+            why = f"it was not done {seconds_left:g} s after the run"
         if why:
             again = wanted.command(store, profile)
             console.print(

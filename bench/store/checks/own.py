@@ -17,7 +17,7 @@ from bench.store.record import Record
 
 
 def content(cell: CellFolder, known: Record, path: Path, most: int = files.MOST) -> bytes:
-    """Return the bytes of a cell's file, whose digest is compared where there is one.
+    """Return the bytes of a cell's file, at most `most`; its digest is compared if there is one.
 
     Raises:
         DamagedError: It cannot be read, or is not that of the cell.
@@ -44,7 +44,7 @@ def check_small(cell: CellFolder, known: Record) -> None:
         if name not in known.digests and not os.path.lexists(path):
             continue
         text = content(cell, known, path)
-        if known.digests:
+        if known.digests:  # `content` has compared the digest
             continue
         try:
             if path == cell.initial:
@@ -86,8 +86,9 @@ def _check_own_pictures(cell: CellFolder, known: Record) -> None:
     for name, value in known.digests.items():
         path = cell.path / name
         if path == cell.weights:
-            packed = ProfileFolder(cell.path.parents[2]).manifest.is_file()
-            if not path.is_file() and not (packed and not os.path.lexists(path)):
+            from_archive = ProfileFolder(cell.path.parents[2]).manifest.is_file()
+            may_be_missing = from_archive and not os.path.lexists(path)
+            if not path.is_file() and not may_be_missing:
                 raise DamagedError(path, "it is missing, or no regular file")
         elif path not in checked:
             why = _why_other(path, value)

@@ -22,9 +22,9 @@ def record_of(cell: CellFolder) -> Record:
     known = record.read(cell)
     dataset, method, label = cell.place
     spec = known.spec
-    lies = (spec.dataset.key, spec.method, Label(spec.fold, spec.seed, known.scheme).key)
-    if lies != (dataset, method, label):
-        raise DamagedError(cell.record, f"it is of another cell, {'/'.join(lies)}")
+    place_in_record = (spec.dataset.key, spec.method, Label(spec.fold, spec.seed, known.scheme).key)
+    if place_in_record != (dataset, method, label):
+        raise DamagedError(cell.record, f"it is of another cell, {'/'.join(place_in_record)}")
     profile = spec.profile.get("name", cell.profile)
     if profile != cell.profile:
         raise DamagedError(cell.record, f"it is of another profile, {profile!r}")
@@ -64,7 +64,7 @@ def _why_impossible(known: Record) -> str:
     if not set(record.ADVANTAGES) <= set(known.advantages):
         return f"advantages: expected {', '.join(record.ADVANTAGES)}"
     try:
-        _ = spec.augmentation, known.scheme.title
+        _ = spec.augmentation, known.scheme.title  # each raises where its values cannot be
     except (UsageError, ValueError) as error:
         return str(error)
     return ""

@@ -37,10 +37,11 @@ def tables_of(
     contents: dict[Place, bytes] = {}
     for cell in cells:
         known = believed.cells[cell]
-        most = scores.LINE * (known.cases["test"] * (len(known.classes) + 1) + 2)
+        most_bytes = scores.LINE * (known.cases["test"] * (len(known.classes) + 1) + 2)
         try:
             contents |= {
-                (cell, row): content(cell, known, cell.cases(row.extra), most) for row in known.rows
+                (cell, row): content(cell, known, cell.cases(row.extra), most_bytes)
+                for row in known.rows
             }
         except UsageError as error:
             believed.leave_out(cell, error)
@@ -72,19 +73,17 @@ def _checked(
     """
     if isinstance(table, DamagedError):
         raise table
-    names, patients = (
-        heads(table, path, known)["case"].to_numpy().tolist(),
-        set(table["patient"].unique()),
-    )
+    names = heads(table, path, known)["case"].to_numpy().tolist()
+    patients = set(table["patient"].unique())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DamagedError(path, f"case {twice[:80]!r} stands in it twice")
-    wanted = known.cases["test"], known.patients["test"]
-    if (len(names), len(patients)) != wanted:
+    tested_cases, tested_patients = known.cases["test"], known.patients["test"]
+    if (len(names), len(patients)) != (tested_cases, tested_patients):
         raise DamagedError(
             path,
             f"it has {count(len(names), 'case')} of {count(len(patients), 'patient')}, "
-            f"but {wanted[0]} of {wanted[1]} were tested",
+            f"but {tested_cases} of {tested_patients} were tested",
         )
     try:
         for name in names:
@@ -113,23 +112,24 @@ def heads(table: pd.DataFrame, path: Path, known: Record) -> pd.DataFrame:
             raise DamagedError(path, "it has lines of classes, but its record names none")
         return table
     expected = [UNION, *known.classes]
-    whole, rest = divmod(len(table), len(expected))
+    cases, lines_left_over = divmod(len(table), len(expected))
     labels = list(table[scores.CLASS]) if scores.CLASS in table else []
-    if rest or labels != expected * whole:
+    if lines_left_over or labels != expected * cases:
         raise DamagedError(path, f"expected for each case the lines {', '.join(expected)}")
+    # Below, an array (case, line): the first line is of all classes together, the others of each.
     for name in scores.KEYS:
-        values = table[name].to_numpy().reshape(whole, len(expected))
+        values = table[name].to_numpy().reshape(cases, len(expected))
         if (values != values[:, :1]).any():
             raise DamagedError(path, f"lines of one case have several values of {name}")
-    if not set(scores.COUNTS) - set(table):
-        tp, fp, fn = (table[name].to_numpy(float).reshape(whole, -1) for name in scores.COUNTS)
-        for side in (tp + fp, tp + fn):
-            if (side[:, 0] != side[:, 1:].sum(axis=1)).any():
+    if set(scores.COUNTS) <= set(table):
+        tp, fp, fn = (table[name].to_numpy(float).reshape(cases, -1) for name in scores.COUNTS)
+        for foreground in (tp + fp, tp + fn):  # of the prediction, of the reference
+            if (foreground[:, 0] != foreground[:, 1:].sum(axis=1)).any():
                 raise DamagedError(path, "the pixels of the classes are not those of all together")
     for name in INSTANCE_COUNTS[:2]:  # of the reference, and of the prediction
         if name not in table or table[name].isna().any():
             continue
-        numbers = table[name].to_numpy(float).reshape(whole, -1)
+        numbers = table[name].to_numpy(float).reshape(cases, -1)
         if (numbers[:, 0] != numbers[:, 1:].sum(axis=1)).any():
             why = "the instances of the classes are not those of all together"
             raise DamagedError(path, why)
@@ -172,7 +172,7 @@ def possible(
 
     places, frames = list(tables), list(tables.values())
     counts = np.array([len(frame) for frame in frames], np.int64)
-    owner = np.repeat(np.arange(len(frames)), counts)
+    owner = np.repeat(np.arange(len(frames)), counts)  # for each row the number of its place
     lacking = {}
     for name in scores.COLUMNS:
         lacks = np.array([name not in frame for frame in frames], np.bool_)
@@ -188,10 +188,12 @@ def possible(
         for number in np.unique(owner[wrong]).tolist():
             cell, row = places[number]
             if cell in believed.cells:
-                case = whole["case"].iloc[np.flatnonzero(wrong & (owner == number))[0]]
+                first_wrong = np.flatnonzero(wrong & (owner == number))[0]
+                case = whole["case"].iloc[first_wrong]
                 error = DamagedError(file(cell, row.extra), f"case {case}: {rule}")
                 believed.leave_out(cell, error)
     kept = np.array([cell in believed.cells for cell, _ in places], np.bool_)
     if not kept.all():
         whole = whole[kept[owner]]
-    return Scores(whole, [place for place in places if place[0] in believed.cells], counts[kept])
+    kept_places = [(cell, row) for cell, row in places if cell in believed.cells]
+    return Scores(whole, kept_places, counts[kept])

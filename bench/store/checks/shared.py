@@ -58,6 +58,7 @@ def check_splits(believed: Believed) -> None:
             continue
         hashes = [plain.content_hash(split.sides) for split in splits]
         wanted = {(one.spec.fold, one.spec.split) for one in mine}
+        # A slice, because the file may have fewer folds than the cells.
         if all(hashes[fold : fold + 1] == [split] for fold, split in wanted):
             believed.splits[column] = splits
         else:
@@ -76,4 +77,5 @@ def check_plan(believed: Believed) -> None:
 
 
 def _said(error: Exception) -> str:
+    """Return an error in words."""
     return files.reason(error) if isinstance(error, OSError) else str(error)
