@@ -25,6 +25,7 @@ from bench.spec.words import count
 
 Floats = NDArray[np.float64]
 Span = tuple[float, float]
+"""The lowest and the highest value."""
 CANNOT = "cannot be per-image statistics of the same predictions"
 FEWEST = 20
 """Number of images that is assumed at least if none is given. The stds with division by n and by
@@ -93,22 +94,23 @@ def interval(mean: Span, variance: Span | None) -> Span | None:
     m - v / (1 - m) lies above. Both ends grow with m and with v. If no variance is given, the ends
     are g(m) and m. The result is None if no scores between 0 and 1 have this mean and variance.
     """
-    low, high = min(mean[0], 1.0), min(mean[1], 1.0)
+    lowest_mean, highest_mean = min(mean[0], 1.0), min(mean[1], 1.0)
     if variance is None:
-        return g(low), high
-    least, most = variance
-    if least > 0.25:
+        return g(lowest_mean), highest_mean
+    least_variance, most_variance = variance
+    if least_variance > 0.25:  # no scores between 0 and 1 vary more
         return None
-    root = math.sqrt(1 - 4 * least)  # a variance is at most m (1 - m)
-    low = max(low, (1 - root) / 2)
-    high = min(high, (1 + root) / 2)
-    if low > high + NOISE:
+    # A variance is at most m (1 - m), so m is not nearer to 0 or 1 than the roots of this.
+    root = math.sqrt(1 - 4 * least_variance)
+    lowest_mean = max(lowest_mean, (1 - root) / 2)
+    highest_mean = min(highest_mean, (1 + root) / 2)
+    if lowest_mean > highest_mean + NOISE:
         return None
-    low = min(low, high)
-    rest = 1 - high
-    most = min(most, high * rest)
-    bottom = low**2 / (2 * low - low**2 - least) if low > 0 else 0.0
-    top = 1 - 2 * rest**2 / (rest + rest**2 + most) if rest > 0 else 1.0
+    low = min(lowest_mean, highest_mean)
+    rest = 1 - highest_mean
+    most_variance = min(most_variance, highest_mean * rest)
+    bottom = low**2 / (2 * low - low**2 - least_variance) if low > 0 else 0.0
+    top = 1 - 2 * rest**2 / (rest + rest**2 + most_variance) if rest > 0 else 1.0
     return bottom, top
 
 
@@ -122,10 +124,13 @@ def audit(cell: PrintedCell) -> Finding:
         UsageError: The numbers are impossible, but not if some are percent and others fractions.
     """
     finding = _audit(cell, _factor(cell.n or FEWEST))
-    if finding.verdict != "ok":
-        _check_units(finding)
-        finding = replace(finding, any_std=_holds_for_any_std(finding))
-    if cell.n is None and finding.verdict != "ok" and _audit(cell, _factor(2)).verdict == "ok":
+    if finding.verdict == "ok":
+        return finding
+    _check_units(finding)
+    finding = replace(finding, any_std=_holds_for_any_std(finding))
+    # Two images allow the widest span of factors.
+    depends_on_images = cell.n is None and _audit(cell, _factor(2)).verdict == "ok"
+    if depends_on_images:
         return replace(finding, words=f"{finding.words}, if the images are at least {FEWEST}")
     return finding
 
@@ -171,7 +176,10 @@ def _audit(cell: PrintedCell, factor: Span) -> Finding:
         given = f"Dice {dice}" + (f" ± {std}" if std else "")
         bounds = interval((dice.low, dice.high), variance)
         if bounds is None and std:
-            most = math.sqrt(0.25 - max(0.0, abs(dice.middle - 0.5) - dice.reach) ** 2) / factor[0]
+            # The variance is at most m (1 - m) = 1/4 - (m - 1/2)^2, with m as near to 1/2 as the
+            # printed mean allows.
+            from_half = max(0.0, abs(dice.middle - 0.5) - dice.reach)
+            most = math.sqrt(0.25 - from_half**2) / factor[0]
             off = 100 * (std.low - most)
             words = (
                 f"the std {std} of Dice is {off:.2f} points above {100 * most:.2f}, "
@@ -235,11 +243,12 @@ def _holds_for_any_std(finding: Finding) -> bool:
     """
     if finding.verdict in ("above", "jensen"):
         return True
-    cell, few = finding.cell, _factor(2)
-    bounds = _group_interval(cell.dice_mean, cell.dice_std, few)
-    if bounds is None or _group_interval(cell.iou_mean, cell.iou_std, few) is None:
+    cell, of_two_groups = finding.cell, _factor(2)
+    of_dice = _group_interval(cell.dice_mean, cell.dice_std, of_two_groups)
+    if of_dice is None or _group_interval(cell.iou_mean, cell.iou_std, of_two_groups) is None:
         return True
-    return cell.iou_mean is not None and cell.iou_mean.high < bounds[0] - NOISE
+    lowest_iou, _ = of_dice
+    return cell.iou_mean is not None and cell.iou_mean.high < lowest_iou - NOISE
 
 
 def _group_interval(mean: Printed | None, std: Printed | None, factor: Span) -> Span | None:
@@ -303,9 +312,9 @@ def _std_gap(cell: PrintedCell, factor: Span) -> tuple[float, str]:
     assert iou is not None
     assert std is not None
     b = iou.middle
-    a = dice.middle if dice else 2 * b / (1 + b)
+    a = dice.middle if dice else 2 * b / (1 + b)  # the Dice of which b is the IoU
     wide = (cell.dice_std or std).high
-    x = _grid(a, 0.02 * wide)
+    x = _grid(a, 0.02 * wide)  # the finest step is a fiftieth of the std
     y = 2 - x
     near, far = y[1:], y[:-1]
     # (g - b)^2 has the second derivative 8 (3 - (1 + b) y) / y^4, with y = 2 - D
@@ -350,6 +359,9 @@ def _outside(rows: Sequence[Row], mass: Span) -> tuple[float, float]:
 
     All other rows lie within their spans, and the sum of the weights within `mass`.
     """
+    # The unknowns are the weights of the grid's points, then how far the last row's moment lies
+    # above its span, and how far below. A row of the program is `matrix @ unknowns <= limits`; each
+    # moment has two, for the upper end of its span and for the lower one.
     count = len(rows[0].values)
     matrix = np.zeros((2 * len(rows), count + 2))
     limits = np.zeros(2 * len(rows))
@@ -360,7 +372,7 @@ def _outside(rows: Sequence[Row], mass: Span) -> tuple[float, float]:
     matrix[-2, -2] = matrix[-1, -1] = -1
     total = np.append(np.ones(count), [0.0, 0.0])
     solution = linprog(
-        c=1 - total,
+        c=1 - total,  # what is minimised: the last two unknowns
         A_ub=np.vstack([matrix, total, -total]),
         b_ub=np.concatenate([limits, [mass[1], -mass[0]]]),
         method="highs",

@@ -30,8 +30,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What a column may be, with other headings that mean it for certain."""
 SUFFIX = re.compile(r"\.(nii|nii\.gz|mha|mhd|nrrd|png|jpg|jpeg|tif|tiff|bmp|npy|npz|dcm)$", re.I)
+"""How the name of an image's file ends."""
 BOUNDED = tuple(metric.name for metric in METRICS if metric.unit == "fraction")
+"""The metrics that lie in [0, 1]."""
 PERCENT = 100.0
+"""What a fraction is multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Reading:
 
 
 def exact(value: float) -> Printed:
-    """Return a value that was counted, not printed."""
+    """Return a value that was counted, not printed: with as many decimals as a float has."""
     return Printed(value, 15)
 
 
@@ -106,9 +109,11 @@ def label_of(labels: Sequence[str], reading: Reading, path: Path) -> str:
 
 def case_of(text: str) -> str:
     """Return a case's name; of a path, that of its file without suffix."""
-    if "/" in text or "\\" in text or SUFFIX.search(text):
-        return SUFFIX.sub("", SUFFIX.sub("", PurePosixPath(text.replace("\\", "/")).name))
-    return text
+    is_path = "/" in text or "\\" in text or SUFFIX.search(text)
+    if not is_path:
+        return text
+    name = PurePosixPath(text.replace("\\", "/")).name
+    return SUFFIX.sub("", SUFFIX.sub("", name))  # twice, for two suffixes such as .nii.png
 
 
 def method_of(reading: Reading, path: Path) -> str:
@@ -159,7 +164,8 @@ def number_of(text: str, at: str, metric: str, reading: Reading) -> Printed | No
         raise UsageError(f"{at}: {error}") from None
     decimals = max(0, -int(value.as_tuple().exponent))
     if metric in BOUNDED:
-        if reading.percent or bare != text.strip().lower():
+        has_percent_sign = bare != text.strip().lower()
+        if reading.percent or has_percent_sign:
             return Printed(float(value) / PERCENT, decimals)
-        return Printed(float(value), decimals - 2)
+        return Printed(float(value), decimals - 2)  # `Printed` counts decimals in percent
     return Printed(float(value), decimals)

@@ -102,7 +102,7 @@ def _metric_in(stem: str) -> str:
     text = csvs.folded(stem.removesuffix("_raw"))
     for name in SCORES:
         for known in (name, *NAMES[name]):
-            if known in text.split(" ") or known in text:
+            if known in text:
                 return name
     return ""
 
@@ -146,8 +146,8 @@ def _lines_of_label(
 ) -> Callable[[csvs.CsvRow], bool]:
     """Return which lines are of the wanted label, where a table has a line for each."""
     headings = [name for name in ("label", "class") if table.has(name)]
-    taken = list(map(csvs.folded, columns.values()))
-    heading = next((name for name in headings if name not in taken), "")
+    used = list(map(csvs.folded, columns.values()))
+    heading = next((name for name in headings if name not in used), "")
     if not heading:
         return lambda row: True
     labels = sorted({_whole(table.value(row, heading)) for row in table.rows})

@@ -40,6 +40,7 @@ def _without_absent(score: CaseScore) -> CaseScore:
 
 
 def _twice(scores: Sequence[CaseScore]) -> list[str]:
+    """Return a line for each method and dataset of which a case has several scores."""
     counts = Counter(score.place for score in scores)
     twice: dict[str, list[str]] = {}
     for (method, dataset, _, case, _), count in counts.items():
@@ -53,6 +54,7 @@ def _twice(scores: Sequence[CaseScore]) -> list[str]:
 
 
 def _two_patients(scores: Sequence[CaseScore]) -> list[str]:
+    """Return a line on the cases that belong to two patients, if there are any."""
     owners: dict[tuple[str, str], set[str]] = {}
     for score in scores:
         owners.setdefault((score.dataset, score.case), set()).add(score.patient)
@@ -80,8 +82,8 @@ def _out_of_range(scores: Sequence[CaseScore]) -> list[str]:
     largest = 0.0
     for score in scores:
         for name, value in score.values.items():
-            top = 1.0 if name in BOUNDED else math.inf
-            if not 0 <= value.value <= top:
+            highest = 1.0 if name in BOUNDED else math.inf
+            if not 0 <= value.value <= highest:
                 wrong.setdefault(name, []).append(f"{score.method} {score.case}")
                 largest = max(largest, value.value if name in BOUNDED else 0)
     lines = []
@@ -102,6 +104,7 @@ def contradicts(dice: Printed, iou: Printed) -> bool:
 
 
 def _contradictions(scores: Iterable[CaseScore]) -> list[str]:
+    """Return a line for each method that has cases whose Dice and IoU contradict each other."""
     wrong: dict[str, list[str]] = {}
     for score in scores:
         dice, iou = score.values.get("dice"), score.values.get("iou")
@@ -127,25 +130,28 @@ def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]
         run = (score.method, score.dataset, score.run, score.label)
         by_run.setdefault(run, {})[score.case] = score
         if PRINTED[0] in score.values:
-            scored.add(score.place[:4])
+            scored.add(score.place[:4])  # all but the class
     whole: list[CaseScore] = []
     lines = []
-    for (method, dataset, run_of, label), known in by_run.items():
-        has: set[str] = set()
+    for (method, dataset, run_name, label), known in by_run.items():
+        metrics: set[str] = set()  # the fractions that the run has of any case
         for score in known.values():
-            has |= score.values.keys() & {*BOUNDED}
-        some = next(iter(known.values()))
-        zero = dict.fromkeys(has, exact(0.0))
+            metrics |= score.values.keys() & {*BOUNDED}
+        any_score = next(iter(known.values()))
+        zero = dict.fromkeys(metrics, exact(0.0))
         lacking = []
         for case, patient in cases[dataset].items():
-            if case in known and has & {*PRINTED} <= known[case].values.keys():
+            if case in known and metrics & {*PRINTED} <= known[case].values.keys():
                 whole.append(known[case])
                 continue
-            if label and case in known and (method, dataset, run_of, case) in scored:
+            other_class_is_scored = (method, dataset, run_name, case) in scored
+            if label and case in known and other_class_is_scored:
                 whole.append(replace(known[case], values={}, empty="both"))  # no such class here
                 continue
             lacking.append(f"{case} of {patient}")
-            failed = replace(some, patient=patient, case=case, values=zero, empty="missing", at="")
+            failed = replace(
+                any_score, patient=patient, case=case, values=zero, empty="missing", at=""
+            )
             whole.append(failed)
         if lacking:
             lines.append(

@@ -17,12 +17,15 @@ from bench.spec.errors import UsageError
 
 MEANS, STDS = ("dice_mean", "iou_mean"), ("dice_std", "iou_std")
 NUMBERS = ("dice_mean", "dice_std", "iou_mean", "iou_std")
+"""The columns of numbers."""
 NEEDED = ("method", "dataset", *MEANS)
+"""The columns that a table must have."""
 IMAGES = "n"
 """The column that holds the number of test images."""
 _WHOLE = re.compile(r"([0-9]{1,9})([.,]0)?")
 """A number of images; pandas may write it as `40.0`."""
 LAYOUT = "method,dataset,dice_mean,dice_std,iou_mean,iou_std"
+"""The header that errors show."""
 _FOLDED = {csvs.folded(name) for name in (*NEEDED, *STDS)}
 MISSING = {"", "-", "–", "—", "na", "n/a", "nan", "none"}
 PERCENT_ABOVE = 1.5
@@ -186,17 +189,18 @@ def _compared(cells: Sequence[PrintedCell], lines: Sequence[int]) -> Iterator[Pr
     numbers: dict[tuple[Printed | None, ...], int] = {}
     for place, cell in enumerate(cells):
         name = (cell.table, cell.method, cell.dataset)
+        # The places of the first cell with this name, and with these numbers: its own if it is new.
         same_name = names.setdefault(name, place)
-        same = numbers.setdefault(cell.numbers, place) if _is_telling(cell) else place
+        same_numbers = numbers.setdefault(cell.numbers, place) if _is_telling(cell) else place
         repeats = ""
         if same_name != place:
-            alike = cells[same_name].numbers == cell.numbers
-            how = "with the same numbers" if alike else "with other numbers"
+            numbers_agree = cells[same_name].numbers == cell.numbers
+            how = "with the same numbers" if numbers_agree else "with other numbers"
             repeats = f"line {lines[place]} has the names of line {lines[same_name]}, {how}"
-        elif same != place:
-            first = cells[same]
+        elif same_numbers != place:
+            first = cells[same_numbers]
             repeats = (
-                f"line {lines[place]} has the numbers of line {lines[same]} "
+                f"line {lines[place]} has the numbers of line {lines[same_numbers]} "
                 f"({first.method}, {first.dataset})"
             )
         yield replace(cell, repeats=repeats)
@@ -239,8 +243,9 @@ def _check_mixture(table: CsvTable, numbers: Sequence[Mapping[str, Number]]) -> 
         UsageError: A row is in fractions and another in percent, or numbers of one row are.
     """
     printed = itertools.chain.from_iterable(fields.values() for fields in numbers)
-    finest = max(_decimals(one[0]) for one in printed if _in_percent([one]))
-    first = next(place for place, one in enumerate(numbers) if _in_percent(one.values()))
+    in_percent = [number for number in printed if _in_percent([number])]
+    finest = max(_decimals(value) for value, _ in in_percent)
+    first = next(place for place, fields in enumerate(numbers) if _in_percent(fields.values()))
     for row, fields in zip(table.rows, numbers, strict=True):
         at = table.at(row)
         if any(signed for _, signed in fields.values()):
@@ -261,6 +266,7 @@ def _check_mixture(table: CsvTable, numbers: Sequence[Mapping[str, Number]]) -> 
 
 
 def _decimals(value: Decimal) -> int:
+    """Return how many decimals a number was printed with."""
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int)  # infinities and NaN are no numbers of a table
     return -exponent
@@ -352,10 +358,16 @@ def _number(text: str, at: str, delimiter: str) -> Number | None:
             f"{at}: {text} is negative; "
             f"expected a {what} between 0 and 100 % (0 and 1 as a fraction)"
         )
-    return value, bare != text
+    has_percent_sign = bare != text
+    return value, has_percent_sign
 
 
 def _printed(value: Decimal, name: str, percent: bool, at: str) -> Printed:
+    """Return a number as a fraction.
+
+    Raises:
+        UsageError: It is more than 1.
+    """
     decimals = _decimals(value)
     if percent:
         fraction = float(value) / 100
@@ -372,6 +384,11 @@ def _printed(value: Decimal, name: str, percent: bool, at: str) -> Printed:
 
 
 def _name(table: CsvTable, row: CsvRow, name: str) -> str:
+    """Return the text of a column that may not be empty.
+
+    Raises:
+        UsageError: It is.
+    """
     text = table.value(row, name)
     if not text:
         raise UsageError(
@@ -381,6 +398,11 @@ def _name(table: CsvTable, row: CsvRow, name: str) -> str:
 
 
 def _images(text: str, at: str) -> int | None:
+    """Return a number of images, None where it is missing.
+
+    Raises:
+        UsageError: It is no whole number from 1.
+    """
     if text.lower() in MISSING:
         return None
     digits = _WHOLE.fullmatch(text)

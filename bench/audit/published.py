@@ -90,5 +90,6 @@ def table2() -> pd.DataFrame:
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
+    """Return the dataset's name here for each row, whose dataset is named as in the paper."""
     names = {dataset.title: name for name, dataset in DATASETS.items()}
     return [names[title] for title in frame.dataset]

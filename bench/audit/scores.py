@@ -50,6 +50,7 @@ def classes_in(text: str) -> dict[str, str]:
 
 
 def _read(path: Path, reading: Reading) -> list[CaseScore]:
+    """Read a file of scores, of which one label at most is taken."""
     if path.suffix.lower() == ".json":
         scores = list(summary.cases_of(path, reading))
     else:

@@ -70,6 +70,7 @@ def _of_counts(metrics: Mapping[str, Any]) -> tuple[dict[str, Printed], str]:
         values["precision"] = exact(tp / (tp + fp))
     if tp + fn:
         values["recall"] = exact(tp / (tp + fn))
-    if not tp + fn:
+    reference_is_empty, prediction_is_empty = not tp + fn, not tp + fp
+    if reference_is_empty:
         return values, "truth"
-    return values, "none" if tp + fp else "prediction"
+    return values, "prediction" if prediction_is_empty else "none"

@@ -12,6 +12,7 @@ from bench.spec.errors import UsageError
 from bench.store.cells import Store
 
 POLL_SECONDS = 0.5
+"""Between two looks at processes on this machine."""
 LEAVE_SECONDS = 8.0
 """How long cells that are told to stop may take to write their checkpoints."""
 

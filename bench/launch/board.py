@@ -76,11 +76,15 @@ class Board:
     failed: int = 0
     """Cells that failed, in earlier runs too."""
     _elsewhere: int = 0
+    """Cells that another run works on."""
     _began: float = field(default_factory=time.monotonic)
     _finished: int = 0
+    """Cells that this run finished, those that failed included."""
     _starts: dict[str, float] = field(default_factory=dict)
+    """When each cell of this run was first seen at work, by its hash."""
     _live: Live | None = None
     _spoke: float = 0.0
+    """When the last line was printed."""
 
     def __enter__(self) -> Board:
         """Start the live picture where there is a terminal."""
@@ -106,6 +110,7 @@ class Board:
             self._print(f"{self._summary(running)}. Running: {self._listed(running)}")
 
     def _listed(self, running: Sequence[Cell]) -> str:
+        """Return the running cells as a line names them."""
         if not running:
             return "none here"
         cells = "; ".join(f"{cell.title} {self._state(cell)}" for cell in running[:SHOWN])
@@ -149,8 +154,8 @@ class Board:
         pending = self.total - self.done - self.failed
         if not pending or worked < EARLY * (self._finished + pending):
             return None
-        gone = time.monotonic() - self._began
-        return gone * (pending - shares) / worked
+        elapsed = time.monotonic() - self._began
+        return elapsed * (pending - shares) / worked
 
     def _state(self, cell: Cell) -> str:
         note = self.store.progress(cell)
@@ -159,8 +164,8 @@ class Board:
         text = ", ".join(filter(None, (f"{note.phase} {note.step}/{note.steps}", losses(note))))
         share = share_done(note)
         if share > EARLY:
-            gone = time.monotonic() - self._starts[cell.hash]
-            text += f", {clock(gone * (1 / share - 1))} left"
+            elapsed = time.monotonic() - self._starts[cell.hash]
+            text += f", {clock(elapsed * (1 / share - 1))} left"
         return text
 
     def _picture(self, running: Sequence[Cell]) -> Group:

@@ -66,7 +66,9 @@ class _Matrix:
         self.launcher = launcher
         self.ended = ended
         self._attempts: Counter[str] = Counter()
+        """How often each cell was started, by hash."""
         self._gone_since: dict[str, float] = {}
+        """When the launcher was first found to have lost a cell, by hash."""
 
     @property
     def unfinished(self) -> bool:
@@ -82,45 +84,46 @@ class _Matrix:
     def collect(self) -> None:
         """Take back what has ended, and what the launcher has lost."""
         gone = self.launcher.gone()
-        for name, cell in list(self.running.items()):
+        for cell_hash, cell in list(self.running.items()):
             status = self.store.status(cell)
             if status != "waiting":
-                self._end(name, self.store.reason(cell) if status == "failed" else "")
-            elif name not in gone:
-                self._gone_since.pop(name, None)
-            elif gone[name].busy:
-                self._attempts[name] -= 1
-                self._wait_again(name)
-            elif self._for_good(name):
-                self._lost(name, gone[name])
+                self._end(cell_hash, self.store.reason(cell) if status == "failed" else "")
+            elif cell_hash not in gone:
+                self._gone_since.pop(cell_hash, None)
+            elif gone[cell_hash].busy:
+                self._attempts[cell_hash] -= 1  # it did not vanish, so this attempt does not count
+                self._wait_again(cell_hash)
+            elif self._gone_for_good(cell_hash):
+                self._lost(cell_hash, gone[cell_hash])
 
-    def _for_good(self, name: str) -> bool:
+    def _gone_for_good(self, cell_hash: str) -> bool:
         """Return whether a cell has been gone for so long that the disk would show its end."""
         now = time.monotonic()
-        since = self._gone_since.setdefault(name, now)
+        since = self._gone_since.setdefault(cell_hash, now)
         return now - since >= self.launcher.grace_seconds
 
-    def _lost(self, name: str, gone: Gone) -> None:
+    def _lost(self, cell_hash: str, gone: Gone) -> None:
         """Start a cell again whose process vanished, or give it up."""
-        self._gone_since.pop(name)
-        if self._attempts[name] < self.launcher.attempts:
-            self._wait_again(name)
+        self._gone_since.pop(cell_hash)
+        if self._attempts[cell_hash] < self.launcher.attempts:
+            self._wait_again(cell_hash)
             return
         reason = gone.why
-        if self._attempts[name] > 1:
-            reason = f"its process vanished {self._attempts[name]} times: {gone.why}"
+        if self._attempts[cell_hash] > 1:
+            reason = f"its process vanished {self._attempts[cell_hash]} times: {gone.why}"
         try:
-            self.store.fail(self.running[name], f"{reason}\n")
+            self.store.fail(self.running[cell_hash], f"{reason}\n")
         except OSError as error:  # a full disk
             reason = f"{reason} ({error})"
-        self._end(name, reason)
+        self._end(cell_hash, reason)
 
-    def _wait_again(self, name: str) -> None:
-        self.waiting.append(self.running.pop(name))
+    def _wait_again(self, cell_hash: str) -> None:
+        self.waiting.append(self.running.pop(cell_hash))
 
-    def _end(self, name: str, reason: str) -> None:
-        self._gone_since.pop(name, None)
-        self.ended(self.running.pop(name), reason)
+    def _end(self, cell_hash: str, reason: str) -> None:
+        """Forget a cell, and tell that it ended; `reason` is empty if it did not fail."""
+        self._gone_since.pop(cell_hash, None)
+        self.ended(self.running.pop(cell_hash), reason)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from bench.store.lease import Leases
 PAUSE_SECONDS = 5.0
 """Seconds between two looks at cells beyond which this process was stopped (Ctrl-Z, SIGSTOP)."""
 CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+"""Signals by which native code ends a process."""
 
 
 def preload(modules: Sequence[str] = ()) -> None:
@@ -157,8 +158,8 @@ class Local:
             if code is None:
                 continue
             del self._running[sentinel]
-            memory = _memory_kills() > attempt.memory_kills
-            self._gone[attempt.cell.hash] = _gone(code, memory)
+            out_of_memory = _memory_kills() > attempt.memory_kills
+            self._gone[attempt.cell.hash] = _gone(code, out_of_memory)
             peak = self.request.store.peak_device_memory(attempt.cell)
             self._places.leave(attempt.device, attempt.cell, peak)
             if code not in (BUSY, STOPPED):
@@ -169,10 +170,10 @@ class Local:
     def _kill_silent(self, timeout: float) -> None:
         """Kill cells whose note has not changed for so long, by a clock that nobody can set."""
         store, now = self.request.store, time.monotonic()
-        between, self._looked = now - self._looked, now
-        if between > PAUSE_SECONDS:  # this process was stopped, and its cells perhaps too
+        since_last_look, self._looked = now - self._looked, now
+        if since_last_look > PAUSE_SECONDS:  # this process was stopped, and its cells perhaps too
             for attempt in self._running.values():
-                attempt.since += between
+                attempt.since += since_last_look
         for attempt in self._running.values():
             note = store.progress(attempt.cell)
             if note != attempt.note:
@@ -200,7 +201,7 @@ def stop(processes: Sequence[BaseProcess]) -> None:
         process.join()
 
 
-def _gone(code: int, memory: bool) -> Gone:
+def _gone(code: int, out_of_memory: bool) -> Gone:
     """Return how a process ended; what it wrote on disk is more than its exit code tells."""
     if code in (BUSY, STOPPED):
         return Gone("another run works on it", busy=True)
@@ -209,7 +210,7 @@ def _gone(code: int, memory: bool) -> Gone:
     name = signal.Signals(-code).name
     if name == "SIGKILL":
         why = "by hand, or by what limits its memory"
-        if memory:
+        if out_of_memory:
             why = "the machine was out of memory; try --jobs 1"
         return Gone(f"the cell's process was killed by SIGKILL: {why}")
     if name in CRASHES:

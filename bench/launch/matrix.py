@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.data import cache
 from bench.data.readers.simulated import Simulated
 from bench.data.splits import Splitting
+from bench.launch import schedule
 from bench.spec import machine, registry
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.dataset import Adapter
@@ -97,6 +98,7 @@ def without_data(specs: Sequence[Spec], data: Path | None, profile: Profile) -> 
 
 
 def _is_there(adapter: Adapter, data: Path) -> bool:
+    """Return whether a dataset has a folder: its own, or one of its name under `data`."""
     return adapter.folder is not None or (data / adapter.name).is_dir()
 
 
@@ -113,8 +115,8 @@ def _find(
     if real_only:
         raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
     classes = getattr(adapter, "classes", None)
-    known = ("instances=", "labels=") if classes else ("instances=",)
-    if any(not pair.startswith(known) for pair in spec.options):
+    options_of_phantoms = ("instances=", "labels=") if classes else ("instances=",)
+    if any(not pair.startswith(options_of_phantoms) for pair in spec.options):
         raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
     if adapter.name not in profile.phantom_patients:
         raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
@@ -202,8 +204,6 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
 
     Equals stay in their order. A cell that was never timed counts as infinitely long.
     """
-    from bench.launch.schedule import longest_first
-
     if not matrix:
         return []
     means = dict(mean_seconds(store, matrix[0].profile.name))
@@ -211,7 +211,7 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
     def seconds(cell: Cell) -> float:
         return means.get((cell.dataset.id.digest, cell.method.key), math.inf)
 
-    return longest_first(matrix, seconds)
+    return schedule.longest_first(matrix, seconds)
 
 
 def mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:

@@ -63,7 +63,8 @@ class Places:
             self._peaks[kind_of(cell)] = max(known, peak)
 
     def _has_room(self, device: str, cell: Cell) -> bool:
-        if not self._on[device] or self._free[device] is None:
+        is_empty, nothing_limits = not self._on[device], self._free[device] is None
+        if is_empty or nothing_limits:
             return True
         left, need = self._left(device), self._need(cell)
         return left is not None and need is not None and need <= left
@@ -79,5 +80,6 @@ class Places:
         return left
 
     def _need(self, cell: Cell) -> int | None:
+        """Return the bytes that a cell takes on a GPU; None before one of its kind has ended."""
         peak = self._peaks.get(kind_of(cell))
         return None if peak is None else round(SPARE_SHARE * peak) + SPARE_BYTES

@@ -15,6 +15,7 @@ from bench.spec.config import Cell
 from bench.spec.errors import UsageError
 
 ANSWER_SECONDS = 5.0
+"""How long an address may take to answer."""
 
 
 class Ray:
@@ -98,7 +99,9 @@ class Ray:
     def cancel(self) -> None:
         """Cancel the tasks: their cells write checkpoints. Then leave the cluster."""
         references = list(self._tasks.values())
-        pending = [] if not references else self._ray.wait(references, timeout=0)[1]
+        pending: list[Any] = []
+        if references:  # Ray refuses to wait for nothing
+            _ready, pending = self._ray.wait(references, timeout=0)
         for reference in pending:
             self._ray.cancel(reference)  # raises KeyboardInterrupt in its worker
         if pending:
@@ -142,10 +145,12 @@ def _check_fit(ray: Any, asked: Mapping[str, float]) -> None:
 
 
 def _listed(node: Mapping[str, float], asked: Mapping[str, float]) -> str:
+    """Return what a node has of what is asked for, in words."""
     return ", ".join(f"{node.get(name, 0):g} {name}" for name in asked)
 
 
 def _why(ray: Any, reference: Any) -> str:
+    """Return how an ended task ended."""
     try:
         ray.get(reference)
     except Exception as error:  # whatever class Ray gives it

@@ -76,11 +76,12 @@ def schedule(seconds: Sequence[float], slots: int) -> Schedule:
         seconds: At least one cell's, each above 0.
         slots: Cells at once.
     """
-    free = [(0.0, slot) for slot in range(slots)]  # when, and which
+    # A heap of (when it is free, the slot): the first is the slot that is free first.
+    free_slots = [(0.0, slot) for slot in range(slots)]
     starts, takers = [], []
     for duration in seconds:
-        start, slot = free[0]
-        heapq.heapreplace(free, (start + duration, slot))
+        start, slot = free_slots[0]
+        heapq.heapreplace(free_slots, (start + duration, slot))
         starts.append(start)
         takers.append(slot)
     return Schedule(slots, tuple(seconds), tuple(starts), tuple(takers))

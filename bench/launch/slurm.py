@@ -6,7 +6,7 @@ import multiprocessing
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -120,10 +120,9 @@ class Slurm:
 
     def cancel(self) -> None:
         """Cancel the tasks that Slurm still has; their cells write checkpoints."""
-        left = _queued(self._tasks) if self._tasks else None
-        if left:
-            arrays = sorted({task.split("_")[0] for task in left})
-            subprocess.run(["scancel", *arrays], capture_output=True, check=False)
+        queued = _queued(self._tasks) if self._tasks else None
+        if queued:
+            subprocess.run(["scancel", *_arrays_of(queued)], capture_output=True, check=False)
 
 
 def _arrays(cells: Sequence[Cell]) -> Iterator[tuple[bool, Sequence[Cell]]]:
@@ -192,14 +191,21 @@ def _pairs(text: str) -> dict[str, str]:
 
 def _queued(tasks: Mapping[str, str]) -> set[str] | None:
     """Return the tasks that Slurm still has, waiting or running; None where it does not answer."""
-    arrays = ",".join(sorted({task.split("_")[0] for task in tasks.values()}))
+    arrays = ",".join(_arrays_of(tasks.values()))
+    # No heading, a line for each task of an array, and nothing but its name.
     command = ["squeue", "-h", "-r", "-o", "%i", "-j", arrays]
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
+    # Slurm has forgotten jobs that ended long ago, and then says that their number is invalid.
     if done.returncode and "Invalid job id" not in done.stderr:
         return None
     return set(done.stdout.split())
+
+
+def _arrays_of(tasks: Iterable[str]) -> list[str]:
+    """Return the arrays that tasks belong to; a task is called `ARRAY_NUMBER`."""
+    return sorted({task.split("_")[0] for task in tasks})
 
 
 def _last(error: Exception) -> str:

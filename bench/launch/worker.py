@@ -20,6 +20,7 @@ from bench.store.cells import Store
 from bench.store.lease import BusyError
 
 NOTE_SECONDS = 1.0
+"""Between two notes of a cell's progress."""
 BUSY = 3
 """Exit code of a cell that another run works on, or has finished."""
 STOPPED = 4
@@ -64,7 +65,7 @@ def work(cell_json: str, root: str, device: str, after: int) -> None:
 
     asked: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher stops its cells by SIGTERM
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal: the launcher hears it too
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
     end_with_launcher()
     cell, store = Cell.from_json(cell_json), Store(Path(root))

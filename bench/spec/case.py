@@ -201,7 +201,7 @@ class Dataset:
 
         table = np.zeros(256, np.uint8)
         table[list(self.foreground)] = 1
-        return self._by(table, index)
+        return self._translated(index, table)
 
     def target(self, index: int) -> NDArray[np.uint8]:
         """Return what is to be predicted (H, W): the mask, or numbers of classes from 1, `VOID`."""
@@ -213,13 +213,14 @@ class Dataset:
         for number, codes in enumerate(self.numbers, 1):
             table[list(codes)] = number
         table[list(self.void)] = VOID
-        return self._by(table, index)
+        return self._translated(index, table)
 
-    def _by(self, table: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-        """Return a case's labels (H, W) by a table of their numbers."""
+    def _translated(self, index: int, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a case's mask (H, W), each number replaced by what the table has in its place."""
         import cv2
         import numpy as np
 
+        # OpenCV's look-up is faster than NumPy's for 8 bits.
         return np.asarray(cv2.LUT(self._view(self.masks, index, self.starts[index]), table))
 
     def instances(self, index: int) -> NDArray[np.uint16] | None:
@@ -234,10 +235,15 @@ class Dataset:
     @property
     def class_levels(self) -> tuple[int, ...]:
         """The number of the instance that each class is, 0 of a class of several labels."""
-        alone = [own[0] if len(own) == 1 else None for own in self.numbers]
-        return tuple(0 if code is None else self.levels[code] for code in alone)
+        only_label = [own[0] if len(own) == 1 else None for own in self.numbers]
+        return tuple(0 if number is None else self.levels[number] for number in only_label)
 
     def _view(self, pixels: NDArray[Pixel], index: int, start: int) -> NDArray[Pixel]:
+        """Return a case's pixels (H, W), which begin at `start`, without copying them.
+
+        Raises:
+            PermissionError: The case is sealed.
+        """
         case = self.cases[index]
         if index in self.sealed:
             raise PermissionError(f"case {case.id} is sealed: nothing may read it here")

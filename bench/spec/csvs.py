@@ -40,6 +40,7 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
 _DAMAGED = re.compile(r"[+-]?[0-9]([.,][0-9]+)?e\+[0-9]{2,3}|#{2,}|#N/?[A-Z]|#[\w/]+[!?]", re.I)
 """A number that a spreadsheet shortened (`1.23E+11`), a cell too narrow, or an error (`#N/A`)."""
 _UNIT = re.compile(r"[\[(].*?[\])]")
+"""A unit in brackets, as headings have it."""
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[0-9]+")
 
@@ -221,9 +222,8 @@ def _check_comment(text: str, source: str, expected: Collection[str]) -> None:
         UsageError: It begins with `#`, and is not the header.
     """
     lines = re.split(r"\r\n|\r|\n", text)
-    number, first = next(
-        ((n, line) for n, line in enumerate(lines, 1) if line.strip(BLANKS)), (1, "")
-    )
+    filled_lines = ((n, line) for n, line in enumerate(lines, 1) if line.strip(BLANKS))
+    number, first = next(filled_lines, (1, ""))
     if not first.lstrip(BLANKS + '"').startswith("#"):
         return
     names = {folded(name.strip(BLANKS + '"')) for name in re.split("[,;\t]", first)}
@@ -390,11 +390,11 @@ def _as_long(
         )
     if len(values) == width:
         return values
-    known = {folded(name) for name in numbers}
+    number_columns = {folded(name) for name in numbers}
     for place, heading in enumerate(headings):
         whole, decimals = values[place], values[place + 1]
-        digits = _WHOLE.fullmatch(whole) and _WHOLE.fullmatch(decimals)
-        if delimiter == "," and folded(heading) in known and digits:
+        are_digits = _WHOLE.fullmatch(whole) and _WHOLE.fullmatch(decimals)
+        if delimiter == "," and folded(heading) in number_columns and are_digits:
             raise UsageError(
                 f"{at}, column {heading}: '{whole},{decimals}' has a decimal comma; "
                 f"write {whole}.{decimals}"
@@ -430,7 +430,8 @@ def _check_unnamed(table: CsvTable) -> None:
     for place, heading in enumerate(table.headings):
         values = [row.values[place] for row in table.rows]
         numbered = place == 0 and all(_WHOLE.fullmatch(value) for value in values)
-        if heading or not any(values) or (numbered and len(set(values)) == len(values)):
+        row_numbers = numbered and len(set(values)) == len(values)
+        if heading or not any(values) or row_numbers:
             continue
         row = next(row for row in table.rows if row.values[place])
         raise UsageError(

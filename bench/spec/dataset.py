@@ -183,22 +183,30 @@ def _histogram(raw: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _percentiles(counts: NDArray[np.int64]) -> list[float]:
-    """Return what `numpy.percentile` gives for values of which there are so many each."""
-    upto = np.cumsum(counts)
-    total = int(upto[-1])
-    values = []
+    """Return `PERCENTILES` as `numpy.percentile` gives them, to the last bit.
+
+    Args:
+        counts: How many pixels have each value from 0 on.
+    """
+    up_to = np.cumsum(counts)
+    total = int(up_to[-1])
+    percentiles = []
     for percentile in PERCENTILES:
         place = (total - 1) * (percentile / 100)
         below = int(np.floor(place))
-        pair = np.searchsorted(upto, [below, min(below + 1, total - 1)], side="right")
-        one, other = (float(value) for value in pair)
+        pair = np.searchsorted(up_to, [below, min(below + 1, total - 1)], side="right")
+        lower, upper = (float(value) for value in pair)
         part = place - below
-        up = one + (other - one) * part
-        values.append(other - (other - one) * (1 - part) if part >= 0.5 else up)
-    return values
+        # As NumPy does it, the nearer of the two values is the one to begin at.
+        value = lower + (upper - lower) * part
+        if part >= 0.5:
+            value = upper - (upper - lower) * (1 - part)
+        percentiles.append(value)
+    return percentiles
 
 
 def _check_flat(low: Any, high: Any, file: Path) -> None:
+    """Refuse an image whose lowest and highest value are one."""
     if low == high:
         raise UsageError(
             f"{file}: every pixel is {low}, expected an image; repair or remove the case"
@@ -206,6 +214,7 @@ def _check_flat(low: Any, high: Any, file: Path) -> None:
 
 
 def _scaled(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
+    """Return values in 65535 steps: 0 up to `low`, 65535 from `high` on."""
     scaled = np.clip((values - low) / (high - low), 0, 1)
     unit: NDArray[np.uint16] = np.rint(scaled * 65535).astype(np.uint16)
     return unit

@@ -64,7 +64,8 @@ def free_bytes(device: str) -> int | None:
         return None
     import torch
 
-    return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    free, _total = torch.cuda.mem_get_info(torch.device(device))
+    return int(free)
 
 
 def bytes_of(device: str) -> int | None:
@@ -73,7 +74,8 @@ def bytes_of(device: str) -> int | None:
         return None
     import torch
 
-    return int(torch.cuda.mem_get_info(torch.device(device))[1])
+    _free, total = torch.cuda.mem_get_info(torch.device(device))
+    return int(total)
 
 
 def describe(device: str) -> str:
@@ -116,7 +118,7 @@ def check(device: str) -> None:
             raise RuntimeError(f"expected {', '.join(KINDS)} or cuda:N")
         if wanted.type == "cuda":
             _check_gpu(wanted)
-        torch.zeros(1, device=all_of(device)[0])
+        torch.zeros(1, device=all_of(device)[0])  # raises where the device does not work
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         if "out of memory" in reason:
@@ -144,4 +146,5 @@ def _check_gpu(wanted: torch.device) -> None:
 
 
 def _full(device: str, left: str = "no memory is free") -> str:
+    """Return what is said of a device whose memory is taken."""
     return f"device '{device}' is full: {left}; nvidia-smi lists the programs that use it"

@@ -130,11 +130,12 @@ def revision() -> str | None:
         ).stdout.strip()
 
     try:
-        if not (
-            Path(git("rev-parse", "--show-toplevel")) / "bench" / "spec" / "machine.py"
-        ).samefile(__file__):
+        # An installed copy may lie in a checkout of something else.
+        checkout = Path(git("rev-parse", "--show-toplevel"))
+        if not (checkout / "bench" / "spec" / "machine.py").samefile(__file__):
             return None
-        return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")
+        files_differ = git("status", "--porcelain", "-uno")
+        return git("rev-parse", "HEAD") + ("+dirty" if files_differ else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -142,7 +143,7 @@ def revision() -> str | None:
 def peak_memory() -> int:
     """Return the largest resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 
 
 def make_deterministic() -> None:

@@ -213,11 +213,11 @@ def ce_dice(logits: Tensor, target: Tensor) -> Tensor:
     known = target != VOID
     entropy = F.cross_entropy(logits, target[:, 0], ignore_index=VOID, reduction="sum")
     numbers = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1)
-    own = target == numbers
+    masks = target == numbers  # (B, C - 1, H, W): one for each class
     probability = logits.softmax(1)[:, 1:] * known
-    overlap = (probability * own).sum((0, 2, 3))
-    areas = probability.sum((0, 2, 3)) + own.sum((0, 2, 3))
-    dice = (2 * overlap + 1) / (areas + 1)
+    overlap = (probability * masks).sum((0, 2, 3))
+    areas = probability.sum((0, 2, 3)) + masks.sum((0, 2, 3))
+    dice = (2 * overlap + 1) / (areas + 1)  # without + 1, 0 / 0 for a class that is nowhere
     return entropy / known.sum().clamp_min(1) + 1 - dice.mean()
 
 
@@ -232,6 +232,6 @@ def bce_dice(logits: Tensor, mask: Tensor) -> Tensor:
     """
     logits = logits.float()
     probability = torch.sigmoid(logits)
-    overlap = 2 * (probability * mask).sum() + 1
+    overlap = 2 * (probability * mask).sum() + 1  # without + 1, 0 / 0 for empty masks
     dice = overlap / (probability.sum() + mask.sum() + 1)
     return F.binary_cross_entropy_with_logits(logits, mask) + 1 - dice

@@ -48,7 +48,7 @@ def option(
 
 def options(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     """Return the options that a class declares, by name."""
-    return {f.name: f for f in dataclasses.fields(cls) if f.metadata}
+    return {f.name: f for f in dataclasses.fields(cls) if f.metadata}  # `option` gives metadata
 
 
 def parse(spec: Spec, cls: type[Any]) -> dict[str, Any]:
@@ -85,13 +85,25 @@ def shown(value: Any) -> str:
 
 
 def _value(text: str, kind: Any, spec: dataclasses.Field[Any], where: str) -> Any:
+    """Return an option's value.
+
+    Args:
+        text: What was given.
+        kind: Its type: bool, int, float or str.
+        spec: The option.
+        where: The option, for errors.
+
+    Raises:
+        UsageError: The text is no such value, or is not allowed.
+    """
     if spec.metadata.get("file"):
         return _entered(text, where)
     choices = spec.metadata.get("choices", ())
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
     if kind is bool:
         choices = ("on", "off")
-    if spec.metadata.get("free") and not text.replace("-", "").isalnum():
+    is_word = text.replace("-", "").isalnum()
+    if spec.metadata.get("free") and not is_word:
         choices = ()
     if choices and text not in choices:
         raise UsageError(f"{where}: '{text}' is not allowed; {did_you_mean(text, choices)}")

@@ -64,6 +64,7 @@ def _write(copy: Path, content: bytes) -> None:
 
 
 def _copy(digest: str) -> Path:
+    """Return where the copy of a file of this digest lies."""
     return cache_root() / "methods" / f"{digest}.py"
 
 

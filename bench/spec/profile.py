@@ -127,7 +127,7 @@ class Profile:
 def profiles() -> list[str]:
     """Return the names of the profiles that ship with the package."""
     files = resources.files("bench.spec.profiles").iterdir()
-    return sorted(file.name[:-5] for file in files if file.name.endswith(".toml"))
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def changed(name: str, steps: int | None, pixels: int | None) -> str:
@@ -151,8 +151,9 @@ def load_profile(name: str) -> Profile:
         base = match["name"]
         changes = {key: int(match[key]) for key in ("steps", "pixels") if match[key]}
     values = _read(base) | changes
-    own = safe_name(Path(base).stem, "profile") if base.endswith(".toml") else base
-    return _checked(values, own + name[len(base) :], base)
+    base_name = safe_name(Path(base).stem, "profile") if base.endswith(".toml") else base
+    other_steps_or_pixels = name[len(base) :]
+    return _checked(values, base_name + other_steps_or_pixels, base)
 
 
 def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -177,6 +178,7 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _identity(name: str) -> str:
+    """Return what tells a profile from another: of a file its path, however it is written."""
     return str(Path(name).resolve()) if name.endswith(".toml") else name
 
 
@@ -206,12 +208,12 @@ def _extended(
 
 def _checked(values: dict[str, Any], name: str, path: str) -> Profile:
     """Return the values of a profile's file as a profile."""
-    given = {field.name for field in fields(Profile)} - {"name"}
-    given -= LATER - set(values)
-    _check_keys(values, given, path)
-    parts = values["augmentation"]
-    if isinstance(parts, Mapping):
-        _check_keys(parts, {field.name for field in fields(Augmentation)}, path)
+    expected = {field.name for field in fields(Profile)} - {"name"}
+    expected -= LATER - set(values)
+    _check_keys(values, expected, path)
+    augmentation = values["augmentation"]
+    if isinstance(augmentation, Mapping):
+        _check_keys(augmentation, {field.name for field in fields(Augmentation)}, path)
     try:
         profile = plain.convert({"name": name, **values}, Profile)
     except plain.PlainError as error:

@@ -216,8 +216,8 @@ def _datasets(text: str) -> Iterator[Row]:
     while text.strip(" ,"):
         folder, rest = _leading_folder(text)
         if folder:
-            words, text = _options(rest)
-            yield Row(Spec(folder, words))
+            options_of_folder, text = _options(rest)
+            yield Row(Spec(folder, options_of_folder))
             continue
         part, _, text = text.partition(",")
         yield from map(_named, _names(DATASETS, part))
@@ -244,7 +244,8 @@ def _options(text: str) -> tuple[tuple[str, ...], str]:
     while parts:
         part = parts[0]
         name, equals, _ = part[1:].partition("=")
-        continues = words and re.search(r"[*{]", part) and not (equals and name.isidentifier())
+        begins_option = equals and name.isidentifier()
+        continues = words and re.search(r"[*{]", part) and not begins_option
         if continues:
             words[-1] += part
         elif part[0] == ":":

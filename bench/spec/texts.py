@@ -81,7 +81,8 @@ def assumed(paths: Iterable[Path]) -> tuple[str, ...]:
     """Return a line `assumed: words` for each file whose encoding is a guess."""
     lines = []
     for path in paths:
-        if read_text(path)[1] == GUESS:
+        _, encoding = read_text(path)
+        if encoding == GUESS:
             lines.append(f"assumed: {remark(path.name)}")
     return tuple(lines)
 

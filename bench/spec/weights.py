@@ -106,6 +106,7 @@ def _folder() -> Path:
 
 
 def _record(digest: str) -> Path | None:
+    """Return the entry of a short digest, named by the whole one; None where there is none."""
     return next(_folder().glob(f"{digest}*.json"), None)
 
 

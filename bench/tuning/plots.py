@@ -10,6 +10,7 @@ from bench.spec import registry
 from bench.tuning.study import Study
 
 SCORE = "Dice of the validation patients"
+"""The title of an axis."""
 
 
 def draw(study: Study, folder: Path) -> None:
@@ -36,6 +37,7 @@ def _draw(study: Study, folder: Path) -> None:
     complete = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         return
+    # By the name of the picture: Optuna's function, and the words on its axes.
     kinds: dict[str, tuple[Callable[[Any], Any], dict[str, str]]] = {
         "history": (plots.plot_optimization_history, {"title": "Trials in order", "ylabel": SCORE}),
         "curves": (
@@ -50,7 +52,8 @@ def _draw(study: Study, folder: Path) -> None:
     if len(complete) > 1:
         kinds["slice"] = plots.plot_slice, {"ylabel": SCORE}
     method = registry.of_cell(cell)
-    if len(method.space) > 1 and len(complete) > 3:
+    several_options, enough_trials = len(method.space) > 1, len(complete) > 3
+    if several_options and enough_trials:
         kinds["importances"] = (
             plots.plot_param_importances,
             {"title": "How much each option mattered"},

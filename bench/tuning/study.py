@@ -304,6 +304,7 @@ def usable(storage: str) -> Iterator[None]:
 
 
 def _unusable(storage: str, why: str) -> OSError:
+    """Return the error that says that a database cannot be used any more."""
     return OSError(errno.EIO, f"the studies in {hidden(storage)} cannot be used ({why})")
 
 

@@ -94,8 +94,9 @@ def _dice(trainee: Trainee, data: Data) -> float:
     for index in data.validation:
         case = data.dataset.cases[index]
         answer = predict(trainee, data.cases, index)
+        own_mask = answer.masks[""]  # of the method's own row, not of one such as `prior`
         reference = data.dataset.target(index)
-        dice = mean_dice(answer.masks[""], reference, data.dataset.classes)
+        dice = mean_dice(own_mask, reference, data.dataset.classes)
         if not math.isnan(dice):
             patients.setdefault(case.patient, []).append(dice)
     if not patients:  # no class is in any validation case

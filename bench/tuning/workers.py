@@ -192,6 +192,7 @@ def run(
     deaths = 0
 
     def start(number: int) -> None:
+        """Start a worker; `number` decides its device, and with which study it begins."""
         hear, say = context.Pipe(duplex=False)
         # Each worker begins with another study, so that they do not all compete for one.
         first = number % len(cells)
@@ -223,7 +224,7 @@ def run(
                         if isinstance(heard, Failed):
                             raise OSError(errno.EIO, f"tuning has stopped: {heard.why}")
                         told(heard)
-                    except EOFError:
+                    except EOFError:  # the worker has ended
                         process = running.pop(hear)
                         process.join(LEAVE_SECONDS)
                         if process.exitcode:
