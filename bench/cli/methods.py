@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from bench.store.results import Results
 
 
+COSTS = {
+    "parameters": "params M",
+    "idle_parameters": "idle",
+    "multiply_adds": "MACs G",
+    "steps": "steps",
+    "train_seconds": "train s",
+    "predict_seconds": "s/image",
+    "memory": "MiB",
+    "trials": "trials",
+}
+"""The ledger's columns that the terminal has room for, with short headings."""
+
+
 def methods(
     table: Annotated[
         bool, typer.Option("--table", help="What each one had and cost in finished runs.")
@@ -61,6 +74,7 @@ def known_methods() -> list[dict[str, Any]]:
 
 
 def _method(name: str) -> dict[str, Any]:
+    """Return what `--json` prints of a method."""
     from bench.spec.options import options as options_of
 
     cls = registry.load(registry.METHODS, name)
@@ -121,31 +135,20 @@ def _print_ledger(rows: Sequence[dict[str, Any]], console: Console) -> None:
 
     frame = pd.DataFrame(rows)
     for (source, dataset), part in frame.groupby(["source", "dataset"], sort=False):
-        table = Table(
-            "method",
-            "params M",
-            "idle",
-            "MACs G",
-            "steps",
-            "train s",
-            "s/image",
-            "MiB",
-            "trials",
-            title=f"{dataset}, {source} data",
-            title_justify="left",
-        )
-        cells = ledger.cells(part)
-        for method, line in zip(part.method, cells, strict=True):
-            table.add_row(method, *line[2:10])
+        title = f"{dataset}, {source} data"
+        table = Table("method", *COSTS.values(), title=title, title_justify="left")
+        for method, cells in zip(part.method, ledger.cells(part), strict=True):
+            by_name = dict(zip(ledger.HEADS, cells, strict=True))
+            table.add_row(method, *(by_name[name] for name in COSTS))
         console.print(table)
     for row in frame.drop_duplicates("method").to_dict("records"):
         special = [name for name in ledger.WORDS if row[name] not in ("none", "unknown")]
         had = "; ".join(f"{name}: {row[name]}" for name in special)
         if had:
             options.say(f"{row['method']} had {had}", to=console)
-    alone = [name for name in dict.fromkeys(frame["method"]) if not _multiclass(name)]
-    if alone:
-        options.say(f"one foreground only, no classes: {', '.join(alone)}", to=console)
+    one_foreground = [name for name in dict.fromkeys(frame["method"]) if not _multiclass(name)]
+    if one_foreground:
+        options.say(f"one foreground only, no classes: {', '.join(one_foreground)}", to=console)
     for difference in ledger.differences(frame):
         options.say(difference, to=console)
 
