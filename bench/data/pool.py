@@ -114,18 +114,21 @@ class Pool(Generic[Task, Result]):
             self._end()
 
     def _start(self) -> None:
+        """Start a reader."""
         mine, its = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(its, self._work, self._within))
         process.daemon = True
         process.start()
-        its.close()
+        its.close()  # the reader has a copy; so `mine` says EOF when the reader ends
         self._readers.append(_Reader(process, mine))
 
     def _hand_out(self, due: int) -> None:
         """Give tasks to the readers, none far beyond the one whose result is due."""
         for reader in self._readers:
-            while self._to_do and self._to_do[0][0] <= due + self._most_ahead:
-                if len(reader.waiting) > AHEAD:
+            while self._to_do:
+                first_number = self._to_do[0][0]
+                too_far = first_number > due + self._most_ahead
+                if too_far or len(reader.waiting) > AHEAD:
                     break
                 group = self._to_do.popleft()
                 try:
@@ -153,6 +156,7 @@ class Pool(Generic[Task, Result]):
                     self._bury(reader, Lost(why))
 
     def _take(self, reader: _Reader) -> None:
+        """Take the results of a reader's first group, or find out why it has ended."""
         try:
             answers = _receive(reader.pipe)
         except (EOFError, OSError):
@@ -183,6 +187,7 @@ class Pool(Generic[Task, Result]):
         self._start()
 
     def _end(self) -> None:
+        """End all readers: those without work end by themselves when their pipe is closed."""
         for reader in self._readers:
             reader.pipe.close()
             if reader.waiting:

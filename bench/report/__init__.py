@@ -106,10 +106,11 @@ def write_layout(results: Results, layout: Layout, folder: Path) -> Written:
 
 
 def _write(results: Results, target: Path, extent: Extent, redraw: bool, paper: Paper) -> Written:
-    tables = collect(results)
+    """Write a report into its folder; the arguments are those of `write`."""
+    tables = collect(results)  # one for each source of data
     files: list[Path] = []
-    firsts: list[Document] = []
-    listings: dict[str, list[Document]] = {}
+    firsts: list[Document] = []  # table 1 of each source
+    listings: dict[str, list[Document]] = {}  # the other documents, by source
     written: list[Document] = []
     answers: dict[str, list[str]] = {}
     for table in tables:

@@ -177,8 +177,8 @@ def escape(text: str) -> str:
         else:
             pieces.append(_by_number(character) if piece is None else piece)
         before = character
-    plain = "".join(pieces)
-    return "{}" + plain if plain.lstrip().startswith(("[", "*")) else plain
+    escaped = "".join(pieces)
+    return "{}" + escaped if escaped.lstrip().startswith(("[", "*")) else escaped
 
 
 def lacking(texts: Iterable[str]) -> list[str]:
@@ -218,6 +218,7 @@ def _alike(character: str) -> str | None:
 
 
 def _accented(accent: str, piece: str) -> str:
+    r"""Return a letter with an accent as LaTeX: `\'{e}`."""
     return f"\\{accent}{{{piece}}}"
 
 

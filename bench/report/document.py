@@ -134,7 +134,7 @@ class Number:
         """Return a row's number as a cell, or `missing` where there is none."""
         values = [row[column] for column in self.ends or (name,)]
         first = math.nan if values[0] is None else float(values[0])
-        if any(value is None or value != value for value in values):
+        if any(value is None or value != value for value in values):  # NaN is not equal to itself
             return Cell(self.missing, number=first)
         text = ", ".join(format(self.factor * value, self.form) for value in values)
         return Cell(f"[{text}]" if self.ends else text, number=first)
@@ -173,6 +173,7 @@ def csv(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(value: Any) -> Any:
+    """Return a value that no spreadsheet computes."""
     return formulas.harmless(value) if isinstance(value, str) else value
 
 

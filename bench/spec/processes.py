@@ -35,6 +35,7 @@ def end_with_launcher() -> None:
 
 
 def _end() -> None:
+    """Wait until the process that started this one is gone, then end this one."""
     launcher = multiprocessing.parent_process()
     if launcher:
         launcher.join()
@@ -56,11 +57,11 @@ def keep_memory() -> None:
 @lru_cache(maxsize=1)
 def memory() -> int:
     """Return the bytes of memory that this machine has, or this container of it."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in _LIMITS:
         with suppress(OSError, ValueError):  # not Linux, or `max`
-            whole = min(whole, int(file.read_text(encoding="ascii")))
-    return whole
+            available = min(available, int(file.read_text(encoding="ascii")))
+    return available
 
 
 @contextmanager

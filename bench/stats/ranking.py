@@ -41,9 +41,11 @@ class Ranking:
     """(method, place): share of resamples in which a method takes a place by its mean rank. Tied
     methods share the places."""
     patients: dict[str, int]
+    """How many patients all of the methods have, by column."""
     left_out: dict[str, tuple[str, ...]]
     """Patients that not all methods have, by column."""
     seeds: dict[str, tuple[int, ...]]
+    """Seeds that all of the methods have, by column."""
     left_out_methods: tuple[str, ...]
     """Methods that lack a dataset and are not ranked."""
 
@@ -131,7 +133,7 @@ class Blocks:
     column: str
     metric: str
     methods: tuple[str, ...]
-    ranks: NDArray[np.float64]
+    mean_ranks: NDArray[np.float64]
     """(method): mean over patients of the rank within the patient, 1 the best."""
     friedman: float
     """p of Friedman's test; NaN for fewer than three methods or two patients, or where every
@@ -163,7 +165,7 @@ def blocks(scores: PatientScores) -> Blocks:
         column=whole.column,
         metric=whole.metric,
         methods=whole.methods,
-        ranks=_ranked(whole.sign * means).mean(0),
+        mean_ranks=_ranked(whole.sign * means).mean(0),
         friedman=friedman,
         patients=len(whole.patients),
         left_out=whole.left_out,

@@ -127,9 +127,9 @@ def test_who_cannot_be_ranked_is_told() -> None:
 def test_blocks_are_what_a_critical_difference_diagram_takes() -> None:
     values = drawn(43, (0.0, 0.001, 0.03, 0.06))
     found = blocks(scores(values))
-    np.testing.assert_allclose(found.ranks, stats.rankdata(-values, axis=1).mean(0), atol=1e-9)
+    np.testing.assert_allclose(found.mean_ranks, stats.rankdata(-values, axis=1).mean(0), atol=1e-9)
     assert found.friedman == pytest.approx(stats.friedmanchisquare(*values.T).pvalue, abs=1e-12)
-    ranks = dict(zip(found.methods, found.ranks, strict=True))
+    ranks = dict(zip(found.methods, found.mean_ranks, strict=True))
     p = all_pairs(scores(values)).p
     table = pd.DataFrame(p, index=list(found.methods), columns=list(found.methods))
     drawing = scikit_posthocs.critical_difference_diagram(ranks, table)

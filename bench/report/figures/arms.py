@@ -29,17 +29,18 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
     folds = dict(zip(last["case"], last.fold, strict=True))
     index = {case.id: number for number, case in enumerate(dataset.cases)}
     dice = cases.groupby(["method", "case"], observed=True).dice.mean()
-    ratio = max(
+    tallest = max(
         dataset.cases[index[name]].height / dataset.cases[index[name]].width for name in rows
     )
-    side = PAGE[0] / max(len(arms), 3)
+    page_width, _ = PAGE
+    side = page_width / max(len(arms), 3)
     with clean_style():
         figure, axes = plt.subplots(
             len(rows),
             len(arms),
             squeeze=False,
             layout="constrained",
-            figsize=(PAGE[0], (side * min(ratio, 2.5) + 0.45) * len(rows) + 0.6),
+            figsize=(page_width, (side * min(tallest, 2.5) + 0.45) * len(rows) + 0.6),
         )
         for row, (name, place) in enumerate(rows.items()):
             image, reference = dataset.image(index[name]), dataset.mask(index[name])
@@ -76,4 +77,5 @@ def draw(table: Ablation, dataset: Dataset, path: Path) -> None:
 
 
 def _mask(table: Ablation, arm: Arm, fold: int, case: str) -> NDArray[np.uint8]:
+    """Return an arm's predicted mask (H, W), 0 and 1, of a case that a fold tested."""
     return np.asarray(table.cells[arm][fold].prediction(case), np.uint8)

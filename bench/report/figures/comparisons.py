@@ -26,12 +26,15 @@ ABOVE, BELOW, ALIKE, NONE = "#A6D8F5", "#E08B3E", "#FFFFFF", "#D9D9D9"
 Blue and orange are apart for the colour-blind, and light and dark in grey print.
 """
 ALPHA = 0.05
+"""Level of the tests, as in `bench.stats.flips`."""
 HATCH = "////"
+"""Of a difference that unseen outliers could undo."""
 PATTERNS = {ABOVE: None, BELOW: "....", ALIKE: None, NONE: None}
 """So better and worse differ in print without any grey too."""
 LARGEST, ROOMY = 0.62, 0.42
 """Inches of a cell at most, and from which on it holds a difference with its p."""
 JOIN = "#0072B2"
+"""The colour of lines that join methods."""
 NEAR = 0.25
 """Share of a diagram's width in which a rank stands behind its dot."""
 ROW = 0.24
@@ -137,13 +140,14 @@ class _Pair:
 def _draw(
     axis: Axes, row: int, column: int, pair: _Pair, alpha: float, doubt: bool, short: bool
 ) -> None:
+    """Draw a pair's square, and the difference and its p in it."""
     from matplotlib.patches import Rectangle
 
-    told = pair.p <= alpha and row != column
+    significant = pair.p <= alpha and row != column
     colour = ALIKE
     if row == column or np.isnan(pair.p):
         colour = NONE
-    elif told:
+    elif significant:
         colour = ABOVE if pair.difference > 0 else BELOW
     corner = (column - 0.5, row - 0.5)
     hatch = HATCH if doubt else PATTERNS[colour]
@@ -151,7 +155,7 @@ def _draw(
     axis.add_patch(square)
     if row != column and not np.isnan(pair.difference):
         p = shown(pair.p)
-        look: dict[str, Any] = {"weight": "bold" if told and not short else "normal"}
+        look: dict[str, Any] = {"weight": "bold" if significant and not short else "normal"}
         if doubt:
             p = f"({p})"
             look = {}
@@ -159,7 +163,7 @@ def _draw(
             look["bbox"] = {"facecolor": colour, "edgecolor": "none", "pad": 0.6 if short else 1.5}
         words = f"{100 * pair.difference:+.1f}\n{p}"
         if short:
-            words = f"{100 * pair.difference:.0f}".replace("-0", "0", 1)
+            words = f"{100 * pair.difference:.0f}".replace("-0", "0", 1)  # rounded to 0 from below
         axis.text(
             column,
             row,
@@ -261,10 +265,11 @@ def critical_difference(
         row = max(ROW, 0.1 * lines_of_name + 0.04)
         heights.append(row * len(ranks) + 0.5 + 0.13 * len(heads[title]))
     above = 0.13 * len(lines) + 0.1
-    short = sum(heights) + above > PAGE[1]
+    _, page_height = PAGE
+    short = sum(heights) + above > page_height
     if short:
-        share = (PAGE[1] - above) / sum(heights)
-        heights = [share * one for one in heights]
+        share = (page_height - above) / sum(heights)
+        heights = [share * height for height in heights]
     with sheet(paper.width, sum(heights) + above) as figure:
         axes = figure.subplots(
             len(averages), 1, squeeze=False, gridspec_kw={"height_ratios": heights}
@@ -310,13 +315,15 @@ def joined(alike: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     """
     groups: list[tuple[int, ...]] = []
 
+    # Bron and Kerbosch's search for maximal cliques (1973).
     def extend(group: tuple[int, ...], more: frozenset[int], seen: frozenset[int]) -> None:
+        """Extend a group by each of `more`; with those of `seen` it was extended before."""
         if not more and not seen and len(group) > 1:
             groups.append(tuple(sorted(group)))
-        for one in sorted(more):
-            near = frozenset(np.flatnonzero(alike[one]).tolist()) - {one}
-            extend((*group, one), more & near, seen & near)
-            more, seen = more - {one}, seen | {one}
+        for member in sorted(more):
+            near = frozenset(np.flatnonzero(alike[member]).tolist()) - {member}
+            extend((*group, member), more & near, seen & near)
+            more, seen = more - {member}, seen | {member}
 
     extend((), frozenset(range(len(alike))), frozenset())
     return sorted(groups)

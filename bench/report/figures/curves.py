@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def compose(
     """Draw one small panel a method: training solid, validation dashed, the kept step marked."""
     width = paper.width
     across = min(NARROW if paper.narrow else ACROSS, len(curves))
-    down = -(-len(curves) // across)
+    down = math.ceil(len(curves) / across)
     lines = wrapped(paper.head(heading), width, 7.5)
     with sheet(width, 1.45 * down + 0.15 * len(lines) + 0.35) as figure:
         axes = figure.subplots(down, across, squeeze=False)
@@ -118,10 +119,12 @@ def compose(
 
 
 def _panel(axis: Axes, cells: Sequence[Curve]) -> None:
+    """Draw the curves of a method's cells; the first one's are named in the legend."""
     from matplotlib.ticker import MaxNLocator
 
     for number, cell in enumerate(cells):
         rows = cell.rows
+        # A label that begins with _ is in no legend.
         said = ("training", "validation", "weights kept") if not number else ("_", "_", "_")
         line: dict[str, Any] = {"linewidth": 0.9, "alpha": 1.0 if len(cells) <= CLEAR else 0.55}
         if len(rows) <= FEW:

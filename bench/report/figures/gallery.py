@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -120,9 +121,10 @@ def _differences(table: Table, paths: Sequence[Path], paper: Paper) -> None:
 def of_pairs(table: Table, column: str) -> str:
     """Return what the map of a dataset's pairs shows."""
     compared = table.pairs[column]
-    shared = compared.patients[~np.eye(len(compared.methods), dtype=bool)]
-    counts = dict.fromkeys((int(shared.min()), int(shared.max())))
-    n = "-".join(map(str, counts))
+    diagonal = np.eye(len(compared.methods), dtype=bool)
+    shared = compared.patients[~diagonal]
+    least_and_most = dict.fromkeys((int(shared.min()), int(shared.max())))  # one where equal
+    n = "-".join(map(str, least_and_most))
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
     seeds = f"{' to '.join(map(str, compared.seeds))} seed{'s' * (compared.seeds != (1,))}"
     corrected = f"{how} for {count(compared.tests, 'pair')}"
@@ -170,11 +172,12 @@ def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str |
         pairs = table.pairs[column]  # the one rule: the tests of table 1 and of the map
         names = [table.methods[key] for key in ranked.methods]
         head = f"{title} ({count(ranked.patients, 'patient')}"
-        one_seed = max(pairs.seeds, default=1) == 1  # it takes seeds for fixed, so it speaks of one
-        if one_seed and ranked.friedman == ranked.friedman:
+        # Friedman's test takes seeds for fixed, so it is told of one seed alone.
+        one_seed = max(pairs.seeds, default=1) == 1
+        if one_seed and not math.isnan(ranked.friedman):
             head += f", Friedman p = {ranked.friedman:.2g}"
         head += ")"
-        averages[head] = pd.Series(ranked.ranks, index=names)
+        averages[head] = pd.Series(ranked.mean_ranks, index=names)
         p[head] = pd.DataFrame(pairs.p, index=names, columns=names)
         in_doubt[head] = pd.DataFrame(pairs.in_doubt, index=names, columns=names)
     if not averages:
@@ -209,11 +212,11 @@ def write(table: Table, target: Path, redraw: bool, paper: Paper = PAPER) -> lis
     index = target / f"figures-{table.source}.md"
     wanted = drawings(table, paper)
     listed = index.read_text(encoding="utf-8") if index.is_file() else ""
-    complete = bool(listed)
+    all_there = bool(listed)  # what the list does not name could not be drawn
     for drawing in wanted:
         if f"`{drawing.stem}`" in listed:
-            complete &= all(path.is_file() for path in _paths(drawing, target))
-    if redraw or not complete:
+            all_there &= all(path.is_file() for path in _paths(drawing, target))
+    if redraw or not all_there:
         listed = _draw(table, wanted, target)
         index.write_text(listed, encoding="utf-8")
     files = []
@@ -224,6 +227,7 @@ def write(table: Table, target: Path, redraw: bool, paper: Paper = PAPER) -> lis
 
 
 def _paths(drawing: Drawing, target: Path) -> list[Path]:
+    """Return the PNG and the PDF of a figure."""
     return [target / f"{drawing.stem}.{suffix}" for suffix in ("png", "pdf")]
 
 

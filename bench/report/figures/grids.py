@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -67,7 +68,8 @@ class Shown:
         """
         masks = [answer for answer in self.answers.values() if answer is not None]
         votes = np.sum(masks, axis=0) if masks else np.zeros(self.reference.shape)
-        return overlay.window([self.reference, 2 * votes >= max(1, len(masks))])
+        marked_by_half = 2 * votes >= max(1, len(masks))
+        return overlay.window([self.reference, marked_by_half])
 
     @property
     def ratio(self) -> float:
@@ -179,10 +181,13 @@ def _classes(
     classes: tuple[str, ...] = ()
     labels: dict[str, NDArray[np.uint8]] = {}
     for title, place in lying.items():
-        if place is None or answers.get(title) is None or not place[0].record.classes:
+        if place is None or answers.get(title) is None:
             continue
-        classes = place[0].record.classes
-        reference, labels[title] = place[0].labels(case, place[1])
+        cell, extra = place
+        if not cell.record.classes:
+            continue
+        classes = cell.record.classes
+        reference, labels[title] = cell.labels(case, extra)
         labels[REFERENCE_ALONE] = np.where(reference == VOID, 0, reference)
     return classes, labels
 
@@ -210,16 +215,18 @@ def compose(
     lines_above = wrapped(paper.head(title), wide, 7)
     legend = TOP + (0.13 if paper.narrow else 0)
     top = legend + 0.13 * len(lines_above)
-    across, side, head = _arrange(ratios, titles, PAGE[1] - top, wide)
-    lines = -(-len(titles) // across)
+    _, page_height = PAGE
+    across, side, head = _arrange(ratios, titles, page_height - top, wide)
+    lines = math.ceil(len(titles) / across)
     height = top + sum(CASE + lines * (head + side * ratio + LINE + 2 * GAP) for ratio in ratios)
-    if height > PAGE[1] and len(shown) > 1:
+    if height > page_height and len(shown) > 1:
         compose(shown[1:] if len(shown) > 2 else shown[:1], title, paths, paper)
         return
     with sheet(wide, height, constrained=False) as figure:
         above = "\n".join(lines_above)
         figure.text(0.5, 1 - 0.04 / height, above, ha="center", va="top", fontsize=7)
         _legend(figure, 1 - (top - legend + 0.02) / height, paper, shown[0].classes)
+        # matplotlib's places are shares of the figure from its lower left corner; y is in inches.
         slot, y = wide / across, height - top
         for case, ratio in zip(shown, ratios, strict=True):
             figure.text(
@@ -261,7 +268,7 @@ def _arrange(
     """
     layouts = []
     for lines in range(1, len(titles) + 1):
-        across = -(-len(titles) // lines)
+        across = math.ceil(len(titles) / lines)
         slot = wide / across
         if slot < SMALLEST + GAP and lines < len(titles):
             continue
@@ -269,7 +276,7 @@ def _arrange(
         free = room - len(ratios) * (CASE + lines * (head + LINE + 2 * GAP))
         side = min(slot - GAP, LARGEST, free / (lines * sum(ratios)))
         layouts.append((max(side, SMALLEST), -lines, across, head))
-    side, _, across, head = max(layouts)
+    side, _, across, head = max(layouts)  # the widest pictures; of equal ones the fewest lines
     return across, side, head
 
 
@@ -286,7 +293,7 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     if answer is None:
         axis.set_facecolor("0.92")
         return "no prediction"
-    longest = round(DPI * side * max(1, case.ratio))
+    longest = round(DPI * side * max(1, case.ratio))  # pixels of the longer side in print
     line = max(0.35, 0.55 * side)
     image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
     mine = overlay.reduced(answer[case.part], longest)
@@ -307,13 +314,14 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
         return ""
     if labels is None:
         overlay.contour(axis, mine, ANSWER, "solid", line)
-    both = int(answer.sum()) + int(case.reference.sum())
+    pixels_of_both = int(answer.sum()) + int(case.reference.sum())
     hit = int((answer & case.reference).sum())
-    dice = 2 * hit / both if both else 1
+    dice = 2 * hit / pixels_of_both if pixels_of_both else 1
     text = f"Dice {100 * dice:.1f}"
     if labels is not None:
         text = f"union {text}"
-    if answer.sum() > answer[case.part].sum():
+    has_pixels_beyond = answer.sum() > answer[case.part].sum()
+    if has_pixels_beyond:
         text += BEYOND
     return text
 

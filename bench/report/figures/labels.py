@@ -46,7 +46,7 @@ def label(figure: Figure, points: Sequence[Point]) -> bool:
     from matplotlib.transforms import Bbox
 
     figure.draw_without_rendering()  # from here on axes lie where they will lie
-    scale = figure.dpi / 72
+    scale = figure.dpi / 72  # pixels of a point
     taken: list[BboxBase] = []
     for point in points:
         x, y = point.axis.transData.transform(point.place)

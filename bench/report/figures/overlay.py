@@ -37,9 +37,8 @@ def chosen(dice: pd.Series[float]) -> dict[str, str]:
     """
     ordered = [str(case) for case in dice.sort_index().sort_values(kind="stable").index]
     if len(ordered) < 3:
-        return dict(
-            zip(ordered, ("worst", "best") if len(ordered) == 2 else ("only",), strict=False)
-        )
+        words = ("worst", "best") if len(ordered) == 2 else ("only",)
+        return dict(zip(ordered, words, strict=False))
     return {ordered[0]: "worst", ordered[(len(ordered) - 1) // 2]: "median", ordered[-1]: "best"}
 
 

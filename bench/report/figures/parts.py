@@ -82,7 +82,7 @@ def name_of(dataset: str, number: int) -> str:
         return str(number)
     if 1 <= number <= len(VERSE):
         return VERSE[number - 1]
-    return "T13" if number == 28 else str(number)
+    return "T13" if number == 28 else str(number)  # 26 and 27 are others in VerSe
 
 
 def reference_of(cell: Finished, case: str) -> Parts | None:
@@ -141,21 +141,21 @@ def prediction(
     """
     scored = instances.score(parts, reference)
     mine, real = _smaller(parts.codes[box], side), _smaller(reference.codes[box], side)
-    matched = {two: one for one, two in scored.matches}
+    matched = {predicted: reference for reference, predicted in scored.matches}  # places of both
     pixels = np.zeros(mine.shape, np.uint8)
     for place, number in enumerate(scored.predicted):
         where = mine == number
-        own = scored.instances[matched[place]] if place in matched else 0
-        joined = [scored.instances[one] for one in np.flatnonzero(scored.under[:, place])]
-        inside = np.flatnonzero(scored.inside[:, place])
-        if own:
-            pixels[where] = number_of(number if parts.named else own)
-            if parts.named and number != own:
+        match = scored.instances[matched[place]] if place in matched else 0
+        joined = [scored.instances[real] for real in np.flatnonzero(scored.under[:, place])]
+        lies_in = np.flatnonzero(scored.inside[:, place])
+        if match:
+            pixels[where] = number_of(number if parts.named else match)
+            if parts.named and number != match:
                 pixels[_edge(where)] = WHITE
         elif len(joined) > 1:
             _stripes(pixels, where, joined)
-        elif len(inside):
-            pixels[where] = number_of(scored.instances[int(inside[0])])
+        elif len(lies_in):
+            pixels[where] = number_of(scored.instances[int(lies_in[0])])
             pixels[_edge(where)] = WHITE
         else:
             pixels[where] = BLACK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ WIDE = 20.0
 """Points from which on differences are drawn on a logarithmic axis outside of ±`NEAR`, where ±0.5
 would vanish else."""
 NEAR = 2.0
+"""Points up to which such an axis is linear."""
 LEGEND = 0.8
 """Inches of a legend with what stands above."""
 NAMES = 1.2
@@ -176,9 +178,8 @@ def _rows(
             capprops={"linewidth": 0.7, "color": "0.35"},
             medianprops={"color": "black", "linewidth": 1.2},
         )
-        spread = place + 0.5 * (
-            (np.arange(len(values)) * 0.618034) % 1 - 0.5
-        )  # no two neighbours on one height
+        # Steps of the golden ratio put no two neighbours on one height.
+        spread = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)
         style = point_style(place) | {"linewidths": 0.5}
         axis.scatter(values, spread, s=9, zorder=3, **style)
         axis.scatter(values.mean(), place, s=16, marker="d", color="black", zorder=4, label="mean")
@@ -192,14 +193,16 @@ def _rows(
 
 
 def _counted(title: str, frame: pd.DataFrame) -> str:
+    """Return a panel's title with its number of patients."""
     return f"{title} (n = {count(len(frame), 'patient')})"
 
 
 def _is_short(table: Table, paper: Paper) -> bool:
     """Return whether all panels fit on a page only if each name has one line."""
     across = 1 if paper.narrow else 2
-    down = -(-len(table.columns) // across)
-    return down * _height(table) + LEGEND > PAGE[1]
+    down = math.ceil(len(table.columns) / across)
+    _, page_height = PAGE
+    return down * _height(table) + LEGEND > page_height
 
 
 def _height(table: Table) -> float:

@@ -92,22 +92,21 @@ def _coloured(
     first = next((place[0] for place in lying if place is not None), None)
     if first is None:
         return None
-    real = parts.reference_of(first, name)
+    real = parts.reference_of(first, name)  # None where there are classes and no instances
     classes = read_mask(first.folder.reference(name)) if first.record.classes else None
     known = classes if real is None else real.codes.astype(np.uint16)
     if known is None:
         return None
-    all_parts = [_parts(place, name, real is None) for place in lying]
-    fitting = [one if one and one.codes.shape == known.shape else None for one in all_parts]
-    box = overlay.window([known, *(one.codes for one in fitting if one)])
+    answered = [_parts(place, name, of_classes=real is None) for place in lying]
+    fitting = [mine if mine and mine.codes.shape == known.shape else None for mine in answered]
+    box = overlay.window([known, *(mine.codes for mine in fitting if mine)])
     answers, words = [], []
-    for place, one in zip(lying, fitting, strict=True):
+    for mine in fitting:
         drawn = None
-        if place and one and real is None:
-            drawn = parts.classes(one.codes[box], SIDE)
-        elif place and one and real is not None:
-            dataset = place[0].record.spec.dataset.name
-            drawn = parts.prediction(one, real, box, SIDE, dataset)
+        if mine and real is None:
+            drawn = parts.classes(mine.codes[box], SIDE)
+        elif mine and real is not None:
+            drawn = parts.prediction(mine, real, box, SIDE, first.record.spec.dataset.name)
         answers.append(_in_colours(drawn.pixels) if drawn else None)
         words.append(drawn.words if drawn else "")
     return {
@@ -141,7 +140,8 @@ def first_kept(lying: Sequence[Place | None], name: str) -> tuple[NDArray[np.uin
     """Return a case's image and reference, as the first cell that has a prediction keeps them."""
     for place in lying:
         if place is not None:
-            return place[0].case(name)
+            cell, _row = place
+            return cell.case(name)
     return None
 
 
@@ -160,7 +160,8 @@ def spacing_of(name: str, place: Place | None) -> tuple[float, float] | None:
     """Return mm per pixel (row, column) of a 2D case, as its scores keep it; None if unknown."""
     if place is None:
         return None
-    scores = place[0].scores()
+    cell, _row = place
+    scores = cell.scores()
     if "spacing" not in scores:
         return None
     known = scores.loc[scores["case"] == name, "spacing"].dropna()
@@ -180,10 +181,12 @@ def _overlay(prediction: Mask, reference: Mask, covers: bytes = _OVER) -> str:
 
 
 def _webp(image: NDArray[np.uint8]) -> str:
+    """Return a grey picture as a data URI."""
     return _uri(Image.fromarray(_scaled(image)), "WEBP", quality=75)
 
 
 def _small(mask: Mask) -> NDArray[np.bool_]:
+    """Return a mask no larger than `SIDE`: where half of what a pixel covers is foreground."""
     small: NDArray[np.bool_] = _scaled(mask.astype(np.uint8) * np.uint8(255)) > 127
     return small
 

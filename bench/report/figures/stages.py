@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def draw(maps: Mapping[str, Map], title: str, path: Path, paper: Paper = PAPER) 
     reference = np.asarray(maps["reference"], np.float32)
     height, width = reference.shape
     panels = len(shown) + 1
-    down = -(-panels // (NARROW if paper.narrow else ACROSS))
-    across = -(-panels // down)
+    down = math.ceil(panels / (NARROW if paper.narrow else ACROSS))
+    across = math.ceil(panels / down)
     side = paper.width / across
     lines = wrapped(paper.head(title), paper.width, 8)
     tall = (side * height / width + 0.3) * down + 0.15 * len(lines)
@@ -59,6 +60,7 @@ def draw(maps: Mapping[str, Map], title: str, path: Path, paper: Paper = PAPER) 
 
 
 def _range(name: str, values: Map) -> tuple[float, float, str]:
+    """Return the values of a map that are darkest and lightest, and its colours."""
     if name.startswith("x at"):
         return -3.0, 3.0, "gray"
     if name == "spread":

@@ -5,6 +5,7 @@ Legible in print and for the colour-blind: colours are Okabe and Ito's, and mark
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,6 +124,7 @@ def sheet(width: float, height: float, constrained: bool = True) -> Iterator[Fig
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    # Font type 42 is TrueType: journals refuse matplotlib's default, type 3.
     ours = {"axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}
     with clean_style(ours):
         figure = plt.figure(figsize=(width, height), layout="constrained" if constrained else None)
@@ -153,7 +155,7 @@ def panels(
         labelled: Labels what is drawn where it lies, if it fits; then there is no legend.
     """
     across = min(len(columns), 1 if paper.narrow else 2)
-    down = -(-len(columns) // across)
+    down = math.ceil(len(columns) / across)
     width = paper.width
     lines = wrapped(paper.head(heading), width, 9)
     with sheet(width, height * down) as figure:
@@ -165,7 +167,8 @@ def panels(
         if lines:
             figure.suptitle("\n".join(lines), fontsize=9)
         above = 0.16 * len(lines)
-        figure.set_size_inches(width, min(height * down + above, PAGE[1]))
+        _, page_height = PAGE
+        figure.set_size_inches(width, min(height * down + above, page_height))
         if labelled(figure):
             yield figure
             return
@@ -174,11 +177,12 @@ def panels(
             handles, labels = axis.get_legend_handles_labels()
             shown |= zip(labels, handles, strict=True)
         longest = max(map(len, shown), default=1)
+        # Entries that fit side by side: 4.8 points a letter, and 36 for the marker.
         fitting = int(72 * width / (4.8 * longest + 36))
         beside = max(1, min(3, len(shown), fitting))
         names = ["\n".join(wrapped(name, width / beside - MARKER, 7)) for name in shown]
         legend = sum(0.06 + 0.12 * (name.count("\n") + 1) for name in names) / beside + 0.1
-        figure.set_size_inches(width, min(height * down + above + legend, PAGE[1]))
+        figure.set_size_inches(width, min(height * down + above + legend, page_height))
         figure.legend(
             shown.values(),
             names,
@@ -202,5 +206,6 @@ def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Write a figure into a PNG and a PDF that are the same bytes each time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once for both, which is a third of the time
-    figure.savefig(paths[0], dpi=200, metadata={"Software": None})
-    figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    png, pdf = paths
+    figure.savefig(png, dpi=200, metadata={"Software": None})
+    figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})

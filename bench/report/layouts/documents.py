@@ -64,13 +64,13 @@ def _document(chosen: Chosen, name: str) -> Document:
             places = places_of(chosen, values[metric], column, metric)
             for key in chosen.rows:
                 value = values[metric].get((column, key))
-                bears = metric == table1.bearer(layout.metrics)
-                star = stars.get((column, key), "") if bears else ""
+                bears_marks = metric == table1.bearer(layout.metrics)
+                star = stars.get((column, key), "") if bears_marks else ""
                 cell = _cell(value, layout, places.get(key, 2), star)
-                if bears and layout.marks == "best" and places.get(key, 0) > 0:
+                if bears_marks and layout.marks == "best" and places.get(key, 0) > 0:
                     cell = replace(cell, mark=_mark(table, column, places, key))
                 competes = column not in table.uneven and key not in table.marked
-                if bears and column and competes:
+                if bears_marks and column and competes:
                     compared.append(cell)
                 cells[key].append(cell)
     signs = Signs(table1.marks_of(compared), frozenset(stars.values()))

@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 Spread = Literal["std", "interval", "none"]
+"""What stands behind a mean."""
 
 Marks = Literal["best", "baseline", "none"]
 
@@ -30,6 +31,7 @@ KNOWN = (*SCORES, *OF_INSTANCES)
 """The metrics that a table may have."""
 
 UNITS = {metric.name: metric.unit for metric in (*METRICS, *INSTANCES)}
+"""Whether each metric is a fraction or a distance."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,11 @@ def read(path: Path) -> Layout:
 
 
 def _check(layout: Layout, path: Path) -> None:
+    """Refuse values that the types allow and no table can have.
+
+    Raises:
+        UsageError: There is one.
+    """
     safe_name(layout.name, f"layout {path}: name")
     for metric in map(metric_of, layout.metrics):
         if metric not in KNOWN:
@@ -180,6 +187,7 @@ def _of_classes(table: Table) -> list[str]:
 
 
 def _quoted(text: str) -> str:
+    """Return a text as TOML writes it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

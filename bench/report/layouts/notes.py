@@ -72,7 +72,8 @@ def _short(chosen: Chosen, signs: Signs) -> str:
     counts = []
     for column, title in chosen.columns.items():
         tested = sorted(set(chosen.table.scores["patients"].xs(column, level="column")))
-        counts.append(f"{title} {'-'.join(str(n) for n in dict.fromkeys((tested[0], tested[-1])))}")
+        least_and_most = dict.fromkeys((tested[0], tested[-1]))  # one number where all are equal
+        counts.append(f"{title} {'-'.join(map(str, least_and_most))}")
     text = f"Patients: {', '.join(counts)}."
     if chosen.layout.marks == "best" and chosen.table.pairs:
         known = {*signs.marks} - {"best", ""}

@@ -19,6 +19,7 @@ from bench.stats.scores import arrange
 from bench.store.scores import CLASS
 
 POINTS = 100
+"""Points of a fraction."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +105,25 @@ def values_of(chosen: Chosen, metric: str) -> dict[tuple[str, str], Value]:
     values: dict[tuple[str, str], Value] = {}
     for column in chosen.columns:
         for key, (mean, *spread) in _measured(table, column, metric, layout.spread).items():
-            if key in chosen.names and mean == mean:
-                known = tuple(factor * one for one in spread if one == one)
+            if key in chosen.names and not math.isnan(mean):
+                known = tuple(factor * value for value in spread if not math.isnan(value))
                 values[column, key] = Value(factor * mean, known)
     if layout.mean:
         units = {table.units.get(column, "") for column in chosen.columns}
         comparable = UNITS[metric_of(metric)] == "fraction" or len(units) == 1
         for key in chosen.rows if comparable else ():
-            known_here = [
-                values[column, key] for column in chosen.columns if (column, key) in values
-            ]
-            means = [value.mean for value in known_here]
-            if len(means) == len(chosen.columns):
+            of_row = [values[column, key] for column in chosen.columns if (column, key) in values]
+            means = [value.mean for value in of_row]
+            if len(means) == len(chosen.columns):  # else no mean over all datasets
                 values["", key] = Value(math.fsum(means) / len(means))
     return values
 
 
 def _measured(table: Table, column: str, metric: str, spread: Spread) -> dict[str, list[float]]:
-    """Return mean and spread of each row on a column, as they were measured."""
+    """Return mean and spread of each row on a column, as they were measured.
+
+    Behind the mean stand a std, or the two ends of an interval, or nothing.
+    """
     of_class, metric = class_of(metric), metric_of(metric)
     part, patients = table.images, table.patients
     if of_class:
@@ -199,7 +201,7 @@ def frame_of(chosen: Chosen, values: Mapping[str, Mapping[tuple[str, str], Value
     lines: list[dict[str, Any]] = []
     for metric in chosen.layout.metrics:
         for (column, key), value in values_of(everything, metric).items():
-            low, high = (*value.spread, np.nan, np.nan)[:2]
+            low, high = (*value.spread, np.nan, np.nan)[:2]  # NaN for what there is not
             lines.append(
                 {
                     "dataset": column or "mean",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,7 @@ def _axis(compared: Family) -> Axis:
     ends = [0.0]
     for one in compared.comparisons:
         pair = one.pair.turned
-        ends += [100 * end for end in (*pair.t, pair.mean) if end == end]
+        ends += [100 * end for end in (*pair.t, pair.mean) if not math.isnan(end)]
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low) or 1.0
     return Axis(low - margin, high + margin)

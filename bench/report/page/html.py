@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -80,6 +81,7 @@ def _render(
     listings: Mapping[str, Sequence[Document]],
     data: Sequence[dict[str, Any]],
 ) -> str:
+    """Return the page with what `data` holds of pictures by now."""
     folder = resources.files("bench.report.page")
     style = (folder / "report.css").read_text(encoding="utf-8")
     script = (folder / "report.js").read_text(encoding="utf-8")
@@ -136,6 +138,7 @@ def _json(value: object) -> Markup:
 
 
 def _hash(text: str) -> str:
+    """Return by what a content security policy allows a style or script: its SHA-256."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -191,6 +194,7 @@ def _groups(table: Table) -> list[dict[str, Any]]:
 
 
 def _row(row: Sequence[Cell]) -> dict[str, Any]:
+    """Return what the template says of a row of table 1."""
     title, *scores = row
     return {"title": title.text, "cells": [_cell(cell) for cell in scores]}
 
@@ -200,7 +204,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
     text = cell.text + SIGNS.get(cell.mark, "")
     sort = None
     if cell.number is not None:
-        sort = "" if cell.number != cell.number else f"{cell.number:.9g}"
+        sort = "" if math.isnan(cell.number) else f"{cell.number:.9g}"
     return {"text": text, "best": cell.mark == "best", "sort": sort}
 
 
@@ -245,6 +249,7 @@ def _data(table: Table) -> dict[str, Any]:
 
 
 def _column(table: Table, column: str) -> dict[str, Any]:
+    """Return what the page's script draws of a column; `pictures` are added later."""
     part = table.cases[table.cases.column == column]
     if part["dice"].isna().all():  # no case has any class
         return {
@@ -261,11 +266,11 @@ def _column(table: Table, column: str) -> dict[str, Any]:
         index=["case", "patient"], columns="method", values=list(PRINTED), sort=False
     )
     means = pd.DataFrame(wide["dice"]).mean(axis=1).sort_index().sort_values(kind="stable")
-    cases, most = len(means), DOTS // (len(table.columns) * len(table.methods))
+    cases, most_cases = len(means), DOTS // (len(table.columns) * len(table.methods))
     about = ""
-    if cases > most:
-        spread = np.linspace(0, cases - 1, max(most, 2)).round().astype(int)
-        means = means.iloc[spread]
+    if cases > most_cases:
+        evenly_spread = np.linspace(0, cases - 1, max(most_cases, 2)).round().astype(int)
+        means = means.iloc[evenly_spread]
         about = (
             f"{len(means)} of {cases} cases are in this page, evenly from the worst to the best by "
             "mean Dice; the tables have all."
@@ -297,7 +302,8 @@ def _scores(wide: pd.DataFrame, method: str) -> list[list[float | None]]:
 
 
 def _known(value: float) -> float | None:
-    return None if value != value else float(value)
+    """Return a number, None of NaN: JSON has none."""
+    return None if math.isnan(value) else float(value)
 
 
 def _add_pictures(table: Table, data: dict[str, Any], room: int) -> int:
@@ -348,7 +354,7 @@ def _fill(
             if not drawn["pictures"]:
                 break  # the first has none, so none has: results whose masks were removed
             continue
-        size = len(json.dumps(shown)) + 16
+        size = len(json.dumps(shown)) + 16  # and its number, quotes and comma
         if used + size > share:
             break
         used += size
@@ -367,30 +373,28 @@ def _about(column: dict[str, Any], without: int) -> str:
             "The store holds no masks of this dataset's cases, so there is nothing to show but the "
             "scores."
         )
-    parts = (
-        []
-        if shown == cases
-        else [
+    sentences = []
+    if shown < cases:
+        sentences.append(
             f"Pictures of {shown} of {cases} cases are in this page, chosen evenly from the worst "
             f"to the best by mean Dice, so that the file stays under {LIMIT / 1e6:g} MB."
-        ]
-    )
+        )
     if without:
-        parts.append(
+        sentences.append(
             "These results are from before images and references were kept with them, so the "
             "predictions stand alone, in green; a run of today into another --out keeps both."
         )
-    parts.append(
+    sentences.append(
         f"At most {pictures.SIDE} pixels a side, compressed; the first seed's. Scores are of the "
         "originals."
     )
-    return " ".join(parts)
+    return " ".join(sentences)
 
 
 def evenly(count: int) -> list[int]:
     """Return 0 to count - 1 so that each beginning of the list is spread over the whole.
 
-    This is van der Corput's order.
+    This is van der Corput's order: numbers are sorted by their binary digits read backwards.
     """
     bits = max(1, (count - 1).bit_length())
     return sorted(range(count), key=lambda number: int(f"{number:0{bits}b}"[::-1], 2))

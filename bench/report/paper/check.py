@@ -62,9 +62,9 @@ def _by_hand(paper: Paper) -> str:
     known: dict[str, str] = {}
     for name, value in paper.frozen.items():
         known.setdefault(value, str(Use(paper.typed[0].file, 0, name)))
-    same = {one.text: known[one.text] for one in paper.typed if one.text in known}
-    if same:
-        examples = [f"{number} as {macro}" for number, macro in list(same.items())[:SHOWN]]
+    with_macro = {one.text: known[one.text] for one in paper.typed if one.text in known}
+    if with_macro:
+        examples = [f"{number} as {macro}" for number, macro in list(with_macro.items())[:SHOWN]]
         text += f"; of numbers.tex are, by their digits: {', '.join(examples)}"
     return text
 
@@ -119,7 +119,7 @@ def unproven(claims: Sequence[Use], tables: Sequence[Table]) -> list[str]:
                 f"of a rate up to {100 * unseen(patients):.0f} %; test {SEEN_FROM} or more"
             )
         if comparison.verdict != "better":
-            first = use.name[2]
+            _kind, _dataset, first = use.name
             lines.append(
                 f"{place} does not hold: {first} is {_VERDICTS[comparison.verdict]} {use.other}, "
                 f"p = {comparison.adjusted:.3g} over {count(comparison.pair.patients, 'patient')}, "
@@ -144,9 +144,9 @@ def _compare(use: Use, tables: Sequence[Table]) -> tuple[Comparison, int, int]:
         if method not in table.rivals(column):
             raise UsageError(f"{method} has no result on {dataset}")
     declared = table.families.get(column)
-    known = declared.of(first, use.other) if declared else None
-    if declared and known:
-        return known, declared.tests, table.looks(column)
+    comparison = declared.of(first, use.other) if declared else None
+    if declared and comparison:
+        return comparison, declared.tests, table.looks(column)
     pairs = table.pairs.get(column)
     family = against_all(table.patients[column][ENDPOINT], first, [use.other], of_all=pairs)
     return family.comparisons[0], family.tests, table.looks(column)

@@ -72,6 +72,7 @@ def _other_name(stream: Stream, known: Mapping[str, Macro]) -> Macro:
 
 
 def _latex_parameters(stream: Stream) -> tuple[tuple[Token, ...] | None, ...]:
+    r"""Take the parameters of \newcommand: `[2][default]`; only the first may have a default."""
     count = words_of(stream.option() or ())
     default = stream.option()
     parameters: list[tuple[Token, ...] | None] = [None] * (int(count) if count in PARAMETERS else 0)

@@ -6,6 +6,7 @@ copy with the store of today.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib import resources
 from itertools import chain
@@ -21,17 +22,21 @@ SOURCES = {"real": "", "phantom": "Phantom", "external": "External"}
 """What a macro's name begins with, so that a phantom's number never passes for a patient's, nor a
 score from outside for one of data that were prepared here."""
 PARTS = ("", "Std", "Cell")
+"""How the names of a score's macros end: its mean, its std, and its place of table 1."""
 
 
-def _scores_of(phantom: str) -> list[str]:
+def _scores_of(prefix: str) -> list[str]:
+    """Return the macros of scores of a source, whose names begin with a prefix."""
     names = []
     for metric in PRINTED:
-        names += [f"{phantom}{TITLES[metric]}{part}" for part in PARTS]
+        names += [f"{prefix}{TITLES[metric]}{part}" for part in PARTS]
     return names
 
 
-SCORES = (*chain.from_iterable(_scores_of(source) for source in SOURCES.values()),)
-COUNTS = tuple(f"{phantom}N" for phantom in SOURCES.values())
+SCORES = (*chain.from_iterable(_scores_of(prefix) for prefix in SOURCES.values()),)
+"""Macros of scores."""
+COUNTS = tuple(f"{prefix}N" for prefix in SOURCES.values())
+"""Macros of numbers of patients."""
 CLAIMS = {
     "DiceBetter": "real",
     "IoUBetter": "real",
@@ -70,13 +75,14 @@ def values(tables: Sequence[Table]) -> dict[Name, str]:
     """
     numbers: dict[Name, str] = {}
     for table in tables:
-        phantom = SOURCES[table.source]
+        prefix = SOURCES[table.source]
         patients = table.scores["patients"]
         for column in table.columns:
             tested = sorted(set(patients.xs(column, level="column")))
-            count = "--".join(str(n) for n in dict.fromkeys((tested[0], tested[-1])))
+            least_and_most = dict.fromkeys((tested[0], tested[-1]))  # one number where equal
+            count = "--".join(map(str, least_and_most))
             for key in keys(table, column):
-                numbers[f"{phantom}N", key, ""] = count
+                numbers[f"{prefix}N", key, ""] = count
                 for method in table.methods:
                     if table.was_tested(column, method):
                         numbers |= _scores(table, column, method, key)
@@ -92,7 +98,7 @@ def _scores(table: Table, column: str, method: str, key: str) -> dict[Name, str]
         std = float(table.scores[f"{metric}_std"][column, method])
         cell = tex(entry(table, column, method, metric))
         numbers[name, key, method] = f"{100 * mean:.2f}"
-        if std == std:
+        if not math.isnan(std):
             numbers[f"{name}Std", key, method] = f"{100 * std:.2f}"
         numbers[f"{name}Cell", key, method] = cell.replace(r"$\pm$", r"\ensuremath{\pm}")
     return numbers

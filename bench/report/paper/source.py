@@ -67,6 +67,7 @@ DEEPEST = 100
 MOST = 200_000
 """Macros that are followed in one paper."""
 GLOBAL = {"gdef", "xdef"}
+"""Commands whose definitions outlive the group that they stand in."""
 OWN = {"benchset", "benchget", "benchProfile"}
 """What `numbers.tex` defines for its own use."""
 INPUTS = {"input", "include", "subfile", "subfileinclude", "@input", "InputIfFileExists"}
@@ -85,7 +86,9 @@ SKIPPED = {"tikzpicture", "thebibliography"}
 """Environments whose numbers are no results."""
 
 _TYPED = re.compile(r"(?<![\w.:=/])\d{1,3}\.\d+(?![\w/]|[.:]\w)")
+"""A number with decimals, and no length, date or part of a name."""
 _LENGTH = re.compile(r"\\\w*(width|height|depth|skip|sep|size|indent)$")
+"""A command that a number before it multiplies."""
 _KINDS = (*SCORES, *COUNTS, *CLAIMS)
 
 
@@ -149,10 +152,13 @@ class _Reader:
         """Each file that was read, with the folder in which its own inputs are looked for."""
         self._macros = {f"bench{kind}": Macro(kind) for kind in _KINDS}
         self._own: list[Macro] = []
+        """The paper's own macros."""
         self._outer: list[dict[str, Macro]] = []
         """For each open group, what its redefined macros meant before it."""
         self._skipped = 0
+        """Open environments of `SKIPPED`."""
         self._followed = 0
+        """Macros that were followed."""
         self._counts = True
         """Whether numbers that are typed are counted."""
 
@@ -233,10 +239,10 @@ class _Reader:
             self._stream.pop()
         name = words_of(self._stream.argument() or ()).removeprefix("\\")
         macro = meaning(self._stream, DEFINERS[definer], self._macros)
-        ours = name in self._macros and self._macros[name].kind != ""
+        of_numbers_tex = name in self._macros and self._macros[name].kind != ""
         if name == "benchProfile":
             self.profile = words_of(macro.body)
-        if name in OWN or (definer == "DeclareRobustCommand" and ours):
+        if name in OWN or (definer == "DeclareRobustCommand" and of_numbers_tex):
             return
         if definer.lower().startswith("provide") and name in self._macros:
             return
@@ -288,10 +294,12 @@ class _Reader:
     # What numbers.tex is made of
 
     def _set(self) -> None:
+        """Take a number of `numbers.tex`."""
         kind, dataset, method = (words_of(self._stream.argument() or ()) for _ in range(3))
         self.frozen[kind, dataset, method] = text_of(self._stream.argument() or ())
 
     def _get(self, token: Token) -> None:
+        r"""Note a use of \benchget, which the macros of `numbers.tex` stand for."""
         names = self._groups(3)
         if len(names) == 3:
             kind, dataset, method = names
@@ -348,6 +356,7 @@ class _Reader:
         self._stream.push(taken)
 
     def _environment(self, command: str) -> None:
+        r"""Take the name behind \begin or \end, and open or close its group."""
         name = "".join(self._groups(1))
         if name == "document":
             if command == "begin":

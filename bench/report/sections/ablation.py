@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from bench.audit import published
 from bench.report.document import Block, Cell, Document, Head, Note
 from bench.report.sections import notes
+from bench.report.sections.listing import ends
 from bench.report.sections.table import factor_of
 from bench.spec import plain
 from bench.spec.arms import Arm
@@ -136,6 +138,7 @@ def _of_first_seed(cells: Sequence[Finished]) -> dict[int, Finished]:
 
 
 def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) -> Line:
+    """Return the line of an arm's prediction, or of a further row of its weights."""
     mine = cases[cases.method == Row(arm.spec, extra).key]
     # Seeds are averaged first, as in table 1.
     scores = mine.groupby(["patient", "case"], observed=True)[list(PRINTED)].mean()
@@ -175,6 +178,7 @@ def _contrasts(
 
 
 def _ticks(arm: Arm, factors: tuple[str, ...]) -> str:
+    """Return an arm in words: `msfm on, nsa off`."""
     ticks = []
     for name, on in zip(factors, arm.switches, strict=True):
         ticks.append(f"{name} {'on' if on else 'off'}")
@@ -250,6 +254,7 @@ def _of_looks(looks: int) -> list[Note]:
 
 
 def _coverage(records: Sequence[Record], cases: pd.DataFrame) -> str:
+    """Return how many patients and cases were tested, and under which seeds."""
     seeds = sorted({record.spec.seed for record in records})
     patients = count(cases.patient.nunique(), "patient")
     text = (
@@ -268,6 +273,7 @@ def _start(cells: Sequence[Finished]) -> Note:
         place = (cell.record.spec.fold, cell.record.spec.seed)
         groups.setdefault(place, []).append(cell.initial())
     counts = [shared_weights(group) for group in groups.values()]
+    # The group of which the most shared tensors are not the same: `same` less `shared` is lowest.
     shared, same = min(counts, key=lambda count: count[1] - count[0])
     if shared == same:
         text = f"all {shared} tensors of modules that arms share were the same under each seed"
@@ -322,6 +328,8 @@ def documents(results: Results, source: str) -> list[Document]:
 
 def _combinations(results: Results, column: Column) -> list[tuple[tuple[str, ...], list[Arm]]]:
     """Return factors with their arms: on/off options that were run in all combinations."""
+    # Methods that differ in on/off options alone are a group: their specs by the switches, and the
+    # switches' names.
     groups: dict[str, dict[tuple[bool, ...], Spec]] = {}
     names: dict[str, tuple[str, ...]] = {}
     for record in results.records:
@@ -338,7 +346,8 @@ def _combinations(results: Results, column: Column) -> list[tuple[tuple[str, ...
     complete = []
     for group, known in groups.items():
         varying = [len(set(values)) > 1 for values in zip(*known, strict=True)]
-        if sum(varying) == 0 or len(known) != 2 ** sum(varying):
+        has_all_combinations = len(known) == 2 ** sum(varying)
+        if sum(varying) == 0 or not has_all_combinations:
             continue
         arms = []
         for values, spec in known.items():
@@ -379,6 +388,7 @@ def document(table: Ablation) -> Document:
 
 
 def _arms_block(table: Ablation) -> Block:
+    """Return a row for each line: the switches, the scores, and what it costs."""
     heads = [Head(name.upper(), "centre") for name in table.factors]
     heads.append(Head("Row", "left"))
     heads += [Head(TITLES[metric]) for metric in PRINTED]
@@ -400,9 +410,10 @@ def _arms_block(table: Ablation) -> Block:
 
 
 def _score(line: Line, metric: str) -> Cell:
+    """Return a line's mean and std in percent; no std of a single case."""
     mean, std = line.means[metric], line.stds[metric]
     text = f"{100 * mean:.2f}"
-    if std == std:
+    if not math.isnan(std):
         text += f" ± {100 * std:.2f}"
     return Cell(text, number=mean)
 
@@ -415,28 +426,33 @@ def _effects_block(table: Ablation) -> Block:
         heads.append(Head(f"{title} [patients]", tex=f"{title}, patients"))
         heads.append(Head(f"{title} [seeds]", tex=f"{title}, seeds"))
     rows = []
-    for number, first in enumerate(table.effects[PRINTED[0]]):
-        cells = [Cell(first.name), Cell(_verdict(first)), Cell(f"{first.p:.3g}", number=first.p)]
+    for number, on_dice in enumerate(table.effects[PRINTED[0]]):
+        p = Cell(f"{on_dice.p:.3g}", number=on_dice.p)
+        cells = [Cell(on_dice.name), Cell(_verdict(on_dice)), p]
         for metric in PRINTED:
-            one = table.effects[metric][number]
-            text = f"{100 * one.mean:+.2f} {_interval(one.patients)}"
-            cells += [Cell(text, number=one.mean), Cell(_interval(one.seeds))]
+            effect = table.effects[metric][number]
+            text = f"{100 * effect.mean:+.2f} {_interval(effect.patients)}"
+            cells += [Cell(text, number=effect.mean), Cell(_interval(effect.seeds))]
         rows.append(tuple(cells))
     return Block(tuple(heads), tuple(rows), _EFFECTS)
 
 
-def _verdict(one: Effect) -> str:
+def _verdict(effect: Effect) -> str:
     """Return what an effect on Dice is."""
-    several = one.seeds[0] == one.seeds[0]
-    weights = "" if several else " (these weights)"
-    if not one.p <= ALPHA:
+    low, _high = effect.seeds
+    one_seed = math.isnan(low)
+    weights = " (these weights)" if one_seed else ""
+    if not effect.p <= ALPHA:
         return "undecided"
-    return f"{'helps' if one.mean > 0 else 'harms'}{weights}"
+    return f"{'helps' if effect.mean > 0 else 'harms'}{weights}"
 
 
 def _interval(interval: tuple[float, float]) -> str:
+    """Return an interval in points; a dash where there is none."""
     low, high = interval
-    return f"[{100 * low:+.2f}, {100 * high:+.2f}]" if low == low else "-"
+    if math.isnan(low):
+        return "-"
+    return f"[{100 * low:+.2f}, {100 * high:+.2f}]"
 
 
 def _numbers(table: Ablation) -> pd.DataFrame:
@@ -464,16 +480,14 @@ def _effect_numbers(table: Ablation) -> pd.DataFrame:
     """Return the effects: fractions."""
     rows = []
     for metric, tested in table.effects.items():
-        for one in tested:
+        for effect in tested:
             row = {
                 "metric": metric,
-                "effect": one.name,
-                "mean": one.mean,
-                "patients_low": one.patients[0],
-                "patients_high": one.patients[1],
-                "seeds_low": one.seeds[0],
-                "seeds_high": one.seeds[1],
-                "p": one.p,
+                "effect": effect.name,
+                "mean": effect.mean,
+                **ends("patients", effect.patients),
+                **ends("seeds", effect.seeds),
+                "p": effect.p,
             }
             rows.append(row)
     return pd.DataFrame(rows)

@@ -15,6 +15,7 @@ from bench.spec.metrics import INFERRED, LOWER, METRICS, TITLES
 from bench.store.scores import CLASS
 
 FACTORS = {metric.name: 100.0 if metric.unit == "fraction" else 1.0 for metric in METRICS}
+"""What each metric is multiplied by in print: fractions are in percent."""
 
 
 def documents(table: Table) -> list[Document]:
@@ -64,15 +65,15 @@ def _rows(table: Table, classes: pd.DataFrame) -> Iterator[dict[str, Any]]:
         parts[place] = part
     for column, title in table.columns.items():
         for key, name in table.methods.items():
-            mine = [place for place in parts if place[:2] == (column, key)]
-            for place in sorted(mine, key=lambda place: place[2] == UNION):
-                part = parts[place]
+            mine = [label for of, method, label in parts if (of, method) == (column, key)]
+            for label in sorted(mine, key=lambda label: label == UNION):  # all together comes last
+                part = parts[column, key, label]
                 row: dict[str, Any] = {
                     "column": column,
                     "dataset": title,
                     "method": key,
                     "title": name,
-                    "label": place[2],
+                    "label": label,
                     "cases": len(part),
                     "undefined": int(part["absent"].sum()),
                 }

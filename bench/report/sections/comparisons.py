@@ -42,6 +42,7 @@ METHOD = "Method"
 LONGEST = 30
 """Characters of a baseline's name in a heading."""
 CORRECTIONS = {"holm": "Holm's correction", "max-t": "max-T by shared sign flips"}
+"""The corrections in words."""
 VERDICTS: dict[Verdict, str] = {
     "better": "lower",
     "worse": "higher",
@@ -62,8 +63,8 @@ def document(table: Table) -> Document | None:
     if declared is None or not compared:
         return None
     rows = []
-    for one in compared:
-        rows += [_comparison_row(table, one, comparison) for comparison in one.comparisons]
+    for family in compared:
+        rows += [_comparison_row(table, family, one) for one in family.comparisons]
     name = table.methods.get(declared.baseline, declared.baseline)
     points = Number("+.2f", 100)
     seeds = [row["seeds"] for row in rows if row["seeds"]]
@@ -129,17 +130,18 @@ def remark(comparison: Comparison, rope: float) -> str:
     return " (differs, but an interval holds 0)"
 
 
-def _comparison_row(table: Table, one: Family, comparison: Comparison) -> dict[str, Any]:
+def _comparison_row(table: Table, family: Family, comparison: Comparison) -> dict[str, Any]:
+    """Return the row of a comparison: the other method less the baseline."""
     pair = comparison.pair.turned
     mark = comparison.mark
     if not comparison.possible:
         mark = TOO_FEW
     return {
-        "column": one.column,
-        "dataset": table.columns[one.column],
-        "metric": one.metric,
-        "score": TITLES[one.metric],
-        "baseline": one.baseline,
+        "column": family.column,
+        "dataset": table.columns[family.column],
+        "metric": family.metric,
+        "score": TITLES[family.metric],
+        "baseline": family.baseline,
         "method": pair.first,
         "title": table.methods[pair.first],
         "patients": pair.patients,
@@ -156,7 +158,7 @@ def _comparison_row(table: Table, one: Family, comparison: Comparison) -> dict[s
         "adjusted": comparison.adjusted,
         "decided": DECIDED[pair.decided],
         "star": mark,
-        "verdict": VERDICTS[comparison.verdict] + remark(comparison, one.rope),
+        "verdict": VERDICTS[comparison.verdict] + remark(comparison, family.rope),
     }
 
 

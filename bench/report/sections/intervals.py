@@ -131,6 +131,7 @@ def _tolerances(table: Table) -> str:
 def _interval_row(
     table: Table, column: str, metric: str, summary: intervals.Summary
 ) -> dict[str, Any]:
+    """Return the row of a method on a dataset by a metric."""
     score = TITLES[metric]
     if metric in LOWER:
         score += f" ({table.units[column]})"
@@ -155,4 +156,5 @@ def _interval_row(
 
 
 def _ordered(scores: PatientScores, table: Table) -> PatientScores:
+    """Return scores with the methods in the table's order."""
     return scores.only([key for key in table.methods if key in scores.methods])

@@ -102,6 +102,7 @@ def cells(frame: pd.DataFrame) -> list[list[str]]:
 
 
 def _row(record: Record, table: Table) -> dict[str, Any]:
+    """Return what a cell cost; `collect` averages over folds and seeds."""
     column, method = record.column.key, record.method.key
     memory = record.peak_device_memory_bytes or record.peak_memory_bytes
     steps = float(record.training.steps) if record.training else math.nan
@@ -182,9 +183,9 @@ def refinements(frame: pd.DataFrame) -> list[str]:
     """Return how much of what a method adds to its prior a threshold of the prior gives too."""
     lines = []
     for row in frame.dropna(subset=list(REFINED)).itertuples():
-        answer, prior, there = (getattr(row, name) for name in REFINED)
+        answer, prior, prior_cut = (getattr(row, name) for name in REFINED)
         lines.append(
             f"{row.title} on {row.dataset}: Dice {answer:.2f} %, its prior {prior:.2f} %, "
-            f"and {there:.2f} % if the prior is cut where validation patients prefer."
+            f"and {prior_cut:.2f} % if the prior is cut where validation patients prefer."
         )
     return lines

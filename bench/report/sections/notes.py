@@ -104,6 +104,7 @@ def of_classes(classes: pd.DataFrame, columns: Mapping[str, str], absent: str) -
 
 
 def _spanned(patients: int, cases: int) -> str:
+    """Return numbers of patients and cases in words."""
     return f"{count(patients, 'patient')}, {count(cases, 'case')}"
 
 
@@ -228,6 +229,7 @@ def _ceiling(records: Sequence[Record]) -> str:
 
 
 def _splits(records: Sequence[Record]) -> str:
+    """Return the seeds, and how patients were split."""
     seeds = sorted({record.spec.seed for record in records})
     ways = sorted({record.scheme.words(record.official_test) for record in records})
     text = (
@@ -265,6 +267,7 @@ def unlike(cases: pd.DataFrame, records: Sequence[Record]) -> list[str]:
         by_method.setdefault(record.method.key, []).append(record)
 
     def differ(what: Callable[[Record], Any], of_outside: bool = False) -> bool:
+        """Return whether methods have other values; of cells from outside some are unknown."""
         kinds = set()
         for mine in by_method.values():
             if mine[0].outside and not of_outside:
@@ -332,14 +335,15 @@ def certificates(records: Sequence[Record]) -> Certificates:
         if record.certificate is not None and not record.own_training:
             groups.setdefault((record.spec.fold, record.spec.seed), []).append(record)
     for group in groups.values():
+        # For each number of steps, the first head of the chains there, and whose it is.
         seen: dict[int, tuple[Head, str]] = {}
         for record in group:
             method = record.method.key
             for head in _heads(record):
-                first, by = seen.setdefault(head.steps, (head, method))
-                compared |= by != method
-                if first != head and f"{method} and {by}" not in differ:
-                    differ.append(f"{method} and {by}")
+                first, first_method = seen.setdefault(head.steps, (head, method))
+                compared |= first_method != method
+                if first != head and f"{method} and {first_method}" not in differ:
+                    differ.append(f"{method} and {first_method}")
         if len(group) > 1:
             alone = [record for record in group if not _shares_a_step(record, group)]
             differ += [f"{record.method} (no step in common)" for record in alone]
@@ -354,6 +358,7 @@ def _heads(record: Record) -> tuple[Head, ...]:
 
 
 def _shares_a_step(record: Record, group: Sequence[Record]) -> bool:
+    """Return whether a record's chains can be compared with those of another one."""
     mine = {head.steps for head in _heads(record)}
     for other in group:
         if other is not record and mine & {head.steps for head in _heads(other)}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -114,7 +115,7 @@ def _own(own: Summary, theirs: float) -> dict[str, float | str]:
     """Return one's own mean, and where the published one lies beside it."""
     low, high = own.bootstrap
     inside = "yes" if low <= theirs <= high else "no"
-    if low != low:
+    if math.isnan(low):
         inside = "-"
     return {
         "patients": own.patients,
@@ -127,6 +128,7 @@ def _own(own: Summary, theirs: float) -> dict[str, float | str]:
 
 
 def _extent(name: str) -> str:
+    """Return what the paper says of a dataset of its own."""
     dataset = published.DATASETS[name]
     access = "private" if dataset.private else "public"
     return f"{dataset.title}: a {access} dataset, {dataset.width} x {dataset.height} pixels"

@@ -31,11 +31,11 @@ def few(seeds: int) -> str:
     """Return what so few seeds ask of a difference; nothing of one seed, or of enough."""
     if not 1 < seeds < ENOUGH:
         return ""
-    here, there = critical(seeds, ALPHA), critical(ENOUGH, ALPHA)
+    errors, errors_of_enough = critical(seeds, ALPHA), critical(ENOUGH, ALPHA)
     return (
-        f"With {seeds} seeds the test over seeds asks for a difference of {here:.1f} standard "
-        f"errors of their means ({ENOUGH} seeds: {there:.1f}), before any correction; so p is "
-        f"hardly ever below {ALPHA:g}."
+        f"With {seeds} seeds the test over seeds asks for a difference of {errors:.1f} standard "
+        f"errors of their means ({ENOUGH} seeds: {errors_of_enough:.1f}), before any correction; "
+        f"so p is hardly ever below {ALPHA:g}."
     )
 
 
@@ -84,7 +84,7 @@ def needed(table: Table, family: Family) -> str:
     )
 
 
-def _is_open(one: Comparison) -> bool:
+def _is_open(comparison: Comparison) -> bool:
     """Return whether seeds, and not patients, kept a difference from being significant."""
-    by_runs = one.pair.decided in ("runs", "both")
-    return by_runs and one.possible and one.adjusted > ALPHA
+    by_runs = comparison.pair.decided in ("runs", "both")
+    return by_runs and comparison.possible and comparison.adjusted > ALPHA

@@ -291,20 +291,21 @@ def collect(results: Results) -> list[Table]:
 
 
 def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Table:
+    """Return the table of one source, of which the cells are."""
     records = [cell.record for cell in cells]
     trained = [record for record in records if not record.outside]
     cases = results.cases[results.cases.source == source]
     failures = _latest([failure for failure in results.failures if failure.source == source])
     rows = {row.key: row for row in chain.from_iterable(record.rows for record in records)}
-    alone = [record.rows for record in records if not record.competes]
+    in_no_comparison = [record.rows for record in records if not record.competes]
     columns = {record.column.key: record.column for record in records}
     titles = _column_titles(columns)
     methods = _row_titles(records, failures)
     keys = ["column", "method", "patient", "case"]
-    mean = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
-    mean = mean.reset_index().astype({"column": str, "method": str})
-    rare = [name for name in OF_INSTANCES if name in cases]
-    images = cases[[*keys, *SCORES, *rare]].astype({"column": str, "method": str})
+    over_seeds = cases.groupby(keys, sort=False, observed=True)[list(PRINTED)].mean()
+    over_seeds = over_seeds.reset_index().astype({"column": str, "method": str})
+    of_instances = [name for name in OF_INSTANCES if name in cases]
+    images = cases[[*keys, *SCORES, *of_instances]].astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
         mine = [record for record in records if record.column.key == column]
@@ -314,13 +315,13 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     if results.volumes is not None:
         in_3d = results.volumes[results.volumes.source == source]
     named = cases[:0]
-    if rare:
+    if of_instances:
         named = cases[cases[INSTANCE_COUNTS[0]].notna()]
     classes = results.classes
     if classes is not None:
         classes = classes[classes.source == source].astype({"column": str, "method": str})
         classes = None if classes.empty else classes
-    about = notes.collect(records, mean, titles, methods, certificates, units)
+    about = notes.collect(records, over_seeds, titles, methods, certificates, units)
     if classes is not None:
         about += notes.of_classes(classes, titles, results.absent)
     return Table(
@@ -328,13 +329,13 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         profile=results.profile,
         summary=(trained or records)[-1].summary,
         cells=cells,
-        cases=mean,
+        cases=over_seeds,
         images=images,
         columns=titles,
         by_key=columns,
         methods=methods,
         rows=rows,
-        marked=frozenset(row.key for row in chain.from_iterable(alone)),
+        marked=frozenset(row.key for row in chain.from_iterable(in_no_comparison)),
         failures=tuple(failures),
         certificates=certificates,
         notes=tuple(about),
@@ -345,7 +346,7 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
         volumes=arrange(in_3d, _metrics_of(in_3d)),
         volume_counts=_numbers_of(in_3d),
         volume_units=_units(in_3d),
-        instances=arrange(named, rare),
+        instances=arrange(named, of_instances),
         instance_counts=sums(named),
         classes=classes,
         absent=results.absent,

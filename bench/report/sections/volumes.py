@@ -67,10 +67,12 @@ def documents(table: Table) -> list[Document]:
 
 
 def _is_distance(name: str) -> bool:
+    """Return whether a metric of masks or instances is a distance."""
     return name == "localisation" or any(m.name == name and m.unit == "distance" for m in METRICS)
 
 
 def _head(name: str, units: str) -> str:
+    """Return the heading of a metric; of a distance with its unit, where all rows have one."""
     return f"{TITLES[name]} ({units})" if units and _is_distance(name) else TITLES[name]
 
 
@@ -99,9 +101,10 @@ def _rows(table: Table, column: str) -> list[dict[str, Any]]:
             for name in (*SHOWN, *(NAMED if OF_INSTANCES[0] in in_3d else ())):
                 row[name] = float("nan")
                 if name in scores:
-                    [one] = intervals.summarise(scores[name].only([method]))
-                    row[name] = one.mean
+                    [summary] = intervals.summarise(scores[name].only([method]))
+                    row[name] = summary.mean
                     if name == "dice":
-                        row |= {"patients": one.patients, **ends("of_dice", one.bootstrap)}
+                        row["patients"] = summary.patients
+                        row |= ends("of_dice", summary.bootstrap)
             rows.append(row)
     return rows
