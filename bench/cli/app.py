@@ -80,6 +80,7 @@ data_app.command("fetch")(fetch.fetch)
 
 
 def _print_version(wanted: bool) -> None:
+    """Print the version and leave, if it is wanted."""
     from importlib.metadata import version
 
     if wanted:

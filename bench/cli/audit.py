@@ -26,6 +26,7 @@ VERDICTS = {
     "mean": "mean outside its interval",
     "std": "impossible std",
 }
+"""The verdicts of `bench.audit.audit.Finding` as the terminal prints them."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def run_audits(table: Path | None, paper: bool) -> list[Audit]:
 
 
 def _audit(path: Path, source: str, name: str | None = None) -> Audit:
+    """Audit a file; `source` is what it is called, `name` that of its table."""
     from bench.audit.audit import audit
     from bench.audit.printed import read
 
@@ -103,6 +105,7 @@ def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
 
 
 def _row(finding: Finding) -> dict[str, Any]:
+    """Return what `--json` prints of a cell."""
     from bench.audit.audit import CANNOT
     from bench.audit.printed import NUMBERS
 
@@ -126,6 +129,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 
 def _fraction(number: Printed | None) -> float | None:
+    """Return a number as a fraction, without the error of a division by 100."""
     return round(number.value, 12) if number else None
 
 
@@ -162,6 +166,7 @@ def _words(finding: Finding) -> str:
 
 
 def _table(finding: Finding) -> str:
+    """Return the name of the table in which a finding's cell stands."""
     return finding.cell.table
 
 

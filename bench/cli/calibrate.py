@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.store.results import Results
 
 METRIC = "dice"
+"""What claims are about, as in the report."""
 REMARK = (
     "Worlds: patients are drawn from the results' own, outliers included; what differs from seed "
     "to seed is drawn anew for each method, as widely as it varies in the results. A claim is "

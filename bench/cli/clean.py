@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STATES = ("failed", "stopped", "done", "damaged")
 """What can be removed: never a running cell, and of a waiting one there is nothing."""
 LOOK_SECONDS = 1.0
+"""Between two tries to take a cell's lease."""
 
 
 def clean(
@@ -65,13 +66,13 @@ def clean(
             raise UsageError(f"cells that are '{state}' cannot be removed; {hint}")
     store = Store(out)
     chosen = safe_name(profile, "profile") if profile else next(iter(planned(store)), "")
-    whole = "damaged" in states
-    places, damaged = Plan(store, chosen).look(whole) if chosen else ([], [])
+    check_all_files = "damaged" in states
+    places, damaged = Plan(store, chosen).look(check_all_files) if chosen else ([], [])
     if not places and not damaged:
         under = f" under the profile {profile!r}" if profile else ""
         raise UsageError(f"{out} has no planned cell{under}; see: bench status")
     named = [place for place in _chosen(places, methods, datasets) if place.state in states]
-    files = _files(store, chosen, places, damaged) if whole else []
+    files = _files(store, chosen, places, damaged) if check_all_files else []
     console = options.console()
     total = len(named) + len(files)
     if not total:
@@ -159,27 +160,27 @@ def _remove(
     Whether the holder of another machine's lease is dead shows when its lease does not change for a
     while.
     """
-    leases, began, asked_to_wait = Leases(), time.monotonic(), False
+    leases, began, told_to_wait = Leases(), time.monotonic(), False
     left: list[tuple[Place, str]] = []
-    busy = list(places)
-    while busy:
-        again = []
-        for place in busy:
+    to_remove = list(places)
+    while to_remove:
+        busy = []
+        for place in to_remove:
             try:
                 if not remove(store, profile, place, leases):
                     left.append((place, "its state has just changed"))
             except BusyError:
-                again.append(place)
+                busy.append(place)
         if time.monotonic() - began > STALE_SECONDS + LOOK_SECONDS:
-            return [*left, *((place, "another run is at work on it") for place in again)]
-        if again and not asked_to_wait:
-            asked_to_wait = True
+            return [*left, *((place, "another run is at work on it") for place in busy)]
+        if busy and not told_to_wait:
+            told_to_wait = True
             options.say(
-                f"{len(again)} have a lease; it is watched for {STALE_SECONDS:g} s, "
+                f"{len(busy)} have a lease; it is watched for {STALE_SECONDS:g} s, "
                 "whether it changes.",
                 to=console,
             )
-        if again:
+        if busy:
             time.sleep(LOOK_SECONDS)
-        busy = again
+        to_remove = busy
     return left

@@ -56,7 +56,7 @@ def doctor(
 def run_checks() -> list[dict[str, Any]]:
     """Return checks of this machine: name, whether it is well, what was found, what fixes it."""
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes of the machine
     data = os.environ.get("BENCH_DATA")
     return [
         _check("versions", True, versions),
@@ -137,11 +137,12 @@ def _check_cache() -> dict[str, Any]:
 def _check_folder(name: str, folder: Path, remedy: str) -> dict[str, Any]:
     """Check that a folder can be made and written, and that its disk is not full."""
     path = folder.absolute()
-    place = next(parent for parent in (path, *path.parents) if parent.exists())
-    free = shutil.disk_usage(place).free
-    ok = os.access(place, os.W_OK) and free > 2e9
+    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(nearest).free
+    ok = os.access(nearest, os.W_OK) and free > 2e9
     return _check(name, ok, f"{path}, {free / 1e9:.1f} GB free", remedy)
 
 
 def _check(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
+    """Return a check as `--json` prints it; the remedy stands only where something is wrong."""
     return {"name": name, "ok": ok, "found": found, "remedy": "" if ok else remedy}

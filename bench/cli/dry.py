@@ -33,6 +33,7 @@ def show(
     from rich.table import Table
 
     table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
+    # By the dataset's digest and the method's key: how many cells are not finished.
     to_run: dict[tuple[str, str], int] = {}
     lines = []
     cells = selection.splitting.count * len(selection.seeds)
@@ -45,10 +46,10 @@ def show(
             lines.append(f"{reader.adapter.name}: {_described(prepared, profile, selection)}")
         for method in methods:
             states = _states(prepared, method, profile, selection)
-            left = cells - states["done"]
+            cells_left = cells - states["done"]
             digest = prepared.id.digest if prepared else ""
-            to_run[digest, method.key] = to_run.get((digest, method.key), 0) + left
-            counts = (cells, states["done"], states["failed"], left)
+            to_run[digest, method.key] = to_run.get((digest, method.key), 0) + cells_left
+            counts = (cells, states["done"], states["failed"], cells_left)
             table.add_row(reader.adapter.name, source, method.key, *map(str, counts))
     console.print(table)
     options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
@@ -69,18 +70,19 @@ def _described(prepared: DatasetRef, profile: Profile, selection: Selection) -> 
     from bench.engine.data import grid_of
 
     dataset = cache.load(Path(prepared.cache))
-    split = selection.splitting.split(dataset.patients, dataset.official)[0]
-    grid = grid_of(dataset, split.indexes(dataset, "train"), profile)
+    first_fold, *_ = selection.splitting.split(dataset.patients, dataset.official)
+    grid = grid_of(dataset, first_fold.indexes(dataset, "train"), profile)
     shapes = Counter((case.height, case.width) for case in dataset.cases)
-    (height, width), usual = shapes.most_common(1)[0]
+    [((height, width), cases_of_it)] = shapes.most_common(1)
     sizes = f"{height} x {width} pixels"
     if len(shapes) > 1:
-        sizes = f"{len(shapes)} sizes, most often {height} x {width} pixels ({usual})"
+        sizes = f"{len(shapes)} sizes, most often {height} x {width} pixels ({cases_of_it})"
     on = f"networks see {grid[0]} x {grid[1]}" if grid else "networks see them as they are"
-    return f"{count(len(dataset.cases), 'case')} of {sizes}; {on}; {_sides(dataset, split)}"
+    return f"{count(len(dataset.cases), 'case')} of {sizes}; {on}; {_sides(dataset, first_fold)}"
 
 
 def _sides(dataset: Dataset, split: Split) -> str:
+    """Return the cases and patients of each side."""
     parts = []
     for side in ("train", "validation", "test"):
         patients = sum(1 for one in split.sides.values() if one == side)

@@ -14,6 +14,7 @@ from bench.spec.profile import load_profile
 from bench.store.layout import make_folder
 
 LAYOUTS = ("nnunet", "medsegbench")
+"""What `--as` may be."""
 
 
 def export(

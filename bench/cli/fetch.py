@@ -72,6 +72,7 @@ def terms(collection: Collection) -> list[str]:
 
 
 def _size(collection: Collection) -> str:
+    """Return how large a dataset is, as its host says it."""
     from rich.filesize import decimal
 
     from bench.data import fetch

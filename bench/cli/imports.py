@@ -169,7 +169,7 @@ def _read(
     origins: dict[str, str] = {}
     for text in files:
         name, equals, path = text.partition("=")
-        if Path(text).is_file() or not equals:
+        if Path(text).is_file() or not equals:  # the name of a file may hold a =
             name, path = "", text
         mine = read(Path(path), replace(reading, method=name.strip()))
         for score in mine:
@@ -186,6 +186,7 @@ def _read(
 def _keep(
     store: Store, scores: Sequence[CaseScore], origins: dict[str, str], baseline: str | None
 ) -> None:
+    """Keep scores as cells from outside, and declare their comparisons."""
     from bench.store.outside import cells_of, keep
 
     for cell in cells_of(scores, origins):
@@ -194,6 +195,7 @@ def _keep(
 
 
 def _patients(scores: Sequence[CaseScore]) -> int:
+    """Return how many patients scores are of."""
     return len({(score.dataset, score.patient) for score in scores})
 
 

@@ -73,6 +73,7 @@ def looked_at(folder: Path) -> list[str]:
 
 
 def _kinds() -> list[str]:
+    """Return the datasets with a layout of their own."""
     return [name for name in registry.names(registry.DATASETS) if name != registry.FOLDER]
 
 
@@ -126,8 +127,8 @@ def _commands(which: str, patients: int) -> Iterator[str]:
     """
     from bench.stats.outliers import SEEN_FROM
 
-    few = TESTED * patients < SEEN_FROM  # so few tested that rare outliers may not show
-    folds = min(FOLDS, patients) if few else 1
+    few_tested = TESTED * patients < SEEN_FROM  # rare outliers may not show
+    folds = min(FOLDS, patients) if few_tested else 1
     design = f"--folds {folds} " * (folds > 2) + f"--seeds {SEEDS}"
     yield f"bench run --methods unet,fcn {which} {design} --baseline unet"
     yield f"bench plan --methods unet,fcn {which} {design}"
@@ -189,16 +190,19 @@ def _named(folder: Path) -> str:
 
 
 def _items(spec: Spec) -> list[Item]:
+    """Return the items of a folder of the user's own."""
     adapter = registry.dataset(spec)
     assert adapter.folder is not None
     return adapter.items(adapter.folder)
 
 
 def _usable(items: list[Item]) -> list[Item]:
+    """Return the items that would be read."""
     return [item for item in items if not item.left_out]
 
 
 def _counted(items: list[Item]) -> str:
+    """Return how many images and patients there are, in words."""
     usable = _usable(items)
     patients = len({item.patient for item in usable})
     text = f"{count(len(usable), 'image or volume', 'images or volumes')} with a mask of "
@@ -208,4 +212,5 @@ def _counted(items: list[Item]) -> str:
 
 
 def _quoted(text: str) -> str:
+    """Return a word as a shell takes it."""
     return shlex.quote(text)

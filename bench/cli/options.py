@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MANY, SEEDS, FOLDS, JOBS = 10**9, 10_000, 10_000, 4096
 """The largest numbers that options take: steps, pixels and seconds; seeds; folds; cells at once."""
 HIGHEST_SEED = 2**31 - 1
+"""The largest seed."""
 LONGEST_NUMBER = 12
 """Digits of a number that are read, which is more than any may have."""
 PATTERN = (
@@ -161,7 +162,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
     from bench.spec.config import SEED
 
     words = [word.strip() for word in text.split(",")]
-    if words[-1] == "":
+    if words[-1] == "":  # a list of one seed ends with a comma: `36,`
         words.pop()
     if not words or not all(word.isascii() and word.isdigit() for word in words):
         raise UsageError(f"--seeds {text}: expected how many (3), or which (35,36)")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.spec.names import Column
 
 TABLE = "a table with the columns file and patient"
+"""What `--patients` takes, as errors say it."""
 
 USUAL = ("labels", "labelstr", "labelsts", "masks", "gt", "groundtruth")
 """Names of folders of references, in small letters, that say nothing of their dataset."""
@@ -77,7 +78,8 @@ def _title(folder: Path) -> str:
     from bench.data.readers.folder import safe_title
 
     own = folder.resolve()
-    return safe_title(own.parent if own.name.lower() in USUAL and own.parent.name else own)
+    says_nothing = own.name.lower() in USUAL
+    return safe_title(own.parent if says_nothing and own.parent.name else own)
 
 
 def _patient_of(side: Side, table: str | None, pattern: str | None) -> Callable[[Path], str]:
@@ -95,17 +97,21 @@ def _patient_of(side: Side, table: str | None, pattern: str | None) -> Callable[
         return patients.by_pattern(pattern, side.folder)
     assert table is not None
     spec = Spec.parse(table)
-    given = dict(option.partition("=")[::2] for option in spec.options)
+    given = {}
+    for option in spec.options:
+        key, _, value = option.partition("=")
+        given[key] = value
     if given.keys() - {"file", "patient"}:
         raise UsageError(f"--patients {table}: expected FILE[:file=COLUMN][:patient=COLUMN]")
     choice = patients.Choice("", given.get("file", ""), given.get("patient", ""))
     entries = patients.read(Path(spec.name), choice, f"--patients {spec.name}")
-    paths = {path: path.relative_to(side.folder) for path in side.by_key.values()}
+    inside = {path: path.relative_to(side.folder) for path in side.by_key.values()}
+    # Names in the table may have suffixes or not.
     stems = {}
-    for path in paths.values():
+    for path in inside.values():
         stems[path.as_posix()] = path.with_name(stem(path)).as_posix()
     matched = patients.match(entries, stems)
-    return lambda path: matched.patients.get(paths[path].as_posix(), "")
+    return lambda path: matched.patients.get(inside[path].as_posix(), "")
 
 
 def _images(folder: Path, references: Side) -> Callable[[str], NDArray[np.uint8] | None]:
@@ -115,6 +121,7 @@ def _images(folder: Path, references: Side) -> Callable[[str], NDArray[np.uint8]
     from bench.data.readers.picture import luminance
     from bench.spec.dataset import unit_image
 
+    # The references stand in the place of images, and the images in that of masks.
     paired, _, _ = pairing.pairs(references, masks.side(folder, "--images"))
     files = {pair.key: pair.mask for pair in paired}
     if not files:
@@ -163,19 +170,19 @@ def on_dataset(
     store.open(settings)
     plan = Plan(store, settings.name)
     splits = plan.splits(ref.id, prepared.patients, splitting, prepared.official)
-    tested = [one.indexes(prepared, "test") for one in splits]
-    every: dict[int, None] = {}
+    tested = [split.indexes(prepared, "test") for split in splits]
+    tested_in_any_fold: dict[int, None] = {}
     for indexes in tested:
-        every.update(dict.fromkeys(indexes))
-    targets = of_dataset(prepared, list(every))
+        tested_in_any_fold.update(dict.fromkeys(indexes))
+    targets = of_dataset(prepared, list(tested_in_any_fold))
     rules = Rules(classes=numbered(prepared.classes, VOID))
     references = read_references(targets, rules, text, partial=True)
     if prepared.levels:
         references = replace(references, class_levels=prepared.class_levels)
     parts = []
-    for one, indexes in zip(splits, tested, strict=True):
+    for split, indexes in zip(splits, tested, strict=True):
         keys = tuple(prepared.cases[index].id.lower() for index in indexes)
-        parts.append(Part(keys, content_hash(one.sides)))
+        parts.append(Part(keys, content_hash(split.sides)))
     places = {case.id.lower(): index for index, case in enumerate(prepared.cases)}
 
     def image(key: str) -> NDArray[np.uint8]:

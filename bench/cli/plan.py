@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bench.stats.scores import PatientScores
 
 METRIC = "dice"
+"""What a plan is about: the endpoint of all tests."""
 
 
 def plan(
@@ -126,6 +127,7 @@ def _timed(data: Path | None, splitting: Splitting, seconds: float, device: str)
     place = options.choose_device(device)
 
     def timing(methods: str, datasets: str, profile: Profile) -> dict[tuple[str, Spec], float]:
+        """Return the seconds of a cell, by the dataset's name and the method."""
         where = measured.Place(data, profile, splitting, place)
         lines = measured.measure(methods, datasets, where, seconds)
         return {(line["dataset"], Spec.parse(line["method"])): line["seconds"] for line in lines}
@@ -172,7 +174,8 @@ def detectable(
             patients = _tested(cache.load(Path(prepared.cache)), splitting)
             known = None
             for scores in results:
-                if known is None and scores.column.split("/")[0] == prepared.id.key:
+                dataset_key, _, _scheme = scores.column.partition("/")
+                if known is None and dataset_key == prepared.id.key:
                     known = power.known(scores, rows)
             column = Column(prepared.id, splitting.scheme)
             factor = max(looks, _factor(out, chosen, column, seeds))
@@ -263,8 +266,8 @@ def _answer(
     from bench.stats.outliers import unseen
 
     spread = known.spread if known else power.Spread(power.ASSUMED)
-    one = power.detectable(patients, seeds, factor, spread)
-    family = power.detectable(patients, seeds, tests * factor, spread)
+    by_one_test = power.detectable(patients, seeds, factor, spread)
+    by_family = power.detectable(patients, seeds, tests * factor, spread)
     measured = None
     if known:
         measured = {
@@ -285,14 +288,15 @@ def _answer(
         "sd": math.hypot(spread.patients, spread.rest / seeds**0.5),
         "sd_seeds": spread.seeds if known and known.seeds > 1 else None,
         "measured": measured,
-        "one": _finite(one),
-        "family": _finite(family),
+        "one": _finite(by_one_test),
+        "family": _finite(by_family),
         "smallest_p": smallest_p(patients),
         "unseen": unseen(patients),
     }
 
 
 def _finite(value: float) -> float | None:
+    """Return a number, None where it is infinite: JSON has no infinity."""
     return value if math.isfinite(value) else None
 
 
@@ -321,6 +325,7 @@ def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
 
 
 def _points(value: float | None) -> str:
+    """Return a difference in points of Dice, as the terminal prints it."""
     return "none" if value is None else f"{100 * value:.2f}"
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.spec.case import Case, Dataset
 
 SHOWN = 8
+"""Cases on a sheet."""
 SIDE = 600
 """Longest side in pixels of a case on the sheet; a larger one is reduced before it is drawn."""
 

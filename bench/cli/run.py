@@ -198,7 +198,8 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         how.trackers.check()
     profile = selection.load_profile()
     methods = _methods(selection.methods, profile, how.tuned)
-    built = [registry.method(method, profile.scale) for method in methods]  # refuses wrong options
+    # Refuses wrong options before anything is prepared.
+    built = [registry.method(method, profile.scale) for method in methods]
     readers = selection.find(profile)
     baseline = _baseline(how, methods, profile)
     modules: set[str] = set()
@@ -277,12 +278,13 @@ def _looks(cells: Sequence[Cell], plan: Plan) -> list[str]:
         for look in reported:
             if look.column == column:
                 before.update(look.seeds)
-        now = factor_of(reported, family, column)
-        then = factor_of(reported, family, column, further=1)
-        if before and seeds - before and then > now:
+        factor_now = factor_of(reported, family, column)
+        factor_then = factor_of(reported, family, column, further=1)
+        has_new_seeds = bool(seeds - before)
+        if before and has_new_seeds and factor_then > factor_now:
             lines.append(
                 f"{column}: results of {count(len(before), 'seed')} were reported already, so a "
-                f"report with more is a further look: p x {then}, now x {now}."
+                f"report with more is a further look: p x {factor_then}, now x {factor_now}."
             )
     return lines
 
@@ -297,10 +299,11 @@ def _refuse_single_slices(datasets: Sequence[DatasetRef]) -> None:
     from bench.engine.volumes import stacks
 
     for dataset in datasets:
-        stacks(cache.load(Path(dataset.cache)).cases)
+        stacks(cache.load(Path(dataset.cache)).cases)  # raises for what it cannot stack
 
 
 def _nothing_to_run(cells: int, failed: int) -> str:
+    """Return what is said where no cell of a matrix is to be run."""
     if failed:
         done = f"{cells - failed} of {count(cells, 'cell')}"
         return f"Finished: {done}; {failed} failed; nothing to run."

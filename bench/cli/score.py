@@ -135,11 +135,11 @@ def score(
         _refuse_of_reference(dataset, patients, pattern, images, rules)
         place = on_dataset(dataset, data, Splitting(folds, split), profile, store)
         rules = replace(rules, classes=numbered(place.references.classes))
-    whole = _stacks(place) if score == "volume" else []
+    volumes_of_folds = _stacks(place) if score == "volume" else []
     scored = _scored(sides, place, rules)
     if place.profile == OUTSIDE:
         store.open_outside()
-    cells = _cells(place, scored, whole)
+    cells = _cells(place, scored, volumes_of_folds)
     for cell, _ in cells:
         is_kept(store, cell)  # refuses another one
     # Before any score is kept or shown, so that the declaration counts what was known before.
@@ -275,7 +275,8 @@ def _keep_references(store: Store, place: Place) -> None:
         mask = place.references.mask(key)
         image = None
         if mask.ndim == 3:
-            volume = files_of(folder, target.case)[1].with_suffix(".npz")
+            _, reference = files_of(folder, target.case)
+            volume = reference.with_suffix(".npz")
             if not volume.is_file():
                 pack(volume, mask)
             mask = mask[shown(mask)]
@@ -295,11 +296,11 @@ def _keep_references(store: Store, place: Place) -> None:
 def _cells(
     place: Place,
     scored: Sequence[tuple[str, Side, Scored]],
-    whole: Sequence[Sequence[Stack]],
+    volumes_of_folds: Sequence[Sequence[Stack]],
 ) -> list[tuple[OutsideCell, Callable[[CellFolder], None]]]:
     """Return a cell for each run and fold, with what writes its masks.
 
-    `whole` has the volumes of each fold, if they count.
+    `volumes_of_folds` is empty where volumes are not scored.
     """
     from bench.engine import volumes
     from bench.spec.config import SEED
@@ -310,7 +311,7 @@ def _cells(
     cells: list[tuple[OutsideCell, Callable[[CellFolder], None]]] = []
     runs: dict[str, int] = {}
     for name, side, result in scored:
-        run = runs[name] = runs.get(name, -1) + 1
+        run = runs[name] = runs.get(name, -1) + 1  # 0 for the first folder of a name
         for fold, part in enumerate(place.parts):
             cases = {place.references.targets[key].case for key in part.keys}
             remarks = dict.fromkeys((*place.references.remarks, *result.remarks))
@@ -330,15 +331,17 @@ def _cells(
                 ),
                 rows=result.lines(part.keys),
                 classes=result.classes,
-                volumes=bool(whole),
+                volumes=bool(volumes_of_folds),
             )
 
+            # Default values, so that the function keeps those of this turn of the loops.
             def masks(
                 work: CellFolder, result: Scored = result, part: Part = part, fold: int = fold
             ) -> None:
                 result.write(part.keys, place.references, work)
-                if whole:
-                    volumes.write(work, "", whole[fold], TOLERANCE, result.classes, result.named)
+                if volumes_of_folds:
+                    stacks = volumes_of_folds[fold]
+                    volumes.write(work, "", stacks, TOLERANCE, result.classes, result.named)
 
             cells.append((cell, masks))
     return cells

@@ -100,10 +100,10 @@ def simulate(
     ordered = [cost.seconds for cost in longest_first(planned, lambda cost: cost.seconds)]
     slots = gpus * jobs
     best = schedule(ordered, slots)
-    powers = {2**power for power in range(gpus.bit_length())}
+    powers_of_two = {2**power for power in range(gpus.bit_length())}
     others = {
         str(other): _row(schedule(ordered, other * jobs))
-        for other in sorted(powers | {gpus, 2 * gpus})
+        for other in sorted(powers_of_two | {gpus, 2 * gpus})
     }
     return {
         "profile": chosen.name,
@@ -154,6 +154,7 @@ def _measured(store: Store, profile: str, pairs: Sequence[Pair]) -> dict[Pair, l
 
 
 def _devices(measured: Mapping[Pair, Sequence[Measured]]) -> set[str]:
+    """Return the devices on which finished cells ran."""
     devices = set()
     for cells in measured.values():
         devices |= {cell.record.device for cell in cells}
@@ -186,16 +187,18 @@ def _cost(cell: Measured) -> Cost:
     assert certificate
     assert parameters
     validations = len(certificate.heads)
-    predicted = times.predict_seconds_per_case * done.cases["test"]
-    between = times.train_seconds / max(1, validations)
+    seconds_of_predictions = times.predict_seconds_per_case * done.cases["test"]
+    seconds_at_least = times.train_seconds + seconds_of_predictions
+    seconds_between_validations = times.train_seconds / max(1, validations)
     weights = files.get(cell.folder.weights.name, 0)
     return Cost(
-        seconds=max(times.total_seconds_of_last_attempt, times.train_seconds + predicted),
+        seconds=max(times.total_seconds_of_last_attempt, seconds_at_least),
         files=len(files),
         bytes=sum(files.values()),
         # The weights, the best ones, and two moments of each trained one by Adam, in float32.
         checkpoint_bytes=2 * weights + 8 * parameters,
-        checkpoints=validations * (1 + between // CHECKPOINT_SECONDS),
+        # One at each validation, and one whenever CHECKPOINT_SECONDS have passed.
+        checkpoints=validations * (1 + seconds_between_validations // CHECKPOINT_SECONDS),
     )
 
 
@@ -212,6 +215,7 @@ def _timed(
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:
+    """Return the mean of costs, field by field."""
     means = {
         field.name: fmean(getattr(cost, field.name) for cost in costs) for field in fields(Cost)
     }
@@ -239,6 +243,7 @@ def _unmeasured(missing: Sequence[Pair], specs: Mapping[str, Spec], profile: str
 
 
 def _row(done: Schedule) -> dict[str, float]:
+    """Return what `--json` prints of a schedule."""
     return {"wall_seconds": done.wall, "idle_share": done.idle, "tail_seconds": done.tail}
 
 
@@ -295,6 +300,7 @@ def show(estimate: Mapping[str, Any], console: Console) -> None:
 
 
 LONGEST = "longest first"
+"""The order that is used on a cluster, as the table names it."""
 
 
 def _table_rows(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float]]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 WATCH_SECONDS = 2.0
+"""Between two looks of `--watch`."""
 BORDER = 3
 """Characters that a column takes beside its words."""
 SHORTEST = 12
@@ -131,12 +132,14 @@ def picture(places: Sequence[Place], width: int) -> RenderableType:
 
 
 def _summary(places: Sequence[Place]) -> str:
+    """Return how many cells are in each state, in words."""
     counts = Counter(place.state for place in places)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
     return f"{count(len(places), 'cell')}: {', '.join(parts)}"
 
 
 def _progress(note: Note | None) -> str:
+    """Return how far a running cell is, in words."""
     from bench.launch.board import EARLY, clock, losses, share_done
 
     if note is None:

@@ -225,10 +225,10 @@ def _summary(study: Study) -> str:
     cell, opened = study.cell, study.open()
     trials = [trial for trial in opened.get_trials(deepcopy=False) if counts(trial)]
     complete = [t for t in trials if t.state.name == "COMPLETE" and t.value is not None]
-    usual = "none"
+    by_default = "none"
     for trial in complete:
         if is_default(trial):
-            usual = f"{100 * (trial.value or 0):.2f} %"
+            by_default = f"{100 * (trial.value or 0):.2f} %"
             break
     best = "none was completed"
     if complete:
@@ -239,7 +239,7 @@ def _summary(study: Study) -> str:
     done = count(len(trials), "trial")
     return (
         f"{cell.dataset.id.name}/{cell.method}/f{cell.fold}: validation Dice {best}; "
-        f"by default {usual}; {done}, {stopped} stopped early, {failed} failed"
+        f"by default {by_default}; {done}, {stopped} stopped early, {failed} failed"
     )
 
 

@@ -94,7 +94,8 @@ def _other_predictions(store: Store, profile: str, count: int, data: Path | None
             ref = reader.prepare(told)
         if ref.id == dataset:
             return ref
-        folder = cache.known(dataset.name, dataset.digest)  # by other options, such as labels=
+        # A dataset that was prepared by other options, such as labels=, is in the cache.
+        folder = cache.known(dataset.name, dataset.digest)
         return matrix.dataset_ref(folder) if folder else ref
 
     believed = check.records(store.layout.profile(profile))
