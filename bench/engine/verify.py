@@ -109,14 +109,14 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
     wrong = [line for line in lines if line]
     if record.spec.volumes:
         wrong += _volumes(cell, row, record)
-    without = [one["case"] for one in known if "spacing" not in one and one["unit"] == "mm"]
+    without_spacing = [line for line in known if "spacing" not in line and line["unit"] == "mm"]
     remarks = []
-    if without:
+    if without_spacing:
         remarks.append(
-            f"{cell.name}: the scores of {count(len(without), 'case')} lack the spacing, as older "
-            "versions left them: their distances were not computed again"
+            f"{cell.name}: the scores of {count(len(without_spacing), 'case')} lack the spacing, "
+            "as older versions left them: their distances were not computed again"
         )
-    return len(known) * len(record.rows), wrong, remarks
+    return len(known), wrong, remarks
 
 
 def _case(cell: CellFolder, record: Record, row: Row, known: Mapping[str, str]) -> str:
@@ -135,16 +135,16 @@ def _case(cell: CellFolder, record: Record, row: Row, known: Mapping[str, str]) 
     if not unanswered and (prediction is None or prediction.shape != reference.shape):
         return f"{cell.name}: the prediction of case {case} cannot be compared"
     if classes:
-        several = _of_classes(prediction, reference, classes, spacing, tolerance)
-        again = several[known[CLASS]]
+        by_class = _of_classes(prediction, reference, classes, spacing, tolerance)
+        computed = by_class[known[CLASS]]
     elif prediction is None:
-        again = zero(reference > 0, spacing)
+        computed = zero(reference > 0, spacing)
     else:
-        again = score(prediction > 0, reference > 0, spacing, tolerance)
+        computed = score(prediction > 0, reference > 0, spacing, tolerance)
     skipped = set()
     if "spacing" not in known and known["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
-    values = dict(again.row())
+    values = dict(computed.row())
     if INSTANCE_COUNTS[0] in known:
         values |= _instances(cell, row, known, (prediction, reference), classes)
     for name, value in values.items():
@@ -163,16 +163,17 @@ def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
     # A volume has a line of all classes together and one of each; of one foreground a single line.
     lines_of_volume = len(record.classes) + 1 if record.classes else 1
     for start in range(0, len(known), lines_of_volume):
-        mine = known[start : start + lines_of_volume]
-        volume, tolerance = mine[0]["case"], record.spec.nsd_tolerance
+        lines = known[start : start + lines_of_volume]
+        first_line = lines[0]
+        volume, tolerance = first_line["case"], record.spec.nsd_tolerance
         try:
-            stack = volumes.of_line(mine[0])
-            named = bool(mine[0].get(IDENTIFIED))
-            again = volumes.rows(cell, row.extra, stack, tolerance, record.classes, named)
+            stack = volumes.of_line(first_line)
+            named = bool(first_line.get(IDENTIFIED))
+            computed = volumes.rows(cell, row.extra, stack, tolerance, record.classes, named)
         except (UsageError, ValueError, KeyError) as error:
             yield f"{cell.name}: the scores of volume {volume} cannot be checked ({error})"
             continue
-        for line, values in zip(mine, again, strict=True):
+        for line, values in zip(lines, computed, strict=True):
             for name, value in values.items():
                 if line.get(name) != text(value):
                     yield (
@@ -206,9 +207,9 @@ def _instances(
     named = cell.instances().is_dir() and not row.extra
     parts = no_parts(labels.shape, bool(known[IDENTIFIED]))
     if prediction is not None:
-        own = read_labels(cell.instances() / f"{case}.png") if named else None
-        if own is not None:
-            parts = of_labels(own)
+        predicted_labels = read_labels(cell.instances() / f"{case}.png") if named else None
+        if predicted_labels is not None:
+            parts = of_labels(predicted_labels)
             parts = with_classes(parts, prediction) if classes else parts
         elif not named:
             parts = of_mask(prediction, reference, (0,) * len(classes))
