@@ -78,6 +78,7 @@ def run_cell(
 
 
 def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) -> None:
+    """Run a cell to its end; the arguments are those of `run_cell`."""
     began = time.monotonic()
     meter = Meter(device, work.energy)
 
@@ -188,6 +189,7 @@ def _train_itself(
     steps = 0
 
     def timed(note: Note) -> None:
+        """Hand on how far the method is, with the seconds since it began."""
         nonlocal steps
         steps = note.step
         tell(msgspec.structs.replace(note, seconds=time.monotonic() - began))

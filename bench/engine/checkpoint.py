@@ -78,6 +78,7 @@ def step_of(path: Path) -> int:
 
 
 def _digest(path: Path) -> str:
+    """Return the digest of a checkpoint's bytes that its name holds: half of a SHA-256."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 22):

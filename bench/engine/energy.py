@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
+"""Where Linux shows the processors' counters."""
 LOOK_SECONDS = 60.0
 """Seconds between two readings of the counters. A processor's counter returns to 0 after 262 kJ,
 which the most powerful processors use in a quarter of an hour; it must be read more often."""
 DEVICES = ("gpu", "processor")
+"""What is counted, by the names in a record."""
 
 
 class Meter:

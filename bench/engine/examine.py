@@ -142,7 +142,7 @@ def _rows(
         return [{**about, **score(mask, reference, case.spacing, tolerance).row()}]
     labels = np.asarray(mask, np.uint8)
     scores = score_classes(labels, reference, classes, case.spacing, tolerance)
-    return [{**about, CLASS: name, **one.row()} for name, one in scores.items()]
+    return [{**about, CLASS: name, **of_class.row()} for name, of_class in scores.items()]
 
 
 def ceiling(data: Data) -> float:

@@ -110,9 +110,9 @@ def _deviations(trainee: Trainee) -> tuple[str, ...]:
     lines = trainee.method.deviations(trainee.profile.batch)
     if not trainee.task.classes:
         return lines
-    for one, several in trainee.method.of_one.items():
-        lines = tuple(line.replace(one, several) for line in lines)
-    return tuple(filter(None, lines))
+    for of_one_class, of_several in trainee.method.of_one.items():
+        lines = tuple(line.replace(of_one_class, of_several) for line in lines)
+    return tuple(filter(None, lines))  # what holds for one class alone has become empty
 
 
 def _device(device: torch.device) -> tuple[str, int | None]:

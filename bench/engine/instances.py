@@ -94,41 +94,45 @@ class Scored:
         Both lists begin with 0, the background. The third value is (reference, prediction): pixels
         that have both numbers.
         """
-        real, mine = self.reference.codes, self.prediction.codes
-        both_are_bytes = real.dtype == mine.dtype == np.uint8
+        real, predicted = self.reference.codes, self.prediction.codes
+        both_are_bytes = real.dtype == predicted.dtype == np.uint8
         if both_are_bytes and real.size < EXACT:
             # OpenCV's histogram of pairs is the fastest way to count what they share.
-            flat = [codes.reshape(len(codes), -1) for codes in (real, mine)]
+            flat = [codes.reshape(len(codes), -1) for codes in (real, predicted)]
             counts = cv2.calcHist(flat, [0, 1], None, [BYTE, BYTE], [0, BYTE, 0, BYTE])
-            reals, mines = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
             # The background comes first, also where no pixel is background.
-            reals, mines = (np.union1d(0, numbers) for numbers in (reals, mines))
-            return reals, mines, np.asarray(counts)[np.ix_(reals, mines)].astype(np.int64)
-        reals, of_reals = np.unique(real, return_inverse=True)
-        mines, of_mines = np.unique(mine, return_inverse=True)
-        reals, of_reals = _with_background(reals, of_reals)
-        mines, of_mines = _with_background(mines, of_mines)
-        pairs = of_reals.ravel() * len(mines) + of_mines.ravel()
-        shared = np.bincount(pairs, minlength=len(reals) * len(mines))
-        return reals, mines, shared.reshape(len(reals), len(mines))
+            real_numbers = np.union1d(0, np.flatnonzero(counts.any(axis=1)))
+            predicted_numbers = np.union1d(0, np.flatnonzero(counts.any(axis=0)))
+            occurring = np.asarray(counts)[np.ix_(real_numbers, predicted_numbers)]
+            return real_numbers, predicted_numbers, occurring.astype(np.int64)
+        real_numbers, of_real = np.unique(real, return_inverse=True)
+        predicted_numbers, of_predicted = np.unique(predicted, return_inverse=True)
+        real_numbers, of_real = _with_background(real_numbers, of_real)
+        predicted_numbers, of_predicted = _with_background(predicted_numbers, of_predicted)
+        table = (len(real_numbers), len(predicted_numbers))
+        # Each pixel is counted in the place that its pair of numbers has in the flat table.
+        pairs = of_real.ravel() * table[1] + of_predicted.ravel()
+        shared = np.bincount(pairs, minlength=math.prod(table))
+        return real_numbers, predicted_numbers, shared.reshape(table)
 
     @property
     def instances(self) -> list[int]:
         """The numbers of the reference's instances."""
-        reals, _, _ = self._tally
-        return [int(number) for number in reals[1:]]
+        real_numbers, _, _ = self._tally
+        return [int(number) for number in real_numbers[1:]]
 
     @property
     def predicted(self) -> list[int]:
         """The numbers of the prediction's instances."""
-        _, mines, _ = self._tally
-        return [int(number) for number in mines[1:]]
+        _, predicted_numbers, _ = self._tally
+        return [int(number) for number in predicted_numbers[1:]]
 
     @cached_property
     def classes(self) -> tuple[Ints, Ints]:
         """The class of each instance of the reference, and of the prediction."""
-        reals, mines, _ = self._tally
-        return self.reference.class_of(reals[1:]), self.prediction.class_of(mines[1:])
+        real_numbers, predicted_numbers, _ = self._tally
+        of_reference = self.reference.class_of(real_numbers[1:])
+        return of_reference, self.prediction.class_of(predicted_numbers[1:])
 
     @cached_property
     def overlaps(self) -> Ints:
@@ -136,8 +140,8 @@ class Scored:
         shared_with_background = self._tally[2]
         shared: Ints = shared_with_background[1:, 1:]
         if self.within:
-            real, mine = self.classes
-            shared = shared * (real[:, None] == mine[None, :])
+            real, predicted = self.classes
+            shared = shared * (real[:, None] == predicted[None, :])
         return shared
 
     @cached_property
@@ -149,8 +153,8 @@ class Scored:
     @cached_property
     def ious(self) -> _Floats:
         """IoU of each instance of the reference with each of the prediction."""
-        real, mine = self.sizes
-        ious: _Floats = self.overlaps / (real[:, None] + mine[None, :] - self.overlaps)
+        real, predicted = self.sizes
+        ious: _Floats = self.overlaps / (real[:, None] + predicted[None, :] - self.overlaps)
         return ious
 
     @cached_property
@@ -159,17 +163,17 @@ class Scored:
 
         At an IoU of exactly 0.5 an instance may fit two; the first by its number is taken.
         """
-        ious = self.ious
-        reals, mines = np.nonzero(ious >= THRESHOLD)
-        order = np.argsort(-ious[reals, mines], kind="stable")
+        fits = self.ious >= THRESHOLD
+        candidates = np.argwhere(fits)  # (pairs, 2), in the order of `ious[fits]`
+        falling = np.argsort(-self.ious[fits], kind="stable")
         pairs: list[tuple[int, int]] = []
-        of_reference: set[int] = set()
-        of_prediction: set[int] = set()
-        for real, mine in zip(reals[order].tolist(), mines[order].tolist(), strict=True):
-            if real not in of_reference and mine not in of_prediction:
-                pairs.append((real, mine))
-                of_reference.add(real)
-                of_prediction.add(mine)
+        matched_real: set[int] = set()
+        matched_predicted: set[int] = set()
+        for real, predicted in candidates[falling].tolist():
+            if real not in matched_real and predicted not in matched_predicted:
+                pairs.append((real, predicted))
+                matched_real.add(real)
+                matched_predicted.add(predicted)
         return sorted(pairs)
 
     @cached_property
@@ -189,10 +193,10 @@ class Scored:
                 states.append("missed")
         return tuple(states)
 
-    def _is_shifted(self, real: int, mine: int) -> bool:
+    def _is_shifted(self, real: int, match: int) -> bool:
         """Return whether two matching instances have different names."""
-        both = self.reference.named and self.prediction.named
-        return both and self.instances[real] != self.predicted[mine]
+        both_named = self.reference.named and self.prediction.named
+        return both_named and self.instances[real] != self.predicted[match]
 
     @cached_property
     def under(self) -> NDArray[np.bool_]:
@@ -238,22 +242,22 @@ class Scored:
 
     def _own(self, number: int) -> tuple[list[int], list[int]]:
         """Return the places of a class's instances in reference and prediction; of all for 0."""
-        real, mine = self.classes
+        real, predicted = self.classes
         if not number:
-            return list(range(len(real))), list(range(len(mine)))
-        return np.flatnonzero(real == number).tolist(), np.flatnonzero(mine == number).tolist()
+            return list(range(len(real))), list(range(len(predicted)))
+        return np.flatnonzero(real == number).tolist(), np.flatnonzero(predicted == number).tolist()
 
     def _matches(self, number: int) -> list[tuple[int, int]]:
         """Return the matches of a class, or all where the number is 0."""
         of_reference, _ = self._own(number)
         own = set(of_reference)
-        return [(real, mine) for real, mine in self.matches if real in own]
+        return [(real, predicted) for real, predicted in self.matches if real in own]
 
     def _qualities(self, number: int) -> dict[str, float]:
         """Return panoptic, recognition and segmentation quality, and the Dice of matches."""
         names = ("pq", "rq", "sq", "matched_dice")
-        real, mine = self._own(number)
-        all_parts = len(real) + len(mine)
+        real, predicted = self._own(number)
+        all_parts = len(real) + len(predicted)
         if not all_parts:
             return dict.fromkeys(names, _NAN)
         ious = [float(self.ious[pair]) for pair in self._matches(number)]
@@ -292,10 +296,11 @@ class Scored:
         """
         names, others = self.instances, self.predicted
         shared = [name for name in names if name in others]
-        reals = _centroids(self.reference.codes, names, self.pixel)
-        mines = _centroids(self.prediction.codes, shared, self.pixel)
+        real_centroids = _centroids(self.reference.codes, names, self.pixel)
+        predicted_centroids = _centroids(self.prediction.codes, shared, self.pixel)
         places = [names.index(name) for name in shared]
-        distances = np.linalg.norm(mines[:, None] - reals[None], axis=2)  # (shared, names)
+        offsets = predicted_centroids[:, None] - real_centroids[None]  # (shared, names, axes)
+        distances = np.linalg.norm(offsets, axis=2)
         to_own_name = distances[np.arange(len(shared)), places]
         nearest_is_own_name = distances.argmin(1) == places
         return places, nearest_is_own_name & (to_own_name < self.limit), to_own_name
@@ -321,11 +326,11 @@ class Scored:
         Args:
             number: Of the class; 0 for all together.
         """
-        real, mine = self._own(number)
+        real, predicted = self._own(number)
         states = [self.states[place] for place in real]
         counts = {
             "instances": len(real),
-            "predicted": len(mine),
+            "predicted": len(predicted),
             "matched": len(self._matches(number)),
             "shifted": states.count("shifted"),
             "joined": states.count("joined"),

@@ -35,16 +35,21 @@ from bench.spec.metrics import DIAGONAL, METRICS, TOLERANCE, Metric
 Mask = NDArray[np.bool_] | NDArray[np.uint8]
 _Binary = NDArray[np.bool_]
 _Keys = NDArray[np.int64]
+"""Numbers that stand for pixels, see `_boundary`."""
 _Floats = NDArray[np.float64]
 
-IDENTITY_ERROR = 1e-12  # largest difference of IoU and D / (2 - D) that rounding can cause
-# bisections per point that one round of `_distances` may cost; a k-d tree costs about as much
-# (measured)
+IDENTITY_ERROR = 1e-12
+"""Largest difference of IoU and D / (2 - D) that rounding can cause."""
 _ROUND_LIMIT = 4
-_BEYOND = 2**61  # a key that is farther from the key of any pixel than a row is long
+"""Bisections per point that one round of `_distances` may cost; a k-d tree costs about as much
+(measured)."""
+_BEYOND = 2**61
+"""A key that is farther from the key of any pixel than a row is long."""
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+"""A pixel and its four neighbours."""
 
 COUNTS = ("tp", "fp", "fn", "tn")
+"""The columns of cases.csv that count pixels."""
 
 
 def _empty(row: Metric, which: str) -> float:
@@ -278,10 +283,11 @@ def score_classes(
         masks[name] = ((prediction == number) & known, reference == number)
     scores = {}
     for name, (guess, real) in masks.items():
-        one = score(guess, real, spacing, tolerance, asked)
-        if one.empty == "both" and name != UNION:
-            one = replace(one, values=dict.fromkeys(one.values, math.nan))
-        scores[name] = replace(one, tn=one.tn - void)  # `score` counted void pixels as background
+        scored = score(guess, real, spacing, tolerance, asked)
+        if scored.empty == "both" and name != UNION:
+            scored = replace(scored, values=dict.fromkeys(scored.values, math.nan))
+        without_void = scored.tn - void  # `score` counted void pixels as background
+        scores[name] = replace(scored, tn=without_void)
     return scores
 
 
@@ -463,9 +469,9 @@ def _surface(mask: _Binary, asked: tuple[bool, ...] | None = None) -> _Keys:
     # With `asked` the neighbours along the first axis, the slices, have been looked at above.
     first_axis = 0 if asked is None else 1
     for axis in range(first_axis, mask.ndim):
-        own, inner_along = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)
-        inner_along[1:] &= own[:-1]
-        inner_along[:-1] &= own[1:]
+        mask_along, inner_along = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)
+        inner_along[1:] &= mask_along[:-1]
+        inner_along[:-1] &= mask_along[1:]
         # The neighbour of the first and the last lies beyond the volume.
         inner_along[0] = inner_along[-1] = False
     return np.flatnonzero(mask ^ inner)

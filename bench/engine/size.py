@@ -56,11 +56,11 @@ def relative(trainee: Trainee, cases: OnGrid, index: int) -> float:
             trainee.loss(image, mask, "size")
         return int(counter.get_total_flops())
 
-    own = with_room("in measuring the network", flops)
+    of_method = with_room("in measuring the network", flops)
     unit = registry.method(UNIT, trainee.profile.scale)
     # Tensors on this device have shapes and no values, so U-Net is counted without computing it.
     with torch.device("meta"):
         net = unit.build(trainee.task)
         with counting(net) as of_unit:
             unit.logits(net, torch.empty(image.shape))
-    return own / of_unit.get_total_flops()
+    return of_method / of_unit.get_total_flops()

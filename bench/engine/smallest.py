@@ -97,17 +97,18 @@ def _refuse(cell: Cell, data: Data) -> None:
 def _line(cell: Cell, data: Data, trainee: Trainee, index: int) -> str:
     """Return what is said of a case that is too small."""
     size = data.cases.size(index)
-    what = f"case {data.cases.case(index).id} of {cell.dataset.id.name}"
+    too_small = f"case {data.cases.case(index).id} of {cell.dataset.id.name}"
     remedy = "leave the method or the case out"
     if data.cases.grid:
-        what = f"the grid of {cell.dataset.id.name} under the profile '{cell.profile.name}'"
+        too_small = f"the grid of {cell.dataset.id.name} under the profile '{cell.profile.name}'"
         remedy = "leave the method out, or raise pixels in a profile of your own"
+    height, width = size
     enough = smallest(trainee, size)
     needs = "needs larger images"
     if enough:
         needs = f"needs at least {enough[0]} x {enough[1]}"
     return (
-        f"{cell.method}: {what} is {size[0]} x {size[1]} pixels (height x width); "
+        f"{cell.method}: {too_small} is {height} x {width} pixels (height x width); "
         f"{trainee.method.title} {needs} under batch {cell.profile.batch}: {remedy}"
     )
 

@@ -16,6 +16,7 @@ from bench.spec.profile import load_profile
 SIZE = (192, 160)
 """Height and width of the images of the published figure."""
 BATCH = 64
+"""Images of a step of the published figure."""
 PUBLISHED = (674, 927)
 """Images a second in training nnU-Net in 2D on one A100 by mixed precision: NVIDIA, nnU-Net for
 PyTorch, its README. Their images have 4 channels, which only the first layer sees; batch 64, 128.
@@ -56,6 +57,7 @@ def images_a_second(
 
 
 def _trainee(device: torch.device, batch: int, scale: str) -> Trainee:
+    """Return nnU-Net's network for images of `SIZE`, to be trained in half precision on a GPU."""
     method = registry.method(Spec("nnunet"), scale)
     task = Task("mr", (SIZE,) * 20, batch, 1000)
     precision = "bfloat16" if device.type == "cuda" else "float32"

@@ -93,6 +93,7 @@ def validation_loss(
 
 
 def _validation_loss(trainee: Trainee, cases: OnGrid, index: int) -> float:
+    """Return the loss of one validation case."""
     image = to_tensor(cases.image(index), trainee.device)
     pixels = np.array(cases.mask(index), np.float32)
     mask = torch.from_numpy(pixels)[None, None].to(trainee.device)
@@ -261,6 +262,7 @@ class Training:
         self.saved = checkpoint.write(self.work, self.state.step, content, self.saved)
 
     def _resume(self, path: Path) -> None:
+        """Take everything from a checkpoint, as `save` wrote it."""
         content = checkpoint.read(path)
         self.state = TrainingState(**content["progress"])
         self.trainee.net.load_state_dict(content["weights"])

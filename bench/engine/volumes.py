@@ -84,10 +84,15 @@ def stacks(cases: Iterable[Case]) -> list[Stack]:
                 "the column slice in index.csv; or leave --score out"
             )
         by_volume.setdefault(case.place.volume, []).append(case)
-    return [_stack(volume, mine) for volume, mine in by_volume.items()]
+    return [_stack(volume, of_volume) for volume, of_volume in by_volume.items()]
 
 
 def _stack(volume: str, cases: list[Case]) -> Stack:
+    """Return the stack of a volume's cases.
+
+    Raises:
+        UsageError: They do not lie on each other, or are numbered too far apart.
+    """
     placed = {case.place.position: case for case in cases if case.place}
     patients = {case.patient for case in cases}
     grids = {(case.height, case.width, case.spacing) for case in cases}
@@ -207,8 +212,8 @@ def rows(
         parts = no_parts(labels.shape, named)
         if not missing:
             parts = _parts(work, extra, stack, (prediction, reference), len(classes))
-        own = instances.rows(parts, labels, reference, len(classes), stack.spacing)
-        for line, columns in zip(lines, own, strict=True):
+        of_instances = instances.rows(parts, labels, reference, len(classes), stack.spacing)
+        for line, columns in zip(lines, of_instances, strict=True):
             line.update(columns)
     return lines
 
@@ -224,15 +229,15 @@ def _lines(
     """Return the line of two volumes (D, H, W), or those of all classes together and of each."""
     spacing = stack.spacing
     if not classes:
-        mine, real = prediction > 0, reference > 0
-        alone = zero(real, spacing)
+        predicted, real = prediction > 0, reference > 0
+        scored = zero(real, spacing)
         if not missing:
-            alone = score(mine, real, spacing, tolerance, stack.asked)
-        return [dict(alone.row())]
-    several = zero_classes(reference, classes, spacing)
+            scored = score(predicted, real, spacing, tolerance, stack.asked)
+        return [dict(scored.row())]
+    by_class = zero_classes(reference, classes, spacing)
     if not missing:
-        several = score_classes(prediction, reference, classes, spacing, tolerance, stack.asked)
-    return [{CLASS: name, **one.row()} for name, one in several.items()]
+        by_class = score_classes(prediction, reference, classes, spacing, tolerance, stack.asked)
+    return [{CLASS: name, **scored.row()} for name, scored in by_class.items()]
 
 
 def _parts(

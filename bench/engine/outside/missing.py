@@ -32,7 +32,7 @@ def zero_classes(
     """
     scores = score_classes(np.zeros_like(reference), reference, classes, spacing)
     values = EMPTY_POLICY["prediction"]
-    for name, one in scores.items():
-        if one.empty != "both" or name == UNION:
-            scores[name] = replace(one, values=values, empty=MISSING)
+    for name, score_of_class in scores.items():
+        if score_of_class.empty != "both" or name == UNION:
+            scores[name] = replace(score_of_class, values=values, empty=MISSING)
     return scores

@@ -107,7 +107,7 @@ def decided(
     Without a choice of their own they are drawn as the references are: their labels are counted
     together.
     """
-    mine = [(mask, files[key]) for key, mask in read.items()]
+    counted = [(mask, files[key]) for key, mask in read.items()]
     classes = rules.classes_of_predictions or rules.classes
     if classes:
         several = references.classes or len(classes.names) > 1
@@ -118,7 +118,7 @@ def decided(
                 f"references' classes: {wanted}"
             ]
         try:
-            decision = classes.decide(masks.census(mine), partial=True)
+            decision = classes.decide(masks.census(counted), partial=True)
         except UsageError as error:
             return Decision(frozenset()), [
                 f"{name}: {error} (for predictions alone: --labels-predictions)"
@@ -131,19 +131,19 @@ def decided(
             ]
         return decision, []
     if not rules.of_predictions and not rules.foreground:
-        grey = [file.name for mask, file in mine if len(mask.names) > labels.MANY]
+        grey = [file.name for mask, file in counted if len(mask.names) > labels.MANY]
         if grey:
-            most = max(len(mask.names) for mask, _ in mine)
+            most = max(len(mask.names) for mask, _ in counted)
             names = short_list(grey, what="prediction")
             return Decision(frozenset()), [f"{name}: {names} {GREYS.format(count=most)}"]
     option = rules.of_predictions
-    if all(set(mask.names) <= {BACKGROUND} for mask, _ in mine):
+    if all(set(mask.names) <= {BACKGROUND} for mask, _ in counted):
         return Decision(frozenset()), []  # nothing was predicted, whatever foreground would be
     if not option:
         option = rules.foreground
-        mine += [(mask, references.targets[key].file) for key, mask in references.read.items()]
+        counted += [(mask, references.targets[key].file) for key, mask in references.read.items()]
     try:
-        return labels.choose(masks.census(mine), option), []
+        return labels.choose(masks.census(counted), option), []
     except UsageError as error:
         return Decision(frozenset()), [
             f"{name}: {error} (for predictions alone: --foreground-predictions)"
@@ -166,10 +166,10 @@ def levels(
         UsageError: Two labels of a prediction have one number.
     """
     first = next(iter(references.targets))
-    held = (set(mask.names) & decision.foreground for mask in read.values())
+    labels_of_masks = (set(mask.names) & decision.foreground for mask in read.values())
     if references.classes or references.instances(first) is None:
         return {}
-    if not any(len(own) > 1 for own in held):
+    if not any(len(names) > 1 for names in labels_of_masks):
         return {}
     census = masks.census((mask, files[key]) for key, mask in read.items())
     return levels_of(name, sorted(decision.foreground), census)

@@ -121,12 +121,12 @@ def as_decided(labels: Labels, decision: Decision, classes: Sequence[str]) -> Ma
     if not classes:
         return labels.mask(decision.foreground)
     # One class that is named without void labels is decided as foreground.
-    own = dict(decision.classes) or {classes[0]: decision.foreground}
+    labels_of = dict(decision.classes) or {classes[0]: decision.foreground}
     numbers = {name: number for number, name in enumerate(classes, 1)}
     table = np.zeros(256, np.uint8)  # for each code of the mask the number of its class
     for code, label in enumerate(labels.names):
         for name, number in numbers.items():
-            if label in own[name]:
+            if label in labels_of[name]:
                 table[code] = number
         if label in decision.void:
             table[code] = VOID
@@ -178,6 +178,7 @@ def of_dataset(dataset: Dataset, indexes: Sequence[int]) -> dict[str, Target]:
     """Return cases of a prepared dataset, with their native references."""
 
     def drawn(index: int) -> Drawn:
+        """Return a case's reference as if it had been read from a file."""
         mask = np.asarray(dataset.target(index))
         spacing = dataset.cases[index].spacing
         return Drawn(Picture(mask, spacing=spacing), (*mask.shape,), spacing)
@@ -244,7 +245,9 @@ def read_references(
         return references
     levels = levels_of(where, sorted(decision.foreground), census)
     # A class of a single label is one instance, which has the number of this label.
-    class_levels = [levels[min(own)] if len(own) == 1 else 0 for _, own in decision.classes]
+    class_levels = [
+        levels[min(members)] if len(members) == 1 else 0 for _, members in decision.classes
+    ]
     return replace(references, levels=levels, class_levels=tuple(class_levels))
 
 

@@ -87,7 +87,7 @@ class Scored:
     def write(self, keys: Iterable[str], references: References, work: CellFolder) -> None:
         """Write the predicted masks of some cases into a cell's folder."""
 
-        def one(key: str) -> None:
+        def write_case(key: str) -> None:
             case = references.targets[key].case
             write_mask(work, case, self.mask(key), shown(references.mask(key)))
             if self.named:
@@ -95,7 +95,7 @@ class Scored:
                 keep_labels(path, self.parts(key, references).codes.astype(np.uint16))
 
         work.predictions().mkdir()
-        together(one, [key for key in keys if key in self.read])
+        together(write_case, [key for key in keys if key in self.read])
 
 
 def score_folder(
@@ -161,7 +161,7 @@ def _rows(references: References, scored: Scored, tolerance: float) -> dict[str,
     """Return the lines of `cases.csv` of each case; a missing prediction scores zero."""
     classes = references.classes
 
-    def one(key: str) -> list[Row]:
+    def lines_of_case(key: str) -> list[Row]:
         target = references.targets[key]
         reference, spacing = references.mask(key), references.read[key].spacing
         about = {"case": target.case, "patient": target.patient}
@@ -185,7 +185,7 @@ def _rows(references: References, scored: Scored, tolerance: float) -> dict[str,
         return lines
 
     keys = list(references.targets)
-    return dict(zip(keys, together(one, keys), strict=True))
+    return dict(zip(keys, together(lines_of_case, keys), strict=True))
 
 
 def _instances(references: References, scored: Scored, key: str) -> list[dict[str, int | float]]:
