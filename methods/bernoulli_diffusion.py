@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 TIMESTEPS = 1000
+"""Steps of noise between a mask and pure chance."""
 LARGEST_BETA = 0.999
 """Of the cosine schedule, whose last beta would be 1."""
 SCHEDULERS = ("ddim", "ddpm")

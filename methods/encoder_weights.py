@@ -48,6 +48,7 @@ def read(digest: str) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> Any:
+    """Return what a file holds; of one that PyTorch wrote, tensors and plain values alone."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

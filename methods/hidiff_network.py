@@ -172,11 +172,11 @@ class Network(nn.Module):
         refiner = self.refiner
         time = refiner.embed(t)
         # Masks enter in [-1, 1], centred as the normalised image is.
-        seen = torch.cat([2 * y_t - 1, 2 * condition.f - 1, condition.image], dim=1)
-        skips, level_ends = refiner.encode(fold(seen, self.patch), time)
+        shown = torch.cat([2 * y_t - 1, 2 * condition.f - 1, condition.image], dim=1)
+        skips, level_ends = refiner.encode(fold(shown, self.patch), time)
         exchanged = self.exchange(level_ends[-1], condition.coarse)
-        folded = refiner.decode(exchanged, skips, time)
-        correction = unfold(folded.float(), self.patch, y_t.shape[-2:])
+        folded_correction = refiner.decode(exchanged, skips, time)
+        correction = unfold(folded_correction.float(), self.patch, y_t.shape[-2:])
         return self.diffusion.flip_logits_by_prior(y_t, condition.f, t) + correction
 
     def loss(self, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:

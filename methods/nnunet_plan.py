@@ -19,6 +19,7 @@ from bench.spec.errors import UsageError
 from bench.spec.method import VOID, Task
 
 DATASET = "Dataset001_cases"
+"""The name under which nnU-Net knows the training cases; it is never shown."""
 LABELS = {
     # nnU-Net z-scores a channel with this name. It would treat a channel "CT" as Hounsfield units,
     # which prepared cases no longer have.

@@ -18,6 +18,7 @@ from bench.spec.options import option
 from bench.spec.space import Between
 
 LEVELS = 4
+"""Resolutions; from each to the next height and width are halved."""
 HEAD = 32
 """Channels of an attention head, as in every published Swin."""
 DEPTH = 2
@@ -309,6 +310,7 @@ class SwinUNet(Method):
         sgd.param_groups[0]["steps_done"] = 0
 
         def decay(sgd: torch.optim.Optimizer, *_: Any) -> None:
+            """Set the learning rate of the step that is about to be taken."""
             group = sgd.param_groups[0]
             group["lr"] = rate * max(0.0, 1 - group["steps_done"] / task.steps) ** 0.9
             group["steps_done"] += 1

@@ -50,6 +50,7 @@ class Network(nn.Module):
 
 
 def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
+    """Return two convolutions of 3 x 3, each with batch norm and ReLU; the size stays."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [

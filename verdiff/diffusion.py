@@ -21,6 +21,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 TIMESTEPS = 1000
+"""Steps of noise between a clean mask and pure noise, in training."""
 SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddpm": (DDPMScheduler, {"clip_sample": False}),
     "ddim": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 1}),

@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Span = tuple[float, float]
 """The lowest and the highest value."""
 CANNOT = "cannot be per-image statistics of the same predictions"
+"""How an impossible cell is called in every report of it."""
 FEWEST = 20
 """Number of images that is assumed at least if none is given. The stds with division by n and by
 n - 1 then differ by at most 2.6 %. Jensen's floor does not depend on this assumption."""
@@ -144,8 +145,9 @@ def _check_units(finding: Finding) -> None:
     cell = finding.cell
     unit, other = ("percent", "fractions") if cell.percent else ("fractions", "percent")
     for reading, names in other_units(cell):
-        again = _audit(reading, _factor(cell.n or 2))
-        if again.verdict == "ok" or again.gap_points < MUCH_LESS * finding.gap_points:
+        read_otherwise = _audit(reading, _factor(cell.n or 2))
+        fits_far_better = read_otherwise.gap_points < MUCH_LESS * finding.gap_points
+        if read_otherwise.verdict == "ok" or fits_far_better:
             raise UsageError(
                 f"{cell.at}: {names} may be {other} beside {unit}, for the row is impossible as "
                 f"{unit} alone; expected one unit: put % behind numbers that are percent"
@@ -261,10 +263,10 @@ def _group_interval(mean: Printed | None, std: Printed | None, factor: Span) -> 
 def _passed(cell: PrintedCell, low: float | None, high: float | None) -> str:
     """Return a line that says what was checked and passed, and what could not be checked."""
     missing = [name for name in NUMBERS if getattr(cell, name) is None]
-    left = f" (not given, so not checked: {', '.join(missing)})" if missing else ""
+    not_checked = f" (not given, so not checked: {', '.join(missing)})" if missing else ""
     if cell.iou_mean is None or low is None or high is None:
-        return f"too little is given to compare Dice with IoU{left}"
-    return f"IoU {cell.iou_mean} is within {100 * low:.2f} to {100 * high:.2f}{left}"
+        return f"too little is given to compare Dice with IoU{not_checked}"
+    return f"IoU {cell.iou_mean} is within {100 * low:.2f} to {100 * high:.2f}{not_checked}"
 
 
 def _grid(centre: float, step: float) -> Floats:

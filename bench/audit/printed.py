@@ -27,7 +27,9 @@ _WHOLE = re.compile(r"([0-9]{1,9})([.,]0)?")
 LAYOUT = "method,dataset,dice_mean,dice_std,iou_mean,iou_std"
 """The header that errors show."""
 _FOLDED = {csvs.folded(name) for name in (*NEEDED, *STDS)}
+"""The columns of a table as `csvs.folded` writes them, to see near misses among headings."""
 MISSING = {"", "-", "–", "—", "na", "n/a", "nan", "none"}
+"""What stands in a table where there is no number, in lower case."""
 PERCENT_ABOVE = 1.5
 """A table with a number above this is in percent: no mean or std of fractions is so large."""
 PLAIN_PERCENT = 10

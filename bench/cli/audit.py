@@ -99,8 +99,8 @@ def _audit(path: Path, source: str, name: str | None = None) -> Audit:
 def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
     """Return a row for each printed cell: fractions, the gap in points of a percent."""
     lines = []
-    for one in audits:
-        lines += [_row(finding) for finding in one.findings]
+    for of_source in audits:
+        lines += [_row(finding) for finding in of_source.findings]
     return lines
 
 
@@ -142,9 +142,9 @@ def _show(audits: Sequence[Audit], console: Console) -> None:
     def say(*parts: str | tuple[str, str]) -> None:
         console.print(Text.assemble(*parts), highlight=False, soft_wrap=True)
 
-    for one in audits:
-        say((one.source, "bold"))
-        tables = [(name, list(part)) for name, part in groupby(one.findings, _table)]
+    for of_source in audits:
+        say((of_source.source, "bold"))
+        tables = [(name, list(part)) for name, part in groupby(of_source.findings, _table)]
         for name, findings in tables:
             if len(tables) > 1:
                 say((name, "bold"))
@@ -152,8 +152,8 @@ def _show(audits: Sequence[Audit], console: Console) -> None:
                 style = "green" if finding.verdict == "ok" else "bold red"
                 place = f"  {finding.cell.method}, {finding.cell.dataset}: "
                 say(place, (VERDICTS[finding.verdict], style), f"; {_words(finding)}")
-        say((f"{summary(one.findings)}.", "bold"))
-        for line in _remarks(one):
+        say((f"{summary(of_source.findings)}.", "bold"))
+        for line in _remarks(of_source):
             say(line)
         console.print()
 

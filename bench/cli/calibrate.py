@@ -129,8 +129,8 @@ def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
     from rich.table import Table
 
     for column in dict.fromkeys(row["column"] for row in rows):
-        mine = [row for row in rows if row["column"] == column]
-        first = mine[0]
+        of_column = [row for row in rows if row["column"] == column]
+        first = of_column[0]
         source = "PHANTOM data (simulated)" if first["source"] == "phantom" else "real data"
         title = (
             f"{column}, {source}: {count(first['methods'], 'method')}, "
@@ -139,7 +139,7 @@ def _show(rows: Sequence[dict[str, Any]], console: Console) -> None:
         )
         table = Table("truth", "claim", "correction", "wrong in", "95 %", title=title)
         table.title_justify = "left"
-        for row in mine:
+        for row in of_column:
             table.add_row(
                 row["truth"],
                 row["claim"],

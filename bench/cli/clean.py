@@ -83,13 +83,13 @@ def clean(
         options.say(f"damaged  {path}", to=console)
     if not yes:
         _confirm(total)
-    left = _remove(store, chosen, named, console)
+    refused = _remove(store, chosen, named, console)
     for path in files:
         delete(path)
-    for place, why in left:
+    for place, why in refused:
         options.say(f"left: {place.name}: {why}", to=console)
-    options.say(f"Removed {total - len(left)} of {total}.", to=console)
-    raise typer.Exit(1 if left else 0)
+    options.say(f"Removed {total - len(refused)} of {total}.", to=console)
+    raise typer.Exit(1 if refused else 0)
 
 
 def _files(

@@ -62,10 +62,10 @@ def looked_at(folder: Path) -> list[str]:
             f"bench data check {which}",
             *_commands(which, min(_patients(folder / name, name) for name in inside)),
         ]
-    own = (folder / "images").is_dir() and (folder / "masks").is_dir()
+    is_pictures = (folder / "images").is_dir() and (folder / "masks").is_dir()
     # Images and masks of ct-pri are those of any folder; a volume layout is more than that.
-    lines = list(_known(folder, leave_out="ct-pri" if own else ""))
-    if own and not lines:
+    lines = list(_known(folder, leave_out="ct-pri" if is_pictures else ""))
+    if is_pictures and not lines:
         lines = list(_pictures(folder))
     if not lines:
         raise UsageError(f"{folder} is nothing that is known here; {EXPECTED}")
@@ -207,8 +207,8 @@ def _counted(items: list[Item]) -> str:
     patients = len({item.patient for item in usable})
     text = f"{count(len(usable), 'image or volume', 'images or volumes')} with a mask of "
     text += count(patients, "patient")
-    left = len(items) - len(usable)
-    return f"{text}, {left} left out" if left else text
+    left_out = len(items) - len(usable)
+    return f"{text}, {left_out} left out" if left_out else text
 
 
 def _quoted(text: str) -> str:

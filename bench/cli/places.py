@@ -77,9 +77,9 @@ def _title(folder: Path) -> str:
     """Return the dataset's name: the folder's, or that of the one around a folder of USUAL."""
     from bench.data.readers.folder import safe_title
 
-    own = folder.resolve()
-    says_nothing = own.name.lower() in USUAL
-    return safe_title(own.parent if says_nothing and own.parent.name else own)
+    resolved = folder.resolve()
+    says_nothing = resolved.name.lower() in USUAL
+    return safe_title(resolved.parent if says_nothing and resolved.parent.name else resolved)
 
 
 def _patient_of(side: Side, table: str | None, pattern: str | None) -> Callable[[Path], str]:
@@ -128,6 +128,7 @@ def _images(folder: Path, references: Side) -> Callable[[str], NDArray[np.uint8]
         raise UsageError(f"--images {folder}: no image has the name of a reference; rename them")
 
     def read(key: str) -> NDArray[np.uint8] | None:
+        """Return the grey image (H, W) of a reference, None where it has none."""
         if key not in files:
             return None
         drawn = picture(files[key], masks.LARGEST)

@@ -232,11 +232,11 @@ def _factor(out: Path, profile: Profile, column: Column, seeds: int) -> int:
 
     store = Store(out)
     reported = looks.read(store.layout.profile(profile).looks)
-    mine = [look for look in reported if look.column == column.key]
-    if not mine:
+    of_column = [look for look in reported if look.column == column.key]
+    if not of_column:
         return 1
-    new = seeds > max(len(look.seeds) for look in mine)
-    return factor_of(mine, Plan(store, profile.name).family(), column.key, further=int(new))
+    new = seeds > max(len(look.seeds) for look in of_column)
+    return factor_of(of_column, Plan(store, profile.name).family(), column.key, further=int(new))
 
 
 def _tested(dataset: Any, splitting: Splitting) -> int:

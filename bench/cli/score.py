@@ -165,14 +165,14 @@ def _classes(
             "--labels says what all labels are; leave out --foreground, --foreground-predictions "
             "and --threshold"
         )
-    known = Classes.parse(labels) if labels else None
-    own = Classes.parse(of_predictions) if of_predictions else None
-    if known and own and set(known.names) != set(own.names):
+    of_references = Classes.parse(labels) if labels else None
+    of_predicted = Classes.parse(of_predictions) if of_predictions else None
+    if of_references and of_predicted and set(of_references.names) != set(of_predicted.names):
         raise UsageError(
-            f"--labels-predictions names {', '.join(own.names)}, expected the classes of --labels: "
-            f"{', '.join(known.names)}"
+            f"--labels-predictions names {', '.join(of_predicted.names)}, expected the classes of "
+            f"--labels: {', '.join(of_references.names)}"
         )
-    return known, own
+    return of_references, of_predicted
 
 
 def parse_named(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
@@ -270,7 +270,8 @@ def _keep_references(store: Store, place: Place) -> None:
 
     folder = store.layout.profile(place.profile).path / place.column.dataset.folder
 
-    def one(key: str) -> None:
+    def keep(key: str) -> None:
+        """Write what the report shows of one case."""
         target = place.references.targets[key]
         mask = place.references.mask(key)
         image = None
@@ -290,7 +291,7 @@ def _keep_references(store: Store, place: Place) -> None:
         if labels is not None:
             keep_labels(labels_of(folder, target.case), labels)
 
-    together(one, list(place.references.targets))
+    together(keep, list(place.references.targets))
 
 
 def _cells(

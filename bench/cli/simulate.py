@@ -208,7 +208,7 @@ def _timed(
     """Return the seconds of pairs without a finished cell; of their files nothing is known."""
     costs: dict[Pair, Cost] = {}
     for name in dict.fromkeys(name for name, _ in missing):
-        methods = ",".join(spec.key for one, spec in missing if one == name)
+        methods = ",".join(spec.key for dataset, spec in missing if dataset == name)
         for pair, seconds in timed(methods, specs[name].key, profile).items():
             costs[pair] = Cost(seconds, files=0, bytes=0, checkpoint_bytes=0, checkpoints=0)
     return costs
@@ -282,7 +282,7 @@ def show(estimate: Mapping[str, Any], console: Console) -> None:
     title = f"{count(estimate['cells'], 'cell')} ({counts}), {work} of cells, {at_once}"
     console.print(title, style="bold", highlight=False, soft_wrap=True)
     table = Table("GPUs", "order", "wall time", "idle", "tail", "faster than one")
-    one = estimate["other_gpus"]["1"]["wall_seconds"]
+    seconds_of_one = estimate["other_gpus"]["1"]["wall_seconds"]
     for gpus, order, row in _table_rows(estimate):
         chosen = gpus == str(estimate["gpus"]) and order == LONGEST
         table.add_row(
@@ -291,7 +291,7 @@ def show(estimate: Mapping[str, Any], console: Console) -> None:
             clock(row["wall_seconds"]),
             f"{100 * row['idle_share']:.1f} %",
             clock(row["tail_seconds"]),
-            f"{one / row['wall_seconds']:.1f}x",
+            f"{seconds_of_one / row['wall_seconds']:.1f}x",
             style="bold" if chosen else "",
         )
     console.print(table)

@@ -168,6 +168,7 @@ def _run(
         return
 
     def told(trial: TrialEnded) -> None:
+        """Print a line about a trial that has ended."""
         how = {
             "COMPLETE": f"Dice {100 * (trial.value or 0):.2f} %",
             "PRUNED": "stopped early",

@@ -89,6 +89,7 @@ def _other_predictions(store: Store, profile: str, count: int, data: Path | None
     from bench.store import check
 
     def find(dataset: DatasetId, name: str) -> DatasetRef:
+        """Return a dataset as it was prepared for cells of a profile, by the profile's name."""
         (reader,) = matrix.find([Spec(dataset.name)], data, load_profile(name))
         with options.preparing_quietly() as told:
             ref = reader.prepare(told)

@@ -115,12 +115,13 @@ class Pool(Generic[Task, Result]):
 
     def _start(self) -> None:
         """Start a reader."""
-        mine, its = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(its, self._work, self._within))
+        own_end, reader_end = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(reader_end, self._work, self._within))
         process.daemon = True
         process.start()
-        its.close()  # the reader has a copy; so `mine` says EOF when the reader ends
-        self._readers.append(_Reader(process, mine))
+        # The reader has a copy of its end; once this one is closed, a reader that ends is noticed.
+        reader_end.close()
+        self._readers.append(_Reader(process, own_end))
 
     def _hand_out(self, due: int) -> None:
         """Give tasks to the readers, none far beyond the one whose result is due."""
@@ -179,6 +180,7 @@ class Pool(Generic[Task, Result]):
         suspects: Group = ()
         if reader.waiting:
             suspects = reader.waiting.popleft()
+        # `extendleft` turns the order around, so it is given the last one first.
         self._to_do.extendleft(reversed(reader.waiting))
         if len(suspects) == 1:
             self._results[suspects[0]] = lost

@@ -138,6 +138,7 @@ class Board:
         self.console.print(*words, soft_wrap=True, highlight=False, markup=False)
 
     def _summary(self, running: Sequence[Cell]) -> str:
+        """Return how far the whole matrix is, in words."""
         parts = [f"{self.done}/{count(self.total, 'cell')} done", f"{self.failed} failed"]
         if self._elsewhere:
             parts.append(f"{self._elsewhere} in another run")
@@ -158,6 +159,7 @@ class Board:
         return elapsed * (pending - shares) / worked
 
     def _state(self, cell: Cell) -> str:
+        """Return how far a running cell is, in words."""
         note = self.store.progress(cell)
         if note is None:
             return "starting"

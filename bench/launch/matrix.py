@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Tuning = Callable[[Cell], Cell]
 """Returns a tuned method's cell with the options that its study found best."""
 FOLDERS = "ct-verse/, ct-pri/, mr/ or xray/"
+"""What a data folder holds, as errors say it."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ def without_data(specs: Sequence[Spec], data: Path | None, profile: Profile) -> 
     lacking = []
     for spec in specs:
         adapter = registry.dataset(spec)
-        there = data is not None and _is_there(adapter, data)
-        if not there and adapter.folder is None and adapter.name not in profile.phantom_patients:
+        has_files = data is not None and _is_there(adapter, data)
+        has_phantom = adapter.name in profile.phantom_patients
+        if not has_files and adapter.folder is None and not has_phantom:
             lacking.append(spec)
     return lacking
 

@@ -63,6 +63,7 @@ class Places:
             self._peaks[kind_of(cell)] = max(known, peak)
 
     def _has_room(self, device: str, cell: Cell) -> bool:
+        """Return whether a cell may begin on a device; on an empty one it always may."""
         is_empty, nothing_limits = not self._on[device], self._free[device] is None
         if is_empty or nothing_limits:
             return True

@@ -156,6 +156,7 @@ COMMAND = r"\providecommand\benchchar[2]{{[}U+#1]}"
 
 
 _NUMBERED = re.compile(r"\\benchchar\{([0-9A-F]+)\}")
+"""A character in escaped text that is printed by its number."""
 
 
 def escape(text: str) -> str:

@@ -178,6 +178,7 @@ def _no_formula(value: Any) -> Any:
 
 
 _RULES = {"left": " --- ", "right": " ---: ", "centre": " :-: "}
+"""What stands below a heading of Markdown, by which its column is aligned."""
 
 
 def markdown(document: Document) -> str:
@@ -206,6 +207,7 @@ def _in_cell(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
+    """Return a cell with its mark: bold for the best, underlined for the second."""
     text = _in_cell(cell.text)
     if cell.mark == "best":
         return f"**{text}**"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Side = Literal["train", "validation", "test", "unused"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
+"""The sides whose patients are used."""
 UNUSED: Side = "unused"
 """The side of a patient that nothing sees: of a training set that is made smaller, or left out by
 the user's split."""
@@ -235,7 +236,7 @@ class Dataset:
     @property
     def class_levels(self) -> tuple[int, ...]:
         """The number of the instance that each class is, 0 of a class of several labels."""
-        only_label = [own[0] if len(own) == 1 else None for own in self.numbers]
+        only_label = [labels[0] if len(labels) == 1 else None for labels in self.numbers]
         return tuple(0 if number is None else self.levels[number] for number in only_label)
 
     def _view(self, pixels: NDArray[Pixel], index: int, start: int) -> NDArray[Pixel]:

@@ -42,6 +42,7 @@ _DAMAGED = re.compile(r"[+-]?[0-9]([.,][0-9]+)?e\+[0-9]{2,3}|#{2,}|#N/?[A-Z]|#[\
 _UNIT = re.compile(r"[\[(].*?[\])]")
 """A unit in brackets, as headings have it."""
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
+"""A number with a decimal point or comma."""
 _WHOLE = re.compile(r"[0-9]+")
 
 

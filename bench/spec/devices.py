@@ -129,6 +129,11 @@ def check(device: str) -> None:
 
 
 def _check_gpu(wanted: torch.device) -> None:
+    """Refuse a GPU that cannot be used, is not there, or has too little free memory.
+
+    Raises:
+        UsageError: It is so.
+    """
     import torch
 
     missing = why_no_gpu()
@@ -136,8 +141,8 @@ def _check_gpu(wanted: torch.device) -> None:
         raise UsageError(f"device '{wanted}' cannot be used: {missing.why}; or try --device cpu")
     count = torch.cuda.device_count()
     if wanted.index is not None and wanted.index >= count:
-        there = ", ".join(f"cuda:{index}" for index in range(count))
-        raise UsageError(f"device '{wanted}' is not there; this machine shows {there}")
+        shown = ", ".join(f"cuda:{index}" for index in range(count))
+        raise UsageError(f"device '{wanted}' is not there; this machine shows {shown}")
     gpus = [wanted] if wanted.index is not None else [torch.device(i) for i in range(count)]
     free, total = max(torch.cuda.mem_get_info(gpu) for gpu in gpus)
     if free < NEEDED_BYTES:

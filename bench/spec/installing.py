@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.spec.errors import UsageError
 
 OWN = "verdiff-bench"
+"""The name of this package, as pip knows it."""
 TRAIN = (
     "diffusers",
     "nnunetv2",

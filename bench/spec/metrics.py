@@ -44,7 +44,8 @@ class Metric:
     """Whether tables 1 and 2 print it, in percent: it is a fraction, and inferred."""
 
 
-# The three numbers of a row are `both`, `reference` and `prediction`.
+# The three numbers of a row are its scores where both masks, only the reference or only the
+# prediction is empty.
 METRICS = (
     Metric("dice", "Dice", "higher", "fraction", 1.0, 0.0, 0.0, printed=True),
     Metric("iou", "IoU", "higher", "fraction", 1.0, 0.0, 0.0, printed=True),

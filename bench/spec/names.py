@@ -11,8 +11,11 @@ from bench.spec.errors import UsageError
 Source = Literal["real", "phantom", "external"]
 """What data are: files that were prepared here, simulated, or known by masks or scores alone."""
 _SCHEME = re.compile(r"(?:own-(\w{8}))?-?(?:fraction(.+))?")
+"""The name of a `Scheme`."""
 _LABEL = re.compile(r"f(?P<fold>\d+)(?:of(?P<folds>\d+))?-s(?P<seed>\d+)(?:-(?P<scheme>.+))?")
+"""What names a cell of a column and a method: `f0of5-s1`, fold 0 of 5 and seed 1."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@:-]*")
+"""What `safe_name` takes."""
 _DIGITS = 8
 """Hex digits of a dataset's digest that its name carries."""
 

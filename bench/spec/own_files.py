@@ -22,6 +22,7 @@ DIGITS = 12
 NAME = re.compile(rf"(?P<cls>[A-Za-z_]\w*)@(?P<digest>[0-9a-f]{{{DIGITS}}})")
 """The name of such a method: `AttentionUNet@0123456789ab`."""
 _GIVEN = re.compile(r"(?P<path>.+?\.py):(?P<rest>[A-Za-z_]\w*(?:@?)(?::.*)?)")
+"""A path, and behind it the class with its options."""
 
 
 def is_given(text: str) -> bool:
@@ -117,9 +118,11 @@ def load(name: str) -> type[Any]:
             "it may import installed packages alone, no files beside it"
         ) from error
     methods = {}
-    for one in vars(module).values():
-        if isinstance(one, type) and issubclass(one, Method) and one.__module__ == module_name:
-            methods[one.__name__] = one
+    for value in vars(module).values():
+        if not (isinstance(value, type) and issubclass(value, Method)):
+            continue
+        if value.__module__ == module_name:  # else the file imported it
+            methods[value.__name__] = value
     if match["cls"] not in methods:
         raise UsageError(
             f"the file has no method '{match['cls']}'; {did_you_mean(match['cls'], methods)} "

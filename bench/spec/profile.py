@@ -33,6 +33,7 @@ Scale = Literal["full", "half", "small", "tiny"]
 Flips = Literal["none", "horizontal", "vertical", "both"]
 
 _EXAMPLE = "bench/spec/profiles/cpu.toml"
+"""A profile that errors name as an example."""
 _BASE = "extends"
 """Key of a file that names the profile whose values it does not give itself."""
 DEEPEST = 20

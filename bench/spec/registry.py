@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 METHODS = "verdiff_bench.methods"
 DATASETS = "verdiff_bench.datasets"
 LAUNCHERS = "verdiff_bench.launchers"
+"""Groups of entry points, by which other packages add their own."""
 KINDS = {METHODS: "method", DATASETS: "dataset", LAUNCHERS: "launcher"}
 """What the names of a group stand for, as errors say it."""
 FOLDER = "folder"
 """The dataset that a path stands for."""
 ALL = "all"
+"""Stands for every method, or for every dataset."""
 CUT = re.compile("labels=[^:,]*[:,]")
 """Labels of classes behind which a comma or a colon begins another dataset or option."""
 JOINED = "(labels= has + between labels, and / between classes: labels=vertebra=1-7+9/disc=10-16)"

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 _PASSWORD = re.compile(r"//[^/@:]*:([^/]*)@|[?&](?:password|sslpassword|token)=([^&]*)")
 """A password in an address."""
 STARS = "***"
+"""Stand in the place of a password."""
 
 
 def passwords(address: str) -> tuple[str, ...]:

@@ -57,10 +57,10 @@ def _file(text: str) -> Path:
     """Return the path of a file that is there."""
     try:
         path = Path(text).expanduser().resolve()
-        there = path.is_file()
+        is_file = path.is_file()
     except (OSError, RuntimeError, ValueError):  # no right to look, no such user, no valid name
-        there = False
-    if not there:
+        is_file = False
+    if not is_file:
         raise UsageError(f"'{text}' is no file; expected the path of one, without ':' and ','")
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 GAP = "..."
+"""Stands for what a shortened text leaves out."""
 
 
 def p_words(p: float) -> str:

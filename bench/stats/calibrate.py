@@ -24,7 +24,7 @@ FLIPS = 1_999
 """Random flips of a test, a fiftieth of the report's: there are 2,000 worlds."""
 MARK, VERDICT = "a mark in the comparisons", "a verdict better or worse"
 DAGGER, EQUIVALENT = "a method of table 1 without its mark", "a verdict equivalent"
-"""What is counted: whether a world has at least one of it."""
+"""The four claims that are counted: whether a world has at least one of them."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,13 @@ class Task:
         return ROPE if self.kind == "ahead" else 0.0
 
     def _drawn(self) -> Iterator[PatientScores]:
+        """Yield the scores of each world, which are the same whenever they are drawn."""
         rng = np.random.default_rng(self.seed)
         for _ in range(self.rounds):
             yield self.worlds.draw(rng, self._ahead)
 
     def _rate(self, claim: str, wrong: int) -> Rate:
+        """Return in how many worlds a claim was wrong, with its Clopper-Pearson interval."""
         from scipy.stats import binomtest
 
         ends = binomtest(wrong, self.rounds).proportion_ci(LEVEL, method="exact")

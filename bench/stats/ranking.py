@@ -80,6 +80,7 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
     ranks = np.stack([_ranked(dataset.sign * dataset.means.mean(0)) for dataset in whole])
     resampled_ranks = []
     for number, dataset in enumerate(whole):
+        # Each dataset has a stream of random numbers of its own, by its place in the list.
         means = dataset.sign * resampled_means(dataset.values, seed, stream=number)
         resampled_ranks.append(_ranked(means))
     resampled_mean_ranks = np.mean(resampled_ranks, axis=0)  # (resample, method)
@@ -219,6 +220,6 @@ def agreement(
             ranks[row] = np.mean(column_ranks, axis=0)
     tau = np.full((len(ways), len(ways)), np.nan)
     if len(methods) > 1:
-        for one, other in product(range(len(ways)), repeat=2):
-            tau[one, other] = kendalltau(ranks[one], ranks[other]).statistic
+        for first, second in product(range(len(ways)), repeat=2):
+            tau[first, second] = kendalltau(ranks[first], ranks[second]).statistic
     return Agreement(tuple(methods), tuple(ways), ranks, tau)

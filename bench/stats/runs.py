@@ -38,6 +38,7 @@ def p_values(runs: NDArray[np.float64]) -> tuple[Rows, Rows]:
     mean = np.abs(runs.mean((0, 1)))
 
     def p_of(test: _Error) -> Rows:
+        """Return two-sided p of each row by a t test with this standard error."""
         # Without any variation p is 0, or 1 where the mean is 0 too.
         ratio = np.divide(mean, test.error, out=np.full_like(mean, np.inf), where=test.error > 0)
         ratio[mean == 0] = 0.0

@@ -85,6 +85,7 @@ class Store:
         self._open(OUTSIDE, {"name": OUTSIDE})
 
     def _open(self, name: str, protocol: dict[str, Any]) -> None:
+        """Make the folder of a profile, or check that it is of the same protocol."""
         make_folder(self.root, "results", "--out")
         folder = self.layout.profile(name)
         remedy = "choose another --out, or remove it (bench report still reads it)"
@@ -333,7 +334,7 @@ def _is_old(folder: ProfileFolder) -> bool:
 
 def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Record:
     """Return a record with the digests of the cell's files, and of its cases' references."""
-    own = {path.relative_to(work.path).as_posix(): files.digest(path) for path in work.kept()}
+    digests = {path.relative_to(work.path).as_posix(): files.digest(path) for path in work.kept()}
     shared = {}
     for case in cases:
         labels = work.reference_instances(case)
@@ -349,7 +350,7 @@ def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Reco
         for path in paths:
             if path.is_file():
                 shared[path.name] = files.digest(path)
-    return msgspec.structs.replace(record, digests=own, references=shared)
+    return msgspec.structs.replace(record, digests=digests, references=shared)
 
 
 def _empty(work: CellFolder) -> None:

@@ -222,19 +222,20 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
         cases.setdefault(score.dataset, {})[score.case] = score.patient
         runs.setdefault(score.dataset, {})[score.run] = None
     cells = []
-    for (method, dataset, run), mine in by_run.items():
+    for (method, dataset, run), scores_of_run in by_run.items():
         digest = plain.content_hash(cases[dataset])
         identity = DatasetId(_safe(dataset), "external", digest)
         known: set[str] = set()
-        for score in mine:
+        for score in scores_of_run:
             known |= score.values.keys()
-        classes = tuple(dict.fromkeys(score.label for score in mine if score.label))
-        rows = _rows(mine, known, classes)
+        classes = tuple(dict.fromkeys(score.label for score in scores_of_run if score.label))
+        rows = _rows(scores_of_run, known, classes)
+        missing = [score.case for score in scores_of_run if score.empty == MISSING]
         external = External(
             kind="scores",
             origin=origins[method],
             digest=plain.content_hash([_hashed(row) for row in rows]),
-            missing=tuple(dict.fromkeys(one.case for one in mine if one.empty == MISSING)),
+            missing=tuple(dict.fromkeys(missing)),
         )
         cells.append(
             OutsideCell(
@@ -266,10 +267,10 @@ def _rows(
         by_case.setdefault(score.case, {})[score.label] = score
     rows = []
     for case in sorted(by_case):
-        mine = by_case[case]
-        any_class = next(iter(mine.values()))
+        by_class = by_case[case]
+        any_class = next(iter(by_class.values()))
         together = replace(any_class, values={}, empty=UNKNOWN)
-        for name, score in {UNION: together, **{name: mine[name] for name in classes}}.items():
+        for name, score in {UNION: together, **{name: by_class[name] for name in classes}}.items():
             row = _row(score, known)
             # The class stands after case and patient, as in files of cells that were trained here.
             about = {"case": row.pop("case"), "patient": row.pop("patient"), CLASS: name}

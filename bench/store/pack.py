@@ -105,6 +105,7 @@ def unlike_manifest(root: Path) -> list[str]:
 
 
 def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Add a file whose time and rights are always the same, so that the archive is too."""
     about = zipfile.ZipInfo(name, EPOCH)
     about.external_attr = 0o644 << 16  # the upper 16 bits are the Unix rights
     archive.writestr(about, content, zipfile.ZIP_DEFLATED, compresslevel=6)

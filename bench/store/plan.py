@@ -27,6 +27,7 @@ from bench.store.lease import looks_held
 Correction = Literal["holm", "max-t"]
 State = Literal["done", "running", "failed", "stopped", "waiting", "damaged"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting", "damaged")
+"""In the order in which they are counted and shown."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ ONE_EMPTY = ("truth", "prediction", MISSING)
 """What `empty` says where distances do not exist."""
 EMPTY = ("none", "both", UNKNOWN, *ONE_EMPTY)
 UNITS = ("mm", "px", UNKNOWN)
+"""What the columns `empty` and `unit` may say."""
 SLICES = "slices"
 """The column of volumes.csv that names the cases of a volume, with blanks between them."""
 TOLERANCE = 2e-6
@@ -121,9 +122,9 @@ def parse_all(files: Sequence[tuple[bytes, Path]]) -> list[pd.DataFrame | Damage
         by_heading.setdefault(heading, []).append(number)
     parsed: dict[int, pd.DataFrame | DamagedError] = {}
     for heading, numbers in by_heading.items():
-        some = [files[number] for number in numbers]
-        together = _together(heading, some) if heading else None
-        parsed |= zip(numbers, together or map(_alone, some), strict=True)
+        of_heading = [files[number] for number in numbers]
+        together = _together(heading, of_heading) if heading else None
+        parsed |= zip(numbers, together or map(_alone, of_heading), strict=True)
     return [parsed[number] for number in range(len(files))]
 
 
@@ -341,25 +342,25 @@ def _impossible_instances(
     yield partly, "scores of instances must be complete"
     if not values.keys() >= set(RARE):
         return
-    real, mine, matched, shifted, joined, split, missed = (values[name] for name in INSTANCE_COUNTS)
     counts = np.stack([values[name] for name in INSTANCE_COUNTS])
+    real, predicted, matched, shifted, joined, split, missed = counts
     older = ~without & np.isnan(counts).all(0)
     yield older, "each class must have scores of its instances, which older versions did not write"
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = ((counts >= 0) & (counts == np.floor(counts))).all(0)
         agree = (matched + joined + split + missed == real) & (shifted <= matched)
-        yield ~(whole & agree & (matched <= mine) | without), "counts of instances must agree"
+        yield ~(whole & agree & (matched <= predicted) | without), "counts of instances must agree"
         for metric in INSTANCES:
             score = values[metric.name]
-            may_lack = real + mine == 0
+            may_lack = real + predicted == 0
             if metric.name == "pq_of_reference":
                 may_lack = real == 0
             if metric.name in ("localisation", "identified"):  # undefined without names
                 may_lack = np.ones_like(may_lack)
             fits = _inside(score, metric) | (np.isnan(score) & may_lack)
             yield ~(fits | without), _said(metric)
-        known = real + mine > 0
-        rq, expected = values["rq"], 2 * matched / (real + mine)
+        known = real + predicted > 0
+        rq, expected = values["rq"], 2 * matched / (real + predicted)
         yield _apart(rq, expected) & known & ~without, "RQ must agree with the counts of instances"
         wrong = _apart(values["pq"], rq * values["sq"])
         yield wrong & known & ~without, "PQ must be RQ x SQ"

@@ -186,7 +186,7 @@ class Study:
         )
         trial.set_user_attr(BEGUN, True)
         known = study.get_trials(deepcopy=False)
-        mine = next(other for other in known if other.number == trial.number)
+        this_trial = next(other for other in known if other.number == trial.number)
         earlier = []
         for other in known:
             # Unlike in `begin`, a WAITING trial has no place: no worker has taken it yet.
@@ -194,7 +194,7 @@ class Study:
             if other.number < trial.number and has_place:
                 earlier.append(other)
         all_taken = len(earlier) >= trials
-        repeats_defaults = is_default(mine) and any(is_default(other) for other in earlier)
+        repeats_defaults = is_default(this_trial) and any(is_default(other) for other in earlier)
         if all_taken or repeats_defaults:
             raise StoppedError("others have taken all trials, or the defaults")
 

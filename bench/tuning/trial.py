@@ -67,6 +67,7 @@ def run(
     validations = 0
 
     def validate(beat: Beat) -> float:
+        """Return the validation loss, and report it; end the trial if others are far better."""
         nonlocal validations
         loss = validation_loss(trainee, data.cases, data.validation, beat)
         if math.isfinite(loss):

@@ -115,6 +115,7 @@ def _study(
     opened = study.open()
 
     def objective(trial: optuna.Trial) -> float:
+        """Run a trial for Optuna; an error of its options makes it a failed trial, with a why."""
         study.claim(opened, trial, trials)
         opened.sampler = study.sampler(trial.number)
         try:

@@ -23,6 +23,7 @@ GREYS = (
     "hold {count} grey values, as probabilities in 8 bits do, expected masks: "
     "--foreground-predictions '>127' cuts them there"
 )
+"""What is wrong with masks of more than `labels.MANY` values."""
 
 
 def wrong_names(

@@ -101,12 +101,12 @@ def heading(table: Table, column: str) -> str:
     _, total = choose(cases)
     rows = cases.method.nunique()
     chosen = _chosen(total, cases.case.nunique(), rows)
-    mine = (cell.record for cell in table.cells if cell.record.column.key == column)
+    of_column = (cell.record for cell in table.cells if cell.record.column.key == column)
     what = (
         "Contours of reference (dashed) and prediction; false positives are light, false negatives "
         "dark"
     )
-    if any(record.classes for record in mine):
+    if any(record.classes for record in of_column):
         what = "Classes in colours; the contour is that of all classes of the reference (dashed)"
     return (
         f"{table.columns[column]}: {about(table)}.{chosen} Predictions of the first seed with "
@@ -296,14 +296,14 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     longest = round(DPI * side * max(1, case.ratio))  # pixels of the longer side in print
     line = max(0.35, 0.55 * side)
     image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
-    mine = overlay.reduced(answer[case.part], longest)
+    guess = overlay.reduced(answer[case.part], longest)
     real = overlay.reduced(case.reference[case.part], longest)
     labels = case.labels.get(name or REFERENCE_ALONE)
     if labels is not None:
         small = parts.classes(labels[case.part], longest).pixels
         tinted = overlay.in_colours(image, small, parts.COLOURS)
     else:
-        tinted = overlay.tinted(image, mine >= 0.5, real >= 0.5)
+        tinted = overlay.tinted(image, guess >= 0.5, real >= 0.5)
     axis.imshow(tinted, interpolation="none", aspect="auto")
     if labels is None:
         overlay.contour(axis, real, REFERENCE, "dashed", line)
@@ -313,7 +313,7 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     if not name:
         return ""
     if labels is None:
-        overlay.contour(axis, mine, ANSWER, "solid", line)
+        overlay.contour(axis, guess, ANSWER, "solid", line)
     pixels_of_both = int(answer.sum()) + int(case.reference.sum())
     hit = int((answer & case.reference).sum())
     dice = 2 * hit / pixels_of_both if pixels_of_both else 1
@@ -327,6 +327,7 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
 
 
 def _legend(figure: Figure, top: float, paper: Paper, classes: Sequence[str]) -> None:
+    """Write what contours and colours mean; `top` is a share of the figure's height."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

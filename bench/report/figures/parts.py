@@ -30,6 +30,7 @@ COLOURS = (
     "#F0E442",
     "#999999",
 )
+"""Of instances and classes, in the order of their numbers: Okabe and Ito, with grey."""
 WHITE, BLACK = len(COLOURS) + 1, len(COLOURS) + 2
 """Numbers of colours in a picture, after 0 for nothing and those of `COLOURS` from 1."""
 FILL, LINE = 165, 255
@@ -140,11 +141,11 @@ def prediction(
         dataset: The name of the dataset, which says how levels are called.
     """
     scored = instances.score(parts, reference)
-    mine, real = _smaller(parts.codes[box], side), _smaller(reference.codes[box], side)
+    predicted, real = _smaller(parts.codes[box], side), _smaller(reference.codes[box], side)
     matched = {predicted: reference for reference, predicted in scored.matches}  # places of both
-    pixels = np.zeros(mine.shape, np.uint8)
+    pixels = np.zeros(predicted.shape, np.uint8)
     for place, number in enumerate(scored.predicted):
-        where = mine == number
+        where = predicted == number
         match = scored.instances[matched[place]] if place in matched else 0
         joined = [scored.instances[real] for real in np.flatnonzero(scored.under[:, place])]
         lies_in = np.flatnonzero(scored.inside[:, place])
@@ -171,10 +172,10 @@ def words(scored: Scored, dataset: str) -> str:
     by_state: dict[str, list[str]] = {}
     for number, state in zip(scored.instances, scored.states, strict=True):
         by_state.setdefault(state, []).append(name_of(dataset, number))
-    for real, mine in scored.matches:
+    for real, match in scored.matches:
         if scored.states[real] == "shifted":
-            own, other = scored.instances[real], scored.predicted[mine]
-            text = f"{name_of(dataset, own)} as {name_of(dataset, other)}"
+            name, predicted_name = scored.instances[real], scored.predicted[match]
+            text = f"{name_of(dataset, name)} as {name_of(dataset, predicted_name)}"
             by_state.setdefault("named", []).append(text)
     for state, text in (
         ("missed", "missed"),

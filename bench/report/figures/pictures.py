@@ -58,14 +58,14 @@ def case(lying: Places, column: str, methods: Sequence[str], name: str) -> dict[
         `image`, None of results from before images were kept; `reference`, likewise; `answers`, one
         a method, None where it has none.
     """
-    mine = [lying.get((column, method), {}).get(name) for method in methods]
-    kept = first_kept(mine, name)
-    masks = [predicted(place, name) for place in mine]
+    places = [lying.get((column, method), {}).get(name) for method in methods]
+    kept = first_kept(places, name)
+    masks = [predicted(place, name) for place in places]
     if kept is None:
         alone = [None if mask is None else _overlay(mask, mask, _ALONE) for mask in masks]
         return {"image": None, "reference": None, "answers": alone} if any(alone) else None
     image, reference = kept
-    coloured = _coloured(mine, name, image)
+    coloured = _coloured(places, name, image)
     if coloured:
         return coloured
     answers = []
@@ -98,15 +98,17 @@ def _coloured(
     if known is None:
         return None
     answered = [_parts(place, name, of_classes=real is None) for place in lying]
-    fitting = [mine if mine and mine.codes.shape == known.shape else None for mine in answered]
-    box = overlay.window([known, *(mine.codes for mine in fitting if mine)])
+    fitting = [
+        answer if answer and answer.codes.shape == known.shape else None for answer in answered
+    ]
+    box = overlay.window([known, *(answer.codes for answer in fitting if answer)])
     answers, words = [], []
-    for mine in fitting:
+    for answer in fitting:
         drawn = None
-        if mine and real is None:
-            drawn = parts.classes(mine.codes[box], SIDE)
-        elif mine and real is not None:
-            drawn = parts.prediction(mine, real, box, SIDE, first.record.spec.dataset.name)
+        if answer and real is None:
+            drawn = parts.classes(answer.codes[box], SIDE)
+        elif answer and real is not None:
+            drawn = parts.prediction(answer, real, box, SIDE, first.record.spec.dataset.name)
         answers.append(_in_colours(drawn.pixels) if drawn else None)
         words.append(drawn.words if drawn else "")
     return {
@@ -171,8 +173,9 @@ def spacing_of(name: str, place: Place | None) -> tuple[float, float] | None:
 
 def _overlay(prediction: Mask, reference: Mask, covers: bytes = _OVER) -> str:
     """Return what was hit, what is too much and what was missed as a PNG, clear elsewhere."""
-    mine, real = _small(prediction), _small(reference)
-    kinds = np.select([mine & real, mine & ~real, real & ~mine], [1, 2, 3]).astype(np.uint8)
+    guess, real = _small(prediction), _small(reference)
+    # The numbers of the palette's colours; 0, where neither has a pixel, is clear.
+    kinds = np.select([guess & real, guess & ~real, real & ~guess], [1, 2, 3]).astype(np.uint8)
     picture = Image.frombytes("P", kinds.shape[::-1], kinds.tobytes())
     picture.putpalette(
         b"".join(bytes.fromhex(colour[1:]) for colour in ("#000000", HIT, EXCESS, MISSED))
@@ -202,6 +205,7 @@ def _scaled(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _uri(picture: Image.Image, kind: str, **how: Any) -> str:
+    """Return a picture as a data URI, which a page holds without a file beside it."""
     data = io.BytesIO()
     picture.save(data, kind, **how)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}"

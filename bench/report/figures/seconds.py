@@ -25,6 +25,7 @@ def draw(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
     order = {method: number for number, method in enumerate(table.methods)}
 
     def panel(axis: Axes, column: str, title: str) -> None:
+        """Draw a point a method: mean Dice over the seconds that an image takes."""
         part = frame[(frame.column == column) & frame.predict_seconds.notna()]
         if part.empty:
             axis.set(title=title, xticks=[], yticks=[])

@@ -40,6 +40,7 @@ COLOURS = (
 )
 """After Okabe and Ito, darker: each has a contrast of 3 or more on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Shapes of points, by which methods are told apart without colours."""
 COLUMN, PAGE = 3.4, (7.0, 9.0)
 """Inches: the width of a column, and what a page holds of a figure."""
 SMALL = 6.5
@@ -78,6 +79,7 @@ class Paper:
 
 
 PAPER = Paper()
+"""Of figures for which nothing else is asked."""
 
 
 class _Wrapper(textwrap.TextWrapper):

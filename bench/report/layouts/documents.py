@@ -120,8 +120,8 @@ def _cell(value: Value | None, layout: Layout, place: int, star: str) -> Cell:
 def _complete(chosen: Chosen) -> Document:
     """Return all notes of table 1 beside the whole table, for a supplement."""
     first = table1.document(chosen.table)
-    left = left_out(chosen)
-    notes = (*first.notes, *([Note(left, "data")] if left else []))
+    words_of_left_out = left_out(chosen)
+    notes = (*first.notes, *([Note(words_of_left_out, "data")] if words_of_left_out else []))
     return replace(
         first,
         name=f"{chosen.layout.name}-notes",

@@ -26,7 +26,7 @@ def caption_of(chosen: Chosen) -> str:
     layout = chosen.layout
     metrics = dict.fromkeys(map(metric_of, layout.metrics))
     percent = [TITLES[name] for name in metrics if UNITS[name] == "fraction"]
-    what = f"{', '.join(percent)} in percent. " if percent else ""
+    in_percent = f"{', '.join(percent)} in percent. " if percent else ""
     spread = {
         "std": "Mean ± std over the test images of all seeds.",
         "interval": "Mean over patients with its 95 % bootstrap interval.",
@@ -35,7 +35,7 @@ def caption_of(chosen: Chosen) -> str:
     style = [("bold: best", layout.best), ("underlined: second", layout.second)]
     used = [words for words, wanted in style if wanted]
     marked = f" {'; '.join(used).capitalize()}." if used else ""
-    return f"{data(chosen.table)}. {what}{spread}{marked}"
+    return f"{data(chosen.table)}. {in_percent}{spread}{marked}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def notes_of(chosen: Chosen, signs: Signs) -> Iterator[Note]:
     """Yield the notes that a layout asks for; what makes numbers not compare always stands."""
     layout, table = chosen.layout, chosen.table
     whole = table1.document(table).notes
-    left = left_out(chosen)
+    words_of_left_out = left_out(chosen)
     if table.source != "external" and table.profile != "paper":
         yield Note(f"Profile '{table.profile}': {table.summary}.", "data")
     if layout.notes == "long":
@@ -63,8 +63,8 @@ def notes_of(chosen: Chosen, signs: Signs) -> Iterator[Note]:
         yield from (note for note in whole if note.grave)
     if layout.notes == "short":
         yield Note(_short(chosen, signs))
-    if left:
-        yield Note(left, "data")
+    if words_of_left_out:
+        yield Note(words_of_left_out, "data")
 
 
 def _short(chosen: Chosen, signs: Signs) -> str:

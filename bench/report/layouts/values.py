@@ -59,8 +59,8 @@ def choose(tables: Sequence[Table], layout: Layout) -> Chosen:
     for name in layout.datasets or tuple(table.columns):
         for key in _columns(table, name):
             dataset = table.by_key[key].dataset.name
-            own = layout.names.get(key) or layout.names.get(dataset)
-            columns[key] = own or table.columns[key]
+            own_name = layout.names.get(key) or layout.names.get(dataset)
+            columns[key] = own_name or table.columns[key]
     groups = layout.groups or (Group(tuple(table.methods)),)
     names: dict[str, str] = {}
     for group in groups:

@@ -34,11 +34,11 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
     compared = _compared(table, column)
     if compared is None:
         return None
-    shown = [one for one in compared.comparisons if one.pair.patients > 1]
+    shown = [comparison for comparison in compared.comparisons if comparison.pair.patients > 1]
     if not shown:
         return None
     axis = _axis(compared)
-    seeds = [one.pair.seeds for one in compared.comparisons if one.pair.seeds]
+    seeds = [comparison.pair.seeds for comparison in compared.comparisons if comparison.pair.seeds]
     name = table.methods[compared.baseline]
     how = "the best mean; corrected for all pairs"
     if column in table.uneven:
@@ -56,7 +56,7 @@ def of_column(table: Table, column: str) -> dict[str, Any] | None:
         "high": f"{axis.high:+.1f}",
         "width": WIDTH,
         "height": HEIGHT,
-        "rows": [_row(table, axis, one, compared.rope) for one in shown],
+        "rows": [_row(table, axis, comparison, compared.rope) for comparison in shown],
         "runs": runs.words(table, compared),
     }
 
@@ -93,8 +93,8 @@ def _compared(table: Table, column: str) -> Family | None:
 def _axis(compared: Family) -> Axis:
     """Return an axis that holds zero and every interval."""
     ends = [0.0]
-    for one in compared.comparisons:
-        pair = one.pair.turned
+    for comparison in compared.comparisons:
+        pair = comparison.pair.turned
         ends += [100 * end for end in (*pair.t, pair.mean) if not math.isnan(end)]
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low) or 1.0

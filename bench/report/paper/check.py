@@ -56,13 +56,13 @@ def unchecked(path: Path) -> list[str]:
 
 def _by_hand(paper: Paper) -> str:
     """Return how many numbers are typed, where, and which of them have a macro."""
-    places = [f"{one.text} in {one.file}:{one.line}" for one in paper.typed]
+    places = [f"{number.text} in {number.file}:{number.line}" for number in paper.typed]
     text = f"{count(len(places), 'number')} typed by hand ({', '.join(places[:SHOWN])}"
     text += ", ...)" if len(places) > SHOWN else ")"
     known: dict[str, str] = {}
     for name, value in paper.frozen.items():
         known.setdefault(value, str(Use(paper.typed[0].file, 0, name)))
-    with_macro = {one.text: known[one.text] for one in paper.typed if one.text in known}
+    with_macro = {number.text: known[number.text] for number in paper.typed if number.text in known}
     if with_macro:
         examples = [f"{number} as {macro}" for number, macro in list(with_macro.items())[:SHOWN]]
         text += f"; of numbers.tex are, by their digits: {', '.join(examples)}"
@@ -166,6 +166,7 @@ _VERDICTS = {
     "equivalent": "equivalent to",
     "undecided": "not significantly different from",
 }
+"""How a line says a verdict that does not bear out a claim."""
 
 
 def _meant(name: Name, known: Sequence[Name]) -> list[Name]:

@@ -71,6 +71,7 @@ GLOBAL = {"gdef", "xdef"}
 OWN = {"benchset", "benchget", "benchProfile"}
 """What `numbers.tex` defines for its own use."""
 INPUTS = {"input", "include", "subfile", "subfileinclude", "@input", "InputIfFileExists"}
+"""Commands with the path of a file that is read in their place."""
 IMPORTS = {
     "import": False,
     "inputfrom": False,
@@ -90,6 +91,7 @@ _TYPED = re.compile(r"(?<![\w.:=/])\d{1,3}\.\d+(?![\w/]|[.:]\w)")
 _LENGTH = re.compile(r"\\\w*(width|height|depth|skip|sep|size|indent)$")
 """A command that a number before it multiplies."""
 _KINDS = (*SCORES, *COUNTS, *CLAIMS)
+"""All macros of `numbers.tex`."""
 
 
 def read(path: Path) -> Paper:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
+"""From a per cent sign to the end of its line, unless a backslash quotes the sign."""
 _VERBATIM = re.compile(
     r"\\begin\{(comment|verbatim\*?|lstlisting|minted|filecontents\*?)\}.*?\\end\{\1\}"
     r"|\\verb\*?([^A-Za-z*\s])[^\n]*?\2",
     re.DOTALL,
 )
 _TOKEN = re.compile(r"\\(?:[A-Za-z@]+|.)|[{}\[\]#]|\s+|[^\\{}\[\]#\s]+", re.DOTALL)
+"""A command, a brace, bracket or #, blanks, or other text."""
 
 
 class Token(NamedTuple):

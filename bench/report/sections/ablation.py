@@ -126,7 +126,7 @@ def collect(
         lines=tuple(lines),
         effects=tested,
         notes=(*_of_looks(looks), *_notes(cells, factors, cases)),
-        cells={arm: _of_first_seed(mine) for arm, mine in cells.items()},
+        cells={arm: _of_first_seed(of_arm) for arm, of_arm in cells.items()},
         cases=cases,
     )
 
@@ -139,9 +139,9 @@ def _of_first_seed(cells: Sequence[Finished]) -> dict[int, Finished]:
 
 def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) -> Line:
     """Return the line of an arm's prediction, or of a further row of its weights."""
-    mine = cases[cases.method == Row(arm.spec, extra).key]
+    of_line = cases[cases.method == Row(arm.spec, extra).key]
     # Seeds are averaged first, as in table 1.
-    scores = mine.groupby(["patient", "case"], observed=True)[list(PRINTED)].mean()
+    scores = of_line.groupby(["patient", "case"], observed=True)[list(PRINTED)].mean()
     means, stds = scores.mean(), scores.std()
     seconds = float("nan")
     parameters = records[0].parameters
@@ -221,7 +221,7 @@ def _notes(
     tested = cases[cases.method.isin([arm.spec.key for arm in cells])]
     options = records[-1].spec.options.items()
     last = ", ".join(f"{key}={shown(value)}" for key, value in options)
-    common, own = _deviations(cells)
+    common, of_single_arms = _deviations(cells)
     source = records[0].source
     printed = _published(list(cells), factors, records[0].spec.dataset.name, source)
     return [
@@ -240,7 +240,10 @@ def _notes(
         ),
         *(Note(line) for line in printed),
         Note(f"Options of the last arm: {last}."),
-        *(Note(f"{arm} also: {'; '.join(lines)}.", "difference") for arm, lines in own.items()),
+        *(
+            Note(f"{arm} also: {'; '.join(lines)}.", "difference")
+            for arm, lines in of_single_arms.items()
+        ),
     ]
 
 
@@ -286,17 +289,17 @@ def _deviations(
     cells: Mapping[Arm, Sequence[Finished]],
 ) -> tuple[list[str], dict[str, list[str]]]:
     """Return the differences from the source that all arms have, and each arm's own."""
-    declared = {arm.spec.key: mine[0].record.deviations for arm, mine in cells.items()}
+    declared = {arm.spec.key: of_arm[0].record.deviations for arm, of_arm in cells.items()}
     common = []
     for line in next(iter(declared.values())):
         if all(line in lines for lines in declared.values()):
             common.append(line)
-    own = {}
+    of_single_arms = {}
     for arm, lines in declared.items():
         rest = [line for line in lines if line not in common]
         if rest:
-            own[arm] = rest
-    return common, own
+            of_single_arms[arm] = rest
+    return common, of_single_arms
 
 
 _EFFECTS = (
@@ -361,11 +364,11 @@ def _common_seeds(results: Results, column: Column, arms: Sequence[Arm]) -> list
     """Return the seeds under which every arm has a result."""
     common: set[int] | None = None
     for arm in arms:
-        mine = set()
+        seeds = set()
         for record in results.records:
             if record.column == column and record.method == arm.spec:
-                mine.add(record.spec.seed)
-        common = mine if common is None else common & mine
+                seeds.add(record.spec.seed)
+        common = seeds if common is None else common & seeds
     return sorted(common or ())
 
 

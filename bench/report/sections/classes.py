@@ -65,8 +65,9 @@ def _rows(table: Table, classes: pd.DataFrame) -> Iterator[dict[str, Any]]:
         parts[place] = part
     for column, title in table.columns.items():
         for key, name in table.methods.items():
-            mine = [label for of, method, label in parts if (of, method) == (column, key)]
-            for label in sorted(mine, key=lambda label: label == UNION):  # all together comes last
+            labels = [label for of, method, label in parts if (of, method) == (column, key)]
+            labels.sort(key=lambda label: label == UNION)  # all together comes last
+            for label in labels:
                 part = parts[column, key, label]
                 row: dict[str, Any] = {
                     "column": column,

@@ -28,6 +28,7 @@ from bench.stats.outliers import SEEN_FROM
 from bench.stats.paired import DECIMALS, EQUIVALENT_FROM, Verdict
 
 TOO_FEW = "n too small"
+"""The mark where no p could be small enough."""
 LEGEND = {
     STAR: f"the methods differ: corrected p up to {ALPHA:g}, over several seeds.",
     WEIGHTS: f"these trained weights differ: corrected p up to {ALPHA:g}, with one seed. Another "
@@ -183,7 +184,7 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
         f"The family: {name} against each other method, and against its own further rows; "
         f"per dataset, by Dice, which decides for IoU too. {when}"
     )
-    with_result = dict.fromkeys(one.column for one in compared)
+    with_result = dict.fromkeys(family.column for family in compared)
     lacking = [title for column, title in table.columns.items() if column not in with_result]
     if lacking:
         scope += f" Not compared, for lack of a result of it: {', '.join(lacking)}."
@@ -202,15 +203,15 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
                 "of table 1 and the map of all pairs have them."
             )
     counts = []
-    for one in compared:
-        counts.append(f"{table.columns[one.column]}: {one.tests}")
+    for family in compared:
+        counts.append(f"{table.columns[family.column]}: {family.tests}")
     return [
         scope,
         "p: two-sided sign-flip permutation test of the mean difference over patients, exact up to "
         f"{EXACT} of them, else {FLIPS:,} flips. With several seeds, the largest p of it, of a t "
         "test over the seeds' means, and of a two-way analysis of variance with patients and seeds "
         f"random. {RARE} Tests that a p is corrected for, by {_corrections(compared)}: "
-        f"{', '.join(counts)}; {sum(one.computed for one in compared)} p values computed, "
+        f"{', '.join(counts)}; {sum(family.computed for family in compared)} p values computed, "
         f"Wilcoxon's included. {MEANING}",
         *_few_runs(table, compared),
         f"Lower, higher: a corrected p up to {ALPHA:g}, both 95 % intervals (bootstrap and t) "
@@ -235,13 +236,13 @@ def _legend(marks: Iterable[str]) -> list[Note]:
 def _few_runs(table: Table, compared: Sequence[Family]) -> list[str]:
     """Return what few seeds cannot show of each column's Dice, and how many would be needed."""
     lines = []
-    for one in compared:
-        said = words(table, one)
+    for family in compared:
+        said = words(table, family)
         if said:
-            lines.append(f"{table.columns[one.column]}: {said}")
+            lines.append(f"{table.columns[family.column]}: {said}")
     return lines
 
 
 def _corrections(compared: Sequence[Family]) -> str:
     """Return by what p was corrected, in words."""
-    return " and ".join(dict.fromkeys(CORRECTIONS[one.correction] for one in compared))
+    return " and ".join(dict.fromkeys(CORRECTIONS[family.correction] for family in compared))

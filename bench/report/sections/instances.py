@@ -129,7 +129,7 @@ def _of(
     summaries = {}
     for metric in OF_INSTANCES:
         of_metric = intervals.summarise(scores[metric].only(methods))
-        summaries[metric] = {one.method: one for one in of_metric}
+        summaries[metric] = {summary.method: summary for summary in of_metric}
     rows = []
     for method in methods:
         counts = numbers[column, method]

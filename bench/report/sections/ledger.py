@@ -153,13 +153,13 @@ def _or_nan(value: float | None) -> float:
 
 def _cuts(record: Record) -> dict[str, float]:
     """Return the columns of the threshold, NaN in older results, and those of `REFINED`."""
-    own, prior = record.cuts.get(""), record.cuts.get("prior")
+    of_answer, of_prior = record.cuts.get(""), record.cuts.get("prior")
     names = ("threshold", "dice_there", *REFINED)
     cuts = dict.fromkeys(names, float("nan"))
-    if own:
-        cuts |= {"threshold": own.threshold, "dice_there": 100 * own.test}
-    if own and prior:
-        halves = (own.test_at_half, prior.test_at_half, prior.test)
+    if of_answer:
+        cuts |= {"threshold": of_answer.threshold, "dice_there": 100 * of_answer.test}
+    if of_answer and of_prior:
+        halves = (of_answer.test_at_half, of_prior.test_at_half, of_prior.test)
         cuts |= {name: 100 * dice for name, dice in zip(REFINED, halves, strict=True)}
     return cuts
 

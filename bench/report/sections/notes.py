@@ -71,8 +71,10 @@ def collect(
     if trained:
         notes.append(Note(_splits(trained), "data"))
         notes += _augmentation(trained)
-        own = dict.fromkeys(record.method.key for record in trained if record.own_training)
-        notes.append(_certificate_note(columns, certificates, list(own)))
+        trained_by_themselves = dict.fromkeys(
+            record.method.key for record in trained if record.own_training
+        )
+        notes.append(_certificate_note(columns, certificates, list(trained_by_themselves)))
         notes += _sizes(trained)
         notes.append(Note(made_on(trained), "machine"))
     notes += _outside(records, methods)
@@ -112,25 +114,25 @@ def _coverage(
     records: Sequence[Record], cases: pd.DataFrame, column: str, title: str, unit: str
 ) -> Note:
     """Return what was tested on a column, and in what its methods were not treated alike."""
-    mine = [record for record in records if record.column.key == column]
+    of_column = [record for record in records if record.column.key == column]
     counts = cases.groupby("method")[["patient", "case"]].nunique()
     spans = sorted({_spanned(*pair) for pair in counts.to_numpy(int).tolist()})
     text = f"{title}: {'; '.join(spans)} tested"
-    text += _ceiling(mine)
+    text += _ceiling(of_column)
     assumed: dict[str, None] = {}
-    for record in mine:
+    for record in of_column:
         assumed.update(dict.fromkeys(record.assumed))
     if assumed:
         text += f"; assumed in reading it: {'; '.join(assumed)}"
-    left_out = max(record.left_out for record in mine)
+    left_out = max(record.left_out for record in of_column)
     if left_out:
         text += f"; {count(left_out, 'file')} of the dataset could not be used, and left out"
-    if aside := max(record.cases.get(SET_ASIDE, 0) for record in mine):
+    if aside := max(record.cases.get(SET_ASIDE, 0) for record in of_column):
         text += (
             f"; unused: {count(aside, 'case')}, since the publisher tests their patients by others"
         )
-    warnings = unlike(cases, mine)
-    pairs = dict.fromkeys(chain.from_iterable(record.twins for record in mine))
+    warnings = unlike(cases, of_column)
+    pairs = dict.fromkeys(chain.from_iterable(record.twins for record in of_column))
     if pairs:
         warnings.append(
             f"identical images of two patients, who may be one: "
@@ -252,9 +254,9 @@ def _difference(title: str, record: Record) -> str:
     for extra in record.extras:
         text += f" Its {extra} comes from the same trained weights."
     had = []
-    for name, what in record.advantages.items():
-        if what not in ("none", "unknown"):
-            had.append(f"{name}: {what}")
+    for name, advantage in record.advantages.items():
+        if advantage not in ("none", "unknown"):
+            had.append(f"{name}: {advantage}")
     if had:
         text += f" It has what others lack ({'; '.join(had)})."
     return text
@@ -269,10 +271,10 @@ def unlike(cases: pd.DataFrame, records: Sequence[Record]) -> list[str]:
     def differ(what: Callable[[Record], Any], of_outside: bool = False) -> bool:
         """Return whether methods have other values; of cells from outside some are unknown."""
         kinds = set()
-        for mine in by_method.values():
-            if mine[0].outside and not of_outside:
+        for of_method in by_method.values():
+            if of_method[0].outside and not of_outside:
                 continue
-            kinds.add(canonical(sorted({canonical(what(record)) for record in mine})))
+            kinds.add(canonical(sorted({canonical(what(record)) for record in of_method})))
         return len(kinds) > 1
 
     warnings = []
@@ -359,9 +361,9 @@ def _heads(record: Record) -> tuple[Head, ...]:
 
 def _shares_a_step(record: Record, group: Sequence[Record]) -> bool:
     """Return whether a record's chains can be compared with those of another one."""
-    mine = {head.steps for head in _heads(record)}
+    steps = {head.steps for head in _heads(record)}
     for other in group:
-        if other is not record and mine & {head.steps for head in _heads(other)}:
+        if other is not record and steps & {head.steps for head in _heads(other)}:
             return True
     return False
 

@@ -85,14 +85,14 @@ def documents(table: Table) -> list[Document]:
 def _rows(table: Table, column: str, dataset: str) -> list[dict[str, Any]]:
     """Return the paper's numbers of a dataset beside those of a column."""
     printed = published.table1().set_index(["dataset", "method"])
-    own = {}
+    own_summaries = {}
     shared = [metric for metric in PRINTED if f"{metric}_mean" in printed.columns]
     for metric in shared:
         summaries = summarise(table.patients[column][metric])
-        own[metric] = {summary.method: summary for summary in summaries}
+        own_summaries[metric] = {summary.method: summary for summary in summaries}
     rows = []
     for key, title in table.methods.items():
-        if (dataset, key) not in printed.index or key not in own["dice"]:
+        if (dataset, key) not in printed.index or key not in own_summaries["dice"]:
             continue
         for metric in shared:
             theirs = float(printed[f"{metric}_mean"][dataset, key])
@@ -104,7 +104,7 @@ def _rows(table: Table, column: str, dataset: str) -> list[dict[str, Any]]:
                 "metric": metric,
                 "score": TITLES[metric],
                 "published": theirs,
-                **_own(own[metric][key], theirs),
+                **_own(own_summaries[metric][key], theirs),
                 "audit": _verdict(dataset, key),
             }
             rows.append(row)

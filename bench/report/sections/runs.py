@@ -41,7 +41,7 @@ def few(seeds: int) -> str:
 
 def words(table: Table, family: Family) -> str:
     """Return what the looks at a family cost, what its few seeds cannot show, and what would."""
-    seeds = [one.pair.seeds for one in family.comparisons if one.pair.seeds]
+    seeds = [comparison.pair.seeds for comparison in family.comparisons if comparison.pair.seeds]
     parts = (paid(table, family.column), few(min(seeds, default=0)), needed(table, family))
     return " ".join(filter(None, parts))
 
@@ -65,12 +65,14 @@ def needed(table: Table, family: Family) -> str:
     """Return how many seeds would decide what the seeds of a family left open; maybe nothing."""
     counts = []
     looks = table.looks_with_another(family.column)
-    for one in family.comparisons:
-        spread = one.pair.spread
-        if spread is None or not _is_open(one):
+    for comparison in family.comparisons:
+        spread = comparison.pair.spread
+        if spread is None or not _is_open(comparison):
             continue
-        seeds = seeds_needed(one.pair.mean, one.pair.patients, family.tests * looks, spread)
-        counts.append(f"{table.methods[one.pair.second]}: {seeds or f'more than {MOST}'}")
+        seeds = seeds_needed(
+            comparison.pair.mean, comparison.pair.patients, family.tests * looks, spread
+        )
+        counts.append(f"{table.methods[comparison.pair.second]}: {seeds or f'more than {MOST}'}")
     if not counts:
         return ""
     further = ""

@@ -308,8 +308,8 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     images = cases[[*keys, *SCORES, *of_instances]].astype({"column": str, "method": str})
     certificates = {}
     for column in titles:
-        mine = [record for record in records if record.column.key == column]
-        certificates[column] = notes.certificates(mine)
+        of_column = [record for record in records if record.column.key == column]
+        certificates[column] = notes.certificates(of_column)
     units = _units(cases)
     in_3d = cases[:0]
     if results.volumes is not None:

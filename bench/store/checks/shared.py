@@ -21,15 +21,15 @@ def check_settings(believed: Believed) -> None:
     """Name a `profile.json` that is not that of its cells."""
     path = believed.folder.settings
     profiles = []
-    for one in believed.cells.values():
-        if one.spec.profile:  # what is from outside has none
-            profiles.append(one.spec.profile)
+    for record in believed.cells.values():
+        if record.spec.profile:  # what is from outside has none
+            profiles.append(record.spec.profile)
     if believed.cells and believed.folder.path.name == OUTSIDE:
         profiles.append({"name": OUTSIDE})
     try:
         known = plain.decode(files.read_bytes(path), Settings)
     except FileNotFoundError:
-        if any(one.digests for one in believed.cells.values()):
+        if any(record.digests for record in believed.cells.values()):
             believed.damaged.append(of_file(path, "it is missing", AGAIN))
         return
     except (OSError, plain.PlainError) as error:
@@ -46,18 +46,18 @@ def check_splits(believed: Believed) -> None:
     for known in believed.cells.values():
         if known.spec.split:  # what is from outside may have none
             columns.setdefault(known.column, []).append(known)
-    for column, mine in columns.items():
+    for column, records in columns.items():
         path = believed.folder.split(column)
         try:
             splits = parse_splits(path)
         except UsageError as error:
             missing = not os.path.lexists(path)
-            if any(one.digests for one in mine) or not missing:
+            if any(record.digests for record in records) or not missing:
                 why = "it is missing" if missing else str(error)
                 believed.damaged.append(of_file(path, why, AGAIN))
             continue
         hashes = [plain.content_hash(split.sides) for split in splits]
-        wanted = {(one.spec.fold, one.spec.split) for one in mine}
+        wanted = {(record.spec.fold, record.spec.split) for record in records}
         # A slice, because the file may have fewer folds than the cells.
         if all(hashes[fold : fold + 1] == [split] for fold, split in wanted):
             believed.splits[column] = splits
