@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from bench.data.augment import PAPER
 from bench.data.grid import OnGrid
 from bench.data.stream import Stream
 from bench.engine import checkpoint
@@ -66,7 +67,7 @@ def fit(
     work: Path, subject: Trainee, tell: Tell = lambda note: None
 ) -> tuple[TrainingState, dict[str, torch.Tensor]]:
     work.mkdir(exist_ok=True)
-    stream = Stream(DATA, range(5), 35, 2)
+    stream = Stream(DATA, range(5), 35, 2, PAPER)
     progress = train(
         subject,
         stream,
@@ -240,7 +241,7 @@ def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_bes
 ) -> None:
     subject = trainee(steps=100, validate_every=5, patience=3)
     losses = iter([5.0, 3.0, 4.0, 3.5, 3.0, 1.0])
-    stream = Stream(DATA, range(5), 35, 2)
+    stream = Stream(DATA, range(5), 35, 2, PAPER)
     at_best: dict[str, Tensor] = {}
 
     def validate(_: Beat) -> float:
@@ -260,7 +261,7 @@ def test_a_training_that_had_stopped_is_not_continued(tmp_path: Path) -> None:
         subject = trainee(steps=100, validate_every=4, patience=2)
         progress = train(
             subject,
-            Stream(DATA, range(5), 35, 2),
+            Stream(DATA, range(5), 35, 2, PAPER),
             lambda _: float(next(rising)),
             CellFolder(tmp_path),
         )

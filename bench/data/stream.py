@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.augment import PAPER, Parameters, augment, draw
+from bench.data.augment import Parameters, augment, draw
 from bench.data.grid import OnGrid
 from bench.spec.profile import Augmentation
 
@@ -58,7 +58,7 @@ class Stream:
         indexes: Sequence[int],
         seed: int,
         batch: int,
-        most: Augmentation = PAPER,
+        most: Augmentation,
     ) -> None:
         self.batch, self.most = batch, most
         self._ids = [cases.case(index).id.encode() for index in indexes]

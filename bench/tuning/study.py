@@ -130,6 +130,8 @@ class Study:
             "default options": spec["options"],
             "protocol": spec["protocol"],
         }
+        if "augmentation" in spec["profile"]:  # trials before this key had the paper's
+            identity["augmentation"] = spec["profile"]["augmentation"]
         if self.cell.source:  # older studies do not have the key
             identity["source of the method"] = self.cell.source
         return identity

@@ -63,7 +63,8 @@ def run(
     dataset = sealed(cache.load(Path(cell.dataset.cache)), split)
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
-    stream = Stream(data.cases, data.train, cell.seed, cell.profile.batch)
+    profile = cell.profile
+    stream = Stream(data.cases, data.train, cell.seed, profile.batch, profile.augmentation)
     validations = 0
 
     def validate(beat: Beat) -> float:

@@ -255,7 +255,7 @@ def test_bad_files_are_left_out_and_the_table_says_so(bench: Bench, slices: Make
     out = bench.run(data)
     assert "mr: 1 left out:" in out
     assert "1_0.png: every pixel is 9, expected an image; repair or remove the case" in out
-    assert "; 1 file of the dataset could not be used, and left out" in table_of(bench)
+    assert "; 1 file of the dataset left out as unusable" in table_of(bench)
 
 
 def test_an_empty_mask_is_data(bench: Bench, slices: Make) -> None:

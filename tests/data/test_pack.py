@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.data import cache
+from bench.data.augment import PAPER
 from bench.data.digest import digest_of
 from bench.data.grid import OnGrid
 from bench.data.pack import pack, unpack
@@ -88,7 +89,9 @@ def test_the_network_sees_the_same_pixels_as_from_16_bits(tmp_path: Path, own_ca
     flat = np.concatenate([dataset.image(index).ravel() for index in range(len(dataset.cases))])
     before = replace(dataset, images=flat, packed=None, places=())
     for grid in (None, (32, 48)):
-        new, old = (Stream(OnGrid(cases, grid), [0, 1, 3], 35, 1) for cases in (dataset, before))
+        new, old = (
+            Stream(OnGrid(cases, grid), [0, 1, 3], 35, 1, PAPER) for cases in (dataset, before)
+        )
         for step in range(4):
             assert new.at(step).images.tobytes() == old.at(step).images.tobytes()
             assert new.at(step).masks.tobytes() == old.at(step).masks.tobytes()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.data.augment import PAPER
 from bench.data.grid import OnGrid
 from bench.data.stream import PIXEL_INTERVAL, Certificate, Stream
 from bench.spec.case import Case, Dataset
@@ -34,7 +35,7 @@ def dataset(digest: str = "d") -> Dataset:
 def stream(
     seed: int = 35, batch: int = 2, digest: str = "d", grid: tuple[int, int] | None = None
 ) -> Stream:
-    return Stream(OnGrid(dataset(digest), grid), range(CASES), seed, batch)
+    return Stream(OnGrid(dataset(digest), grid), range(CASES), seed, batch, PAPER)
 
 
 def fingerprint(batches: list) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bench.data.augment import PAPER
 from bench.data.stream import Batch, Stream
 from bench.engine.predict import predict
 from bench.engine.train import Interrupted, Training, train
@@ -78,7 +79,7 @@ def steps_and_predictions(setting: Setting, until: float) -> Iterator[Row]:
 def _one(setting: Setting, subject: Trainee, name: str, size: tuple[int, int]) -> Row:
     """Train a network for some steps and let it predict a case."""
     on_grid = cases(name, size)
-    stream = Stream(on_grid, range(2), 35, 1)
+    stream = Stream(on_grid, range(2), 35, 1, PAPER)
     warm, steps = setting.choose((WARM, STEPS), (1, 1))
     batches = [stream.at(step) for step in range(warm + steps)]
     with TemporaryDirectory() as work:
@@ -157,7 +158,7 @@ def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
     """
     size = setting.sizes["mr"]
     warm, count = setting.choose((5, 35), (1, 4))
-    stream = Stream(cases("mr", size), range(2), 35, 1)
+    stream = Stream(cases("mr", size), range(2), 35, 1, PAPER)
     made = [stream.at(step) for step in range(count)]
     for key in ("unet", "nnunet"):
         setting.free()
@@ -341,7 +342,7 @@ def _trained(setting: Setting, spec: Spec, stop: int | None) -> dict[str, torch.
     """Return the weights after a few steps; with `stop`, after a stop at this step and a resume."""
     size = setting.sizes["ct-verse"]
     on_grid = cases("ct-verse", size)
-    stream = Stream(on_grid, range(2), 35, 2)
+    stream = Stream(on_grid, range(2), 35, 2, PAPER)
 
     def stopping(note: Note) -> None:
         if note.step == stop:
@@ -396,7 +397,7 @@ def _full_device(setting: Setting) -> Row:
 def _peak(setting: Setting, size: tuple[int, int], batch: int) -> int:
     """Return the peak memory of a U-Net's step in bytes."""
     setting.free()
-    stream = Stream(cases("xray", size), range(2), 35, batch)
+    stream = Stream(cases("xray", size), range(2), 35, batch, PAPER)
     subject = setting.trainee(Spec("unet"), size, "bfloat16", batch=batch)
     with TemporaryDirectory() as work:
         Training(subject, CellFolder(Path(work))).step(stream.at(0))

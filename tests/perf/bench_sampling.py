@@ -169,7 +169,7 @@ def trained(folder: Path) -> Subject:
     dataset = cache.load(Path(cell.dataset.cache))
     data = Data.of(cell, dataset, split_of(store, cell, dataset.patients))
     trainee = build(cell, data, torch.device("cpu"))
-    stream = Stream(data.cases, data.train, cell.seed, profile.batch)
+    stream = Stream(data.cases, data.train, cell.seed, profile.batch, profile.augmentation)
     train(
         trainee,
         stream,

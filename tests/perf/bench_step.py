@@ -28,6 +28,7 @@ import torch
 from timing import Row, milliseconds, one_thread, paired, table
 from torch import Tensor
 
+from bench.data.augment import PAPER
 from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Stream
 from bench.engine.train import Training, train
@@ -134,7 +135,7 @@ def compare(name: str, scale: str, grid: tuple[int, int], batch: int) -> list[Ro
     """Return the rows of one size."""
     subject = trainee(name, scale, grid, batch, WARM + STEPS + 1)
     weights = copy.deepcopy(subject.net.state_dict())
-    stream = Stream(OnGrid(dataset(*grid), grid), range(CASES), 35, batch)
+    stream = Stream(OnGrid(dataset(*grid), grid), range(CASES), 35, batch, PAPER)
     made = [stream.at(step) for step in range(subject.profile.steps)]
     pairs = [(torch.from_numpy(b.images), torch.from_numpy(b.masks)) for b in made]
     loops: dict[str, Loop] = {

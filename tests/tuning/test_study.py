@@ -4,6 +4,7 @@ import multiprocessing
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -12,9 +13,10 @@ import pytest
 from bench.spec import registry
 from bench.spec.capabilities import highest_lr
 from bench.spec.config import Cell, DatasetRef
+from bench.spec.errors import UsageError
 from bench.spec.names import DatasetId, Spec
 from bench.spec.options import options
-from bench.spec.profile import load_profile
+from bench.spec.profile import Augmentation, load_profile
 from bench.spec.space import Between
 from bench.tuning.study import Study, bury, connect
 
@@ -74,3 +76,18 @@ def test_processes_that_open_a_new_storage_at_once_all_get_it(tmp_path: Path) ->
 def opens(address: str) -> list[str]:
     """Return the studies in a storage."""
     return [study.study_name for study in optuna.get_all_study_summaries(connect(address))]
+
+
+def test_trials_of_another_augmentation_than_the_profiles_are_not_continued(
+    tmp_path: Path,
+) -> None:
+    storage = f"sqlite:///{tmp_path}/tuning.db"
+    usual = cell()
+    mine = replace(usual, profile=replace(usual.profile, augmentation=Augmentation(flips="both")))
+    study = Study(mine, storage).open()
+    Study(mine, storage).open()  # goes on
+    identity = study.user_attrs["identity"]
+    del identity["augmentation"]  # as trials were kept that had the paper's under any profile
+    study.set_user_attr("identity", identity)
+    with pytest.raises(UsageError, match="another augmentation; choose another --storage"):
+        Study(mine, storage).open()

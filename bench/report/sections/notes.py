@@ -126,7 +126,7 @@ def _coverage(
         text += f"; assumed in reading it: {'; '.join(assumed)}"
     left_out = max(record.left_out for record in of_column)
     if left_out:
-        text += f"; {count(left_out, 'file')} of the dataset could not be used, and left out"
+        text += f"; {count(left_out, 'file')} of the dataset left out as unusable"
     if aside := max(record.cases.get(SET_ASIDE, 0) for record in of_column):
         text += (
             f"; unused: {count(aside, 'case')}, since the publisher tests their patients by others"
