@@ -22,6 +22,32 @@ from bench.spec.metrics import SCORES
 
 MEAN = "mean"
 """MONAI's last column: the mean over classes."""
+SUMMARIES = frozenset(
+    {
+        MEAN,
+        "average",
+        "avg",
+        "count",
+        "durchschnitt",
+        "media",
+        "median",
+        "mittel",
+        "mittelwert",
+        "moyenne",
+        "overall",
+        "promedio",
+        "sd",
+        "std",
+        "std dev",
+        "stdev",
+        "sum",
+        "total",
+        "\u5e73\u5747",  # mean in Chinese and Japanese
+        "\u5e73\u5747\u503c",
+        "\u5747\u503c",
+    }
+)
+"""What programs and people write in the place of a case at the end of a table, in small letters."""
 
 
 def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
@@ -121,9 +147,7 @@ def _long(
         if not wanted(row):
             continue
         at = table.at(row)
-        case = case_of(text(row, "case"))
-        if not case:
-            raise UsageError(f"{at}: no case is named; fill it in or remove the line")
+        case = _case(text(row, "case"), at)
         values = {}
         for name in metrics:
             value = number_of(text(row, name), f"{at}, column {columns[name]}", name, reading)
@@ -139,6 +163,23 @@ def _long(
             text(row, "unit") or reading.unit or "unknown",
             at=at,
         )
+
+
+def _case(text: str, at: str) -> str:
+    """Return the case that a line names.
+
+    Raises:
+        UsageError: There is none, or the line sums up those above it.
+    """
+    case = case_of(text)
+    if not case:
+        raise UsageError(f"{at}: no case is named; fill it in or remove the line")
+    if csvs.folded(case) in SUMMARIES:
+        raise UsageError(
+            f"{at}: {case!r} sums up other lines; expected a case: remove the line, or give the "
+            "case another name"
+        )
+    return case
 
 
 def _lines_of_label(
@@ -174,7 +215,7 @@ def _wide(
         )
     for row in table.rows:
         at = table.at(row)
-        case = case_of(table.value(row, columns["case"]))
+        case = _case(table.value(row, columns["case"]), at)
         known = table.named(row, columns["patient"]) if "patient" in columns else ""
         dataset = table.value(row, columns["dataset"]) if "dataset" in columns else ""
         patient = patient_of(case, known, reading, at)

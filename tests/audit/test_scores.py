@@ -160,6 +160,24 @@ def test_honest_scores_never_contradict_however_they_are_printed(
     assert not contradicts(printed(dice), printed(dice / (2 - dice)))
 
 
+@pytest.mark.parametrize("name", ["mean", "Std. dev", "Mittelwert", "AVERAGE"])
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("method,patient,case,dice\nA,p1,p1_1,0.8\nA,{},{},0.8\n", Reading()),
+        ("method,patient,dice\nA,p1,0.8\nA,{0},0.8\n", Reading()),
+        ("patient,case,A,B\np1,p1_1,0.8,0.9\n{},{},0.8,0.9\n", Reading(metric="dice")),
+    ],
+)
+def test_a_line_that_sums_up_others_is_no_case(
+    text: str, reading: Reading, name: str, tmp_path: Path
+) -> None:
+    """It was a patient more."""
+    path = write(tmp_path / "scores.csv", text.format(name, name))
+    with pytest.raises(UsageError, match=f"line 3: '{name}' sums up other lines.*remove the line"):
+        read(path, reading)
+
+
 def test_columns_that_are_unknown_are_refused() -> None:
     with pytest.raises(UsageError, match="did you mean 'dice'"):
         parse_columns("dicee=x")
