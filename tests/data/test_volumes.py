@@ -252,6 +252,19 @@ def test_bad_volumes_are_left_out_and_the_others_go_on(what: str, tmp_path: Path
     assert len(dataset.patients) == 4
 
 
+@pytest.mark.parametrize("code", ["LPI", "RAS", "IPR"])
+def test_nifti_and_metaimage_volumes_are_compared_in_one_space(code: str, tmp_path: Path) -> None:
+    """ITK's axes lead to the left and back, NIfTI's to the right and front."""
+    _, labels = spine(4)
+    mha(tmp_path / "a.mha", labels)
+    by_itk = volume.read(tmp_path / "a.mha")
+    stored = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(tmp_path / "a.mha")), code)
+    SimpleITK.WriteImage(stored, str(tmp_path / "a.nii"))
+    by_nifti = volume.read(tmp_path / "a.nii")
+    np.testing.assert_array_equal(by_nifti.voxels, by_itk.voxels)
+    np.testing.assert_allclose(by_nifti.corners, by_itk.corners, atol=1e-4)
+
+
 def test_volumes_of_other_names_or_of_two_masks_are_named(tmp_path: Path) -> None:
     """Nothing is passed over in silence, and no mask is chosen by chance."""
     spider(tmp_path / "mr")

@@ -52,7 +52,13 @@ def load(path: Path, largest: int | None = None) -> tuple[NDArray[Any], NDArray[
         unit = _unit(path, header)
         affine = np.asarray(loaded.affine, np.float64).copy()
         affine[:3] *= MM[unit]
+        _check_sides(path, stream, header)
         _check_forms(path, header)
+        if not np.isfinite(affine).all():
+            raise UsageError(
+                f"{path}: its header gives no number as its place "
+                f"({_sizes(affine[:3, 3])} mm); write it again with its place"
+            )
         begins = int(loaded.dataobj.offset)
         _check_begin(path, header, begins)
         if largest:
@@ -201,6 +207,30 @@ def _check_length(path: Path, expected: int) -> None:
         raise UsageError(f"{data} has {size} bytes, its header says {expected}; write it again")
 
 
+def _check_sides(path: Path, stream: gzip.GzipFile | None, header: Any) -> None:
+    """Refuse a header that gives voxels no size, where its qform is used: nibabel takes 1 then.
+
+    Raises:
+        UsageError: A side of pixdim is 0 along which there are several voxels.
+    """
+    if int(header["sform_code"]):
+        return
+    kind = type(header)
+    if stream:
+        stream.seek(0)
+        stored = kind.from_fileobj(stream, check=False)
+    else:
+        with path.open("rb") as file:
+            stored = kind.from_fileobj(file, check=False)
+    shape = header.get_data_shape()[:3]
+    sides = stored["pixdim"][1 : 1 + len(shape)]
+    if any(count > 1 and side == 0 for count, side in zip(shape, sides, strict=True)):
+        raise UsageError(
+            f"{path}: its header gives voxels no size (pixdim {_sizes(sides)}); "
+            "write it again with its spacing"
+        )
+
+
 def _check_forms(path: Path, header: Any) -> None:
     """Refuse a header that does not say how voxels lie, or whose parts contradict each other."""
     import nibabel
@@ -223,7 +253,10 @@ def _check_forms(path: Path, header: Any) -> None:
     form = by_sform if sform else by_qform
     sides = np.linalg.norm(form[:3, : len(zooms)], axis=0)
     if not (sides > 0).all() or not np.isfinite(sides).all():
-        raise UsageError(f"{path}: its header gives voxels no size; write it again")
+        raise UsageError(
+            f"{path}: its header gives voxels no size ({_sizes(sides)}); "
+            "write it again with its spacing"
+        )
     check_axes(form, path)
     unset = not qform  # pixdim then says nothing, and many programs leave it at 1
     if not np.allclose(sides, zooms, rtol=SAME_SPACING) and not (unset and (zooms == 1).all()):

@@ -38,7 +38,8 @@ class Volume:
     spacing: tuple[float, float, float]
     """Size of a voxel in mm along (slices, rows, columns)."""
     corners: NDArray[np.float64]
-    """Positions in mm of the eight voxels at the corners (8, 3), to compare two volumes."""
+    """Positions in mm of the eight voxels at the corners (8, 3), to the right, front and head
+    (RAS), to compare two volumes."""
     how: tuple[str, ...] = ()
     """What was decided when it was read, as `topic: words`."""
 
@@ -140,6 +141,7 @@ def _metaimage(path: Path) -> Volume:
     affine = np.eye(4)
     direction = np.array(turned.GetDirection()).reshape(3, 3) * np.array(turned.GetSpacing())
     affine[:3, :3], affine[:3, 3] = direction[:, ::-1], turned.GetOrigin()
+    affine[:3] = metaimage.TO_RAS @ affine[:3]  # as NIfTI says it
     code = SimpleITK.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(
         loaded.GetDirection()
     )

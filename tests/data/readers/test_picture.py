@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from bench.data.readers import metaimage, nifti
+from bench.data.readers import metaimage, nifti, volume
 from bench.data.readers.picture import Picture, onto
 from bench.spec.errors import UsageError
 
@@ -160,9 +162,45 @@ def test_a_header_that_says_nothing_or_two_things_is_refused(what: str, tmp_path
         nifti.read(tmp_path / "a.nii")
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_qform_without_sizes_is_refused_where_there_are_several_voxels(
+    axis: int, name: str, tmp_path: Path
+) -> None:
+    """The size of the one voxel across a slice is no part of the picture."""
+    image = slice_of(np.eye(HEIGHT, WIDTH, dtype=np.int16), 2, (0.5, 0.8), 5.0)
+    image.set_qform(image.affine, 1)
+    image.set_sform(None, 0)
+    stored = bytearray(image.to_bytes())
+    stored[80 + 4 * axis : 84 + 4 * axis] = bytes(4)  # a side of pixdim
+    opened = gzip.open if name.endswith("gz") else open
+    with opened(tmp_path / name, "wb") as file:
+        file.write(stored)
+    if axis == 2:
+        assert nifti.read(tmp_path / name).spacing == pytest.approx((0.5, 0.8))
+        return
+    with pytest.raises(UsageError, match=r"gives voxels no size \(pixdim .*write it again"):
+        nifti.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("read_file", [nifti.read, volume.read])
+def test_a_place_that_is_no_number_is_refused(
+    read_file: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """Places were then not compared: a mirrored mask was laid down as it was stored."""
+    image = slice_of(np.eye(HEIGHT, WIDTH, dtype=np.int16), 2, (0.5, 0.8), 5.0)
+    affine = image.affine.copy()
+    affine[0, 3] = np.nan
+    image.set_sform(affine, 1)
+    image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(UsageError, match=r"gives no number as its place \(nan x 0 x 0 mm\)"):
+        read_file(tmp_path / "a.nii")
+
+
 def test_three_slices_are_a_volume_and_no_colours(tmp_path: Path) -> None:
-    volume = nibabel.Nifti1Image(np.ones((WIDTH, HEIGHT, 3), np.uint8), np.eye(4))
-    nibabel.save(volume, tmp_path / "a.nii")
+    stack = nibabel.Nifti1Image(np.ones((WIDTH, HEIGHT, 3), np.uint8), np.eye(4))
+    nibabel.save(stack, tmp_path / "a.nii")
     with pytest.raises(UsageError, match="expected one 2D image"):
         nifti.read(tmp_path / "a.nii")
 
