@@ -25,6 +25,8 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What may separate columns, and how errors call it."""
 BLANKS = " \t\u00a0\u3000"
 """What is cut off both ends of a value: also the blank that does not break, and the wide one."""
+DOS_END = "\x1a"
+"""The last character of texts of DOS."""
 JOINERS = "\u200c\u200d"
 """Characters without width that words of Persian or Hindi need between letters."""
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -39,6 +41,7 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
 """Excel's first line."""
 _DAMAGED = re.compile(r"[+-]?[0-9]([.,][0-9]+)?e\+[0-9]{2,3}|#{2,}|#N/?[A-Z]|#[\w/]+[!?]", re.I)
 """A number that a spreadsheet shortened (`1.23E+11`), a cell too narrow, or an error (`#N/A`)."""
+_SINGLE = re.compile("'.*'")
 _UNIT = re.compile(r"[\[(].*?[\])]")
 """A unit in brackets, as headings have it."""
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
@@ -87,6 +90,14 @@ class CsvTable:
     def _places(self) -> dict[str, int]:
         return {folded(heading): place for place, heading in enumerate(self.headings) if heading}
 
+    @cached_property
+    def _quoted(self) -> frozenset[int]:
+        """The columns whose values all stand in single quotes, as SQL writes texts."""
+        columns = zip(*(row.values for row in self.rows), strict=True)
+        return frozenset(
+            place for place, values in enumerate(columns) if all(map(_SINGLE.fullmatch, values))
+        )
+
     def has(self, name: str) -> bool:
         """Return whether there is a column of this name."""
         return self.column(name) is not None
@@ -116,7 +127,13 @@ class CsvTable:
         Raises:
             UsageError: The value holds what cannot be seen.
         """
-        value = row.values[self._places[folded(name)]]
+        place = self._places[folded(name)]
+        if place in self._quoted:
+            raise UsageError(
+                f"{self.source}: the values of column {name} stand in single quotes; "
+                'expected double quotes (") or none: replace them'
+            )
+        value = row.values[place]
         _check_characters(value, name, self.at(row), self.remark)
         return value
 
@@ -170,7 +187,7 @@ def parse(
         UsageError: The text is no table: a row is longer or shorter than the header, two headings
             are one, or a quote is not closed.
     """
-    text, delimiter = _announced(text, source)
+    text, delimiter = _announced(text.removesuffix(DOS_END), source)
     _check_comment(text, source, expected)
     delimiter = delimiter or _delimiter(text, source, expected)
     try:

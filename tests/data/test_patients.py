@@ -103,7 +103,19 @@ def test_files_that_differ_in_their_suffix_are_two() -> None:
     rows = [("a.png", "P1"), ("a.jpg", "P2"), ("b.jpg", "P3")]
     assert matched(["a.png", "a.jpg", "b.png"], rows) == (
         {"a.png": "P1", "a.jpg": "P2"},
-        ["b.jpg: which is not in images/; add it"],
+        ["b.jpg: which is not in images/; is b.png meant?"],
+    )
+
+
+def test_zeros_that_a_spreadsheet_dropped_are_asked_about() -> None:
+    rows = [("1", "P1"), ("case_2.png", "P2"), ("3", "P3"), ("04", "P4")]
+    assert matched(["001.png", "case_02.png", "03.png", "003.png", "04.png"], rows) == (
+        {"04.png": "P4"},
+        [
+            "1: which is not in images/; is 001.png meant?",
+            "case_2.png: which is not in images/; is case_02.png meant?",
+            "3: which is not in images/; add it",
+        ],
     )
 
 

@@ -112,6 +112,7 @@ def test_rows_know_their_lines(blank: list[bool]) -> None:
         ("file,,patient\na,1,b\n", "line 2: '1' is in column 2, which has no heading"),
         ("file,patient,\na,b,1\n", "line 2: 3 fields where the header has 2"),
         (",file,patient\n1,a,b\n1,c,d\n", "is in column 1, which has no heading"),
+        ("file,patient\n'a','b'\n'c','d'\n", "of column file stand in single quotes; expected"),
     ],
 )
 def test_what_could_be_misread_is_refused(text: str, says: str) -> None:
@@ -142,6 +143,8 @@ def test_what_could_be_misread_is_refused(text: str, says: str) -> None:
         'file,patient\n="a",="b"\n',
         'file,patient\n"=""a""",b\n',
         "file,patient,notes\na,b,\x07\n",
+        "file,patient,notes\na,b,'x'\n",
+        "file,patient\r\na,b\r\n\x1a",  # DOS ends texts so
     ],
 )
 def test_programs_write_tables_in_many_ways(text: str) -> None:

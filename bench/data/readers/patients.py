@@ -26,6 +26,8 @@ PLACE = "{patient}"
 """Stands in a pattern for the patient's name."""
 IMAGES = "images"
 """The folder of the images; a path in the table is read from here on."""
+_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+"""Zeros that spreadsheets drop."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,7 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
         for image in whole.get(ways[0]) or by_path[ways[0]]:
             _give(rows, image, entry)
     certain = set(rows)
+    near = _near(images)
     for entry in loose:
         paths = [path for path in by_name.get(_last(entry.key), []) if _alike(path, entry.key)]
         named = set(chain.from_iterable(by_path[path] for path in paths))
@@ -250,10 +253,25 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
             unused.append((entry, f"which may be {places}; write its folder before the name"))
         elif not named or named <= certain:
             remark = f" ({entry.remark})" if entry.remark else ""
-            unused.append((entry, f"which is not in {IMAGES}/; add it{remark}"))
+            meant = [image for image in near.get(_loose(entry.key), []) if image not in rows]
+            way = f"is {meant[0]} meant?" if len(meant) == 1 else "add it"
+            unused.append((entry, f"which is not in {IMAGES}/; {way}{remark}"))
         else:
             _give(rows, named.pop(), entry)
     return Matched({image: entry.patient for image, entry in rows.items()}, unused)
+
+
+def _near(images: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return images by their paths without suffixes and the leading zeros of names."""
+    near: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        near[_loose(key(image))].append(image)
+    return near
+
+
+def _loose(path: str) -> str:
+    folder, _, name = f"/{_below(path)}".rpartition("/")
+    return f"{folder}/{_ZEROS.sub('', stem(Path(name)))}"
 
 
 def expression(pattern: str, where: str) -> re.Pattern[str]:
