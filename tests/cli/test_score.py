@@ -160,6 +160,9 @@ def spoil(kind: str, home: Path) -> None:
         np.save(folder / "a_1.npy", disc(17) * 0.75)
     if kind == "no reference":
         cv2.imwrite(str(folder / "d_1.png"), disc(9))
+    if kind == "other folders":
+        (folder / "run").mkdir()
+        (folder / "a_1.png").rename(folder / "run" / "a_1.png")
     if kind == "twice":
         cv2.imwrite(str(folder / "a_1.bmp"), disc(9) * 255)
     if kind == "twice by an ending":
@@ -177,6 +180,10 @@ def spoil(kind: str, home: Path) -> None:
         ("greys", "U-Net: 1 prediction (a_1.png) hold 48 grey values"),
         ("fractions", "U-Net: 1 prediction (a_1.npy) hold probabilities, expected masks"),
         ("no reference", "U-Net: 1 prediction (d_1.png) of a case that has no reference"),
+        (
+            "other folders",
+            "1 prediction (run/a_1.png) of a case that has no reference; the folders differ: lay",
+        ),
         ("twice", "U-Net: unet: 1 case (a_1) have two files each"),
         ("twice by an ending", "1 prediction (a_1_seg.png) are second ones of a case"),
         ("damaged", "U-Net: 1 prediction (c_1.png) cannot be read as masks"),
@@ -273,6 +280,7 @@ def test_volumes_are_scored_in_3d_with_their_spacing(bench: Bench) -> None:
     volume(bench.home / "preds" / "p1.nii.gz", answer, 2.0)
     said = bench("score", "--reference", "labels", *words, "--out", "other", code=2)
     assert "have another size, spacing or place" in said
+    assert "expected the same place: export it again in the space of its reference" in said
 
 
 def test_predictions_on_a_prepared_dataset_stand_beside_trained_cells(

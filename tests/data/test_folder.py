@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import nibabel
 import numpy as np
 import pydicom
@@ -175,7 +176,35 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "pickle": (
         lambda r: _swap(r, "npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True)),
-        r"p1_0.npy cannot be read",
+        r"p1_0.npy holds Python objects, expected numbers",
+    ),
+    "no pixels": (
+        lambda r: _swap(r, "npy", lambda p: np.save(p, np.zeros((0, 44)))),
+        r"p1_0.npy has 0 x 44 pixels, expected one 2D image: export it again",
+    ),
+    "fractions": (
+        lambda r: _swap(r, "npy", lambda p: np.save(p, np.full((60, 44), 0.3)), "masks"),
+        r"not probabilities: cut them at a value such as 0.5 and save whole numbers",
+    ),
+    "web page": (
+        lambda r: (r / "images" / "p1_0.png").write_text("\n<!DOCTYPE html><html></html>"),
+        r"p1_0.png is a web page, as a failed download leaves it; download it again",
+    ),
+    "pointer": (
+        lambda r: (r / "masks" / "p1_0.png").write_text("version https://git-lfs.github.com/"),
+        r"p1_0.png is a pointer of Git LFS, .*: fetch it \(git lfs pull\)",
+    ),
+    "other suffix": (
+        lambda r: _swap(r, "dcm", lambda p: Image.new("L", (44, 60)).save(p, "PNG")),
+        r"p1_0.dcm holds PNG, which its name does not say; rename it to p1_0.png",
+    ),
+    "DICOM as PNG": (
+        lambda r: (r / "images" / "p1_0.png").write_bytes(bytes(128) + b"DICM"),
+        r"p1_0.png holds DICOM, .*rename it to p1_0.dcm",
+    ),
+    "JPEG of 12 bits": (
+        lambda r: (r / "images" / "p1_0.png").write_bytes(_jpeg_of_12_bits()),
+        r"p1_0.png cannot be decoded .* convert it \(a JPEG of 12 bits",
     ),
     "volume": (
         lambda r: _swap(r, "npy", lambda p: np.save(p, np.zeros((5, 6, 7)))),
@@ -183,14 +212,19 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no DICOM": (
         lambda r: _swap(r, "dcm", lambda p: p.write_bytes(b"abc")),
-        r"p1_0.dcm cannot be read",
+        r"p1_0.dcm cannot be read: it does not begin as a DICOM file does",
     ),
 }
 
 
-def _swap(root: Path, suffix: str, write: Callable[[Path], Any]) -> None:
-    (root / "images" / "p1_0.png").unlink()
-    write(root / "images" / f"p1_0.{suffix}")
+def _jpeg_of_12_bits() -> bytes:
+    values = np.arange(60 * 44, dtype=np.uint16).reshape(60, 44)
+    return bytes(imagecodecs.jpeg8_encode(values, bitspersample=12))
+
+
+def _swap(root: Path, suffix: str, write: Callable[[Path], Any], kind: str = "images") -> None:
+    (root / kind / "p1_0.png").unlink()
+    write(root / kind / f"p1_0.{suffix}")
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -229,6 +263,29 @@ def test_images_and_masks_may_have_an_empty_alpha_channel_or_print_colours(
     index = next(i for i, case in enumerate(other.cases) if case.id == "p1_0")
     np.testing.assert_allclose(other.image(index) / 65535, plain.image(index) / 65535, atol=0.02)
     np.testing.assert_array_equal(other.mask(index), plain.mask(index))
+
+
+def test_masks_of_which_several_fit_are_named_together(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    mask = root / "masks" / "p1_0.png"
+    (root / "masks" / "p1_0_seg.png").write_bytes(mask.read_bytes())
+    mask.rename(root / "masks" / "p1_0_mask.png")
+    dataset = prepared(f"{root}:pattern={{patient}}_*")
+    assert len(dataset.cases) == 9
+    assert len(dataset.left_out) == 3
+    why = "p1_0_mask.png and p1_0_seg.png may be of p1_0.png; leave each image one mask of its name"
+    assert all(line.endswith(why) for line in dataset.left_out), dataset.left_out
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_folder_of_files_that_none_reads_says_which_and_why(kind: str, tmp_path: Path) -> None:
+    """It said that there were no files."""
+    root = folder(tmp_path / "own")
+    for path in (root / kind).iterdir():
+        path.rename(path.with_suffix(".nrrd"))
+    message = f"{kind}: none of its 10 files can be used; the first, p0_0.nrrd: no reader is known"
+    with pytest.raises(UsageError, match=message):
+        prepared(f"{root}:pattern={{patient}}_*")
 
 
 EXTRA: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -354,6 +411,10 @@ def test_ct_pri_may_lie_in_either_layout(tmp_path: Path, slices: Callable[..., P
         ("DimSize = 4 3 1", "DimSize is 4 3, and DimSize is 4 3 1; expected one"),
         ("ElementSpacing = 1 1\nElementSpacing = 1.0 2", "is 1 1, and ElementSpacing is 1.0 2"),
         ("ElementSpacing = 1 1\nOffset = 7 0\nOrigin = 0 0", "Offset is 7 0, and Origin is 0 0"),
+        ("BinaryData = False", "its pixels are text .BinaryData., expected bytes; write it again"),
+        ("ElementSpacing = nan 1", "ElementSpacing is nan 1, expected numbers above 0"),
+        ("ElementSpacing = 1 1\nOffset = nan 0", "Offset is nan 0, expected numbers; write it"),
+        ("ElementSpacing = 1 1\nTransformMatrix = 1 0 inf 1", "is 1 0 inf 1, expected numbers"),
         ("HeaderSize = 60", "behind its HeaderSize, a.mha says 12"),
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.readers import limits
+from bench.data.readers import content, limits
 from bench.data.readers.picture import RIGHT_ANGLE, Picture, corners
 from bench.spec.errors import UsageError
 
@@ -33,6 +34,10 @@ NEEDED = (
 )
 """What a file must say of its pixels (PS3.3 C.7.6.3)."""
 RESCALE = ("RescaleSlope", "RescaleIntercept")
+OF_PLACE = (*SPACINGS, "ImagePositionPatient", "ImageOrientationPatient")
+OF_WINDOW = ("WindowCenter", "WindowWidth")
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+"""How a window may be applied (PS3.3 C.11.2.1.3)."""
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR")
 """Colour models that are read in any transfer syntax."""
 OF_JPEG_2000 = ("YBR_RCT", "YBR_ICT")
@@ -66,11 +71,19 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
     import pydicom
 
     _check_deflated(path)
-    film = pydicom.dcmread(path)
+    try:
+        film = pydicom.dcmread(path)
+    except pydicom.errors.InvalidDicomError as error:
+        remedy = content.remedy(path) or (
+            "cannot be read: it does not begin as a DICOM file does (128 bytes, then DICM); "
+            "export it again as a file of part 10 of the standard"
+        )
+        raise UsageError(f"{path} {remedy}") from error
     frames = int(film.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")
     _check_encoding(film, path)
+    _check_numbers(film, path, OF_PLACE + RESCALE + (() if labels else OF_WINDOW))
     _check_decoder(film, path)
     limits.check_sides(path, (int(film.Rows), int(film.Columns)), largest)
     stored = film.pixel_array
@@ -165,6 +178,36 @@ def _check_encoding(film: Any, path: Path) -> None:
             "have a sign, and its JPEG 2000 data says the opposite; expected one of them: "
             "export it again"
         )
+
+
+def _check_numbers(film: Any, path: Path, names: tuple[str, ...]) -> None:
+    """Refuse texts that are no numbers, such as those with a decimal comma; they may be empty.
+
+    Raises:
+        UsageError: An element of these names holds one.
+    """
+    for name in names:
+        if name not in film:
+            continue
+        try:
+            numbers = np.atleast_1d(film[name].value or 0).astype(float)
+            known = bool(np.isfinite(numbers).all())
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            raise UsageError(
+                f"{path}: {name} is {_text(film.get_item(name).value)}, expected numbers; "
+                "correct it, or export it again"
+            )
+
+
+def _text(value: Any) -> str:
+    """Return an element's value as errors show it."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1").strip()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value)
+    return ", ".join(map(str, value))
 
 
 def _check_stored(stored: NDArray[Any], film: Any, path: Path) -> None:
@@ -287,6 +330,12 @@ def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], s
         values = apply_voi_lut(np.rint(values).astype(np.int64), film)
         applied.append("VOI LUT")
     elif _has_window(film):
+        function = str(film.get("VOILUTFunction", FUNCTIONS[0])).upper()
+        if function not in FUNCTIONS:
+            raise UsageError(
+                f"{path}: VOILUTFunction is {function}, expected {', '.join(FUNCTIONS)}; "
+                "correct it, or remove the window"
+            )
         values = apply_windowing(values, _window(film))
         applied.append("VOI window")
         if values.min() == values.max():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.readers import (
+    content,
     dicom,
     labels,
     limits,
@@ -39,6 +40,7 @@ from bench.spec.case import Census, Decision, Sample
 from bench.spec.dataset import Adapter, Item, unit_image
 from bench.spec.errors import UsageError
 from bench.spec.options import option
+from bench.spec.words import count
 
 RASTER = raster.SUFFIXES
 SUFFIXES = (*RASTER, ".dcm", ".npy", ".nii", ".nii.gz", ".mha", ".mhd", ".hdr")
@@ -164,12 +166,11 @@ class Folder(Adapter):
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
         assumed = texts.assumed(self.tables(root))
+        why = pairing.whys(alone, spare, images.folder, masks.folder)
         for path in spare:
-            why = "there is no image of this name in images/; add it"
-            items.append(Item(stem(path), (path,), left_out=why))
+            items.append(Item(stem(path), (path,), left_out=why[path]))
         for path in alone:
-            why = "there is no mask of this name in masks/; add it"
-            items.append(Item(patient_of(path) or stem(path), (path,), left_out=why))
+            items.append(Item(patient_of(path) or stem(path), (path,), left_out=why[path]))
         for pair in paired:
             item = self._item(root, pair, images.folder, patient_of(pair.image))
             items.append(replace(item, how=(*item.how, *assumed)))
@@ -320,6 +321,12 @@ def _side(root: Path, name: str, items: list[Item]) -> Side:
     side = pairing.side(folder, below, SUFFIXES, beside(below))
     for path, why in side.unusable:
         items.append(Item(stem(path), left_out=f"{path}: {why}"))
+    if not side.by_key and side.unusable:
+        path, why = side.unusable[0]
+        raise UsageError(
+            f"{folder}: none of its {count(len(side.unusable), 'file')} can be used; "
+            f"the first, {path.name}: {why}"
+        )
     if not side.by_key:
         raise UsageError(
             f"{root} has no {name}/ with files in it; "
@@ -399,9 +406,12 @@ def picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
     except UsageError:
         raise
     except Exception as error:  # the libraries may raise anything
+        if remedy := content.remedy(path):
+            raise UsageError(f"{path} {remedy}") from error
         why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(
-            f"{path} cannot be read ({why}); expected one whole 2D image: copy it again"
+            f"{path} cannot be read ({why}); expected one whole 2D image: "
+            "copy it again, or export it anew"
         ) from error
     return picture
 
@@ -418,7 +428,14 @@ def _scientific(path: Path, name: str, is_mask: bool, largest: int) -> Picture:
 
 def _numpy(path: Path, largest: int) -> Picture:
     """Read an array (H, W), or one with sides of 1 besides."""
-    whole = np.load(path, allow_pickle=False, mmap_mode="r")  # refuses a file that is too short
+    try:
+        whole = np.load(path, allow_pickle=False, mmap_mode="r")  # refuses what is too short
+    except ValueError as error:
+        if "Python objects" not in str(error):
+            raise
+        raise UsageError(
+            f"{path} holds Python objects, expected numbers; save the array with a type of numbers"
+        ) from error
     if not isinstance(whole, np.ndarray):
         raise UsageError(f"{path} is no array but an archive; save its array by numpy.save")
     limits.check_sides(path, whole.shape, largest)

@@ -138,7 +138,8 @@ def _of_numbers(values: NDArray[Any], file: Path) -> tuple[NDArray[np.uint8], tu
         whole = np.rint(values)
         if not is_near_whole(values):
             raise UsageError(
-                f"{file}: values are not whole numbers; expected labels, not probabilities"
+                f"{file}: values are not whole numbers; expected labels, not probabilities: "
+                "cut them at a value such as 0.5 and save whole numbers"
             )
         if np.abs(whole).max(initial=0) > WHOLE:
             raise UsageError(

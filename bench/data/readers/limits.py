@@ -103,8 +103,10 @@ def check_sides(path: Path, sides: Sequence[int], largest: int) -> None:
     Raises:
         UsageError: A side is below 1, or longer than `largest`.
     """
-    if min(sides, default=0) < 1 or max(sides) > largest:
-        shown = " x ".join(map(str, sides))
+    shown = " x ".join(map(str, sides))
+    if min(sides, default=0) < 1:
+        raise UsageError(f"{path} has {shown} pixels, expected one 2D image: export it again")
+    if max(sides) > largest:
         raise UsageError(
             f"{path} has {shown} pixels, expected one 2D image of {largest} a side at most: "
             "reduce it, or raise the limit by the option largest"

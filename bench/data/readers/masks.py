@@ -169,7 +169,9 @@ def _stack(path: Path) -> Drawn | None:
         values = np.squeeze(np.load(path, allow_pickle=False, mmap_mode="r"))
     except Exception as error:  # the library may raise anything
         why = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise UsageError(f"{path} cannot be read ({why}); expected an array of labels") from error
+        raise UsageError(
+            f"{path} cannot be read ({why}); expected an array of labels: save it again"
+        ) from error
     if values.ndim != 3 or values.shape[2] in (3, 4):
         return None
     return _of_volume(np.asarray(values), None, None, ("spacing: unknown",))
@@ -218,17 +220,24 @@ def fitted(reference: Drawn, prediction: Drawn, its_file: Path, file: Path) -> D
     if reference.shape != prediction.shape:
         raise UnfitError(
             "grid",
-            f"{file} is {prediction.shape}, {its_file} is {reference.shape}; expected one grid",
+            f"{file} is {prediction.shape}, {its_file} is {reference.shape}; expected one grid: "
+            "export the prediction on the grid of its reference",
         )
     known = [drawn.corners is not None for drawn in (reference, prediction)]
     if any(known) and not all(known):
         raise UnfitError(
-            "grid", f"one of {file} and {its_file} says how it lies and the other does not"
+            "grid",
+            f"one of {file} and {its_file} says how it lies and the other does not; expected it "
+            "of both: export the prediction again in the space of its reference",
         )
     if reference.corners is not None and prediction.corners is not None:
         distance = float(np.abs(reference.corners - prediction.corners).max())
         if distance > SAME * min(reference.spacing or (1.0,)):
-            raise UnfitError("grid", f"{file} lies {distance:.3g} mm from {its_file} by its header")
+            raise UnfitError(
+                "grid",
+                f"{file} lies {distance:.3g} mm from {its_file} by its header; expected the same "
+                "place: export it again in the space of its reference",
+            )
     return prediction
 
 

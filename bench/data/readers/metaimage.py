@@ -93,6 +93,13 @@ def fields(path: Path) -> dict[str, str]:
             raise UsageError(
                 f"{path}: {name} is {known[name]}, expected numbers above 0; write it again"
             )
+    if known.get("BinaryData", "True").lower() == "false":
+        raise UsageError(
+            f"{path}: its pixels are text (BinaryData), expected bytes; write it again"
+        )
+    for name in (*SYNONYMS[0], *SYNONYMS[1]):
+        if not all(map(_is_finite, known.get(name, "").split())):
+            raise UsageError(f"{path}: {name} is {known[name]}, expected numbers; write it again")
     for name, allowed in ALLOWED.items():
         value = known.get(name, allowed)
         if value != allowed and _number(value) != _number(allowed):
@@ -127,7 +134,8 @@ def _plain(value: str) -> list[float | str | None]:
     parts: list[float | str | None] = []
     for part in value.split():
         number = _number(part)
-        parts.append(part.lower() if number is None else number)
+        is_text = number is None or math.isnan(number)  # of which no two are equal
+        parts.append(part.lower() if is_text else number)
     return parts
 
 
@@ -154,6 +162,11 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _is_finite(text: str) -> bool:
+    number = _number(text)
+    return number is not None and math.isfinite(number)
 
 
 def _check_place(path: Path, image: Any) -> None:

@@ -113,6 +113,43 @@ def pairs(images: Side, masks: Side) -> tuple[list[Pair], list[Path], list[Path]
     return paired, alone, spare
 
 
+def whys(
+    images: Iterable[Path], masks: Iterable[Path], of_images: Path, of_masks: Path
+) -> dict[Path, str]:
+    """Return for each image and mask without a pair why it has none.
+
+    Args:
+        images: The images without a mask.
+        masks: The masks without an image.
+        of_images: The folder of the images.
+        of_masks: The folder of the masks.
+    """
+    reasons = dict.fromkeys(images, "there is no mask of this name in masks/; add it")
+    reasons |= dict.fromkeys(masks, "there is no image of this name in images/; add it")
+    own, others = _by_name(images, of_images), _by_name(masks, of_masks)
+    for name in own.keys() & others.keys():
+        why = f"{_names(others[name])} may be of {_names(own[name])}; leave each image one mask"
+        reasons |= dict.fromkeys((*own[name], *others[name]), f"{why} of its name")
+    return reasons
+
+
+def bare(path: str) -> str:
+    """Return the name of a file as it is compared, without folders, suffix and usual endings."""
+    return USUAL.sub("", same(stem(Path(path))))
+
+
+def _by_name(paths: Iterable[Path], folder: Path) -> dict[str, list[Path]]:
+    """Return files by their names without usual endings."""
+    named: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        named[USUAL.sub("", key_of(path, folder))].append(path)
+    return named
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return " and ".join(path.name for path in paths)
+
+
 def _by_bare_name(keys: Iterable[str]) -> dict[str, list[str]]:
     """Return keys by their name without usual endings."""
     bare: dict[str, list[str]] = defaultdict(list)

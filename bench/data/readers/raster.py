@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bench.data.readers import tiff
+from bench.data.readers import content, tiff
 from bench.data.readers.picture import Picture
 from bench.spec.errors import UsageError
 
@@ -45,8 +45,13 @@ def read(path: Path, largest: int) -> Picture:
             "reduce it, or raise the limit by the option largest"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if remedy := content.remedy(path):
+            raise UsageError(f"{path} {remedy}") from error
+        way = "copy it again"
+        if isinstance(error, UnidentifiedImageError):
+            way = "copy it again, or convert it (a JPEG of 12 bits or without loss is not read)"
         raise UsageError(
-            f"{path} cannot be decoded ({error}); expected a whole PNG, TIFF or JPEG: copy it again"
+            f"{path} cannot be decoded ({error}); expected a whole PNG, TIFF or JPEG: {way}"
         ) from error
     finally:
         Image.MAX_IMAGE_PIXELS = before

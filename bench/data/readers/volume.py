@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.readers import metaimage, nifti
+from bench.data.readers import content, metaimage, nifti
 from bench.data.readers.labels import NEAR_WHOLE, ROUNDED
 from bench.data.readers.picture import SAME
 from bench.data.readers.walk import case_id, stem, walk
@@ -87,9 +87,12 @@ def read(path: Path) -> Volume:
     except UsageError:
         raise
     except Exception as error:  # the libraries may raise anything
+        if remedy := content.remedy(path):
+            raise UsageError(f"{path} {remedy}") from error
         why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(
-            f"{path} cannot be read ({why}); expected a whole volume: copy it again"
+            f"{path} cannot be read ({why}); expected a whole volume: "
+            "copy it again, or export it anew"
         ) from error
 
 
@@ -183,7 +186,8 @@ def pair(image_file: Path, label_file: Path) -> tuple[Volume, Volume]:
         off = np.abs(labels.voxels - whole).max(initial=0)
     if not np.isfinite(labels.voxels).all() or off > NEAR_WHOLE:
         raise UsageError(
-            f"{label_file}: labels are not whole numbers; expected a label map, not probabilities"
+            f"{label_file}: labels are not whole numbers; expected a label map, not probabilities: "
+            "cut them at a value such as 0.5 and save whole numbers"
         )
     largest = float(np.abs(whole).max(initial=0))
     if largest > LARGEST_LABEL:

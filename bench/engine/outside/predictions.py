@@ -42,16 +42,19 @@ def wrong_names(
     alone: list[str] = []
     for path in spare:
         bare_name = USUAL.sub("", pairing.key_of(path, side.folder))
-        (twice if bare_name in bare_references else alone).append(path.name)
+        shown = path.relative_to(side.folder).as_posix()
+        (twice if bare_name in bare_references else alone).append(shown)
     if twice:
         lines.append(
             f"{name}: {short_list(twice, what='prediction')} are second ones of a case; "
             "expected one a case: remove the others"
         )
     if alone:
+        way = "remove them, add the references, or name an ending of their names: --ending _pred"
+        if {pairing.bare(path) for path in alone} & {pairing.bare(key) for key in lacking}:
+            way = "the folders differ: lay predictions in folders as the references lie"
         lines.append(
-            f"{name}: {short_list(alone, what='prediction')} of a case that has no reference; "
-            "remove them, add the references, or name an ending of their names: --ending _pred"
+            f"{name}: {short_list(alone, what='prediction')} of a case that has no reference; {way}"
         )
     if lacking and rules.missing == "refuse":
         cases = [references.targets[key].case for key in lacking]

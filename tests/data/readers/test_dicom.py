@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     HTJ2KLossless,
@@ -301,6 +303,31 @@ def test_pixels_that_are_no_squares_of_unknown_size_are_told() -> None:
 def test_what_a_header_lacks_is_named(fields: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         read(film(SHOWN.astype(np.uint8), **fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PixelSpacing", b"0,8\\0,5 "),
+        ("RescaleSlope", b"1,5 "),
+        ("WindowCenter", b"nan "),
+        ("ImagePositionPatient", b"nan\\0\\0 "),
+    ],
+)
+def test_a_text_that_is_no_number_is_named(name: str, value: bytes) -> None:
+    """It was told as a message of NumPy, with the advice to copy the file again."""
+    data = film(SHOWN.astype(np.uint8), RescaleSlope="1", RescaleIntercept="0", WindowWidth="9")
+    tag = Tag(name)
+    data._dict[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
+    shown = value.decode().strip().replace("\\", ", ")
+    with pytest.raises(UsageError, match=f"{name} is {shown}, expected numbers; correct it"):
+        read(data)
+
+
+def test_a_way_to_apply_a_window_that_is_unknown_is_named() -> None:
+    window = {"WindowCenter": "9", "WindowWidth": "9", "VOILUTFunction": "CUBIC"}
+    with pytest.raises(UsageError, match="VOILUTFunction is CUBIC, expected LINEAR"):
+        read(film(SHOWN.astype(np.uint8), **window))
 
 
 AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}

@@ -1,0 +1,52 @@
+"""What a file holds that its reader cannot read: a web page, another format, a pointer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HEAD = 512
+LFS = b"version https://git-lfs"
+PAGE = (b"<!doctype html", b"<html")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+"""Suffixes of which each is read whichever of their formats the file holds."""
+MAGIC = (
+    (0, b"\x89PNG", "PNG", (".png", *PICTURES)),
+    (0, b"\xff\xd8\xff", "JPEG", (".jpg", *PICTURES)),
+    (0, b"GIF8", "GIF", (".gif", *PICTURES)),
+    (0, b"II*\0", "TIFF", (".tif", *PICTURES)),
+    (0, b"MM\0*", "TIFF", (".tif", *PICTURES)),
+    (0, b"\x93NUMPY", "NumPy", (".npy",)),
+    (0, b"ObjectType", "MetaImage", (".mha", ".mhd")),
+    (128, b"DICM", "DICOM", (".dcm",)),
+    (344, b"n+1\0", "NIfTI", (".nii",)),
+    (0, b"\x1f\x8b", "gzip", (".gz",)),
+)
+"""Formats that are read: where their mark begins, the mark, their name, and the suffixes under
+which they are read, the usual one first."""
+OTHERS = (
+    (b"NRRD", "NRRD"),
+    (b"\x89HDF", "HDF5"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"%PDF", "PDF"),
+)
+"""Formats that are not read, by their marks."""
+
+
+def remedy(path: Path) -> str:
+    """Return what a file is that cannot be read as its name says, and what helps; else empty."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if head.startswith(LFS):
+        return "is a pointer of Git LFS, expected the file itself: fetch it (git lfs pull)"
+    if head.lstrip().lower().startswith(PAGE):
+        return "is a web page, as a failed download leaves it; download it again"
+    name = path.name.lower()
+    for begins, mark, kind, suffixes in MAGIC:
+        if head[begins:].startswith(mark) and not name.endswith(suffixes):
+            return (
+                f"holds {kind}, which its name does not say; rename it to {path.stem}{suffixes[0]}"
+            )
+    for mark, kind in OTHERS:
+        if head.startswith(mark):
+            return f"holds {kind}, which is not read; convert it"
+    return ""
