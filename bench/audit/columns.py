@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -38,7 +39,6 @@ SUMMARIES = frozenset(
         "promedio",
         "sd",
         "std",
-        "std dev",
         "stdev",
         "sum",
         "total",
@@ -48,6 +48,12 @@ SUMMARIES = frozenset(
     }
 )
 """What programs and people write in the place of a case at the end of a table, in small letters."""
+BESIDE = frozenset(
+    {"all", "and", "cases", "dev", "deviation", "of", "over", "patients", "standard"}
+)
+"""Words that may stand beside these."""
+_BRACKETS = re.compile(r"[\[(].*?[\])]")
+_QUANTILE = re.compile(r"[0-9]+ ?%")
 
 
 def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
@@ -147,7 +153,8 @@ def _long(
         if not wanted(row):
             continue
         at = table.at(row)
-        case = _case(text(row, "case"), at)
+        case, whose = _case(text(row, "case"), at), text(row, "patient")
+        _check_no_summary(whose, "patient", at)
         values = {}
         for name in metrics:
             value = number_of(text(row, name), f"{at}, column {columns[name]}", name, reading)
@@ -157,7 +164,7 @@ def _long(
             text(row, "method") or method_of(reading, path),
             text(row, "dataset") or reading.dataset,
             text(row, "run"),
-            patient_of(case, text(row, "patient"), reading, at),
+            patient_of(case, whose, reading, at),
             case,
             values,
             text(row, "unit") or reading.unit or "unknown",
@@ -174,12 +181,24 @@ def _case(text: str, at: str) -> str:
     case = case_of(text)
     if not case:
         raise UsageError(f"{at}: no case is named; fill it in or remove the line")
-    if csvs.folded(case) in SUMMARIES:
-        raise UsageError(
-            f"{at}: {case!r} sums up other lines; expected a case: remove the line, or give the "
-            "case another name"
-        )
+    _check_no_summary(case, "case", at)
     return case
+
+
+def _check_no_summary(name: str, what: str, at: str) -> None:
+    """Refuse a name that sums up other lines: `mean`, `Mean (n = 8)`, `25%`.
+
+    Raises:
+        UsageError: It does.
+    """
+    text = _BRACKETS.sub("", csvs.folded(name))
+    words = set(re.findall(r"[^\W\d_]+", text))
+    named = words & SUMMARIES and words <= SUMMARIES | BESIDE
+    if _QUANTILE.fullmatch(text) or (named and not re.search("[0-9]", text)):
+        raise UsageError(
+            f"{at}: {name!r} sums up other lines; expected a {what}: remove the line, or give the "
+            f"{what} another name"
+        )
 
 
 def _lines_of_label(
@@ -217,6 +236,7 @@ def _wide(
         at = table.at(row)
         case = _case(table.value(row, columns["case"]), at)
         known = table.named(row, columns["patient"]) if "patient" in columns else ""
+        _check_no_summary(known, "patient", at)
         dataset = table.value(row, columns["dataset"]) if "dataset" in columns else ""
         patient = patient_of(case, known, reading, at)
         for method in methods:

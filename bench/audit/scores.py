@@ -11,8 +11,10 @@ from pathlib import Path
 
 from bench.audit import columns, summary
 from bench.audit.case_score import NAMES, CaseScore, Reading
+from bench.data.readers.walk import case_id
 from bench.spec.case import RESERVED
 from bench.spec.errors import UsageError, did_you_mean
+from bench.spec.names import safe_name
 
 
 def read(path: Path, reading: Reading) -> list[CaseScore]:
@@ -57,7 +59,15 @@ def _read(path: Path, reading: Reading) -> list[CaseScore]:
         scores = list(columns.cases_of(path, reading))
     if not scores:
         raise UsageError(f"{path} holds no score; expected a line for each case")
-    return scores
+    return [replace(score, case=_kept(score.case)) for score in scores]
+
+
+def _kept(case: str) -> str:
+    """Return a case's name as results keep it: that of its mask, where it has other letters."""
+    try:
+        return safe_name(case, "case")
+    except UsageError:
+        return case_id(case)
 
 
 def parse_columns(text: str) -> dict[str, str]:

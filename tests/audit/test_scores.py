@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from bench.audit.complete import check, contradicts
 from bench.audit.printed import Printed
 from bench.audit.scores import parse_columns, read
 from bench.spec.errors import UsageError
+from bench.spec.names import safe_name
 
 
 def write(path: Path, text: str) -> Path:
@@ -160,7 +162,10 @@ def test_honest_scores_never_contradict_however_they_are_printed(
     assert not contradicts(printed(dice), printed(dice / (2 - dice)))
 
 
-@pytest.mark.parametrize("name", ["mean", "Std. dev", "Mittelwert", "AVERAGE"])
+@pytest.mark.parametrize(
+    "name",
+    ["mean", "Std. dev", "Mittelwert", "AVERAGE", "Mean \u00b1 SD", "mean (n=8)", "avg_all", "25%"],
+)
 @pytest.mark.parametrize(
     ("text", "reading"),
     [
@@ -174,8 +179,27 @@ def test_a_line_that_sums_up_others_is_no_case(
 ) -> None:
     """It was a patient more."""
     path = write(tmp_path / "scores.csv", text.format(name, name))
-    with pytest.raises(UsageError, match=f"line 3: '{name}' sums up other lines.*remove the line"):
+    with pytest.raises(UsageError, match=f"line 3: '{re.escape(name)}' sums up other li"):
         read(path, reading)
+
+
+def test_a_name_that_holds_such_a_word_is_a_case(tmp_path: Path) -> None:
+    names = ["meander", "mean_01", "overall-2", "allan", "std1"]
+    rows = "".join(f"A,{name},0.8\n" for name in names)
+    path = write(tmp_path / "scores.csv", f"method,patient,dice\n{rows}")
+    assert [score.case for score in read(path, Reading())] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("p 1 (2)", "p_1__2_"), ("_p1", "x_p1"), ("p:1", "p:1"), ("\u0141_1", "x__1-130068")],
+)
+def test_a_case_is_kept_under_the_name_of_its_mask(name: str, case: str, tmp_path: Path) -> None:
+    """Results with other names were imported, and then said to be damaged."""
+    path = write(tmp_path / "scores.csv", f"method,patient,case,dice\nA,p1,{name},0.8\n")
+    (score,) = read(path, Reading())
+    assert score.case == case
+    assert safe_name(score.case, "case")
 
 
 def test_columns_that_are_unknown_are_refused() -> None:
