@@ -190,6 +190,14 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda r: (r / "images" / "p1_0.png").write_text("\n<!DOCTYPE html><html></html>"),
         r"p1_0.png is a web page, as a failed download leaves it; download it again",
     ),
+    "PNG as MetaImage": (
+        lambda r: _swap(r, "mha", lambda p: Image.new("L", (44, 60)).save(p, "PNG")),
+        r"p1_0.mha holds PNG, which its name does not say; rename it to p1_0.png",
+    ),
+    "pointer of a volume": (
+        lambda r: _swap(r, "nii.gz", lambda p: p.write_text("version https://git-lfs.github.com/")),
+        r"p1_0.nii.gz is a pointer of Git LFS",
+    ),
     "pointer": (
         lambda r: (r / "masks" / "p1_0.png").write_text("version https://git-lfs.github.com/"),
         r"p1_0.png is a pointer of Git LFS, .*: fetch it \(git lfs pull\)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.data.readers.walk import stem
+
 HEAD = 512
 LFS = b"version https://git-lfs"
 PAGE = (b"<!doctype html", b"<html")
@@ -18,8 +20,7 @@ MAGIC = (
     (0, b"\x93NUMPY", "NumPy", (".npy",)),
     (0, b"ObjectType", "MetaImage", (".mha", ".mhd")),
     (128, b"DICM", "DICOM", (".dcm",)),
-    (344, b"n+1\0", "NIfTI", (".nii",)),
-    (0, b"\x1f\x8b", "gzip", (".gz",)),
+    (344, b"n+1\0", "NIfTI", (".nii", ".nii.gz")),
 )
 """Formats that are read: where their mark begins, the mark, their name, and the suffixes under
 which they are read, the usual one first."""
@@ -34,8 +35,11 @@ OTHERS = (
 
 def remedy(path: Path) -> str:
     """Return what a file is that cannot be read as its name says, and what helps; else empty."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return ""  # its reader says why
     if head.startswith(LFS):
         return "is a pointer of Git LFS, expected the file itself: fetch it (git lfs pull)"
     if head.lstrip().lower().startswith(PAGE):
@@ -44,7 +48,7 @@ def remedy(path: Path) -> str:
     for begins, mark, kind, suffixes in MAGIC:
         if head[begins:].startswith(mark) and not name.endswith(suffixes):
             return (
-                f"holds {kind}, which its name does not say; rename it to {path.stem}{suffixes[0]}"
+                f"holds {kind}, which its name does not say; rename it to {stem(path)}{suffixes[0]}"
             )
     for mark, kind in OTHERS:
         if head.startswith(mark):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.readers import content, limits
+from bench.data.readers import limits
 from bench.data.readers.picture import RIGHT_ANGLE, Picture, corners
 from bench.spec.errors import UsageError
 
@@ -74,11 +74,10 @@ def read(path: Path, labels: bool, largest: int = limits.LARGEST) -> Picture:
     try:
         film = pydicom.dcmread(path)
     except pydicom.errors.InvalidDicomError as error:
-        remedy = content.remedy(path) or (
-            "cannot be read: it does not begin as a DICOM file does (128 bytes, then DICM); "
-            "export it again as a file of part 10 of the standard"
-        )
-        raise UsageError(f"{path} {remedy}") from error
+        raise UsageError(
+            f"{path} cannot be read: it does not begin as a DICOM file does (128 bytes, then "
+            "DICM); export it again as a file of part 10 of the standard"
+        ) from error
     frames = int(film.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UsageError(f"{path} holds {frames} frames, expected one image: export each as a file")

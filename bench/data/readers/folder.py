@@ -200,7 +200,9 @@ class Folder(Adapter):
         try:
             beside = (*walk.sides(pair.image), *walk.sides(pair.mask))
         except UsageError as error:
-            return Item(patient or pair.key, left_out=str(error))
+            files = (pair.image, pair.mask)
+            told = (f"{path} {remedy}" for path in files if (remedy := content.remedy(path)))
+            return Item(patient or pair.key, left_out=next(told, str(error)))
         return Item(
             patient or pair.key,
             (pair.image, pair.mask),
@@ -403,11 +405,11 @@ def picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
         return raster.read(path, largest)
     try:
         picture = _scientific(path, name, is_mask, largest)
-    except UsageError:
-        raise
     except Exception as error:  # the libraries may raise anything
         if remedy := content.remedy(path):
             raise UsageError(f"{path} {remedy}") from error
+        if isinstance(error, UsageError):
+            raise
         why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(
             f"{path} cannot be read ({why}); expected one whole 2D image: "

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.pool import watched
-from bench.data.readers import folder, labels, limits, metaimage, pairing, volume, walk
+from bench.data.readers import content, folder, labels, limits, metaimage, pairing, volume, walk
 from bench.data.readers.pairing import Side
 from bench.data.readers.picture import SAME, Picture, onto
 from bench.spec.case import BACKGROUND, Census
@@ -197,9 +197,11 @@ def _is_thick(path: Path) -> bool:
             import nibabel
 
             sides = list(nibabel.load(path).shape[:3])
-    except UsageError:
-        raise
     except Exception as error:  # the libraries may raise anything
+        if remedy := content.remedy(path):
+            raise UsageError(f"{path} {remedy}") from error
+        if isinstance(error, UsageError):
+            raise
         why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(f"{path} cannot be read ({why}); copy it again") from error
     return sum(count > 1 for count in sides) == 3

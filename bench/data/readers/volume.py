@@ -84,11 +84,11 @@ def read(path: Path) -> Volume:
     reader = _metaimage if path.suffix.lower() in (".mha", ".mhd") else _nifti
     try:
         return reader(path)
-    except UsageError:
-        raise
     except Exception as error:  # the libraries may raise anything
         if remedy := content.remedy(path):
             raise UsageError(f"{path} {remedy}") from error
+        if isinstance(error, UsageError):
+            raise
         why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(
             f"{path} cannot be read ({why}); expected a whole volume: "
