@@ -201,12 +201,12 @@ def _check_numbers(film: Any, path: Path, names: tuple[str, ...]) -> None:
 
 
 def _text(value: Any) -> str:
-    """Return an element's value as errors show it."""
+    """Return an element's value as its file writes it."""
     if isinstance(value, bytes):
         return value.decode("latin-1").strip()
     if isinstance(value, str) or not isinstance(value, Sequence):
         return str(value)
-    return ", ".join(map(str, value))
+    return "\\".join(map(str, value))
 
 
 def _check_stored(stored: NDArray[Any], film: Any, path: Path) -> None:

@@ -43,7 +43,15 @@ def load(path: Path, largest: int | None = None) -> tuple[NDArray[Any], NDArray[
             is not.
     """
     with _unpacking(path) as stream:
-        loaded = _open(path, stream)
+        try:
+            loaded = _open(path, stream)
+        except ValueError as error:
+            if not str(error).startswith("w2 "):  # nibabel's name of a part of the quaternion
+                raise
+            raise UsageError(
+                f"{path}: its qform is no rotation (its quaternion is longer than 1); "
+                "write it again with its orientation"
+            ) from error
         header = loaded.header
         if "sform_code" not in header:
             raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -319,7 +320,7 @@ def test_a_text_that_is_no_number_is_named(name: str, value: bytes) -> None:
     data = film(SHOWN.astype(np.uint8), RescaleSlope="1", RescaleIntercept="0", WindowWidth="9")
     tag = Tag(name)
     data._dict[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
-    shown = value.decode().strip().replace("\\", ", ")
+    shown = re.escape(value.decode().strip())
     with pytest.raises(UsageError, match=f"{name} is {shown}, expected numbers; correct it"):
         read(data)
 

@@ -183,6 +183,17 @@ def test_a_qform_without_sizes_is_refused_where_there_are_several_voxels(
         nifti.read(tmp_path / name)
 
 
+def test_a_quaternion_that_is_no_rotation_is_refused(tmp_path: Path) -> None:
+    image = slice_of(np.eye(HEIGHT, WIDTH, dtype=np.int16), 2, (0.5, 0.8), 5.0)
+    image.set_qform(image.affine, 1)
+    image.set_sform(None, 0)
+    stored = bytearray(image.to_bytes())
+    stored[256:268] = np.full(3, 0.9, "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(stored)
+    with pytest.raises(UsageError, match="its qform is no rotation"):
+        nifti.read(tmp_path / "a.nii")
+
+
 @pytest.mark.parametrize("read_file", [nifti.read, volume.read])
 def test_a_place_that_is_no_number_is_refused(
     read_file: Callable[[Path], object], tmp_path: Path
