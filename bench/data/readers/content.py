@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data.readers.walk import stem
+from bench.spec import files
 
 HEAD = 512
 LFS = b"version https://git-lfs"
@@ -36,8 +37,7 @@ OTHERS = (
 def remedy(path: Path) -> str:
     """Return what a file is that cannot be read as its name says, and what helps; else empty."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+        head = files.read_head(path, HEAD)  # which waits for no pipe
     except OSError:
         return ""  # its reader says why
     if head.startswith(LFS):
