@@ -90,6 +90,12 @@ def test_folders_of_masks_become_a_table_with_what_is_known(bench: Bench, home: 
     assert "holds" in bench("report", "--check", str(paper))
 
 
+def test_masks_that_are_the_references_themselves_are_said_to_be(bench: Bench, home: Path) -> None:
+    said = scored(bench, "--predictions", "U-Net=unet", "--predictions", "Twin=labels")
+    assert "all masks of Twin equal their references, which may be given twice" in said
+    assert "all masks of U-Net" not in said
+
+
 def test_a_declaration_after_the_scores_says_so(bench: Bench, home: Path) -> None:
     words = ("--predictions", "U-Net=unet", "--predictions", "Ours=ours", "--ending", "_pred")
     scored(bench, *words)

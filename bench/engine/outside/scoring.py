@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,11 @@ def score_folder(
         levels,
         references.class_levels,
     )
-    return replace(scored, rows=_rows(references, scored, rules.tolerance))
+    rows = _rows(references, scored, rules.tolerance)
+    dice = [float(row["dice"]) for row in chain.from_iterable(rows.values())]
+    if 1.0 in dice and not any(value < 1 for value in dice):  # NaN: a class that neither has
+        remarks[f"all masks of {name} equal their references, which may be given twice"] = None
+    return replace(scored, rows=rows, remarks=tuple(remarks))
 
 
 def _rows(references: References, scored: Scored, tolerance: float) -> dict[str, list[Row]]:
