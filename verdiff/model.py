@@ -154,7 +154,7 @@ class VerdiffNet(nn.Module):
             width=width,
             levels=levels,
             blocks=blocks,
-            second=last_layer,
+            last_layer=last_layer,
         )
         # Without the NSA nothing reads a gate; for "5x5", `gate_of` computes none.
         self.gate = nsa_gate if nsa else "5x5"

@@ -30,7 +30,8 @@ class DiffusionUNet(nn.Module):
         width: Channels of the first level.
         levels: Number of levels; the published network has 6.
         blocks: Residual blocks of each level of the encoder; a level of the decoder has one more.
-        second: Builds the last layer of a residual block of the encoder, given its channels.
+        last_layer: Takes a block's channels and builds the last layer of a residual block of the
+            encoder: a plain convolution, or an NSA (Verdiff-Net). Other blocks have the plain one.
     """
 
     def __init__(
@@ -40,14 +41,16 @@ class DiffusionUNet(nn.Module):
         width: int,
         levels: int,
         blocks: int,
-        second: Callable[[int], nn.Module] = Plain,
+        last_layer: Callable[[int], nn.Module] = Plain,
     ) -> None:
         super().__init__()
         groups = groups_of(width)
-        time = 4 * width
+        time_channels = 4 * width
         widths = [width * multiplier for multiplier in MULTIPLIERS[:levels]]
         self.width = width
-        self.time = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
+        self.time = nn.Sequential(
+            nn.Linear(width, time_channels), nn.SiLU(), nn.Linear(time_channels, time_channels)
+        )
         self.stem = nn.Conv2d(inputs, width, 3, padding=1)
         self.encoder = nn.ModuleList()
         self.encoder_attention = nn.ModuleList()
@@ -57,7 +60,9 @@ class DiffusionUNet(nn.Module):
         for level, out in enumerate(widths):
             block_inputs = [channels] + [out] * (blocks - 1)
             self.encoder.append(
-                nn.ModuleList(ResBlock(i, out, time, groups, second(out)) for i in block_inputs)
+                nn.ModuleList(
+                    ResBlock(i, out, time_channels, groups, last_layer(out)) for i in block_inputs
+                )
             )
             self.encoder_attention.append(_attention(level, blocks, out, groups))
             skips += [out] * blocks
@@ -66,7 +71,7 @@ class DiffusionUNet(nn.Module):
                 self.shrink.append(nn.Conv2d(out, out, 3, stride=2, padding=1))
                 skips.append(out)
         self.middle = nn.ModuleList(
-            ResBlock(channels, channels, time, groups, Plain(channels)) for _ in range(2)
+            ResBlock(channels, channels, time_channels, groups, Plain(channels)) for _ in range(2)
         )
         self.middle_attention = Attention(channels, groups)
         self.decoder = nn.ModuleList()
@@ -75,7 +80,9 @@ class DiffusionUNet(nn.Module):
         for level, out in reversed(list(enumerate(widths))):
             block_inputs = [channels + skips.pop(), *(out + skips.pop() for _ in range(blocks))]
             self.decoder.append(
-                nn.ModuleList(ResBlock(i, out, time, groups, Plain(out)) for i in block_inputs)
+                nn.ModuleList(
+                    ResBlock(i, out, time_channels, groups, Plain(out)) for i in block_inputs
+                )
             )
             self.decoder_attention.append(_attention(level, blocks + 1, out, groups))
             channels = out
@@ -83,10 +90,12 @@ class DiffusionUNet(nn.Module):
                 self.grow.append(Upsample(out))
         self.norm = nn.GroupNorm(groups, width)
         self.head = ZeroConv2d(width, outputs, 3, padding=1)
-        self.channels = widths  # of each level, the finest first
+        # Of each level, the finest first: for models that add features or gates there.
+        self.channels = widths
 
     def embed(self, t: Tensor) -> Tensor:
         """Return the embedding (B, 4 width) of timesteps (B,)."""
+        # Cosines first and no shift, as in guided diffusion.
         sines = get_timestep_embedding(t, self.width, flip_sin_to_cos=True, downscale_freq_shift=0)
         out: Tensor = self.time(sines)
         return out
@@ -106,18 +115,19 @@ class DiffusionUNet(nn.Module):
             x: Noisy input (B, inputs, H, W).
             time: Embedding of the timesteps (B, 4 width).
             added: Features (B, width, H, W) that are added to the output of the stem.
-            gates: For each level the gate of its adapters; empty if there are none.
+            gates: For each level what the last layers of its blocks are given beside their
+                features (an NSA's gate); empty if they take nothing.
         """
         h = self.stem(x)
         if added is not None:
             h = h + added
         skips, level_ends = [h], []
         stages = zip(self.encoder, self.encoder_attention, strict=True)
-        for level, (rows, attentions) in enumerate(stages):
+        for level, (level_blocks, attentions) in enumerate(stages):
             if level:
                 h = self.shrink[level - 1](h)
                 skips.append(h)
-            for block, attend in zip(rows, attentions, strict=True):  # type: ignore[call-overload]
+            for block, attend in zip(level_blocks, attentions, strict=True):  # type: ignore[call-overload]
                 h = attend(block(h, time, gates[level] if gates else None))
                 skips.append(h)
             level_ends.append(h)
@@ -128,10 +138,10 @@ class DiffusionUNet(nn.Module):
         h = self.middle[1](self.middle_attention(self.middle[0](h, time)), time)
         remaining = list(skips)
         stages = zip(self.decoder, self.decoder_attention, strict=True)
-        for level, (rows, attentions) in enumerate(stages):
-            if level:
-                h = self.grow[level - 1](h, remaining[-1].shape[-2:])
-            for block, attend in zip(rows, attentions, strict=True):  # type: ignore[call-overload]
+        for place, (level_blocks, attentions) in enumerate(stages):  # from the coarsest level on
+            if place:
+                h = self.grow[place - 1](h, remaining[-1].shape[-2:])
+            for block, attend in zip(level_blocks, attentions, strict=True):  # type: ignore[call-overload]
                 h = attend(block(torch.cat([h, remaining.pop()], dim=1), time))
         out: Tensor = self.head(F.silu(self.norm(h)))
         return out
@@ -154,16 +164,15 @@ def _attention(level: int, count: int, channels: int, groups: int) -> nn.ModuleL
 
 
 class ConditionalUNet(nn.Module):
-    """A plain U-Net like nnU-Net's first version, which is MedSegDiff's conditioner.
+    """A plain U-Net like the first version of nnU-Net; MedSegDiff uses one as its conditioner.
 
     Each level has two convolutions with batch norm and leaky ReLU. The encoder has max pooling
-    between levels, the decoder bilinear upsampling. In a batch of one, batch norm is over the
-    pixels of that image.
+    between levels, the decoder bilinear upsampling.
 
     Args:
         inputs, outputs: Channels of the input and of the logits.
         width: Channels of the first level; each further level has twice as many, but at most 15
-            times those of the first level.
+            times those of the first level (nnU-Net: 480 of 32).
         levels: Number of levels, the bottleneck included.
         dropout: Probability that a channel of the encoder is dropped, after each convolution.
     """
@@ -206,5 +215,6 @@ def _stack(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
         layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
         if dropout:
             layers.append(nn.Dropout2d(dropout))
+        # PyTorch's own batch norm refuses maps of a single value a channel.
         layers += [BatchNorm(outputs), nn.LeakyReLU(0.01)]
     return nn.Sequential(*layers)

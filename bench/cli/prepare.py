@@ -68,7 +68,7 @@ def _show(known: Manifest, file: Path) -> None:
         f"of {sizes} pixels, "
         f"{100 * known.foreground_share:.1f} % foreground, digest {known.digest[:8]}"
     )
-    for line in known.words:
+    for line in known.lines:
         options.say(f"  {line}")
     options.print_left_out(known.name, known.left_out)
     options.say(f"Manifest: {file}")

@@ -102,7 +102,7 @@ def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRe
         UsageError: A dataset cannot be used.
     """
     from bench.data import cache
-    from bench.data.twins import told as twins_told
+    from bench.data.twins import described
 
     with preparing(console) as told:
         datasets = [reader.prepare(told) for reader in readers]
@@ -116,7 +116,7 @@ def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRe
         prepared = cache.load(Path(dataset.cache))
         for line in prepared.how:
             console.print(f"{name}: assumed: {line}", highlight=False, soft_wrap=True, markup=False)
-        for line in twins_told(prepared, {}):
+        for line in described(prepared, sides={}):
             console.print(
                 f"{name}: {line} are identical images: is it one patient? one may train and the "
                 "other be tested; give both one name, or remove one",

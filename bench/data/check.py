@@ -19,14 +19,14 @@ from bench.spec.words import count
 
 READING = "reading"
 """The kind of findings that say how files were read; nothing is wrong with them."""
-ONE = "is it one patient?"
+ONE_PATIENT = "is it one patient?"
 SMALL = (32, 32)
 """(height, width) at which orientations are compared."""
 MOSTLY = 0.5
 """A mask with a larger share of foreground may be inverted, where most others have a smaller."""
-TOLD = 0.15
-"""A flip must lower the correlation of cases with the mean case by at least this much (median over
-the cases). If it lowers it less, the orientation cannot be recognised in this dataset."""
+RECOGNISED = 0.15
+"""A flip must lower the correlation of cases with the typical case by more than this (median over
+the cases). Otherwise the orientation cannot be recognised in this dataset."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ def check(folder: Path) -> list[Finding]:
 def _damage(folder: Path, dataset: Dataset) -> Iterator[Finding]:
     """Compare the pixels with the dataset's digest, which is part of the names of all results."""
     digest = digest_of(dataset)
-    if dataset.levels:
+    if dataset.levels:  # instances are scored too
         digest = with_instances(digest, dataset)
     if digest != dataset.digest:
+        # The manifest lies in `folder`, the pixels one folder above it.
         text = f"{folder.parent} is not what was prepared: remove the folder and prepare again"
         yield Finding("damage", (), text, grave=True)
 
@@ -75,7 +76,7 @@ def _patients(dataset: Dataset) -> Finding:
 
 def _reading(folder: Path) -> Iterator[Finding]:
     """Say how the files were read, with what was assumed."""
-    for line in manifest.read(folder).words:
+    for line in manifest.read(folder).lines:
         yield Finding(READING, (), line)
 
 
@@ -84,12 +85,13 @@ def _twins(dataset: Dataset) -> Iterator[Finding]:
 
     The two may be one patient under two names, who may then be on two sides of a split.
     """
-    for names, text in zip(dataset.twins, twins.told(dataset, {}), strict=True):
-        yield Finding("identical", names, f"{text} are identical: {ONE}", grave=True)
+    texts = twins.described(dataset, sides={})
+    for ids, text in zip(dataset.twins, texts, strict=True):
+        yield Finding("identical", ids, f"{text} are identical: {ONE_PATIENT}", grave=True)
     for first, second in twins.near(dataset):
         one, other = dataset.cases[first], dataset.cases[second]
         text = f"{one.id} (patient {one.patient}) and {other.id} (patient {other.patient})"
-        line = f"{text} are nearly identical: {ONE}"
+        line = f"{text} are nearly identical: {ONE_PATIENT}"
         yield Finding("nearly identical", (one.id, other.id), line)
 
 
@@ -108,53 +110,53 @@ def _masks(dataset: Dataset) -> Iterator[Finding]:
             full.append(case.id)
         if mask[[0, -1]].any() or mask[:, [0, -1]].any():
             cut.append(case.id)
-    whole = len(dataset.cases)
+    total = len(dataset.cases)
     if empty:
-        text = f"without foreground: {len(empty)} of {count(whole, 'case')}: {_few(empty)}"
-        yield Finding("empty mask", tuple(empty), text, grave=len(empty) == whole)
+        text = f"without foreground: {len(empty)} of {count(total, 'case')}: {_few(empty)}"
+        yield Finding("empty mask", tuple(empty), text, grave=len(empty) == total)
     for cases in alike.values():
         if len({case.patient for case in cases}) > 1:
-            names = tuple(case.id for case in cases)
-            text = f"images of several patients have one mask: {_few(names)}"
-            yield Finding("one mask", names, text)
-    if 0 < len(full) < whole / 2:
-        text = f"mostly foreground, maybe inverted: {len(full)} of {count(whole, 'case')}"
+            ids = tuple(case.id for case in cases)
+            text = f"images of several patients have one mask: {_few(ids)}"
+            yield Finding("one mask", ids, text)
+    if 0 < len(full) < total / 2:
+        text = f"mostly foreground, maybe inverted: {len(full)} of {count(total, 'case')}"
         yield Finding("inverted mask", tuple(full), f"{text}: {_few(full)}")
     if cut:
-        text = f"cut by the image's edge: {len(cut)} of {count(whole, 'case')}: {_few(cut)}"
+        text = f"cut by the image's edge: {len(cut)} of {count(total, 'case')}: {_few(cut)}"
         yield Finding("cut mask", tuple(cut), text)
 
 
 def _flips(dataset: Dataset) -> Iterator[Finding]:
     """Find cases that resemble the others more when they are flipped or turned."""
     small = np.stack([_features(dataset, i) for i in range(len(dataset.cases))])
-    mean = _unit(np.median(small, axis=0))
+    typical = _unit(np.median(small, axis=0))
     for kind, axes in (("left-right", (2,)), ("up-down", (1,)), ("turned by 180 degrees", (1, 2))):
         turned = np.flip(small, axes)
-        gain = (_unit(turned) * mean).sum((1, 2)) - (_unit(small) * mean).sum((1, 2))
-        cost = -float(np.median(gain))
-        if cost <= TOLD:
+        gain = (_unit(turned) * typical).sum((1, 2)) - (_unit(small) * typical).sum((1, 2))
+        cost = -float(np.median(gain))  # what a flip costs the usual case
+        if cost <= RECOGNISED:
             continue
-        names = [dataset.cases[i].id for i in np.flatnonzero(gain > cost / 2).tolist()]
-        if names and len(names) < len(dataset.cases) / 2:
-            text = f"{count(len(names), 'case')} may be flipped ({kind}): {_few(names)}"
-            yield Finding("flip", tuple(names), text)
+        # A flipped case gains about as much as a usual one loses; noise may take half of it.
+        ids = [dataset.cases[i].id for i in np.flatnonzero(gain > cost / 2).tolist()]
+        if ids and len(ids) < len(dataset.cases) / 2:
+            text = f"{count(len(ids), 'case')} may be flipped ({kind}): {_few(ids)}"
+            yield Finding("flip", tuple(ids), text)
 
 
 def _features(dataset: Dataset, index: int) -> NDArray[np.float64]:
     """Return the sum of a case's image and mask at the size `SMALL`.
 
-    Before, each has its mean subtracted and is divided by its norm.
+    Each is first centred and divided by its norm.
     """
-    image = _small(dataset.image(index).astype(np.float32) / np.float32(65535))
+    image = _small(dataset.image(index).astype(np.float32))
     mask = _small(dataset.mask(index).astype(np.float32))
     return _unit(image - image.mean()) + _unit(mask - mask.mean())
 
 
 def _small(values: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = SMALL
-    whole = np.ascontiguousarray(values)
-    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _unit(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -165,6 +167,6 @@ def _unit(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:
-    """Return the first names in words, and how many more there are."""
+    """Return the first `most` names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

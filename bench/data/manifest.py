@@ -80,7 +80,7 @@ class Manifest(Reading, frozen=True, kw_only=True):
     """The number of the instance that each label names; empty where none are asked for."""
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def lines(self) -> tuple[str, ...]:
         """How the files were read, a line each: geometry, polarity, labels, names."""
         pixels = sum(self.labels.values())
         shares = [f"{label} ({100 * count / pixels:.3g} %)" for label, count in self.labels.items()]

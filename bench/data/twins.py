@@ -64,7 +64,7 @@ def identical(cases: Sequence[Case], marks: Sequence[bytes]) -> tuple[tuple[str,
     return tuple(pairs)
 
 
-def told(dataset: Dataset, sides: Mapping[str, str]) -> tuple[str, ...]:
+def described(dataset: Dataset, sides: Mapping[str, str]) -> tuple[str, ...]:
     """Return each pair of identical images in words, with the patients and their sides."""
     patients = {case.id: case.patient for case in dataset.cases}
     lines = []

@@ -142,7 +142,7 @@ def _twins(data: Data, sides: dict[str, list[int]]) -> tuple[str, ...]:
     side_of: dict[str, str] = {}
     for side, indexes in sides.items():
         side_of.update((data.cases.case(index).patient, side) for index in indexes)
-    return twins.told(data.dataset, side_of)
+    return twins.described(data.dataset, side_of)
 
 
 def _finite(value: float) -> float | None:

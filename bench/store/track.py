@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 3.0
 """Between two looks at what cells have left."""
 SCHEMES = ("http", "https", "sqlite", "file", "postgresql")
-"""Of MLflow's addresses."""
+"""How MLflow's addresses begin."""
 END_SECONDS, STOPPED_SECONDS = 30.0, 2.0
-"""How long a tracker may take for the rest, once the run has ended, or was told to stop."""
+"""Seconds that a tracker has to send the rest: after a run that ended, and after one that was
+stopped."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Wanted:
         """Refuse what cannot be sent to, before anything trains.
 
         Raises:
-            UsageError: A package is not installed, or the URI is none.
+            UsageError: A package is not installed, or the URI is not one of MLflow's.
         """
         for given, package, name in (
             (self.tensorboard, "tensorboard", "TensorBoard"),
@@ -66,8 +67,8 @@ class Wanted:
                 raise UsageError(f"{name} is not installed; {installing.command(package)}")
         if self.mlflow is not None and self.mlflow.partition(":")[0] not in SCHEMES:
             raise UsageError(
-                f"--mlflow {hidden(self.mlflow)}: expected http(s)://HOST:PORT, sqlite:///FILE or "
-                "file:FOLDER"
+                f"--mlflow {hidden(self.mlflow)}: expected http(s)://HOST:PORT, sqlite:///FILE, "
+                "postgresql://USER@HOST/NAME or file:FOLDER"
             )
 
     def command(self, store: Store, profile: str) -> str:
@@ -80,11 +81,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Log:
-    """What a cell that began has left so far."""
+    """What a cell has written so far."""
 
     name: str
     """Its place: dataset, method and label, with slashes between."""
     hash: str
+    """Of the cell: other options or data give another."""
     losses: list[dict[str, float]]
     """Rows of the training log: step, training_loss, validation_loss, seconds."""
     folder: CellFolder
@@ -92,7 +94,7 @@ class Log:
     @property
     def done(self) -> bool:
         """Whether the cell is finished."""
-        return not self.folder.at_work
+        return not self.folder.at_work  # the folder of a failed cell counts as at work
 
     @property
     def steps(self) -> int:
@@ -107,18 +109,19 @@ class Log:
 
 
 def logs(store: Store, profile: str) -> Iterator[Log]:
-    """Yield what each cell has left that began; one that ends meanwhile comes the next time."""
+    """Yield what each begun cell has written; one that finishes meanwhile comes the next time."""
     for folder in store.layout.profile(profile).begun():
         try:
-            known = folder.spec_hash.read_text("utf-8") if folder.at_work else read_hash(folder)
+            # An unfinished cell has no record yet.
+            cell_hash = folder.spec_hash.read_text("utf-8") if folder.at_work else read_hash(folder)
             losses = read_losses(folder)
         except (OSError, ValueError, UsageError):
             continue
-        yield Log(folder.name, known, losses, folder)
+        yield Log(folder.name, cell_hash, losses, folder)
 
 
 class Target(Protocol):
-    """Who takes what cells leave."""
+    """Something that results are sent to: TensorBoard or MLflow."""
 
     def begin(self, log: Log) -> int:
         """Make a cell's place; return the last step that was sent before, 0 if none."""
@@ -162,17 +165,21 @@ class TensorBoard:
 
 
 class MLflow:
-    """A run a cell in the experiment `verdiff-bench/<profile>`, found again by its tag `cell`."""
+    """One MLflow run for each cell, in the experiment `verdiff-bench/<profile>`.
+
+    It is found again by its tags `cell` and `hash`.
+    """
 
     def __init__(self, uri: str, profile: str) -> None:
+        # MLflow's own defaults wait for minutes where a server does not answer.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
         from mlflow import MlflowClient
 
         self.client = MlflowClient(tracking_uri=uri)
         name = f"verdiff-bench/{profile}"
-        known = self.client.get_experiment_by_name(name)
-        self.experiment = known.experiment_id if known else self.client.create_experiment(name)
+        before = self.client.get_experiment_by_name(name)
+        self.experiment = before.experiment_id if before else self.client.create_experiment(name)
         self.runs: dict[str, str] = {}
 
     def begin(self, log: Log) -> int:
@@ -184,6 +191,7 @@ class MLflow:
             history = self.client.get_metric_history(run.info.run_id, "validation_loss")
             return max((metric.step for metric in history), default=0)
         run = self.client.create_run(self.experiment, run_name=log.name, tags=tags)
+        # The parameter `cell` is the label alone (f0-s35), the tag `cell` the whole name.
         for key, value in zip(("dataset", "method", "cell"), log.name.split("/"), strict=True):
             self.client.log_param(run.info.run_id, key, value)
         self.runs[log.name] = run.info.run_id
@@ -206,7 +214,7 @@ class MLflow:
 def send(
     store: Store, profile: str, wanted: Wanted, ended: Callable[[], bool] = lambda: True
 ) -> int:
-    """Send what cells have left, again and again until the run has ended.
+    """Send what cells have written, again and again until the run has `ended`; without it, once.
 
     Returns:
         How many cells were sent whole.
@@ -216,26 +224,27 @@ def send(
         targets.append(TensorBoard(store, profile))
     if wanted.mlflow is not None:
         targets.append(MLflow(wanted.mlflow, profile))
-    # By the target's number and the cell's name: the last step that was sent, and what is whole.
-    sent: dict[tuple[int, str], int] = {}
-    whole: set[tuple[int, str]] = set()
+    # Both by the target's number and the cell's name.
+    last_step_sent: dict[tuple[int, str], int] = {}
+    sent_whole: set[tuple[int, str]] = set()
     while True:
-        last_round = ended()  # asked first: what was left until then is sent once more
+        last_round = ended()  # asked first: what was written until then is sent once more
         for log in logs(store, profile):
             for number, target in enumerate(targets):
                 place = number, log.name
-                if place in whole:
+                if place in sent_whole:
                     continue
-                if place not in sent:
-                    sent[place] = target.begin(log)
-                if new := [row for row in log.losses if row["step"] > sent[place]]:
+                if place not in last_step_sent:
+                    last_step_sent[place] = target.begin(log)
+                sent_to = last_step_sent[place]
+                if new := [row for row in log.losses if row["step"] > sent_to]:
                     target.losses(log, new)
-                    sent[place] = int(new[-1]["step"])
+                    last_step_sent[place] = int(new[-1]["step"])
                 if log.done:
                     target.end(log, log.scores())
-                    whole.add(place)
+                    sent_whole.add(place)
         if last_round:
-            return len(whole) // len(targets)
+            return len(sent_whole) // len(targets)
         time.sleep(LOOK_SECONDS)
 
 
@@ -245,19 +254,20 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
     if not wanted:
         yield
         return
-    words = json.dumps({"root": str(store.root), "profile": profile, **asdict(wanted)})
+    task = json.dumps({"root": str(store.root), "profile": profile, **asdict(wanted)})
     path = store.layout.profile(profile).track_log
-    with path.open("w", encoding="utf-8") as log:
+    with path.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.store.track"],
             stdin=subprocess.PIPE,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         assert process.stdin
         with suppress(OSError):  # it has ended, which is told below
-            process.stdin.write(f"{words}\n".encode())  # an address with a password is no argument
+            # Not as an argument: others can see arguments, and the address may have a password.
+            process.stdin.write(f"{task}\n".encode())
             process.stdin.flush()
     seconds_left = STOPPED_SECONDS
     try:
@@ -265,7 +275,7 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
         seconds_left = END_SECONDS  # not reached where the run was stopped
     finally:
         try:
-            process.communicate(timeout=seconds_left)
+            process.communicate(timeout=seconds_left)  # closes its input, by which it knows the end
             said = path.read_text(encoding="utf-8", errors="replace")
             why = last_line(said) if process.returncode else ""
         except subprocess.TimeoutExpired:
@@ -283,8 +293,8 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
 
 
 def main() -> None:
-    """Track until standard input is closed, which the end of the run does, however it ends."""
-    told = json.loads(sys.stdin.readline())
+    """Track until standard input closes: when the run's process ends, even if it is killed."""
+    task = json.loads(sys.stdin.readline())
     gone = threading.Event()
 
     def watch() -> None:
@@ -292,11 +302,11 @@ def main() -> None:
         gone.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    wanted = Wanted(told["tensorboard"], told["mlflow"])
+    wanted = Wanted(task["tensorboard"], task["mlflow"])
     try:
-        send(Store(Path(told["root"])), told["profile"], wanted, gone.is_set)
+        send(Store(Path(task["root"])), task["profile"], wanted, gone.is_set)
     except Exception:  # a library may raise anything, with the address in it
-        sys.exit(redacted(traceback.format_exc(), told["mlflow"] or ""))
+        sys.exit(redacted(traceback.format_exc(), task["mlflow"] or ""))
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def test_how_files_were_read_is_in_the_manifest(tmp_path: Path) -> None:
     root = fill(tmp_path / "own")
     adapter = registry.dataset(Spec.parse(f"{root}:pattern={{patient}}_*"))
     known = manifest.read(cache.prepare(adapter, root))
-    assert known.words == (
+    assert known.lines == (
         "format: PNG (3 of 3 cases)",
         "orientation: as stored (3 of 3 cases)",
         "place of masks: as the pixels are stored (3 of 3 cases)",
