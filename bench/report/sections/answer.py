@@ -157,13 +157,19 @@ def _unfinished(table: Table, column: str) -> list[str]:
         )
     if column not in table.uneven:
         return said
+    seeds = table.patients[column][ENDPOINT].seeds
+    what = "patients and seeds" if len(seeds) > 1 else "patients"
     said.append(
-        f"The methods were not tested on the same patients of {title}, so their means in table 1 "
+        f"The methods were not tested on the same {what} of {title}, so their means in table 1 "
         "do not compare and none is bold."
     )
     said.append(_remedy(table, column))
     if table.best(column):
-        said.append("Here each two methods are compared on the patients that both have.")
+        said.append(f"Here each two methods are compared on the {what} that both have.")
+        if len(seeds) > 1 and 1 in table.pairs[column].seeds:
+            said.append(
+                "Where two have one seed in common, that compares trained weights, not methods."
+            )
     else:
         said.append("All methods have no patient in common: compare two of them, in all pairs.")
     return said

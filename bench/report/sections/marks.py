@@ -172,7 +172,7 @@ def legend_of_uneven(table: Table) -> list[Note]:
         return []
     text = (
         f"{', '.join(titles)}: no mean is bold or marked, for the methods were not tested on the "
-        "same cases. All pairs are compared on the patients that both have."
+        "same cases under the same seeds. All pairs are compared on what both have."
     )
     return [Note(text, "marks", grave=True)]
 

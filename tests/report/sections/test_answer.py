@@ -139,3 +139,12 @@ def test_a_method_without_a_result_is_named(tmp_path: Path) -> None:
     written.failed(tmp_path, "fcn", "no memory", dataset="mr@real-abcdef01")
     [one] = answer.answers(written.table(store))
     assert one.sentences[-1] == "No result on MR: fcn (failed)."
+
+
+def test_where_pairs_have_one_seed_in_common_the_answer_speaks_of_weights(tmp_path: Path) -> None:
+    store = filled(tmp_path, "unet", "fcn")
+    finished(tmp_path, "unet", scores_of("unet"), seed=36, source="real")
+    finished(tmp_path, "fcn", scores_of("fcn")[:4], seed=36, source="real")
+    [one] = answer.answers(written.table(store))
+    assert "not tested on the same patients and seeds" in one.sentences[0]
+    assert "Where two have one seed in common, that compares trained weights" in one.text
