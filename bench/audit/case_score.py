@@ -149,17 +149,17 @@ def patient_of(case: str, known: str, reading: Reading, at: str) -> str:
     return known
 
 
-def number_of(text: str, at: str, metric: str, reading: Reading) -> Printed | None:
+def number_of(text: str, at: str, metric: str, reading: Reading, delimiter: str) -> Printed | None:
     """Return a score; None where it is missing, or is infinite as a distance to nothing.
 
     Raises:
-        UsageError: It is no number.
+        UsageError: It is no number, or may be two.
     """
     bare = text.strip().lower().removesuffix("%").rstrip()
     if bare in MISSING or bare in ("inf", "-inf", "infinity"):
         return None
     try:
-        value = csvs.number(bare)
+        value = csvs.number(bare, delimiter)
     except ValueError as error:
         raise UsageError(f"{at}: {error}") from None
     decimals = max(0, -int(value.as_tuple().exponent))

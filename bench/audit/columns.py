@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.audit.case_score import (
+    BOUNDED,
     NAMES,
+    PERCENT,
     CaseScore,
     Reading,
     case_of,
@@ -71,9 +73,29 @@ def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
     if not any(name in columns for name in SCORES):
         columns |= _of_monai(table, columns, reading, path)
     if any(name in columns for name in SCORES):
-        yield from _long(table, columns, reading, path)
+        scores = list(_long(table, columns, reading, path))
     else:
-        yield from _wide(table, columns, reading, path)
+        scores = list(_wide(table, columns, reading, path))
+    if reading.percent:
+        _check_percent(scores, path)
+    yield from scores
+
+
+def _check_percent(scores: Sequence[CaseScore], path: Path) -> None:
+    """Refuse fractions that are said to be percent.
+
+    Raises:
+        UsageError: No score is above 1 percent, as if all were fractions.
+    """
+    largest = 0.0
+    for score in scores:
+        own = [score.values[name].value for name in BOUNDED if name in score.values]
+        largest = max(largest, *own, 0.0)
+    if 0 < largest <= 1 / PERCENT:
+        raise UsageError(
+            f"{path}: --percent, but no score is above 1, as where they are fractions; expected "
+            "percent: leave --percent out"
+        )
 
 
 def _is_of_patients(table: CsvTable, columns: Mapping[str, str], reading: Reading) -> bool:
@@ -96,7 +118,29 @@ def _columns(table: CsvTable, reading: Reading) -> dict[str, str]:
         for known in (name, *others):
             if name not in columns and known in headings and known not in taken:
                 columns[name] = headings[known]
+    _check_one_meaning(table, columns, reading)
     return columns
+
+
+def _check_one_meaning(table: CsvTable, columns: Mapping[str, str], reading: Reading) -> None:
+    """Refuse two columns of one score whose values differ, such as `dice` and `DSC`.
+
+    Raises:
+        UsageError: There are two, and `--columns` names neither.
+    """
+    for name in SCORES:
+        if name not in columns or name in reading.columns:
+            continue
+        first = columns[name]
+        for heading in table.headings:
+            other_name = heading and csvs.folded(heading) in NAMES[name] and heading != first
+            if not other_name or heading in columns.values():
+                continue
+            if any(table.value(r, first) != table.value(r, heading) for r in table.rows):
+                raise UsageError(
+                    f"{table.source}: the columns {first} and {heading} both mean {name}, and "
+                    f"their values differ; say which is meant: --columns '{name}={first}'"
+                )
 
 
 def _of_panoptica(headings: Mapping[str, str], reading: Reading, source: str) -> dict[str, str]:
@@ -153,11 +197,13 @@ def _long(
         if not wanted(row):
             continue
         at = table.at(row)
-        case, whose = _case(text(row, "case"), at), text(row, "patient")
+        case = _case(table.named(row, columns["case"]), at)
+        whose = table.named(row, columns["patient"]) if "patient" in columns else ""
         _check_no_summary(whose, "patient", at)
         values = {}
         for name in metrics:
-            value = number_of(text(row, name), f"{at}, column {columns[name]}", name, reading)
+            column = f"{at}, column {columns[name]}"
+            value = number_of(text(row, name), column, name, reading, table.delimiter)
             if value is not None:
                 values[name] = value
         yield CaseScore(
@@ -234,14 +280,15 @@ def _wide(
         )
     for row in table.rows:
         at = table.at(row)
-        case = _case(table.value(row, columns["case"]), at)
+        case = _case(table.named(row, columns["case"]), at)
         known = table.named(row, columns["patient"]) if "patient" in columns else ""
         _check_no_summary(known, "patient", at)
         dataset = table.value(row, columns["dataset"]) if "dataset" in columns else ""
         patient = patient_of(case, known, reading, at)
         for method in methods:
             text = table.value(row, method)
-            value = number_of(text, f"{at}, column {method}", reading.metric, reading)
+            column = f"{at}, column {method}"
+            value = number_of(text, column, reading.metric, reading, table.delimiter)
             values = {} if value is None else {reading.metric: value}
             yield CaseScore(
                 method,

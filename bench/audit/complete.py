@@ -25,7 +25,9 @@ def check(scores: Sequence[CaseScore], missing: str) -> list[CaseScore]:
     """
     scores = [_without_absent(score) for score in scores]
     lines = [*_twice(scores), *_two_patients(scores), *_out_of_range(scores)]
-    lines += [*_contradictions(scores), *_without_dice(scores)]
+    if not lines:
+        lines += _contradictions(scores)
+    lines += _without_dice(scores)
     if lines:
         raise SeveralError(lines)
     whole, lacking = _completed(scores)
@@ -106,15 +108,22 @@ def contradicts(dice: Printed, iou: Printed) -> bool:
 def _contradictions(scores: Iterable[CaseScore]) -> list[str]:
     """Return a line for each method that has cases whose Dice and IoU contradict each other."""
     wrong: dict[str, list[str]] = {}
+    lower: dict[str, bool] = {}  # whether some of these IoU are below their Dice
     for score in scores:
         dice, iou = score.values.get("dice"), score.values.get("iou")
         if dice is not None and iou is not None and contradicts(dice, iou):
             wrong.setdefault(score.method, []).append(score.case)
-    return [
-        f"{method}: Dice and IoU of {short_list(cases)} contradict each other; expected "
-        "IoU = Dice / (2 - Dice) of one mask, means over classes are none: import one label"
-        for method, cases in wrong.items()
-    ]
+            lower[score.method] = lower.get(score.method, False) or iou.value < dice.value
+    lines = []
+    for method, cases in wrong.items():
+        remedy = "means over classes are none: import one label"
+        if not lower[method]:
+            remedy = "but every such IoU is above its Dice: are the columns swapped?"
+        lines.append(
+            f"{method}: Dice and IoU of {short_list(cases)} contradict each other; expected "
+            f"IoU = Dice / (2 - Dice) of one mask, {remedy}"
+        )
+    return lines
 
 
 def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]:

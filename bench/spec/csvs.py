@@ -46,6 +46,8 @@ _UNIT = re.compile(r"[\[(].*?[\])]")
 """A unit in brackets, as headings have it."""
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 """A number with a decimal point or comma."""
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+"""A number whose comma may be a decimal one or part thousands: `1,234`."""
 _WHOLE = re.compile(r"[0-9]+")
 
 
@@ -287,14 +289,22 @@ def _letters(heading: str) -> str:
     return "".join(filter(str.isalnum, bare))
 
 
-def number(text: str) -> Decimal:
+def number(text: str, delimiter: str = "") -> Decimal:
     """Return a number that is written with a point or with a comma, `0.5` or `0,5`.
 
+    Args:
+        text: The number.
+        delimiter: What separates the columns of its table. Where that is a comma, `1,234` may be
+            1.234 or 1234.
+
     Raises:
-        ValueError: It is none, or holds both; the message says which.
+        ValueError: It is none, holds both, or may be two; the message says which.
     """
     if "." in text and "," in text:
         raise ValueError(f"'{text}' holds a comma and a point; write it with one point alone")
+    if delimiter == "," and _GROUPED.fullmatch(text):
+        point, bare = text.replace(",", "."), text.replace(",", "")
+        raise ValueError(f"'{text}' may be {point} or {bare}; write it without a comma")
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"'{text}' is no number; expected one such as 0.5 or 0,5")
     try:

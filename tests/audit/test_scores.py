@@ -131,6 +131,7 @@ HEAD = "method,patient,case,dice,iou\n"
         ("A,p,a,50,33.3\nA,p,b,60,42.9\n", r"dice: 2 cases \(A a, A b\) outside.*--percent"),
         ("A,p,a,-0.1,0.2\n", "outside its range, expected 0 to 1"),
         ("A,p,a,0.800,0.800\nA,p,b,0.5,0.333\n", r"A: Dice and IoU of 1 case \(a\) contradict"),
+        ("A,p,a,0.333,0.5\nA,p,b,0.429,0.6\n", "is above its Dice: are the columns swapped"),
         ("A,p,a,0.5,\nA,p,b,0.5,\nB,p,a,0.5,\n", r"B on scores: 1 case \(b of p\) have no score"),
     ],
 )
@@ -140,6 +141,59 @@ def test_impossible_scores_are_refused_with_their_number(
     scores = read(write(tmp_path / "scores.csv", HEAD + rows), Reading())
     with pytest.raises(UsageError, match=line):
         check(scores, "refuse")
+
+
+def test_percent_has_one_remedy(tmp_path: Path) -> None:
+    scores = read(write(tmp_path / "s.csv", HEAD + "A,p,a,50,33.3\n"), Reading())
+    with pytest.raises(UsageError) as refused:
+        check(scores, "refuse")
+    assert "--percent" in str(refused.value)
+    assert "contradict" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reading", "line"),
+    [
+        (
+            'method,patient,case,dice,hd95\nA,p,a,0.5,"1,234"\n',
+            Reading(),
+            "line 2, column hd95: '1,234' may be 1.234 or 1234; write it without a comma",
+        ),
+        ('case,patient,A\na,p,"1,234"\n', Reading(metric="hd95"), "may be 1.234 or 1234"),
+        (
+            "method,patient,case,dice,DSC\nA,p,a,0.5,0.7\n",
+            Reading(),
+            "the columns dice and DSC both mean dice, and their values differ",
+        ),
+        (
+            "method,patient,case,dice\nA,p,a,0.5\nA,p,b,0.7\n",
+            Reading(percent=True),
+            "no score is above 1, as where they are fractions; expected percent: leave --percent",
+        ),
+        (
+            "method,patient,case,dice\nA,1.23E+11,a,0.5\n",
+            Reading(),
+            "line 2: patient '1.23E\\+11' is what a spreadsheet writes",
+        ),
+    ],
+)
+def test_what_may_mean_two_things_is_refused(
+    tmp_path: Path, text: str, reading: Reading, line: str
+) -> None:
+    with pytest.raises(UsageError, match=line):
+        read(write(tmp_path / "scores.csv", text), reading)
+
+
+def test_a_decimal_comma_and_one_score_twice_are_read(tmp_path: Path) -> None:
+    text = "method;patient;case;dice;DSC;hd95\nA;p;a;0,500;0,500;1,234\n"
+    (score,) = read(write(tmp_path / "scores.csv", text), Reading())
+    assert score.values["hd95"].value == 1.234
+    text = 'method,patient,case,dice,DSC,hd95\nA,p,a,"0,5",0.7,"12,5"\n'
+    (score,) = read(write(tmp_path / "other.csv", text), Reading(columns={"dice": "DSC"}))
+    assert (score.values["dice"].value, score.values["hd95"].value) == (0.7, 12.5)
+    text = "method,patient,case,dice\nA,p,a,0.9\nA,p,b,80\n"
+    first, _ = read(write(tmp_path / "percent.csv", text), Reading(percent=True))
+    assert first.values["dice"].value == pytest.approx(0.009)
 
 
 def test_a_missing_score_is_zero_where_the_user_says_so(tmp_path: Path) -> None:

@@ -429,10 +429,10 @@ def _spacing(table: CsvTable, row: CsvRow) -> tuple[float, float] | None:
     return row_mm, column_mm
 
 
-def _position(text: str) -> int | None:
+def _position(text: str, delimiter: str) -> int | None:
     """Return the number of a slice; None of what is none. Programs may write 5 as 5.0."""
     try:
-        number = csvs.number(text)
+        number = csvs.number(text, delimiter)
     except ValueError:
         return None
     if not 0 <= number < MOST_SLICES or number != int(number):
@@ -446,7 +446,9 @@ def _place(table: CsvTable, row: CsvRow) -> Place | None:
     Raises:
         UsageError: The distance of slices is not positive.
     """
-    position = _position(table.value(row, POSITION) if table.has(POSITION) else "")
+    position = None
+    if table.has(POSITION):
+        position = _position(table.value(row, POSITION), table.delimiter)
     if position is None:
         return None
     volume = unicodedata.normalize("NFC", table.value(row, "volume"))
