@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from bench.audit.case_score import (
 )
 from bench.audit.printed import Printed
 from bench.spec.errors import UsageError
+
+ROUNDED = 0.005
+"""Scores of two digits differ by so much from those that they were rounded from."""
 
 
 def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
@@ -36,9 +40,11 @@ def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
         at = f"{path} case {number}"
         try:
             name = case_of(str(case["prediction_file"]))
-            values, empty = _of_counts(case["metrics"][label])
+            metrics = case["metrics"][label]
+            values, empty = _of_counts(metrics)
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{at} has no {error}; expected metrics and files") from error
+        _check_same(metrics, values, at)
         yield CaseScore(
             method_of(reading, path),
             reading.dataset,
@@ -49,6 +55,23 @@ def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
             empty=empty,
             at=at,
         )
+
+
+def _check_same(metrics: Mapping[str, Any], values: Mapping[str, Printed], at: str) -> None:
+    """Refuse scores that are not those of their counts.
+
+    Raises:
+        UsageError: One differs by more than two digits tell.
+    """
+    for name, own in {"Dice": "dice", "IoU": "iou"}.items():
+        written, counted = metrics.get(name), values[own].value
+        if not isinstance(written, int | float) or not math.isfinite(written):
+            continue  # nnU-Net writes NaN where both masks are empty
+        if abs(written - counted) > ROUNDED:
+            raise UsageError(
+                f"{at}: {name} is {written:g}, but {counted:g} by its TP, FP and FN; expected the "
+                "same: evaluate the predictions again, or give the scores as CSV"
+            )
 
 
 def _labels_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -189,8 +189,12 @@ def _keep(
     """Keep scores as cells from outside, and declare their comparisons."""
     from bench.store.outside import cells_of, keep
 
+    remarks: dict[str, None] = {}
     for cell in cells_of(scores, origins):
         keep(store, cell)
+        remarks.update(dict.fromkeys(cell.external.remarks))
+    for line in remarks:
+        options.say(f"assumed: {line}")
     options.declare_outside(store, OUTSIDE, baseline, list(origins))
 
 

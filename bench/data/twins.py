@@ -40,6 +40,8 @@ that were halved, brightened, saved as JPEG of quality 60 or made noisy have 0.9
 eyes 0.68 at most, MR slices of two patients 0.25."""
 
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_DECIMALS = re.compile(r"(?<=\d)\.0+$")
+"""What programs append to numbers where a column lacks one of them: `7.0`."""
 _BLANKS = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]+")
 
 
@@ -81,7 +83,8 @@ def described(dataset: Dataset, sides: Mapping[str, str]) -> tuple[str, ...]:
 def look_alike(patients: Sequence[str]) -> tuple[str, ...]:
     """Return what to tell of patients whose names look alike; nothing where none do.
 
-    Names look alike that differ by case, blanks, leading zeros or the composition of accents.
+    Names look alike that differ by case, blanks, leading zeros, a `.0` at the end, or the
+    composition of accents.
     """
     groups: dict[str, dict[str, None]] = defaultdict(dict)
     for patient in patients:
@@ -109,8 +112,9 @@ def of_one_header(patients: Mapping[str, Collection[str]]) -> tuple[str, ...]:
 
 
 def _seen(name: str) -> str:
-    """Return what a reader sees of a name, whatever its case, blanks and leading zeros."""
+    """Return what a reader sees of a name, whatever its case, blanks, zeros and `.0` at its end."""
     text = _BLANKS.sub("", unicodedata.normalize("NFKC", name).casefold())
+    text = _DECIMALS.sub("", text)
     return _ZEROS.sub("", unicodedata.normalize("NFKC", text))
 
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from bench.audit.case_score import CaseScore
 from bench.data.readers import limits
+from bench.data.twins import look_alike
 from bench.spec import machine, plain, registry
 from bench.spec.case import UNION
 from bench.spec.config import PROTOCOL, SEED
-from bench.spec.errors import UsageError
+from bench.spec.errors import UsageError, short_list
 from bench.spec.metrics import SCORES
 from bench.spec.names import Column, DatasetId, Label, Spec
 from bench.store.cells import OUTSIDE, Store, with_digests
@@ -236,6 +237,7 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
             origin=origins[method],
             digest=plain.content_hash([_hashed(row) for row in rows]),
             missing=tuple(dict.fromkeys(missing)),
+            remarks=(*_of_empty(scores_of_run), *look_alike(list(cases[dataset].values()))),
         )
         cells.append(
             OutsideCell(
@@ -250,6 +252,17 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
             )
         )
     return cells
+
+
+def _of_empty(scores: Sequence[CaseScore]) -> tuple[str, ...]:
+    """Return what to tell of cases that score 1 though their file gives them no score."""
+    cases = [score.case for score in scores if score.empty == "both" and score.values]
+    if not cases:
+        return ()
+    return (
+        f"{short_list(cases)} of {scores[0].method} have foreground in neither mask and score 1; "
+        "nnU-Net leaves such cases out of its means",
+    )
 
 
 def _rows(

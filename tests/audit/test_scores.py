@@ -49,6 +49,16 @@ def test_nnunets_summary_is_read_by_its_counts(tmp_path: Path) -> None:
         read(summary(tmp_path, ("1", "2")), reading)
 
 
+def test_a_summary_whose_scores_are_not_of_its_counts_is_refused(tmp_path: Path) -> None:
+    path = summary(tmp_path)
+    reading = Reading(method="nnU-Net", pattern="{patient}_*")
+    path.write_text(path.read_text().replace("NaN", "0.8", 1))  # as its counts have it
+    assert read(path, reading)[0].values["dice"].value == 0.8
+    path.write_text(path.read_text().replace('"Dice": 0.8', '"Dice": 0.7', 1))
+    with pytest.raises(UsageError, match=r"case 1: Dice is 0[.]7, but 0[.]8 by its TP"):
+        read(path, reading)
+
+
 def test_monais_file_says_its_metric_by_its_name(tmp_path: Path) -> None:
     text = "filename\tclass0\tmean\n/d/a_1.nii.gz\t0.8000\t0.8000\n/d/b_1.nii.gz\t0.6000\t0.6000\n"
     path = write(tmp_path / "val_mean_dice_raw.csv", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,32 @@ def test_patients_stand_in_names_where_pattern_says_by_its_old_name_too(bench: B
     for words in (("--pattern", "{patient}"), ("--patient", "case")):
         said = bench("import", "cases.csv", *words, "--out", words[1].strip("{}"))
         assert "A, B: 8 cases of 8 patients" in said
+
+
+def test_what_was_assumed_of_scores_is_told(bench: Bench) -> None:
+    lines = ["method,patient,case,dice,nsd"]
+    for method in "AB":
+        for number, patient in enumerate(["1", "01", "2", "3"]):
+            lines.append(f"{method},{patient},c{number},0.{80 + number},0.9")
+    (bench.home / "scores.csv").write_text("\n".join(lines))
+    for command in ("import", "compare"):
+        said = bench(command, "scores.csv", "--unit", "mm")
+        assert said.count("assumed: 1 and 01 are different patients, though they look alike") == 1
+    assert "NSD of A, B: others computed it, so which distances it accepts is not known" in said
+    assert "NSD accepts distances" not in said
+    bench("report", "--no-pictures")
+    first = (bench.home / "reports" / "external" / "table1-external.md").read_text()
+    assert "1 and 01 are different patients" in first
+
+
+def test_a_score_that_nnunet_leaves_undefined_is_told(bench: Bench) -> None:
+    cases = []
+    for number, counts in enumerate([(8, 2, 2), (0, 0, 0), (9, 1, 1)]):
+        metrics = dict(zip(("TP", "FP", "FN"), counts, strict=True))
+        cases.append({"metrics": {"1": metrics}, "prediction_file": f"p{number}_1.nii.gz"})
+    (bench.home / "summary.json").write_text(json.dumps({"metric_per_case": cases}))
+    said = bench("import", "Net=summary.json", "--pattern", "{patient}_*")
+    assert "assumed: 1 case (p1_1) of Net have foreground in neither mask and score 1" in said
 
 
 def test_a_second_file_joins_the_table_where_its_cases_are_the_same(bench: Bench) -> None:

@@ -31,6 +31,7 @@ Films = dict[str, NDArray[np.uint8]]
         ("A\u00a0B", "A B"),
         ("Straße", "STRASSE"),
         ("\uff11\uff12", "12"),
+        ("7", "7.0"),
     ],
 )
 def test_names_that_look_alike_are_told(one: str, other: str) -> None:
@@ -41,7 +42,9 @@ def test_names_that_look_alike_are_told(one: str, other: str) -> None:
     assert first != second
 
 
-@pytest.mark.parametrize("names", [["10", "1"], ["a1", "a2"], ["p1", "p11"], ["x", "x"]])
+@pytest.mark.parametrize(
+    "names", [["10", "1"], ["a1", "a2"], ["p1", "p11"], ["x", "x"], ["1", "1.01"]]
+)
 def test_other_names_do_not_look_alike(names: list[str]) -> None:
     assert twins.look_alike(names) == ()
 

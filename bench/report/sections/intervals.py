@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.document import Document, Number
@@ -18,6 +18,7 @@ from bench.report.sections.table import Table
 from bench.spec.metrics import INFERRED, LOWER, PRINTED, TITLES, listed
 from bench.stats import intervals, outliers
 from bench.stats.scores import PatientScores
+from bench.store.scores import UNKNOWN
 
 
 def documents(table: Table) -> list[Document]:
@@ -66,7 +67,7 @@ def _intervals(
         "them, and helps no method."
     ]
     if "nsd" in metrics:
-        notes.append(f"NSD accepts distances up to {_tolerances(table)}.")
+        notes += _tolerances(table, rows)
     counted = any("outliers" in row for row in rows)
     if counted:
         notes.append(
@@ -121,11 +122,34 @@ def _outliers(scores: PatientScores) -> dict[str, Any]:
     return {"outliers": counted.number, **ends("of_outliers", counted.interval)}
 
 
-def _tolerances(table: Table) -> str:
-    """Return the distances that NSD accepts under the profile."""
-    values = sorted({cell.record.spec.nsd_tolerance for cell in table.cells})
-    units = " or ".join(dict.fromkeys(table.units.values()))
-    return f"{' and '.join(f'{value:g}' for value in values)} {units}"
+def _tolerances(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which distances NSD accepts; of scores that others computed nobody knows it."""
+    values: dict[float, None] = {}
+    units: dict[str, None] = {}
+    imported: set[str] = set()
+    for cell in table.cells:
+        record = cell.record
+        if record.external is not None and record.external.kind == "scores":
+            imported.add(record.method.key)
+            continue
+        values[record.spec.nsd_tolerance] = None
+    for unit in table.units.values():
+        if unit != UNKNOWN:
+            units[unit] = None
+    notes = []
+    if values:
+        distances = " and ".join(f"{value:g}" for value in sorted(values))
+        notes.append(f"NSD accepts distances up to {distances} {' or '.join(units)}.")
+    titles: dict[str, None] = {}
+    for row in rows:
+        if row["metric"] == "nsd" and row["patients"] and row["method"] in imported:
+            titles[row["title"]] = None
+    if titles:
+        notes.append(
+            f"NSD of {', '.join(titles)}: others computed it, so which distances it accepts is "
+            "not known here."
+        )
+    return notes
 
 
 def _interval_row(
