@@ -301,6 +301,36 @@ def test_a_folder_of_files_that_none_reads_says_which_and_why(kind: str, tmp_pat
         prepared(f"{root}:pattern={{patient}}_*")
 
 
+def test_a_format_that_no_suffix_tells_is_told_by_what_the_file_holds(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    for path in (root / "images").iterdir():
+        path.rename(path.with_name(f"{path.stem}.1.2.840"))
+    message = "p0_0.1.2.840: no reader is known for it, but it holds PNG: rename it to "
+    with pytest.raises(UsageError, match=rf"{message}p0_0[.]1[.]2[.]840[.]png"):
+        prepared(f"{root}:pattern={{patient}}_*")
+
+
+def test_masks_without_background_are_said_to_have_none(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    for path in (root / "masks").iterdir():
+        mask = np.asarray(Image.open(path)) > 0
+        Image.fromarray(mask.astype(np.uint8) + 1).save(path)
+    with pytest.raises(UsageError, match="masks hold the values 1, 2 and no 0; say which"):
+        prepared(f"{root}:pattern={{patient}}_*")
+
+
+def test_another_channel_and_a_second_mask_are_told(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    Image.fromarray(picture(0)[0]).save(root / "masks" / "p0_0_mask.png")
+    image = root / "images" / "p1_0.png"
+    for channel in ("0000", "0001"):
+        Image.fromarray(picture(1)[0]).save(image.with_name(f"p1_0_{channel}.png"))
+    image.unlink()
+    told = prepared(f"{root}:pattern={{patient}}_*").left_out
+    assert any("p1_0_0001.png: is a further channel beside p1_0_0000.png" in line for line in told)
+    assert any("p0_0_mask.png: p0_0.png is the mask of p0_0.png by its name" in o for o in told)
+
+
 EXTRA: dict[str, tuple[Callable[[Path], Any], str]] = {
     "two of one name": (
         lambda r: Image.fromarray(picture(0)[0]).save(r / "images" / "P1_0.tif"),

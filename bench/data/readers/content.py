@@ -47,10 +47,26 @@ def remedy(path: Path) -> str:
     name = path.name.lower()
     for begins, mark, kind, suffixes in MAGIC:
         if head[begins:].startswith(mark) and not name.endswith(suffixes):
-            return (
-                f"holds {kind}, which its name does not say; rename it to {stem(path)}{suffixes[0]}"
-            )
+            return f"holds {kind}, which its name does not say; {_rename(path, suffixes[0])}"
     for mark, kind in OTHERS:
         if head.startswith(mark):
             return f"holds {kind}, which is not read; convert it"
     return ""
+
+
+def under_no_suffix(path: Path) -> str:
+    """Return what a file of no known suffix holds, if that is read, and what helps; else empty."""
+    try:
+        head = files.read_head(path, HEAD)
+    except OSError:
+        return ""
+    for begins, mark, kind, suffixes in MAGIC:
+        if head[begins:].startswith(mark):
+            return f", but it holds {kind}: {_rename(path, suffixes[0])}"
+    return ""
+
+
+def _rename(path: Path, suffix: str) -> str:
+    """Return the advice to give a file a suffix; the end of a UID, `1.2.840.5`, is none."""
+    has_suffix = not path.suffix[1:].isdigit()
+    return f"rename it to {stem(path) if has_suffix else path.name}{suffix}"

@@ -166,7 +166,7 @@ class Folder(Adapter):
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
         assumed = texts.assumed(self.tables(root))
-        why = pairing.whys(alone, spare, images.folder, masks.folder)
+        why = pairing.whys(alone, spare, paired, images.folder, masks.folder)
         for path in spare:
             items.append(Item(stem(path), (path,), left_out=why[path]))
         for path in alone:

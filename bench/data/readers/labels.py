@@ -247,7 +247,8 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
     if len(beside) == 1 and colour(beside[0]) and BACKGROUND in census.counts:
         return beside
     if any(map(colour, beside)):
-        shares = ", ".join(f"{label} {_percent(census, label)}" for label in census.counts)
+        held = [label for label, pixels in census.counts.items() if pixels]
+        shares = ", ".join(f"{label} {_percent(census, label)}" for label in held)
         raise UsageError(
             f"{file} and others hold colours ({shares}); "
             f"say which are foreground: foreground={_term(beside[0])}"
@@ -255,10 +256,11 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
     if _is_smooth(census, beside):
         raise UsageError(f"{file} and others {_blurred(census)}")
     shown = f"value{'s' * (len(beside) > 1)} {', '.join(beside[:6])}"
+    others = "beside 0" if census.counts.get(BACKGROUND) else "and no 0"
     named = next((label for label in beside if int(label) > 0), "")  # none below 0 is a class
     apart = f"; or keep classes apart: labels=NAME={named}/..." if named and beside[1:] else ""
     raise UsageError(
-        f"{file}: masks hold the {shown} beside 0; "
+        f"{file}: masks hold the {shown} {others}; "
         f"say which are foreground: foreground={named or beside[0]}{apart}"
     )
 

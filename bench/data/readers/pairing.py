@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from bench.data.readers import content
 from bench.data.readers.walk import Walk, same, stem
 from bench.spec.errors import UsageError
 
@@ -20,6 +21,8 @@ USUAL = re.compile(
 
 
 SEPARATORS = "_-. "
+CHANNEL = re.compile(r"(_[0-9]{4})((?:\.[A-Za-z]+)+)$")
+"""How nnU-Net ends the names of an image's channels, with the suffix behind it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def side(folder: Path, below: Walk, suffixes: tuple[str, ...], beside: Iterable[
         if path in belongs:
             continue
         if not path.name.lower().endswith(suffixes):
-            unusable.append((path, f"no reader is known for it; expected {', '.join(suffixes)}"))
+            what = content.under_no_suffix(path) or f"; expected {', '.join(suffixes)}"
+            unusable.append((path, f"no reader is known for it{what}"))
         elif key in by_key:
             twins[key] = [*twins.get(key, [by_key[key]]), path]
         else:
@@ -114,18 +118,38 @@ def pairs(images: Side, masks: Side) -> tuple[list[Pair], list[Path], list[Path]
 
 
 def whys(
-    images: Iterable[Path], masks: Iterable[Path], of_images: Path, of_masks: Path
+    images: Iterable[Path],
+    masks: Iterable[Path],
+    paired: Iterable[Pair],
+    of_images: Path,
+    of_masks: Path,
 ) -> dict[Path, str]:
     """Return for each image and mask without a pair why it has none.
 
     Args:
         images: The images without a mask.
         masks: The masks without an image.
+        paired: The images that have a mask.
         of_images: The folder of the images.
         of_masks: The folder of the masks.
     """
     reasons = dict.fromkeys(images, "there is no mask of this name in masks/; add it")
     reasons |= dict.fromkeys(masks, "there is no image of this name in images/; add it")
+    by_image = {pair.image: pair for pair in paired}
+    for path in images:
+        first = path.with_name(CHANNEL.sub(r"_0000\2", path.name))
+        if first != path and first in by_image:
+            reasons[path] = (
+                f"is a further channel beside {first.name}, by nnU-Net's names; one alone is read"
+            )
+    taken = {USUAL.sub("", key_of(path, of_images)): pair for path, pair in by_image.items()}
+    for path in masks:
+        pair = taken.get(USUAL.sub("", key_of(path, of_masks)))
+        if pair:
+            reasons[path] = (
+                f"{pair.mask.name} is the mask of {pair.image.name} by its name; "
+                "leave each image one mask"
+            )
     own, others = _by_name(images, of_images), _by_name(masks, of_masks)
     for name in own.keys() & others.keys():
         why = f"{_names(others[name])} may be of {_names(own[name])}; leave each image one mask"
