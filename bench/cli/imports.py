@@ -163,6 +163,7 @@ def _read(
 
     from bench.audit.complete import check
     from bench.audit.scores import read
+    from bench.spec import texts
     from bench.store.outside import method_key
 
     scores: list[CaseScore] = []
@@ -172,6 +173,8 @@ def _read(
         if Path(text).is_file() or not equals:  # the name of a file may hold a =
             name, path = "", text
         mine = read(Path(path), replace(reading, method=name.strip()))
+        for line in texts.assumed([Path(path)]):
+            options.say(line)
         for score in mine:
             origins.setdefault(score.method, options.shown_path(Path(path)))
         scores += mine

@@ -60,11 +60,16 @@ def beside(
     """Return the place of a folder of references."""
     from bench.data.readers import masks
     from bench.engine.outside.references import of_folder, read_references
-    from bench.spec.names import Column, DatasetId
+    from bench.spec import texts
+    from bench.spec.names import Column, DatasetId, Spec
 
     side = masks.side(folder, "--reference")
     targets = of_folder(side, _patient_of(side, patients, pattern))
     references = read_references(targets, rules, f"--reference {folder}")
+    if patients:
+        guessed = texts.assumed([Path(Spec.parse(patients).name)])
+        lines = [line.removeprefix("assumed: ") for line in guessed]
+        references = replace(references, remarks=(*references.remarks, *lines))
     identity = DatasetId(_title(folder), "external", references.digest)
     show = _images(images, side) if images else None
     part = Part(tuple(targets))

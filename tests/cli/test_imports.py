@@ -114,6 +114,13 @@ def test_what_was_assumed_of_scores_is_told(bench: Bench) -> None:
     assert "1 and 01 are different patients" in first
 
 
+def test_a_guessed_encoding_of_scores_is_told(bench: Bench) -> None:
+    lines = ["method,patient,case,dice", *(f"A,M\u00fcller{n},c{n},0.8" for n in range(4))]
+    (bench.home / "scores.csv").write_bytes("\n".join(lines).encode("cp1252"))
+    said = bench("compare", "scores.csv")
+    assert said.count("assumed: scores.csv is read as cp1252 (Windows)") == 1
+
+
 def test_a_score_that_nnunet_leaves_undefined_is_told(bench: Bench) -> None:
     cases = []
     for number, counts in enumerate([(8, 2, 2), (0, 0, 0), (9, 1, 1)]):

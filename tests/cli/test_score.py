@@ -253,6 +253,10 @@ def test_patients_come_from_a_table(bench: Bench, home: Path) -> None:
     bench("score", *words, "list.csv:file=image:patient=who")
     cases = Results.load(Store(home / "results")).cases
     assert sorted(cases.patient.unique()) == ["Pa", "Pb", "Pc"]
+    lines = ["image,who", *(f"{name}.png,M\u00fcller {name[0]}" for name in NAMES)]
+    (home / "list.csv").write_bytes("\n".join(lines).encode("cp1252"))
+    said = bench("score", *words, "list.csv:file=image:patient=who", "--out", "other")
+    assert "assumed: list.csv is read as cp1252 (Windows), because it is no UTF-8" in said
 
 
 def volume(path: Path, mask: NDArray[np.uint8], spacing: float, turned: bool = False) -> None:
