@@ -167,7 +167,7 @@ def _run(
     if not missing:
         return
 
-    def told(trial: TrialEnded) -> None:
+    def tell_trial(trial: TrialEnded) -> None:
         """Print a line about a trial that has ended."""
         how = {
             "COMPLETE": f"Dice {100 * (trial.value or 0):.2f} %",
@@ -178,7 +178,7 @@ def _run(
         values = shown(trial.values)
         options.say(f"{trial.study} {count}: {how[trial.state]} with {values}", to=console)
 
-    def died(code: int) -> None:
+    def tell_death(code: int) -> None:
         options.say(f"A worker died (exit code {code}); its trial is run again.", to=console)
 
     splits = [_split(study, selection) for study in studies]
@@ -190,8 +190,8 @@ def _run(
             trials=trials,
             jobs=jobs,
             device=selection.device,
-            told=told,
-            died=died,
+            on_trial=tell_trial,
+            on_death=tell_death,
         )
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on where this one was.")

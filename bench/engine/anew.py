@@ -37,42 +37,51 @@ def load(path: Path, device: str) -> tuple[Trainee, tuple[int, int]]:
             f"{path} is no finished cell; expected a folder such as "
             "results/cpu/mr@real-1a2b3c4d/unet/f0-s35"
         )
-    known = record.read(folder)
-    if known.outside:
+    cell_record = record.read(folder)
+    if cell_record.outside:
         raise UsageError(f"{path} was not trained here, so there is no network that predicts")
-    if known.grid == "native":
+    if cell_record.grid == "native":
         raise UsageError(
             f"{path}: under its profile images keep their native sizes, and its network was built "
             "for those of its dataset; run it with --pixels N, which gives all one grid"
         )
-    height, width = map(int, known.grid)
-    _check_weights(folder, known)
-    spec = known.spec
+    height, width = map(int, cell_record.grid)
+    _check_weights(folder, cell_record)
+    spec = cell_record.spec
     profile = load_profile(folder.profile)
-    if registry.source(known.method) != spec.source:
-        raise UsageError(f"the source of {known.method} was edited since {path} was trained")
-    method = replace(registry.method(known.method, profile.scale), **spec.options)
+    if registry.source(cell_record.method) != spec.source:
+        raise UsageError(f"the source of {cell_record.method} was edited since {path} was trained")
+    method = replace(registry.method(cell_record.method, profile.scale), **spec.options)
     if isinstance(method, ToldBox):
-        raise UsageError(f"{known.title} is told the box of the reference, which no image has")
+        raise UsageError(
+            f"{cell_record.title} is told the box of the reference, which no image has"
+        )
     machine.limit_threads(profile.threads)
-    sizes = ((height, width),) * known.cases["train"]
-    task = Task(spec.dataset.name, sizes, profile.batch, profile.steps, known.classes, known.void)
+    sizes = ((height, width),) * cell_record.cases["train"]
+    task = Task(
+        spec.dataset.name,
+        sizes,
+        profile.batch,
+        profile.steps,
+        cell_record.classes,
+        cell_record.void,
+    )
     trainee = trainees.build(method, task, profile, spec.seed, torch.device(device), spec.precision)
     try:
         load_model(trainee.net, str(folder.weights), strict=True)
     except RuntimeError as error:
         raise UsageError(
-            f"{folder.weights} does not fit {known.method} under the profile '{folder.profile}' "
-            f"here ({str(error).strip().splitlines()[0]})"
+            f"{folder.weights} does not fit {cell_record.method} under the profile "
+            f"'{folder.profile}' here ({str(error).strip().splitlines()[0]})"
         ) from error
     return trainee, (height, width)
 
 
-def _check_weights(folder: CellFolder, known: record.Record) -> None:
+def _check_weights(folder: CellFolder, cell_record: record.Record) -> None:
     """Refuse weights that are missing, or are not those that the cell left."""
     if not folder.weights.is_file():
         raise UsageError(f"{folder.weights} is not there; an archive has weights with --weights")
-    wanted = known.digests.get(folder.weights.name)
+    wanted = cell_record.digests.get(folder.weights.name)
     if wanted and files.digest(folder.weights) != wanted:
         raise UsageError(f"{folder.weights} is not as the cell left it; see: bench verify")
 

@@ -60,9 +60,9 @@ class Curve:
         """
         patients = []
         for cases in self.cases.values():
-            known = [case for case in cases if not np.isnan(case[HALF])]
-            if known:
-                patients.append(np.mean(known, axis=0))
+            cases_with_value = [case for case in cases if not np.isnan(case[HALF])]
+            if cases_with_value:
+                patients.append(np.mean(cases_with_value, axis=0))
         if not patients:
             return np.full(len(CUTS), np.nan)
         return np.asarray(np.mean(patients, axis=0))

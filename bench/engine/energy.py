@@ -66,9 +66,9 @@ class Meter:
             for device in DEVICES:
                 # All counters but the one called `gpu` are those of the processor.
                 mine = [since[name] for name in since if (name == "gpu") == (device == "gpu")]
-                known = [joules for joules in mine if joules is not None]
-                if known and len(known) == len(mine):
-                    added[device] = sum(known)
+                measured = [joules for joules in mine if joules is not None]
+                if measured and len(measured) == len(mine):
+                    added[device] = sum(measured)
         self._add(added)
         return self.spent
 

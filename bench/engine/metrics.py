@@ -276,11 +276,11 @@ def score_classes(
     Raises:
         ValueError: as `score`.
     """
-    known = reference != VOID
-    void = reference.size - int(np.count_nonzero(known))
-    masks = {UNION: ((prediction > 0) & known, (reference > 0) & known)}
+    not_void = reference != VOID
+    void = reference.size - int(np.count_nonzero(not_void))
+    masks = {UNION: ((prediction > 0) & not_void, (reference > 0) & not_void)}
     for number, name in enumerate(classes, 1):
-        masks[name] = ((prediction == number) & known, reference == number)
+        masks[name] = ((prediction == number) & not_void, reference == number)
     scores = {}
     for name, (guess, real) in masks.items():
         scored = score(guess, real, spacing, tolerance, asked)
@@ -298,10 +298,10 @@ def mean_dice(prediction: Mask, reference: NDArray[np.uint8], classes: Sequence[
     """
     if not classes:
         return score(prediction, reference, None).dice
-    known = reference != VOID
+    not_void = reference != VOID
     values = []
     for number in range(1, len(classes) + 1):
-        guess, real = (prediction == number) & known, reference == number
+        guess, real = (prediction == number) & not_void, reference == number
         total = np.count_nonzero(guess) + np.count_nonzero(real)
         if total:
             values.append(2 * np.count_nonzero(guess & real) / total)

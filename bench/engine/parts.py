@@ -69,9 +69,9 @@ def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
         from scipy import ndimage
 
         codes, count = ndimage.label(inner, np.ones((3, 3, 3), bool))
-    whole = np.zeros(mask.shape, np.uint8 if count < BYTE else np.int64)
-    whole[box] = codes
-    return Parts(whole, named=False)
+    codes_of_image = np.zeros(mask.shape, np.uint8 if count < BYTE else np.int64)
+    codes_of_image[box] = codes
+    return Parts(codes_of_image, named=False)
 
 
 def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
@@ -86,11 +86,11 @@ def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
     if all(levels):
         labels = np.array((0, *levels), np.int64).take(numbers)
         return with_classes(of_labels(labels), numbers)
-    whole = np.zeros(numbers.shape, np.int64)
+    all_codes = np.zeros(numbers.shape, np.int64)
     for number in range(1, len(levels) + 1):
         parts = of_components(numbers == number).codes.astype(np.int64)
-        whole += np.where(parts, parts + whole.max(), 0)
-    codes: Codes = whole.astype(np.uint8 if whole.max() < BYTE else np.int64)
+        all_codes += np.where(parts, parts + all_codes.max(), 0)
+    codes: Codes = all_codes.astype(np.uint8 if all_codes.max() < BYTE else np.int64)
     return with_classes(Parts(codes, named=False), numbers)
 
 
@@ -122,8 +122,8 @@ def of_mask(
     """
     if not levels:
         return of_components(mask > 0)
-    known = np.where(reference == VOID, 0, mask).astype(np.uint8)
-    return of_classes(known, levels)
+    mask_without_void = np.where(reference == VOID, 0, mask).astype(np.uint8)
+    return of_classes(mask_without_void, levels)
 
 
 def no_parts(shape: tuple[int, ...], named: bool) -> Parts:

@@ -103,55 +103,57 @@ def _scores(cell: CellFolder, record: Record, row: Row) -> tuple[int, list[str],
         Their number, a line for each case whose scores are others, and remarks.
     """
     with cell.cases(row.extra).open(newline="", encoding="utf-8") as file:
-        known = list(csv.DictReader(file))
+        kept_lines = list(csv.DictReader(file))
     with ThreadPoolExecutor(machine.cores()) as pool:
-        lines = list(pool.map(partial(_case, cell, record, row), known))
+        lines = list(pool.map(partial(_case, cell, record, row), kept_lines))
     wrong = [line for line in lines if line]
     if record.spec.volumes:
         wrong += _volumes(cell, row, record)
-    without_spacing = [line for line in known if "spacing" not in line and line["unit"] == "mm"]
+    without_spacing = [
+        line for line in kept_lines if "spacing" not in line and line["unit"] == "mm"
+    ]
     remarks = []
     if without_spacing:
         remarks.append(
             f"{cell.name}: the scores of {count(len(without_spacing), 'case')} lack the spacing, "
             "as older versions left them: their distances were not computed again"
         )
-    return len(known), wrong, remarks
+    return len(kept_lines), wrong, remarks
 
 
-def _case(cell: CellFolder, record: Record, row: Row, known: Mapping[str, str]) -> str:
+def _case(cell: CellFolder, record: Record, row: Row, kept_line: Mapping[str, str]) -> str:
     """Return a line if the scores of a case are not those of its masks; else nothing.
 
     Of several classes it is the line of one of them, or of all together.
     """
-    case, classes, tolerance = known["case"], record.classes, record.spec.nsd_tolerance
+    case, classes, tolerance = kept_line["case"], record.classes, record.spec.nsd_tolerance
     reference = _mask(cell, case, of_reference=True)
     if reference is None:
         return f"{cell.name}: the reference of case {case} is not there or cannot be read"
-    spacing = tuple(map(float, known.get("spacing", "").split())) or None
+    spacing = tuple(map(float, kept_line.get("spacing", "").split())) or None
     missing = record.external.missing if record.external else ()
-    unanswered = known["empty"] == MISSING or case in missing
+    unanswered = kept_line["empty"] == MISSING or case in missing
     prediction = None if unanswered else _mask(cell, case, row.extra)
     if not unanswered and (prediction is None or prediction.shape != reference.shape):
         return f"{cell.name}: the prediction of case {case} cannot be compared"
     if classes:
         by_class = _of_classes(prediction, reference, classes, spacing, tolerance)
-        computed = by_class[known[CLASS]]
+        computed = by_class[kept_line[CLASS]]
     elif prediction is None:
         computed = zero(reference > 0, spacing)
     else:
         computed = score(prediction > 0, reference > 0, spacing, tolerance)
     skipped = set()
-    if "spacing" not in known and known["unit"] == "mm":
+    if "spacing" not in kept_line and kept_line["unit"] == "mm":
         skipped = {"hd95", "assd", "nsd", "unit", "diagonal"}
     values = dict(computed.row())
-    if INSTANCE_COUNTS[0] in known:
-        values |= _instances(cell, row, known, (prediction, reference), classes)
+    if INSTANCE_COUNTS[0] in kept_line:
+        values |= _instances(cell, row, kept_line, (prediction, reference), classes)
     for name, value in values.items():
-        if name in known and name not in skipped and known[name] != text(value):
+        if name in kept_line and name not in skipped and kept_line[name] != text(value):
             return (
-                f"{cell.name}: {name} of case {case} is {known[name] or 'empty'}, but its masks "
-                f"give {text(value) or 'none'}"
+                f"{cell.name}: {name} of case {case} is {kept_line[name] or 'empty'}, but its "
+                f"masks give {text(value) or 'none'}"
             )
     return ""
 
@@ -159,11 +161,11 @@ def _case(cell: CellFolder, record: Record, row: Row, known: Mapping[str, str]) 
 def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
     """Yield a line for each volume whose scores are not those of the kept slices."""
     with cell.volumes(row.extra).open(newline="", encoding="utf-8") as file:
-        known = list(csv.DictReader(file))
+        kept_lines = list(csv.DictReader(file))
     # A volume has a line of all classes together and one of each; of one foreground a single line.
     lines_of_volume = len(record.classes) + 1 if record.classes else 1
-    for start in range(0, len(known), lines_of_volume):
-        lines = known[start : start + lines_of_volume]
+    for start in range(0, len(kept_lines), lines_of_volume):
+        lines = kept_lines[start : start + lines_of_volume]
         first_line = lines[0]
         volume, tolerance = first_line["case"], record.spec.nsd_tolerance
         try:
@@ -186,7 +188,7 @@ def _volumes(cell: CellFolder, row: Row, record: Record) -> Iterator[str]:
 def _instances(
     cell: CellFolder,
     row: Row,
-    known: Mapping[str, str],
+    kept_line: Mapping[str, str],
     pair: tuple[NDArray[np.uint8] | None, NDArray[np.uint8]],
     classes: Sequence[str],
 ) -> dict[str, int | float]:
@@ -195,17 +197,17 @@ def _instances(
     Args:
         cell: Whose case it is.
         row: The row of the tables.
-        known: The case's line of cases.csv.
+        kept_line: The case's line of cases.csv.
         pair: The predicted mask or numbers of classes, None where it is missing; the reference's.
         classes: The names of the classes, none of one foreground.
     """
-    case, (prediction, reference) = known["case"], pair
+    case, (prediction, reference) = kept_line["case"], pair
     labels = read_labels(cell.reference_instances(case))
     if labels is None:
         # They cannot be computed again: -1 is never what the line says, so the case is told.
         return dict.fromkeys(INSTANCE_COUNTS, -1)
     named = cell.instances().is_dir() and not row.extra
-    parts = no_parts(labels.shape, bool(known[IDENTIFIED]))
+    parts = no_parts(labels.shape, bool(kept_line[IDENTIFIED]))
     if prediction is not None:
         predicted_labels = read_labels(cell.instances() / f"{case}.png") if named else None
         if predicted_labels is not None:
@@ -213,9 +215,9 @@ def _instances(
             parts = with_classes(parts, prediction) if classes else parts
         elif not named:
             parts = of_mask(prediction, reference, (0,) * len(classes))
-    spacing = tuple(map(float, known.get("spacing", "").split())) or None
+    spacing = tuple(map(float, kept_line.get("spacing", "").split())) or None
     of_all_and_each = instances.rows(parts, labels, reference, len(classes), spacing)
-    place = [UNION, *classes].index(known.get(CLASS, UNION))
+    place = [UNION, *classes].index(kept_line.get(CLASS, UNION))
     return of_all_and_each[place]
 
 
@@ -246,7 +248,7 @@ def _mask(
     if of_reference:
         path, volume = cell.reference(case), cell.reference_volume(case)
     if volume.is_file():
-        whole = unpack(volume)
-        return None if whole is None else whole.view(np.uint8)
+        kept_volume = unpack(volume)
+        return None if kept_volume is None else kept_volume.view(np.uint8)
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
     return None if pixels is None else np.asarray(pixels, np.uint8)

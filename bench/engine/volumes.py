@@ -59,13 +59,13 @@ class Stack:
             read: Returns what a case holds (H, W); None where it is not there.
         """
         planes = [read(case) for case in self.cases]
-        known = [plane for plane in planes if plane is not None]
-        one_is_missing = len(known) < len(planes)
-        if one_is_missing or len({plane.shape for plane in known}) > 1:
+        existing_planes = [plane for plane in planes if plane is not None]
+        one_is_missing = len(existing_planes) < len(planes)
+        if one_is_missing or len({plane.shape for plane in existing_planes}) > 1:
             return None
         depth = self.positions[-1] - self.positions[0] + 1
-        volume = np.zeros((depth, *known[0].shape), known[0].dtype)
-        for position, plane in zip(self.positions, known, strict=True):
+        volume = np.zeros((depth, *existing_planes[0].shape), existing_planes[0].dtype)
+        for position, plane in zip(self.positions, existing_planes, strict=True):
             volume[position - self.positions[0]] = plane
         return volume
 
@@ -130,14 +130,14 @@ def _stack(volume: str, cases: list[Case]) -> Stack:
 def write(
     work: CellFolder,
     extra: str,
-    whole: Iterable[Stack],
+    stacks: Iterable[Stack],
     tolerance: float,
     classes: Sequence[str] = (),
     named: bool = False,
 ) -> None:
     """Score the kept masks of a row in 3D, and write the scores; see `rows`."""
     lines: list[Row] = []
-    for stack in whole:
+    for stack in stacks:
         for row in rows(work, extra, stack, tolerance, classes, named):
             lines.append({**about(stack), **row})
     write_scores(work.volumes(extra), lines)
@@ -256,8 +256,8 @@ def _parts(
         labels = read_labels(work.instances() / f"{case}.png")
         return nothing if labels is None else labels
 
-    whole = stack.whole(named)
-    if whole is None:
+    labels_of_volume = stack.whole(named)
+    if labels_of_volume is None:
         raise UsageError(f"{work.name}: instances of volume {stack.volume} have other sizes")
-    parts = of_labels(whole)
+    parts = of_labels(labels_of_volume)
     return with_classes(parts, pair[0]) if classes else parts

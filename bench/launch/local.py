@@ -120,9 +120,9 @@ class Local:
         """Start the process of a cell whose last lease was found free."""
         self._gone.pop(cell.hash, None)
         root = str(self.request.store.root.resolve())  # the process starts in another folder
-        words = (cell.to_json(), root, device, lease)
+        arguments = (cell.to_json(), root, device, lease)
         context = multiprocessing.get_context("forkserver")
-        process: BaseProcess = context.Process(target=work, args=words)
+        process: BaseProcess = context.Process(target=work, args=arguments)
         process.start()
         self._places.take(device, cell)
         self._running[process.sentinel] = Attempt(cell, process, device, _memory_kills())

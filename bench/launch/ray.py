@@ -80,8 +80,8 @@ class Ray:
         """Hand all cells to Ray, which starts them in this order."""
         root = str(self.request.store.root.resolve())
         for cell in cells:
-            words = (cell.to_json(), root, self.request.device, self.request.timeout)
-            self._tasks[cell.hash] = self._task.remote(*words)
+            arguments = (cell.to_json(), root, self.request.device, self.request.timeout)
+            self._tasks[cell.hash] = self._task.remote(*arguments)
         return list(cells)
 
     def gone(self) -> Mapping[str, Gone]:
@@ -119,13 +119,13 @@ def _connect(ray: Any, address: str | None, processors: int | None) -> None:
             raise UsageError(
                 f"no Ray answers at --address {address} ({error}); expected HOST:PORT of ray start"
             ) from error
-    words: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address:
-        words["address"] = address
+        settings["address"] = address
     else:
-        words |= {"address": "local", "num_cpus": processors, "include_dashboard": False}
+        settings |= {"address": "local", "num_cpus": processors, "include_dashboard": False}
     try:
-        ray.init(**words)
+        ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray does not answer ({error}); see ray status") from error
 

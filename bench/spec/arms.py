@@ -62,9 +62,9 @@ def arms(text: str, factors: str, scale: str) -> tuple[tuple[str, ...], list[Arm
 
 def _switches(cls: type[Any]) -> list[str]:
     """Return the on/off options of a method's own."""
-    known = options.options(cls)
+    fields = options.options(cls)
     return [
-        key for key, field in known.items() if isinstance(field.default, bool) and key != "tuned"
+        key for key, field in fields.items() if isinstance(field.default, bool) and key != "tuned"
     ]
 
 
@@ -73,8 +73,10 @@ def _check(
 ) -> None:
     """Refuse factors that cannot be switched."""
     if not factors:
-        known = ", ".join(switches) or "none"
-        raise UsageError(f"{spec.name} has no modules to switch; its on/off options: {known}")
+        switch_names = ", ".join(switches) or "none"
+        raise UsageError(
+            f"{spec.name} has no modules to switch; its on/off options: {switch_names}"
+        )
     for factor in factors:
         if factor not in switches:
             hint = did_you_mean(factor, switches)

@@ -96,9 +96,11 @@ def describe(device: str) -> str:
 
 def _driver() -> str:
     """Return the version of NVIDIA's driver; `unknown` where its program does not say."""
-    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout
+        said = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=20
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return said.strip().splitlines()[0] if said.strip() else "unknown"

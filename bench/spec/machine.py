@@ -85,13 +85,13 @@ def _homeless() -> bool:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
-    known = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            known[package] = version(package)
+            by_package[package] = version(package)
         except PackageNotFoundError:
             continue
-    return known
+    return by_package
 
 
 def processor() -> str:
@@ -119,9 +119,9 @@ def revision() -> str | None:
     """
     here = Path(__file__).resolve().parent
 
-    def git(*words: str) -> str:
+    def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", *words],
+            ["git", *arguments],
             cwd=here,
             capture_output=True,
             encoding="utf-8",

@@ -210,15 +210,15 @@ def ce_dice(logits: Tensor, target: Tensor) -> Tensor:
         target: (B, 1, H, W), numbers of classes, 0, and `VOID`.
     """
     logits, target = logits.float(), target.long()
-    known = target != VOID
+    not_void = target != VOID
     entropy = F.cross_entropy(logits, target[:, 0], ignore_index=VOID, reduction="sum")
     numbers = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1)
     masks = target == numbers  # (B, C - 1, H, W): one for each class
-    probability = logits.softmax(1)[:, 1:] * known
+    probability = logits.softmax(1)[:, 1:] * not_void
     overlap = (probability * masks).sum((0, 2, 3))
     areas = probability.sum((0, 2, 3)) + masks.sum((0, 2, 3))
     dice = (2 * overlap + 1) / (areas + 1)  # without + 1, 0 / 0 for a class that is nowhere
-    return entropy / known.sum().clamp_min(1) + 1 - dice.mean()
+    return entropy / not_void.sum().clamp_min(1) + 1 - dice.mean()
 
 
 def bce_dice(logits: Tensor, mask: Tensor) -> Tensor:

@@ -162,8 +162,8 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(name)
     if name.endswith(".toml"):
         if not path.is_file():
-            known = ", ".join(profiles())
-            raise UsageError(f"profile file {name} is not there; shipped profiles: {known}")
+            shipped = ", ".join(profiles())
+            raise UsageError(f"profile file {name} is not there; shipped profiles: {shipped}")
         text = path.read_text(encoding="utf-8", errors="replace")
     elif name in profiles():
         file = resources.files("bench.spec.profiles") / f"{name}.toml"

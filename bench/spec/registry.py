@@ -204,7 +204,7 @@ def _names(group: str, text: str) -> Iterator[str]:
         if group == METHODS and own_files.is_given(name):
             yield own_files.enter(name)
         elif name == ALL:
-            yield from (known for known in names(group) if load(group, known).in_all)
+            yield from (method for method in names(group) if load(group, method).in_all)
         elif name:
             yield name
 

@@ -63,14 +63,14 @@ def skewed(differences: NDArray[np.float64]) -> NDArray[np.float64]:
 
     patients, rows = differences.shape
     mean, spread = differences.mean(0), differences.std(0)
-    known = spread > 0
+    varies = spread > 0
     p = np.where(mean == 0, 1.0, np.zeros(rows))  # where nothing varies, the other tests decide
-    ratio = mean[known] / spread[known]
-    skewness = (((differences[:, known] - mean[known]) / spread[known]) ** 3).mean(0)
+    ratio = mean[varies] / spread[varies]
+    skewness = (((differences[:, varies] - mean[varies]) / spread[varies]) ** 3).mean(0)
     # Hall's g, whose last term corrects the shift of the mean.
     corrected = ratio + skewness * ratio**2 / 3 + skewness**2 * ratio**3 / 27
     corrected += skewness / (6 * patients)
-    p[known] = 2 * student.sf(np.sqrt(patients) * np.abs(corrected), patients - 1)
+    p[varies] = 2 * student.sf(np.sqrt(patients) * np.abs(corrected), patients - 1)
     return np.asarray(p)
 
 

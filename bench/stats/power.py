@@ -82,11 +82,11 @@ def suitability(scores: PatientScores) -> float:
     one run of each method cannot rank them on this dataset. NaN with one seed, fewer than two
     methods, or runs that do not vary.
     """
-    whole = scores.complete()
-    seeds, patients, methods = whole.values.shape
+    complete = scores.complete()
+    seeds, patients, methods = complete.values.shape
     if seeds < 2 or methods < 2 or not patients:
         return float("nan")
-    means = whole.values.mean(1)  # (seed, method)
+    means = complete.values.mean(1)  # (seed, method)
     # What neither method nor seed explains: the residuals of a two-way analysis of variance.
     residuals = means - means.mean(1, keepdims=True) - means.mean(0) + means.mean()
     within = float((residuals**2).sum() / ((seeds - 1) * (methods - 1)))

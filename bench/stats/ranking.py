@@ -69,33 +69,33 @@ def rank(scores: Sequence[PatientScores], seed: int = SEED) -> Ranking:
         raise UsageError("real data and phantoms are never ranked together; rank each source alone")
     tested = list(dict.fromkeys(chain.from_iterable(dataset.methods for dataset in scores)))
     methods = [m for m in tested if all(m in dataset.methods for dataset in scores)]
-    whole = [dataset.only(methods).complete() for dataset in scores]
-    empty = [dataset.column for dataset in whole if not dataset.patients]
+    complete = [dataset.only(methods).complete() for dataset in scores]
+    empty = [dataset.column for dataset in complete if not dataset.patients]
     if len(methods) < 2 or empty:
         where = empty[0] if empty else " and ".join(dataset.column for dataset in scores)
         raise UsageError(
             f"fewer than two methods to rank on the same patients of {where or 'no dataset'}; "
             "bench run --methods all on all of them"
         )
-    ranks = np.stack([_ranked(dataset.sign * dataset.means.mean(0)) for dataset in whole])
+    ranks = np.stack([_ranked(dataset.sign * dataset.means.mean(0)) for dataset in complete])
     resampled_ranks = []
-    for number, dataset in enumerate(whole):
+    for number, dataset in enumerate(complete):
         # Each dataset has a stream of random numbers of its own, by its place in the list.
         means = dataset.sign * resampled_means(dataset.values, seed, stream=number)
         resampled_ranks.append(_ranked(means))
     resampled_mean_ranks = np.mean(resampled_ranks, axis=0)  # (resample, method)
     ends = np.quantile(resampled_mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return Ranking(
-        metric=whole[0].metric,
+        metric=complete[0].metric,
         methods=tuple(methods),
-        columns=tuple(dataset.column for dataset in whole),
+        columns=tuple(dataset.column for dataset in complete),
         ranks=ranks,
         mean_ranks=ranks.mean(0),
         intervals=tuple((float(low), float(high)) for low, high in ends.T),
         probabilities=_shares_of_places(resampled_mean_ranks),
-        patients={dataset.column: len(dataset.patients) for dataset in whole},
-        left_out={dataset.column: dataset.left_out for dataset in whole},
-        seeds={dataset.column: dataset.seeds for dataset in whole},
+        patients={dataset.column: len(dataset.patients) for dataset in complete},
+        left_out={dataset.column: dataset.left_out for dataset in complete},
+        seeds={dataset.column: dataset.seeds for dataset in complete},
         left_out_methods=tuple(m for m in tested if m not in methods),
     )
 

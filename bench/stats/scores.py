@@ -79,11 +79,11 @@ class PatientScores:
         patients that lack a method under one of the remaining seeds are left out.
         """
         present = ~np.isnan(self.values)
-        whole = np.logical_and.reduce(present, axis=2)  # (seed, patient): all methods have it
-        counts = whole.sum(1)
+        has_all_methods = np.logical_and.reduce(present, axis=2)  # (seed, patient)
+        counts = has_all_methods.sum(1)
         seeds = counts == counts.max(initial=1)  # with initial=1 a seed without patients is none
         # Without a seed `reduce` is true for every patient, so the last condition is needed.
-        patients = np.logical_and.reduce(whole[seeds], axis=0) & bool(seeds.any())
+        patients = np.logical_and.reduce(has_all_methods[seeds], axis=0) & bool(seeds.any())
         anywhere = np.logical_or.reduce(present, axis=(0, 2))
         return replace(
             self,

@@ -90,7 +90,7 @@ class Store:
         folder = self.layout.profile(name)
         remedy = "choose another --out, or remove it (bench report still reads it)"
         try:
-            known = plain.decode(files.read_bytes(folder.settings), Settings)
+            kept_settings = plain.decode(files.read_bytes(folder.settings), Settings)
         except FileNotFoundError:
             if _is_old(folder):
                 raise UsageError(
@@ -106,18 +106,20 @@ class Store:
                 f"{folder.settings} is damaged ({why}); bench clean damaged removes it, "
                 "and bench run makes it anew"
             ) from error
-        if known.format != FORMAT:
-            age = "a newer" if known.format > FORMAT else "an older"
+        if kept_settings.format != FORMAT:
+            age = "a newer" if kept_settings.format > FORMAT else "an older"
             raise UsageError(
-                f"{folder.path} was written by {age} verdiff-bench: format {known.format}, "
+                f"{folder.path} was written by {age} verdiff-bench: format {kept_settings.format}, "
                 f"here {FORMAT}; {remedy}"
             )
-        self._check_protocol(known.profile, protocol, folder.path)
+        self._check_protocol(kept_settings.profile, protocol, folder.path)
 
-    def _check_protocol(self, known: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
+    def _check_protocol(
+        self, kept_profile: dict[str, Any], here: dict[str, Any], folder: Path
+    ) -> None:
         """Refuse a profile of the same name with other values."""
-        keys = sorted({*known, *here})
-        differs = [key for key in keys if known.get(key) != here.get(key)]
+        keys = sorted({*kept_profile, *here})
+        differs = [key for key in keys if kept_profile.get(key) != here.get(key)]
         if differs:
             raise UsageError(
                 f"{folder} was made under another profile of the same name "
@@ -143,18 +145,18 @@ class Store:
         """
         folder = self.folder(cell)
         try:
-            known = read_hash(folder)
+            kept_hash = read_hash(folder)
         except FileNotFoundError:
             return "failed" if self.error(cell) else "waiting"
-        if known != cell.hash:
+        if kept_hash != cell.hash:
             differ = ", ".join(differences(folder, cell.spec())) or "spec"
-            words = ["bench", "clean", "done", "--methods", cell.method.key]
-            words += ["--datasets", cell.dataset.id.key, "--profile", cell.profile.name]
+            remedy = ["bench", "clean", "done", "--methods", cell.method.key]
+            remedy += ["--datasets", cell.dataset.id.key, "--profile", cell.profile.name]
             if self.root != Path("results"):
-                words += ["--out", str(self.root)]
+                remedy += ["--out", str(self.root)]
             raise UsageError(
                 f"{folder.path} was made under another {differ}; choose another --out, or remove "
-                f"the method's cells on this dataset: {shlex.join(words)}"
+                f"the method's cells on this dataset: {shlex.join(remedy)}"
             )
         return "done"
 

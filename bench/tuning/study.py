@@ -187,10 +187,10 @@ class Study:
             storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         )
         trial.set_user_attr(BEGUN, True)
-        known = study.get_trials(deepcopy=False)
-        this_trial = next(other for other in known if other.number == trial.number)
+        all_trials = study.get_trials(deepcopy=False)
+        this_trial = next(other for other in all_trials if other.number == trial.number)
         earlier = []
-        for other in known:
+        for other in all_trials:
             # Unlike in `begin`, a WAITING trial has no place: no worker has taken it yet.
             has_place = counts(other) or other.state.name == "RUNNING"
             if other.number < trial.number and has_place:

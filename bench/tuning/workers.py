@@ -168,8 +168,8 @@ def run(
     trials: int,
     jobs: int,
     device: str,
-    told: Callable[[TrialEnded], None],
-    died: Callable[[int], None],
+    on_trial: Callable[[TrialEnded], None],
+    on_death: Callable[[int], None],
 ) -> None:
     """Run workers on this machine until every study has its trials.
 
@@ -180,8 +180,8 @@ def run(
         trials: Number of trials of each study.
         jobs: Number of workers.
         device: A PyTorch device; with `cuda`, the workers are spread over all GPUs.
-        told: Is called with each trial that counts.
-        died: Is called with the exit code of each worker that died; a new worker takes its place.
+        on_trial: Is called with each trial that counts.
+        on_death: Is called with the exit code of each worker that died; another takes its place.
 
     Raises:
         OSError: The machine has failed, or more than `DEATHS` workers have died.
@@ -224,13 +224,13 @@ def run(
                         heard = hear.recv()
                         if isinstance(heard, Failed):
                             raise OSError(errno.EIO, f"tuning has stopped: {heard.why}")
-                        told(heard)
+                        on_trial(heard)
                     except EOFError:  # the worker has ended
                         process = running.pop(hear)
                         process.join(LEAVE_SECONDS)
                         if process.exitcode:
                             deaths += 1
-                            died(process.exitcode)
+                            on_death(process.exitcode)
                             if deaths > DEATHS:
                                 raise OSError(
                                     errno.EIO,

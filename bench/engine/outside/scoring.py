@@ -120,13 +120,13 @@ def score_folder(
             of another grid, of no mask. Nothing is left out in silence.
     """
     side = pairing.without(side, rules.ending)
-    known = {key: target.file for key, target in references.targets.items()}
+    reference_files = {key: target.file for key, target in references.targets.items()}
     # Cases that are not scored here take part in the pairing, so that a prediction of one of them
     # is neither given to another case nor called one of no case.
-    left_aside = {key: Path(key) for key in others if key not in known}
-    paired, _, spare = pairing.pairs(Side(Path(), known | left_aside), side)
-    files = {pair.key: pair.mask for pair in paired if pair.key in known}
-    lacking = [key for key in known if key not in files]
+    left_aside = {key: Path(key) for key in others if key not in reference_files}
+    paired, _, spare = pairing.pairs(Side(Path(), reference_files | left_aside), side)
+    files = {pair.key: pair.mask for pair in paired if pair.key in reference_files}
+    lacking = [key for key in reference_files if key not in files]
     wrong = predictions.wrong_names(name, side, lacking, spare, references, rules)
     read, unfit = predictions.read_all(files, references, rules)
     wrong += [predictions.line_of(name, kind, problems) for kind, problems in unfit.items()]
@@ -181,8 +181,8 @@ def _rows(references: References, scored: Scored, tolerance: float) -> dict[str,
         numbers = np.asarray(reference, np.uint8)
         several = zero_classes(numbers, classes, spacing)
         if mask is not None:
-            known = np.asarray(mask, np.uint8)
-            several = score_classes(known, numbers, classes, spacing, tolerance)
+            predicted_numbers = np.asarray(mask, np.uint8)
+            several = score_classes(predicted_numbers, numbers, classes, spacing, tolerance)
         lines: list[Row] = []
         for place, (name, values) in enumerate(several.items()):
             columns = of_instances[place] if of_instances else {}
