@@ -133,8 +133,8 @@ def says_what_it_is(method: Method) -> None:
         _ensure(isinstance(text, str) and bool(text), f"{name} is {text!r}; expected some text")
     for batch in (1, 8):
         lines = method.deviations(batch)
-        whole = isinstance(lines, tuple) and all(isinstance(x, str) and x for x in lines)
-        _ensure(whole, f"deviations gave {lines!r}; expected a tuple of texts, none empty")
+        fits = isinstance(lines, tuple) and all(isinstance(x, str) and x for x in lines)
+        _ensure(fits, f"deviations gave {lines!r}; expected a tuple of texts, none empty")
     for scale, sizes in type(method).scales.items():
         _ensure(scale in SCALES, f"scale '{scale}'; there are {', '.join(SCALES)}")
         type(method)(**sizes)

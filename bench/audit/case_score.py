@@ -127,7 +127,7 @@ def method_of(reading: Reading, path: Path) -> str:
     return reading.method
 
 
-def patient_of(case: str, known: str, reading: Reading, at: str) -> str:
+def patient_of(case: str, named_patient: str, reading: Reading, at: str) -> str:
     """Return the patient of a case.
 
     Raises:
@@ -141,12 +141,12 @@ def patient_of(case: str, known: str, reading: Reading, at: str) -> str:
                 "names of cases fit"
             )
         return match["patient"]
-    if not known:
+    if not named_patient:
         raise UsageError(
             f"{at}: no patient is known; name their column: --columns patient=HEADING, or a "
             "pattern: --pattern '{patient}_*', or '{patient}' where each case is a patient"
         )
-    return known
+    return named_patient
 
 
 def number_of(text: str, at: str, metric: str, reading: Reading, delimiter: str) -> Printed | None:

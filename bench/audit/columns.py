@@ -115,9 +115,9 @@ def _columns(table: CsvTable, reading: Reading) -> dict[str, str]:
     headings |= _of_panoptica(headings, reading, table.source)
     taken = {csvs.folded(heading) for heading in columns.values()}
     for name, others in NAMES.items():
-        for known in (name, *others):
-            if name not in columns and known in headings and known not in taken:
-                columns[name] = headings[known]
+        for spelling in (name, *others):
+            if name not in columns and spelling in headings and spelling not in taken:
+                columns[name] = headings[spelling]
     _check_one_meaning(table, columns, reading)
     return columns
 
@@ -177,8 +177,8 @@ def _metric_in(stem: str) -> str:
     """Return the metric that the name of a file means; empty where it is not certain."""
     text = csvs.folded(stem.removesuffix("_raw"))
     for name in SCORES:
-        for known in (name, *NAMES[name]):
-            if known in text:
+        for spelling in (name, *NAMES[name]):
+            if spelling in text:
                 return name
     return ""
 
@@ -281,10 +281,10 @@ def _wide(
     for row in table.rows:
         at = table.at(row)
         case = _case(table.named(row, columns["case"]), at)
-        known = table.named(row, columns["patient"]) if "patient" in columns else ""
-        _check_no_summary(known, "patient", at)
+        named_patient = table.named(row, columns["patient"]) if "patient" in columns else ""
+        _check_no_summary(named_patient, "patient", at)
         dataset = table.value(row, columns["dataset"]) if "dataset" in columns else ""
-        patient = patient_of(case, known, reading, at)
+        patient = patient_of(case, named_patient, reading, at)
         for method in methods:
             text = table.value(row, method)
             column = f"{at}, column {method}"

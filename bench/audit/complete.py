@@ -68,12 +68,12 @@ def _two_patients(scores: Sequence[CaseScore]) -> list[str]:
 
 def _without_dice(scores: Iterable[CaseScore]) -> list[str]:
     """Return a line for each method that has Dice of no case."""
-    known: dict[str, bool] = {}
+    has_dice: dict[str, bool] = {}
     for score in scores:
-        known[score.method] = known.get(score.method, False) or PRINTED[0] in score.values
+        has_dice[score.method] = has_dice.get(score.method, False) or PRINTED[0] in score.values
     return [
         f"{method}: no case has a Dice; expected it, for every table begins with it"
-        for method, has in known.items()
+        for method, has in has_dice.items()
         if not has
     ]
 
@@ -140,31 +140,32 @@ def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]
         by_run.setdefault(run, {})[score.case] = score
         if PRINTED[0] in score.values:
             scored.add(score.place[:4])  # all but the class
-    whole: list[CaseScore] = []
+    complete_scores: list[CaseScore] = []
     lines = []
-    for (method, dataset, run_name, label), known in by_run.items():
+    for (method, dataset, run_name, label), score_by_case in by_run.items():
         metrics: set[str] = set()  # the fractions that the run has of any case
-        for score in known.values():
+        for score in score_by_case.values():
             metrics |= score.values.keys() & {*BOUNDED}
-        any_score = next(iter(known.values()))
+        any_score = next(iter(score_by_case.values()))
         zero = dict.fromkeys(metrics, exact(0.0))
         lacking = []
         for case, patient in cases[dataset].items():
-            if case in known and metrics & {*PRINTED} <= known[case].values.keys():
-                whole.append(known[case])
+            if case in score_by_case and metrics & {*PRINTED} <= score_by_case[case].values.keys():
+                complete_scores.append(score_by_case[case])
                 continue
             other_class_is_scored = (method, dataset, run_name, case) in scored
-            if label and case in known and other_class_is_scored:
-                whole.append(replace(known[case], values={}, empty="both"))  # no such class here
+            if label and case in score_by_case and other_class_is_scored:
+                no_such_class = replace(score_by_case[case], values={}, empty="both")
+                complete_scores.append(no_such_class)
                 continue
             lacking.append(f"{case} of {patient}")
             failed = replace(
                 any_score, patient=patient, case=case, values=zero, empty="missing", at=""
             )
-            whole.append(failed)
+            complete_scores.append(failed)
         if lacking:
             lines.append(
                 f"{method} on {dataset}: {short_list(lacking)} have no score; add them, or "
                 "--missing zero counts them as failures"
             )
-    return whole, lines
+    return complete_scores, lines

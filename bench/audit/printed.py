@@ -324,9 +324,9 @@ def _check_header(table: CsvTable) -> None:
     Raises:
         UsageError: A column is missing.
     """
-    known = (*NEEDED, *STDS)
+    expected = (*NEEDED, *STDS)
     others = [heading for heading in table.headings if csvs.folded(heading) not in _FOLDED]
-    for name in known:
+    for name in expected:
         if not table.has(name):
             near = difflib.get_close_matches(name, others, n=1, cutoff=0.8)
             hint = f"; is '{near[0]}' meant?" if near else ""

@@ -66,13 +66,13 @@ def _published(results: Path) -> dict[str, str]:
     store = Store(results)
     published = {}
     for profile in finished_profiles(store):
-        for known in check.records(store.layout.profile(profile)).cells.values():
-            if known.external is not None and known.external.kind != "program":
+        for record in check.records(store.layout.profile(profile)).cells.values():
+            if record.external is not None and record.external.kind != "program":
                 continue
             try:
-                published[known.spec.method] = registry.load(
-                    registry.METHODS, known.method.name
+                published[record.spec.method] = registry.load(
+                    registry.METHODS, record.method.name
                 ).source
             except UsageError:  # a package that is not installed here
-                published[known.spec.method] = "unknown"
+                published[record.spec.method] = "unknown"
     return published

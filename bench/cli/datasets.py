@@ -41,7 +41,7 @@ def read_datasets(names: str, data: Path | None, profile: str) -> list[dict[str,
     with options.preparing_quietly() as told:
         for reader in matrix.find(specs, data, chosen):
             dataset = cache.load(Path(reader.prepare(told).cache))
-            known = all(case.spacing for case in dataset.cases)
+            has_spacing = all(case.spacing for case in dataset.cases)
             folder = str(reader.root.resolve()) if reader.root else None
             row = {
                 "name": dataset.name,
@@ -49,7 +49,7 @@ def read_datasets(names: str, data: Path | None, profile: str) -> list[dict[str,
                 "patients": len(dataset.patients),
                 "cases": len(dataset.cases),
                 "sizes": sorted({f"{case.width}x{case.height}" for case in dataset.cases}),
-                "spacing": "known" if known else "unknown",
+                "spacing": "known" if has_spacing else "unknown",
                 "digest": dataset.digest,
                 "folder": folder,
             }

@@ -97,14 +97,14 @@ def _estimate(to_run: dict[tuple[str, str], int], profile: Profile, selection: S
     from bench.launch.matrix import mean_seconds
 
     means = dict(mean_seconds(selection.store, profile.name))
-    known = {place: cells for place, cells in to_run.items() if cells and place in means}
-    unknown = sum(cells for place, cells in to_run.items() if place not in means)
-    if not known:
+    with_estimate = {place: cells for place, cells in to_run.items() if cells and place in means}
+    cells_without_estimate = sum(cells for place, cells in to_run.items() if place not in means)
+    if not with_estimate:
         return "No estimate: no cell like these is finished here; bench plan --measure 60s has one."
-    seconds = sum(cells * means[place] for place, cells in known.items())
+    seconds = sum(cells * means[place] for place, cells in with_estimate.items())
     text = f"About {clock(seconds)} of one cell at a time, as finished cells took"
-    if unknown:
-        text += f", and {count(unknown, 'cell')} of which none is finished"
+    if cells_without_estimate:
+        text += f", and {count(cells_without_estimate, 'cell')} of which none is finished"
     return f"{text}."
 
 

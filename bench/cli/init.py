@@ -159,26 +159,26 @@ def _choice(folder: Path) -> _Choice:
     if (folder / "patients.csv").is_file():
         items = _items(Spec(place))
         return _Choice(place, items, "The patients are those of patients.csv.")
-    known = []
+    fitting_patterns = []
     for pattern in PATTERNS:
         try:
             items = _items(Spec(place, (f"pattern={pattern}",)))
         except UsageError:
             continue
         if items and not any(item.left_out for item in items):
-            known.append((pattern, items))
-    if not known:
+            fitting_patterns.append((pattern, items))
+    if not fitting_patterns:
         _items(Spec(place, ("pattern={patient}",)))  # says what does not fit
         raise UsageError(
             f"{folder}: no pattern says whose all images are; write {folder / 'patients.csv'} "
             "with the columns file and patient"
         )
-    for pattern, items in known:
+    for pattern, items in fitting_patterns:
         patients = list(dict.fromkeys(item.patient for item in items))
         if 1 < len(patients) < len(items):
             words = f"From the names, please check: {short_list(patients, what='patient')}."
             return _Choice(f"{place}:pattern={pattern}", items, words)
-    pattern, items = known[-1]
+    pattern, items = fitting_patterns[-1]
     words = "Each image is taken for a patient of its own: if that is wrong, write patients.csv."
     return _Choice(f"{place}:pattern={pattern}", items, words)
 

@@ -78,16 +78,16 @@ def _method(name: str) -> dict[str, Any]:
     from bench.spec.options import options as options_of
 
     cls = registry.load(registry.METHODS, name)
-    known = {}
+    described = {}
     for key, field in options_of(cls).items():
-        known[key] = {"default": field.default, "help": field.metadata.get("help", "")}
+        described[key] = {"default": field.default, "help": field.metadata.get("help", "")}
     return {
         "name": name,
         "title": cls.title,
         "source": cls.source,
         "in_all": cls.in_all,
         "multiclass": cls.multiclass,
-        "options": known,
+        "options": described,
         "sizes": {scale: dict(sizes) for scale, sizes in cls.scales.items()},
         "deviations": list(cls().deviations(1)),
     }

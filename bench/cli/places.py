@@ -162,8 +162,8 @@ def on_dataset(
     specs = registry.expand(registry.DATASETS, text)
     if len(specs) > 1:
         raise UsageError(f"--dataset {text} names {len(specs)} datasets; name one")
-    known = [name for name in finished_profiles(store) if name != OUTSIDE]
-    settings = load_profile(profile or next(iter(known), "cpu"))
+    own_profiles = [name for name in finished_profiles(store) if name != OUTSIDE]
+    settings = load_profile(profile or next(iter(own_profiles), "cpu"))
     if settings.nsd_tolerance != TOLERANCE:
         raise UsageError(
             f"--profile {settings.name}: its NSD accepts {settings.nsd_tolerance:g}, and masks "

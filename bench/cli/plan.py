@@ -172,11 +172,11 @@ def detectable(
         for reader in readers:
             prepared = reader.prepare(told)
             patients = _tested(cache.load(Path(prepared.cache)), splitting)
-            known = None
+            earlier = None
             for scores in results:
                 dataset_key, _, _scheme = scores.column.partition("/")
-                if known is None and dataset_key == prepared.id.key:
-                    known = power.known(scores, rows)
+                if earlier is None and dataset_key == prepared.id.key:
+                    earlier = power.known(scores, rows)
             column = Column(prepared.id, splitting.scheme)
             factor = max(looks, _factor(out, chosen, column, seeds))
             answers.append(
@@ -191,7 +191,7 @@ def detectable(
                         seeds,
                         tests,
                         factor,
-                        known,
+                        earlier,
                     ),
                 }
             )
@@ -374,13 +374,13 @@ def _remarks_on(row: dict[str, Any]) -> list[str]:
     from bench.stats.outliers import SEEN_FROM
 
     lines = []
-    name, known = row["dataset"], row["measured"]
+    name, measured = row["dataset"], row["measured"]
     patients = count(row["patients"], "patient")
-    if known:
+    if measured:
         lines.append(
-            f"{name}: sd from finished results of {count(known['patients'], 'patient')}, "
-            f"{count(known['pairs'], 'pair')} of methods ({_points(known['lowest_sd'])} to "
-            f"{_points(known['highest_sd'])}), seeds: {known['seeds']}."
+            f"{name}: sd from finished results of {count(measured['patients'], 'patient')}, "
+            f"{count(measured['pairs'], 'pair')} of methods ({_points(measured['lowest_sd'])} to "
+            f"{_points(measured['highest_sd'])}), seeds: {measured['seeds']}."
         )
     if row["family"] is None:
         many = "one test" if row["one"] is None else count(row["tests"], "test")

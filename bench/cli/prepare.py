@@ -36,11 +36,11 @@ def prepare(
     from bench.data import manifest
 
     folder = prepare_folder(dataset, source)
-    known = manifest.read(folder)
+    prepared = manifest.read(folder)
     if as_json:
-        options.print_json({**plain.builtins(known), "prepared": str(folder)})
+        options.print_json({**plain.builtins(prepared), "prepared": str(folder)})
     else:
-        _show(known, folder / manifest.FILE)
+        _show(prepared, folder / manifest.FILE)
 
 
 def prepare_folder(text: str, source: Path) -> Path:
@@ -60,15 +60,15 @@ def prepare_folder(text: str, source: Path) -> Path:
         return Path(reader.prepare(told).cache)
 
 
-def _show(known: Manifest, file: Path) -> None:
+def _show(prepared: Manifest, file: Path) -> None:
     """Print what was read, and what was left out."""
-    sizes = shorten([f"{width}x{height}" for width, height in known.sizes], 3)
+    sizes = shorten([f"{width}x{height}" for width, height in prepared.sizes], 3)
     options.say(
-        f"{known.name}: {count(known.patients, 'patient')}, {count(known.cases, 'case')} "
+        f"{prepared.name}: {count(prepared.patients, 'patient')}, {count(prepared.cases, 'case')} "
         f"of {sizes} pixels, "
-        f"{100 * known.foreground_share:.1f} % foreground, digest {known.digest[:8]}"
+        f"{100 * prepared.foreground_share:.1f} % foreground, digest {prepared.digest[:8]}"
     )
-    for line in known.lines:
+    for line in prepared.lines:
         options.say(f"  {line}")
-    options.print_left_out(known.name, known.left_out)
+    options.print_left_out(prepared.name, prepared.left_out)
     options.say(f"Manifest: {file}")

@@ -351,9 +351,9 @@ def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spe
         )
     named = _methods(how.baseline, profile, how.tuned)
     if len(named) > 1 or named[0] not in methods:
-        known = ", ".join(method.key for method in methods)
+        method_keys = ", ".join(method.key for method in methods)
         raise UsageError(
-            f"--baseline {how.baseline} is not one of the methods of this run ({known}); "
+            f"--baseline {how.baseline} is not one of the methods of this run ({method_keys}); "
             "name one of them"
         )
     return named[0]

@@ -365,11 +365,11 @@ def _tell(store: Store, place: Place, scored: Sequence[tuple[str, Side, Scored]]
 
     remarks = dict.fromkeys(place.references.remarks)
     for name, _, result in scored:
-        whole = count(len(result.rows), "case")
+        all_cases = count(len(result.rows), "case")
         for title, values in _dice(result).items():
-            cases = whole
+            cases = all_cases
             if len(values) < len(result.rows):  # a class that neither mask has is undefined
-                cases = f"{len(values)} of {whole}"
+                cases = f"{len(values)} of {all_cases}"
             mean = f"{100 * statistics.fmean(values):.2f} %" if values else "undefined"
             options.say(f"{name}{title}: mean Dice {mean} over {cases}")
         if result.missing:

@@ -141,12 +141,12 @@ def _machines(text: str) -> tuple[int, int]:
 def _measured(store: Store, profile: str, pairs: Sequence[Pair]) -> dict[Pair, list[Measured]]:
     """Return each pair's finished cells: of real data where there are any, else of phantoms."""
     measured: dict[Pair, list[Measured]] = {pair: [] for pair in pairs}
-    known = check.records(store.layout.profile(profile))
-    options.tell_damaged(known.damaged)
-    for folder, done in known.cells.items():
-        pair = (done.spec.dataset.name, done.method)
-        if pair in measured and not done.outside:
-            measured[pair].append(Measured(done, folder))
+    believed = check.records(store.layout.profile(profile))
+    options.tell_damaged(believed.damaged)
+    for folder, record in believed.cells.items():
+        pair = (record.spec.dataset.name, record.method)
+        if pair in measured and not record.outside:
+            measured[pair].append(Measured(record, folder))
     for pair, cells in measured.items():
         real = [cell for cell in cells if cell.record.source == "real"]
         measured[pair] = real or cells

@@ -49,16 +49,16 @@ def verify(
     from bench.store.results import finished_profiles
 
     store = Store(results)
-    known = finished_profiles(store)
-    if not known:
+    profiles = finished_profiles(store)
+    if not profiles:
         raise UsageError(f"{results} has no finished cell; expected a results folder")
-    if profile and profile not in known:
-        raise UsageError(f"{results} has no finished cell under '{profile}'; it has {known}")
+    if profile and profile not in profiles:
+        raise UsageError(f"{results} has no finished cell under '{profile}'; it has {profiles}")
     unlike = unlike_manifest(results)
     for line in unlike:
         options.say(line)
     wrong = len(unlike)
-    for name in [profile] if profile else known:
+    for name in [profile] if profile else profiles:
         findings = check(store.layout.profile(name))
         lines = list(findings.wrong)
         if predict and not lines:

@@ -116,8 +116,8 @@ def _decided(source: Source, reading: Reading, decision: Decision) -> Manifest:
     instances: dict[str, int] = {}
     if source.adapter.instances:
         instances = levels_of(source.adapter.name, foreground, reading.census)
-        whole = _open(source.folder, reading, (), {}, ())
-        digest = with_instances(digest, replace(whole, levels=numbered(labels, instances)))
+        all_labels = _open(source.folder, reading, (), {}, ())
+        digest = with_instances(digest, replace(all_labels, levels=numbered(labels, instances)))
     values = {name: getattr(reading, name) for name in Reading.__struct_fields__}
     return Manifest(
         **{**values, "how": how},

@@ -17,9 +17,9 @@ def add(
     digest: hashlib._Hash, case: Case, image: NDArray[np.uint16], mask: NDArray[np.uint8]
 ) -> None:
     """Add a case to the digest of its dataset: its record and its pixels."""
-    known = asdict(case)
-    del known["place"]  # nothing that is trained depends on it
-    digest.update(repr(known).encode())
+    values = asdict(case)
+    del values["place"]  # nothing that is trained depends on it
+    digest.update(repr(values).encode())
     digest.update(as_bytes(image))
     digest.update(as_bytes(mask))
 
@@ -42,12 +42,12 @@ def digest_of(dataset: Dataset) -> str:
 
 def with_instances(digest: str, dataset: Dataset) -> str:
     """Return the digest of a dataset whose instances are scored too: it is another dataset."""
-    whole = hashlib.sha256(repr(("instances", digest)).encode())
+    with_labels = hashlib.sha256(repr(("instances", digest)).encode())
     for index in range(len(dataset.cases)):
         labels = dataset.instances(index)
         assert labels is not None
-        whole.update(as_bytes(labels.astype("<u2")))
-    return whole.hexdigest()
+        with_labels.update(as_bytes(labels.astype("<u2")))
+    return with_labels.hexdigest()
 
 
 def add_set_aside(digest: hashlib._Hash, names: Sequence[str]) -> None:

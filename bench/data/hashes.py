@@ -52,7 +52,7 @@ def read(
     takes long, `progress` is told how many are done.
     """
     ledger = machine.cache_root() / "hashes" / f"{_name(root)}.json"
-    known = _load(ledger)
+    remembered = _load(ledger)
     hints: dict[Path, Hint] = {}
     errors: dict[Path, str] = {}
     digests: dict[Path, str] = {}
@@ -62,7 +62,7 @@ def read(
         except OSError as error:
             errors[path] = _why(error)
             continue
-        entry = known.get(_within(root, path))
+        entry = remembered.get(_within(root, path))
         if entry and entry[1:] == hints[path]:
             digests[path] = str(entry[0])
     fresh = [path for path in hints if path not in digests]
@@ -123,18 +123,18 @@ def _why(error: OSError) -> str:
 def _load(ledger: Path) -> dict[str, list[str | int]]:
     """Return the remembered digests and hints by path; none if they cannot be read."""
     try:
-        known = json.loads(ledger.read_bytes())
+        remembered = json.loads(ledger.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return remembered if isinstance(remembered, dict) else {}
 
 
-def _save(ledger: Path, known: dict[str, list[str | int]]) -> None:
+def _save(ledger: Path, digests: dict[str, list[str | int]]) -> None:
     """Remember digests where that is possible; without them, the next call reads more."""
     unfinished = ledger.with_name(f".{ledger.name}-{os.getpid()}")
     try:
         ledger.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(known), encoding="utf-8", errors="surrogateescape")
+        unfinished.write_text(json.dumps(digests), encoding="utf-8", errors="surrogateescape")
         unfinished.replace(ledger)
     except OSError:
         with suppress(OSError):

@@ -56,16 +56,16 @@ class Source:
     @property
     def choice(self) -> dict[str, Any]:
         """What decides which labels are foreground, and whether they are instances."""
-        known = self.adapter.choice()
-        return {**known, "instances": True} if self.adapter.instances else known
+        choice = self.adapter.choice()
+        return {**choice, "instances": True} if self.adapter.instances else choice
 
     def _identity(self, item: Item) -> list[Any]:
         """Return all that decides what an item becomes, wherever the folder lies."""
         paths = (*item.files, *item.sides)
         content = hashes.relative(self.root, paths, self.hashes.digests)
         why = item.left_out.replace(str(self.root), "")
-        known = [item.patient, item.spacing, item.official, item.key, list(item.how)]
-        return [content, why, *known]
+        facts = [item.patient, item.spacing, item.official, item.key, list(item.how)]
+        return [content, why, *facts]
 
 
 def silent(name: str, done: int, total: int) -> None:
@@ -81,13 +81,13 @@ def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = si
     inside = _inside(root)
     items = [_refused(item, root, inside) for item in adapter.items(root)]
     paths = chain.from_iterable((*item.files, *item.sides) for item in items)
-    known = hashes.read(
+    hashed = hashes.read(
         root,
         list(dict.fromkeys(paths)),
         jobs,
         lambda done, total: progress(f"{adapter.name} (comparing files)", done, total),
     )
-    items = _once([_unreadable(item, known) for item in items])
+    items = _once([_unreadable(item, hashed) for item in items])
     if not items:
         raise UsageError(f"{root}: nothing is in it; expected images with masks")
     if all(item.left_out for item in items):
@@ -95,7 +95,7 @@ def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = si
         raise UsageError(reason(items[0]) + more)
     tables = adapter.tables(root) if adapter.source == "real" else []
     of_tables = {path.name: pooch.file_hash(path) for path in tables}
-    return Source(adapter, root, items, known, of_tables)
+    return Source(adapter, root, items, hashed, of_tables)
 
 
 def _refused(item: Item, root: Path, inside: Inside) -> Item:
@@ -137,19 +137,19 @@ def _inside(root: Path) -> Inside:
     return inside
 
 
-def _unreadable(item: Item, known: Hashes) -> Item:
+def _unreadable(item: Item, hashed: Hashes) -> Item:
     """Return an item, left out if a file is missing, unreadable, or its mask is its image."""
     for path in (*item.files, *item.sides):
-        if known.digests.get(path) == EMPTY and not item.left_out:
+        if hashed.digests.get(path) == EMPTY and not item.left_out:
             why = f"{path} is empty; copy it again"
             return replace(item, files=(), sides=(), left_out=why)
-        if path not in known.errors or item.left_out:
+        if path not in hashed.errors or item.left_out:
             continue
-        why = f"{path} {known.errors[path]}"
+        why = f"{path} {hashed.errors[path]}"
         if not path.is_file():
             why = f"{path} is no file; add it, or remove its header or row"
         return replace(item, files=(), sides=(), left_out=why)
-    contents = [known.digests.get(path, str(path)) for path in item.files]
+    contents = [hashed.digests.get(path, str(path)) for path in item.files]
     if len(set(contents)) < len(contents) and not item.sides and not item.left_out:
         why = f"{item.files[0]} and {item.files[-1]} hold the same; put the image in its place"
         return replace(item, files=(), sides=(), left_out=why)

@@ -211,8 +211,8 @@ def parse_splits(path: Path) -> list[Split]:
         texts.check_guess(patient, at, encoding)
         side = SIDES_OF.get(name.strip().lower())
         if side is None:
-            known = ", ".join((*SIDES, UNUSED))
-            raise UsageError(f"{at}: side {name[:80]!r}, expected one of {known}")
+            expected = ", ".join((*SIDES, UNUSED))
+            raise UsageError(f"{at}: side {name[:80]!r}, expected one of {expected}")
         number = int(digits[1])
         sides = folds.setdefault(number, {})
         if patient in sides:
@@ -285,8 +285,8 @@ def _written(lines: list[str], path: Path) -> Iterator[Row]:
     three values need, or is no CSV.
     """
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    for number, whole in filled[1:]:
-        line = _ENDS.sub("", whole)
+    for number, raw_line in filled[1:]:
+        line = _ENDS.sub("", raw_line)
         try:
             values = next(csv.reader([line], strict=True))
         except csv.Error:
@@ -295,7 +295,7 @@ def _written(lines: list[str], path: Path) -> Iterator[Row]:
             fold, _, rest = line.partition(",")
             patient, comma, side = rest.rpartition(",")
             if not comma:
-                raise UsageError(f"{path} line {number}: {whole[:200]!r}, expected {HEADER}")
+                raise UsageError(f"{path} line {number}: {raw_line[:200]!r}, expected {HEADER}")
             values = [fold, patient, side]
         yield number, (values[0], values[1], values[2])
 

@@ -159,7 +159,7 @@ def _close(bits: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     Each part gets bits of every kind: some are the same in nearly all images.
     """
     telling = np.argsort(np.abs(bits.mean(0) - 0.5), kind="stable")
-    whole = np.packbits(bits, axis=1)
+    packed = np.packbits(bits, axis=1)
     pairs: set[tuple[int, int]] = set()
     for one_part, other_part in combinations(range(PARTS), 2):
         places = np.concatenate([telling[one_part::PARTS], telling[other_part::PARTS]])
@@ -174,7 +174,7 @@ def _close(bits: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
             if not len(left):
                 break
             one, other = order[left], order[left + apart]
-            near_ones = ONES[whole[one] ^ whole[other]].sum(1) <= NEAR
+            near_ones = ONES[packed[one] ^ packed[other]].sum(1) <= NEAR
             pairs.update(zip(one[near_ones].tolist(), other[near_ones].tolist(), strict=True))
     yield from sorted(pairs)
 

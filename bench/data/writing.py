@@ -174,7 +174,7 @@ class _Kept:
     def _reading(self) -> Reading:
         """Return what is known of the files."""
         source, cases = self._source, self._cases
-        known = source.hashes.digests
+        digest_of_file = source.hashes.digests
         others: set[str] = set()
         for item in source.items:
             if not item.official and not item.left_out:
@@ -197,7 +197,7 @@ class _Kept:
             set_aside=tuple(self._set_aside),
             left_out=tuple(self._left_out),
             twins=twins.identical(cases, self._marks),
-            files=hashes.relative(source.root, known, known) | source.tables,
+            files=hashes.relative(source.root, digest_of_file, digest_of_file) | source.tables,
         )
 
 

@@ -56,9 +56,9 @@ def cases(folder: ProfileFolder, pictures: bool = False) -> tuple[Believed, Scor
     cells = list(believed.cells)
     for start in range(0, len(cells), AT_ONCE):
         tables |= rows.tables_of(believed, cells[start : start + AT_ONCE], names)
-    for cell, known in list(believed.cells.items()):
+    for cell, record in list(believed.cells.items()):
         try:
-            own.check_small(cell, known)
+            own.check_small(cell, record)
         except UsageError as error:
             believed.leave_out(cell, error)
     if pictures:
@@ -73,18 +73,18 @@ def volumes(believed: Believed) -> Scores:
         believed: What `cases` returned.
     """
     tables: dict[Place, pd.DataFrame] = {}
-    for cell, known in list(believed.cells.items()):
-        if not known.spec.volumes:
+    for cell, record in list(believed.cells.items()):
+        if not record.spec.volumes:
             continue
-        most_bytes = scores.LINE * (known.cases["test"] + 2) * (len(known.classes) + 1)
+        most_bytes = scores.LINE * (record.cases["test"] + 2) * (len(record.classes) + 1)
         sides = {}
-        if known.column in believed.splits:
-            sides = believed.splits[known.column][known.spec.fold].sides
+        if record.column in believed.splits:
+            sides = believed.splits[record.column][record.spec.fold].sides
         try:
-            for row in known.rows:
+            for row in record.rows:
                 path = cell.volumes(row.extra)
-                table = scores.parse(own.content(cell, known, path, most_bytes), path)
-                rows.check_volumes(rows.heads(table, path, known), path, sides)
+                table = scores.parse(own.content(cell, record, path, most_bytes), path)
+                rows.check_volumes(rows.heads(table, path, record), path, sides)
                 tables[cell, row] = table
         except UsageError as error:
             believed.leave_out(cell, error)

@@ -60,8 +60,8 @@ def add(path: Path, seeds: Mapping[str, tuple[int, ...]]) -> tuple[Look, ...]:
         UsageError: The file is damaged.
         OSError: It cannot be written.
     """
-    known = read(path)
-    before = {(look.column, look.seeds) for look in known}
+    earlier_looks = read(path)
+    before = {(look.column, look.seeds) for look in earlier_looks}
     today = datetime.now(timezone.utc).date().isoformat()
     new = []
     for column, of_column in sorted(seeds.items()):
@@ -71,4 +71,4 @@ def add(path: Path, seeds: Mapping[str, tuple[int, ...]]) -> tuple[Look, ...]:
         with path.open("a", newline="", encoding="utf-8") as file:
             for look in new:
                 csv.writer(file).writerow([look.date, look.column, " ".join(map(str, look.seeds))])
-    return (*known, *new)
+    return (*earlier_looks, *new)

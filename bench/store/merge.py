@@ -72,11 +72,11 @@ def kept(folder: ProfileFolder, weights: bool = True) -> list[Path]:
     if believed.damaged:
         raise SeveralError(damage.line for damage in believed.damaged)
     paths = [folder.settings, folder.family, folder.looks]
-    for cell, known in believed.cells.items():
+    for cell, record in believed.cells.items():
         paths += [cell.record, *cell.kept()]
-        paths += [cell.shared(name) for name in known.references]
-        if known.spec.split:
-            paths.append(folder.split(known.column))
+        paths += [cell.shared(name) for name in record.references]
+        if record.spec.split:
+            paths.append(folder.split(record.column))
     left_out = set()
     if not weights:
         left_out = {cell.weights for cell in believed.cells}
@@ -92,8 +92,8 @@ def _add(merged: Merged, source: Path, folder: ProfileFolder) -> None:
         merged.conflicts.append(str(error))
         return
     believed = check.records(folder)
-    for known in believed.cells.values():
-        dataset = known.spec.dataset
+    for record in believed.cells.values():
+        dataset = record.spec.dataset
         place = (folder.path.name, dataset.name, dataset.source)
         digest, first = merged.datasets.setdefault(place, (dataset.digest, source))
         line = (
@@ -105,7 +105,7 @@ def _add(merged: Merged, source: Path, folder: ProfileFolder) -> None:
     owners: dict[Path, CellFolder] = {}
     for cell in believed.cells:
         owners.update(dict.fromkeys((cell.record, *cell.kept()), cell))
-    told: set[CellFolder] = set()  # a conflict is told once for each cell
+    cells_in_conflict: set[CellFolder] = set()  # a conflict is told once for each cell
     for path in paths:
         if path == folder.looks:  # both folders' looks count
             continue
@@ -115,13 +115,13 @@ def _add(merged: Merged, source: Path, folder: ProfileFolder) -> None:
         if other == path:  # no earlier folder has a file of this name
             if owner is not None and path == owner.record:
                 merged.cells += 1
-        elif files.digest(other) != files.digest(path) and owner not in told:
+        elif files.digest(other) != files.digest(path) and owner not in cells_in_conflict:
             what = name if owner is None else owner.name
             merged.conflicts.append(
                 f"{what} is in both folders, with other content: {other} and {path}; remove one"
             )
             if owner is not None:
-                told.add(owner)
+                cells_in_conflict.add(owner)
     for path in (folder.plan, folder.looks):
         name = path.relative_to(source).as_posix()
         lines = read_or_empty(path).splitlines()

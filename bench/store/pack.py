@@ -67,9 +67,9 @@ def pack(
         folder = store.layout.profile(profile)
         for path in kept(folder, weights):
             contents[path.relative_to(root).as_posix()] = path
-        for known in check.records(folder).cells.values():
-            titles[known.spec.method] = known.title
-            used[known.spec.dataset.name] = known.spec.dataset.source
+        for record in check.records(folder).cells.values():
+            titles[record.spec.method] = record.title
+            used[record.spec.dataset.name] = record.spec.dataset.source
     names = sorted(contents)
     manifest = _manifest({name: contents[name] for name in names})
     crate = _crate(names, weights, used, titles, datasets, methods)

@@ -147,12 +147,12 @@ class Plan:
         path.parent.mkdir(parents=True, exist_ok=True)
         if _is_there(path) and not path.is_file():
             raise UsageError(f"{path} is no regular file; bench clean damaged removes it")
-        known = set(read_or_empty(path).splitlines())
+        listed = set(read_or_empty(path).splitlines())
         with path.open("a", encoding="utf-8") as file:
             for cell in cells:
                 folder = self.store.folder(cell).path
                 name = str(folder.relative_to(self._folder.path))
-                if name not in known:
+                if name not in listed:
                     file.write(f"{name}\n")
         path.touch()  # this profile is the latest that was asked for, though nothing may be new
 
@@ -207,21 +207,21 @@ class Plan:
         keys = tuple(sorted(method.key for method in methods))
         today = datetime.now(timezone.utc).date().isoformat()
         family = Family(baseline.key, correction, finished, keys, today, looks=looks)
-        known = self.family() if _is_there(self._folder.family) else None
-        if known is None or finished == 0:
+        before = self.family() if _is_there(self._folder.family) else None
+        if before is None or finished == 0:
             said = plain.builtins(family)
             text = json.dumps({**said, "seal": plain.content_hash(said)}, indent=1)
             write(self._folder.family, f"{text}\n")
             self._note_family(family.hash)
             return
-        same = known.baseline == family.baseline and known.correction == correction
-        same &= known.looks == looks
-        same_methods = not known.methods or known.methods == keys  # older files name none
+        same = before.baseline == family.baseline and before.correction == correction
+        same &= before.looks == looks
+        same_methods = not before.methods or before.methods == keys  # older files name none
         if not same or not same_methods:
-            others = ", ".join(known.methods) or "each other method"
+            others = ", ".join(before.methods) or "each other method"
             raise UsageError(
-                f"{self._folder.family} declares another family already: {known.baseline} against "
-                f"{others}, corrected by {known.correction}, looks: {known.looks}; leave out "
+                f"{self._folder.family} declares another family already: {before.baseline} against "
+                f"{others}, corrected by {before.correction}, looks: {before.looks}; leave out "
                 "--baseline to keep it, or choose another --out. A family that changes after "
                 "results were seen is none"
             )

@@ -364,8 +364,8 @@ def differences(folder: CellFolder, spec: dict[str, Any]) -> list[str]:
         FileNotFoundError: The cell is not finished.
         DamagedError: Its record is damaged.
     """
-    known = hashed(_said(folder).spec)
-    differ = [key for key in (*WORDS, *known) if known.get(key) != spec.get(key)]
+    own_spec = hashed(_said(folder).spec)
+    differ = [key for key in (*WORDS, *own_spec) if own_spec.get(key) != spec.get(key)]
     return [WORDS.get(key, key) for key in dict.fromkeys(differ)]
 
 

@@ -293,12 +293,12 @@ def _cases(
     labels = kept.table[CLASS].reset_index(drop=True)
     has_class = labels.notna()
     scores = filled(defined(kept.table, absent)).reset_index(drop=True)
-    whole = _without_mixtures(pd.concat([repeated, scores], axis=1))
+    table = _without_mixtures(pd.concat([repeated, scores], axis=1))
     if not has_class.any():
-        return whole, None
-    classes = whole.assign(absent=absent_classes(kept.table))
+        return table, None
+    classes = table.assign(absent=absent_classes(kept.table))
     classes[CLASS] = labels
-    return over_classes(whole, labels), classes[has_class]
+    return over_classes(table, labels), classes[has_class]
 
 
 def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:

@@ -153,13 +153,13 @@ def _together(
     """Return the tables of plain files of one heading; None where they must be parsed alone."""
     bodies = [content[len(heading) + 1 :] for content, _ in files]
     try:
-        whole = parse(b"\n".join((heading, b"".join(bodies))), files[0][1])
+        joined_table = parse(b"\n".join((heading, b"".join(bodies))), files[0][1])
     except DamagedError:
         return None
     ends = list(accumulate(body.count(b"\n") for body in bodies))
-    if len(whole) != ends[-1]:
+    if len(joined_table) != ends[-1]:
         return None
-    return [whole.iloc[start:end] for start, end in pairwise((0, *ends))]
+    return [joined_table.iloc[start:end] for start, end in pairwise((0, *ends))]
 
 
 def _alone(file: tuple[bytes, Path]) -> pd.DataFrame | DamagedError:
@@ -192,11 +192,11 @@ def filled(frame: pd.DataFrame) -> pd.DataFrame:
     first_count = INSTANCE_COUNTS[0]
     has_instances = first_count in frame and bool(frame[first_count].notna().any())
     of_instances = RARE if has_instances else ()
-    whole = frame.reindex(columns=[*KEYS, *SCORES, *WORDS, DIAGONAL, *of_instances])
-    no_distance = whole["empty"].isin(ONE_EMPTY) & whole[DIAGONAL].notna()
+    ordered = frame.reindex(columns=[*KEYS, *SCORES, *WORDS, DIAGONAL, *of_instances])
+    no_distance = ordered["empty"].isin(ONE_EMPTY) & ordered[DIAGONAL].notna()
     for name in WORST:
-        whole[name] = whole[name].where(~no_distance, whole[DIAGONAL])
-    return whole.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: no_distance})
+        ordered[name] = ordered[name].where(~no_distance, ordered[DIAGONAL])
+    return ordered.drop(columns=["empty", DIAGONAL]).assign(**{FILLED: no_distance})
 
 
 def over_classes(scores: pd.DataFrame, classes: pd.Series[str]) -> pd.DataFrame:
@@ -274,10 +274,10 @@ def impossible(frame: pd.DataFrame, lacking: Mapping[str, Bools]) -> Iterator[tu
     unanswered = frame["empty"].eq(MISSING).to_numpy()
     computed_elsewhere = frame["empty"].eq(UNKNOWN).to_numpy()
     uncounted = lacking["tp"] | lacking["fp"] | lacking["fn"] | unanswered
-    whole = np.ones(len(frame), np.bool_)
+    are_counts = np.ones(len(frame), np.bool_)
     for count in (tp, fp, fn):
-        whole &= (count >= 0) & (count == np.floor(count)) & (count < 2**53)
-    yield ~(whole | uncounted), "tp, fp and fn must be counts of pixels"
+        are_counts &= (count >= 0) & (count == np.floor(count)) & (count < 2**53)
+    yield ~(are_counts | uncounted), "tp, fp and fn must be counts of pixels"
     for metric in METRICS:
         score = values[metric.name]
         undefined = lacking[metric.name] | (np.isnan(score) & _may_lack(frame, metric.name))
@@ -347,9 +347,12 @@ def _impossible_instances(
     older = ~without & np.isnan(counts).all(0)
     yield older, "each class must have scores of its instances, which older versions did not write"
     with np.errstate(invalid="ignore", divide="ignore"):
-        whole = ((counts >= 0) & (counts == np.floor(counts))).all(0)
+        are_counts = ((counts >= 0) & (counts == np.floor(counts))).all(0)
         agree = (matched + joined + split + missed == real) & (shifted <= matched)
-        yield ~(whole & agree & (matched <= predicted) | without), "counts of instances must agree"
+        yield (
+            ~(are_counts & agree & (matched <= predicted) | without),
+            "counts of instances must agree",
+        )
         for metric in INSTANCES:
             score = values[metric.name]
             may_lack = real + predicted == 0
@@ -359,11 +362,14 @@ def _impossible_instances(
                 may_lack = np.ones_like(may_lack)
             fits = _inside(score, metric) | (np.isnan(score) & may_lack)
             yield ~(fits | without), _said(metric)
-        known = real + predicted > 0
+        has_instances = real + predicted > 0
         rq, expected = values["rq"], 2 * matched / (real + predicted)
-        yield _apart(rq, expected) & known & ~without, "RQ must agree with the counts of instances"
+        yield (
+            _apart(rq, expected) & has_instances & ~without,
+            "RQ must agree with the counts of instances",
+        )
         wrong = _apart(values["pq"], rq * values["sq"])
-        yield wrong & known & ~without, "PQ must be RQ x SQ"
+        yield wrong & has_instances & ~without, "PQ must be RQ x SQ"
 
 
 def _may_lack(frame: pd.DataFrame, name: str) -> Bools:

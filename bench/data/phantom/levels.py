@@ -40,8 +40,8 @@ def of_vertebrae(
     table[~labelled] = 0
     near = _filled(table[plane.geometry.owner])
     height, width = mask.shape
-    whole = cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST)
-    labels: NDArray[np.uint8] = np.asarray(whole, np.uint8) * mask
+    numbers_of_pixels = cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST)
+    labels: NDArray[np.uint8] = np.asarray(numbers_of_pixels, np.uint8) * mask
     return labels
 
 

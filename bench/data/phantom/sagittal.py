@@ -80,8 +80,8 @@ def patient_of(name: str, seed: int, patient: int, protocol: Protocol) -> Patien
     x = np.arange(cols, dtype=np.float32) * np.float32(pitch) + np.float32(left)
     labelled = []
     for v in spine.vertebrae:
-        whole = v.point(0, -v.height / 2)[1] > float(y[0]) + 2
-        labelled.append(not v.sacral and (protocol.cut_labelled or whole))
+        is_fully_in_view = v.point(0, -v.height / 2)[1] > float(y[0]) + 2
+        labelled.append(not v.sacral and (protocol.cut_labelled or is_fully_in_view))
     gx, gy = np.meshgrid(x, y)
     return Patient(
         spine=spine,

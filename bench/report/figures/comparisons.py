@@ -302,7 +302,7 @@ def lines_of(
     sure = joined(alike)
     lines = [Line(rows) for rows in sure]
     for rows in joined(alike | doubt):
-        if not any(set(rows) <= set(known) for known in sure):
+        if not any(set(rows) <= set(connected) for connected in sure):
             lines.append(Line(rows, dashed=True))
     return lines
 

@@ -192,13 +192,13 @@ def _classes(
     return classes, labels
 
 
-def _chosen(total: int, whole: int, rows: int) -> str:
+def _chosen(total: int, tested: int, rows: int) -> str:
     """Return from how many cases the shown ones were chosen; nothing where there was no choice."""
     if total <= 1:
         return ""
     among = count(total, "test case")
-    if total != whole:
-        among = f"the {total} of {whole} test cases that most rows have"
+    if total != tested:
+        among = f"the {total} of {tested} test cases that most rows have"
     return f" Chosen from {among} by the mean Dice over all {rows} rows, seeds averaged."
 
 

@@ -168,7 +168,7 @@ def prediction(
 
 def words(scored: Scored, dataset: str) -> str:
     """Return what became of the instances of a case, by their names."""
-    told = []
+    remarks = []
     by_state: dict[str, list[str]] = {}
     for number, state in zip(scored.instances, scored.states, strict=True):
         by_state.setdefault(state, []).append(name_of(dataset, number))
@@ -186,23 +186,23 @@ def words(scored: Scored, dataset: str) -> str:
         names = by_state.get(state, [])
         if names:
             more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-            told.append(f"{text} {', '.join(names[:FEW])}{more}")
+            remarks.append(f"{text} {', '.join(names[:FEW])}{more}")
     extra = len(scored.predicted) - len(scored.matches)
-    if extra and not told:
-        told.append(f"{extra} extra")
+    if extra and not remarks:
+        remarks.append(f"{extra} extra")
     total = len(scored.instances)
-    return "; ".join([f"{len(scored.matches)} of {total} found", *told])
+    return "; ".join([f"{len(scored.matches)} of {total} found", *remarks])
 
 
 def _smaller(labels: _Map, side: int) -> NDArray[np.int64]:
     """Return numbers (H, W) on no more than `side` pixels a side, by the nearest ones."""
     height, width = labels.shape
     share = side / max(height, width)
-    whole = labels.astype(np.float64)  # exact, and a type that OpenCV resizes
+    scaled = labels.astype(np.float64)  # exact, and a type that OpenCV resizes
     if share < 1:
         size = max(1, round(width * share)), max(1, round(height * share))
-        whole = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_NEAREST))
-    return whole.astype(np.int64)
+        scaled = np.asarray(cv2.resize(scaled, size, interpolation=cv2.INTER_NEAREST))
+    return scaled.astype(np.int64)
 
 
 def _edge(where: _Bools) -> _Bools:

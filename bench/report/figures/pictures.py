@@ -94,14 +94,15 @@ def _coloured(
         return None
     real = parts.reference_of(first, name)  # None where there are classes and no instances
     classes = read_mask(first.folder.reference(name)) if first.record.classes else None
-    known = classes if real is None else real.codes.astype(np.uint16)
-    if known is None:
+    reference_codes = classes if real is None else real.codes.astype(np.uint16)
+    if reference_codes is None:
         return None
     answered = [_parts(place, name, of_classes=real is None) for place in lying]
     fitting = [
-        answer if answer and answer.codes.shape == known.shape else None for answer in answered
+        answer if answer and answer.codes.shape == reference_codes.shape else None
+        for answer in answered
     ]
-    box = overlay.window([known, *(answer.codes for answer in fitting if answer)])
+    box = overlay.window([reference_codes, *(answer.codes for answer in fitting if answer)])
     answers, words = [], []
     for answer in fitting:
         drawn = None
@@ -113,7 +114,7 @@ def _coloured(
         words.append(drawn.words if drawn else "")
     return {
         "image": _webp(np.ascontiguousarray(image[box])),
-        "reference": _in_colours(parts.classes(known[box], SIDE).pixels),
+        "reference": _in_colours(parts.classes(reference_codes[box], SIDE).pixels),
         "answers": answers,
         "words": words,
     }
@@ -166,8 +167,8 @@ def spacing_of(name: str, place: Place | None) -> tuple[float, float] | None:
     scores = cell.scores()
     if "spacing" not in scores:
         return None
-    known = scores.loc[scores["case"] == name, "spacing"].dropna()
-    sides = str(known.iloc[0]).split() if len(known) else []
+    spacings = scores.loc[scores["case"] == name, "spacing"].dropna()
+    sides = str(spacings.iloc[0]).split() if len(spacings) else []
     return (float(sides[0]), float(sides[1])) if len(sides) == 2 else None
 
 

@@ -51,16 +51,16 @@ class Signs:
 def notes_of(chosen: Chosen, signs: Signs) -> Iterator[Note]:
     """Yield the notes that a layout asks for; what makes numbers not compare always stands."""
     layout, table = chosen.layout, chosen.table
-    whole = table1.document(table).notes
+    all_notes = table1.document(table).notes
     words_of_left_out = left_out(chosen)
     if table.source != "external" and table.profile != "paper":
         yield Note(f"Profile '{table.profile}': {table.summary}.", "data")
     if layout.notes == "long":
         if layout.marks == "best" and table.pairs:
             yield from table1.legend(signs.marks, layout.metrics)
-        yield from (note for note in whole if note.kind != "legend")
+        yield from (note for note in all_notes if note.kind != "legend")
     else:
-        yield from (note for note in whole if note.grave)
+        yield from (note for note in all_notes if note.grave)
     if layout.notes == "short":
         yield Note(_short(chosen, signs))
     if words_of_left_out:
@@ -76,8 +76,8 @@ def _short(chosen: Chosen, signs: Signs) -> str:
         counts.append(f"{title} {'-'.join(map(str, least_and_most))}")
     text = f"Patients: {', '.join(counts)}."
     if chosen.layout.marks == "best" and chosen.table.pairs:
-        known = {*signs.marks} - {"best", ""}
-        for note in table1.legend(known, chosen.layout.metrics):
+        occurring = {*signs.marks} - {"best", ""}
+        for note in table1.legend(occurring, chosen.layout.metrics):
             text += f" {note.text}"
     if chosen.layout.marks != "none":
         for note in legend_of_looks(chosen.table):

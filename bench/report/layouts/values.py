@@ -71,11 +71,13 @@ def choose(tables: Sequence[Table], layout: Layout) -> Chosen:
             if key in names:
                 raise UsageError(f"row '{key}' is named twice; name it once")
             names[key] = layout.names.get(key, table.methods[key])
-    known = {*table.methods, *table.columns}
-    known.update(column.dataset.name for column in table.by_key.values())
+    allowed_names = {*table.methods, *table.columns}
+    allowed_names.update(column.dataset.name for column in table.by_key.values())
     for key in layout.names:
-        if key not in known:
-            raise UsageError(f"names: '{key}' is no row or column; {did_you_mean(key, known)}")
+        if key not in allowed_names:
+            raise UsageError(
+                f"names: '{key}' is no row or column; {did_you_mean(key, allowed_names)}"
+            )
     return Chosen(table, layout, columns, groups, names)
 
 
@@ -106,8 +108,8 @@ def values_of(chosen: Chosen, metric: str) -> dict[tuple[str, str], Value]:
     for column in chosen.columns:
         for key, (mean, *spread) in _measured(table, column, metric, layout.spread).items():
             if key in chosen.names and not math.isnan(mean):
-                known = tuple(factor * value for value in spread if not math.isnan(value))
-                values[column, key] = Value(factor * mean, known)
+                scaled_spread = tuple(factor * value for value in spread if not math.isnan(value))
+                values[column, key] = Value(factor * mean, scaled_spread)
     if layout.mean:
         units = {table.units.get(column, "") for column in chosen.columns}
         comparable = UNITS[metric_of(metric)] == "fraction" or len(units) == 1

@@ -59,10 +59,14 @@ def _by_hand(paper: Paper) -> str:
     places = [f"{number.text} in {number.file}:{number.line}" for number in paper.typed]
     text = f"{count(len(places), 'number')} typed by hand ({', '.join(places[:SHOWN])}"
     text += ", ...)" if len(places) > SHOWN else ")"
-    known: dict[str, str] = {}
+    use_of_value: dict[str, str] = {}
     for name, value in paper.frozen.items():
-        known.setdefault(value, str(Use(paper.typed[0].file, 0, name)))
-    with_macro = {number.text: known[number.text] for number in paper.typed if number.text in known}
+        use_of_value.setdefault(value, str(Use(paper.typed[0].file, 0, name)))
+    with_macro = {
+        number.text: use_of_value[number.text]
+        for number in paper.typed
+        if number.text in use_of_value
+    }
     if with_macro:
         examples = [f"{number} as {macro}" for number, macro in list(with_macro.items())[:SHOWN]]
         text += f"; of numbers.tex are, by their digits: {', '.join(examples)}"
@@ -169,7 +173,7 @@ _VERDICTS = {
 """How a line says a verdict that does not bear out a claim."""
 
 
-def _meant(name: Name, known: Sequence[Name]) -> list[Name]:
+def _meant(name: Name, defined: Sequence[Name]) -> list[Name]:
     """Return the numbers that a use may mean: `#1` of a macro that nothing uses is any name."""
     if not any(OPEN.search(part) for part in name):
         return [name]
@@ -177,7 +181,7 @@ def _meant(name: Name, known: Sequence[Name]) -> list[Name]:
     for part in name:
         forms.append(re.compile(".*".join(map(re.escape, OPEN.split(part)))))
     fits: dict[Name, None] = {}
-    for other in known:
+    for other in defined:
         pairs = zip(forms, other, strict=True)
         if all(form.fullmatch(part) for form, part in pairs):
             fits[other] = None

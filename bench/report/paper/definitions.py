@@ -42,16 +42,16 @@ class Macro:
     is_used: bool = False
 
 
-def meaning(stream: Stream, form: str, known: Mapping[str, Macro]) -> Macro:
+def meaning(stream: Stream, form: str, macros: Mapping[str, Macro]) -> Macro:
     """Take what stands behind the name of a macro that is defined.
 
     Args:
         stream: The tokens that wait.
         form: How the definition is written, of `DEFINERS`.
-        known: The macros by name.
+        macros: The macros by name.
     """
     if form == "let":
-        return _other_name(stream, known)
+        return _other_name(stream, macros)
     parameters: tuple[tuple[Token, ...] | None, ...] | None
     if form == "latex":
         parameters = _latex_parameters(stream)
@@ -63,12 +63,12 @@ def meaning(stream: Stream, form: str, known: Mapping[str, Macro]) -> Macro:
     return Macro("", body, parameters or (), parameters is not None)
 
 
-def _other_name(stream: Stream, known: Mapping[str, Macro]) -> Macro:
+def _other_name(stream: Stream, macros: Mapping[str, Macro]) -> Macro:
     r"""Take the meaning that \let gives."""
     if stream.next_word() == "=":
         stream.pop()
     meant = text_of(stream.argument() or ()).removeprefix("\\")
-    return known.get(meant, Macro())
+    return macros.get(meant, Macro())
 
 
 def _latex_parameters(stream: Stream) -> tuple[tuple[Token, ...] | None, ...]:
@@ -109,7 +109,7 @@ def filled(
     body: Sequence[Token], values: Sequence[tuple[Token, ...] | None], use: Token
 ) -> list[Token]:
     """Return a macro's body with its parameters in place, at the line of its use."""
-    whole: list[Token] = []
+    body_with_values: list[Token] = []
     is_parameter = False
     for token in body:
         text = token.text
@@ -118,9 +118,9 @@ def filled(
             continue
         if is_parameter and text[0].isdigit():
             number = int(text[0]) - 1
-            whole += values[number] or () if number < len(values) else ()
+            body_with_values += values[number] or () if number < len(values) else ()
             text = text[1:]
         if text:
-            whole.append(Token(text, use.file, use.line, use.depth + 1))
+            body_with_values.append(Token(text, use.file, use.line, use.depth + 1))
         is_parameter = False
-    return whole
+    return body_with_values

@@ -108,6 +108,6 @@ def keys(table: Table, column: str) -> list[str]:
     """Return the names that a column goes by."""
     chosen = table.by_key[column]
     name = chosen.dataset.name
-    whole = "/".join(filter(None, (f"{name}-{chosen.dataset.version}", chosen.scheme.key)))
+    full_name = "/".join(filter(None, (f"{name}-{chosen.dataset.version}", chosen.scheme.key)))
     same_name = [other for other in table.by_key.values() if other.dataset.name == name]
-    return [name, whole] if len(same_name) == 1 else [whole]
+    return [name, full_name] if len(same_name) == 1 else [full_name]

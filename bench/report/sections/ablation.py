@@ -147,8 +147,8 @@ def _line(arm: Arm, extra: str, cases: pd.DataFrame, records: Sequence[Record]) 
     parameters = records[0].parameters
     assert parameters is not None, "the arms of an ablation are trained here"
     if not extra:
-        known = [record.timings for record in records if record.timings]
-        seconds = float(np.mean([timings.predict_seconds_per_case for timings in known]))
+        timings_there = [record.timings for record in records if record.timings]
+        seconds = float(np.mean([timings.predict_seconds_per_case for timings in timings_there]))
     return Line(
         arm=arm,
         extra=extra,
@@ -190,8 +190,8 @@ def _published(
 ) -> list[str]:
     """Return what the paper printed for these arms, where its table 2 has all of them."""
     printed = published.table2()
-    known = set(factors) == {"msfm", "nsa"} and set(printed.dataset) == {dataset}
-    if not known or arms[-1].spec.key != "verdiff":
+    is_published = set(factors) == {"msfm", "nsa"} and set(printed.dataset) == {dataset}
+    if not is_published or arms[-1].spec.key != "verdiff":
         return []
     cells = []
     for row in printed.to_dict("records"):
@@ -347,13 +347,13 @@ def _combinations(results: Results, column: Column) -> list[tuple[tuple[str, ...
         names[group] = tuple(switches)
         groups.setdefault(group, {})[tuple(switches.values())] = record.method
     complete = []
-    for group, known in groups.items():
-        varying = [len(set(values)) > 1 for values in zip(*known, strict=True)]
-        has_all_combinations = len(known) == 2 ** sum(varying)
+    for group, combinations in groups.items():
+        varying = [len(set(values)) > 1 for values in zip(*combinations, strict=True)]
+        has_all_combinations = len(combinations) == 2 ** sum(varying)
         if sum(varying) == 0 or not has_all_combinations:
             continue
         arms = []
-        for values, spec in known.items():
+        for values, spec in combinations.items():
             arms.append(Arm(spec, tuple(compress(values, varying))))
         arms.sort(key=lambda arm: arm.switches[::-1])  # the first factor changes fastest
         complete.append((tuple(compress(names[group], varying)), arms))

@@ -229,8 +229,8 @@ def _comparison_notes(table: Table, name: str, compared: Sequence[Family]) -> li
 
 def _legend(marks: Iterable[str]) -> list[Note]:
     """Return what the marks that occur mean, and nothing of others."""
-    known = "".join(marks)
-    return [Note(f"{sign}: {text}", "legend") for sign, text in LEGEND.items() if sign[0] in known]
+    signs = "".join(marks)
+    return [Note(f"{sign}: {text}", "legend") for sign, text in LEGEND.items() if sign[0] in signs]
 
 
 def _few_runs(table: Table, compared: Sequence[Family]) -> list[str]:

@@ -97,11 +97,11 @@ def _rows(table: Table, column: str) -> list[dict[str, Any]]:
     if table.classes is None or len(names) < 2:
         alone = "".join(names)
         return _of(table, column, alone, table.instances[column], table.instance_counts)
-    whole = table.classes[table.classes.column == column]
+    of_classes = table.classes[table.classes.column == column]
     mean = f"mean of {len(names)} classes"
     rows = _of(table, column, mean, table.instances[column], table.instance_counts)
     for name in (*names, UNION):
-        part = whole[whole[CLASS] == name]
+        part = of_classes[of_classes[CLASS] == name]
         scores = arrange(part, OF_INSTANCES)[column]
         rows += _of(table, column, name, scores, sums(part))
     order = {method: place for place, method in enumerate(table.methods)}

@@ -166,8 +166,8 @@ def _cuts(record: Record) -> dict[str, float]:
 
 def _kilojoules(joules: Joules) -> float:
     """Return the energy of the devices that count it; NaN where none does."""
-    known = [value for value in (joules.gpu, joules.processor) if value is not None]
-    return sum(known) / 1e3 if known else float("nan")
+    counted = [value for value in (joules.gpu, joules.processor) if value is not None]
+    return sum(counted) / 1e3 if counted else float("nan")
 
 
 def differences(frame: pd.DataFrame) -> list[str]:

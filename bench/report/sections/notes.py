@@ -220,10 +220,10 @@ def _augmentation(records: Sequence[Record]) -> list[Note]:
 
 def _ceiling(records: Sequence[Record]) -> str:
     """Return how well the best possible answer on the network's grid would score."""
-    known = [record.ceiling for record in records if record.ceiling is not None]
-    if not known or min(known) == 1:
+    ceilings = [record.ceiling for record in records if record.ceiling is not None]
+    if not ceilings or min(ceilings) == 1:
         return ""
-    best = 100 * sum(known) / len(known)
+    best = 100 * sum(ceilings) / len(ceilings)
     return (
         f"; the network's grid allows about {best:.2f} % Dice: the reference itself has that after "
         "resampling to the grid and back"

@@ -113,8 +113,8 @@ class Table:
             if len(rivals) < 2:
                 continue
             every = all_pairs(by_metric[ENDPOINT].only(rivals), looks=self.looks(column))
-            known = self.families.get(column)
-            pairs[column] = every.with_declared(known) if known else every
+            family = self.families.get(column)
+            pairs[column] = every.with_declared(family) if family else every
         return pairs
 
     @cached_property
@@ -244,8 +244,8 @@ class Table:
         added: list[str] = []
         for key in self.others(column, baseline):
             row = self.rows[key]
-            known = row.extra or self.family is None or self.family.compares(row)
-            (declared if known else added).append(key)
+            is_declared = row.extra or self.family is None or self.family.compares(row)
+            (declared if is_declared else added).append(key)
         return declared, added
 
     @property
@@ -268,12 +268,12 @@ class Table:
 
     def metrics(self, column: str) -> Sequence[str]:
         """Return the printed metrics of a column: scores from outside may be Dice alone."""
-        known = []
+        with_scores = []
         for metric in PRINTED:
             means = self.scores[f"{metric}_mean"]
             if means[means.index.get_level_values("column") == column].notna().any():
-                known.append(metric)
-        return known or PRINTED
+                with_scores.append(metric)
+        return with_scores or PRINTED
 
     def was_tested(self, column: str, key: str) -> bool:
         """Return whether a row has scores on a column."""

@@ -151,10 +151,10 @@ def legend(occurring: Iterable[Mark], metrics: Sequence[str]) -> list[Note]:
         occurring: The marks of the table.
         metrics: Those that it shows.
     """
-    known = set(occurring)
-    if known <= {"best"}:
+    occurring_marks = set(occurring)
+    if occurring_marks <= {"best"}:
         return []
-    texts = [text for mark, text in LEGEND.items() if mark in known]
+    texts = [text for mark, text in LEGEND.items() if mark in occurring_marks]
     marked = TITLES[bearer(metrics)]
     if {*PRINTED} <= {*metrics}:
         texts.append(

@@ -16,7 +16,7 @@ from bench.store.losses import parse_losses
 from bench.store.record import Record
 
 
-def content(cell: CellFolder, known: Record, path: Path, most: int = files.MOST) -> bytes:
+def content(cell: CellFolder, record: Record, path: Path, most: int = files.MOST) -> bytes:
     """Return the bytes of a cell's file, at most `most`; its digest is compared if there is one.
 
     Raises:
@@ -26,14 +26,14 @@ def content(cell: CellFolder, known: Record, path: Path, most: int = files.MOST)
         read = files.read_bytes(path, most)
     except OSError as error:
         raise DamagedError(path, files.reason(error)) from error
-    if known.digests:
+    if record.digests:
         name = path.relative_to(cell.path).as_posix()
-        if known.digests.get(name) != sha256(read).hexdigest():
+        if record.digests.get(name) != sha256(read).hexdigest():
             raise DamagedError(path, "its digest is not that of its record: it was changed")
     return read
 
 
-def check_small(cell: CellFolder, known: Record) -> None:
+def check_small(cell: CellFolder, record: Record) -> None:
     """Check what else of a cell is text: its losses, and the digests of its initial weights.
 
     Raises:
@@ -41,10 +41,10 @@ def check_small(cell: CellFolder, known: Record) -> None:
     """
     for path in (cell.losses, cell.initial):
         name = path.name
-        if name not in known.digests and not os.path.lexists(path):
+        if name not in record.digests and not os.path.lexists(path):
             continue
-        text = content(cell, known, path)
-        if known.digests:  # `content` has compared the digest
+        text = content(cell, record, path)
+        if record.digests:  # `content` has compared the digest
             continue
         try:
             if path == cell.initial:
@@ -61,12 +61,12 @@ def check_pictures(believed: Believed) -> None:
     The weights must be there; `bench verify` compares their digest.
     """
     shared: dict[Path, str] = {}
-    for cell, known in list(believed.cells.items()):
+    for cell, record in list(believed.cells.items()):
         try:
-            _check_own_pictures(cell, known)
+            _check_own_pictures(cell, record)
         except UsageError as error:
             believed.leave_out(cell, error)
-        for name, value in known.references.items():
+        for name, value in record.references.items():
             shared.setdefault(cell.shared(name), value)
     for path, value in shared.items():
         why = _why_other(path, value)
@@ -74,16 +74,16 @@ def check_pictures(believed: Believed) -> None:
             believed.damaged.append(of_file(path, why, "and pictures are drawn without it"))
 
 
-def _check_own_pictures(cell: CellFolder, known: Record) -> None:
+def _check_own_pictures(cell: CellFolder, record: Record) -> None:
     """Refuse a cell of which a picture was changed.
 
     Raises:
         DamagedError: A picture cannot be read, or its digest is not that of the record.
     """
-    checked = {cell.losses, cell.initial, *(cell.cases(row.extra) for row in known.rows)}
-    if known.spec.volumes:
-        checked |= {cell.volumes(row.extra) for row in known.rows}
-    for name, value in known.digests.items():
+    checked = {cell.losses, cell.initial, *(cell.cases(row.extra) for row in record.rows)}
+    if record.spec.volumes:
+        checked |= {cell.volumes(row.extra) for row in record.rows}
+    for name, value in record.digests.items():
         path = cell.path / name
         if path == cell.weights:
             from_archive = ProfileFolder(cell.path.parents[2]).manifest.is_file()

@@ -19,52 +19,59 @@ def record_of(cell: CellFolder) -> Record:
     Raises:
         DamagedError: It is none, is another's, or says what cannot be.
     """
-    known = record.read(cell)
+    cell_record = record.read(cell)
     dataset, method, label = cell.place
-    spec = known.spec
-    place_in_record = (spec.dataset.key, spec.method, Label(spec.fold, spec.seed, known.scheme).key)
+    spec = cell_record.spec
+    place_in_record = (
+        spec.dataset.key,
+        spec.method,
+        Label(spec.fold, spec.seed, cell_record.scheme).key,
+    )
     if place_in_record != (dataset, method, label):
         raise DamagedError(cell.record, f"it is of another cell, {'/'.join(place_in_record)}")
     profile = spec.profile.get("name", cell.profile)
     if profile != cell.profile:
         raise DamagedError(cell.record, f"it is of another profile, {profile!r}")
-    why = _why_impossible(known)
+    why = _why_impossible(cell_record)
     if why:
         raise DamagedError(cell.record, why)
     try:
         safe_name(spec.dataset.name, "dataset")
-        for extra in known.extras:
+        for extra in cell_record.extras:
             safe_name(extra, "row")
-        for name in known.references:
+        for name in cell_record.references:
             safe_name(name, "file")
     except UsageError as error:
         raise DamagedError(cell.record, str(error)) from error
-    for name in known.digests:
+    for name in cell_record.digests:
         if not _is_inside(name):
             raise DamagedError(cell.record, f"{name[:80]!r} is no file of a cell")
-    return known
+    return cell_record
 
 
-def _why_impossible(known: Record) -> str:
+def _why_impossible(cell_record: Record) -> str:
     """Return what of a record cannot be, empty if all can."""
-    spec = known.spec
-    if known.source != spec.dataset.source:
-        return f"its source is {known.source}, its dataset's {spec.dataset.source}"
+    spec = cell_record.spec
+    if cell_record.source != spec.dataset.source:
+        return f"its source is {cell_record.source}, its dataset's {spec.dataset.source}"
     if not 0 <= spec.fold < spec.folds or spec.seed < 0:
         return f"no cell has fold {spec.fold} of {spec.folds} and seed {spec.seed}"
-    for counts in (known.cases, known.patients):
+    for counts in (cell_record.cases, cell_record.patients):
         if counts.get("test", 0) < 1 or min(counts.values()) < 0:
             return f"no cell has the cases or patients {counts}"
-    if known.parameters is not None and known.parameters < 0:
+    if cell_record.parameters is not None and cell_record.parameters < 0:
         return "its parameters cannot be"
-    if known.training is not None and known.training.best_step > known.training.steps:
+    if (
+        cell_record.training is not None
+        and cell_record.training.best_step > cell_record.training.steps
+    ):
         return "its training cannot be"
-    if not known.outside and "torch" not in known.versions:
+    if not cell_record.outside and "torch" not in cell_record.versions:
         return "versions: missing PyTorch's"
-    if not set(record.ADVANTAGES) <= set(known.advantages):
+    if not set(record.ADVANTAGES) <= set(cell_record.advantages):
         return f"advantages: expected {', '.join(record.ADVANTAGES)}"
     try:
-        _ = spec.augmentation, known.scheme.title  # each raises where its values cannot be
+        _ = spec.augmentation, cell_record.scheme.title  # each raises where its values cannot be
     except (UsageError, ValueError) as error:
         return str(error)
     return ""

@@ -36,12 +36,12 @@ def tables_of(
     """
     contents: dict[Place, bytes] = {}
     for cell in cells:
-        known = believed.cells[cell]
-        most_bytes = scores.LINE * (known.cases["test"] * (len(known.classes) + 1) + 2)
+        record = believed.cells[cell]
+        most_bytes = scores.LINE * (record.cases["test"] * (len(record.classes) + 1) + 2)
         try:
             contents |= {
-                (cell, row): content(cell, known, cell.cases(row.extra), most_bytes)
-                for row in known.rows
+                (cell, row): content(cell, record, cell.cases(row.extra), most_bytes)
+                for row in record.rows
             }
         except UsageError as error:
             believed.leave_out(cell, error)
@@ -52,8 +52,8 @@ def tables_of(
         if cell not in believed.cells:
             continue
         try:
-            known = believed.cells[cell]
-            tables[cell, row] = _checked(table, cell.cases(row.extra), known, believed, names)
+            record = believed.cells[cell]
+            tables[cell, row] = _checked(table, cell.cases(row.extra), record, believed, names)
         except UsageError as error:
             believed.leave_out(cell, error)
     return tables
@@ -62,7 +62,7 @@ def tables_of(
 def _checked(
     table: pd.DataFrame | DamagedError,
     path: Path,
-    known: Record,
+    record: Record,
     believed: Believed,
     checked: set[str],
 ) -> pd.DataFrame:
@@ -73,12 +73,12 @@ def _checked(
     """
     if isinstance(table, DamagedError):
         raise table
-    names = heads(table, path, known)["case"].to_numpy().tolist()
+    names = heads(table, path, record)["case"].to_numpy().tolist()
     patients = set(table["patient"].unique())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DamagedError(path, f"case {twice[:80]!r} stands in it twice")
-    tested_cases, tested_patients = known.cases["test"], known.patients["test"]
+    tested_cases, tested_patients = record.cases["test"], record.patients["test"]
     if (len(names), len(patients)) != (tested_cases, tested_patients):
         raise DamagedError(
             path,
@@ -91,27 +91,27 @@ def _checked(
                 checked.add(safe_name(name, "case"))
     except UsageError as error:
         raise DamagedError(path, str(error)) from error
-    splits = believed.splits.get(known.column)
+    splits = believed.splits.get(record.column)
     if splits is None:
         return table
-    sides = splits[known.spec.fold].sides
+    sides = splits[record.spec.fold].sides
     for patient in patients:
         if sides.get(patient) != "test":
             raise DamagedError(path, f"patient {patient[:80]!r} is not on the test side")
     return table
 
 
-def heads(table: pd.DataFrame, path: Path, known: Record) -> pd.DataFrame:
+def heads(table: pd.DataFrame, path: Path, record: Record) -> pd.DataFrame:
     """Return one row a case: of several classes that of all together, which its classes follow.
 
     Raises:
         DamagedError: The lines are not those of the classes, or contradict one another.
     """
-    if not known.classes:
+    if not record.classes:
         if scores.CLASS in table:
             raise DamagedError(path, "it has lines of classes, but its record names none")
         return table
-    expected = [UNION, *known.classes]
+    expected = [UNION, *record.classes]
     cases, lines_left_over = divmod(len(table), len(expected))
     labels = list(table[scores.CLASS]) if scores.CLASS in table else []
     if lines_left_over or labels != expected * cases:
@@ -181,19 +181,19 @@ def possible(
     for name in scores.COLUMNS:
         if name not in scores.RARE or not lacking[name].all():
             columns.append(name)
-    whole = pd.DataFrame(columns=columns)
+    table = pd.DataFrame(columns=columns)
     if frames:
-        whole = pd.concat(frames, ignore_index=True).reindex(columns=columns)
-    for wrong, rule in scores.impossible(whole, lacking):
+        table = pd.concat(frames, ignore_index=True).reindex(columns=columns)
+    for wrong, rule in scores.impossible(table, lacking):
         for number in np.unique(owner[wrong]).tolist():
             cell, row = places[number]
             if cell in believed.cells:
                 first_wrong = np.flatnonzero(wrong & (owner == number))[0]
-                case = whole["case"].iloc[first_wrong]
+                case = table["case"].iloc[first_wrong]
                 error = DamagedError(file(cell, row.extra), f"case {case}: {rule}")
                 believed.leave_out(cell, error)
     kept = np.array([cell in believed.cells for cell, _ in places], np.bool_)
     if not kept.all():
-        whole = whole[kept[owner]]
+        table = table[kept[owner]]
     kept_places = [(cell, row) for cell, row in places if cell in believed.cells]
-    return Scores(whole, kept_places, counts[kept])
+    return Scores(table, kept_places, counts[kept])

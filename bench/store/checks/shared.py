@@ -27,7 +27,7 @@ def check_settings(believed: Believed) -> None:
     if believed.cells and believed.folder.path.name == OUTSIDE:
         profiles.append({"name": OUTSIDE})
     try:
-        known = plain.decode(files.read_bytes(path), Settings)
+        kept_settings = plain.decode(files.read_bytes(path), Settings)
     except FileNotFoundError:
         if any(record.digests for record in believed.cells.values()):
             believed.damaged.append(of_file(path, "it is missing", AGAIN))
@@ -35,7 +35,7 @@ def check_settings(believed: Believed) -> None:
     except (OSError, plain.PlainError) as error:
         believed.damaged.append(of_file(path, _said(error), AGAIN))
         return
-    if profiles and known.profile not in profiles:
+    if profiles and kept_settings.profile not in profiles:
         why = "it is not the profile of any of its cells"
         believed.damaged.append(of_file(path, why, AGAIN))
 
@@ -43,9 +43,9 @@ def check_settings(believed: Believed) -> None:
 def check_splits(believed: Believed) -> None:
     """Read the split of each column; name one with which its cells were not made."""
     columns: dict[Column, list[Record]] = {}
-    for known in believed.cells.values():
-        if known.spec.split:  # what is from outside may have none
-            columns.setdefault(known.column, []).append(known)
+    for cell_record in believed.cells.values():
+        if cell_record.spec.split:  # what is from outside may have none
+            columns.setdefault(cell_record.column, []).append(cell_record)
     for column, records in columns.items():
         path = believed.folder.split(column)
         try:
