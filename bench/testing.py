@@ -27,6 +27,7 @@ import torch
 from safetensors.torch import load_model
 from torch import Tensor
 
+from bench.engine import together
 from bench.engine import trainee as trainees
 from bench.engine.predict import ask
 from bench.engine.trainee import Trainee, generator, save_weights
@@ -198,6 +199,25 @@ def answers_by_its_generator_alone(method: Method) -> None:
         _ensure(torch.equal(*answers), "two answers differ: noise must come from `rng` alone")
 
 
+def images_at_once_answer_as_alone(method: Method) -> None:
+    """Where a profile may ask for several cases at once, an image's logits depend on no other."""
+    subject = _trainee(method)
+    asked = replace(subject, profile=replace(subject.profile, cases_at_once=2))
+    if together.at_once_in_prediction(asked) == 1:
+        return
+    subject.net.eval()
+    dark, _ = _pair(SMALL, 1)
+    images = torch.cat([dark, 1 - dark])
+    with torch.inference_mode():
+        at_once = torch.split(method.logits(subject.net, images), 1)
+        alone = [method.logits(subject.net, image) for image in torch.split(images, 1)]
+    for one, other in zip(at_once, alone, strict=True):
+        _ensure(
+            torch.allclose(one, other, rtol=1e-4, atol=1e-4),
+            "an image's logits depend on the others of its batch: give the method a `predict`",
+        )
+
+
 def further_rows_and_spread_are_maps(method: Method) -> None:
     """Further rows are those declared, and maps like the answer, as is a spread."""
     if not isinstance(method, AnswersWithMore):
@@ -323,6 +343,7 @@ METHOD_CHECKS: tuple[Callable[[Method], None], ...] = (
     weights_follow_the_seed_alone,
     trains_at_any_size_and_batch,
     answers_by_its_generator_alone,
+    images_at_once_answer_as_alone,
     saved_weights_give_the_same_answer,
     further_rows_and_spread_are_maps,
     arms_of_an_ablation_start_the_same,

@@ -62,12 +62,20 @@ class Cropped(Line):
         return super().predict(net, image, rng)[..., :5]
 
 
+class Mixed(Line):
+    """It shifts an image by what the whole batch has."""
+
+    def logits(self, net: nn.Module, image: Tensor) -> Tensor:
+        return super().logits(net, image) + image.mean()
+
+
 @pytest.mark.parametrize(
     ("method", "rule"),
     [
         (Seeded, "networks of two seeds are equal"),
         (Noisy, "noise must come from `rng` alone"),
         (Cropped, "the answer has shape"),
+        (Mixed, "depend on the others of its batch"),
     ],
 )
 def test_a_method_that_breaks_a_rule_is_told_which(method: type[Method], rule: str) -> None:

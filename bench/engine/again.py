@@ -12,7 +12,7 @@ from safetensors.torch import load_model
 from bench.data import cache
 from bench.engine.cell import build
 from bench.engine.data import Data
-from bench.engine.predict import Mask, predict
+from bench.engine.predict import Mask, predictions
 from bench.spec import machine
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
@@ -60,9 +60,11 @@ def _repeat(
     trainee = build(cell, data, torch.device("cpu"))
     load_model(trainee.net, str(folder.weights), strict=True)
     kept = Finished(record, folder)
-    for index in data.test[:count]:
+    repeated = data.test[:count]
+    answers = predictions(trainee, data.cases, repeated)
+    for index, prediction in zip(repeated, answers, strict=True):
         case = data.cases.case(index).id
-        for extra, mask in predict(trainee, data.cases, index).masks.items():
+        for extra, mask in prediction.masks.items():
             kept_mask: Mask
             if record.classes:
                 _reference, kept_mask = kept.labels(case, extra)

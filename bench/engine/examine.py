@@ -17,7 +17,7 @@ from bench.engine.cut import Curve
 from bench.engine.data import Data
 from bench.engine.metrics import mean_dice, score, score_classes
 from bench.engine.parts import of_mask
-from bench.engine.predict import SPREAD, Mask, Prediction, foreground, predict, stages
+from bench.engine.predict import SPREAD, Mask, Prediction, foreground, predictions, stages
 from bench.engine.trainee import Trainee
 from bench.spec.case import Case
 from bench.spec.note import Note, Tell
@@ -35,11 +35,12 @@ def validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
     Of several classes, which have no threshold, it is the mean over the classes.
     """
     curves: dict[str, Curve] = defaultdict(Curve)
+    answers = predictions(trainee, data.cases, data.validation)
     for index in data.validation:
         # It is shown as a test that has not begun: a phase of its own would last too short.
         tell(Note(phase="test", step=0, steps=len(data.test)))
         case, reference = data.cases.case(index), data.dataset.target(index)
-        _add(curves, case.patient, predict(trainee, data.cases, index), reference, data)
+        _add(curves, case.patient, next(answers), reference, data)
     return curves
 
 
@@ -87,12 +88,13 @@ def test(
     spent = 0.0
     curves: dict[str, Curve] = defaultdict(Curve)
     rows: dict[str, list[dict[str, float | int | str]]] = {}
+    answers = predictions(trainee, data.cases, data.test)
     for done, index in enumerate(data.test, 1):
         case = data.cases.case(index)
         reference = data.dataset.target(index)
         labels = data.dataset.instances(index)
         began = time.monotonic()
-        prediction = predict(trainee, data.cases, index)
+        prediction = next(answers)
         spent += time.monotonic() - began
         _add(curves, case.patient, prediction, reference, data)
         for name, mask in prediction.masks.items():

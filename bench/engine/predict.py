@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -11,11 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.grid import OnGrid
-from bench.engine import size
-from bench.engine.room import with_room
+from bench.engine import size, together
 from bench.engine.trainee import Trainee, generator, to_tensor
 from bench.spec.capabilities import AnswersWithMore, ShowsStages, ToldBox, further_rows
-from bench.spec.method import Answer
+from bench.spec.method import Answer, probability_of
 
 THRESHOLD = 0.5
 """Probability from which on a pixel is foreground."""
@@ -65,22 +65,44 @@ def foreground(probability: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
-    """Return the prediction for a case.
+    """Return the prediction for a case; see `predictions`."""
+    return next(predictions(trainee, cases, [index]))
 
-    The random numbers depend only on the case's id and the seed.
+
+def predictions(trainee: Trainee, cases: OnGrid, indexes: Sequence[int]) -> Iterator[Prediction]:
+    """Yield the prediction for each case, in order.
+
+    The random numbers of a case depend only on its id and the seed. Cases that are computed at once
+    may differ in the last bits from cases one by one.
 
     Raises:
         ValueError: The method's answer has other rows than declared, another shape than the image,
             or values outside [0, 1].
-        NoRoomError: The device's memory is too small for the case.
+        NoRoomError: The device's memory is too small for a case.
     """
+    most = together.at_once_in_prediction(trainee)
+    act = partial(_answers, trainee, cases)
+    remaining = iter(indexes)
+    for answers in together.in_groups("in prediction", cases, indexes, most, act):
+        for answer in answers:
+            yield _prediction(trainee, cases, next(remaining), answer)
 
-    def image_and_answer() -> tuple[Tensor, Answer]:
-        image, rng = _image_and_rng(trainee, cases, index)
-        with torch.inference_mode(), trainee.autocast():
-            return image, ask(trainee, image, rng, cases.mask(index))
 
-    image, answer = with_room("in prediction", image_and_answer)
+def _answers(trainee: Trainee, cases: OnGrid, group: Sequence[int]) -> list[Answer]:
+    """Return the method's answer for each of some cases of equal size."""
+    with torch.inference_mode(), trainee.autocast():
+        if len(group) == 1:
+            (index,) = group
+            image, rng = _image_and_rng(trainee, cases, index)
+            return [ask(trainee, image, rng, cases.mask(index))]
+        trainee.net.eval()
+        images = together.images_of(trainee, cases, group)
+        logits = trainee.method.logits(trainee.net, images)
+    return [Answer(probability_of(of_case)) for of_case in torch.split(logits, 1)]
+
+
+def _prediction(trainee: Trainee, cases: OnGrid, index: int, answer: Answer) -> Prediction:
+    """Return a case's prediction from its answer; the errors are those of `predictions`."""
     declared = further_rows(trainee.method)
     if tuple(answer.extras) != declared or SPREAD in answer.extras:
         raise ValueError(
@@ -93,7 +115,7 @@ def predict(trainee: Trainee, cases: OnGrid, index: int) -> Prediction:
     on_grid, native = {}, {}
     for name, value in values.items():
         channels = 1 if name == SPREAD else trainee.task.channels
-        on_grid[name] = _pixels(value, name, image, cases, index, channels)
+        on_grid[name] = _pixels(value, name, cases, index, channels)
         native[name] = cases.back(index, on_grid[name])
     spread = native.pop(SPREAD, None)
     return Prediction(probabilities=native, spread=spread, on_grid=on_grid)
@@ -159,14 +181,14 @@ def _image_and_rng(trainee: Trainee, cases: OnGrid, index: int) -> tuple[Tensor,
 
 
 def _pixels(
-    value: Tensor, name: str, image: Tensor, cases: OnGrid, index: int, channels: int
+    value: Tensor, name: str, cases: OnGrid, index: int, channels: int
 ) -> NDArray[np.float32]:
     """Return a map (h, w) in [0, 1] on the network's grid; of several channels (C, h, w).
 
     Raises:
         ValueError: The map has another shape than the image, or values outside [0, 1].
     """
-    expected = (1, channels, *image.shape[2:])
+    expected = (1, channels, *cases.size(index))
     if value.shape != expected or not bool(((value >= 0) & (value <= 1)).all()):
         of = f"{name} of " if name else ""
         raise ValueError(

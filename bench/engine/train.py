@@ -21,10 +21,10 @@ from torch import Tensor
 
 from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
-from bench.engine import checkpoint
-from bench.engine.room import with_room
-from bench.engine.trainee import Trainee, idle, to_device, to_tensor
+from bench.engine import checkpoint, together
+from bench.engine.trainee import Trainee, idle, to_device
 from bench.spec.capabilities import AveragesWeights
+from bench.spec.method import loss_of
 from bench.spec.note import Note, Tell
 from bench.store.layout import CellFolder, write
 
@@ -82,22 +82,32 @@ def validation_loss(
         NoRoomError: The device's memory is too small for a case.
     """
     trainee.net.eval()
-    losses = []
+    losses: list[float] = []
+    most = together.at_once_in_validation(trainee)
+    act = partial(_validation_losses, trainee, cases)
     with torch.no_grad():
-        for done, index in enumerate(indexes):
-            beat(done)
-            loss_of_case = partial(_validation_loss, trainee, cases, index)
-            losses.append(with_room("in validation", loss_of_case))
+        beat(0)
+        for group in together.in_groups("in validation", cases, indexes, most, act):
+            losses += group
+            if len(losses) < len(indexes):
+                beat(len(losses))
     trainee.net.train()
     return math.fsum(losses) / len(losses)
 
 
-def _validation_loss(trainee: Trainee, cases: OnGrid, index: int) -> float:
-    """Return the loss of one validation case."""
-    image = to_tensor(cases.image(index), trainee.device)
-    pixels = np.array(cases.mask(index), np.float32)
-    mask = torch.from_numpy(pixels)[None, None].to(trainee.device)
-    return float(trainee.loss(image, mask, "validation", cases.case(index).id))
+def _validation_losses(trainee: Trainee, cases: OnGrid, group: Sequence[int]) -> list[float]:
+    """Return the loss of each of some validation cases of equal size."""
+    image = together.images_of(trainee, cases, group)
+    pixels = np.array([cases.mask(index) for index in group], np.float32)
+    mask = torch.from_numpy(pixels)[:, None].to(trainee.device)
+    if len(group) == 1:
+        (index,) = group
+        return [float(trainee.loss(image, mask, "validation", cases.case(index).id))]
+    with trainee.autocast():
+        logits = trainee.method.logits(trainee.net, image)
+        by_case = zip(torch.split(logits, 1), torch.split(mask, 1), strict=True)
+        losses = [loss_of(*logits_and_mask) for logits_and_mask in by_case]
+    return [float(loss) for loss in losses]
 
 
 class Training:

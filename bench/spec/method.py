@@ -187,16 +187,30 @@ class Method(ABC):
         Random numbers come from `rng`, drawn on the images' device (`torch.randn(...,
         generator=rng, device=image.device)`).
         """
-        logits = self.logits(net, image)
-        return bce_dice(logits, mask) if logits.shape[1] == 1 else ce_dice(logits, mask)
+        return loss_of(self.logits(net, image), mask)
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
         """Return the probability of foreground (B, 1, H, W); noise may come from `rng` alone.
 
         Of several classes it is that of the background and of each class, (B, task.channels, H, W).
         """
-        logits = self.logits(net, image).float()
-        return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
+        return probability_of(self.logits(net, image))
+
+
+def probability_of(logits: Tensor) -> Tensor:
+    """Return the probabilities (B, C, H, W) of logits: of several classes they sum to 1."""
+    logits = logits.float()
+    return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
+
+
+def loss_of(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the loss of most methods: `bce_dice` of one channel, `ce_dice` of several.
+
+    Args:
+        logits: (B, C, H, W).
+        mask: (B, 1, H, W), as `Method.loss` takes it.
+    """
+    return bce_dice(logits, mask) if logits.shape[1] == 1 else ce_dice(logits, mask)
 
 
 def ce_dice(logits: Tensor, target: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ _BASE = "extends"
 """Key of a file that names the profile whose values it does not give itself."""
 DEEPEST = 20
 """Profiles that may extend one another."""
-LATER = {"nsd_tolerance", "tf32"}
+LATER = {"nsd_tolerance", "tf32", "cases_at_once"}
 """Keys that profiles need not have."""
 _CHANGED = re.compile(r"(?P<name>.+?)(-steps(?P<steps>\d+))?(-pixels(?P<pixels>\d+))?")
 """A profile with other steps or pixels: `cpu-steps100-pixels4096`."""
@@ -106,12 +106,15 @@ class Profile:
     tf32: bool = False
     """Whether a GPU may round the factors of products of float32 to 10 bits (TF32), which is fast;
     PyTorch alone would round those of convolutions and not those of matrices."""
+    cases_at_once: Count = 1
+    """Cases of equal size that are validated and predicted at once, where a method allows it."""
 
     def protocol(self) -> dict[str, Any]:
         """Return what may change a result, as plain data that JSON gives back as it is.
 
         Sizes of phantoms are left out, because the digest of a dataset covers them; the paper's
-        augmentation, the usual tolerance and exact products too, which older results do not name.
+        augmentation, the usual tolerance, exact products and cases one by one too, which older
+        results do not name.
         """
         values = plain.decode(plain.canonical(asdict(self)), dict)
         if self.augmentation == Augmentation():
@@ -120,6 +123,8 @@ class Profile:
             del values["nsd_tolerance"]
         if not self.tf32:
             del values["tf32"]
+        if self.cases_at_once == 1:
+            del values["cases_at_once"]
         for name in ("summary", "phantom_patients", "phantom_slices"):
             del values[name]
         return values

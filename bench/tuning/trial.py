@@ -16,7 +16,7 @@ from bench.data.stream import Stream
 from bench.engine.cell import build
 from bench.engine.data import Data
 from bench.engine.metrics import mean_dice
-from bench.engine.predict import predict
+from bench.engine.predict import predictions
 from bench.engine.train import Beat, Interrupted, train, validation_loss
 from bench.engine.trainee import Trainee
 from bench.spec import machine
@@ -93,9 +93,9 @@ def run(
 def _dice(trainee: Trainee, data: Data) -> float:
     """Return the mean Dice over the validation patients; a patient's cases are averaged first."""
     patients: dict[str, list[float]] = {}
-    for index in data.validation:
+    answers = predictions(trainee, data.cases, data.validation)
+    for index, answer in zip(data.validation, answers, strict=True):
         case = data.dataset.cases[index]
-        answer = predict(trainee, data.cases, index)
         own_mask = answer.masks[""]  # of the method's own row, not of one such as `prior`
         reference = data.dataset.target(index)
         dice = mean_dice(own_mask, reference, data.dataset.classes)

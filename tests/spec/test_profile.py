@@ -132,6 +132,14 @@ def test_tf32_is_named_where_a_gpu_may_use_it() -> None:
     assert load_profile("lunch").protocol()["tf32"] is True
 
 
+def test_cases_at_once_are_named_where_there_are_several(tmp_path: Path) -> None:
+    assert "cases_at_once" not in load_profile("cpu").protocol()
+    mine = load_profile(write(tmp_path, "mine.toml", 'extends = "cpu"\ncases_at_once = 8\n'))
+    assert mine.protocol()["cases_at_once"] == 8
+    with pytest.raises(UsageError, match="cases_at_once: expected int >= 1"):
+        load_profile(write(tmp_path, "none.toml", 'extends = "cpu"\ncases_at_once = 0\n'))
+
+
 def test_the_tolerance_of_nsd_is_named_where_it_is_another(tmp_path: Path) -> None:
     assert "nsd_tolerance" not in load_profile("cpu").protocol()
     mine = load_profile(write(tmp_path, "mine.toml", 'extends = "cpu"\nnsd_tolerance = 4\n'))
