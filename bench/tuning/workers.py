@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 from bench.launch.base import LEAVE_SECONDS, POLL_SECONDS
 from bench.launch.follow import asked_to_stop
@@ -54,6 +55,13 @@ class TrialEnded:
     """Why the trial failed; empty if it did not."""
     finished: int
     """Number of trials of the study that count, this one included."""
+
+
+class Worker(NamedTuple):
+    """A process that works on studies, and its device."""
+
+    process: BaseProcess
+    place: str
 
 
 @dataclass(frozen=True)
@@ -181,21 +189,23 @@ def run(
         jobs: Number of workers.
         device: A PyTorch device; with `cuda`, the workers are spread over all GPUs.
         on_trial: Is called with each trial that counts.
-        on_death: Is called with the exit code of each worker that died; another takes its place.
+        on_death: Is called with the exit code of each worker that died; another replaces it on the
+            same device.
 
     Raises:
         OSError: The machine has failed, or more than `DEATHS` workers have died.
         KeyboardInterrupt: Ctrl-C or SIGTERM arrived; trials that count are kept.
     """
     context = multiprocessing.get_context("forkserver")
-    running: dict[Connection, BaseProcess] = {}
+    running: dict[Connection, Worker] = {}
     places = devices.all_of(device)
     deaths = 0
 
-    def start(number: int) -> None:
-        """Start a worker; `number` decides its device, and with which study it begins."""
+    def start(place: str, number: int) -> None:
+        """Start a worker on a device; `number` decides with which study it begins."""
         hear, say = context.Pipe(duplex=False)
-        # Each worker begins with another study, so that they do not all compete for one.
+        # Each worker begins with another study, so that they do not all compete for one. This also
+        # holds for the worker that replaces a dead one: the study may be what it died of.
         first = number % len(cells)
         order = [*range(first, len(cells)), *range(first)]
         arguments = (
@@ -203,31 +213,31 @@ def run(
             [splits[i] for i in order],
             storage,
             trials,
-            places[number % len(places)],
+            place,
             say,
         )
-        process: BaseProcess = context.Process(target=work, args=arguments)
+        process = context.Process(target=work, args=arguments)
         process.start()
-        say.close()
-        running[hear] = process
+        say.close()  # the worker has the other copy; when it ends, `hear` raises EOFError
+        running[hear] = Worker(process, place)
 
     with asked_to_stop() as asked:
         try:
             for number in range(min(jobs, len(cells) * trials)):
-                start(number)
+                start(places[number % len(places)], number)
             while running:
                 if asked:
                     raise KeyboardInterrupt
                 for hear in wait(list(running), timeout=POLL_SECONDS):
-                    assert isinstance(hear, Connection)
+                    assert isinstance(hear, Connection)  # `wait` may also return sockets
                     try:
                         heard = hear.recv()
                         if isinstance(heard, Failed):
                             raise OSError(errno.EIO, f"tuning has stopped: {heard.why}")
                         on_trial(heard)
                     except EOFError:  # the worker has ended
-                        process = running.pop(hear)
-                        process.join(LEAVE_SECONDS)
+                        process, place = running.pop(hear)
+                        process.join(LEAVE_SECONDS)  # it has an exit code only after it was joined
                         if process.exitcode:
                             deaths += 1
                             on_death(process.exitcode)
@@ -237,6 +247,6 @@ def run(
                                     f"tuning has stopped: {deaths} workers died, the last with "
                                     f"exit code {process.exitcode}",
                                 ) from None
-                            start(deaths)
+                            start(place, deaths)
         finally:
-            stop(list(running.values()))
+            stop([worker.process for worker in running.values()])
