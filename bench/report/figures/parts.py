@@ -41,8 +41,8 @@ FEW = 6
 """Instances of a kind that words name."""
 MEANING = (
     "One colour an instance, that of the reference which it matches, or of its own name. Stripes: "
-    "joined. White outline: a part of one, or named as another. Black: extra. Dashed outline: "
-    "missed."
+    "joined. White outline: a part of one, or named as another. Black: of no instance. Dashed "
+    "outline: missed."
 )
 """What colours and outlines of instances mean."""
 VERSE = (
@@ -142,6 +142,7 @@ def prediction(
     """
     scored = instances.score(parts, reference)
     predicted, real = _smaller(parts.codes[box], side), _smaller(reference.codes[box], side)
+    of_none = _of_no_instance(scored)
     matched = {predicted: reference for reference, predicted in scored.matches}  # places of both
     pixels = np.zeros(predicted.shape, np.uint8)
     for place, number in enumerate(scored.predicted):
@@ -149,17 +150,17 @@ def prediction(
         match = scored.instances[matched[place]] if place in matched else 0
         joined = [scored.instances[real] for real in np.flatnonzero(scored.under[:, place])]
         lies_in = np.flatnonzero(scored.inside[:, place])
-        if match:
+        if place in of_none:
+            pixels[where] = BLACK
+        elif match:
             pixels[where] = number_of(number if parts.named else match)
             if parts.named and number != match:
                 pixels[_edge(where)] = WHITE
         elif len(joined) > 1:
             _stripes(pixels, where, joined)
-        elif len(lies_in):
+        else:
             pixels[where] = number_of(scored.instances[int(lies_in[0])])
             pixels[_edge(where)] = WHITE
-        else:
-            pixels[where] = BLACK
     for number, state in zip(scored.instances, scored.states, strict=True):
         if state == "missed":
             _dashes(pixels, real == number)
@@ -187,11 +188,22 @@ def words(scored: Scored, dataset: str) -> str:
         if names:
             more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
             remarks.append(f"{text} {', '.join(names[:FEW])}{more}")
-    extra = len(scored.predicted) - len(scored.matches)
-    if extra and not remarks:
-        remarks.append(f"{extra} extra")
+    of_none = _of_no_instance(scored)
+    if of_none:
+        remarks.append(f"{len(of_none)} of no instance")
     total = len(scored.instances)
     return "; ".join([f"{len(scored.matches)} of {total} found", *remarks])
+
+
+def _of_no_instance(scored: Scored) -> set[int]:
+    """Return the places of the predicted instances that match none, join none and lie in none.
+
+    The table of instances calls every predicted instance without a match extra: also one that
+    joins several or lies in one.
+    """
+    matched = {predicted for _, predicted in scored.matches}
+    joins_or_lies_in = (scored.under.sum(0) > 1) | scored.inside.any(0)
+    return set(np.flatnonzero(~joins_or_lies_in).tolist()) - matched
 
 
 def _smaller(labels: _Map, side: int) -> NDArray[np.int64]:

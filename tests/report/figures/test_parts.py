@@ -59,7 +59,7 @@ def test_what_matches_has_the_colour_of_its_reference_and_what_was_missed_a_dash
     assert middle(reference, 1) == {parts.number_of(21)}
 
 
-def test_joined_split_shifted_and_extra_instances_are_told_apart() -> None:
+def test_joined_split_shifted_and_other_instances_are_told_apart() -> None:
     labels = spine(20, 21, 22)
     joined = spine(20, 21, 22)
     joined[26:32, 25:35] = 1
@@ -78,7 +78,21 @@ def test_joined_split_shifted_and_extra_instances_are_told_apart() -> None:
     extra[:, 50:56] = 1
     picture = drawn(extra, labels)
     assert set(np.unique(picture.pixels[:, 50:56])) == {BLACK}
-    assert picture.words == "3 of 3 found; 1 extra"
+    assert picture.words == "3 of 3 found; 1 of no instance"
+
+
+def test_words_count_what_the_picture_paints_black() -> None:
+    labels = spine(20, 21, 22)
+    part = spine(20, 21, 22)
+    part[10] = 0  # L1 is matched by its larger part; the smaller one is a part of it too
+    picture = drawn(part, labels)
+    assert BLACK not in picture.pixels
+    assert picture.words == "3 of 3 found"
+    missed_and_extra = spine(20, 0, 22)
+    missed_and_extra[:, 50:56] = 1
+    picture = drawn(missed_and_extra, labels)
+    assert set(np.unique(picture.pixels[:, 50:56])) == {BLACK}
+    assert picture.words == "2 of 3 found; missed L2; 1 of no instance"
 
 
 def test_what_is_predicted_as_another_class_is_missed() -> None:
@@ -88,7 +102,7 @@ def test_what_is_predicted_as_another_class_is_missed() -> None:
     reference = with_classes(of_labels(labels), numbers)
     found = of_mask(swapped, numbers, (0, 0))
     picture = parts.prediction(found, reference, WHOLE, 256, "ct-verse")
-    assert picture.words == "2 of 3 found; missed L3"
+    assert picture.words == "2 of 3 found; missed L3; 1 of no instance"
     assert middle(picture, 2) == {BLACK}
 
 
