@@ -1,7 +1,7 @@
 """Classes and instances in colours: which is which, and what was missed, joined, split, shifted.
 
-Colours are Okabe and Ito's with a grey, which the colour-blind tell apart; numbers that follow each
-other never share one. What an instance became is also told by its outline and in words.
+Colours are Okabe and Ito's with a grey, which the colour-blind tell apart. Two consecutive numbers
+never have the same colour. What an instance became is also told by its outline and in words.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ COLOURS = (
 WHITE, BLACK = len(COLOURS) + 1, len(COLOURS) + 2
 """Numbers of colours in a picture, after 0 for nothing and those of `COLOURS` from 1."""
 FILL, LINE = 165, 255
-"""How much a fill and an outline cover."""
+"""How opaque a fill and an outline are, of 255."""
 STRIPE, DASH = 3, 3
 """Pixels of a stripe, and of a dash."""
 FEW = 6
-"""Instances of a kind that words name."""
+"""Number of missed (joined, split, shifted) instances that words name; the rest is counted."""
 MEANING = (
-    "One colour an instance, that of the reference which it matches, or of its own name. Stripes: "
+    "Each instance has the colour of its name; without names, that of its match. Stripes: "
     "joined. White outline: a part of one, or named as another. Black: of no instance. Dashed "
     "outline: missed."
 )
@@ -73,7 +73,7 @@ def number_of(label: int) -> int:
 def palette() -> tuple[bytes, bytes]:
     """Return the colours of pictures, three bytes each, and how much each covers."""
     colours = ("#000000", *COLOURS, "#FFFFFF", "#000000")
-    covers = (0, *(FILL for _ in COLOURS), LINE, FILL)
+    covers = (0, *(FILL for _ in COLOURS), LINE, FILL)  # white is an outline, black a fill
     return b"".join(bytes.fromhex(colour[1:]) for colour in colours), bytes(covers)
 
 
@@ -83,38 +83,44 @@ def name_of(dataset: str, number: int) -> str:
         return str(number)
     if 1 <= number <= len(VERSE):
         return VERSE[number - 1]
-    return "T13" if number == 28 else str(number)  # 26 and 27 are others in VerSe
+    return "T13" if number == 28 else str(number)  # 26 is the sacrum and 27 the coccyx
 
 
 def reference_of(cell: Finished, case: str) -> Parts | None:
-    """Return the instances of a reference (H, W), None of a volume or where none were kept."""
+    """Return the instances of a reference (H, W).
+
+    None of a volume, which has no picture, and where no instances were kept.
+    """
     labels = read_labels(cell.folder.reference_instances(case))
     if labels is None or labels.ndim != 2:
         return None
     parts = of_labels(labels)
-    classes = read_mask(cell.folder.reference(case)) if cell.record.classes else None
-    if classes is None or classes.shape != labels.shape:
+    numbers = read_mask(cell.folder.reference(case)) if cell.record.classes else None
+    if numbers is None or numbers.shape != labels.shape:  # one foreground, or a damaged file
         return parts
-    return with_classes(parts, classes)
+    return with_classes(parts, numbers)
 
 
 def parts_of(cell: Finished, case: str, extra: str = "") -> Parts | None:
     """Return the instances of a prediction, as they were scored; None where there is none."""
     folder = cell.folder
+    # Named instances are kept of the method's own row alone.
     if folder.instances().is_dir() and not extra:
         labels = read_labels(folder.instances() / f"{case}.png")
         return None if labels is None else of_labels(labels)
     mask = read_mask(folder.predictions(extra) / f"{case}.png")
     if mask is None:
         return None
-    real = read_mask(folder.reference(case))
-    if real is None or real.shape != mask.shape:
+    reference = read_mask(folder.reference(case))
+    if reference is None or reference.shape != mask.shape:
         return None
-    return of_mask(mask, real, (0,) * len(cell.record.classes))
+    no_class_is_one_level = (0,) * len(cell.record.classes)
+    return of_mask(mask, reference, no_class_is_one_level)
 
 
 def classes(labels: _Map, side: int) -> Drawn:
     """Return the picture of classes, or of a reference's instances, no larger than `side`."""
+    # Maps of classes have bytes; in wider numbers of instances the number of VOID is an instance.
     void = VOID if labels.dtype == np.uint8 else 0
     small = _smaller(np.where(labels == void, 0, labels), side)
     pixels = np.zeros(small.shape, np.uint8)
@@ -130,8 +136,8 @@ def prediction(
     """Return the picture of predicted instances beside those of the reference.
 
     An instance has the colour of its name, or of the one that it matches. Stripes: it joins
-    several. A white outline: it is a part of one, or has another name. Black: it matches nothing.
-    A dashed outline: an instance of the reference that was missed.
+    several. A white outline: it is a part of one, or has another name. Black: it is of no
+    instance. A dashed outline: an instance of the reference that was missed.
 
     Args:
         parts: The instances of the prediction (H, W).
@@ -141,15 +147,16 @@ def prediction(
         dataset: The name of the dataset, which says how levels are called.
     """
     scored = instances.score(parts, reference)
-    predicted, real = _smaller(parts.codes[box], side), _smaller(reference.codes[box], side)
+    small, small_reference = (_smaller(of.codes[box], side) for of in (parts, reference))
     of_none = _of_no_instance(scored)
-    matched = {predicted: reference for reference, predicted in scored.matches}  # places of both
-    pixels = np.zeros(predicted.shape, np.uint8)
+    match_of = {place: match for match, place in scored.matches}  # by the predicted one's place
+    pixels = np.zeros(small.shape, np.uint8)
     for place, number in enumerate(scored.predicted):
-        where = predicted == number
-        match = scored.instances[matched[place]] if place in matched else 0
-        joined = [scored.instances[real] for real in np.flatnonzero(scored.under[:, place])]
-        lies_in = np.flatnonzero(scored.inside[:, place])
+        where = small == number
+        match = scored.instances[match_of[place]] if place in match_of else 0
+        # Those that are mostly covered by this one, and those in which most of this one lies.
+        joined = [scored.instances[under] for under in np.flatnonzero(scored.under[:, place])]
+        lies_in = [scored.instances[around] for around in np.flatnonzero(scored.inside[:, place])]
         if place in of_none:
             pixels[where] = BLACK
         elif match:
@@ -159,11 +166,11 @@ def prediction(
         elif len(joined) > 1:
             _stripes(pixels, where, joined)
         else:
-            pixels[where] = number_of(scored.instances[int(lies_in[0])])
+            pixels[where] = number_of(lies_in[0])
             pixels[_edge(where)] = WHITE
     for number, state in zip(scored.instances, scored.states, strict=True):
         if state == "missed":
-            _dashes(pixels, real == number)
+            _dashes(pixels, small_reference == number)
     return Drawn(pixels, words(scored, dataset))
 
 
@@ -173,21 +180,17 @@ def words(scored: Scored, dataset: str) -> str:
     by_state: dict[str, list[str]] = {}
     for number, state in zip(scored.instances, scored.states, strict=True):
         by_state.setdefault(state, []).append(name_of(dataset, number))
-    for real, match in scored.matches:
-        if scored.states[real] == "shifted":
-            name, predicted_name = scored.instances[real], scored.predicted[match]
-            text = f"{name_of(dataset, name)} as {name_of(dataset, predicted_name)}"
-            by_state.setdefault("named", []).append(text)
-    for state, text in (
-        ("missed", "missed"),
-        ("joined", "joined"),
-        ("split", "split"),
-        ("named", "shifted"),
-    ):
+    names_of_shifted = []
+    for place, predicted_place in scored.matches:
+        if scored.states[place] == "shifted":
+            name, wrong_name = scored.instances[place], scored.predicted[predicted_place]
+            names_of_shifted.append(f"{name_of(dataset, name)} as {name_of(dataset, wrong_name)}")
+    by_state["shifted"] = names_of_shifted
+    for state in ("missed", "joined", "split", "shifted"):
         names = by_state.get(state, [])
         if names:
             more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-            remarks.append(f"{text} {', '.join(names[:FEW])}{more}")
+            remarks.append(f"{state} {', '.join(names[:FEW])}{more}")
     of_none = _of_no_instance(scored)
     if of_none:
         remarks.append(f"{len(of_none)} of no instance")
