@@ -60,7 +60,7 @@ def tune(
     """
     from bench.data.splits import Splitting
     from bench.launch.local import default_jobs
-    from bench.tuning.study import usable
+    from bench.tuning.study import os_errors_of
 
     device = options.choose_device(device)
     selection = Selection(
@@ -78,7 +78,7 @@ def tune(
     chosen = selection.load_profile()
     studies = _studies(selection, chosen, storage, console)
     at_once = jobs or default_jobs(devices.all_of(device), chosen.threads)
-    with usable(studies[0].storage):
+    with os_errors_of(studies[0].storage):
         _run(studies, trials, selection, chosen, at_once, console)
         _draw(studies, selection.report / chosen.name / "tuning", console)
 

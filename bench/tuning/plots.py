@@ -14,7 +14,7 @@ SCORE = "Dice of the validation patients"
 
 
 def draw(study: Study, folder: Path) -> None:
-    """Draw the pictures of a study; Optuna's style, which is set for good, ends with them."""
+    """Draw the pictures of a study; the style that Optuna sets for all figures is set back."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -36,7 +36,7 @@ BEAT_SECONDS = 20
 STALE_SECONDS = 60
 """Seconds without a heartbeat after which a trial's worker is considered dead: three beats."""
 FULL = re.compile("disk is full|disk I/O error|No space left", re.IGNORECASE)
-"""What a database says where its disk has no room."""
+"""What the message of a database holds where its disk has no room."""
 BEGUN = "begun"
 """Name of the attribute that a trial gets at its first heartbeat."""
 CONNECT_TRIES = 4
@@ -50,14 +50,14 @@ TUNED = "tuned=on"
 """The option that asks for tuned options in the name of a method."""
 
 
-class StoppedError(Exception):
+class TrialStoppedError(Exception):
     """A trial ended without a result and does not count.
 
     Its worker was told to stop, or other workers have taken all trials of the study.
     """
 
 
-class FailedError(Exception):
+class TrialFailedError(Exception):
     """A trial failed because of its own options; it counts, and its attribute `why` says why."""
 
 
@@ -151,7 +151,7 @@ class Study:
             seed=int(seed_digits, 16), n_startup_trials=STARTUP, constant_liar=True
         )
 
-    def begin(self, study: optuna.Study) -> None:
+    def enqueue_defaults(self, study: optuna.Study) -> None:
         """Enqueue a trial with the method's defaults, unless the study already has one.
 
         So the best trial is at least as good as the defaults on the validation patients.
@@ -163,7 +163,7 @@ class Study:
                 return
         study.enqueue_trial(defaults(self.cell))
 
-    def claim(self, study: optuna.Study, trial: optuna.Trial, trials: int) -> None:
+    def claim_place(self, study: optuna.Study, trial: optuna.Trial, trials: int) -> None:
         """Give a trial one of the places of its study, or refuse it.
 
         The trials with the lowest numbers have the places; the database gives the numbers. Optuna's
@@ -176,8 +176,8 @@ class Study:
             trials: Number of places.
 
         Raises:
-            StoppedError: Trials with lower numbers have all places, or this trial and one with a
-                lower number both have the method's defaults.
+            TrialStoppedError: Trials with lower numbers have all places, or this trial and one with
+                a lower number both have the method's defaults.
         """
         storage = connect(self.storage)
         study_id = storage.get_study_id_from_name(self.name)
@@ -191,14 +191,14 @@ class Study:
         this_trial = next(other for other in all_trials if other.number == trial.number)
         earlier = []
         for other in all_trials:
-            # Unlike in `begin`, a WAITING trial has no place: no worker has taken it yet.
+            # A WAITING trial has no place: no worker has taken it yet.
             has_place = counts(other) or other.state.name == "RUNNING"
             if other.number < trial.number and has_place:
                 earlier.append(other)
         all_taken = len(earlier) >= trials
         repeats_defaults = is_default(this_trial) and any(is_default(other) for other in earlier)
         if all_taken or repeats_defaults:
-            raise StoppedError("others have taken all trials, or the defaults")
+            raise TrialStoppedError("others have taken all trials, or the defaults")
 
     def finished(self, study: optuna.Study) -> int:
         """Return how many trials count."""
@@ -290,7 +290,7 @@ def _touch(storage: str) -> None:
 
 
 @contextmanager
-def usable(storage: str) -> Iterator[None]:
+def os_errors_of(storage: str) -> Iterator[None]:
     """Turn what a database raises in the middle of work, such as on a full disk, into an OSError.
 
     Raises:
@@ -388,13 +388,13 @@ def suggest(trial: optuna.Trial, cell: Cell) -> dict[str, Any]:
 def is_default(trial: Any) -> bool:
     """Return whether a trial was enqueued with the method's defaults.
 
-    Optuna's `enqueue_trial`, which only `Study.begin` calls, keeps the given options in the system
-    attribute `fixed_params`. Optuna has no public function that tells such a trial.
+    Optuna's `enqueue_trial`, which only `Study.enqueue_defaults` calls, keeps the given options in
+    the system attribute `fixed_params`. Optuna has no public function that tells such a trial.
     """
     return "fixed_params" in trial.system_attrs
 
 
-def bury(study: optuna.Study, since: dict[int, float]) -> None:
+def fail_dead_trials(study: optuna.Study, since: dict[int, float]) -> None:
     """Mark the trials of dead workers as failed: their heartbeat stopped, or they never began.
 
     Args:

@@ -22,7 +22,7 @@ from bench.engine.trainee import Trainee
 from bench.spec import machine
 from bench.spec.case import Dataset, Split
 from bench.store.layout import CellFolder
-from bench.tuning.study import StoppedError, Study, suggest
+from bench.tuning.study import Study, TrialStoppedError, suggest
 
 if TYPE_CHECKING:
     import optuna
@@ -51,7 +51,7 @@ def run(
         stopped: Returns whether the worker was told to stop.
 
     Raises:
-        StoppedError: The worker was told to stop.
+        TrialStoppedError: The worker was told to stop.
         FloatingPointError: A loss is not finite: the network does not train with these options.
         optuna.TrialPruned: Optuna has stopped the trial.
     """
@@ -86,7 +86,7 @@ def run(
         try:
             train(trainee, stream, validate, CellFolder(Path(work)), tell)
         except Interrupted:
-            raise StoppedError("told to stop") from None
+            raise TrialStoppedError("told to stop") from None
     return _dice(trainee, data)
 
 

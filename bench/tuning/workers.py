@@ -21,7 +21,14 @@ from bench.spec.case import Split
 from bench.spec.config import Cell
 from bench.spec.processes import end_with_launcher
 from bench.store.layout import last_line
-from bench.tuning.study import FailedError, StoppedError, Study, bury, counts, usable
+from bench.tuning.study import (
+    Study,
+    TrialFailedError,
+    TrialStoppedError,
+    counts,
+    fail_dead_trials,
+    os_errors_of,
+)
 
 NEEDS = (
     "bench.tuning.trial",
@@ -30,7 +37,10 @@ NEEDS = (
     "sqlalchemy.orm",
     "sqlalchemy.dialects.sqlite",
 )
-"""What the server loads before it forks a worker; Optuna loads its database's parts when used."""
+"""Modules that multiprocessing's server loads once, so that no worker loads them again.
+
+Optuna imports those of the database only when a storage is opened.
+"""
 WAIT_SECONDS = 0.5
 """Seconds between two looks of a worker at the trials that other workers are running."""
 DEATHS = 5
@@ -65,7 +75,7 @@ class Worker(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Failed:
+class MachineFailed:
     """The machine has failed, such as its disk: no worker can go on."""
 
     why: str
@@ -87,23 +97,25 @@ def work(
         storage: Address of the database that holds the studies.
         trials: Number of trials of each study.
         device: A PyTorch device.
-        say: Is sent a `TrialEnded` for each trial that counts, and `Failed` if nothing can go on.
+        say: Is sent a `TrialEnded` for each trial that counts, and `MachineFailed` if no
+            worker can go on.
     """
     asked: list[int] = []  # not empty once this process was asked to stop
-    end_with_launcher()
-    # Ctrl-C reaches all processes at once; the parent then asks each worker by SIGTERM.
+    end_with_launcher()  # which is `bench tune`
+    # Ctrl-C and a closed terminal reach all processes at once; the parent then asks each worker to
+    # stop by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
     try:
-        with usable(storage):
+        with os_errors_of(storage):
             for cell, split in zip(map(Cell.from_json, cells), splits, strict=True):
                 _study(Study(cell, storage), split, trials, device, say, lambda: bool(asked))
                 if asked:
                     return
     except OSError as error:  # the machine has failed, and would fail again
-        with suppress(OSError):  # the parent is gone
-            say.send(Failed(str(error.strerror or error)))
+        with suppress(OSError):  # the parent may be gone
+            say.send(MachineFailed(str(error.strerror or error)))
 
 
 def _study(
@@ -124,18 +136,16 @@ def _study(
 
     def objective(trial: optuna.Trial) -> float:
         """Run a trial for Optuna; an error of its options makes it a failed trial, with a why."""
-        study.claim(opened, trial, trials)
-        opened.sampler = study.sampler(trial.number)
+        study.claim_place(opened, trial, trials)
+        opened.sampler = study.sampler(trial.number)  # its seed depends on the trial's number
         try:
             return trial_module.run(study, trial, split, device, stopped)
-        except (StoppedError, optuna.TrialPruned):
-            raise
         except (OSError, MemoryError):
             # The machine has failed, not the options: the trial does not count.
             raise
         except (FloatingPointError, RuntimeError, ValueError) as error:
             trial.set_user_attr("why", last_line(f"{type(error).__name__}: {error}"))
-            raise FailedError from error
+            raise TrialFailedError from error
 
     def tell_ended(opened: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if counts(trial):
@@ -153,19 +163,19 @@ def _study(
 
     first_seen: dict[int, float] = {}
     while not stopped() and study.finished(opened) < trials:
-        bury(opened, first_seen)
+        fail_dead_trials(opened, first_seen)
         running = len(opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         if study.finished(opened) + running >= trials:
             # The running trials are enough, unless their workers die.
             time.sleep(WAIT_SECONDS)
             continue
-        study.begin(opened)
+        study.enqueue_defaults(opened)
         opened.optimize(
             objective,
             n_trials=1,
             callbacks=[tell_ended],
-            gc_after_trial=True,
-            catch=(FailedError, StoppedError),
+            gc_after_trial=True,  # the trial's network is freed before the next one is built
+            catch=(TrialFailedError, TrialStoppedError),
         )
 
 
@@ -194,7 +204,7 @@ def run(
 
     Raises:
         OSError: The machine has failed, or more than `DEATHS` workers have died.
-        KeyboardInterrupt: Ctrl-C or SIGTERM arrived; trials that count are kept.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP arrived; trials that count are kept.
     """
     context = multiprocessing.get_context("forkserver")
     running: dict[Connection, Worker] = {}
@@ -232,7 +242,7 @@ def run(
                     assert isinstance(hear, Connection)  # `wait` may also return sockets
                     try:
                         heard = hear.recv()
-                        if isinstance(heard, Failed):
+                        if isinstance(heard, MachineFailed):
                             raise OSError(errno.EIO, f"tuning has stopped: {heard.why}")
                         on_trial(heard)
                     except EOFError:  # the worker has ended

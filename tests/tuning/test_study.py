@@ -18,7 +18,7 @@ from bench.spec.names import DatasetId, Spec
 from bench.spec.options import options
 from bench.spec.profile import Augmentation, load_profile
 from bench.spec.space import Between
-from bench.tuning.study import Study, bury, connect
+from bench.tuning.study import Study, connect, fail_dead_trials
 
 
 def test_a_study_loads_no_torch() -> None:
@@ -57,11 +57,11 @@ def test_a_trial_that_was_taken_but_never_begun_is_given_up(tmp_path: Path) -> N
     one = Study(cell(), storage)
     study = optuna.create_study(storage=connect(storage), study_name=one.name, direction="maximize")
     orphan, begun = study.ask(), study.ask()
-    one.claim(study, begun, 5)
+    one.claim_place(study, begun, 5)
     since: dict[int, float] = {}
-    bury(study, since)
+    fail_dead_trials(study, since)
     assert [t.state.name for t in study.trials] == ["RUNNING", "RUNNING"]
-    bury(study, {number: then - 61 for number, then in since.items()})
+    fail_dead_trials(study, {number: then - 61 for number, then in since.items()})
     assert study.trials[orphan.number].state.name == "FAIL"
     assert study.trials[begun.number].state.name == "RUNNING"
 
