@@ -61,6 +61,7 @@ _SACRAL = {
     "canal": (17.0, 13.0, 10.0, 7.0, 5.0),
 }
 THORACIC = 12
+"""Number of thoracic vertebrae: the levels below it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Vertebra:
     modic: tuple[float, float]  # marrow at each end plate: fatty (positive), sclerotic (negative)
     centre: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     axes: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))  # rows a, h, u
+
+    @property
+    def thoracic(self) -> bool:
+        """Return whether it is one of T1 to T12, and neither lumbar nor sacral."""
+        return self.level < THORACIC
 
     def point(self, a: float, h: float, u: float = 0.0) -> NDArray[np.float64]:
         """Give the patient coordinates of a point in the vertebra's frame."""

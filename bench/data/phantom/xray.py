@@ -70,16 +70,16 @@ def _vertebra(bone: Array, film: Film, v: Vertebra) -> None:
         return projected[0], projected[1]
 
     out = _front(v, p, q)
-    pa, ph, pl = anchor(v)
+    pa, ph, pu = anchor(v)
     for sign in (-1.0, 1.0):
-        u, w = flat(pa + 5, ph, sign * pl)
+        u, w = flat(pa + 5, ph, sign * pu)
         ring = np.hypot((p - u) / (v.pedicle[1] / 2 + 0.6), (q - w) / (v.pedicle[0] / 2)) - 1
         out += 0.30 * np.exp(-((ring * v.pedicle[1] / 2 / 1.1) ** 2)) + 0.10 * inside(ring * 4, 2)
-        u1, w1 = flat(pa + 12, ph + 1, sign * (pl + (25 if v.level >= 12 else 17)))
+        u1, w1 = flat(pa + 12, ph + 1, sign * (pu + (17 if v.thoracic else 25)))
         length = (u1 - u) ** 2 + (w1 - w) ** 2
         t = np.clip(((p - u) * (u1 - u) + (q - w) * (w1 - w)) / length, 0, 1)
         out += 0.26 * inside(np.hypot(p - u - t * (u1 - u), q - w - t * (w1 - w)) - 4.2 + t, 2.5)
-        u2, w2 = flat(pa + v.canal[0], v.height * 0.62, sign * (pl - 2))
+        u2, w2 = flat(pa + v.canal[0], v.height * 0.62, sign * (pu - 2))
         t = np.clip((q - w) / (w2 - w), 0, 1)
         across = np.abs(p - u - t * (u2 - u)) - 5.0
         along = np.abs(q - (w + w2) / 2) - abs(w2 - w) / 2
@@ -129,9 +129,9 @@ def _metal(film: Film, rng: np.random.Generator) -> Array:
         rod = []
         for k in range(first, last + 1):
             v = vs[k]
-            pa, ph, pl = anchor(v)
-            head = film.pixel(v.point(pa + 24, ph, sign * (pl + 2)))
-            tip = film.pixel(v.point(-4, ph + 1, sign * pl * 0.35))
+            pa, ph, pu = anchor(v)
+            head = film.pixel(v.point(pa + 24, ph, sign * (pu + 2)))
+            tip = film.pixel(v.point(-4, ph + 1, sign * pu * 0.35))
             rod.append(head)
             if rng.random() < 0.75 or k in (first, last):
                 start, end = (tuple(np.round(point * 16).astype(int)) for point in (head, tip))
