@@ -144,11 +144,20 @@ def _rows(
     baseline: str = "",
     short: bool = False,
 ) -> None:
-    """Draw a box and the patients' points for each method; say which method has none."""
-    heads, most = [], int(frame.notna().sum().max())
+    """Draw a box and the patients' points for each method; say which has none, or fewer than all.
+
+    Args:
+        axis: Where.
+        frame: Percent or points by patient and method; the panel's title counts its patients.
+        table: Whose methods.
+        column: The dataset.
+        baseline: The method that others are compared with, if any.
+        short: Whether a name has one line.
+    """
+    heads = []
     for place, (method, title) in enumerate(table.methods.items()):
         values = frame[method].dropna().to_numpy(float)
-        fewer = f" (n={len(values)})" if 0 < len(values) < most else ""
+        fewer = f" (n={len(values)})" if 0 < len(values) < len(frame) else ""
         if short:
             letters = int(NAMES * 72 / (LETTER * SMALL)) - len(fewer)
             heads.append(shortened(title, letters) + fewer)

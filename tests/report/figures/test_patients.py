@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 
 from bench.report.figures import patients
 from bench.spec.names import Spec
@@ -40,3 +42,21 @@ def test_wide_differences_still_show_half_a_point(store: Store, tmp_path: Path) 
     paths = [tmp_path / "a.png", tmp_path / "a.pdf"]
     patients.differences(written.table(store), paths)
     assert paths[0].is_file()
+
+
+def test_differences_to_a_baseline_of_fewer_patients_say_of_how_many_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(store.root, "short", (0.5, 0.6))  # the first of two patients
+    panels: list[tuple[str, list[str]]] = []
+
+    def looked_at(figure: Figure, _: list[Path]) -> None:
+        for axis in figure.axes:
+            names = [label.get_text() for label in axis.get_yticklabels()]
+            panels.append((axis.get_title(), names))
+
+    monkeypatch.setattr(patients, "save", looked_at)
+    patients.differences(written.table(store), [], "short")
+    ((title, names),) = panels
+    assert "n = 2 patients" in title
+    assert all("(n=1)" in name.replace("\n", " ") for name in names), names
