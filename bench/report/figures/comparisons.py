@@ -30,13 +30,13 @@ ALPHA = 0.05
 HATCH = "////"
 """Of a difference that unseen outliers could undo."""
 PATTERNS = {ABOVE: None, BELOW: "....", ALIKE: None, NONE: None}
-"""So better and worse differ in print without any grey too."""
+"""Of the cells, so that better and worse also differ where a print has no grey."""
 LARGEST, ROOMY = 0.62, 0.42
-"""Inches of a cell at most, and from which on it holds a difference with its p."""
+"""Inches: the largest cell, and the smallest one that holds a difference with its p."""
 JOIN = "#0072B2"
 """The colour of lines that join methods."""
 NEAR = 0.25
-"""Share of a diagram's width in which a rank stands behind its dot."""
+"""Share of a diagram's width, from the left: in it a rank stands to the right of its dot."""
 ROW = 0.24
 """Inches of a row of a critical-difference diagram."""
 NAMES = 1.25
@@ -90,6 +90,7 @@ def significance(
         for row, column in np.ndindex(many, many):
             pair = _Pair(float(means[row, column]), float(corrected[row, column]))
             _draw(axis, row, column, pair, alpha, bool(doubt[row, column]), short)
+        # Half a cell around the middle of the first and the last one, and the width of their lines.
         axis.set(xlim=(-0.52, many - 0.48), ylim=(many - 0.48, -0.52), aspect="equal")
         axis.spines[:].set_visible(False)
         axis.set_xticks(
@@ -183,7 +184,9 @@ def shown(p: float) -> str:
         return "p<.001"
     if p > 0.995:
         return "p=1"
-    digits = 4 if abs(p - ALPHA) < 0.001 else 3  # so that rounding puts none on the other side
+    digits = (
+        4 if abs(p - ALPHA) < 0.001 else 3
+    )  # rounded to 3 it could seem to lie on the other side of ALPHA
     return f"p={p:.{digits}f}".replace("0.", ".")
 
 
@@ -343,7 +346,7 @@ def _diagram(axis: Axes, ranks: pd.Series[float], groups: Sequence[Line], short:
     for row, value in enumerate(values.tolist()):
         axis.plot([1.0, value], [row, row], color="0.85", linewidth=0.8, zorder=1)
         if short:
-            near = value < 1 + NEAR * (highest - 1)  # the names are there
+            near = value < 1 + NEAR * (highest - 1)  # to its left there are the names
             place, side = (value + step, "left") if near else (value - step, "right")
             text = axis.text(place, row, f"{value:.2f}", ha=side, va="center", fontsize=SMALL)
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
@@ -351,7 +354,7 @@ def _diagram(axis: Axes, ranks: pd.Series[float], groups: Sequence[Line], short:
             above = row - 0.16
             axis.text(value, above, f"{value:.2f}", ha="center", va="bottom", fontsize=SMALL)
     axis.scatter(values, range(many), s=16, color="black", zorder=3)
-    for number, group in enumerate(groups, 2):
+    for number, group in enumerate(groups, 2):  # begins two steps beyond the last rank
         at = [highest + number * step] * len(group.rows)
         look: dict[str, Any] = {"color": JOIN, "linewidth": 1.8, "markersize": 3.2}
         style = "--o" if group.dashed else "-o"

@@ -20,12 +20,10 @@ ACROSS, NARROW = 4, 2
 """Panels side by side on a page and in a column of it."""
 TICKS = 0.35
 """Inches of a panel that its axis and gap take."""
-
-
 FEW = 12
-"""Validations up to which each is a point: a line of two ends shows nothing."""
+"""Validations up to which each one is marked by a point: a line would hide how few they are."""
 CLEAR = 3
-"""Trainings in a panel that are drawn in full colour."""
+"""Largest number of cells in a panel that are drawn in full colour; more are transparent."""
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from bench.stats.ranking import blocks
 
 Draw = Callable[[Sequence[Path]], Sequence[str]]
 Whole = Callable[[Table, Sequence[Path], Paper], str | None]
-
+"""Draws one figure of a table; returns why it could not be drawn."""
 
 RESAMPLED = (
     "Share of bootstrap resamples of patients (and of seeds, where there are several) in which "
     "each method"
 )
-"""How the captions of ranks begin: with one seed they know nothing of another seed."""
+"""How the captions of ranks begin. Seeds are resampled only where there are several of them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _of_columns(table: Table, paper: Paper) -> Iterator[Drawing]:
 
 
 def _whole(draw: Whole, table: Table, paper: Paper, paths: Sequence[Path]) -> Sequence[str]:
-    """Draw a figure that is there or not; return why not."""
+    """Draw one figure of a table; return a line if it could not be drawn."""
     missing = draw(table, paths, paper.of(table))
     return [missing] if missing else []
 
@@ -123,10 +123,11 @@ def of_pairs(table: Table, column: str) -> str:
     compared = table.pairs[column]
     diagonal = np.eye(len(compared.methods), dtype=bool)
     shared = compared.patients[~diagonal]
-    least_and_most = dict.fromkeys((int(shared.min()), int(shared.max())))  # one where equal
-    n = "-".join(map(str, least_and_most))
+    least, most = int(shared.min()), int(shared.max())
+    n = str(most) if least == most else f"{least}-{most}"
+    one_seed = compared.seeds == (1,)
     how = {"max-t": "max-T", "holm": "Holm"}[compared.correction]
-    seeds = f"{' to '.join(map(str, compared.seeds))} seed{'s' * (compared.seeds != (1,))}"
+    seeds = f"{' to '.join(map(str, compared.seeds))} {'seed' if one_seed else 'seeds'}"
     corrected = f"{how} for {count(compared.tests, 'pair')}"
     if compared.declared:
         corrected += f", the {compared.declared.tests} declared among themselves"
@@ -141,9 +142,8 @@ def of_ranks(table: Table) -> str:
     """Return what the critical-difference diagrams show."""
     return (
         "Critical-difference diagram of each dataset: average rank in Dice within each patient, 1 "
-        "the best. A line joins the methods at its dots, of which no two differ significantly by "
-        "the p of the report; a dashed line those of which some two do, unless so few patients "
-        "hide rare outliers; "
+        "the best. A line joins the methods at its dots: no two of them differ significantly (p of "
+        "the report). At a dashed line some two differ, unless so few patients hide rare outliers; "
         f"{about(table)}."
     )
 
@@ -169,7 +169,7 @@ def critical(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> str |
             ranked = blocks(table.patients[column][ENDPOINT].only(table.rivals(column)))
         except UsageError:
             continue
-        pairs = table.pairs[column]  # the one rule: the tests of table 1 and of the map
+        pairs = table.pairs[column]  # the same tests as in table 1 and in the map of pairs
         names = [table.methods[key] for key in ranked.methods]
         head = f"{title} ({count(ranked.patients, 'patient')}"
         # Friedman's test takes seeds for fixed, so it is told of one seed alone.

@@ -31,7 +31,7 @@ LINE, GAP = 0.1, 0.05
 TOP, CASE = 0.3, 0.2
 """Inches of the legend, and of a case's heading."""
 LARGEST, SMALLEST = 1.65, 0.56
-"""Inches of a picture's width at most and at least."""
+"""Inches: the largest and the smallest width of a picture."""
 DPI = 200
 """Of the pictures, in the PNG and in the PDF."""
 REFERENCE_ALONE = "reference"
@@ -138,30 +138,30 @@ def draw(
     methods = {method: title for method, title in table.methods.items() if method in tested}
     picked, _ = choose(cases)
     means = cases.groupby("case").dice.mean()
-    shown, unknown, left_out = [], [], []
-    for case, what in reversed(picked.items()):
-        lying = {}
+    shown, not_kept, left_out = [], [], []
+    for case, what in reversed(picked.items()):  # the best first
+        place_of = {}
         for method, title in methods.items():
-            lying[title] = places.get((column, method), {}).get(case)
-        kept = first_kept(list(lying.values()), case)
+            place_of[title] = places.get((column, method), {}).get(case)
+        kept = first_kept(list(place_of.values()), case)
         if kept is None:
-            unknown.append(case)
+            not_kept.append(case)
             continue
         image, reference = kept
         answers = {}
-        for title, place in lying.items():
+        for title, place in place_of.items():
             mask = predicted(place, case)
             answers[title] = mask if mask is not None and mask.shape == reference.shape else None
             if place and answers[title] is None:
                 left_out.append(f"{title} has no prediction of case {case} that can be read")
         words = f"{what.capitalize()} case: {case}, mean Dice {100 * means[case]:.1f}"
-        spacing = next(filter(None, map(partial(spacing_of, case), lying.values())), None)
-        classes, labels = _classes(lying, case, answers)
+        spacing = next(filter(None, map(partial(spacing_of, case), place_of.values())), None)
+        classes, labels = _classes(place_of, case, answers)
         shown.append(Shown(words, image, reference, answers, spacing, classes, labels))
-    if unknown:
+    if not_kept:
         left_out.append(
-            f"image and reference of {', '.join(unknown)} are not in the store, as in results from "
-            "before they were kept; run again into another --out"
+            f"image and reference of {', '.join(not_kept)} are not in the store, as in results "
+            "from before they were kept; run again into another --out"
         )
     if shown:
         compose(shown, heading(table, column), paths, paper.of(table))
@@ -169,18 +169,18 @@ def draw(
 
 
 def _classes(
-    lying: Mapping[str, Place | None], case: str, answers: Mapping[str, Mask | None]
+    place_of: Mapping[str, Place | None], case: str, answers: Mapping[str, Mask | None]
 ) -> tuple[tuple[str, ...], dict[str, NDArray[np.uint8]]]:
     """Return the classes of a case, and their numbers in reference and predictions by title.
 
     Args:
-        lying: Where each method's prediction lies, by its title.
+        place_of: Where each method's prediction lies, by its title.
         case: The case.
         answers: The predictions that can be shown.
     """
     classes: tuple[str, ...] = ()
     labels: dict[str, NDArray[np.uint8]] = {}
-    for title, place in lying.items():
+    for title, place in place_of.items():
         if place is None or answers.get(title) is None:
             continue
         cell, extra = place
@@ -218,7 +218,9 @@ def compose(
     _, page_height = PAGE
     across, side, head = _arrange(ratios, titles, page_height - top, wide)
     lines = math.ceil(len(titles) / across)
-    height = top + sum(CASE + lines * (head + side * ratio + LINE + 2 * GAP) for ratio in ratios)
+    # A row of pictures: the titles above, the pictures, a line of words below and the gaps.
+    row_heights = [head + side * ratio + LINE + 2 * GAP for ratio in ratios]
+    height = top + sum(CASE + lines * row_height for row_height in row_heights)
     if height > page_height and len(shown) > 1:
         compose(shown[1:] if len(shown) > 2 else shown[:1], title, paths, paper)
         return
@@ -228,7 +230,7 @@ def compose(
         _legend(figure, 1 - (top - legend + 0.02) / height, paper, shown[0].classes)
         # matplotlib's places are shares of the figure from its lower left corner; y is in inches.
         slot, y = wide / across, height - top
-        for case, ratio in zip(shown, ratios, strict=True):
+        for case, ratio, row_height in zip(shown, ratios, row_heights, strict=True):
             figure.text(
                 GAP / wide,
                 (y - 0.05) / height,
@@ -240,8 +242,9 @@ def compose(
             y -= CASE
             for number, name in enumerate(titles):
                 place = number % across
-                if number and not place:
-                    y -= head + side * ratio + LINE + 2 * GAP
+                begins_a_row = number > 0 and place == 0
+                if begins_a_row:
+                    y -= row_height
                 left, low = place * slot + (slot - side) / 2, y - head - side * ratio
                 axis = figure.add_axes(
                     (left / wide, low / height, side / wide, side * ratio / height)
@@ -255,7 +258,7 @@ def compose(
                 if not number and case.spacing:
                     words = overlay.scale_bar(axis, case.reference[case.part].shape, case.spacing)
                 axis.set_xlabel(words, fontsize=SMALL, labelpad=2)
-            y -= head + side * ratio + LINE + 2 * GAP
+            y -= row_height
         save(figure, paths)
 
 
@@ -296,24 +299,25 @@ def _panel(axis: Axes, case: Shown, name: str | None, side: float) -> str:
     longest = round(DPI * side * max(1, case.ratio))  # pixels of the longer side in print
     line = max(0.35, 0.55 * side)
     image = overlay.reduced(case.image[case.part], longest).round().astype(np.uint8) & GREYS
-    guess = overlay.reduced(answer[case.part], longest)
-    real = overlay.reduced(case.reference[case.part], longest)
+    # Shares of a pixel that are foreground.
+    small_answer = overlay.reduced(answer[case.part], longest)
+    small_reference = overlay.reduced(case.reference[case.part], longest)
     labels = case.labels.get(name or REFERENCE_ALONE)
     if labels is not None:
         small = parts.classes(labels[case.part], longest).pixels
         tinted = overlay.in_colours(image, small, parts.COLOURS)
     else:
-        tinted = overlay.tinted(image, guess >= 0.5, real >= 0.5)
+        tinted = overlay.tinted(image, small_answer >= 0.5, small_reference >= 0.5)
     axis.imshow(tinted, interpolation="none", aspect="auto")
     if labels is None:
-        overlay.contour(axis, real, REFERENCE, "dashed", line)
+        overlay.contour(axis, small_reference, REFERENCE, "dashed", line)
     elif name:  # white and black show on every class
-        overlay.contour(axis, real, "black", "solid", line)
-        overlay.contour(axis, real, "white", "dashed", line)
+        overlay.contour(axis, small_reference, "black", "solid", line)
+        overlay.contour(axis, small_reference, "white", "dashed", line)
     if not name:
         return ""
     if labels is None:
-        overlay.contour(axis, guess, ANSWER, "solid", line)
+        overlay.contour(axis, small_answer, ANSWER, "solid", line)
     pixels_of_both = int(answer.sum()) + int(case.reference.sum())
     hit = int((answer & case.reference).sum())
     dice = 2 * hit / pixels_of_both if pixels_of_both else 1

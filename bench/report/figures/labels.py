@@ -68,7 +68,7 @@ def label(figure: Figure, points: Sequence[Point]) -> bool:
             )
             text.set_in_layout(False)
             box = text.get_window_extent()
-            others = [*taken[:own], *taken[own + 1 :]]
+            others = [*taken[:own], *taken[own + 1 :]]  # a name may come near its own dot
             inside = point.axis.bbox.contains(box.x0, box.y0) and point.axis.bbox.contains(
                 box.x1, box.y1
             )

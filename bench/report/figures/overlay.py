@@ -24,13 +24,13 @@ LENGTHS = (200.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
 SHARE = 0.4
 """Of a picture's width that a scale bar takes at most."""
 SQUARE = 0.02
-"""How far the sides of a pixel may differ, of one of them, to be called equal."""
+"""By which share of one side the sides of a pixel may differ and still be called equal."""
 
 
 def chosen(dice: pd.Series[float]) -> dict[str, str]:
-    """Return the worst, the median and the best case, each with which of these it is.
+    """Return the worst, the median and the best case, and which of these each one is.
 
-    So nobody picks the cases.
+    A rule picks the cases, so that no person does.
 
     Args:
         dice: A score of each case, by the case's id; of two in the middle the lower is the median.

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDE = 20.0
-"""Points from which on differences are drawn on a logarithmic axis outside of ±`NEAR`, where ±0.5
-would vanish else."""
+"""Largest difference, in points, on a linear axis. With a larger one the axis is logarithmic
+outside of ±`NEAR`; on a linear axis ±0.5 could not be seen."""
 NEAR = 2.0
 """Points up to which such an axis is linear."""
 LEGEND = 0.8
-"""Inches of a legend with what stands above."""
+"""Inches of the legend and of the heading."""
 NAMES = 1.2
 """Inches for the methods' names."""
 
@@ -67,7 +67,7 @@ def boxes(table: Table, paths: Sequence[Path], paper: Paper = PAPER) -> None:
 
 
 def baseline_of(table: Table, column: str) -> str:
-    """Return with what the methods of a column are compared: the declared baseline, or the best.
+    """Return the method that others are compared with: the declared baseline, or the best mean.
 
     It is empty where no patient was tested by all.
     """
@@ -123,6 +123,7 @@ def differences(
             axis.set_xscale("symlog", linthresh=NEAR, linscale=0.4)
             low, high = float(paired.min().min()), float(paired.max().max())
             steps = (-100, -30, -10, -5, -NEAR, 0, NEAR, 5, 10, 30, 100)
+            # Those within the axis, which is a little longer than the differences.
             axis.set_xticks([step for step in steps if 1.1 * low - 1 <= step <= 1.1 * high + 1])
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_locator(NullLocator())
@@ -154,21 +155,23 @@ def _rows(
         baseline: The method that others are compared with, if any.
         short: Whether a name has one line.
     """
-    heads = []
+    names = []
     for place, (method, title) in enumerate(table.methods.items()):
         values = frame[method].dropna().to_numpy(float)
         fewer = f" (n={len(values)})" if 0 < len(values) < len(frame) else ""
         if short:
             letters = int(NAMES * 72 / (LETTER * SMALL)) - len(fewer)
-            heads.append(shortened(title, letters) + fewer)
+            names.append(shortened(title, letters) + fewer)
         else:
-            heads.append("\n".join(wrapped(title + fewer, NAMES, 7)))
-        said = "the baseline" if method == baseline else entry(table, column, method, "dice").text
+            names.append("\n".join(wrapped(title + fewer, NAMES, 7)))
+        instead_of_box = (
+            "the baseline" if method == baseline else entry(table, column, method, "dice").text
+        )
         if not len(values) or method == baseline:
             axis.text(
                 0.02,
                 place,
-                said,
+                instead_of_box,
                 transform=axis.get_yaxis_transform(),
                 va="center",
                 fontsize=7,
@@ -187,14 +190,14 @@ def _rows(
             capprops={"linewidth": 0.7, "color": "0.35"},
             medianprops={"color": "black", "linewidth": 1.2},
         )
-        # Steps of the golden ratio put no two neighbours on one height.
+        # Heights in steps of the golden ratio: no two points in a row have the same.
         spread = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)
         style = point_style(place) | {"linewidths": 0.5}
         axis.scatter(values, spread, s=9, zorder=3, **style)
         axis.scatter(values.mean(), place, s=16, marker="d", color="black", zorder=4, label="mean")
     axis.plot([], [], color="black", linewidth=1.2, label="median, box: quartiles")
-    axis.set_ylim(len(heads) - 0.4, -0.6)
-    axis.set_yticks(range(len(heads)), heads, fontsize=SMALL if short else 7)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), names, fontsize=SMALL if short else 7)
     axis.tick_params(axis="y", length=0)
     axis.tick_params(axis="x", labelsize=7)
     axis.grid(True, axis="x", color="0.92", linewidth=0.5)

@@ -23,18 +23,18 @@ Mask = NDArray[np.bool_]
 Place = tuple[Finished, str]
 """The cell and the further row that hold a prediction."""
 Places = dict[tuple[str, str], dict[str, Place]]
-"""By column and row: where the prediction of each case lies."""
+"""By column and row of the table: the place of each case's prediction."""
 SIDE = 256
 """Pixels of a picture's longer side: enough for a tile, and some 30 kB a case under ten methods."""
 HIT, EXCESS, MISSED = "#009E73", FALSE_POSITIVE, FALSE_NEGATIVE
 """Okabe and Ito's green, and the tints of the grids: apart for the colour-blind and in grey."""
 _OVER, _ALONE = bytes((0, 95, 215, 235)), bytes((0, 255, 255, 255))
-"""How much each kind of pixel covers: over an image, and where there is none."""
+"""Opacity of nothing, hits, excess and misses, of 255: over an image, and where there is none."""
 
 
 def places(table: Table) -> Places:
     """Return where each prediction lies: of a case that several seeds predict, the first seed's."""
-    lying: Places = {}
+    all_places: Places = {}
     seen: set[tuple[str, str, int]] = set()
     for cell in sorted(table.cells, key=lambda cell: cell.record.spec.seed):
         record = cell.record
@@ -45,20 +45,22 @@ def places(table: Table) -> Places:
         seen.add(fold)
         names = cell.scores()["case"]
         for row in record.rows:
-            predicted = lying.setdefault((column, row.key), {})
+            predicted = all_places.setdefault((column, row.key), {})
             for name in names:
                 predicted.setdefault(name, (cell, row.extra))
-    return lying
+    return all_places
 
 
-def case(lying: Places, column: str, methods: Sequence[str], name: str) -> dict[str, Any] | None:
+def case(
+    all_places: Places, column: str, methods: Sequence[str], name: str
+) -> dict[str, Any] | None:
     """Return the pictures of a case, None where there is nothing to show.
 
     Returns:
         `image`, None of results from before images were kept; `reference`, likewise; `answers`, one
         a method, None where it has none.
     """
-    places = [lying.get((column, method), {}).get(name) for method in methods]
+    places = [all_places.get((column, method), {}).get(name) for method in methods]
     kept = first_kept(places, name)
     masks = [predicted(place, name) for place in places]
     if kept is None:
@@ -80,7 +82,7 @@ def case(lying: Places, column: str, methods: Sequence[str], name: str) -> dict[
 
 
 def _coloured(
-    lying: Sequence[Place | None], name: str, image: NDArray[np.uint8]
+    places: Sequence[Place | None], name: str, image: NDArray[np.uint8]
 ) -> dict[str, Any] | None:
     """Return a case's classes or instances in colours, None where there is one foreground.
 
@@ -89,15 +91,15 @@ def _coloured(
     Returns:
         What `case` does, and `words` under each answer.
     """
-    first = next((place[0] for place in lying if place is not None), None)
+    first = next((place[0] for place in places if place is not None), None)
     if first is None:
         return None
-    real = parts.reference_of(first, name)  # None where there are classes and no instances
+    instances = parts.reference_of(first, name)  # None where there are classes and no instances
     classes = read_mask(first.folder.reference(name)) if first.record.classes else None
-    reference_codes = classes if real is None else real.codes.astype(np.uint16)
+    reference_codes = classes if instances is None else instances.codes.astype(np.uint16)
     if reference_codes is None:
         return None
-    answered = [_parts(place, name, of_classes=real is None) for place in lying]
+    answered = [_parts(place, name, of_classes=instances is None) for place in places]
     fitting = [
         answer if answer and answer.codes.shape == reference_codes.shape else None
         for answer in answered
@@ -106,10 +108,11 @@ def _coloured(
     answers, words = [], []
     for answer in fitting:
         drawn = None
-        if answer and real is None:
+        if answer and instances is None:
             drawn = parts.classes(answer.codes[box], SIDE)
-        elif answer and real is not None:
-            drawn = parts.prediction(answer, real, box, SIDE, first.record.spec.dataset.name)
+        elif answer and instances is not None:
+            dataset = first.record.spec.dataset.name
+            drawn = parts.prediction(answer, instances, box, SIDE, dataset)
         answers.append(_in_colours(drawn.pixels) if drawn else None)
         words.append(drawn.words if drawn else "")
     return {
@@ -128,7 +131,7 @@ def _parts(place: Place | None, name: str, of_classes: bool) -> Parts | None:
     if not of_classes:
         return parts.parts_of(cell, name, extra)
     mask = read_mask(cell.folder.predictions(extra) / f"{name}.png")
-    return None if mask is None else Parts(mask, named=True)
+    return None if mask is None else Parts(mask, named=True)  # numbers of classes are names
 
 
 def _in_colours(pixels: NDArray[np.uint8]) -> str:
@@ -139,9 +142,9 @@ def _in_colours(pixels: NDArray[np.uint8]) -> str:
     return _uri(picture, "PNG", bits=4, transparency=covers)
 
 
-def first_kept(lying: Sequence[Place | None], name: str) -> tuple[NDArray[np.uint8], Mask] | None:
+def first_kept(places: Sequence[Place | None], name: str) -> tuple[NDArray[np.uint8], Mask] | None:
     """Return a case's image and reference, as the first cell that has a prediction keeps them."""
-    for place in lying:
+    for place in places:
         if place is not None:
             cell, _row = place
             return cell.case(name)
@@ -174,9 +177,10 @@ def spacing_of(name: str, place: Place | None) -> tuple[float, float] | None:
 
 def _overlay(prediction: Mask, reference: Mask, covers: bytes = _OVER) -> str:
     """Return what was hit, what is too much and what was missed as a PNG, clear elsewhere."""
-    guess, real = _small(prediction), _small(reference)
+    answer, truth = _small(prediction), _small(reference)
     # The numbers of the palette's colours; 0, where neither has a pixel, is clear.
-    kinds = np.select([guess & real, guess & ~real, real & ~guess], [1, 2, 3]).astype(np.uint8)
+    kinds = np.select([answer & truth, answer & ~truth, truth & ~answer], [1, 2, 3])
+    kinds = kinds.astype(np.uint8)
     picture = Image.frombytes("P", kinds.shape[::-1], kinds.tobytes())
     picture.putpalette(
         b"".join(bytes.fromhex(colour[1:]) for colour in ("#000000", HIT, EXCESS, MISSED))

@@ -46,11 +46,11 @@ COLUMN, PAGE = 3.4, (7.0, 9.0)
 SMALL = 6.5
 """Points of the smallest print."""
 MARKER = 0.5
-"""Inches that an entry of a legend takes beside its name."""
+"""Inches of an entry of a legend without its name: the marker and the gaps."""
 LETTER = 0.6
-"""Width of a letter, of its size."""
+"""Mean width of a letter as a share of its size."""
 MILLIMETRES = 25.4
-"""Of an inch."""
+"""Millimetres of an inch."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def wrapped(text: str, inches: float, points: float = SMALL) -> list[str]:
 
 def point_style(number: int) -> dict[str, Any]:
     """Return the colour and marker of a table's method by its place; no two of 64 are alike."""
+    # Colours repeat after 16 methods, and then with another marker.
     marker = MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
     colour = COLOURS[number % len(COLOURS)]
     return {"marker": marker, "linewidths": 0.7, "facecolors": "none", "edgecolors": colour}

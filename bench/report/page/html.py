@@ -312,12 +312,12 @@ def _add_pictures(table: Table, data: dict[str, Any], room: int) -> int:
     Returns:
         The bytes that were taken.
     """
-    lying = pictures.places(table)
+    all_places = pictures.places(table)
     taken = 0
     for number, column in enumerate(table.columns):
         drawn = data["columns"][number]
         share = (room - taken) // (len(table.columns) - number)
-        used, without = _fill(table, lying, column, drawn, share)
+        used, without = _fill(table, all_places, column, drawn, share)
         taken += used
         drawn["about"] = " ".join(filter(None, (drawn["about"], _about(drawn, without))))
         key = _key(table, column, drawn)
@@ -344,12 +344,12 @@ def _key(table: Table, column: str, drawn: dict[str, Any]) -> list[list[str]]:
 
 
 def _fill(
-    table: Table, lying: pictures.Places, column: str, drawn: dict[str, Any], share: int
+    table: Table, all_places: pictures.Places, column: str, drawn: dict[str, Any], share: int
 ) -> tuple[int, int]:
     """Add pictures to one column; return the bytes taken, and how many cases have no image."""
     used, without = 0, 0
     for place in evenly(len(drawn["cases"])):
-        shown = pictures.case(lying, column, list(table.methods), drawn["cases"][place])
+        shown = pictures.case(all_places, column, list(table.methods), drawn["cases"][place])
         if shown is None:
             if not drawn["pictures"]:
                 break  # the first has none, so none has: results whose masks were removed
