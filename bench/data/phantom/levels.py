@@ -59,7 +59,7 @@ def _filled(numbers: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def with_discs(labels: NDArray[np.uint8], plane: Plane, protocol: Protocol) -> NDArray[np.uint8]:
     """Return labels (H, W) with the discs where there is no vertebra; those in the sacrum are none.
 
-    The edge of discs is drawn anew from the plane's generator, which the image must not need after.
+    This takes numbers from the plane's generator, so it comes after all that draws the image.
     """
     g, count = plane.geometry, len(plane.patient.spine.mobile)
     table = np.zeros(len(plane.patient.labelled), np.uint8)

@@ -76,11 +76,11 @@ class Vertebra:
     wedge: float  # posterior minus anterior height
     taper: float  # relative loss of depth from the upper to the lower end plate
     concave: tuple[float, float]  # depth of the upper and lower end plate's bowl
-    waist: float
-    osteophyte: float
+    waist: float  # relative loss of depth and width at mid-height
+    osteophyte: float  # growth of depth and width at the end plates, relative
     schmorl: tuple[float, float, float]  # depth (negative: lower end plate), a, u
     density: float  # trabecular bone relative to a healthy adult
-    canal: tuple[float, float]
+    canal: tuple[float, float]  # depth, width
     pedicle: tuple[float, float]  # height, width
     # Length, drop in radians, half height at root and at tip.
     spinous: tuple[float, float, float, float]
@@ -108,7 +108,7 @@ class Spine:
     disc_height: tuple[float, ...]
     disc_health: tuple[float, ...]  # 1 is a well hydrated nucleus, 0 a black disc
     disc_bulge: tuple[float, ...]  # mm beyond the end plates, to the back
-    size: float
+    size: float  # of the patient, 1 on average
 
     @property
     def mobile(self) -> tuple[Vertebra, ...]:
@@ -136,6 +136,7 @@ def build(
     size = float(np.clip(rng.normal(1.0, 0.06), 0.86, 1.16))
     age = float(np.clip(rng.beta(2, 2) * (0.25 + 0.75 * disease), 0, 1))
     draw = rng.random()
+    # Rows of `_LEVELS`: a sixth lumbar vertebra is like L4, and of four L3 is missing.
     lumbar = list(range(12, 17))
     if transitional and draw < 0.05:
         lumbar = [12, 13, 14, 15, 15, 16]
@@ -143,11 +144,10 @@ def build(
         lumbar = [12, 13, 15, 16]
     rows = list(range(12)) + lumbar
     tilt, coronal, turn = _curves(rng, rows, cobb, bend)
-    discs = _discs(rng, rows, age, size, disease)
+    height, health, bulge = _discs(rng, rows, age, size, disease)
     shapes = [_shape(rng, row, size, age, disease) for row in rows]
     shapes += [_sacral(rng, piece, size) for piece in range(5)]
     slips = _slips(rng, len(shapes), disease, len(rows))
-    height, health, bulge = discs
     vertebrae = _chain(shapes, tilt, coronal, turn, height, slips)
     return Spine(tuple(vertebrae), tuple(height), tuple(health), tuple(bulge), size)
 
@@ -156,14 +156,18 @@ def _curves(
     rng: np.random.Generator, rows: list[int], cobb: tuple[float, float], bend: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Draw tilt, coronal tilt and axial turn (radians) of each vertebra and sacral piece."""
-    slope, deep, lean = rng.normal(0, 7), rng.normal(1.0, 0.16), rng.normal(0, 2.5)
+    # Of this patient: degrees of sacral slope more than 40, lordosis and kyphosis relative to the
+    # adult of `_LEVELS`, and degrees by which the whole spine leans.
+    slope, lordosis, lean = rng.normal(0, 7), rng.normal(1.0, 0.16), rng.normal(0, 2.5)
     kyphosis = np.clip(rng.normal(1.0, 0.2), 0.5, 1.6)
     base = np.array([_TILT[r] for r in rows], float)
     lumbar = np.array([r >= 12 for r in rows])
-    tilt = np.where(lumbar, (base + 18) * deep - 18, (base + 18) * kyphosis - 18)
-    lowest = np.clip((np.arange(len(rows)) - 11) / 6.0, 0, 1)
-    tilt += lean + slope * lowest + rng.normal(0, 0.8, len(rows))
-    sacral = 40 + lean + slope + (deep - 1) * 40 + np.array(_SACRAL["tilt"]) * rng.uniform(0.6, 1.4)
+    # Both curves begin between T12 and L1, where the tilt is about -18 degrees.
+    tilt = np.where(lumbar, (base + 18) * lordosis - 18, (base + 18) * kyphosis - 18)
+    share_of_slope = np.clip((np.arange(len(rows)) - 11) / 6.0, 0, 1)  # 0 at T12, 1 at the sacrum
+    tilt += lean + slope * share_of_slope + rng.normal(0, 0.8, len(rows))
+    plate = 40 + lean + slope + (lordosis - 1) * 40  # degrees of the sacrum's slope
+    sacral = plate + np.array(_SACRAL["tilt"]) * rng.uniform(0.6, 1.4)
     tilt = np.concatenate([tilt, sacral])
     # The main curve is half a sine period between its end vertebrae; smaller curves above and below
     # balance it.
@@ -191,6 +195,7 @@ def _discs(
         heights.append(_DISC[row] * size * narrow * rng.uniform(0.9, 1.1))
         health.append(well)
         bulge.append(float(0.6 + (1 - well) * rng.gamma(2.0, 1.1)))
+    # The last five are the remnants below S1 to S5.
     return [*heights, 1.8, 0.6, 0.3, 0.3, 0.3], [*health, *[0.3] * 5], [*bulge, *[0.0] * 5]
 
 
@@ -241,8 +246,8 @@ def _shape(rng: np.random.Generator, row: int, size: float, age: float, disease:
         lesion = (float(spot[0]), float(spot[1]), float(spot[2]), float(spot[3]))
     modic = rng.normal(0, 1, 2) * (rng.random(2) < 0.3 * age * (1.3 if lumbar else 0.5))
     drop = np.deg2rad(_SPINOUS_DROP[row] + rng.normal(0, 4))
-    blade = (5.5, 8.5) if lumbar else (4.5, 4.2)
-    means = (_SPINOUS_LENGTH[row], *blade)
+    half_heights = (5.5, 8.5) if lumbar else (4.5, 4.2)  # of the spinous process: root and tip
+    means = (_SPINOUS_LENGTH[row], *half_heights)
     length, root, tip = (size * mean * float(rng.normal(1, 0.09)) for mean in means)
     return Vertebra(
         level=row,

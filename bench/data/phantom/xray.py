@@ -62,30 +62,36 @@ def _vertebra(bone: Array, film: Film, v: Vertebra) -> None:
     rows, cols = np.mgrid[r0:r1, c0:c1].astype(np.float32)
     dc, dr = cols - np.float32(origin[0]), rows - np.float32(origin[1])
     inverse = np.linalg.inv(np.stack([side, down], 1)).astype(np.float32)
+    # Each pixel in mm from the middle of the body: p to the right of the patient, q to the feet.
     p = inverse[0, 0] * dc + inverse[0, 1] * dr
     q = inverse[1, 0] * dc + inverse[1, 1] * dr
 
-    def flat(a: float, h: float, u: float) -> tuple[np.float32, np.float32]:
+    def project(a: float, h: float, u: float) -> tuple[np.float32, np.float32]:
+        """Give p and q of a point of the vertebra."""
         projected = inverse @ (film.pixel(v.point(a, h, u)) - origin).astype(np.float32)
         return projected[0], projected[1]
 
     out = _front(v, p, q)
     pa, ph, pu = anchor(v)
     for sign in (-1.0, 1.0):
-        u, w = flat(pa + 5, ph, sign * pu)
+        # The ring of the pedicle.
+        u, w = project(pa + 5, ph, sign * pu)
         ring = np.hypot((p - u) / (v.pedicle[1] / 2 + 0.6), (q - w) / (v.pedicle[0] / 2)) - 1
         out += 0.30 * np.exp(-((ring * v.pedicle[1] / 2 / 1.1) ** 2)) + 0.10 * inside(ring * 4, 2)
-        u1, w1 = flat(pa + 12, ph + 1, sign * (pu + (17 if v.thoracic else 25)))
+        # The transverse process.
+        u1, w1 = project(pa + 12, ph + 1, sign * (pu + (17 if v.thoracic else 25)))
         length = (u1 - u) ** 2 + (w1 - w) ** 2
         t = np.clip(((p - u) * (u1 - u) + (q - w) * (w1 - w)) / length, 0, 1)
         out += 0.26 * inside(np.hypot(p - u - t * (u1 - u), q - w - t * (w1 - w)) - 4.2 + t, 2.5)
-        u2, w2 = flat(pa + v.canal[0], v.height * 0.62, sign * (pu - 2))
+        # The lamina.
+        u2, w2 = project(pa + v.canal[0], v.height * 0.62, sign * (pu - 2))
         t = np.clip((q - w) / (w2 - w), 0, 1)
         across = np.abs(p - u - t * (u2 - u)) - 5.0
         along = np.abs(q - (w + w2) / 2) - abs(w2 - w) / 2
         out += 0.22 * inside(np.maximum(across, along), 3)
+    # The tip of the spinous process.
     low = v.height * 0.45 + v.spinous[0] * 0.5 * np.sin(v.spinous[1])
-    u, w = flat(pa + v.canal[0] + v.spinous[0] * 0.7, low, 0)
+    u, w = project(pa + v.canal[0] + v.spinous[0] * 0.7, low, 0)
     tip = (np.hypot((p - u) / 3.4, (q - w) / 8.0) - 1) * 3.4
     out += 0.30 * np.exp(-((tip / 1.2) ** 2)) + 0.14 * inside(tip, 2)
     bone[r0:r1, c0:c1] += out
@@ -96,12 +102,12 @@ def _front(v: Vertebra, p: Array, q: Array) -> Array:
     B, H = v.width / 2, v.height / 2
     t = np.clip(q / np.float32(H), -1, 1)
     half = B * (1 - v.waist * 1.1 * (1 - t * t))
-    flat = np.abs(p) - half
-    tall = np.abs(q) - np.float32(H)
-    box = np.maximum(flat, tall)
+    sideways = np.abs(p) - half
+    upright = np.abs(q) - np.float32(H)
+    box = np.maximum(sideways, upright)
     chord = np.sqrt(np.clip(1.12 - (p / half) ** 2, 0, 1))
     out: Array = 0.46 * inside(box, 1.8) * chord * v.density
-    out += 0.32 * np.exp(-((flat / 1.1) ** 2)) * inside(tall, 2.0)
+    out += 0.32 * np.exp(-((sideways / 1.1) ** 2)) * inside(upright, 2.0)
     # The rims of a tilted end plate are an ellipse, so its front and back lie at two heights.
     apart = abs(float(v.axes[0][1])) * v.depth * 0.32
     bow = 1 - (p / B) ** 2 * 0.85
