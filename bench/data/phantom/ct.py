@@ -132,12 +132,12 @@ def _bone(hu: Array, plane: Plane, protocol: Protocol, rng: np.random.Generator)
     # Trabeculae thicken towards the end plates; the basivertebral vein leaves a soft cleft at
     # mid-height.
     marrow += 60 * step(np.abs(height), 0.6, 1.0) * inside(body, 1.0)
-    spots = [i for i, v in enumerate(who.spine.vertebrae) if v.lesion[3]]
     vein = np.exp(-((height / 0.16) ** 2)) * step(along, 0.1, 0.9)
     vein = vein * float(np.exp(-((plane.z / 7) ** 2)))
     marrow -= 150 * vein * inside(body, 2.0)
-    for i in spots:
-        _haemangioma(marrow, plane, protocol, i)
+    for i, v in enumerate(who.spine.vertebrae):
+        if v.lesion[3]:
+            _haemangioma(marrow, plane, protocol, i)
     shell = 0.55 + 0.45 * density
     posterior = step(body, 1.0, 4.0)
     rind = inside(-distance - shell * (1.15 + 0.55 * posterior), 0.9)
@@ -175,9 +175,9 @@ def _metal(hu: Array, plane: Plane, rng: np.random.Generator) -> None:
     pitch = who.spacing
     for i in rng.choice(np.arange(len(mobile) - 5, len(mobile)), 2, replace=False):
         v = mobile[int(i)]
-        side = v.canal[1] / 2 + v.pedicle[1] * 0.45
+        side = v.canal[1] / 2 + v.pedicle[1] * 0.45  # mm from the midline to a pedicle
         if abs(abs(plane.z - v.centre[2]) - side) > 5:
-            continue
+            continue  # the plane does not meet the screw
         ends = []
         for point in (
             v.point(v.depth / 2 + v.canal[0] + 8, -v.height * 0.28),

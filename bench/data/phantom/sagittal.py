@@ -130,6 +130,7 @@ def plane_of(
 def mask_of(plane: Plane, protocol: Protocol) -> NDArray[np.uint8]:
     """Label the vertebrae as an annotator would, with small errors along the edge."""
     g = plane.geometry
+    # Bone that is not labelled lies 3 mm outside of the edge, so that no error along it is drawn.
     wanted = np.where(plane.patient.labelled[g.owner], g.bone, np.maximum(g.bone, np.float32(3)))
     wobble = smooth(plane.rng, protocol.shape, 3.5 / plane.patient.spacing)
     wobble = wobble * np.float32(protocol.tracing)

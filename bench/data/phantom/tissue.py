@@ -202,14 +202,14 @@ def _belly(
 ) -> None:
     """Paint abdominal wall, liver, chest, bowel loops and the psoas in front of the spine."""
     pitch = float(x[0, 1] - x[0, 0])
-    before = c.trunk[:, None] - x
+    before = c.trunk[:, None] - x  # mm in front of the spine
     warp = layered(rng, x.shape, 22 / pitch, z / 22.0)
     dome = np.float32(build.dome) + (before - 45) ** 2 * np.float32(0.004) + warp * 2
-    liver = cut(dome - y, before * -1 + 24 - z * 0.35 + warp * 3, 4)
+    liver = cut(dome - y, -before + 24 - z * 0.35 + warp * 3, 4)
     liver = cut(liver, y - (build.dome + 95 + z - before * 0.4) - warp * 6, 8)
     veins = np.exp(-((layered(rng, x.shape, 13 / pitch, z / 16.0) / 0.12) ** 2))
     paint(image, inside(liver, 1.6), palette.organ + palette.texture * (0.3 * mottle - 0.9 * veins))
-    limit = build.belly - 0.6 * build.fat - 18
+    limit = build.belly - 0.6 * build.fat - 18  # mm from the spine to the abdominal wall
     wall = np.abs(before - np.float32(limit + 6) + warp * 2) - 5
     paint(image, inside(wall, 2.0), palette.muscle)
     # Collapsed small bowel: patches with feathered folds.
@@ -343,8 +343,8 @@ def _canal(
     off = np.abs(x - c.canal[:, None]) * c.slope[:, None]
     half = c.depth[:, None] / 2
     across = np.float32(z) - c.centre[:, None]
-    open_ = np.maximum(off - half, np.abs(across) - half * 1.6)
-    paint(image, inside(open_, 1.5), palette.fat)
+    canal = np.maximum(off - half, np.abs(across) - half * 1.6)
+    paint(image, inside(canal, 1.5), palette.fat)
     paint(image, inside(g.disc, 1.0), palette.disc)
     sac = sac_distance(g, c, x, y, z)
     paint(image, inside(sac - 0.5, 0.8), palette.ligament)

@@ -21,14 +21,16 @@ def soft_tissue(film: Film, rng: np.random.Generator) -> tuple[Array, Array]:
     dome_y = level[9] + rng.uniform(-14, 14)
     right = np.float32(dome_y) + ((z - 55) / 9) ** 2 - 6 + wave * 3
     left = np.float32(dome_y + 9) + ((z + 55) / 9) ** 2 - 6 + wave * 3
-    above = np.where(z > middle, right, left) - y
+    above = np.where(z > middle, right, left) - y  # mm above the diaphragm
     width = np.float32(rng.uniform(26, 34)) + 6 * step(y, level[3], level[8])
     heart_y, heart = level[7], rng.uniform(38, 52)
     bulge = np.sqrt(((z + 28) / heart) ** 2 + ((y - heart_y) / 58) ** 2) - 1
     knob = np.hypot(z + 24, y - level[3]) / 17 - 1
-    out = np.minimum(np.minimum((np.abs(z - middle) - width + wave * 2) / 30, bulge), knob)
-    apex = y - np.float32(level[0] + 2)
-    lung = step(out, -0.12, 0.2) * inside(-above, 9) * inside(-apex, 30)
+    # Negative within the spine with its vessels, the heart or the knob of the aorta.
+    mediastinum = np.minimum((np.abs(z - middle) - width + wave * 2) / 30, bulge)
+    mediastinum = np.minimum(mediastinum, knob)
+    apex = y - np.float32(level[0] + 2)  # mm below the top of the lungs
+    lung = step(mediastinum, -0.12, 0.2) * inside(-above, 9) * inside(-apex, 30)
     lung *= inside(np.abs(z) - 118, 8)
     soft = 0.46 + 0.05 * wave + 0.16 * step(above, 12, -60)
     soft -= lung * (0.24 + 0.04 * smooth(rng, SHAPE, (26, 12)))
@@ -46,7 +48,7 @@ def _bowel(soft: Array, y: Array, z: Array, above: Array, rng: np.random.Generat
     wobble = smooth(rng, SHAPE, 14)
     for k in range(int(rng.integers(9, 22))):
         cy, cz = -140.0, -55.0  # the stomach
-        if k:
+        if k:  # anywhere in the bowel
             cy, cz = low + (high - low) * rng.uniform(0.62, 1.0), rng.uniform(-105, 105)
         ry, rz = rng.uniform(7, 26), rng.uniform(7, 24)
         blob = (np.hypot((y - cy) / ry, (z - cz) / rz) - 1) * min(ry, rz) + wobble * 2.5
@@ -70,7 +72,7 @@ def ribs(film: Film, rng: np.random.Generator) -> Array:
     drops = (14, 20, 26, 32, 36, 40, 44, 48, 54, 60, 58, 44)
     out = np.zeros(SHAPE, np.float32)
     spread = rng.uniform(0.75, 1.2)
-    for parity in (0, 1):
+    for parity in (0, 1):  # neighbours in two drawings, so that both are seen where they overlap
         back, front = [], []
         for k in range(parity, 12, 2):
             v = film.spine.vertebrae[k]
@@ -81,10 +83,11 @@ def ribs(film: Film, rng: np.random.Generator) -> Array:
                 s = np.linspace(0, 1, 14)
                 across = side * reach * np.sin(s * np.pi / 2)
                 down = drop * s**1.9 - 7 * np.sin(np.pi * np.minimum(s * 1.6, 1))
+                # Known: the ribs tilt against their vertebra; a mend needs another VERSION.
                 down = down - side * np.sin(v.axes[2][1]) * reach * s
                 points = np.stack([np.full(14, start[0]), start[1] + down, start[2] + across], 1)
                 back.append(np.stack([film.pixel(p) for p in points]))
-                if 1 <= k <= 8:
+                if 1 <= k <= 8:  # ribs 2 to 9 come round to the front
                     end = points[-1]
                     down = end[1] + 10 + 70 * s**0.8
                     across = end[2] - across * 0.75 * s**1.6
@@ -115,18 +118,18 @@ def girdles(film: Film, rng: np.random.Generator) -> Array:
         wings.append(np.stack([film.pixel(p) for p in path]))
     out += 0.6 * _strokes(clavicles, 12 / film.scale[0]) + 0.6 * _strokes(blades, 5)
     y, z = grid_of(film)
-    line = np.zeros(SHAPE, np.uint8)
+    filled = np.zeros(SHAPE, np.uint8)
     for wing in wings:
         low = np.vstack([wing, [wing[-1][0], SHAPE[0]], [wing[0][0], SHAPE[0]]])
-        cv2.fillPoly(line, [np.round(low * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    out += blur(line.astype(np.float32), 1.5) * np.float32(0.0014) + 0.5 * _strokes(wings, 5)
-    half = 50 - (y - l5[1] - 12) * 0.38
-    side = np.abs(z - l5[2]) - half
-    wall = np.maximum(side, l5[1] + 15 - y + (z - l5[2]) ** 2 * np.float32(0.008))
-    out += 0.4 * inside(wall, 7) + 0.3 * np.exp(-((side / 2.2) ** 2)) * inside(wall - 3, 6)
-    for row in range(3):
+        cv2.fillPoly(filled, [np.round(low * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    out += blur(filled.astype(np.float32), 1.5) * np.float32(0.0014) + 0.5 * _strokes(wings, 5)
+    half_width = 50 - (y - l5[1] - 12) * 0.38  # of the sacrum, which tapers
+    beside = np.abs(z - l5[2]) - half_width
+    sacrum = np.maximum(beside, l5[1] + 15 - y + (z - l5[2]) ** 2 * np.float32(0.008))
+    out += 0.4 * inside(sacrum, 7) + 0.3 * np.exp(-((beside / 2.2) ** 2)) * inside(sacrum - 3, 6)
+    for row in range(3):  # its foramina
         for side in (-1, 1):
             across = z - l5[2] - side * (19 - row * 3)
             hole = np.hypot(across, (y - l5[1] - 36 - 22 * row) * 1.2) - 5
-            out -= 0.3 * inside(hole, 3) * inside(wall, 4)
+            out -= 0.3 * inside(hole, 3) * inside(sacrum, 4)
     return out
