@@ -94,32 +94,36 @@ class Scored:
         Both lists begin with 0, the background. The third value is (reference, prediction): pixels
         that have both numbers.
         """
-        real, predicted = self.reference.codes, self.prediction.codes
-        both_are_bytes = real.dtype == predicted.dtype == np.uint8
-        if both_are_bytes and real.size < EXACT:
+        reference, predicted = self.reference.codes, self.prediction.codes
+        both_are_bytes = reference.dtype == predicted.dtype == np.uint8
+        if both_are_bytes and reference.size < EXACT:
             # OpenCV's histogram of pairs is the fastest way to count what they share.
-            flat = [codes.reshape(len(codes), -1) for codes in (real, predicted)]
+            flat = [codes.reshape(len(codes), -1) for codes in (reference, predicted)]
             counts = cv2.calcHist(flat, [0, 1], None, [BYTE, BYTE], [0, BYTE, 0, BYTE])
             # The background comes first, also where no pixel is background.
-            real_numbers = np.union1d(0, np.flatnonzero(counts.any(axis=1)))
+            reference_numbers = np.union1d(0, np.flatnonzero(counts.any(axis=1)))
             predicted_numbers = np.union1d(0, np.flatnonzero(counts.any(axis=0)))
-            occurring = np.asarray(counts)[np.ix_(real_numbers, predicted_numbers)]
-            return real_numbers, predicted_numbers, occurring.astype(np.int64)
-        real_numbers, of_real = np.unique(real, return_inverse=True)
-        predicted_numbers, of_predicted = np.unique(predicted, return_inverse=True)
-        real_numbers, of_real = _with_background(real_numbers, of_real)
-        predicted_numbers, of_predicted = _with_background(predicted_numbers, of_predicted)
-        table = (len(real_numbers), len(predicted_numbers))
+            occurring = np.asarray(counts)[np.ix_(reference_numbers, predicted_numbers)]
+            return reference_numbers, predicted_numbers, occurring.astype(np.int64)
+        reference_numbers, places_in_reference = np.unique(reference, return_inverse=True)
+        predicted_numbers, places_in_prediction = np.unique(predicted, return_inverse=True)
+        reference_numbers, places_in_reference = _with_background(
+            reference_numbers, places_in_reference
+        )
+        predicted_numbers, places_in_prediction = _with_background(
+            predicted_numbers, places_in_prediction
+        )
+        table = (len(reference_numbers), len(predicted_numbers))
         # Each pixel is counted in the place that its pair of numbers has in the flat table.
-        pairs = of_real.ravel() * table[1] + of_predicted.ravel()
+        pairs = places_in_reference.ravel() * table[1] + places_in_prediction.ravel()
         shared = np.bincount(pairs, minlength=math.prod(table))
-        return real_numbers, predicted_numbers, shared.reshape(table)
+        return reference_numbers, predicted_numbers, shared.reshape(table)
 
     @property
     def instances(self) -> list[int]:
         """The numbers of the reference's instances."""
-        real_numbers, _, _ = self._tally
-        return [int(number) for number in real_numbers[1:]]
+        reference_numbers, _, _ = self._tally
+        return [int(number) for number in reference_numbers[1:]]
 
     @property
     def predicted(self) -> list[int]:
@@ -130,8 +134,8 @@ class Scored:
     @cached_property
     def classes(self) -> tuple[Ints, Ints]:
         """The class of each instance of the reference, and of the prediction."""
-        real_numbers, predicted_numbers, _ = self._tally
-        of_reference = self.reference.class_of(real_numbers[1:])
+        reference_numbers, predicted_numbers, _ = self._tally
+        of_reference = self.reference.class_of(reference_numbers[1:])
         return of_reference, self.prediction.class_of(predicted_numbers[1:])
 
     @cached_property
@@ -140,8 +144,8 @@ class Scored:
         shared_with_background = self._tally[2]
         shared: Ints = shared_with_background[1:, 1:]
         if self.within:
-            real, predicted = self.classes
-            shared = shared * (real[:, None] == predicted[None, :])
+            reference, predicted = self.classes
+            shared = shared * (reference[:, None] == predicted[None, :])
         return shared
 
     @cached_property
@@ -153,8 +157,8 @@ class Scored:
     @cached_property
     def ious(self) -> _Floats:
         """IoU of each instance of the reference with each of the prediction."""
-        real, predicted = self.sizes
-        ious: _Floats = self.overlaps / (real[:, None] + predicted[None, :] - self.overlaps)
+        reference, predicted = self.sizes
+        ious: _Floats = self.overlaps / (reference[:, None] + predicted[None, :] - self.overlaps)
         return ious
 
     @cached_property
@@ -167,12 +171,12 @@ class Scored:
         candidates = np.argwhere(fits)  # (pairs, 2), in the order of `ious[fits]`
         falling = np.argsort(-self.ious[fits], kind="stable")
         pairs: list[tuple[int, int]] = []
-        matched_real: set[int] = set()
+        matched_references: set[int] = set()
         matched_predicted: set[int] = set()
-        for real, predicted in candidates[falling].tolist():
-            if real not in matched_real and predicted not in matched_predicted:
-                pairs.append((real, predicted))
-                matched_real.add(real)
+        for reference, predicted in candidates[falling].tolist():
+            if reference not in matched_references and predicted not in matched_predicted:
+                pairs.append((reference, predicted))
+                matched_references.add(reference)
                 matched_predicted.add(predicted)
         return sorted(pairs)
 
@@ -182,27 +186,27 @@ class Scored:
         matched = dict(self.matches)
         joined, split = self._joined(), self._split()
         states: list[State] = []
-        for real in range(len(self.instances)):
-            if real in matched:
-                states.append("shifted" if self._is_shifted(real, matched[real]) else "matched")
-            elif real in joined:
+        for place in range(len(self.instances)):
+            if place in matched:
+                states.append("shifted" if self._is_shifted(place, matched[place]) else "matched")
+            elif place in joined:
                 states.append("joined")
-            elif real in split:
+            elif place in split:
                 states.append("split")
             else:
                 states.append("missed")
         return tuple(states)
 
-    def _is_shifted(self, real: int, match: int) -> bool:
+    def _is_shifted(self, place: int, match: int) -> bool:
         """Return whether two matching instances have different names."""
         both_named = self.reference.named and self.prediction.named
-        return both_named and self.instances[real] != self.predicted[match]
+        return both_named and self.instances[place] != self.predicted[match]
 
     @cached_property
     def under(self) -> NDArray[np.bool_]:
         """Which instances of the reference lie mostly under which of the prediction."""
-        real_sizes, _ = self.sizes
-        most: NDArray[np.bool_] = self.overlaps > MOST * real_sizes[:, None]
+        reference_sizes, _ = self.sizes
+        most: NDArray[np.bool_] = self.overlaps > MOST * reference_sizes[:, None]
         return most
 
     @cached_property
@@ -219,8 +223,8 @@ class Scored:
 
     def _split(self) -> set[int]:
         """Return the instances of the reference that several predicted ones cover for the most."""
-        real_sizes, _ = self.sizes
-        covered = (self.overlaps * self.inside).sum(1) > MOST * real_sizes
+        reference_sizes, _ = self.sizes
+        covered = (self.overlaps * self.inside).sum(1) > MOST * reference_sizes
         by_several = self.inside.sum(1) > 1
         return set(np.flatnonzero(covered & by_several).tolist())
 
@@ -242,22 +246,23 @@ class Scored:
 
     def _own(self, number: int) -> tuple[list[int], list[int]]:
         """Return the places of a class's instances in reference and prediction; of all for 0."""
-        real, predicted = self.classes
+        reference, predicted = self.classes
         if not number:
-            return list(range(len(real))), list(range(len(predicted)))
-        return np.flatnonzero(real == number).tolist(), np.flatnonzero(predicted == number).tolist()
+            return list(range(len(reference))), list(range(len(predicted)))
+        own_reference = np.flatnonzero(reference == number)
+        return own_reference.tolist(), np.flatnonzero(predicted == number).tolist()
 
     def _matches(self, number: int) -> list[tuple[int, int]]:
         """Return the matches of a class, or all where the number is 0."""
         of_reference, _ = self._own(number)
         own = set(of_reference)
-        return [(real, predicted) for real, predicted in self.matches if real in own]
+        return [(reference, predicted) for reference, predicted in self.matches if reference in own]
 
     def _qualities(self, number: int) -> dict[str, float]:
         """Return panoptic, recognition and segmentation quality, and the Dice of matches."""
         names = ("pq", "rq", "sq", "matched_dice")
-        real, predicted = self._own(number)
-        all_parts = len(real) + len(predicted)
+        reference, predicted = self._own(number)
+        all_parts = len(reference) + len(predicted)
         if not all_parts:
             return dict.fromkeys(names, _NAN)
         ious = [float(self.ious[pair]) for pair in self._matches(number)]
@@ -296,10 +301,10 @@ class Scored:
         """
         names, others = self.instances, self.predicted
         shared = [name for name in names if name in others]
-        real_centroids = _centroids(self.reference.codes, names, self.pixel)
+        reference_centroids = _centroids(self.reference.codes, names, self.pixel)
         predicted_centroids = _centroids(self.prediction.codes, shared, self.pixel)
         places = [names.index(name) for name in shared]
-        offsets = predicted_centroids[:, None] - real_centroids[None]  # (shared, names, axes)
+        offsets = predicted_centroids[:, None] - reference_centroids[None]  # (shared, names, axes)
         distances = np.linalg.norm(offsets, axis=2)
         to_own_name = distances[np.arange(len(shared)), places]
         nearest_is_own_name = distances.argmin(1) == places
@@ -326,10 +331,10 @@ class Scored:
         Args:
             number: Of the class; 0 for all together.
         """
-        real, predicted = self._own(number)
-        states = [self.states[place] for place in real]
+        reference, predicted = self._own(number)
+        states = [self.states[place] for place in reference]
         counts = {
-            "instances": len(real),
+            "instances": len(reference),
             "predicted": len(predicted),
             "matched": len(self._matches(number)),
             "shifted": states.count("shifted"),
@@ -430,10 +435,10 @@ def rows(
     """
     if labels is None:
         return []
-    real = of_labels(labels)
+    reference_parts = of_labels(labels)
     if classes:
-        real = with_classes(real, np.asarray(reference, np.uint8))
-    scored = score(prediction, real, spacing)
+        reference_parts = with_classes(reference_parts, np.asarray(reference, np.uint8))
+    scored = score(prediction, reference_parts, spacing)
     of_all_and_each = [scored.row()]
     by_class = scored if scored.within else replace(scored, within=True)
     for number in range(1, classes + 1):
