@@ -130,7 +130,7 @@ class Study:
             "default options": spec["options"],
             "protocol": spec["protocol"],
         }
-        if "augmentation" in spec["profile"]:  # trials before this key had the paper's
+        if "augmentation" in spec["profile"]:  # without the key it is the paper's
             identity["augmentation"] = spec["profile"]["augmentation"]
         if self.cell.source:  # older studies do not have the key
             identity["source of the method"] = self.cell.source

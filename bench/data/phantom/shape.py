@@ -29,14 +29,14 @@ class Geometry:
 
     bone: Array  # all vertebrae and the sacrum
     body: Array  # their bodies alone
-    owner: NDArray[np.int16]  # index of the nearest vertebra
+    owner: NDArray[np.int16]  # index of the nearest vertebra; -1 where there is none, or a rib
     a: Array  # position in the owner's frame, relative to half its depth
     h: Array  # the same, relative to half its height
     u: Array  # mm from the owner's midline
     disc: Array
     disc_a: Array  # position in the nearest disc, relative to half its depth and height
     disc_h: Array
-    disc_owner: NDArray[np.int16]
+    disc_owner: NDArray[np.int16]  # index of the nearest disc; -1 where there is none
     rib: Array
     root: Array  # nerve roots in the foramina
 
