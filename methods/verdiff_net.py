@@ -67,11 +67,10 @@ class VerdiffNet(DiffusionMethod):
             "samples": 3,
         },
         "small": {
-            "width": 16,
-            "prior_width": 16,
+            "width": 8,
+            "prior_width": 8,
             "levels": 4,
             "blocks": 1,
-            "patch": 2,
             "steps": 3,
             "samples": 3,
         },
