@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -42,6 +42,39 @@ eyes 0.68 at most, MR slices of two patients 0.25."""
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _DECIMALS = re.compile(r"(?<=\d)\.0+$")
 """What programs append to numbers where a column lacks one of them: `7.0`."""
+NOBODY = frozenset(
+    {
+        *(
+            "",
+            "anon",
+            "anonym",
+            "anonyme",
+            "anonymised",
+            "anonymized",
+            "anonymous",
+            "k a",
+            "missing",
+        ),
+        *("n a", "na", "nan", "nil", "no name", "none", "not available", "null", "pending", "tbd"),
+        *("unassigned", "undefined", "unk", "unknown"),
+        *("unbekannt", "inconnu", "desconocido", "desconocida", "desconhecido", "sconosciuto"),
+        *("\u672a\u77e5", "\u533f\u540d", "\u4e0d\u660e"),  # unknown and anonymous
+        *("\u043d\u0435\u0438\u0437\u0432\u0435\u0441\u0442\u043d\u043e",),
+    }
+)
+"""What people and programs write in the place of a patient whom nobody knows; "" is of signs."""
+LOOK_ALIKES = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u03b1\u03b2\u03b5\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7",
+    "abekmhopctyxabekvoptyx",
+)
+"""Small Cyrillic and Greek letters, and the Latin ones that they look like, also as capitals."""
+SPELLED = (("\u00e4", "ae"), ("\u00f6", "oe"), ("\u00fc", "ue"), ("\u00df", "ss"), ("\u00f8", "oe"))
+"""Letters of German and Danish, and how keyboards without them spell these."""
+DIGITS = str.maketrans("o", "0")
+"""The letter that is taken for a digit."""
+_HAS_DIGIT = re.compile(r"\d")
+_SEPARATORS = re.compile(r"[-_./\s]+")
+_NO_LETTERS = re.compile(r"[\W_]+")
 _BLANKS = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]+")
 
 
@@ -80,16 +113,46 @@ def described(dataset: Dataset, sides: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def doubted(patients: Sequence[str]) -> tuple[str, ...]:
+    """Return what to tell of the patients of cases, one a case, by their names alone."""
+    return (*look_alike(patients), *of_nobody(patients))
+
+
+def of_nobody(patients: Sequence[str]) -> tuple[str, ...]:
+    """Return what to tell of cases whose patient nobody may know, such as `nan` or `-`."""
+    counts = Counter(patients)
+    lines = []
+    for name, number in counts.items():
+        bare = _NO_LETTERS.sub(" ", unicodedata.normalize("NFC", name)).strip().casefold()
+        if number > 1 and bare in NOBODY:
+            lines.append(
+                f"{_shown(name)!r} is the name of one patient, with {number} cases; where it says "
+                "that nobody knows whose they are, give each patient a name"
+            )
+    return tuple(lines)
+
+
 def look_alike(patients: Sequence[str]) -> tuple[str, ...]:
     """Return what to tell of patients whose names look alike; nothing where none do.
 
-    Names look alike that differ by case, blanks, leading zeros, a `.0` at the end, or the
-    composition of accents.
+    Names look alike that differ by case, blanks, leading zeros, a `.0` at the end, the
+    composition of accents, what separates words, the spelling of umlauts, letters of another
+    alphabet, or O for 0.
     """
-    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    names_of: dict[str, dict[str, None]] = defaultdict(dict)
     for patient in patients:
-        groups[_seen(patient)][patient] = None
-    alike = [" and ".join(map(_shown, names)) for names in groups.values() if len(names) > 1]
+        for seen in (_seen(patient), _read_aloud(patient)):
+            names_of[seen][patient] = None
+    groups: list[dict[str, None]] = []
+    groups_of: dict[str, list[dict[str, None]]] = defaultdict(list)
+    for names in sorted(names_of.values(), key=len, reverse=True):
+        whole = groups_of[next(iter(names))]
+        if len(names) == 1 or any(names.keys() <= group.keys() for group in whole):
+            continue
+        groups.append(names)
+        for name in names:
+            groups_of[name].append(names)
+    alike = [" and ".join(map(_shown, names)) for names in groups]
     if not alike:
         return ()
     more = f" and {len(alike) - FEW} more such groups" if len(alike) > FEW else ""
@@ -116,6 +179,17 @@ def _seen(name: str) -> str:
     text = _BLANKS.sub("", unicodedata.normalize("NFKC", name).casefold())
     text = _DECIMALS.sub("", text)
     return _ZEROS.sub("", unicodedata.normalize("NFKC", text))
+
+
+def _read_aloud(name: str) -> str:
+    """Return a name however its words are separated and its letters are typed."""
+    text = unicodedata.normalize("NFC", name).casefold()
+    for letter, spelling in SPELLED:
+        text = text.replace(letter, spelling)
+    decomposed = unicodedata.normalize("NFKD", text.translate(LOOK_ALIKES))
+    plain = "".join(filter(lambda c: not unicodedata.combining(c), decomposed))
+    joined = _SEPARATORS.sub("-", _DECIMALS.sub("", plain)).strip("-")
+    return "=" + _ZEROS.sub("", joined.translate(DIGITS) if _HAS_DIGIT.search(joined) else joined)
 
 
 def _shown(name: str) -> str:

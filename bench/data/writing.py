@@ -165,7 +165,7 @@ class _Kept:
             first, *others = self._left_out
             raise UsageError(first + (f" ({len(self._left_out)} in all)" if others else ""))
         digests.add_set_aside(self._digest, self._set_aside)
-        alike = twins.look_alike([case.patient for case in self._cases])
+        alike = twins.doubted([case.patient for case in self._cases])
         for line in (*alike, *twins.of_one_header(self._by_header)):
             self._how[f"assumed: {line}"] = len(self._cases)
         _write_cases(work / "cases.csv", self._cases, self._packed)

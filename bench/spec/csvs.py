@@ -39,9 +39,24 @@ _FORMULA = re.compile('="([^"]*)"')
 """How Excel writes text that looks like a number."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
 """Excel's first line."""
+_ROUNDED = re.compile(r"[1-9][0-9]{14}0+")
+"""A number of more digits than spreadsheets keep: they write zeros behind the fifteenth."""
+KEPT_DIGITS = 15
+"""Digits of a number that spreadsheets keep."""
+ROUNDED_DIGITS = 3
+"""Zeros behind the fifteenth digits of a column that are no chance."""
 _DAMAGED = re.compile(r"[+-]?[0-9]([.,][0-9]+)?e\+[0-9]{2,3}|#{2,}|#N/?[A-Z]|#[\w/]+[!?]", re.I)
 """A number that a spreadsheet shortened (`1.23E+11`), a cell too narrow, or an error (`#N/A`)."""
 _SINGLE = re.compile("'.*'")
+_OTHER_QUOTES = re.compile(
+    "'.*'|[\u2018\u201a].*[\u2018\u2019]|[\u201c\u201e\u00ab].*[\u201c\u201d\u00bb]"
+)
+"""A text in quotes that are none of CSV: single ones, and those of word processors."""
+_OTHER_TEXT = (
+    (re.compile(r"\s*(\{\s*\"|\[\s*[\[{\"])"), "JSON"),
+    (re.compile(r"\s*<(\?xml|!doctype|html|head|table)\b", re.IGNORECASE), "a web page or XML"),
+)
+"""How texts begin that are no table, and what they are."""
 _UNIT = re.compile(r"[\[(].*?[\])]")
 """A unit in brackets, as headings have it."""
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
@@ -80,6 +95,11 @@ class CsvTable:
         return remark(self.source)
 
     @property
+    def guess(self) -> str:
+        """What errors add if the encoding is a guess; else empty."""
+        return f" ({self.remark})" if self.remark else ""
+
+    @property
     def assumed(self) -> tuple[str, ...]:
         """A line `assumed: words` if the encoding is a guess; else none."""
         return (f"assumed: {remark(Path(self.source).name)}",) if self.remark else ()
@@ -99,6 +119,18 @@ class CsvTable:
         return frozenset(
             place for place, values in enumerate(columns) if all(map(_SINGLE.fullmatch, values))
         )
+
+    @cached_property
+    def _rounded(self) -> frozenset[int]:
+        """The columns of numbers of which a spreadsheet kept fifteen digits."""
+        rounded = set()
+        for place in range(len(self.headings)):
+            values = {row.values[place] for row in self.rows}
+            longer = [value for value in values if value.isdecimal() and len(value) > KEPT_DIGITS]
+            zeros = sum(len(value) - KEPT_DIGITS for value in longer)
+            if zeros >= ROUNDED_DIGITS and all(map(_ROUNDED.fullmatch, longer)):
+                rounded.add(place)
+        return frozenset(rounded)
 
     def has(self, name: str) -> bool:
         """Return whether there is a column of this name."""
@@ -121,7 +153,7 @@ class CsvTable:
         for name in names:
             if not self.has(name):
                 hint = did_you_mean(name, filter(None, self.headings))
-                raise UsageError(f"{self.source} has no column '{name}'; {hint}")
+                raise UsageError(f"{self.source} has no column '{name}'; {hint}{self.guess}")
 
     def value(self, row: CsvRow, name: str) -> str:
         """Return a row's value in a column that the table has.
@@ -147,10 +179,12 @@ class CsvTable:
                 several names may have.
         """
         value = self.value(row, name)
-        if _DAMAGED.fullmatch(value):
+        rounded = self._places[folded(name)] in self._rounded and _ROUNDED.fullmatch(value)
+        if rounded or _DAMAGED.fullmatch(value):
+            why = "rounds" if rounded else "shortens"
             raise UsageError(
                 f"{self.at(row)}: {name} {value[:80]!r} is what a spreadsheet writes where it "
-                "shortens a number, lacks room or finds an error; expected the name itself: "
+                f"{why} a number, lacks room or finds an error; expected the name itself: "
                 "format the column as text and save it again"
             )
         return value
@@ -189,6 +223,7 @@ def parse(
         UsageError: The text is no table: a row is longer or shorter than the header, two headings
             are one, or a quote is not closed.
     """
+    _check_text(text, source)
     text, delimiter = _announced(text.removesuffix(DOS_END), source)
     _check_comment(text, source, expected)
     delimiter = delimiter or _delimiter(text, source, expected)
@@ -206,6 +241,7 @@ def parse(
         )
     (line, header), *others = records
     headings = _headings(header, f"{source} line {line}")
+    _check_divided(headings, expected, f"{source} line {line}")
     longest = _longest(header, [record for _, record in others], expected)
     rows = []
     for line, record in others:
@@ -216,6 +252,43 @@ def parse(
     table = CsvTable(source, headings, tuple(rows), delimiter, encoding)
     _check_unnamed(table)
     return table
+
+
+def _check_text(text: str, source: str) -> None:
+    """Refuse a text that is in another format.
+
+    Raises:
+        UsageError: It is.
+    """
+    for beginning, what in _OTHER_TEXT:
+        if beginning.match(text):
+            raise UsageError(f"{source} holds {what}; expected a table: save it as CSV UTF-8")
+
+
+def _check_divided(headings: Sequence[str], expected: Collection[str], at: str) -> None:
+    """Refuse a header that is one unknown column, or whose quotes are none of CSV.
+
+    Raises:
+        UsageError: It is: no table here has one column.
+    """
+    filled = [heading for heading in headings if heading]
+    if filled and all(map(_OTHER_QUOTES.fullmatch, filled)):
+        raise UsageError(
+            f'{at}: {filled[0][:80]} stands in other quotes; expected double quotes (") or none: '
+            "replace them"
+        )
+    if len(filled) == 1 and folded(filled[0]) not in map(folded, expected):
+        raise UsageError(
+            f"{at} is one column, {filled[0][:80]!r}; expected headings that "
+            f"{_listed(DELIMITERS.values())} separate: remove the lines above them, or save "
+            "the table with one of these"
+        )
+
+
+def _listed(words: Collection[str]) -> str:
+    """Return words as a choice: `commas, semicolons or tabs`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
 
 
 def _announced(text: str, source: str) -> tuple[str, str]:
@@ -230,7 +303,7 @@ def _announced(text: str, source: str) -> tuple[str, str]:
     if first[1] not in DELIMITERS:
         raise UsageError(
             f"{source} line 1: {first[0]!r} says what separates columns; "
-            f"expected {', '.join(DELIMITERS.values())}: save the table with one of these"
+            f"expected {_listed(DELIMITERS.values())}: save the table with one of these"
         )
     return text[first.end() :], first[1]
 
@@ -357,11 +430,11 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 def _headings(record: Sequence[str], at: str) -> tuple[str, ...]:
     """Return the checked headings, without empty ones at the end."""
+    for heading in record:
+        _check_characters(" ".join(re.split(r"[ \t\r\n]+", heading)), "the heading", at)
     headings = [" ".join(heading.split()) for heading in record]
     while headings and not headings[-1]:
         headings.pop()
-    for heading in headings:
-        _check_characters(heading, "the heading", at)
     seen: dict[str, str] = {}
     for heading in filter(None, headings):
         other = seen.get(folded(heading))

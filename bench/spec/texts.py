@@ -22,8 +22,27 @@ GUESS = "cp1252"
 """The encoding of what is no UTF-8 and has no mark: that of Windows in western Europe."""
 LARGEST = 2**30
 """Bytes of a table that are read."""
-WORKBOOK = b"PK\x03\x04"
-"""How an .xlsx file begins."""
+TABLE = "save it as CSV UTF-8"
+"""What mends a table in another format."""
+UNPACK = "unpack it"
+"""What mends a compressed one."""
+FORMATS = (
+    (b"PK\x03\x04", "is a workbook or an archive", TABLE),
+    (b"\xd0\xcf\x11\xe0", "is a workbook of an older Excel", TABLE),
+    (b"PAR1", "is a Parquet file", TABLE),
+    (b"SQLite format 3", "is a database", TABLE),
+    (b"{\\rtf", "is a text with formats (RTF)", TABLE),
+    (b"%PDF", "is a PDF", TABLE),
+    (b"\x89PNG", "is a picture", TABLE),
+    (b"\xff\xd8\xff", "is a picture", TABLE),
+    (b"\x1f\x8b", "is compressed by gzip", UNPACK),
+    (b"BZh", "is compressed by bzip2", UNPACK),
+    (b"\xfd7zXZ", "is compressed by xz", UNPACK),
+    (b"\x28\xb5\x2f\xfd", "is compressed by Zstandard", UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "is compressed by 7-Zip", UNPACK),
+    (b"version https://git-lfs", "is a pointer of Git LFS", "fetch the file (git lfs pull)"),
+)
+"""How files begin that hold no text of a table: what each is, and the remedy."""
 
 
 def read_text(path: Path) -> tuple[str, str]:
@@ -46,10 +65,9 @@ def decode(content: bytes, source: str) -> tuple[str, str]:
     Raises:
         UsageError: The bytes are no text in one of these.
     """
-    if content.startswith(WORKBOOK):
-        raise UsageError(
-            f"{source} is a workbook or an archive; expected text: save it as CSV UTF-8"
-        )
+    for beginning, what, remedy in FORMATS:
+        if content.startswith(beginning):
+            raise UsageError(f"{source} {what}; expected text: {remedy}")
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return _decoded(content[len(mark) :], encoding, source), encoding

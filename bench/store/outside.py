@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bench.audit.case_score import CaseScore
 from bench.data.readers import limits
-from bench.data.twins import look_alike
+from bench.data.twins import doubted
 from bench.spec import machine, plain, registry
 from bench.spec.case import UNION
 from bench.spec.config import PROTOCOL, SEED
@@ -237,7 +237,7 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
             origin=origins[method],
             digest=plain.content_hash([_hashed(row) for row in rows]),
             missing=tuple(dict.fromkeys(missing)),
-            remarks=(*_of_empty(scores_of_run), *look_alike(list(cases[dataset].values()))),
+            remarks=(*_of_empty(scores_of_run), *doubted(list(cases[dataset].values()))),
         )
         cells.append(
             OutsideCell(

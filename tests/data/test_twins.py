@@ -32,6 +32,12 @@ Films = dict[str, NDArray[np.uint8]]
         ("Straße", "STRASSE"),
         ("\uff11\uff12", "12"),
         ("7", "7.0"),
+        ("P-1", "P_1"),
+        ("p 1", "P.1"),
+        ("Müller", "Mueller"),
+        ("Muñoz", "Munoz"),
+        ("P1", "\u04201"),  # a Cyrillic letter
+        ("P01", "PO1"),
     ],
 )
 def test_names_that_look_alike_are_told(one: str, other: str) -> None:
@@ -43,7 +49,7 @@ def test_names_that_look_alike_are_told(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["10", "1"], ["a1", "a2"], ["p1", "p11"], ["x", "x"], ["1", "1.01"]]
+    "names", [["10", "1"], ["a1", "a2"], ["p1", "p11"], ["x", "x"], ["1", "1.01"], ["1-12", "11-2"]]
 )
 def test_other_names_do_not_look_alike(names: list[str]) -> None:
     assert twins.look_alike(names) == ()
@@ -54,6 +60,15 @@ def test_patients_of_one_header_are_told_unless_all_are_anonymous() -> None:
     assert line == "a and b are different patients, though DICOM files of theirs have one PatientID"
     assert twins.of_one_header({"7": ["a", "b", "c"]}) == ()
     assert twins.of_one_header({"7": ["a"], "8": ["c"]}) == ()
+
+
+@pytest.mark.parametrize("name", ["nan", "N/A", "<NA>", "-", "?", "unknown", "Anonymous", "未知"])
+def test_patients_whom_nobody_knows_are_told(name: str) -> None:
+    (line,) = twins.of_nobody(["a", name, "b", name])
+    assert "is the name of one patient, with 2 cases" in line
+    assert line.isprintable()
+    assert twins.of_nobody(["a", name, "b"]) == ()
+    assert twins.of_nobody(["Nanni", "Nanni"]) == ()
 
 
 def test_many_that_look_alike_are_one_line() -> None:

@@ -253,3 +253,54 @@ def test_any_bytes_are_a_table_or_one_line(content: bytes) -> None:
         refusal = str(error)
     assert refusal.isprintable()
     assert not refusal or refusal.startswith("mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file|patient\na|b\n", r"line 1 is one column, 'file\|patient'; expected headings that"),
+        ("| file | patient |\n|---|---|\n| a | b |\n", "line 1 is one column"),
+        ("file  patient\na  b\n", "line 1 is one column"),
+        ('"file,patient"\n"a,b"\n', "line 1 is one column, 'file,patient'"),
+        ("sep=;\nfile,patient\na,b\n", "line 2 is one column"),
+        ("'file','patient'\n'a','b'\n", "'file' stands in other quotes"),
+        ("“file”,“patient”\na,b\n", "“file” stands in other quotes"),
+        ('[{"file": "a", "patient": "b"}]', "holds JSON; expected a table"),
+        ('{"file": ["a"], "patient": ["b"]}', "holds JSON; expected a table"),
+        ("<!DOCTYPE html><html><body>Log in, please, now</body>", "holds a web page or XML"),
+        ("file,patient\u2028a,b\u2028c,d", r"U\+2028"),
+    ],
+)
+def test_what_is_no_csv_is_called_what_it_is(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as refusal:
+        csvs.parse(text, "mine.csv", ["file", "patient"])
+    assert len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        ["123456789012345000", "123456789012345000", "123456789012346000"],
+        ["1234567890123450", "1234567890123460", "1234567890123470", "7"],
+    ],
+)
+def test_numbers_that_a_spreadsheet_rounded_are_no_names(numbers: list[str]) -> None:
+    text = "file,patient\n" + "".join(f"a,{number}\n" for number in numbers)
+    table = csvs.parse(text, "mine.csv", ["file", "patient"])
+    with pytest.raises(UsageError, match="is what a spreadsheet writes where it rounds a number"):
+        table.named(table.rows[0], "patient")
+
+
+@pytest.mark.parametrize(
+    "numbers", [["1234567890123450"], ["123456789012345000", "123456789012345678"], ["150000"]]
+)
+def test_long_numbers_that_may_be_whole_are_names(numbers: list[str]) -> None:
+    text = "file,patient\n" + "".join(f"a,{number}\n" for number in numbers)
+    table = csvs.parse(text, "mine.csv", ["file", "patient"])
+    assert [table.named(row, "patient") for row in table.rows] == numbers
+
+
+def test_a_lacking_column_says_how_the_text_was_read() -> None:
+    table = csvs.parse("ÎÄ¼þ,patient\na,b\n", "mine.csv", ["file"], encoding="cp1252")
+    with pytest.raises(UsageError, match=r"has no column '文件'.* is read as cp1252"):
+        table.require("文件")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +38,28 @@ def test_what_is_no_utf_8_is_read_as_windows_writes_it_and_says_so(name: str) ->
 )
 def test_an_unknown_encoding_is_refused(content: bytes, says: str) -> None:
     with pytest.raises(UsageError, match=f"mine.csv .*{says}"):
+        texts.decode(content, "mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (gzip.compress(b"file,patient"), "is compressed by gzip; expected text: unpack it"),
+        (lzma.compress(b"file,patient"), "is compressed by xz; expected text: unpack it"),
+        (bz2.compress(b"file,patient"), "is compressed by bzip2; expected text: unpack it"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(9), "is a workbook of an older Excel; .* as CSV"),
+        (b"PAR1\x15\x04", "is a Parquet file; .* save it as CSV"),
+        (b"\x89PNG\r\n\x1a\n\x00", "is a picture; .* save it as CSV"),
+        (b"%PDF-1.7\n%\xe2", "is a PDF; .* save it as CSV"),
+        (b"{\\rtf1\\ansi file,patient}", r"is a text with formats \(RTF\); .* save it as CSV"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "is a pointer of Git LFS; .*git lfs pull",
+        ),
+    ],
+)
+def test_another_format_is_called_what_it_is(content: bytes, says: str) -> None:
+    with pytest.raises(UsageError, match=f"mine.csv {says}"):
         texts.decode(content, "mine.csv")
 
 

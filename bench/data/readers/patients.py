@@ -175,7 +175,8 @@ def _check_columns(table: CsvTable, choice: Choice, place: str) -> None:
     for chosen in filter(None, (choice.file, choice.patient)):
         if not table.has(chosen):
             raise UsageError(
-                f"{table.source} has no column '{chosen}'; {did_you_mean(chosen, headings)}"
+                f"{table.source} has no column '{chosen}'; "
+                f"{did_you_mean(chosen, headings)}{table.guess}"
             )
     file = choice.file or FILE
     patient = choice.patient or PATIENT
@@ -186,7 +187,7 @@ def _check_columns(table: CsvTable, choice: Choice, place: str) -> None:
     if len(others) < len(missing):
         raise UsageError(
             f"{table.source} has no column '{missing[0]}'; its columns are "
-            f"{', '.join(headings)}; expected one of files and one of patients"
+            f"{', '.join(headings)}; expected one of files and one of patients{table.guess}"
         )
     options = choice.option
     if file in missing:
@@ -200,7 +201,7 @@ def _check_columns(table: CsvTable, choice: Choice, place: str) -> None:
         options += f":patient={patient}"
     raise UsageError(
         f"{table.source} has no column '{missing[0]}'; its columns are {', '.join(headings)}; "
-        f"name those of the files and the patients, such as '{place}{options}'"
+        f"name those of the files and the patients, such as '{place}{options}'{table.guess}"
     )
 
 

@@ -20,7 +20,7 @@ from bench.data.readers.masks import Drawn, Labels, UnfitError
 from bench.data.readers.pairing import Side
 from bench.data.readers.picture import Picture
 from bench.data.readers.walk import case_id, stem
-from bench.data.twins import look_alike
+from bench.data.twins import doubted
 from bench.engine.metrics import Mask
 from bench.spec import machine
 from bench.spec.case import VOID, Dataset, Decision
@@ -241,7 +241,7 @@ def read_references(
     remarks = dict.fromkeys(line.removeprefix("assumed: ") for line in decision.how)
     for mask in read.values():
         remarks.update(dict.fromkeys(mask.remarks))
-    remarks.update(dict.fromkeys(look_alike([target.patient for target in targets.values()])))
+    remarks.update(dict.fromkeys(doubted([target.patient for target in targets.values()])))
     references = References(targets, read, grids, decision, tuple(remarks))
     if not rules.instances:
         return references
