@@ -149,7 +149,7 @@ def patient_of(case: str, named_patient: str, reading: Reading, at: str) -> str:
     return named_patient
 
 
-def number_of(text: str, at: str, metric: str, reading: Reading, delimiter: str) -> Printed | None:
+def number_of(text: str, at: str, metric: str, percent: bool, delimiter: str) -> Printed | None:
     """Return a score; None where it is missing, or is infinite as a distance to nothing.
 
     Raises:
@@ -165,7 +165,7 @@ def number_of(text: str, at: str, metric: str, reading: Reading, delimiter: str)
     decimals = max(0, -int(value.as_tuple().exponent))
     if metric in BOUNDED:
         has_percent_sign = bare != text.strip().lower()
-        if reading.percent or has_percent_sign:
+        if percent or has_percent_sign:
             return Printed(float(value) / PERCENT, decimals)
         return Printed(float(value), decimals - 2)  # `Printed` counts decimals in percent
     return Printed(float(value), decimals)

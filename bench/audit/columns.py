@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bench.audit import headings
 from bench.audit.case_score import (
     BOUNDED,
     NAMES,
@@ -18,6 +18,7 @@ from bench.audit.case_score import (
     number_of,
     patient_of,
 )
+from bench.audit.summaries import check_case, check_cases
 from bench.spec import csvs
 from bench.spec.csvs import CsvTable
 from bench.spec.errors import UsageError
@@ -25,77 +26,167 @@ from bench.spec.metrics import SCORES
 
 MEAN = "mean"
 """MONAI's last column: the mean over classes."""
-SUMMARIES = frozenset(
-    {
-        MEAN,
-        "average",
-        "avg",
-        "count",
-        "durchschnitt",
-        "media",
-        "median",
-        "mittel",
-        "mittelwert",
-        "moyenne",
-        "overall",
-        "promedio",
-        "sd",
-        "std",
-        "stdev",
-        "sum",
-        "total",
-        "\u5e73\u5747",  # mean in Chinese and Japanese
-        "\u5e73\u5747\u503c",
-        "\u5747\u503c",
-    }
-)
-"""What programs and people write in the place of a case at the end of a table, in small letters."""
-BESIDE = frozenset(
-    {"all", "and", "cases", "dev", "deviation", "of", "over", "patients", "standard"}
-)
-"""Words that may stand beside these."""
-_BRACKETS = re.compile(r"[\[(].*?[\])]")
-_QUANTILE = re.compile(r"[0-9]+ ?%")
+MOST_TOLD = 6
+"""Columns that are told as not read."""
 
 
 def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
     """Yield the cases of a table of any form."""
+    table, columns = _opened(path, reading)
+    percent = _in_percent(columns, reading)
+    if _is_long(columns):
+        scores = list(_long(table, columns, reading, path, percent))
+    else:
+        scores = list(_wide(table, columns, reading, path))
+    check_cases([(score.case, score.at) for score in scores])
+    _check_percent(scores, table, columns, percent, reading)
+    yield from scores
+
+
+def told(path: Path, reading: Reading) -> tuple[str, ...]:
+    """Return what to tell of a table: the columns that are not read."""
+    table, columns = _opened(path, reading)
+    used = {*columns.values(), _heading_of_label(table, columns)}
+    if not _is_long(columns):
+        used.update(_methods(table, columns, reading))
+    spare = [heading for heading in table.headings if heading and heading not in used]
+    spare = [heading for heading in spare if not heading.startswith("Unnamed: ")]
+    if not spare:
+        return ()
+    more = f" and {len(spare) - MOST_TOLD} more" if len(spare) > MOST_TOLD else ""
+    return (f"columns of {path.name} that are not read: {', '.join(spare[:MOST_TOLD])}{more}",)
+
+
+def _opened(path: Path, reading: Reading) -> tuple[CsvTable, dict[str, str]]:
+    """Return a table, and the heading of each column that is read."""
     table = csvs.read(path, tuple(reading.columns.values()), SCORES)
     table.require(*reading.columns.values())
     columns = _columns(table, reading)
+    _check_sides(table, columns)
+    _check_tidy(table, columns)
     if "case" not in columns and _is_of_patients(table, columns, reading):
         columns["case"] = columns["patient"]
     if "case" not in columns:
         raise UsageError(
             f"{path} has no column of cases; its columns are {', '.join(table.headings)}; "
-            "name it: --columns case=HEADING"
+            f"name it: --columns case=HEADING{table.guess}"
         )
-    if not any(name in columns for name in SCORES):
+    if not _is_long(columns):
         columns |= _of_monai(table, columns, reading, path)
-    if any(name in columns for name in SCORES):
-        scores = list(_long(table, columns, reading, path))
-    else:
-        scores = list(_wide(table, columns, reading, path))
+    for name in ("method", "dataset", "run"):
+        if name in columns:
+            _check_filled(table, columns[name])
+    return table, columns
+
+
+def _is_long(columns: Mapping[str, str]) -> bool:
+    """Return whether a table has a line for each score of a method and case."""
+    return any(name in columns for name in SCORES)
+
+
+def _check_filled(table: CsvTable, heading: str) -> None:
+    """Refuse a column that some lines alone have, as where cells were joined.
+
+    Raises:
+        UsageError: A line has none.
+    """
+    values = [table.value(row, heading) for row in table.rows]
+    if not any(values) or all(values):
+        return
+    row = table.rows[values.index("")]
+    raise UsageError(
+        f"{table.at(row)}, column {heading}: nothing is there, but other lines have it; fill it in "
+        "in each line (spreadsheets leave it out where cells were merged)"
+    )
+
+
+def _check_sides(table: CsvTable, columns: Mapping[str, str]) -> None:
+    """Refuse lines of cases that were trained on, beside others.
+
+    Raises:
+        UsageError: A column such as `split` says so.
+    """
+    for heading in table.headings:
+        if csvs.folded(heading) not in headings.SIDES or heading in columns.values():
+            continue
+        sides = [csvs.folded(table.value(row, heading)) for row in table.rows]
+        trained = [place for place, side in enumerate(sides) if side in headings.TRAINED]
+        if trained and len(trained) < len(sides):
+            raise UsageError(
+                f"{table.at(table.rows[trained[0]])}: {heading} is "
+                f"{table.value(table.rows[trained[0]], heading)!r}, of other lines it is not; "
+                "expected cases of the test side alone: remove such lines, or the column if it "
+                "says something else"
+            )
+
+
+def _check_tidy(table: CsvTable, columns: Mapping[str, str]) -> None:
+    """Refuse a table with a line for each metric, unless all are of the one that is read.
+
+    Raises:
+        UsageError: It is one.
+    """
+    read = {name for name in SCORES if name in columns}
+    for heading in table.headings:
+        if csvs.folded(heading) not in headings.TIDY or heading in columns.values():
+            continue
+        named = {headings.meaning(table.value(row, heading))[0] for row in table.rows}
+        if named and "" not in named and named != read:
+            raise UsageError(
+                f"{table.source} has a line for each metric (column {heading}: "
+                f"{', '.join(sorted(named))}); expected a column for each, such as dice: spread "
+                "them (a pivot table, or pivot of pandas)"
+            )
+
+
+def _in_percent(columns: Mapping[str, str], reading: Reading) -> frozenset[str]:
+    """Return the metrics that are percent by the user's word, or by their headings."""
     if reading.percent:
-        _check_percent(scores, path)
-    yield from scores
+        return frozenset(BOUNDED)
+    units = {name: headings.meaning(columns[name])[1] for name in BOUNDED if name in columns}
+    return frozenset(name for name, unit in units.items() if unit == "%")
 
 
-def _check_percent(scores: Sequence[CaseScore], path: Path) -> None:
+def _check_percent(
+    scores: Sequence[CaseScore],
+    table: CsvTable,
+    columns: Mapping[str, str],
+    percent: frozenset[str],
+    reading: Reading,
+) -> None:
     """Refuse fractions that are said to be percent.
 
     Raises:
-        UsageError: No score is above 1 percent, as if all were fractions.
+        UsageError: No score of a method is above 1 percent, as if all were fractions.
     """
-    largest = 0.0
+    if not percent:
+        return
+    largest: dict[str, float] = {}
     for score in scores:
-        own = [score.values[name].value for name in BOUNDED if name in score.values]
-        largest = max(largest, *own, 0.0)
-    if 0 < largest <= 1 / PERCENT:
+        own = [score.values[name].value for name in percent if name in score.values]
+        largest[score.method] = max(largest.get(score.method, 0.0), *own, 0.0)
+    small = [method for method, value in largest.items() if 0 < value <= 1 / PERCENT]
+    if not small or _has_signs(table):
+        return
+    if len(small) == sum(value > 0 for value in largest.values()):
+        first = min(percent & columns.keys(), default="")
+        said, remedy = "--percent", "leave --percent out"
+        if not reading.percent:
+            said, remedy = f"{columns[first]} says %", "correct the heading"
         raise UsageError(
-            f"{path}: --percent, but no score is above 1, as where they are fractions; expected "
-            "percent: leave --percent out"
+            f"{table.source}: {said}, but no score is above 1, as where they are fractions; "
+            f"expected percent: {remedy}"
         )
+    raise UsageError(
+        f"{table.source}: no score of {', '.join(small)} is above 1, as where they are fractions, "
+        "but others are percent; expected percent of all: multiply them by 100, or write % behind "
+        "them if they are so small"
+    )
+
+
+def _has_signs(table: CsvTable) -> bool:
+    """Return whether numbers have their sign of percent themselves."""
+    return any(any(value.endswith("%") for value in row.values) for row in table.rows)
 
 
 def _is_of_patients(table: CsvTable, columns: Mapping[str, str], reading: Reading) -> bool:
@@ -111,15 +202,24 @@ def _is_of_patients(table: CsvTable, columns: Mapping[str, str], reading: Readin
 def _columns(table: CsvTable, reading: Reading) -> dict[str, str]:
     """Return the heading of each column that is known."""
     columns = dict(reading.columns)
-    headings = {csvs.folded(heading): heading for heading in table.headings if heading}
-    headings |= _of_panoptica(headings, reading, table.source)
+    known = {csvs.folded(heading): heading for heading in table.headings if heading}
+    known |= _of_panoptica(known, reading, table.source)
     taken = {csvs.folded(heading) for heading in columns.values()}
     for name, others in NAMES.items():
         for spelling in (name, *others):
-            if name not in columns and spelling in headings and spelling not in taken:
-                columns[name] = headings[spelling]
+            if name not in columns and spelling in known and spelling not in taken:
+                columns[name] = known[spelling]
+    _of_units(table, columns)
     _check_one_meaning(table, columns, reading)
     return columns
+
+
+def _of_units(table: CsvTable, columns: dict[str, str]) -> None:
+    """Add the columns whose headings have a unit, such as `HD95 (mm)`."""
+    for heading in table.headings:
+        name, _ = headings.meaning(heading)
+        if name and name not in columns and heading not in columns.values():
+            columns[name] = heading
 
 
 def _check_one_meaning(table: CsvTable, columns: Mapping[str, str], reading: Reading) -> None:
@@ -133,8 +233,8 @@ def _check_one_meaning(table: CsvTable, columns: Mapping[str, str], reading: Rea
             continue
         first = columns[name]
         for heading in table.headings:
-            other_name = heading and csvs.folded(heading) in NAMES[name] and heading != first
-            if not other_name or heading in columns.values():
+            same = headings.meaning(heading)[0] == name or headings.is_copy(heading, first)
+            if not same or heading in columns.values():
                 continue
             if any(table.value(r, first) != table.value(r, heading) for r in table.rows):
                 raise UsageError(
@@ -183,12 +283,43 @@ def _metric_in(stem: str) -> str:
     return ""
 
 
+def _unit(columns: Mapping[str, str], reading: Reading, source: str) -> str:
+    """Return the unit of distances by the user's word or by their headings; empty if unknown.
+
+    Raises:
+        UsageError: There are two.
+    """
+    units = {reading.unit: "--unit"} if reading.unit else {}
+    for name in SCORES:
+        unit = headings.meaning(columns[name])[1] if name in columns else ""
+        if name not in BOUNDED and unit:
+            units[unit] = columns[name]
+    if len(units) > 1:
+        raise UsageError(
+            f"{source}: {' and '.join(units.values())} say two units of distances "
+            f"({', '.join(units)}); expected one: name other columns by --columns, or leave out "
+            "--unit"
+        )
+    return next(iter(units), "")
+
+
 def _long(
-    table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
+    table: CsvTable,
+    columns: Mapping[str, str],
+    reading: Reading,
+    path: Path,
+    percent: frozenset[str],
 ) -> Iterator[CaseScore]:
     """Yield the cases of a table with a line for each."""
     wanted = _lines_of_label(table, columns, reading, path)
     metrics = [name for name in SCORES if name in columns]
+    unit = _unit(columns, reading, table.source)
+    if "method" not in columns and not reading.method:
+        raise UsageError(
+            f"{path} does not say whose scores it has; its columns are "
+            f"{', '.join(table.headings)}; name that of the methods: --columns method=HEADING, or "
+            f'the one method: "NAME={path}"'
+        )
 
     def text(row: csvs.CsvRow, name: str) -> str:
         return table.value(row, columns[name]) if name in columns else ""
@@ -199,11 +330,11 @@ def _long(
         at = table.at(row)
         case = _case(table.named(row, columns["case"]), at)
         whose = table.named(row, columns["patient"]) if "patient" in columns else ""
-        _check_no_summary(whose, "patient", at)
+        check_case(whose, "patient", at)
         values = {}
         for name in metrics:
             column = f"{at}, column {columns[name]}"
-            value = number_of(text(row, name), column, name, reading, table.delimiter)
+            value = number_of(text(row, name), column, name, name in percent, table.delimiter)
             if value is not None:
                 values[name] = value
         yield CaseScore(
@@ -213,9 +344,21 @@ def _long(
             patient_of(case, whose, reading, at),
             case,
             values,
-            text(row, "unit") or reading.unit or "unknown",
+            _known_unit(text(row, "unit"), at) or unit or "unknown",
             at=at,
         )
+
+
+def _known_unit(text: str, at: str) -> str:
+    """Return a unit of distances as results have it.
+
+    Raises:
+        UsageError: It is another.
+    """
+    unit = headings.UNITS.get(text.casefold(), text)
+    if unit not in ("", "mm", "px", "unknown"):
+        raise UsageError(f"{at}: unit {text!r}, expected mm or px: convert the distances")
+    return unit
 
 
 def _case(text: str, at: str) -> str:
@@ -227,38 +370,51 @@ def _case(text: str, at: str) -> str:
     case = case_of(text)
     if not case:
         raise UsageError(f"{at}: no case is named; fill it in or remove the line")
-    _check_no_summary(case, "case", at)
+    check_case(case, "case", at)
     return case
-
-
-def _check_no_summary(name: str, what: str, at: str) -> None:
-    """Refuse a name that sums up other lines: `mean`, `Mean (n = 8)`, `25%`.
-
-    Raises:
-        UsageError: It does.
-    """
-    text = _BRACKETS.sub("", csvs.folded(name))
-    words = set(re.findall(r"[^\W\d_]+", text))
-    named = words & SUMMARIES and words <= SUMMARIES | BESIDE
-    if _QUANTILE.fullmatch(text) or (named and not re.search("[0-9]", text)):
-        raise UsageError(
-            f"{at}: {name!r} sums up other lines; expected a {what}: remove the line, or give the "
-            f"{what} another name"
-        )
 
 
 def _lines_of_label(
     table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
 ) -> Callable[[csvs.CsvRow], bool]:
     """Return which lines are of the wanted label, where a table has a line for each."""
-    headings = [name for name in ("label", "class") if table.has(name)]
-    used = list(map(csvs.folded, columns.values()))
-    heading = next((name for name in headings if name not in used), "")
+    heading = _heading_of_label(table, columns)
     if not heading:
         return lambda row: True
     labels = sorted({_whole(table.value(row, heading)) for row in table.rows})
     wanted = label_of(labels, reading, path)
     return lambda row: _whole(table.value(row, heading)) == wanted
+
+
+def _heading_of_label(table: CsvTable, columns: Mapping[str, str]) -> str:
+    """Return the heading of the column of labels; empty where there is none."""
+    used = list(map(csvs.folded, columns.values()))
+    for heading in table.headings:
+        if csvs.folded(heading) in ("label", "class") and csvs.folded(heading) not in used:
+            return heading
+    return ""
+
+
+def _methods(table: CsvTable, columns: Mapping[str, str], reading: Reading) -> list[str]:
+    """Return the headings that are of methods, in a table with a column for each.
+
+    Raises:
+        UsageError: A method has a column of another metric too.
+    """
+    spare = [heading for heading in table.headings if heading not in columns.values()]
+    methods = [heading for heading in spare if heading and headings.is_method(heading)]
+    metrics_of: dict[str, set[str]] = {}
+    for heading in methods:
+        method, metric = headings.apart(heading)
+        metrics_of.setdefault(method, set()).add(metric)
+    for method, metrics in metrics_of.items():
+        if len(metrics) > 1:
+            raise UsageError(
+                f"{table.source}: {method} has columns of several metrics "
+                f"({', '.join(sorted(metrics))}); expected those of --metric "
+                f"{reading.metric or 'dice'} alone: remove the others"
+            )
+    return methods
 
 
 def _whole(text: str) -> str:
@@ -270,8 +426,7 @@ def _wide(
     table: CsvTable, columns: Mapping[str, str], reading: Reading, path: Path
 ) -> Iterator[CaseScore]:
     """Yield the cases of a table with a column for each method."""
-    methods = [heading for heading in table.headings if heading not in columns.values()]
-    methods = [heading for heading in methods if heading]
+    methods = _methods(table, columns, reading) if reading.metric else []
     if not reading.metric or not methods:
         raise UsageError(
             f"{path} has no column of a metric ({', '.join(SCORES)}); its columns are "
@@ -282,13 +437,13 @@ def _wide(
         at = table.at(row)
         case = _case(table.named(row, columns["case"]), at)
         named_patient = table.named(row, columns["patient"]) if "patient" in columns else ""
-        _check_no_summary(named_patient, "patient", at)
+        check_case(named_patient, "patient", at)
         dataset = table.value(row, columns["dataset"]) if "dataset" in columns else ""
         patient = patient_of(case, named_patient, reading, at)
         for method in methods:
             text = table.value(row, method)
             column = f"{at}, column {method}"
-            value = number_of(text, column, reading.metric, reading, table.delimiter)
+            value = number_of(text, column, reading.metric, reading.percent, table.delimiter)
             values = {} if value is None else {reading.metric: value}
             yield CaseScore(
                 method,

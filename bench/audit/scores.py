@@ -6,6 +6,7 @@ never guessed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from bench.data.readers.walk import case_id
 from bench.spec.case import RESERVED
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import safe_name
+
+_COMMAS = re.compile(r",(?![^(]*\))")
+"""Commas outside brackets: `(1, 2)` is one label, nnU-Net's region."""
+
+
+def told(path: Path, reading: Reading) -> tuple[str, ...]:
+    """Return what to tell of a file that was read."""
+    return () if path.suffix.lower() == ".json" else columns.told(path, reading)
 
 
 def read(path: Path, reading: Reading) -> list[CaseScore]:
@@ -37,10 +46,11 @@ def classes_in(text: str) -> dict[str, str]:
     Raises:
         UsageError: A part is no name, or a name stands twice.
     """
-    if "," not in text and "=" not in text:
+    parts = _COMMAS.split(text)
+    if len(parts) == 1 and "=" not in text:
         return {}
     classes: dict[str, str] = {}
-    for part in text.split(","):
+    for part in parts:
         name, _, label = (side.strip() for side in part.partition("="))
         if not name or name.lower() in RESERVED or name in classes:
             raise UsageError(

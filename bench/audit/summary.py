@@ -18,6 +18,7 @@ from bench.audit.case_score import (
     patient_of,
 )
 from bench.audit.printed import Printed
+from bench.spec import texts
 from bench.spec.errors import UsageError
 
 ROUNDED = 0.005
@@ -26,14 +27,23 @@ ROUNDED = 0.005
 
 def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
     """Yield the cases of nnU-Net's `summary.json`; counts give what it leaves undefined."""
+    text, _ = texts.read_text(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        cases = data["metric_per_case"]
-        labels = _labels_of(cases)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        data = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{path} is no whole JSON ({error}); write it again") from error
+    cases = data.get("metric_per_case") if isinstance(data, dict) else None
+    if not isinstance(cases, list):
         raise UsageError(
-            f"{path} is no summary.json of nnU-Net ({type(error).__name__}: {error}); "
-            "expected metric_per_case in it"
+            f"{path} is no summary.json of nnU-Net 2; expected metric_per_case in it: evaluate the "
+            "predictions again, or give the scores as CSV"
+        )
+    try:
+        labels = _labels_of(cases)
+        _check_pairs(cases, path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path}: a case of metric_per_case has no {error}; expected metrics and files"
         ) from error
     label = label_of(labels, reading, path)
     for number, case in enumerate(cases, 1):
@@ -55,6 +65,23 @@ def cases_of(path: Path, reading: Reading) -> Iterator[CaseScore]:
             empty=empty,
             at=at,
         )
+
+
+def _check_pairs(cases: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Refuse predictions that were compared with the references of other cases.
+
+    Raises:
+        UsageError: A prediction has the name of another case's reference.
+    """
+    references = {case_of(str(case.get("reference_file", ""))) for case in cases}
+    for number, case in enumerate(cases, 1):
+        own = case_of(str(case.get("reference_file", "")))
+        name = case_of(str(case["prediction_file"]))
+        if own and name != own and name in references:
+            raise UsageError(
+                f"{path} case {number}: the prediction {name} was compared with the reference "
+                f"{own}; expected that of the same case: evaluate the predictions again"
+            )
 
 
 def _check_same(metrics: Mapping[str, Any], values: Mapping[str, Printed], at: str) -> None:

@@ -162,7 +162,7 @@ def _read(
     from dataclasses import replace
 
     from bench.audit.complete import check
-    from bench.audit.scores import read
+    from bench.audit.scores import read, told
     from bench.spec import texts
     from bench.store.outside import method_key
 
@@ -175,6 +175,8 @@ def _read(
         mine = read(Path(path), replace(reading, method=name.strip()))
         for line in texts.assumed([Path(path)]):
             options.say(line)
+        for line in told(Path(path), reading):
+            options.say(f"assumed: {line}")
         for score in mine:
             origins.setdefault(score.method, options.shown_path(Path(path)))
         scores += mine

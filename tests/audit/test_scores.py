@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench.audit.case_score import Reading
 from bench.audit.complete import check, contradicts
 from bench.audit.printed import Printed
-from bench.audit.scores import parse_columns, read
+from bench.audit.scores import parse_columns, read, told
 from bench.spec.errors import UsageError
 from bench.spec.names import safe_name
 
@@ -228,7 +228,12 @@ def test_honest_scores_never_contradict_however_they_are_printed(
 
 @pytest.mark.parametrize(
     "name",
-    ["mean", "Std. dev", "Mittelwert", "AVERAGE", "Mean \u00b1 SD", "mean (n=8)", "avg_all", "25%"],
+    [
+        *("mean", "Std. dev", "Mittelwert", "AVERAGE", "Mean \u00b1 SD", "mean (n=8)", "avg_all"),
+        *("25%", "Average Dice", "grand mean", "media", "M\u00e9dia", "\u00c9cart-type", "Summe"),
+        *("Standardabweichung", "\u6807\u51c6\u5dee", "\ud3c9\uade0", "Maximum", "IQR", "SEM"),
+        *("CI lower", "[0.81; 0.92]", "Wilcoxon"),
+    ],
 )
 @pytest.mark.parametrize(
     ("text", "reading"),
@@ -245,6 +250,33 @@ def test_a_line_that_sums_up_others_is_no_case(
     path = write(tmp_path / "scores.csv", text.format(name, name))
     with pytest.raises(UsageError, match=f"line 3: '{re.escape(name)}' sums up other li"):
         read(path, reading)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["All", "n", "SE", "p", "max", "\u03bc", "\u00d8", "rank", "p25", "Q1", "95%-KI", "Quartil 3"],
+)
+def test_a_line_named_unlike_all_others_is_no_case(name: str, tmp_path: Path) -> None:
+    rows = "".join(f"c{number:02},0.8,0.9\n" for number in range(8))
+    path = write(tmp_path / "scores.csv", f"case,A,B\n{rows}{name},0.8,0.9\n")
+    with pytest.raises(UsageError, match=f"line 10: '{re.escape(name)}' is named unlike all other"):
+        read(path, Reading(metric="dice", pattern="{patient}"))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["lena", "max", "se", "all"],
+        ["p1", "p2", "p25", "p30"],
+        ["q1", "q2", "q3"],
+        ["case1", "lena", "tom"],
+        ["case1", "b_2", "x-3 4"],
+    ],
+)
+def test_names_of_cases_may_differ(names: list[str], tmp_path: Path) -> None:
+    rows = "".join(f"{name},0.8,0.9\n" for name in names)
+    path = write(tmp_path / "scores.csv", f"case,A,B\n{rows}")
+    assert len(read(path, Reading(metric="dice", pattern="{patient}"))) == 2 * len(names)
 
 
 def test_a_name_that_holds_such_a_word_is_a_case(tmp_path: Path) -> None:
@@ -271,3 +303,155 @@ def test_columns_that_are_unknown_are_refused() -> None:
         parse_columns("dicee=x")
     with pytest.raises(UsageError, match="no name=heading"):
         parse_columns("dice")
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["sex", "fold", "Unnamed: 0", "diff", "p-value", "Mean", "std", "volume_ml", "age (years)"],
+)
+def test_a_column_of_something_else_is_no_method_and_is_told(other: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "scores.csv", f"case,{other},A,B\na,1,0.8,0.9\nb,0,0.7,0.8\n")
+    reading = Reading(metric="dice", pattern="{patient}")
+    assert {score.method for score in read(path, reading)} == {"A", "B"}
+    lines = told(path, reading)
+    assert lines == () if other.startswith("Unnamed") else other in lines[0]
+
+
+def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
+    text = "method,patient,case,dice,site,asd\nA,p,a,0.5,X,1\n"
+    path = write(tmp_path / "scores.csv", text)
+    assert told(path, Reading()) == ("columns of scores.csv that are not read: site, asd",)
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell", "metric", "value", "unit"),
+    [
+        ("HD95 (mm)", "8.5", "hd95", 8.5, "mm"),
+        ("hd95_mm", "8.5", "hd95", 8.5, "mm"),
+        ("hd95 [voxel]", "8.5", "hd95", 8.5, "px"),
+        ("IoU (%)", "66.7", "iou", 0.667, "unknown"),
+        ("hd95 (cm)", "0.85", "", 0, "unknown"),
+    ],
+)
+def test_a_heading_may_have_a_unit(
+    heading: str, cell: str, metric: str, value: float, unit: str, tmp_path: Path
+) -> None:
+    text = f"method,patient,case,dice,{heading}\nA,p,a,0.8,{cell}\n"
+    (score,) = read(write(tmp_path / "scores.csv", text), Reading())
+    assert score.unit == unit
+    expected = {"dice": 0.8} | ({metric: value} if metric else {})
+    assert {name: printed.value for name, printed in score.values.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reading", "line"),
+    [
+        (
+            "method,patient,case,dice,hd95_mm,hd95_px\nA,p,a,0.5,1,2\n",
+            Reading(),
+            "the columns hd95_mm and hd95_px both mean hd95",
+        ),
+        (
+            "method,patient,case,dice,hd95_mm,assd_px\nA,p,a,0.5,1,2\n",
+            Reading(),
+            r"hd95_mm and assd_px say two units of distances \(mm, px\)",
+        ),
+        (
+            "method,patient,case,dice,dice.1\nA,p,a,0.5,0.6\n",
+            Reading(),
+            "the columns dice and dice.1 both mean dice",
+        ),
+        (
+            "method,patient,case,dice,unit\nA,p,a,0.5,cm\n",
+            Reading(),
+            "line 2: unit 'cm', expected mm or px",
+        ),
+        (
+            "method,patient,case,dice,set\nA,p,a,0.5,test\nA,q,b,0.5,Train\n",
+            Reading(),
+            "line 3: set is 'Train', of other lines it is not; expected cases of the test side",
+        ),
+        (
+            "method,patient,case,metric,value\nA,p,a,iou,0.5\n",
+            Reading(columns={"dice": "value"}),
+            r"has a line for each metric \(column metric: iou\); expected a column for each",
+        ),
+        (
+            "method,patient,case,metric,value\nA,p,a,iou,0.5\nA,p,a,dice,0.6\n",
+            Reading(),
+            r"has a line for each metric \(column metric: dice, iou\)",
+        ),
+        (
+            "case,A_dice,A_iou\na,0.8,0.6\n",
+            Reading(metric="dice", pattern="{patient}"),
+            r"a has columns of several metrics \(dice, iou\); expected those of --metric",
+        ),
+        (
+            "method,patient,case,dice\nA,p,a,91.2\nA,q,b,88\nB,p,a,0.9\nB,q,b,0.8\n",
+            Reading(percent=True),
+            "no score of B is above 1, as where they are fractions, but others are percent",
+        ),
+        (
+            "method,patient,case,Dice (%)\nA,p,a,0.9\n",
+            Reading(),
+            r"Dice \(%\) says %, but no score is above 1",
+        ),
+        (
+            "method,patient,case,dice\nA,p,a,0.5\n,p,b,0.6\n",
+            Reading(),
+            "line 3, column method: nothing is there, but other lines have it",
+        ),
+        (
+            "dataset,method,patient,case,dice\nMR,A,p,a,0.5\n,B,p,a,0.6\n",
+            Reading(),
+            "line 3, column dataset: nothing is there, but other lines have it",
+        ),
+        (
+            "Methode,patient,case,dice\nA,p,a,0.5\n",
+            Reading(),
+            "its columns are Methode, patient, case, dice; name that of the methods",
+        ),
+    ],
+)
+def test_columns_that_change_what_lines_mean_are_refused(
+    text: str, reading: Reading, line: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=line):
+        read(write(tmp_path / "scores.csv", text), reading)
+
+
+def test_small_percent_is_read_where_it_has_its_sign(tmp_path: Path) -> None:
+    text = "method,patient,case,dice\nA,p,a,91.2\nB,p,a,0.9%\n"
+    path = write(tmp_path / "scores.csv", text)
+    expected = {("A", "a"): 0.912, ("B", "a"): 0.009}
+    assert values(path, Reading(percent=True)) == pytest.approx(expected)
+
+
+def test_a_summary_is_read_in_every_encoding_and_with_regions(tmp_path: Path) -> None:
+    path = summary(tmp_path, ("(1, 2)", "2"))
+    reading = Reading(method="nnU-Net", pattern="{patient}_*", label="(1, 2)")
+    expected = [score.values for score in read(path, reading)]
+    assert len(expected) == 4
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_text(path.read_text("utf-8"), encoding=encoding)
+        assert [score.values for score in read(path, reading)] == expected
+        summary(tmp_path, ("(1, 2)", "2"))
+    both = read(path, Reading(method="A", pattern="{patient}_*", label="whole=(1, 2),one=2"))
+    assert {score.label for score in both} == {"whole", "one"}
+
+
+def test_a_prediction_of_another_case_is_refused(tmp_path: Path) -> None:
+    path = summary(tmp_path)
+    data = json.loads(path.read_text())
+    for case, other in zip(data["metric_per_case"], reversed(data["metric_per_case"]), strict=True):
+        case["reference_file"] = other["prediction_file"].replace("validation", "labels")
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match="case 1: the prediction p0_slice was compared with the"):
+        read(path, Reading(method="A", pattern="{patient}_*"))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"results": {"all": []}}', "{", '"a"'])
+def test_other_json_is_refused_in_words(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no ") as refusal:
+        read(write(tmp_path / "summary.json", text), Reading(method="A", pattern="{patient}"))
+    assert "Error" not in str(refusal.value)

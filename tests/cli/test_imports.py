@@ -114,6 +114,14 @@ def test_what_was_assumed_of_scores_is_told(bench: Bench) -> None:
     assert "1 and 01 are different patients" in first
 
 
+def test_columns_that_are_not_read_are_told(bench: Bench) -> None:
+    scores(bench.home / "scores.csv")
+    text = (bench.home / "scores.csv").read_text().replace("hd95", "site")
+    (bench.home / "scores.csv").write_text(text)
+    said = bench("compare", "scores.csv")
+    assert "assumed: columns of scores.csv that are not read: site" in said
+
+
 def test_a_guessed_encoding_of_scores_is_told(bench: Bench) -> None:
     lines = ["method,patient,case,dice", *(f"A,M\u00fcller{n},c{n},0.8" for n in range(4))]
     (bench.home / "scores.csv").write_bytes("\n".join(lines).encode("cp1252"))

@@ -47,7 +47,10 @@ def test_an_unknown_encoding_is_refused(content: bytes, says: str) -> None:
         (gzip.compress(b"file,patient"), "is compressed by gzip; expected text: unpack it"),
         (lzma.compress(b"file,patient"), "is compressed by xz; expected text: unpack it"),
         (bz2.compress(b"file,patient"), "is compressed by bzip2; expected text: unpack it"),
-        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(9), "is a workbook of an older Excel; .* as CSV"),
+        (
+            bytes.fromhex("d0cf11e0a1b11ae1") + bytes(9),
+            "is a workbook of an older Excel; .* as CSV",
+        ),
         (b"PAR1\x15\x04", "is a Parquet file; .* save it as CSV"),
         (b"\x89PNG\r\n\x1a\n\x00", "is a picture; .* save it as CSV"),
         (b"%PDF-1.7\n%\xe2", "is a PDF; .* save it as CSV"),
