@@ -17,7 +17,7 @@ UNITS = {
     **dict.fromkeys(("%", "percent", "pct"), "%"),
 }
 """Units of scores, and their short names."""
-SIDES = ("split", "set", "subset", "side", "partition", "phase")
+SIDES = tuple(name for name in csvs.SPLITS if name != "fold")
 """Headings of columns that say on which side of a split a case is."""
 TRAINED = ("train", "training", "tr")
 """What such a column says of cases that were trained on."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bench.data.readers.classes import Classes
     from bench.data.readers.pairing import Side
+    from bench.data.readers.patients import Choice
     from bench.data.splits import Splitting
     from bench.engine.outside.references import References, Rules
     from bench.spec.case import Case
@@ -59,6 +60,7 @@ def beside(
 ) -> Place:
     """Return the place of a folder of references."""
     from bench.data.readers import masks
+    from bench.data.readers.patients import joined, unread
     from bench.engine.outside.references import of_folder, read_references
     from bench.spec import texts
     from bench.spec.names import Column, DatasetId, Spec
@@ -66,9 +68,14 @@ def beside(
     side = masks.side(folder, "--reference")
     targets = of_folder(side, _patient_of(side, patients, pattern))
     references = read_references(targets, rules, f"--reference {folder}")
+    if pattern:
+        places = {path: path.parent.name for path in side.by_key.values()}
+        lines = joined(pattern, places, _patient_of(side, patients, pattern))
+        references = replace(references, remarks=(*references.remarks, *lines))
     if patients:
-        guessed = texts.assumed([Path(Spec.parse(patients).name)])
-        lines = [line.removeprefix("assumed: ") for line in guessed]
+        table = Path(Spec.parse(patients).name)
+        assumed = (*texts.assumed([table]), *unread(table, _choice(patients)))
+        lines = tuple(line.removeprefix("assumed: ") for line in assumed)
         references = replace(references, remarks=(*references.remarks, *lines))
     identity = DatasetId(_title(folder), "external", references.digest)
     show = _images(images, side) if images else None
@@ -102,14 +109,7 @@ def _patient_of(side: Side, table: str | None, pattern: str | None) -> Callable[
         return patients.by_pattern(pattern, side.folder)
     assert table is not None
     spec = Spec.parse(table)
-    given = {}
-    for option in spec.options:
-        key, _, value = option.partition("=")
-        given[key] = value
-    if given.keys() - {"file", "patient"}:
-        raise UsageError(f"--patients {table}: expected FILE[:file=COLUMN][:patient=COLUMN]")
-    choice = patients.Choice("", given.get("file", ""), given.get("patient", ""))
-    entries = patients.read(Path(spec.name), choice, f"--patients {spec.name}")
+    entries = patients.read(Path(spec.name), _choice(table), f"--patients {spec.name}")
     inside = {path: path.relative_to(side.folder) for path in side.by_key.values()}
     # Names in the table may have suffixes or not.
     stems = {}
@@ -117,6 +117,24 @@ def _patient_of(side: Side, table: str | None, pattern: str | None) -> Callable[
         stems[path.as_posix()] = path.with_name(stem(path)).as_posix()
     matched = patients.match(entries, stems)
     return lambda path: matched.patients.get(inside[path].as_posix(), "")
+
+
+def _choice(table: str) -> Choice:
+    """Return which columns of a table of patients are read.
+
+    Raises:
+        UsageError: `--patients` has other options.
+    """
+    from bench.data.readers import patients
+    from bench.spec.names import Spec
+
+    given = {}
+    for option in Spec.parse(table).options:
+        key, _, value = option.partition("=")
+        given[key] = value
+    if given.keys() - {"file", "patient"}:
+        raise UsageError(f"--patients {table}: expected FILE[:file=COLUMN][:patient=COLUMN]")
+    return patients.Choice("", given.get("file", ""), given.get("patient", ""))
 
 
 def _images(folder: Path, references: Side) -> Callable[[str], NDArray[np.uint8] | None]:

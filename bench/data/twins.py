@@ -126,7 +126,7 @@ def of_nobody(patients: Sequence[str]) -> tuple[str, ...]:
         bare = _NO_LETTERS.sub(" ", unicodedata.normalize("NFC", name)).strip().casefold()
         if number > 1 and bare in NOBODY:
             lines.append(
-                f"{_shown(name)!r} is the name of one patient, with {number} cases; where it says "
+                f"{name!r} is the name of one patient, with {number} cases; where it says "
                 "that nobody knows whose they are, give each patient a name"
             )
     return tuple(lines)

@@ -35,6 +35,15 @@ _JOINTS = re.compile(r"[\s_.-]+")
 """What may stand between the words of a heading."""
 _OTHER_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
 """Blanks that read as plain ones; the wide one of Chinese and Japanese stays."""
+SPLITS = ("split", "set", "subset", "side", "partition", "fold", "phase")
+"""Headings of columns that say on which side of a split a case is."""
+CHANGING = (
+    *SPLITS,
+    *("exclude", "excluded", "include", "included", "use", "used", "keep", "quality"),
+    *("site", "center", "centre", "hospital", "cohort", "study"),
+    *("mask", "mask file", "mask path", "masks", "segmentation", "annotation"),
+)
+"""Headings of columns that may change which images are used, and how."""
 _FORMULA = re.compile('="([^"]*)"')
 """How Excel writes text that looks like a number."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)
@@ -143,6 +152,21 @@ class CsvTable:
         others = {_letters(heading): heading for heading in self.headings if heading}
         near = difflib.get_close_matches(_letters(name), others, n=1, cutoff=0.9)
         return others[near[0]] if near else ""
+
+    def unread(self, *used: str) -> tuple[str, ...]:
+        """Return a line `assumed: words` of columns that may change what is used, but are not read.
+
+        Args:
+            used: The columns that are read.
+        """
+        known = set(map(folded, used))
+        spare = [heading for heading in self.headings if heading and folded(heading) not in known]
+        spare = [heading for heading in spare if folded(heading) in CHANGING]
+        if not spare:
+            return ()
+        way = "; --split FILE keeps a split" if any(folded(h) in SPLITS for h in spare) else ""
+        name = Path(self.source).name
+        return (f"assumed: columns of {name} that are not read: {', '.join(spare)}{way}",)
 
     def require(self, *names: str) -> None:
         """Refuse a table that lacks a column.

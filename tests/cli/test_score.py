@@ -473,3 +473,11 @@ def test_classes_of_predictions_need_those_of_references(bench: Bench, home: Pat
     words = ("--predictions", "Ours=phantom", "--labels-predictions", "a=1/b=2")
     said = bench("score", "--dataset", "mr", *words, "--profile", "smoke", code=2)
     assert "names a, b; expected the references' classes: one foreground" in said
+
+
+def test_one_name_in_two_folders_is_told_as_one_patient(bench: Bench) -> None:
+    for site in ("north", "south"):
+        write(bench.home / "labels" / site)
+        write(bench.home / "unet" / site, 2)
+    said = scored(bench, "--predictions", "U-Net=unet")
+    assert "assumed: a (and 2 more) in north/ and south/ is one patient" in said

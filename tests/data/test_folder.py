@@ -127,6 +127,40 @@ def test_patients_that_dicom_calls_one_are_told_without_their_number(tmp_path: P
     assert "S-17" not in told
 
 
+def test_one_name_in_two_folders_is_told_as_one_patient(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own", patients=2)
+    for part in ("images", "masks"):
+        for site in ("north", "south"):
+            (root / part / site).mkdir()
+        for path in (root / part).glob("*.png"):
+            path.rename(root / part / ("north" if path.stem.endswith("0") else "south") / path.name)
+    told = prepared(f"{root}:pattern={{patient}}_*").how
+    assert any(line.startswith("p0 (and 1 more) in north/ and south/ is one p") for line in told)
+    told = prepared(f"{root}:pattern={{patient}}/*").how
+    assert not any("is one patient" in line for line in told)
+
+
+def test_images_that_lie_in_two_ways_are_told(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own", kinds=("nii.gz",))
+    assert not any(
+        "by their headers" in line for line in prepared(f"{root}:pattern={{patient}}_*").how
+    )
+    path = root / "images" / "p0_0.nii.gz"
+    image = nibabel.load(path)
+    turned = nibabel.Nifti1Image(np.asarray(image.dataobj), np.diag([-0.5, -0.7, 1, 1]))
+    nibabel.save(turned, path)
+    told = prepared(f"{root}:pattern={{patient}}_*").how
+    assert any(line.startswith("images lie in 2 ways by their headers") for line in told)
+
+
+def test_columns_of_a_table_of_patients_that_may_matter_are_told(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    rows = "".join(f"p{n}_{i}.png,p{n},train,7\n" for n in range(5) for i in range(2))
+    (root / "patients.csv").write_text(f"file,patient,Split,age\n{rows}")
+    line = "columns of patients.csv that are not read: Split; --split FILE keeps a split"
+    assert any(told.startswith(line) for told in prepared(str(root)).how)
+
+
 def test_patients_come_from_a_table(tmp_path: Path) -> None:
     root = folder(tmp_path / "own")
     rows = "".join(

@@ -97,6 +97,13 @@ def test_columns_that_may_be_a_spacing_and_are_not_read_are_told(slices: Make) -
     )
 
 
+def test_columns_that_may_change_what_is_used_are_told(slices: Make) -> None:
+    data = slices(patients=2, each=2, split="test", age=7)
+    manifest = manifests.read(cache.prepare(registry.dataset(Spec("mr")), data / "mr"))
+    line = "columns of index.csv that are not read: split; --split FILE keeps a split"
+    assert any(told.startswith(line) for told in manifest.assumed)
+
+
 def test_patients_whose_names_differ_by_case_are_told(slices: Make) -> None:
     data = slices(patients=2, each=2)
     index_of(data).write_text("file,volume\n1_0.png,P1\n1_1.png,p1\n2_0.png,P2\n2_1.png,P2\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from bench.data.readers.picture import (
     Picture,
     check_numbers,
     colours,
+    facing,
     is_grey,
     luminance,
     onto,
@@ -165,7 +166,8 @@ class Folder(Adapter):
         masks = _side(root, "masks", items)
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
-        assumed = texts.assumed(self.tables(root))
+        assumed = (*texts.assumed(self.tables(root)), *self._unread(root))
+        assumed += self._joined(images, [pair.image for pair in paired], patient_of)
         why = pairing.whys(alone, spare, paired, images.folder, masks.folder)
         for path in spare:
             items.append(Item(stem(path), (path,), left_out=why[path]))
@@ -270,6 +272,22 @@ class Folder(Adapter):
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
         return patients.by_pattern(self.pattern, images.folder)
 
+    def _unread(self, root: Path) -> tuple[str, ...]:
+        """Return what to tell of columns of the table of patients that are not read."""
+        tables = self.tables(root)
+        return patients.unread(tables[0], self._choice) if tables else ()
+
+    def _joined(
+        self, images: Side, paths: Sequence[Path], patient_of: Callable[[Path], str]
+    ) -> tuple[str, ...]:
+        """Return what to tell of patients whom a pattern takes from names in several folders."""
+        places: dict[Path, str] = {}
+        for path in paths:
+            folders = path.relative_to(images.folder).parts[:-1]
+            places[path] = "/".join(name for name in folders if not _side_of((name,)))
+        joined = patients.joined(self.pattern, places, patient_of)
+        return tuple(f"assumed: {line}" for line in joined)
+
     def _how(self, root: Path) -> str:
         """Return how to say whose image it is: in the table, where there is one."""
         table = self._choice.path(root)
@@ -301,7 +319,18 @@ class Folder(Adapter):
             labels=names,
             whose=image.whose,
             how=tuple(
-                filter(None, (*image.how, spacing, place, assumed, *told(image, drawn), grey_only))
+                filter(
+                    None,
+                    (
+                        *image.how,
+                        facing(image),
+                        spacing,
+                        place,
+                        assumed,
+                        *told(image, drawn),
+                        grey_only,
+                    ),
+                )
             ),
         )
 

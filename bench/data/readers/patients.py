@@ -157,6 +157,12 @@ def read(path: Path, choice: Choice, place: str) -> list[Entry]:
     return entries
 
 
+def unread(path: Path, choice: Choice) -> tuple[str, ...]:
+    """Return what to tell of columns of a table of patients that are not read."""
+    columns = (choice.file or FILE, choice.patient or PATIENT)
+    return csvs.read(path, columns).unread(*columns)
+
+
 def _contradiction(one: Entry, other: Entry) -> str:
     """Return the line that refuses two rows about one image."""
     return (
@@ -314,6 +320,33 @@ def by_pattern(pattern: str, folder: Path) -> Callable[[Path], str]:
         return match["patient"] if match else ""
 
     return patient_of
+
+
+def joined(
+    pattern: str, places: Mapping[Path, str], patient_of: Callable[[Path], str]
+) -> tuple[str, ...]:
+    """Return what to tell of patients whom a pattern takes from names in several folders.
+
+    Args:
+        pattern: With a slash it sees the folders, and nothing is told.
+        places: The folder of each file, as it is told.
+        patient_of: What takes a patient from a path.
+    """
+    if not pattern or "/" in pattern:
+        return ()
+    folders_of: dict[str, dict[str, None]] = defaultdict(dict)
+    for path, folder in places.items():
+        folders_of[patient_of(path)][folder] = None
+    several = [patient for patient, folders in folders_of.items() if patient and len(folders) > 1]
+    if not several:
+        return ()
+    first, *others = several
+    two = " and ".join(f"{folder or '.'}/" for folder in [*folders_of[first]][:2])
+    more = f" (and {len(others)} more)" if others else ""
+    return (
+        f"{first}{more} in {two} is one patient, for the pattern {pattern} sees no folders; where "
+        "they are several people, give a table of files and patients",
+    )
 
 
 def _last(path: str) -> str:

@@ -18,6 +18,14 @@ SAME_SPACING = 0.01
 """Largest relative difference between two spacings that are called equal."""
 RIGHT_ANGLE = 0.01
 """Largest cosine of the angle between two axes."""
+FACING = "orientation: as stored, the right edge is "
+"""How the line begins that says which way an image lies."""
+WAYS = (
+    ("the patient's left", "the patient's right"),
+    ("the back", "the front"),
+    ("the feet", "the head"),
+)
+"""The ends of the axes of `Picture.corners`."""
 TURNED = "orientation: turned as EXIF says"
 UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns one of them alone"
 """What is told where only one of a pair is stored turned."""
@@ -52,6 +60,20 @@ class Picture:
     """What was decided when it was read, as `topic: words`."""
     whose: str = ""
     """The patient by the file's header."""
+
+
+def facing(image: Picture) -> str:
+    """Return which way an image lies by its header; empty where that does not say it."""
+    if image.corners is None or np.isnan(image.corners).any():
+        return ""
+    edges = []
+    for last in (image.corners[0, -1], image.corners[-1, 0]):
+        way = last - image.corners[0, 0]
+        axis = int(np.abs(way).argmax())
+        if not way[axis]:
+            return ""
+        edges.append(WAYS[axis][int(way[axis] > 0)])
+    return f"{FACING}{edges[0]}, the lower one {edges[1]}"
 
 
 def told(image: Picture, mask: Picture) -> tuple[str, ...]:

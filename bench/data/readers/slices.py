@@ -48,6 +48,8 @@ POSITION, THICKNESS = "slice", "slice_mm"
 """The columns of index.csv that say where a slice lies in its volume."""
 MOST_SLICES = 1 << 16
 """Above this a number is none of a slice, but a date or a key."""
+COLUMNS = ("file", "volume", "good_central", *SPACING, POSITION, THICKNESS)
+"""All columns that are read."""
 OF_SIZES = ("spacing", "mm", "um", "µm", "micron", "pixel", "resolution", "dpi")
 """Words in headings that may give the size of a pixel."""
 LONGEST = 255
@@ -129,7 +131,7 @@ class Slices(Adapter):
                 continue
             place = _place(table, row)
             items.append(Item(patient, files, _spacing(table, row), how=table.assumed, place=place))
-        told = _unread_sizes(table)
+        told = (*_unread_sizes(table), *table.unread(*COLUMNS))
         if not self.good_central:
             told += _unwanted(images, seen)
         return [replace(item, how=(*item.how, *told)) for item in items]
