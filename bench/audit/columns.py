@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from bench.spec.metrics import SCORES
 
 MEAN = "mean"
 """MONAI's last column: the mean over classes."""
+_DECIMAL = re.compile(r"[0-9]*[.,][0-9]+ ?%?")
 MOST_TOLD = 6
 """Columns that are told as not read."""
 
@@ -73,6 +75,14 @@ def _opened(path: Path, reading: Reading) -> tuple[CsvTable, dict[str, str]]:
         )
     if not _is_long(columns):
         columns |= _of_monai(table, columns, reading, path)
+    used = [columns[name] for name in SCORES if name in columns]
+    used += [] if used or not reading.metric else _methods(table, columns, reading)
+    for heading in used:
+        if _DECIMAL.fullmatch(heading):
+            raise UsageError(
+                f"{path}: its first line holds {heading!r}, a number; expected headings, such as "
+                "case and dice: write them above"
+            )
     for name in ("method", "dataset", "run"):
         if name in columns:
             _check_filled(table, columns[name])
@@ -143,7 +153,7 @@ def _in_percent(columns: Mapping[str, str], reading: Reading) -> frozenset[str]:
     """Return the metrics that are percent by the user's word, or by their headings."""
     if reading.percent:
         return frozenset(BOUNDED)
-    units = {name: headings.meaning(columns[name])[1] for name in BOUNDED if name in columns}
+    units = {name: headings.unit_of(columns[name]) for name in BOUNDED if name in columns}
     return frozenset(name for name, unit in units.items() if unit == "%")
 
 
@@ -291,7 +301,7 @@ def _unit(columns: Mapping[str, str], reading: Reading, source: str) -> str:
     """
     units = {reading.unit: "--unit"} if reading.unit else {}
     for name in SCORES:
-        unit = headings.meaning(columns[name])[1] if name in columns else ""
+        unit = headings.unit_of(columns[name]) if name in columns else ""
         if name not in BOUNDED and unit:
             units[unit] = columns[name]
     if len(units) > 1:

@@ -38,6 +38,7 @@ NO_METHODS = frozenset(
 OF_MEASURES = frozenset({"ml", "mm", "cm", "kg", "y", "years", "s", "ms"})
 """Units that may stand beside them."""
 _UNIT = re.compile(r"(.+?)\s*[\[(]?\s*([a-z]+|%)\s*[\])]?")
+_BRACKET = re.compile(r"[\[(]\s*([a-z]+|%)\s*[\])]$")
 _COPY = re.compile(r"(.+)\.[1-9][0-9]*")
 """What pandas makes of a second column of one name: `dice.1`."""
 
@@ -57,6 +58,18 @@ def meaning(heading: str) -> tuple[str, str]:
     return metric, UNITS[match[2]] if metric else ""
 
 
+def unit_of(heading: str) -> str:
+    """Return the unit of a column that is read, empty where its heading has none.
+
+    A heading that no metric is known by has it in brackets: `Score [%]`.
+    """
+    metric, unit = meaning(heading)
+    bracket = _BRACKET.search(csvs.folded(heading))
+    if metric or not bracket:
+        return unit
+    return UNITS.get(bracket[1], "")
+
+
 def is_copy(heading: str, first: str) -> bool:
     """Return whether pandas made a heading of a second column of another's name."""
     match = _COPY.fullmatch(heading)
@@ -67,7 +80,7 @@ def is_method(heading: str) -> bool:
     """Return whether a column of numbers may be of a method, not of age, fold or mean."""
     words = set(re.findall(r"[^\W\d_]+", csvs.folded(heading)))
     other = words & NO_METHODS and words <= NO_METHODS | OF_MEASURES
-    return bool(words) and not other and not sums_up(heading)
+    return not other and not sums_up(heading)
 
 
 def apart(heading: str) -> tuple[str, str]:

@@ -407,6 +407,11 @@ def test_a_heading_may_have_a_unit(
             "line 3, column dataset: nothing is there, but other lines have it",
         ),
         (
+            "p01,0.84,0.81\np02,0.85,0.82\n",
+            Reading(metric="dice", pattern="{patient}", columns={"case": "p01"}),
+            "its first line holds '0.84', a number; expected headings",
+        ),
+        (
             "Methode,patient,case,dice\nA,p,a,0.5\n",
             Reading(),
             "its columns are Methode, patient, case, dice; name that of the methods",
@@ -418,6 +423,14 @@ def test_columns_that_change_what_lines_mean_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=line):
         read(write(tmp_path / "scores.csv", text), reading)
+
+
+def test_a_heading_that_the_user_names_has_its_unit_in_brackets(tmp_path: Path) -> None:
+    text = "method,patient,case,Score [%],Hausdorff (mm)\nA,p,a,91.2,8.5\n"
+    columns = parse_columns("dice=Score [%],hd95=Hausdorff (mm)")
+    (score,) = read(write(tmp_path / "scores.csv", text), Reading(columns=columns))
+    assert score.values["dice"].value == pytest.approx(0.912)
+    assert (score.values["hd95"].value, score.unit) == (8.5, "mm")
 
 
 def test_small_percent_is_read_where_it_has_its_sign(tmp_path: Path) -> None:
