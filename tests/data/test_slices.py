@@ -104,6 +104,13 @@ def test_columns_that_may_change_what_is_used_are_told(slices: Make) -> None:
     assert any(told.startswith(line) for told in manifest.assumed)
 
 
+def test_slices_without_a_number_are_told(slices: Make) -> None:
+    data = slices(patients=2, each=2, slice="slice_7")
+    manifest = manifests.read(cache.prepare(registry.dataset(Spec("mr")), data / "mr"))
+    line = "slices such as 'slice_7' have no place in their volumes"
+    assert any(told.startswith(line) for told in manifest.assumed)
+
+
 def test_patients_whose_names_differ_by_case_are_told(slices: Make) -> None:
     data = slices(patients=2, each=2)
     index_of(data).write_text("file,volume\n1_0.png,P1\n1_1.png,p1\n2_0.png,P2\n2_1.png,P2\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -131,7 +131,7 @@ class Slices(Adapter):
                 continue
             place = _place(table, row)
             items.append(Item(patient, files, _spacing(table, row), how=table.assumed, place=place))
-        told = (*_unread_sizes(table), *table.unread(*COLUMNS))
+        told = (*_unread_sizes(table), *_unplaced(table, listed), *table.unread(*COLUMNS))
         if not self.good_central:
             told += _unwanted(images, seen)
         return [replace(item, how=(*item.how, *told)) for item in items]
@@ -440,6 +440,20 @@ def _position(text: str, delimiter: str) -> int | None:
     if not 0 <= number < MOST_SLICES or number != int(number):
         return None
     return int(number)
+
+
+def _unplaced(table: CsvTable, rows: Sequence[CsvRow]) -> tuple[str, ...]:
+    """Return what to tell of rows whose slice is no number, so that it has no place."""
+    if not table.has(POSITION):
+        return ()
+    texts = [table.value(row, POSITION) for row in rows]
+    odd = [text for text in texts if text and _position(text, table.delimiter) is None]
+    if not odd:
+        return ()
+    return (
+        f"assumed: slices such as {odd[0][:40]!r} have no place in their volumes, for the column "
+        f"{POSITION} of {INDEX} expects whole numbers from 0",
+    )
 
 
 def _place(table: CsvTable, row: CsvRow) -> Place | None:
