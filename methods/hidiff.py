@@ -46,11 +46,10 @@ class HiDiff(DiffusionMethod):
             "samples": 3,
         },
         "small": {
-            "width": 20,
-            "prior_width": 16,
+            "width": 8,
+            "prior_width": 10,
             "levels": 4,
             "blocks": 1,
-            "patch": 2,
             "steps": 5,
             "samples": 3,
         },
