@@ -56,17 +56,18 @@ class TrainingState:
     stale: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
+    """Duration of the steps and validations so far, without the pauses between attempts."""
     losses: list[float] = field(default_factory=list)
     """Training losses since the last validation."""
     parts: list[list[int]] = field(default_factory=list)
-    """Pairs (step, parts): from this step on a batch was computed in so many parts, because the
-    device's memory was too small. The first step is 0."""
+    """Pairs (step, parts): after so many steps, batches were computed in so many parts, because the
+    device's memory was too small."""
     idle: int | None = None
     """Number of parameters that no gradient reached at the last validated step; None if unknown."""
     certificate: dict[str, str | int] = field(default_factory=dict)
-    """What the certificate's hash chains have reached at this step."""
+    """The certificate (`Certificate.head`): what proves the training data of the steps so far."""
     heads: list[dict[str, str | int]] = field(default_factory=list)
-    """What the certificate's hash chains had reached at each validation."""
+    """The certificate at each validation."""
     rows: list[list[float | str]] = field(default_factory=list)
     """Rows of train.csv."""
 
@@ -83,12 +84,14 @@ def validation_loss(
     """
     trainee.net.eval()
     losses: list[float] = []
-    most = together.at_once_in_validation(trainee)
+    cases_at_once = together.at_once_in_validation(trainee)
     act = partial(_validation_losses, trainee, cases)
     with torch.no_grad():
         beat(0)
-        for group in together.in_groups("in validation", cases, indexes, most, act):
-            losses += group
+        groups = together.in_groups("in validation", cases, indexes, cases_at_once, act)
+        for losses_of_group in groups:
+            losses += losses_of_group
+            # Not after the last case: `Interrupted` would discard a validation that is complete.
             if len(losses) < len(indexes):
                 beat(len(losses))
     trainee.net.train()
@@ -96,7 +99,10 @@ def validation_loss(
 
 
 def _validation_losses(trainee: Trainee, cases: OnGrid, group: Sequence[int]) -> list[float]:
-    """Return the loss of each of some validation cases of equal size."""
+    """Return the loss of each of some validation cases of equal size.
+
+    There are several only if the method has the default loss, which needs no random numbers.
+    """
     image = together.images_of(trainee, cases, group)
     pixels = np.array([cases.mask(index) for index in group], np.float32)
     mask = torch.from_numpy(pixels)[:, None].to(trainee.device)
@@ -119,6 +125,7 @@ class Training:
         self.optimiser = trainee.optimiser()
         self.best = self._weights()
         self._losses: list[Tensor] = []
+        """Losses of the last steps, still on the device; `_flush` moves them to `state.losses`."""
         self.recent: float | None = None
         """Mean loss of the steps that were last copied from the device."""
         self.validation_loss: float | None = None
@@ -234,7 +241,7 @@ class Training:
             f" checkpoint: {kept}; try a profile with a lower learning rate"
         )
 
-    def validated(self, loss: float) -> None:
+    def record_validation(self, loss: float) -> None:
         """Record a validation loss: keep the weights if it is the lowest, extend train.csv.
 
         Raises:
@@ -318,14 +325,14 @@ def train(
 
     try:
         if training.validation_due:  # the last attempt was stopped during a validation
-            training.validated(validate(beat))
+            training.record_validation(validate(beat))
         # A training that had finished before it was continued has no steps left.
         last = state.step if training.finished else profile.steps
         for batch in stream.batches(state.step, last):
             training.step(batch)
             due = training.validation_due
             if due:
-                training.validated(validate(beat))
+                training.record_validation(validate(beat))
             state.seconds = earlier_seconds + time.monotonic() - began
             if due or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                 training.save()
