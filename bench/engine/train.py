@@ -36,6 +36,9 @@ LOSS_INTERVAL = 10
 """Steps between two readings of the loss; each reading waits until the device has computed it."""
 COLUMNS = ("step", "training_loss", "validation_loss", "seconds")
 """The columns of train.csv."""
+UNFIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, pickle.UnpicklingError)
+"""What a checkpoint raises that was not written by this training: it has other weights, another
+optimiser, or fields that this version does not know, or it is no checkpoint at all."""
 
 
 class Interrupted(BaseException):
@@ -133,6 +136,8 @@ class Training:
         self.saved: Path | None = None
         """The checkpoint on disk."""
         self._continue()
+        self._began = time.monotonic() - self.state.seconds
+        """When the training would have begun without the pauses between attempts."""
         self.parts = self._parts()
         self.certificate = Certificate(**self.state.certificate)  # type: ignore[arg-type]
 
@@ -143,7 +148,7 @@ class Training:
             return
         try:
             self._resume(path)
-        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        except UNFIT as error:
             raise RuntimeError(
                 f"{path} is of another training ({error}); remove it and run again"
             ) from error
@@ -185,6 +190,11 @@ class Training:
         """Whether the steps are used up or the validation loss has stopped falling."""
         profile = self.trainee.profile
         return self.state.step >= profile.steps or self.state.stale >= profile.patience
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training up to now, without the pauses between attempts."""
+        return time.monotonic() - self._began
 
     def step(self, batch: Batch) -> None:
         """Train on one batch."""
@@ -254,6 +264,7 @@ class Training:
                 f"the validation loss is {loss} after step {state.step}; {self._advice()}"
             )
         self.validation_loss = loss
+        state.seconds = self.seconds
         state.stale += 1
         if loss < state.best_loss:
             state.best_loss, state.best_step, state.stale = loss, state.step, 0
@@ -269,6 +280,7 @@ class Training:
     def save(self) -> None:
         """Write a checkpoint; keep the previous one."""
         self._flush()
+        self.state.seconds = self.seconds
         self.state.certificate = self.certificate.head()
         content = {
             "progress": asdict(self.state),
@@ -303,12 +315,11 @@ def train(
 
     Raises:
         FloatingPointError: A loss is not a finite number.
-        Interrupted: `tell` or `validate` raised it; a checkpoint of the last step was written.
+        Interrupted: `tell` or `validate` raised it; there is a checkpoint of the last step.
     """
     training = Training(trainee, work)
     profile, state = trainee.profile, training.state
-    began, earlier_seconds = time.monotonic(), state.seconds
-    last_saved = began
+    last_saved = time.monotonic()
     trainee.net.train()
 
     def beat(validated: int = 0) -> None:
@@ -316,7 +327,7 @@ def train(
             phase="train",
             step=state.step,
             steps=profile.steps,
-            seconds=state.seconds,
+            seconds=training.seconds,
             loss=training.recent,
             validation_loss=training.validation_loss,
             validated=validated,
@@ -333,7 +344,6 @@ def train(
             due = training.validation_due
             if due:
                 training.record_validation(validate(beat))
-            state.seconds = earlier_seconds + time.monotonic() - began
             if due or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                 training.save()
                 last_saved = time.monotonic()
@@ -341,7 +351,9 @@ def train(
             if training.finished:
                 break
     except Interrupted:
-        training.save()
+        # A second checkpoint of the same step would take the place of the previous one.
+        if training.saved is None or checkpoint.step_of(training.saved) < state.step:
+            training.save()
         raise
     trainee.net.load_state_dict(training.best)
     return state
