@@ -18,7 +18,7 @@ from verdiff_bench_methods.diffusion import TIMESTEPS, DiffusionMethod
 class VerdiffNet(DiffusionMethod):
     """MSFM, conditional U-Net and prior-shifted diffusion with NSA.
 
-    The model itself is `verdiff.VerdiffNet`.
+    The options `msfm` and `nsa` say what these two are. The model itself is `verdiff.VerdiffNet`.
     """
 
     msfm: bool = option(
@@ -36,7 +36,7 @@ class VerdiffNet(DiffusionMethod):
         choices=("mask", "velocity", "noise"),
     )
     scale: float = option(
-        0.1, "largest value of the mask in the diffusion (paper: 1)", low=0.001, high=10
+        0.1, "largest value of the mask in the diffusion (paper: unstated)", low=0.001, high=10
     )
     start: int = option(
         TIMESTEPS,
@@ -55,8 +55,8 @@ class VerdiffNet(DiffusionMethod):
         "Zhang et al.: Verdiff-Net, Bioengineering 2024, 11(10):1031; no public code, own code"
         " after the paper"
     )
-    factors = ("msfm", "nsa")
-    scales = {
+    factors = ("msfm", "nsa")  # what `bench ablate` switches
+    scales = {  # under the profiles lunch, cpu and smoke
         "half": {
             "width": 40,
             "prior_width": 24,
@@ -106,7 +106,7 @@ class VerdiffNet(DiffusionMethod):
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how the method differs from the paper, and what it chooses where that is open."""
-        printed = {
+        sampling = {
             "exact": (
                 "sampled by the exact posterior of eq 2 (printed: eq 6 and algorithm 2, which are"
                 " not)"
@@ -118,7 +118,7 @@ class VerdiffNet(DiffusionMethod):
             self.scheduler
         ]
         lines = [
-            printed[self.sampler],
+            sampling[self.sampler],
             f"mean of {self.samples} samples of {self.steps} steps"
             + (f", {solver}" if self.sampler == "exact" else "")
             + f", from t = {self.start} (paper: T = 1000 implied, numbers unstated)",
@@ -184,7 +184,10 @@ class VerdiffNet(DiffusionMethod):
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the paper's total loss plus the prior's; in evaluation mode, the average's."""
+        """Return the paper's total loss plus the prior's.
+
+        In evaluation mode it is the loss of the averaged weights.
+        """
         loss: Tensor = cast(Any, net).network.loss(
             self.inputs.enter(image), mask, rng, self.bce, self.dice
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -225,9 +226,12 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert capsys.readouterr().out.count("is truncated or altered") == 1 + (harm == "both")
 
 
-def test_a_checkpoint_of_another_network_is_named_with_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("progress", [{}, {"field_of_another_version": 1}])
+def test_a_checkpoint_of_another_network_is_named_with_the_remedy(
+    tmp_path: Path, progress: dict[str, int]
+) -> None:
     checkpoint.write(
-        CellFolder(tmp_path), 3, {"progress": {}, "weights": {}, "optimiser": {}, "best": {}}
+        CellFolder(tmp_path), 3, {"progress": progress, "weights": {}, "optimiser": {}, "best": {}}
     )
     with pytest.raises(
         RuntimeError,
@@ -370,3 +374,38 @@ def test_a_damaged_checkpoint_is_never_the_one_that_is_kept(
     with pytest.raises(KilledError):
         fit(tmp_path, trainee(), kill)
     assert [checkpoint.step_of(path) for path in checkpoint.newest(CellFolder(tmp_path))] == [4, 3]
+
+
+def test_who_is_told_to_stop_after_a_checkpoint_keeps_the_one_before_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second checkpoint of the same step would take the place of the earlier one."""
+    monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
+
+    def stop(note: Note) -> None:
+        if note.step == 4:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(tmp_path, trainee(), stop)
+    assert [checkpoint.step_of(path) for path in checkpoint.newest(CellFolder(tmp_path))] == [4, 3]
+
+
+def test_seconds_include_the_step_and_the_validation_of_their_row(tmp_path: Path) -> None:
+    """Also of a validation that an interrupted training still has to do."""
+    subject = trainee(steps=1, validate_every=1)
+
+    def fit_slowly(stop: bool) -> TrainingState:
+        def validate(beat: Beat) -> float:
+            if stop:
+                raise Interrupted
+            time.sleep(0.1)
+            return 1.0
+
+        return train(subject, Stream(DATA, range(5), 35, 2, PAPER), validate, CellFolder(tmp_path))
+
+    with pytest.raises(Interrupted):
+        fit_slowly(stop=True)
+    resumed = fit_slowly(stop=False)
+    assert resumed.seconds > 0.1
+    assert float(resumed.rows[0][3]) > 0.09

@@ -36,6 +36,9 @@ LOSS_INTERVAL = 10
 """Steps between two readings of the loss; each reading waits until the device has computed it."""
 COLUMNS = ("step", "training_loss", "validation_loss", "seconds")
 """The columns of train.csv."""
+UNFIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, pickle.UnpicklingError)
+"""What a checkpoint raises that was not written by this training: it has other weights, another
+optimiser, or fields that this version does not know, or it is no checkpoint at all."""
 
 
 class Interrupted(BaseException):
@@ -56,17 +59,18 @@ class TrainingState:
     stale: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
+    """Duration of the steps and validations so far, without the pauses between attempts."""
     losses: list[float] = field(default_factory=list)
     """Training losses since the last validation."""
     parts: list[list[int]] = field(default_factory=list)
-    """Pairs (step, parts): from this step on a batch was computed in so many parts, because the
-    device's memory was too small. The first step is 0."""
+    """Pairs (step, parts): after so many steps, batches were computed in so many parts, because the
+    device's memory was too small."""
     idle: int | None = None
     """Number of parameters that no gradient reached at the last validated step; None if unknown."""
     certificate: dict[str, str | int] = field(default_factory=dict)
-    """What the certificate's hash chains have reached at this step."""
+    """The certificate (`Certificate.head`): what proves the training data of the steps so far."""
     heads: list[dict[str, str | int]] = field(default_factory=list)
-    """What the certificate's hash chains had reached at each validation."""
+    """The certificate at each validation."""
     rows: list[list[float | str]] = field(default_factory=list)
     """Rows of train.csv."""
 
@@ -83,12 +87,14 @@ def validation_loss(
     """
     trainee.net.eval()
     losses: list[float] = []
-    most = together.at_once_in_validation(trainee)
+    cases_at_once = together.at_once_in_validation(trainee)
     act = partial(_validation_losses, trainee, cases)
     with torch.no_grad():
         beat(0)
-        for group in together.in_groups("in validation", cases, indexes, most, act):
-            losses += group
+        groups = together.in_groups("in validation", cases, indexes, cases_at_once, act)
+        for losses_of_group in groups:
+            losses += losses_of_group
+            # Not after the last case: `Interrupted` would discard a validation that is complete.
             if len(losses) < len(indexes):
                 beat(len(losses))
     trainee.net.train()
@@ -96,7 +102,10 @@ def validation_loss(
 
 
 def _validation_losses(trainee: Trainee, cases: OnGrid, group: Sequence[int]) -> list[float]:
-    """Return the loss of each of some validation cases of equal size."""
+    """Return the loss of each of some validation cases of equal size.
+
+    There are several only if the method has the default loss, which needs no random numbers.
+    """
     image = together.images_of(trainee, cases, group)
     pixels = np.array([cases.mask(index) for index in group], np.float32)
     mask = torch.from_numpy(pixels)[:, None].to(trainee.device)
@@ -119,6 +128,7 @@ class Training:
         self.optimiser = trainee.optimiser()
         self.best = self._weights()
         self._losses: list[Tensor] = []
+        """Losses of the last steps, still on the device; `_flush` moves them to `state.losses`."""
         self.recent: float | None = None
         """Mean loss of the steps that were last copied from the device."""
         self.validation_loss: float | None = None
@@ -126,6 +136,8 @@ class Training:
         self.saved: Path | None = None
         """The checkpoint on disk."""
         self._continue()
+        self._began = time.monotonic() - self.state.seconds
+        """When the training would have begun without the pauses between attempts."""
         self.parts = self._parts()
         self.certificate = Certificate(**self.state.certificate)  # type: ignore[arg-type]
 
@@ -136,7 +148,7 @@ class Training:
             return
         try:
             self._resume(path)
-        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        except UNFIT as error:
             raise RuntimeError(
                 f"{path} is of another training ({error}); remove it and run again"
             ) from error
@@ -178,6 +190,11 @@ class Training:
         """Whether the steps are used up or the validation loss has stopped falling."""
         profile = self.trainee.profile
         return self.state.step >= profile.steps or self.state.stale >= profile.patience
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training up to now, without the pauses between attempts."""
+        return time.monotonic() - self._began
 
     def step(self, batch: Batch) -> None:
         """Train on one batch."""
@@ -234,7 +251,7 @@ class Training:
             f" checkpoint: {kept}; try a profile with a lower learning rate"
         )
 
-    def validated(self, loss: float) -> None:
+    def record_validation(self, loss: float) -> None:
         """Record a validation loss: keep the weights if it is the lowest, extend train.csv.
 
         Raises:
@@ -247,6 +264,7 @@ class Training:
                 f"the validation loss is {loss} after step {state.step}; {self._advice()}"
             )
         self.validation_loss = loss
+        state.seconds = self.seconds
         state.stale += 1
         if loss < state.best_loss:
             state.best_loss, state.best_step, state.stale = loss, state.step, 0
@@ -262,6 +280,7 @@ class Training:
     def save(self) -> None:
         """Write a checkpoint; keep the previous one."""
         self._flush()
+        self.state.seconds = self.seconds
         self.state.certificate = self.certificate.head()
         content = {
             "progress": asdict(self.state),
@@ -296,12 +315,11 @@ def train(
 
     Raises:
         FloatingPointError: A loss is not a finite number.
-        Interrupted: `tell` or `validate` raised it; a checkpoint of the last step was written.
+        Interrupted: `tell` or `validate` raised it; there is a checkpoint of the last step.
     """
     training = Training(trainee, work)
     profile, state = trainee.profile, training.state
-    began, earlier_seconds = time.monotonic(), state.seconds
-    last_saved = began
+    last_saved = time.monotonic()
     trainee.net.train()
 
     def beat(validated: int = 0) -> None:
@@ -309,7 +327,7 @@ def train(
             phase="train",
             step=state.step,
             steps=profile.steps,
-            seconds=state.seconds,
+            seconds=training.seconds,
             loss=training.recent,
             validation_loss=training.validation_loss,
             validated=validated,
@@ -318,15 +336,14 @@ def train(
 
     try:
         if training.validation_due:  # the last attempt was stopped during a validation
-            training.validated(validate(beat))
+            training.record_validation(validate(beat))
         # A training that had finished before it was continued has no steps left.
         last = state.step if training.finished else profile.steps
         for batch in stream.batches(state.step, last):
             training.step(batch)
             due = training.validation_due
             if due:
-                training.validated(validate(beat))
-            state.seconds = earlier_seconds + time.monotonic() - began
+                training.record_validation(validate(beat))
             if due or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                 training.save()
                 last_saved = time.monotonic()
@@ -334,7 +351,9 @@ def train(
             if training.finished:
                 break
     except Interrupted:
-        training.save()
+        # A second checkpoint of the same step would take the place of the previous one.
+        if training.saved is None or checkpoint.step_of(training.saved) < state.step:
+            training.save()
         raise
     trainee.net.load_state_dict(training.best)
     return state

@@ -141,8 +141,8 @@ class Method(ABC):
     """Paper, and code where it is used."""
     inputs: ClassVar[Inputs] = Inputs()
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Defaults of options under a profile's scale (`small`, `tiny`) where they differ from the full
-    size."""
+    """Defaults of options under a profile's scale (`half`, `small`, `tiny`) where they differ from
+    the full size."""
     multiclass: ClassVar[bool] = False
     """Whether it can tell several classes apart: its logits have `task.channels` channels."""
     of_one: ClassVar[Mapping[str, str]] = {"binary cross entropy": "cross entropy"}

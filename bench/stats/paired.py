@@ -23,7 +23,7 @@ ROPE = 0.005
 equivalent. For scores that are fractions, such as Dice, it is half a percentage point."""
 EQUIVALENT_FROM = 100
 """Fewest patients on whom two methods may be called equivalent: on skewed differences, intervals of
-fewer are too short (`tests/stats/CALIBRATION.md` has 126 patients)."""
+fewer are too short. In `tests/stats/CALIBRATION.md`, those of 126 patients are long enough."""
 DECIMALS = 6
 """Decimals to which differences are rounded before they are ranked, so that equal differences stay
 equal in spite of floating-point errors."""
@@ -36,9 +36,14 @@ _AT_ONCE = 64
 """Number of pairs that scipy ranks at once, which limits the memory."""
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
-Test = Literal["patients", "skewness", "runs", "both"]
-"""A part of the primary test: sign flips over patients, Hall's test over patients, over runs, and
-over runs and patients."""
+Test = Literal["patients", "skewness", "seeds", "both"]
+"""A part of the primary test.
+
+- `patients`: sign flips over patients.
+- `skewness`: Hall's test over patients.
+- `seeds`: the t test over seeds (`runs.p_values`).
+- `both`: the t test over seeds and patients (`runs.p_values`).
+"""
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,19 @@ class Pair:
     """95 % bootstrap interval of the mean. One seed: bias-corrected and accelerated (BCa) over
     patients. Several seeds: percentiles over seeds and patients."""
     t: Interval
-    """95 % t interval of the mean: over patients, and with several seeds over both."""
+    """95 % t interval of the mean. One seed: over patients. Several seeds: the longer one of those
+    over seeds, and over seeds and patients (`runs.intervals`)."""
     narrow: tuple[Interval, Interval]
-    """The bootstrap and the t interval at the level of `equivalent`, see `compare`."""
+    """The bootstrap and the t interval that decide `equivalent`: of the level 1 - 2 ALPHA / tests,
+    see `compare`."""
     p: float
     """p of the primary test of the mean, the largest p of its parts (`parts_of_test`). Not
     corrected."""
     decided: Test | None
-    """The part whose p it is; None without a patient in common."""
+    """The part with the largest p, which is `p`; None without a patient in common."""
     spread: Spread | None
-    """How the differences vary between patients and runs; None unless there are several of both."""
+    """How the differences vary between patients and seeds; None unless there are several of
+    both."""
     wilcoxon: float
     """p of the signed-rank test, shown beside the primary test. Not corrected."""
     zeros: int
@@ -118,8 +126,8 @@ def compare(
         scores: One metric of one dataset.
         pairs: Pairs of methods; each pair uses the patients and seeds that both have.
         seed: Seed of flips and resamples.
-        tests: Number of comparisons among which none may be called equivalent by chance: two
-            one-sided tests are made at ALPHA / tests (Bonferroni).
+        tests: Number of comparisons for which `equivalent` is corrected (Bonferroni): each
+            comparison has two one-sided tests at ALPHA / tests.
         flips: Random flips of a test with many patients.
 
     Raises:
@@ -136,21 +144,21 @@ def compare(
 
 def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) -> list[Pair]:
     """Compare pairs that have the same patients and seeds."""
-    first = parts[0]
-    patients, seeds = len(first.patients), len(first.seeds)
+    metric, patients, seeds = parts[0].metric, len(parts[0].patients), len(parts[0].seeds)
     if not patients:
         return [_nothing(part) for part in parts]
-    # by_run: (seed, patient, pair); differences: (patient, pair)
-    by_run = np.stack([part.values[:, :, 0] - part.values[:, :, 1] for part in parts], axis=2)
-    differences = by_run.mean(0)
+    # by_seed: (seed, patient, pair); differences: (patient, pair)
+    by_seed = np.stack([part.values[:, :, 0] - part.values[:, :, 1] for part in parts], axis=2)
+    differences = by_seed.mean(0)
     # An interval of this level within the region is the same as two one-sided tests.
     level_of_equivalent = 1 - 2 * ALPHA / tests
     levels = (LEVEL, level_of_equivalent)
-    wide, narrow = bootstrap(by_run, levels, seed)
-    t_wide, t_narrow = (_t_intervals(by_run, level) for level in levels)
-    if first.metric not in LOWER:  # two seeds may give an interval of a thousand points
+    wide, narrow = bootstrap(by_seed, levels, seed)
+    t_wide, t_narrow = (_t_intervals(by_seed, level) for level in levels)
+    if metric not in LOWER:
+        # No difference of two fractions is outside [-1, 1], but the t interval of two seeds may be.
         t_wide = [(max(-1.0, low), min(1.0, high)) for low, high in t_wide]
-    p_by_part = parts_of_test(by_run, seed, flips)
+    p_by_part = parts_of_test(by_seed, seed, flips)
     part_names, p_of_parts = list(p_by_part), np.stack(list(p_by_part.values()))
     p, largest = p_of_parts.max(0), p_of_parts.argmax(0)
     wilcoxon_p = wilcoxon(differences, seed, flips)
@@ -174,7 +182,7 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
                 narrow=(narrow[number], t_narrow[number]),
                 p=float(p[number]),
                 decided=part_names[largest[number]],
-                spread=spread(by_run[:, :, number]) if _has_both(by_run) else None,
+                spread=spread(by_seed[:, :, number]) if _has_both(by_seed) else None,
                 wilcoxon=float(wilcoxon_p[number]),
                 zeros=int((signs == 0).sum()),
                 shift=shift,
@@ -186,45 +194,44 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
 
 
 def primary_p(
-    by_run: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
+    by_seed: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> NDArray[np.float64]:
     """Return the two-sided p of each row of differences (seed, patient, row), the primary test.
 
     It is the largest p of its parts.
     """
-    return np.asarray(np.max(list(parts_of_test(by_run, seed, flips).values()), axis=0))
+    return np.asarray(np.max(list(parts_of_test(by_seed, seed, flips).values()), axis=0))
 
 
 def parts_of_test(
-    by_run: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
+    by_seed: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> dict[Test, NDArray[np.float64]]:
     """Return the two-sided p of each row of differences (seed, patient, row) by each part.
 
-    One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: the
-    two of `runs.p_values` too, so that a difference holds over patients, over runs, and over both
-    at once. With so many patients that rare outliers show, Hall's test over patients must agree
-    too.
+    One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: also
+    the two tests of `runs.p_values`, so that a difference holds over patients, over seeds, and over
+    both at once. With so many patients that rare outliers show, also Hall's test over patients.
     """
-    differences = by_run.mean(0)
+    differences = by_seed.mean(0)
     p: dict[Test, NDArray[np.float64]] = {"patients": sign_flip(differences, seed, flips)}
     if len(differences) >= outliers.SEEN_FROM:
         p["skewness"] = outliers.skewed(differences)
-    if _has_both(by_run):
-        p["runs"], p["both"] = runs.p_values(by_run)
+    if _has_both(by_seed):
+        p["seeds"], p["both"] = runs.p_values(by_seed)
     return p
 
 
-def _has_both(by_run: NDArray[np.float64]) -> bool:
+def _has_both(by_seed: NDArray[np.float64]) -> bool:
     """Return whether there are several seeds and several patients."""
-    seeds, patients, _ = by_run.shape
+    seeds, patients, _ = by_seed.shape
     return bool(seeds > 1 and patients > 1)
 
 
-def _t_intervals(by_run: NDArray[np.float64], level: float) -> list[Interval]:
-    """Return the t interval of each row's mean, over patients, and over seeds if several."""
-    if _has_both(by_run):
-        return runs.intervals(by_run, level)
-    return [interval(row, level) for row in by_run.mean(0).T]
+def _t_intervals(by_seed: NDArray[np.float64], level: float) -> list[Interval]:
+    """Return the t interval of each row's mean, as `Pair.t` describes it."""
+    if _has_both(by_seed):
+        return runs.intervals(by_seed, level)
+    return [interval(row, level) for row in by_seed.mean(0).T]
 
 
 def _nothing(part: PatientScores) -> Pair:
@@ -260,10 +267,13 @@ def wilcoxon(
 ) -> NDArray[np.float64]:
     """Return the two-sided p of Wilcoxon's signed-rank test of each pair.
 
-    Differences are rounded to 1e-6 and zeros are handled by Pratt's rule. scipy computes it: exact
-    up to 50 patients, by the normal approximation for more. If there are ties or zeros among up to
-    50 patients, the signs of the ranks are flipped, as scipy's `PermutationMethod` does; the
-    approximation would give 0.005 instead of 0.008 for 30 zeros and 8 positive differences.
+    Differences are rounded to 1e-6 and zeros are handled by Pratt's rule.
+
+    - Up to 50 patients, no ties and no zeros: scipy's exact p.
+    - Up to 50 patients, ties or zeros: the signs of the ranks are flipped, as scipy's
+      `PermutationMethod` does. For 30 zeros and 8 positive differences this gives 0.008; the normal
+      approximation would give 0.005.
+    - More patients: scipy's normal approximation.
 
     Args:
         differences: An array (patient, pair).
@@ -296,9 +306,9 @@ def hodges_lehmann(differences: NDArray[np.float64]) -> tuple[float, Interval]:
     """Return the median of the means of all pairs of differences, and its 95 % interval.
 
     Each difference is also paired with itself. The interval goes from the k-th smallest to the k-th
-    largest mean. k is the number of values of the signed-rank statistic that are so small that all
-    of them together have a chance of at most 2.5 %; so it covers 95 % or more. Source: Hollander
-    and Wolfe, Nonparametric Statistical Methods, 3.2 and 3.3.
+    largest mean. k is the largest number for which the signed-rank statistic is below k with a
+    chance of at most 2.5 %; so the interval covers 95 % or more. Source: Hollander and Wolfe,
+    Nonparametric Statistical Methods, 3.2 and 3.3.
     """
     first, second = np.triu_indices(len(differences))
     means = np.sort((differences[first] + differences[second]) / 2)
@@ -324,7 +334,7 @@ def _signed_rank_distribution(patients: int) -> NDArray[np.float64]:
 
 
 def decide(pair: Pair, adjusted: float, sign: float = 1.0, rope: float = ROPE) -> Verdict:
-    """Return the verdict on the first method of a pair; with one seed, on its weights alone.
+    """Return the verdict on the first method of a pair; with one seed, on these weights alone.
 
     The verdict is `better` or `worse` if the corrected p is at most 0.05, both 95 % intervals
     exclude 0, and the mean difference is outside the region of practical equivalence. It is

@@ -175,7 +175,7 @@ def checkpoint(what: str, subject: Trainee, batch: Batch, step: list[float], typ
         for attempt in range(REPEATS):
             training.state.losses.append(0.0)
             start = time.perf_counter()
-            training.validated(-float(attempt))
+            training.record_validation(-float(attempt))
             training.save()
             spent.append(time.perf_counter() - start)
     every = load_profile("cpu").validate_every

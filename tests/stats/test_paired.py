@@ -369,7 +369,7 @@ def test_the_part_of_the_test_with_the_largest_p_decides() -> None:
     for pair, (first, second) in zip(compare(scores(values), names), names, strict=True):
         both = [values[:, :, "abcd".index(name)] for name in (first, second)]
         parts = parts_of_test((both[0] - both[1])[:, :, None])
-        assert set(parts) == {"patients", "skewness", "runs", "both"}
+        assert set(parts) == {"patients", "skewness", "seeds", "both"}
         assert pair.decided is not None
         assert pair.p == pytest.approx(max(p[0] for p in parts.values()))
         assert pair.p == pytest.approx(parts[pair.decided][0])

@@ -13,7 +13,7 @@ from bench.stats.runs import critical
 DECIDED: dict[Test | None, str] = {
     "patients": "patients",
     "skewness": "patients (Hall)",
-    "runs": "seeds",
+    "seeds": "seeds",
     "both": "patients and seeds",
     None: "-",
 }
@@ -88,5 +88,5 @@ def needed(table: Table, family: Family) -> str:
 
 def _is_open(comparison: Comparison) -> bool:
     """Return whether seeds, and not patients, kept a difference from being significant."""
-    by_runs = comparison.pair.decided in ("runs", "both")
-    return by_runs and comparison.possible and comparison.adjusted > ALPHA
+    by_seeds = comparison.pair.decided in ("seeds", "both")
+    return by_seeds and comparison.possible and comparison.adjusted > ALPHA
