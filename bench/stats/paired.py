@@ -23,8 +23,8 @@ ROPE = 0.005
 equivalent. For scores that are fractions, such as Dice, it is half a percentage point."""
 EQUIVALENT_FROM = 100
 """Fewest patients on whom two methods may be called equivalent: on skewed differences, intervals of
-few patients are too short. 100 is a round choice, not a measured edge: of 126 patients the intervals
-are long enough (`tests/stats/CALIBRATION.md`)."""
+few patients are too short. 100 is a round choice, not a measured edge; 126 patients have intervals
+that are long enough (`tests/stats/CALIBRATION.md`)."""
 DECIMALS = 6
 """Decimals to which differences are rounded before they are ranked, so that equal differences stay
 equal in spite of floating-point errors."""
