@@ -44,7 +44,10 @@ def test_an_unknown_encoding_is_refused(content: bytes, says: str) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (gzip.compress(b"file,patient", mtime=0), "is compressed by gzip; expected text: unpack it"),
+        (
+            gzip.compress(b"file,patient", mtime=0),
+            "is compressed by gzip; expected text: unpack it",
+        ),
         (lzma.compress(b"file,patient"), "is compressed by xz; expected text: unpack it"),
         (bz2.compress(b"file,patient"), "is compressed by bzip2; expected text: unpack it"),
         (
