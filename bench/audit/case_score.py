@@ -131,7 +131,7 @@ def patient_of(case: str, named_patient: str, reading: Reading, at: str) -> str:
     """Return the patient of a case.
 
     Raises:
-        UsageError: Nothing says who it is.
+        UsageError: Nothing says who it is, or the pattern and the column of patients differ.
     """
     if reading.pattern:
         match = patients.expression(reading.pattern, "--pattern ").fullmatch(case)
@@ -139,6 +139,12 @@ def patient_of(case: str, named_patient: str, reading: Reading, at: str) -> str:
             raise UsageError(
                 f"{at}: {case} does not fit --pattern {reading.pattern}; give a pattern that all "
                 "names of cases fit"
+            )
+        if named_patient not in ("", match["patient"]):
+            raise UsageError(
+                f"{at}: the table says that {case} is of patient {named_patient}, and --pattern"
+                f" {reading.pattern} that it is of {match['patient']}; leave --pattern out, or"
+                " remove the column of patients"
             )
         return match["patient"]
     if not named_patient:

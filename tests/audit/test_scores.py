@@ -468,3 +468,12 @@ def test_other_json_is_refused_in_words(text: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no ") as refusal:
         read(write(tmp_path / "summary.json", text), Reading(method="A", pattern="{patient}"))
     assert "Error" not in str(refusal.value)
+
+
+def test_a_pattern_and_a_column_of_patients_must_agree(tmp_path: Path) -> None:
+    text = "method,patient,case,dice\nA,c01,siteA_c01_1,0.9\nA,c02,siteA_c02_1,0.8\n"
+    path = write(tmp_path / "long.csv", text)
+    assert [score.patient for score in read(path, Reading())] == ["c01", "c02"]
+    assert len(read(path, Reading(pattern="siteA_{patient}_1"))) == 2
+    with pytest.raises(UsageError, match=r"of patient c01, and --pattern .* of siteA; leave"):
+        read(path, Reading(pattern="{patient}_*"))
