@@ -203,8 +203,12 @@ def parse_splits(path: Path) -> list[Split]:
         rows = _tabled(text, path, encoding)
     folds: dict[int, dict[str, Side]] = {}
     for line, (fold, written, name) in rows:
+        if not (fold + written + name).strip():
+            continue  # spreadsheets end with such rows
         at, patient = f"{path} line {line}", formulas.as_it_was(written)
         digits = _FOLD.fullmatch(fold.strip())
+        if not digits and fold.strip() and patient:
+            raise UsageError(f"{at}: the fold is {fold[:80]!r}, expected a number such as 0")
         if not digits or not patient:
             given = ",".join((fold, patient, name))
             raise UsageError(f"{at}: {given[:200]!r}, expected {HEADER}")
@@ -284,7 +288,8 @@ def _written(lines: list[str], path: Path) -> Iterator[Row]:
     Older versions wrote names as they are: `0,Smith, John,train`. Such a line has more commas than
     three values need, or is no CSV.
     """
-    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    numbered = enumerate(lines, 1)
+    filled = [(number, line) for number, line in numbered if line.strip().strip(",")]
     for number, raw_line in filled[1:]:
         line = _ENDS.sub("", raw_line)
         try:

@@ -132,31 +132,31 @@ def of_nobody(patients: Sequence[str]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def look_alike(patients: Sequence[str]) -> tuple[str, ...]:
-    """Return what to tell of patients whose names look alike; nothing where none do.
+def look_alike(names: Sequence[str], what: str = "patients") -> tuple[str, ...]:
+    """Return what to tell of patients, or others, whose names look alike; nothing if none do.
 
     Names look alike that differ by case, blanks, leading zeros, a `.0` at the end, the
     composition of accents, what separates words, the spelling of umlauts, letters of another
     alphabet, or O for 0.
     """
     names_of: dict[str, dict[str, None]] = defaultdict(dict)
-    for patient in patients:
-        for seen in (_seen(patient), _read_aloud(patient)):
-            names_of[seen][patient] = None
+    for one_name in names:
+        for seen in (_seen(one_name), _read_aloud(one_name)):
+            names_of[seen][one_name] = None
     groups: list[dict[str, None]] = []
     groups_of: dict[str, list[dict[str, None]]] = defaultdict(list)
-    for names in sorted(names_of.values(), key=len, reverse=True):
-        whole = groups_of[next(iter(names))]
-        if len(names) == 1 or any(names.keys() <= group.keys() for group in whole):
+    for alike_names in sorted(names_of.values(), key=len, reverse=True):
+        whole = groups_of[next(iter(alike_names))]
+        if len(alike_names) == 1 or any(alike_names.keys() <= group.keys() for group in whole):
             continue
-        groups.append(names)
-        for name in names:
-            groups_of[name].append(names)
-    alike = [" and ".join(map(_shown, names)) for names in groups]
+        groups.append(alike_names)
+        for name in alike_names:
+            groups_of[name].append(alike_names)
+    alike = [" and ".join(map(_shown, group)) for group in groups]
     if not alike:
         return ()
     more = f" and {len(alike) - FEW} more such groups" if len(alike) > FEW else ""
-    return (f"{'; '.join(alike[:FEW])}{more} are different patients, though they look alike",)
+    return (f"{'; '.join(alike[:FEW])}{more} are different {what}, though they look alike",)
 
 
 def of_one_header(patients: Mapping[str, Collection[str]]) -> tuple[str, ...]:

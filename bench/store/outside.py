@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bench.audit.case_score import CaseScore
 from bench.data.readers import limits
-from bench.data.twins import doubted
+from bench.data.twins import doubted, look_alike
 from bench.spec import machine, plain, registry
 from bench.spec.case import UNION
 from bench.spec.config import PROTOCOL, SEED
@@ -222,6 +222,7 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
         by_run.setdefault((score.method, score.dataset, score.run), []).append(score)
         cases.setdefault(score.dataset, {})[score.case] = score.patient
         runs.setdefault(score.dataset, {})[score.run] = None
+    alike = look_alike(list(cases), "datasets")
     cells = []
     for (method, dataset, run), scores_of_run in by_run.items():
         digest = plain.content_hash(cases[dataset])
@@ -237,7 +238,7 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
             origin=origins[method],
             digest=plain.content_hash([_hashed(row) for row in rows]),
             missing=tuple(dict.fromkeys(missing)),
-            remarks=(*_of_empty(scores_of_run), *doubted(list(cases[dataset].values()))),
+            remarks=(*_of_empty(scores_of_run), *doubted(list(cases[dataset].values())), *alike),
         )
         cells.append(
             OutsideCell(

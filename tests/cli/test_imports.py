@@ -98,6 +98,15 @@ def test_patients_stand_in_names_where_pattern_says_by_its_old_name_too(bench: B
         assert "A, B: 8 cases of 8 patients" in said
 
 
+def test_datasets_whose_names_look_alike_are_told(bench: Bench) -> None:
+    lines = ["method,dataset,patient,dice"]
+    for method, dataset in (("A", "MR"), ("B", "mr ")):
+        lines += [f"{method},{dataset},p{number},0.8{number}" for number in range(4)]
+    (bench.home / "scores.csv").write_text("\n".join(lines))
+    said = bench("import", "scores.csv")
+    assert "are different datasets, though they look alike" in said
+
+
 def test_what_was_assumed_of_scores_is_told(bench: Bench) -> None:
     lines = ["method,patient,case,dice,nsd"]
     for method in "AB":

@@ -148,7 +148,7 @@ def test_too_few_patients_are_refused() -> None:
         ("", "is empty; expected the columns fold, patient, side"),
         ("fold,patient,side\n", "is no split file"),
         ("fold,patient,side\n0,,train\n", "line 2: '0,,train', expected fold,patient,side"),
-        ("fold,patient,side\nx,a,train\n", "line 2: 'x,a,train', expected"),
+        ("fold,patient,side\nx,a,train\n", "line 2: the fold is 'x', expected a number such as 0"),
         ("fold;patient;side\n0;a;train\n0;a\n", "line 3: column side is missing"),
         ("Fold,patient,side\n0,a,b,train\n", "line 2: 4 fields where the header has 3"),
         (
@@ -160,7 +160,7 @@ def test_too_few_patients_are_refused() -> None:
             "fold 0 lacks patient c; give it a side, unused",
         ),
         ("fold,patient,side\n0,a,train\n0,b,train\n0,c,test\n", "fold 0 has no validation patient"),
-        (f"fold,patient,side\n{'9' * 5000},a,train\n", "line 2: '99.*, expected fold,patient,side"),
+        (f"fold,patient,side\n{'9' * 5000},a,train\n", "line 2: the fold is '99.*, expected a"),
         (
             "fold,patient,side\n0,a,train\n2,a,train\n",
             "its column fold holds 0, 2; expected folds from 0, or from 1, without a gap",
@@ -327,3 +327,12 @@ def test_a_contradiction_is_refused(wish: dict[str, Any], message: str) -> None:
 def test_how_patients_were_split_is_said_in_words(way: tuple[int, str, bool], said: str) -> None:
     folds, name, official = way
     assert names.Scheme(folds, name).words(official) == said
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_empty_rows_at_the_end_are_none(separator: str, tmp_path: Path) -> None:
+    rows = ["fold,patient,side", "0,a,train", "0,b,validation", "0,c,test", ",,", ",,"]
+    path = tmp_path / "split.csv"
+    path.write_text("\n".join(rows).replace(",", separator) + "\n")
+    (split,) = read_splits(path, ["a", "b", "c"])
+    assert dict(split.sides) == {"a": "train", "b": "validation", "c": "test"}
