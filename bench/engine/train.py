@@ -198,8 +198,8 @@ class Training:
 
     def step(self, batch: Batch) -> None:
         """Train on one batch."""
-        device = self.trainee.device
-        images, masks = to_device(batch.images, device), to_device(batch.masks, device)
+        device, pin = self.trainee.device, self.trainee.profile.pinned_memory
+        images, masks = to_device(batch.images, device, pin), to_device(batch.masks, device, pin)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
         pairs = zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)

@@ -55,11 +55,16 @@ class Trainee:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Return the method's own optimiser, or the profile's Adam."""
+        """Return the method's own optimiser, or the profile's Adam; fused as the profile says."""
         if isinstance(self.method, OwnOptimiser):
-            return self.method.make_optimiser(self.net, self.task)
-        rate = self.method.lr or self.profile.lr
-        return torch.optim.Adam(self.net.parameters(), lr=rate, fused=True)
+            optimiser = self.method.make_optimiser(self.net, self.task)
+        else:
+            rate = self.method.lr or self.profile.lr
+            optimiser = torch.optim.Adam(self.net.parameters(), lr=rate, fused=True)
+        if not self.profile.fused_adam:
+            for group in optimiser.param_groups:
+                group["fused"] = False
+        return optimiser
 
     def loss(self, image: Tensor, mask: Tensor, *address: object) -> Tensor:
         """Return the loss of a batch; its random numbers follow from the seed and an address."""
@@ -79,18 +84,18 @@ def build(
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = profile.tf32
     torch.manual_seed(derive(seed, "weights"))
-    # Convolutions are faster if channels are the last axis in memory.
-    net = method.build(task).to(device).to(memory_format=torch.channels_last)
+    layout = torch.channels_last if profile.channels_last else torch.contiguous_format
+    net = method.build(task).to(device).to(memory_format=layout)
     return Trainee(method, net, task, profile, seed, device, precision)
 
 
-def to_device(values: NDArray[np.float32], device: torch.device) -> Tensor:
-    """Return an array as a tensor on a device, without waiting for what a GPU is at.
+def to_device(values: NDArray[np.float32], device: torch.device, pin: bool = True) -> Tensor:
+    """Return an array as a tensor on a device; with `pin`, without waiting for what a GPU is at.
 
     A GPU reads pinned memory by itself; other memory is copied when its earlier work is done.
     """
     tensor = torch.from_numpy(values)
-    if device.type == "cuda":
+    if pin and device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 

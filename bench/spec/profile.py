@@ -38,7 +38,14 @@ _BASE = "extends"
 """Key of a file that names the profile whose values it does not give itself."""
 DEEPEST = 20
 """Profiles that may extend one another."""
-LATER = {"nsd_tolerance", "tf32", "cases_at_once"}
+LATER = {
+    "nsd_tolerance",
+    "tf32",
+    "cases_at_once",
+    "channels_last",
+    "fused_adam",
+    "pinned_memory",
+}
 """Keys that profiles need not have."""
 _CHANGED = re.compile(r"(?P<name>.+?)(-steps(?P<steps>\d+))?(-pixels(?P<pixels>\d+))?")
 """A profile with other steps or pixels: `cpu-steps100-pixels4096`."""
@@ -108,13 +115,22 @@ class Profile:
     PyTorch alone would round those of convolutions and not those of matrices."""
     cases_at_once: Count = 1
     """Cases of equal size that are validated and predicted at once, where a method allows it."""
+    channels_last: bool = True
+    """Whether channels are the last axis in memory, which is faster for convolutions. The sums are
+    taken in another order, so the last bits of a result differ."""
+    fused_adam: bool = True
+    """Whether Adam and AdamW update all weights in few kernels; last bits of a result differ."""
+    pinned_memory: bool = True
+    """Whether a GPU fetches batches while it computes, from memory that is never moved. The values
+    are the same either way."""
 
     def protocol(self) -> dict[str, Any]:
         """Return what may change a result, as plain data that JSON gives back as it is.
 
-        Sizes of phantoms are left out, because the digest of a dataset covers them; the paper's
-        augmentation, the usual tolerance, exact products and cases one by one too, which older
-        results do not name.
+        Sizes of phantoms are left out, because the digest of a dataset covers them; so is pinned
+        memory, which changes no value. The paper's
+        augmentation, the usual tolerance, exact products, cases one by one, channels last and the
+        fused Adam too, which older results do not name.
         """
         values = plain.decode(plain.canonical(asdict(self)), dict)
         if self.augmentation == Augmentation():
@@ -125,7 +141,10 @@ class Profile:
             del values["tf32"]
         if self.cases_at_once == 1:
             del values["cases_at_once"]
-        for name in ("summary", "phantom_patients", "phantom_slices"):
+        for switch in ("channels_last", "fused_adam"):
+            if values[switch]:
+                del values[switch]
+        for name in ("summary", "phantom_patients", "phantom_slices", "pinned_memory"):
             del values[name]
         return values
 

@@ -43,6 +43,8 @@ from tests.gpu.setting import (
 STEPS, WARM = 20, 3
 AT_ONCE = 8
 """Images that are predicted at once, where it is compared with one by one."""
+SWITCHES = ("channels_last", "fused_adam", "pinned_memory")
+"""Keys of a profile that only make training faster."""
 LATE = "the time of this stage was used up"
 PRECISIONS = ("float32", "tf32", "bfloat16")
 Stage = Callable[[Setting, float], Iterator[Row]]
@@ -186,6 +188,7 @@ def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
         except Exception as error:
             yield row | {"failed": last_line(error)}
             continue
+        yield from _switched_off(setting, Spec(key), made, warm, statistics.median(ours))
         yield from _at_once(setting, Spec(key))
         if setting.small:
             yield {"method": key, "what": "a CUDA graph", "skipped": "needs a GPU"}
@@ -206,6 +209,23 @@ def against_a_bare_loop(setting: Setting, until: float) -> Iterator[Row]:
                 }
             except Exception as error:
                 yield row | {"failed": last_line(error)}
+
+
+def _switched_off(
+    setting: Setting, spec: Spec, made: Sequence[Batch], warm: int, seconds: float
+) -> Iterator[Row]:
+    """Yield how much longer the harness trains without each switch; with all it took `seconds`."""
+    size, count = made[0].images.shape[2:], len(made)
+    for switch in SWITCHES:
+        row: Row = {"method": spec.key, "what": f"the harness with {switch} = false"}
+        try:
+            values = {"steps": count + 1, switch: False}
+            subject = setting.trainee(spec, size, "bfloat16", **values)
+            took = _harness(setting, subject, _Made(made), warm, count).took
+            row[STEP] = round(1000 * took / (count - warm), 1)
+            yield row | {"result": f"{took / seconds:.3f} x the time with it"}
+        except Exception as error:
+            yield row | {"failed": last_line(error)}
 
 
 def _at_once(setting: Setting, spec: Spec) -> Iterator[Row]:

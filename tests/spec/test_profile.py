@@ -140,6 +140,24 @@ def test_cases_at_once_are_named_where_there_are_several(tmp_path: Path) -> None
         load_profile(write(tmp_path, "none.toml", 'extends = "cpu"\ncases_at_once = 0\n'))
 
 
+@pytest.mark.parametrize("switch", ["channels_last", "fused_adam"])
+def test_a_switch_that_changes_last_bits_is_named_where_it_is_off(
+    tmp_path: Path, switch: str
+) -> None:
+    assert switch not in load_profile("cpu").protocol()
+    mine = load_profile(write(tmp_path, "mine.toml", f'extends = "cpu"\n{switch} = false\n'))
+    assert mine.protocol()[switch] is False
+    with pytest.raises(UsageError, match=f"{switch}: expected bool"):
+        load_profile(write(tmp_path, "none.toml", f'extends = "cpu"\n{switch} = "off"\n'))
+
+
+def test_pinned_memory_changes_no_value_and_so_is_not_named(tmp_path: Path) -> None:
+    cpu = load_profile("cpu")
+    mine = load_profile(write(tmp_path, "cpu.toml", 'extends = "cpu"\npinned_memory = false\n'))
+    assert not mine.pinned_memory
+    assert mine.protocol() == cpu.protocol()
+
+
 def test_the_tolerance_of_nsd_is_named_where_it_is_another(tmp_path: Path) -> None:
     assert "nsd_tolerance" not in load_profile("cpu").protocol()
     mine = load_profile(write(tmp_path, "mine.toml", 'extends = "cpu"\nnsd_tolerance = 4\n'))
