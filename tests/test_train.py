@@ -163,7 +163,7 @@ class Separable(Method):
 def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path) -> None:
     """Up to rounding, where neither the network nor the loss looks across the batch."""
     _, whole = fit(tmp_path / "whole", trainee(Separable()))
-    progress, parts = fit(tmp_path / "parts", replace(trainee(Separable()), parts=2))
+    progress, parts = fit(tmp_path / "parts", replace(trainee(Separable()), batch_parts=2))
     assert progress.parts == [[0, 2]]
     for name, weight in whole.items():
         assert torch.allclose(weight, parts[name], rtol=1e-9, atol=1e-12)
@@ -181,7 +181,7 @@ def test_parts_are_kept_by_the_checkpoint(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(KilledError):  # the device had too little memory for step 8
         fit(
             tmp_path,
-            replace(trainee(), parts=2),
+            replace(trainee(), batch_parts=2),
             lambda note: kill(msgspec.structs.replace(note, step=note.step - 2)),
         )
     progress, _ = fit(tmp_path, trainee())

@@ -161,9 +161,9 @@ def _train(
         try:
             return trainee, train(trainee, stream, validate, work, tell)
         except torch.cuda.OutOfMemoryError:
-            if trainee.parts >= profile.batch:
+            if trainee.batch_parts >= profile.batch:
                 raise
-        parts = 2 * trainee.parts
+        parts = 2 * trainee.batch_parts
         print(
             f"out of the device's memory: batches of {cell.profile.batch} go in {parts} parts from"
             " now on"
@@ -176,7 +176,7 @@ def _train(
         del trainee, validate
         gc.collect()
         torch.cuda.empty_cache()
-        trainee = replace(build(cell, data, device), parts=min(parts, cell.profile.batch))
+        trainee = replace(build(cell, data, device), batch_parts=min(parts, cell.profile.batch))
 
 
 def _train_itself(

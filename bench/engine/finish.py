@@ -26,7 +26,7 @@ from bench.store.record import (
     Joules,
     Record,
     Timings,
-    Training,
+    TrainingRecord,
 )
 
 
@@ -73,7 +73,7 @@ def record_of(
         network=_about(trainee),
         grid=data.cases.grid or "native",
         certificate=Certificate(seed=cell.seed, heads=convert(state.heads, tuple[Head, ...])),
-        training=Training(
+        training=TrainingRecord(
             steps=state.step,
             best_step=state.best_step,
             best_loss=_finite(state.best_loss),

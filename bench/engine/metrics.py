@@ -224,28 +224,28 @@ def score(
 
     Source: MONAI, as in the module's docstring.
     """
-    guess, real = _binary(prediction, "prediction"), _binary(reference, "reference")
-    if guess.shape != real.shape:
+    predicted, true = _binary(prediction, "prediction"), _binary(reference, "reference")
+    if predicted.shape != true.shape:
         raise ValueError(
-            f"prediction has shape {guess.shape} and reference {real.shape}; expected one shape:"
-            " map the prediction back to the native grid first"
+            f"prediction has shape {predicted.shape} and reference {true.shape}; expected one"
+            " shape: map the prediction back to the native grid first"
         )
-    pixel = _pixel(spacing, guess.ndim)
-    box = _box(guess | real)
+    pixel = _pixel(spacing, predicted.ndim)
+    box = _box(predicted | true)
     asked_in_box = None
     if asked is not None:
         # One slice before and one after the box belong to it; beyond the volume none was asked.
         padded = (False, *map(bool, asked), False)
         asked_in_box = padded[box[0].start : box[0].stop + 2]
-    pair = Pair(guess[box], real[box], pixel, tolerance, asked_in_box)
+    pair = Pair(predicted[box], true[box], pixel, tolerance, asked_in_box)
     empty = _which_empty(pair.tp + pair.fp, pair.tp + pair.fn)
     values = EMPTY_POLICY.get(empty)
     if values is None:
         values = {name: formula(pair) for name, formula in FORMULAS.items()}
     _check_identity(values["dice"], values["iou"])
-    tn = guess.size - pair.tp - pair.fp - pair.fn
+    tn = predicted.size - pair.tp - pair.fp - pair.fn
     unit = "px" if spacing is None else "mm"
-    sides = [count * side for count, side in zip(guess.shape, pixel, strict=True)]
+    sides = [count * side for count, side in zip(predicted.shape, pixel, strict=True)]
     diagonal = math.hypot(*sides)
     known_spacing = None if spacing is None else pixel
     return Score(pair.tp, pair.fp, pair.fn, tn, values, unit, empty, diagonal, known_spacing)
@@ -282,8 +282,8 @@ def score_classes(
     for number, name in enumerate(classes, 1):
         masks[name] = ((prediction == number) & not_void, reference == number)
     scores = {}
-    for name, (guess, real) in masks.items():
-        scored = score(guess, real, spacing, tolerance, asked)
+    for name, (predicted, true) in masks.items():
+        scored = score(predicted, true, spacing, tolerance, asked)
         if scored.empty == "both" and name != UNION:
             scored = replace(scored, values=dict.fromkeys(scored.values, math.nan))
         without_void = scored.tn - void  # `score` counted void pixels as background
@@ -301,10 +301,10 @@ def mean_dice(prediction: Mask, reference: NDArray[np.uint8], classes: Sequence[
     not_void = reference != VOID
     values = []
     for number in range(1, len(classes) + 1):
-        guess, real = (prediction == number) & not_void, reference == number
-        total = np.count_nonzero(guess) + np.count_nonzero(real)
+        predicted, true = (prediction == number) & not_void, reference == number
+        total = np.count_nonzero(predicted) + np.count_nonzero(true)
         if total:
-            values.append(2 * np.count_nonzero(guess & real) / total)
+            values.append(2 * np.count_nonzero(predicted & true) / total)
     return math.fsum(values) / len(values) if values else math.nan
 
 

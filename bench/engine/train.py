@@ -138,7 +138,7 @@ class Training:
         self._continue()
         self._began = time.monotonic() - self.state.seconds
         """When the training would have begun without the pauses between attempts."""
-        self.parts = self._parts()
+        self.batch_parts = self._batch_parts()
         self.certificate = Certificate(**self.state.certificate)  # type: ignore[arg-type]
 
     def _continue(self) -> None:
@@ -153,7 +153,7 @@ class Training:
                 f"{path} is of another training ({error}); remove it and run again"
             ) from error
 
-    def _parts(self) -> int:
+    def _batch_parts(self) -> int:
         """Return in how many parts a batch is computed; record the number if it has grown.
 
         It never falls again, because the same steps would not fit the device's memory again.
@@ -161,9 +161,9 @@ class Training:
         before = 1
         if self.state.parts:
             _since_step, before = self.state.parts[-1]
-        if self.trainee.parts > before:
-            self.state.parts.append([self.state.step, self.trainee.parts])
-        return max(self.trainee.parts, before)
+        if self.trainee.batch_parts > before:
+            self.state.parts.append([self.state.step, self.trainee.batch_parts])
+        return max(self.trainee.batch_parts, before)
 
     def _weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights; a tensor with several names (nnU-Net's) is copied once."""
@@ -202,7 +202,7 @@ class Training:
         images, masks = to_device(batch.images, device, pin), to_device(batch.masks, device, pin)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
-        pairs = zip(images.chunk(self.parts), masks.chunk(self.parts), strict=True)
+        pairs = zip(images.chunk(self.batch_parts), masks.chunk(self.batch_parts), strict=True)
         for part, (image, mask) in enumerate(pairs):
             # The random numbers of the first part are those of a batch that is not divided.
             address = ("step", batch.step, part) if part else ("step", batch.step)

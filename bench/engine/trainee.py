@@ -45,7 +45,7 @@ class Trainee:
     seed: int
     device: torch.device
     precision: str = "float32"
-    parts: int = 1
+    batch_parts: int = 1
     """Number of parts in which a batch is computed; their gradients are added up. More than 1 if a
     whole batch does not fit into the device's memory."""
 

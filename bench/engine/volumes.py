@@ -229,10 +229,10 @@ def _lines(
     """Return the line of two volumes (D, H, W), or those of all classes together and of each."""
     spacing = stack.spacing
     if not classes:
-        predicted, real = prediction > 0, reference > 0
-        scored = zero(real, spacing)
+        predicted, true = prediction > 0, reference > 0
+        scored = zero(true, spacing)
         if not missing:
-            scored = score(predicted, real, spacing, tolerance, stack.asked)
+            scored = score(predicted, true, spacing, tolerance, stack.asked)
         return [dict(scored.row())]
     by_class = zero_classes(reference, classes, spacing)
     if not missing:

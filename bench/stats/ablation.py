@@ -105,8 +105,8 @@ def effects(contrasts: Mapping[str, NDArray[np.float64]], looks: int = 1) -> lis
     The test is the primary one, as of two methods; p is corrected by Holm for the number of
     effects, and by Bonferroni for the looks.
     """
-    by_run = np.stack(list(contrasts.values()), axis=2)  # (seed, patient, effect)
-    adjusted = corrected_for_looks(holm(primary_p(by_run)), looks)
+    by_seed = np.stack(list(contrasts.values()), axis=2)  # (seed, patient, effect)
+    adjusted = corrected_for_looks(holm(primary_p(by_seed)), looks)
     return [
         Effect(
             name=name,

@@ -330,13 +330,13 @@ def all_pairs(
         correction = "max-t"
     for group in groups:
         values = [parts[number].values for number in group]
-        # by_run: (seed, patient, pair); differences: (patient, pair)
-        by_run = np.stack([both[:, :, 0] - both[:, :, 1] for both in values], axis=2)
-        differences = by_run.mean(0)
+        # by_seed: (seed, patient, pair); differences: (patient, pair)
+        by_seed = np.stack([both[:, :, 0] - both[:, :, 1] for both in values], axis=2)
+        differences = by_seed.mean(0)
         if correction == "max-t":
             p_of_pair[group] = max_t(differences, seed, min(flips, MAP_FLIPS))
         else:
-            p_of_pair[group] = primary_p(by_run, seed, flips)
+            p_of_pair[group] = primary_p(by_seed, seed, flips)
         for number, mean in zip(group, differences.mean(0), strict=True):
             first, second = pairs[number]
             means[first, second] = mean
@@ -346,7 +346,7 @@ def all_pairs(
                 undone = unseen_outliers_could_undo(mean, best, len(differences))
                 in_doubt[first, second] = in_doubt[second, first] = undone
             patients[first, second] = patients[second, first] = len(differences)
-            runs[first, second] = runs[second, first] = len(by_run)
+            runs[first, second] = runs[second, first] = len(by_seed)
     tested = np.flatnonzero(~np.isnan(p_of_pair))
     if correction == "holm":
         p_of_pair[tested] = holm(p_of_pair[tested])

@@ -1,9 +1,10 @@
 """The sign-flip permutation test of paired differences.
 
 If there is no true difference, each patient's difference is as likely to have the opposite sign.
-All rows of differences of the same patients are tested with the same flips. So one matrix product
-tests all rows in about the time that `scipy.stats.permutation_test(permutation_type="samples")`
-needs for one row, and the same flips give the largest statistic of all rows (max-T).
+A series is one difference for each patient. All series of the same patients are tested with the
+same flips. So one matrix product tests all series in about the time that
+`scipy.stats.permutation_test(permutation_type="samples")` needs for one, and the same flips give
+the largest statistic of all series (max-T).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def smallest_p(patients: int) -> float:
 def sign_flip(
     differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> NDArray[np.float64]:
-    """Return the two-sided p of the mean of each row of differences (patient, row).
+    """Return the two-sided p of the mean of each series of differences (patient, series).
 
     Up to 16 patients p is exact. With more patients the flips are random, and the observed signs
     count as one of the flips, so that p is never 0.
@@ -55,35 +56,35 @@ def sign_flip(
 def max_t(
     differences: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> NDArray[np.float64]:
-    """Return p of each row of (patient, row), corrected for all rows by max-T of shared flips.
+    """Return p of each series of (patient, series), corrected for all by max-T of shared flips.
 
-    This is Westfall and Young's step-down procedure. The row with the largest statistic is compared
-    with the largest statistic of all rows under each flip, the next row with the largest of the
-    remaining rows, and so on. Rows are divided by their root mean square, which no flip changes, so
-    that rows with large differences do not dominate.
+    This is Westfall and Young's step-down procedure. The series with the largest statistic is
+    compared with the largest statistic of all series under each flip, the next series with the
+    largest of the remaining series, and so on. Each series is divided by its root mean square,
+    which no flip changes, so that series with large differences do not dominate.
     """
     scale = np.sqrt((differences**2).mean(0))
-    rows = np.divide(differences, scale, out=np.zeros_like(differences), where=scale > 0)
-    statistic = np.abs(rows.sum(0))
+    scaled = np.divide(differences, scale, out=np.zeros_like(differences), where=scale > 0)
+    statistic = np.abs(scaled.sum(0))
     order = np.argsort(-statistic, kind="stable")
-    observed, rows = (statistic - _slack(rows))[order], rows[:, order]
+    observed, scaled = (statistic - _slack(scaled))[order], scaled[:, order]
     reached = np.zeros(len(order))
-    for signs in _signs(len(rows), seed, flips):
-        # (flip, row): the largest statistic of this row and all rows after it
-        largest = np.maximum.accumulate(np.abs(signs @ rows)[:, ::-1], axis=1)[:, ::-1]
+    for signs in _signs(len(scaled), seed, flips):
+        # (flip, series): the largest statistic of this series and all series after it
+        largest = np.maximum.accumulate(np.abs(signs @ scaled)[:, ::-1], axis=1)[:, ::-1]
         reached += (largest >= observed).sum(0)
     adjusted = np.empty(len(order))
-    adjusted[order] = np.maximum.accumulate(_share(reached, len(rows), flips))
+    adjusted[order] = np.maximum.accumulate(_share(reached, len(scaled), flips))
     return adjusted
 
 
-def _slack(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _slack(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the tolerance for rounding, so that the observed signs always reach their own sum."""
-    return np.asarray(1e-12 * np.abs(rows).sum(0))
+    return np.asarray(1e-12 * np.abs(differences).sum(0))
 
 
 def _share(reached: NDArray[np.float64], patients: int, flips: int) -> NDArray[np.float64]:
-    """Return p of each row, given how many flips reached its observed statistic."""
+    """Return p of each series, given how many flips reached its observed statistic."""
     if patients <= EXACT:
         return np.asarray(reached / 2.0 ** max(0, patients - 1))
     return np.asarray((reached + 1) / (flips + 1))
@@ -103,9 +104,10 @@ def _signs(patients: int, seed: int, flips: int) -> Iterator[NDArray[np.float64]
     generator = np.random.Generator(np.random.Philox(seed))
     step = _BLOCK // patients + 1
     for start in range(0, flips, step):
-        rows = min(step, flips - start)
-        row_bytes = (patients + 7) // 8  # a bit for each patient
-        drawn = np.frombuffer(generator.bytes(rows * row_bytes), np.uint8).reshape(rows, row_bytes)
+        block = min(step, flips - start)
+        flip_bytes = (patients + 7) // 8  # a bit for each patient
+        drawn = np.frombuffer(generator.bytes(block * flip_bytes), np.uint8)
+        drawn = drawn.reshape(block, flip_bytes)
         signs = np.unpackbits(drawn, axis=1, count=patients).astype(float)
         # 0 and 1 become 1 and -1, in place, which is faster than a new array.
         signs *= -2

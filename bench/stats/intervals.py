@@ -46,10 +46,10 @@ def interval(values: NDArray[np.float64], level: float = LEVEL) -> Interval:
 def bootstrap(
     values: NDArray[np.float64], levels: Sequence[float] = (LEVEL,), seed: int = SEED
 ) -> list[list[Interval]]:
-    """Return bootstrap intervals of means of (seed, patient, row): for each level, one per row.
+    """Return bootstrap intervals of the means of (seed, patient, series), per level and series.
 
     With one seed, patients are resampled and the interval is BCa. With several seeds, both seeds
-    and patients are resampled, in the same way for all rows, and the interval is the percentile
+    and patients are resampled, in the same way for all series, and the interval is the percentile
     interval, because BCa has no jackknife for two factors. For a single patient both ends are NaN.
     """
     if values.shape[1] < 2:
@@ -63,7 +63,7 @@ def bootstrap(
 def _percentiles(
     values: NDArray[np.float64], levels: Sequence[float] = (LEVEL,)
 ) -> list[list[Interval]]:
-    """Return for each level the percentile interval of each row of (resample, row)."""
+    """Return for each level the percentile interval of each series of (resample, series)."""
     quantiles: list[float] = []
     for level in levels:
         quantiles += [(1 - level) / 2, (1 + level) / 2]
@@ -72,9 +72,9 @@ def _percentiles(
 
 
 def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) -> list[Interval]:
-    """Return scipy's BCa intervals of the means of (patient, row).
+    """Return scipy's BCa intervals of the means of (patient, series).
 
-    `means` are the means of the resamples (resample, row).
+    `means` are the means of the resamples (resample, series).
     """
     from scipy import stats
 
@@ -86,7 +86,7 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
     # scipy takes the resamples from an earlier result, of which it reads only this attribute.
     earlier: Any = SimpleNamespace(bootstrap_distribution=np.round(means.T, 12))
     with warnings.catch_warnings():
-        # Rows that are constant up to rounding have no BCa interval; their ends are set below.
+        # Series that are constant up to rounding have no BCa interval; their ends are set below.
         warnings.simplefilter("ignore")
         ends = stats.bootstrap(
             values.T[None],
@@ -101,16 +101,16 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
 
 
 def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Interval]:
-    """Return the percentile bootstrap interval of the median of each row of (patient, row).
+    """Return the percentile bootstrap interval of the median of each series of (patient, series).
 
     The basic bootstrap interval would cover the median of bounded scores in 82 to 86 % instead of
     95 %. Values are sorted first. Then the median of a resample is the value at the median of the
-    drawn places, and the same draws serve all rows.
+    drawn places, and the same draws serve all series.
     """
     patients = len(values)
     if patients < 2:
         return [(float("nan"), float("nan"))] * values.shape[1]
-    medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)  # (resample, row)
+    medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)  # (resample, series)
     [intervals] = _percentiles(medians)
     return intervals
 
@@ -125,26 +125,27 @@ def _middles(count: int, seed: int) -> NDArray[np.int64]:
 def resampled_means(
     values: NDArray[np.float64], seed: int = SEED, stream: int = 0
 ) -> NDArray[np.float64]:
-    """Return (resample, row): means of (seed, patient, row) over resampled seeds and patients.
+    """Return (resample, series): means of (seed, patient, series) over what was resampled.
 
-    All rows share the resamples, so that their differences are paired by seed and patient. Datasets
-    that are resampled together must have different `stream` numbers.
+    Both seeds and patients are resampled. All series share the resamples, so that their differences
+    are paired by seed and patient. Datasets that are resampled together must have different
+    `stream` numbers.
     """
-    seeds, patients, rows = values.shape
-    by_patient = np.moveaxis(values, 1, 0).reshape(patients, seeds * rows)
+    seeds, patients, series = values.shape
+    by_patient = np.moveaxis(values, 1, 0).reshape(patients, seeds * series)
     times_drawn = _times_drawn(patients, seed, stream, of_seeds=False)
     means = _weighted_means(times_drawn, by_patient)  # of all seeds at once
     if seeds == 1:
         return means
-    # r: resample, s: seed, m: row
+    # r: resample, s: seed, m: series
     shares_of_seeds = _times_drawn(seeds, seed, stream, of_seeds=True) / seeds
-    return np.asarray(np.einsum("rs,rsm->rm", shares_of_seeds, means.reshape(-1, seeds, rows)))
+    return np.asarray(np.einsum("rs,rsm->rm", shares_of_seeds, means.reshape(-1, seeds, series)))
 
 
 def _weighted_means(
     times_drawn: NDArray[np.unsignedinteger[Any]], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return (resample, row): means of (patient, row), each patient as often as it was drawn.
+    """Return (resample, series): means of (patient, series), each patient as often as it was drawn.
 
     Shares are numbers of eight bytes, so few resamples are worked on at once.
     """
@@ -179,7 +180,7 @@ def _times_drawn(
 
 
 def _pairs(ends: NDArray[np.float64]) -> list[Interval]:
-    """Return an interval for each row of ends (2, row): lower ends, then upper ends."""
+    """Return an interval for each series of ends (2, series): lower ends, then upper ends."""
     return [(float(low), float(high)) for low, high in zip(*ends, strict=True)]
 
 
@@ -222,7 +223,7 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
         means = values.mean(0)  # (patient, method)
         [intervals_of_means] = bootstrap(values, seed=seed)
         intervals_of_medians = median_intervals(means, seed)
-        for row, number in enumerate(group):
+        for place, number in enumerate(group):
             part = parts[number]
             summaries[number] = Summary(
                 method=part.methods[0],
@@ -231,13 +232,13 @@ def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
                 left_out=part.left_out,
                 left_out_seeds=part.left_out_seeds,
                 undefined=part.undefined[part.methods[0]],
-                mean=float(means[:, row].mean()),
-                sd=deviation(means[:, row]),
-                sd_seeds=deviation(values[:, :, row].mean(1)),
-                bootstrap=intervals_of_means[row],
-                t=_possible(interval(means[:, row]), scores.metric),
-                median=float(np.median(means[:, row])),
-                median_interval=intervals_of_medians[row],
+                mean=float(means[:, place].mean()),
+                sd=deviation(means[:, place]),
+                sd_seeds=deviation(values[:, :, place].mean(1)),
+                bootstrap=intervals_of_means[place],
+                t=_possible(interval(means[:, place]), scores.metric),
+                median=float(np.median(means[:, place])),
+                median_interval=intervals_of_medians[place],
             )
     return [summaries[number] for number in range(len(parts))]
 

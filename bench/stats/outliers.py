@@ -53,7 +53,7 @@ def unseen(patients: int) -> float:
 
 
 def skewed(differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the two-sided p of the mean of each row of differences (patient, row), by Hall's test.
+    """Return the two-sided p of the mean of each series of (patient, series), by Hall's test.
 
     It is the t test, corrected for the skewness of the differences: a mean that seems to differ
     because few outliers were drawn has a long tail on the other side. Source: Hall, On the removal
@@ -61,10 +61,10 @@ def skewed(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     from scipy.stats import t as student
 
-    patients, rows = differences.shape
+    patients, series = differences.shape
     mean, spread = differences.mean(0), differences.std(0)
     varies = spread > 0
-    p = np.where(mean == 0, 1.0, np.zeros(rows))  # where nothing varies, the other tests decide
+    p = np.where(mean == 0, 1.0, np.zeros(series))  # where nothing varies, the other tests decide
     ratio = mean[varies] / spread[varies]
     skewness = (((differences[:, varies] - mean[varies]) / spread[varies]) ** 3).mean(0)
     # Hall's g, whose last term corrects the shift of the mean.

@@ -197,7 +197,7 @@ def _compare(parts: Sequence[PatientScores], seed: int, tests: int, flips: int) 
 def primary_p(
     by_seed: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> NDArray[np.float64]:
-    """Return the two-sided p of each row of differences (seed, patient, row), the primary test.
+    """Return the two-sided p of each series of (seed, patient, series) by the primary test.
 
     It is the largest p of its parts.
     """
@@ -207,7 +207,7 @@ def primary_p(
 def parts_of_test(
     by_seed: NDArray[np.float64], seed: int = SEED, flips: int = FLIPS
 ) -> dict[Test, NDArray[np.float64]]:
-    """Return the two-sided p of each row of differences (seed, patient, row) by each part.
+    """Return the two-sided p of each series of differences (seed, patient, series) by each part.
 
     One seed: the sign-flip test over patients, which speaks of these weights. Several seeds: also
     the two tests of `runs.p_values`, so that a difference holds over patients, over seeds, and over
@@ -229,10 +229,10 @@ def _has_both(by_seed: NDArray[np.float64]) -> bool:
 
 
 def _t_intervals(by_seed: NDArray[np.float64], level: float) -> list[Interval]:
-    """Return the t interval of each row's mean, as `Pair.t` describes it."""
+    """Return the t interval of each series's mean, as `Pair.t` describes it."""
     if _has_both(by_seed):
         return runs.intervals(by_seed, level)
-    return [interval(row, level) for row in by_seed.mean(0).T]
+    return [interval(means, level) for means in by_seed.mean(0).T]
 
 
 def _nothing(part: PatientScores) -> Pair:
@@ -287,18 +287,19 @@ def wilcoxon(
     rounded = np.round(differences, DECIMALS)
     sizes = np.sort(np.abs(rounded), axis=0)
     ties_or_zeros = (sizes == 0).any(0) | (np.diff(sizes, axis=0) == 0).any(0)
+    # need_flips: a mask of the columns that flips test; for_scipy: the numbers of scipy's columns.
     if len(rounded) <= _EXACT:
-        by_flips = ties_or_zeros
-        by_scipy = np.flatnonzero(~ties_or_zeros)
+        need_flips = ties_or_zeros
+        for_scipy = np.flatnonzero(~ties_or_zeros)
     else:
-        by_flips = np.zeros_like(ties_or_zeros)
-        by_scipy = np.flatnonzero(rounded.any(0))
+        need_flips = np.zeros_like(ties_or_zeros)
+        for_scipy = np.flatnonzero(rounded.any(0))
     p = np.ones(rounded.shape[1])  # 1 stays where no patient has a difference
-    if by_flips.any():
-        ranks = np.sign(rounded[:, by_flips]) * rankdata(np.abs(rounded[:, by_flips]), axis=0)
-        p[by_flips] = sign_flip(ranks, seed, flips)
-    for start in range(0, len(by_scipy), _AT_ONCE):
-        some = by_scipy[start : start + _AT_ONCE]
+    if need_flips.any():
+        ranks = np.sign(rounded[:, need_flips]) * rankdata(np.abs(rounded[:, need_flips]), axis=0)
+        p[need_flips] = sign_flip(ranks, seed, flips)
+    for start in range(0, len(for_scipy), _AT_ONCE):
+        some = for_scipy[start : start + _AT_ONCE]
         p[some] = signed_rank_test(rounded[:, some], zero_method=ZEROS, axis=0).pvalue
     return p
 

@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from bench.stats.intervals import Interval
 
-Rows = NDArray[np.float64]
-"""One number for each row of differences."""
+PerSeries = NDArray[np.float64]
+"""One number for each series of differences."""
 
 
 @dataclass(frozen=True)
 class _Error:
     """The standard error of means, and its degrees of freedom."""
 
-    error: Rows
-    freedom: Rows
+    error: PerSeries
+    freedom: PerSeries
 
 
-def p_values(runs: NDArray[np.float64]) -> tuple[Rows, Rows]:
-    """Return two-sided p of the mean of each row of differences (seed, patient, row), by two tests.
+def p_values(runs: NDArray[np.float64]) -> tuple[PerSeries, PerSeries]:
+    """Return two-sided p of the mean of each series of (seed, patient, series), by two tests.
 
     They are t tests over runs alone, and over runs and patients. Both must hold, for either alone
     fails: the first takes the patients for fixed; the second has too few degrees of freedom to
@@ -37,8 +37,8 @@ def p_values(runs: NDArray[np.float64]) -> tuple[Rows, Rows]:
 
     mean = np.abs(runs.mean((0, 1)))
 
-    def p_of(test: _Error) -> Rows:
-        """Return two-sided p of each row by a t test with this standard error."""
+    def p_of(test: _Error) -> PerSeries:
+        """Return two-sided p of each series by a t test with this standard error."""
         # Without any variation p is 0, or 1 where the mean is 0 too.
         ratio = np.divide(mean, test.error, out=np.full_like(mean, np.inf), where=test.error > 0)
         ratio[mean == 0] = 0.0
@@ -56,7 +56,7 @@ def critical(seeds: int, level: float) -> float:
 
 
 def intervals(runs: NDArray[np.float64], level: float) -> list[Interval]:
-    """Return the interval of each row's mean that leaves out 0 where p is below 1 - level.
+    """Return the interval of the mean of each series that leaves out 0 where p is below 1 - level.
 
     The longer one of the two t intervals.
     """
@@ -71,10 +71,10 @@ def intervals(runs: NDArray[np.float64], level: float) -> list[Interval]:
 
 def _errors(runs: NDArray[np.float64]) -> tuple[_Error, _Error]:
     """Return the errors over runs alone, and over runs and patients."""
-    seeds, _, rows = runs.shape
+    seeds, _, series = runs.shape
     of_seeds = runs.mean(1)
     alone = of_seeds.std(0, ddof=1) / np.sqrt(seeds)
-    return _Error(alone, np.full(rows, seeds - 1.0)), _of_both(runs)
+    return _Error(alone, np.full(series, seeds - 1.0)), _of_both(runs)
 
 
 def _of_both(runs: NDArray[np.float64]) -> _Error:

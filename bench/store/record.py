@@ -116,7 +116,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     heads: tuple[Head, ...]
 
 
-class Training(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How the training went."""
 
     steps: int
@@ -196,7 +196,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Where predictions or scores from outside are from; None of cells that were trained here."""
     certificate: Certificate | None
     """None from outside, as all that follows and is not known of such a cell."""
-    training: Training | None
+    training: TrainingRecord | None
     parameters: int | None
     idle_parameters: int | float | None = math.nan
     extras: tuple[str, ...] = ()

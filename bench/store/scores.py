@@ -343,27 +343,27 @@ def _impossible_instances(
     if not values.keys() >= set(RARE):
         return
     counts = np.stack([values[name] for name in INSTANCE_COUNTS])
-    real, predicted, matched, shifted, joined, split, missed = counts
+    in_reference, predicted, matched, shifted, joined, split, missed = counts
     older = ~without & np.isnan(counts).all(0)
     yield older, "each class must have scores of its instances, which older versions did not write"
     with np.errstate(invalid="ignore", divide="ignore"):
         are_counts = ((counts >= 0) & (counts == np.floor(counts))).all(0)
-        agree = (matched + joined + split + missed == real) & (shifted <= matched)
+        agree = (matched + joined + split + missed == in_reference) & (shifted <= matched)
         yield (
             ~(are_counts & agree & (matched <= predicted) | without),
             "counts of instances must agree",
         )
         for metric in INSTANCES:
             score = values[metric.name]
-            may_lack = real + predicted == 0
+            may_lack = in_reference + predicted == 0
             if metric.name == "pq_of_reference":
-                may_lack = real == 0
+                may_lack = in_reference == 0
             if metric.name in ("localisation", "identified"):  # undefined without names
                 may_lack = np.ones_like(may_lack)
             fits = _inside(score, metric) | (np.isnan(score) & may_lack)
             yield ~(fits | without), _said(metric)
-        has_instances = real + predicted > 0
-        rq, expected = values["rq"], 2 * matched / (real + predicted)
+        has_instances = in_reference + predicted > 0
+        rq, expected = values["rq"], 2 * matched / (in_reference + predicted)
         yield (
             _apart(rq, expected) & has_instances & ~without,
             "RQ must agree with the counts of instances",
