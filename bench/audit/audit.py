@@ -127,7 +127,9 @@ def audit(cell: PrintedCell) -> Finding:
     finding = _audit(cell, _factor(cell.n or FEWEST))
     if finding.verdict == "ok":
         return finding
-    _check_units(finding)
+    of_one_image = cell.n == 1 and finding.verdict == "std"
+    if not of_one_image:  # a spread of one image is impossible in every unit
+        _check_units(finding)
     finding = replace(finding, any_std=_holds_for_any_std(finding))
     # Two images allow the widest span of factors.
     depends_on_images = cell.n is None and _audit(cell, _factor(2)).verdict == "ok"
@@ -171,6 +173,8 @@ def _audit(cell: PrintedCell, factor: Span) -> Finding:
     """
     dice, iou, std = cell.dice_mean, cell.iou_mean, cell.dice_std
     variance = _variance(std, factor)
+    if cell.n == 1:  # the mean is the score of the one image
+        variance = (0.0, 0.0)
     low, high, given = None, None, ""
     if dice and iou and iou.low > dice.high + NOISE:
         return _above(cell, dice, iou)
@@ -205,6 +209,11 @@ def _audit(cell: PrintedCell, factor: Span) -> Finding:
                 limit = f"below {100 * low:.2f}, the least"
             words = f"IoU {iou} is {gap:.2f} points {limit} that {given} allows"
             return Finding(cell, "mean", gap, low, high, words)
+    if cell.n == 1:
+        for title, spread in (("Dice", cell.dice_std), ("IoU", cell.iou_std)):
+            if spread and spread.low > NOISE:
+                words = f"the std {spread} of {title} is above 0, the only one of a single image"
+                return Finding(cell, "std", 100 * spread.low, low, high, words)
     if iou and cell.iou_std:
         off, limit = _std_gap(cell, factor)
         if off:

@@ -303,6 +303,18 @@ def test_the_number_of_images_sharpens_the_std() -> None:
     assert unknown.iou_low < known.iou_low
 
 
+@pytest.mark.parametrize("spread", ["dice_std", "iou_std"])
+def test_one_image_has_no_spread(spread: str) -> None:
+    one = PrintedCell("t", "m", "d", Printed(0.8, 2), iou_mean=Printed(0.6667, 2), n=1)
+    assert audit(one).verdict == "ok"
+    assert audit(replace(one, **{spread: Printed(0.0, 2)})).verdict == "ok"
+    finding = audit(replace(one, **{spread: Printed(0.05, 2)}))
+    assert finding.verdict == "std"
+    assert "5.00 of" in finding.words
+    assert "the only one of a single image" in finding.words
+    assert audit(replace(one, iou_mean=Printed(0.7, 2))).verdict == "mean"
+
+
 def test_what_hangs_on_the_number_of_images_says_so(table1: list[Finding]) -> None:
     hanging = {
         (each.cell.method, each.cell.dataset) for each in table1 if "at least 20" in each.words
