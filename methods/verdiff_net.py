@@ -26,7 +26,10 @@ class VerdiffNet(DiffusionMethod):
     )
     nsa: bool = option(True, "noise semantic adapter; off: plain convolutions in the encoder")
     nsa_gate: str = option(
-        "soft", "how the prior chooses NSA's first kernel", choices=("soft", "hard", "5x5")
+        "soft",
+        "how the prior chooses NSA's first kernel",
+        choices=("soft", "hard", "5x5"),
+        needs="nsa",
     )
     bce: bool = option(True, "cross entropy of the mask that the predicted noise implies (eq 9)")
     dice: bool = option(True, "Dice of that mask in the diffusion's loss, as in the prior's")

@@ -56,6 +56,8 @@ def arms(text: str, factors: str, scale: str) -> tuple[tuple[str, ...], list[Arm
         for factor, on in zip(chosen, switches, strict=True):
             if on != defaults[factor]:
                 values[factor] = on
+        for key in options.idle(values, cls):  # an arm lacks the options of what it lacks
+            del values[key]
         combinations.append(Arm(options.canonical(spec, values, cls), switches))
     return chosen, combinations
 

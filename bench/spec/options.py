@@ -26,6 +26,7 @@ def option(
     choices: tuple[str, ...] = (),
     file: bool = False,
     free: bool = False,
+    needs: str = "",
     kw_only: bool = False,
 ) -> Any:
     """Declare an option of a method or dataset: a dataclass field with help, bounds and choices.
@@ -33,6 +34,7 @@ def option(
     An option that names a file is given its path, and has the short digest of its content as value
     (`bench.spec.weights`). A free one may hold any character; it must never become part of a path.
     One that is free and has choices takes what is no word besides: a mapping, the name of a file.
+    One that has no effect where an on/off option is off `needs` that option, and is refused there.
     One of a base class is `kw_only`.
     """
     metadata = {
@@ -42,6 +44,7 @@ def option(
         "choices": choices,
         "file": file,
         "free": free,
+        "needs": needs,
     }
     return dataclasses.field(default=default, metadata=metadata, kw_only=kw_only)
 
@@ -55,7 +58,8 @@ def parse(spec: Spec, cls: type[Any]) -> dict[str, Any]:
     """Return the checked values of a spec's options.
 
     Raises:
-        UsageError: A key is unknown or twice, or a value has the wrong type or is out of bounds.
+        UsageError: A key is unknown or twice, a value has the wrong type or is out of bounds, or an
+            option has no effect beside another.
     """
     name, known, kinds = spec.name, options(cls), typing.get_type_hints(cls)
     given: dict[str, Any] = {}
@@ -68,7 +72,19 @@ def parse(spec: Spec, cls: type[Any]) -> dict[str, Any]:
             example = f"{name}:{key}={shown(known[key].default)}"
             raise UsageError(f"{name}: expected one '{key}=VALUE', for example {example}")
         given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
+    for key in idle(given, cls):
+        switch = known[key].metadata["needs"]
+        raise UsageError(
+            f"{name}: {key}={shown(given[key])} has no effect with {switch}=off; leave one of them "
+            "out"
+        )
     return given
+
+
+def idle(given: dict[str, Any], cls: type[Any]) -> list[str]:
+    """Return the options that have no effect, for another that they need is given as off."""
+    known = options(cls)
+    return [key for key in given if given.get(known[key].metadata.get("needs", "")) is False]
 
 
 def canonical(spec: Spec, given: dict[str, Any], cls: type[Any]) -> Spec:

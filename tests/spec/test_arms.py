@@ -23,6 +23,11 @@ def test_an_arm_that_is_the_method_itself_is_named_like_it() -> None:
     assert [arm.spec.key for arm in made] == ["verdiff:steps=9:bce=off", "verdiff:steps=9"]
 
 
+def test_an_arm_lacks_the_options_of_what_it_lacks() -> None:
+    _, switched = arms("verdiff:nsa_gate=hard", "nsa", "full")
+    assert [arm.spec.key for arm in switched] == ["verdiff:nsa=off", "verdiff:nsa_gate=hard"]
+
+
 def test_three_factors_make_eight_arms() -> None:
     factors, made = arms("verdiff", "nsa, msfm,bce", "full")
     assert factors == ("nsa", "msfm", "bce")
