@@ -108,8 +108,6 @@ class Manifest(Reading, frozen=True, kw_only=True):
             for line, number in self.how.items()
             if line.startswith(ASSUMED)
         ]
-        if reading := self.rules.get("reading"):
-            lines.append(str(reading))
         if self.set_aside:
             patients = count(len(self.on_both_official_sides), "patient")
             lines.append(

@@ -27,6 +27,7 @@ from bench.spec.errors import UsageError
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 from bench.store.cells import Store
+from tests.conftest import picture
 
 NAMES = {
     "training": [
@@ -86,12 +87,39 @@ def test_films_and_filled_quadrilaterals_are_read(mats: bool, tmp_path: Path) ->
     assert dataset.left_out == ()
     assert len(dataset.cases) == 6
     assert dataset.patients == ["n291", "n165", "n162", "n163", "n164"]
+    assert [line for line in dataset.how if "film" in line] == [
+        "the number in a film's name is taken for the patient's, which nobody documents "
+        "(6 of 6 cases)"
+    ]
     for index in range(6):
         mask = dataset.mask(index)
         assert (
             mask.sum() == 17 * 41 * 12
         )  # whole quadrilaterals, whatever the order of their corners
         assert dataset.image(index)[mask > 0].mean() > 2 * dataset.image(index)[mask == 0].mean()
+
+
+def test_whose_films_are_is_told_as_it_was_found(tmp_path: Path) -> None:
+    root = tmp_path / "xray"
+    aasce(root)
+    for suffix in ("jpg", "jpg.mat"):  # a film without a number
+        for path in list((root / "boostnet_labeldata").rglob(f"*162 A AP.{suffix}")):
+            path.rename(path.with_name(f"film.{suffix}"))
+    _names(root, lambda names: ["film.jpg", *names[1:]])
+    told = "each film without a number in its name is of a patient of its own (1 of 6 cases)"
+    assert told in prepared(tmp_path).how
+    for kind in ("images", "labels"):
+        (root / kind).mkdir()
+    rows = ["file,volume"]
+    for number in range(3):
+        image, labels = picture(number)
+        Image.fromarray(image).save(root / "images" / f"{number}.png")
+        Image.fromarray((labels > 0).astype(np.uint8)).save(root / "labels" / f"{number}.png")
+        rows.append(f"{number}.png,P{number}")
+    (root / "index.csv").write_text("\n".join(rows))
+    listed = prepared(tmp_path)
+    assert listed.patients == ["P0", "P1", "P2"]
+    assert not [line for line in listed.how if "film" in line]
 
 
 def test_films_have_classes_by_level(tmp_path: Path) -> None:

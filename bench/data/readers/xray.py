@@ -31,7 +31,9 @@ OFFICIAL = "test"
 """Beginning of the name of the folder that is the publisher's test side."""
 NUMBER = re.compile(r"-(?P<number>\d+)\s+[A-Za-z]\s+ap", re.IGNORECASE)
 """`sunhl-1th-02-Jan-2017-162 A AP.jpg`: the number before the letter is read as the patient's."""
-READING = "the number in a film's name is taken for the patient's, which nobody documents"
+NUMBERED = "assumed: the number in a film's name is taken for the patient's, which nobody documents"
+ALONE = "assumed: each film without a number in its name is of a patient of its own"
+"""Whose a film is taken to be."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class XRay(Slices):
 
     def rules(self) -> dict[str, Any]:
         """Return the rules of both layouts."""
-        return {**super().rules(), "quadrilaterals": 2, "reading": READING}
+        return {**super().rules(), "quadrilaterals": 2}
 
     def items(self, root: Path) -> list[Item]:
         """List the films of all sides; say why one without image or landmarks is left out."""
@@ -139,7 +141,8 @@ def _films(side: Path) -> list[Item]:
         elif not marks.is_file():
             why = f"{image}: there is neither {name}.mat nor landmarks.csv; add one"
         pair = (image, marks) if image and not why else ()
-        items.append(Item(_patient(name), pair, left_out=why, official=official))
+        how = (NUMBERED if NUMBER.search(name) else ALONE,)
+        items.append(Item(_patient(name), pair, left_out=why, official=official, how=how))
         if image:
             used.add(image)
     for path in films:
