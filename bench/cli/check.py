@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bench.cli import options
-from bench.spec.errors import printable
+from bench.spec.errors import UsageError, printable
 from bench.spec.profile import load_profile
+
+if TYPE_CHECKING:
+    from bench.data.check import Finding
 
 
 def check(
@@ -44,6 +48,18 @@ def check(
     raise typer.Exit(1 if any(row["grave"] for row in rows) else 0)
 
 
+def _volumes(folder: Path) -> Iterator[Finding]:
+    """Say where --score volume would refuse slices that have places in volumes."""
+    from bench.data import cache
+    from bench.data.check import Finding
+    from bench.engine.volumes import stacks
+
+    try:
+        stacks(case for case in cache.load(folder).cases if case.place)
+    except UsageError as error:
+        yield Finding("volumes", (), str(error))
+
+
 def run_checks(names: str, data: Path | None, profile: str) -> list[dict[str, Any]]:
     """Return what is found in each dataset; what is not prepared yet is."""
     from bench.data.check import READING, Finding, check
@@ -56,7 +72,7 @@ def run_checks(names: str, data: Path | None, profile: str) -> list[dict[str, An
     with options.preparing_quietly() as told:
         for dataset in matrix.find(specs, data, chosen):
             folder = Path(dataset.prepare(told).cache)
-            findings = check(folder)
+            findings = [*check(folder), *_volumes(folder)]
             if all(finding.kind == READING for finding in findings):
                 findings.append(nothing)
             for finding in findings:

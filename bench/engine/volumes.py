@@ -108,9 +108,13 @@ def _stack(volume: str, cases: list[Case]) -> Stack:
                 "expected one: correct the table, or leave --score out"
             )
     if len(placed) < len(cases):
+        kept = {case.id for case in placed.values()}
+        second = next(case for case in cases if case.id not in kept)
+        assert second.place is not None
+        position = second.place.position
         raise UsageError(
-            f"--score volume: two slices of volume {volume} have one position; correct the table, "
-            "or leave --score out"
+            f"--score volume: two slices of volume {volume} have the number {position} "
+            f"({second.id} and {placed[position].id}); correct the table, or leave --score out"
         )
     positions = tuple(sorted(placed))
     if positions[-1] - positions[0] >= DEEPEST:

@@ -37,6 +37,13 @@ def test_data_list_and_preview(bench: Bench, slices: Make) -> None:
         assert min(sheet.size) > 300
 
 
+def test_slices_that_make_no_volume_are_told_before_a_run(bench: Bench, slices: Make) -> None:
+    data = slices(slice=4)
+    said = bench("data", "check", "--datasets", "mr", "--data", str(data))
+    assert "mr: volumes" in said
+    assert "two slices of volume 1 have the number 4 (1_0 and 1_1); correct the table" in said
+
+
 def test_data_prepare_and_check_tell_what_was_read_and_what_is_odd(
     bench: Bench, slices: Make
 ) -> None:
