@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.audit.case_score import CaseScore, Reading
     from bench.report.document import Document
 
-MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "95 % bootstrap", "Median")
+MEANS = ("Dataset", "Method", "Score", "Patients", "Mean", "95 % bootstrap", "Median", "Undefined")
 """The columns of the intervals that the terminal shows."""
 ASIDE = ("Shift", "95 % of the shift", "Superiority (%)", "Wilcoxon's p", "p uncorrected")
 """The columns of the comparisons that the terminal leaves out."""
@@ -227,10 +227,15 @@ def _print(store: Store) -> None:
 
 
 def _measured(document: Document) -> Document:
-    """Return a document of intervals without the metrics that no case has."""
+    """Return a document of intervals without the metrics that no case of a dataset has."""
     from dataclasses import replace
 
     (block,) = document.blocks
-    place = [head.text for head in block.heads].index("Patients")
-    rows = tuple(row for row in block.rows if row[place].text != "0")
+    heads = [head.text for head in block.heads]
+    dataset, score, patients = map(heads.index, ("Dataset", "Score", "Patients"))
+    known = set()
+    for row in block.rows:
+        if row[patients].text != "0":
+            known.add((row[dataset].text, row[score].text))
+    rows = tuple(row for row in block.rows if (row[dataset].text, row[score].text) in known)
     return replace(document, blocks=(replace(block, rows=rows),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,25 @@ def test_compare_prints_and_keeps_nothing(bench: Bench) -> None:
     said = bench("compare", "scores.csv", "--baseline", "M1")
     assert "Verdict" in said
     assert set(bench.home.rglob("*")) == before
+
+
+def test_distances_that_are_left_out_are_counted_where_the_mean_stands(bench: Bench) -> None:
+    scores(bench.home / "scores.csv")
+    lines = (bench.home / "scores.csv").read_text().splitlines()
+    for number in (1, 4):  # of M0
+        lines[number] = lines[number].removesuffix(",3") + (",inf" if number == 1 else ",")
+    lines = [line.removesuffix(",5") + ",inf" if line[:2] == "M2" else line for line in lines]
+    (bench.home / "scores.csv").write_text("\n".join(lines))
+    said = bench("compare", "scores.csv", "--unit", "mm")
+    distances = said.partition("Distances")[2].partition("All pairs")[0]
+    assert re.search(r"\| M0 \| HD95 \(mm\) \| 18 \|.*\| 2 \|", distances)
+    assert re.search(r"\| M1 \| HD95 \(mm\) \| 20 \|.*\| 0 \|", distances)
+    assert re.search(r"\| M2 \| HD95 \(mm\) \| 0 \|.*\| 20 \|", distances)
+    assert (
+        "Undefined: cases left out of HD95 (mm), for their file has no number there (empty or "
+        "inf): M0 2, M2 20."
+    ) in distances
+    assert "diagonal" not in distances
 
 
 @pytest.mark.parametrize(

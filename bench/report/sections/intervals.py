@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bench.report.document import Document, Number
@@ -60,14 +60,19 @@ def _intervals(
     if not any(row["patients"] for row in rows):
         return None
     few = sorted({row["patients"] for row in rows if 0 < row["patients"] < intervals.FEW})
-    notes = [
+    imported = _imported(table)
+    unit = (
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
-        "t interval over patients; of the median: percentile bootstrap. Undefined: cases in which "
-        "one mask alone is empty, so that distances do not exist; the image's diagonal stands for "
-        "them, and helps no method."
-    ]
+        "t interval over patients; of the median: percentile bootstrap."
+    )
+    if imported < {row["method"] for row in rows}:
+        unit += (
+            " Undefined: cases in which one mask alone is empty, so that distances do not exist; "
+            "the image's diagonal stands for them, and helps no method."
+        )
+    notes = [unit, *_undefined(rows, imported)]
     if "nsd" in metrics:
-        notes += _tolerances(table, rows)
+        notes += _tolerances(table, rows, imported)
     counted = any("outliers" in row for row in rows)
     if counted:
         notes.append(
@@ -122,17 +127,42 @@ def _outliers(scores: PatientScores) -> dict[str, Any]:
     return {"outliers": counted.number, **ends("of_outliers", counted.interval)}
 
 
-def _tolerances(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return which distances NSD accepts; of scores that others computed nobody knows it."""
-    values: dict[float, None] = {}
-    units: dict[str, None] = {}
-    imported: set[str] = set()
+def _undefined(rows: Sequence[Mapping[str, Any]], imported: Collection[str]) -> list[str]:
+    """Return which cases are left out of means of scores that others computed."""
+    notes = []
+    for score in dict.fromkeys(row["score"] for row in rows):
+        of_score = [row for row in rows if row["score"] == score]
+        numbers = []
+        for row in of_score:
+            if row["undefined"] and row["method"] in imported:
+                numbers.append(f"{row['title']} {row['undefined']}")
+        if numbers and any(row["patients"] for row in of_score):
+            notes.append(
+                f"Undefined: cases left out of {score}, for their file has no number there (empty "
+                f"or inf): {', '.join(numbers)}. This may help a method."
+            )
+    return notes
+
+
+def _imported(table: Table) -> set[str]:
+    """Return the methods whose scores others computed."""
+    imported = set()
     for cell in table.cells:
         record = cell.record
         if record.external is not None and record.external.kind == "scores":
             imported.add(record.method.key)
-            continue
-        values[record.spec.nsd_tolerance] = None
+    return imported
+
+
+def _tolerances(
+    table: Table, rows: Sequence[Mapping[str, Any]], imported: Collection[str]
+) -> list[str]:
+    """Return which distances NSD accepts; of scores that others computed nobody knows it."""
+    values: dict[float, None] = {}
+    units: dict[str, None] = {}
+    for cell in table.cells:
+        if cell.record.method.key not in imported:
+            values[cell.record.spec.nsd_tolerance] = None
     for unit in table.units.values():
         if unit != UNKNOWN:
             units[unit] = None
