@@ -211,7 +211,9 @@ def test_several_faults_are_told_at_once(bench: Bench, home: Path) -> None:
     said = scored(bench, "--predictions", "U-Net=unet", "--predictions", "Ours=ours", code=2)
     assert "another size" in said
     assert "no reference" in said
-    assert "Ours: 4 cases" in said or "Ours: 4 predictions" in said
+    assert "Ours: 4 predictions" in said
+    assert "have the names of references without _pred: --ending=_pred" in said
+    assert "Ours: 4 cases" not in said  # they are there under other names
 
 
 def test_probabilities_are_cut_where_the_user_says(bench: Bench, home: Path) -> None:

@@ -9,6 +9,7 @@ from bench.data.levels import levels_of
 from bench.data.readers import labels, masks, pairing
 from bench.data.readers.masks import Kind, Labels, UnfitError
 from bench.data.readers.pairing import USUAL, Side
+from bench.data.readers.walk import same, stem
 from bench.engine.outside.references import References, Rules, together
 from bench.spec.case import BACKGROUND, Decision
 from bench.spec.errors import UsageError, short_list
@@ -49,7 +50,12 @@ def wrong_names(
             f"{name}: {short_list(twice, what='prediction')} are second ones of a case; "
             "expected one a case: remove the others"
         )
-    if alone:
+    ending, paired = _ending([] if rules.ending else alone, lacking)
+    if ending:
+        way = f"they have the names of references without {ending}: --ending={ending}"
+        lines.append(f"{name}: {short_list(alone, what='prediction')} of no case by name; {way}")
+        lacking = [key for key in lacking if key not in paired]
+    elif alone:
         way = "remove them, add the references, or name an ending of their names: --ending _pred"
         if {pairing.bare(path) for path in alone} & {pairing.bare(key) for key in lacking}:
             way = "the folders differ: lay predictions in folders as the references lie"
@@ -63,6 +69,26 @@ def wrong_names(
             "add them, or --missing zero scores them as failures"
         )
     return lines
+
+
+def _ending(alone: Sequence[str], lacking: Sequence[str]) -> tuple[str, set[str]]:
+    """Return an ending without which all names are of cases that lack a prediction, and these.
+
+    The ending is empty where there is none.
+
+    Args:
+        alone: The paths of predictions that belong to no case.
+        lacking: The names that predictions of cases would be paired by.
+    """
+    cases = {USUAL.sub("", key): key for key in lacking}
+    names = [f"{path[: -len(Path(path).name)]}{stem(Path(path))}" for path in alone]
+    first = names[0] if names else ""
+    for length in range(1, len(first)):
+        ending = first[len(first) - length :]
+        bare = [same(name.removesuffix(ending)) for name in names if name.endswith(ending)]
+        if len(set(bare)) == len(names) and cases.keys() >= set(bare):
+            return ending, {cases[name] for name in bare}
+    return "", set()
 
 
 def read_all(
