@@ -55,12 +55,11 @@ def ablate(
 
         bench ablate --dataset mr --method verdiff:steps=10 --factors msfm,nsa,bce --seeds 3
     """
-    from bench.data.splits import Splitting
     from bench.spec.arms import arms
     from bench.spec.profile import load_profile
     from bench.store.results import Results
 
-    splitting = Splitting(folds, split, fraction)
+    splitting = options.splitting(folds, split, fraction)
     device = options.choose_device(device)
     name = options.choose_profile(profile, device, steps, pixels)
     switched, combinations = arms(method, factors, load_profile(name).scale)

@@ -47,10 +47,9 @@ def export(
     """
     from bench.data import cache
     from bench.data.export import Export
-    from bench.data.splits import Splitting
     from bench.launch import matrix
 
-    splitting = Splitting(folds, split, fraction)
+    splitting = options.splitting(folds, split, fraction)
     _check(layout, size)
     specs = registry.expand(registry.DATASETS, dataset)
     if len(specs) > 1:

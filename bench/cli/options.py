@@ -18,6 +18,7 @@ from bench.spec.words import count
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.data.splits import Splitting
     from bench.spec.names import Spec
     from bench.spec.note import Progress
     from bench.spec.profile import Profile
@@ -151,6 +152,21 @@ def datasets_of(text: str, data: Path | None, profile: Profile) -> list[Spec]:
         print(f"bench: {printable(line)}", file=sys.stderr)
         specs.remove(spec)
     return specs
+
+
+def splitting(folds: int, file: Path | None, fraction: float = 1.0) -> Splitting:
+    """Return how patients are split; say where the encoding of a split file is a guess.
+
+    Raises:
+        UsageError: The options contradict each other, or the file is no split.
+    """
+    from bench.data.splits import Splitting
+    from bench.spec import texts
+
+    chosen = Splitting(folds, file, fraction)
+    for line in texts.assumed([file] if file else []):
+        print(f"bench: {printable(line)}", file=sys.stderr)
+    return chosen
 
 
 def seeds_of(text: str) -> tuple[int, ...]:

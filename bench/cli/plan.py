@@ -75,9 +75,7 @@ def plan(
 
         bench plan --methods unet,verdiff --datasets mr --measure 60s
     """
-    from bench.data.splits import Splitting
-
-    splitting = Splitting(folds, split)
+    splitting = options.splitting(folds, split)
     runs = len(options.seeds_of(seeds))
     timing = options.seconds_of(measure, "--measure") if measure else 0.0
     if timing and simulate is None:

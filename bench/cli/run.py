@@ -140,10 +140,9 @@ def run(
 
         bench run --methods unet --datasets mr --profile smoke --launcher debug
     """
-    from bench.data.splits import Splitting
     from bench.store.track import Wanted
 
-    splitting = Splitting(folds, split, fraction)
+    splitting = options.splitting(folds, split, fraction)
     where: type[Launcher] = registry.load(registry.LAUNCHERS, launcher)
     device = options.choose_device(device, here=where.here)
     given = {"slurm": slurm, "address": address, "gpus": gpus}

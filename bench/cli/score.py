@@ -102,7 +102,6 @@ def score(
             --labels 'vertebra=1-7+9/disc=10-16/background=8'
     """
     from bench.data.readers import masks
-    from bench.data.splits import Splitting
     from bench.engine.outside.references import Rules
     from bench.store.outside import is_kept, keep
 
@@ -133,7 +132,7 @@ def score(
     else:
         assert dataset is not None
         _refuse_of_reference(dataset, patients, pattern, images, rules)
-        place = on_dataset(dataset, data, Splitting(folds, split), profile, store)
+        place = on_dataset(dataset, data, options.splitting(folds, split), profile, store)
         rules = replace(rules, classes=numbered(place.references.classes))
     volumes_of_folds = _stacks(place) if score == "volume" else []
     scored = _scored(sides, place, rules)

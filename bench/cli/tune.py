@@ -58,7 +58,6 @@ def tune(
 
         bench run --methods all --datasets mr --data ~/spine --folds 5 --tuned
     """
-    from bench.data.splits import Splitting
     from bench.launch.local import default_jobs
     from bench.tuning.study import os_errors_of
 
@@ -70,7 +69,7 @@ def tune(
         profile=options.choose_profile(profile, device, steps, pixels),
         out=out,
         report=report,
-        splitting=Splitting(folds, split, fraction),
+        splitting=options.splitting(folds, split, fraction),
         device=device,
         real_only=real_only,
     )

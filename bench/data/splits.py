@@ -342,6 +342,7 @@ def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -
     """
     for number, split in enumerate(splits):
         unknown = sorted(set(split.sides) - set(patients))
+        _check_case(number, unknown, set(patients) - set(split.sides), path)
         for patient in sorted(set(patients) - set(split.sides))[:1]:
             near = difflib.get_close_matches(patient, unknown[:NEAR], n=1, cutoff=0.5)
             hint = f"; is {near[0][:80]!r} meant?" if near else ""
@@ -354,6 +355,24 @@ def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -
                 f"{path} does not fit the dataset: it has no patient {patient[:80]}; "
                 f"remove the line{_guess(path)}"
             )
+
+
+def _check_case(fold: int, unknown: Sequence[str], lacking: Collection[str], path: Path) -> None:
+    """Refuse names of a split that differ from the dataset's by upper and lower case alone.
+
+    Raises:
+        UsageError: There are such.
+    """
+    spellings = {_plain(patient).casefold(): patient for patient in sorted(lacking)}
+    differing = [name for name in unknown if _plain(name).casefold() in spellings]
+    if not differing:
+        return
+    first = differing[0]
+    more = f" (and {len(differing) - 1} more)" if differing[1:] else ""
+    raise UsageError(
+        f"{path} does not fit the dataset: in fold {fold} {first[:80]}{more} differs by case from "
+        f"the dataset's {spellings[_plain(first).casefold()]}; write names as the dataset has them"
+    )
 
 
 def _guess(path: Path) -> str:

@@ -132,9 +132,12 @@ def test_ones_own_split_and_a_share_of_patients_stand_apart(
 
 def test_a_split_of_other_patients_is_refused(bench: Bench, slices: Make, tmp_path: Path) -> None:
     mine = tmp_path / "mine.csv"
-    mine.write_text("fold,patient,side\n0,a,train\n0,b,validation\n0,c,test\n")
+    text = "fold,patient,side\n0,M\u00fcller,train\n0,b,validation\n0,c,test\n"
+    mine.write_bytes(text.encode("cp1252"))
     words = ("run", "--methods", "unet", "--profile", "smoke", "--split", str(mine))
-    assert "mr: " in bench(*words, "--datasets", "mr", "--data", str(slices(patients=6)), code=2)
+    said = bench(*words, "--datasets", "mr", "--data", str(slices(patients=6)), code=2)
+    assert "mr: " in said
+    assert "bench: assumed: mine.csv is read as cp1252 (Windows), because it is no UTF-8" in said
     assert "is of one dataset's patients" in bench(*words, "--datasets", "mr,xray", code=2)
 
 

@@ -175,6 +175,10 @@ def test_too_few_patients_are_refused() -> None:
             "fold 0 lacks patient a; .*; is '\"a' meant",
         ),
         (
+            "fold,patient,side\n0,A,train\n0,B,validation\n0,c,test\n",
+            r"in fold 0 A \(and 1 more\) differs by case from the dataset's a; write names as the",
+        ),
+        (
             "fold,patient,side\n0,a\u200b,train\n0,b,validation\n0,c,test\n",
             r"fold 0 lacks patient a; .*; is 'a\\u200b' meant",
         ),
