@@ -181,7 +181,9 @@ def test_foreground_is_named_where_masks_hold_several_values(tmp_path: Path) -> 
         Image.fromarray(labels).save(path)
     with pytest.raises(
         UsageError,
-        match=r"masks hold the values 1, 2, 3 beside 0; say which are foreground: foreground=1",
+        match=r"values 1 \(16.7 %\), 2 \(16.7 %\), 3 \(33.3 %\) beside 0; say which are "
+        r"foreground: "
+        r"foreground=1\+2\+3, or some of them; or keep classes apart: labels=NAME=1/...$",
     ):
         prepared(f"{root}:pattern={{patient}}_*")
     assert prepared(f"{root}:pattern={{patient}}_*:foreground=1+3").mask(0).sum() == 30 * 44
@@ -349,7 +351,9 @@ def test_masks_without_background_are_said_to_have_none(tmp_path: Path) -> None:
     for path in (root / "masks").iterdir():
         mask = np.asarray(Image.open(path)) > 0
         Image.fromarray(mask.astype(np.uint8) + 1).save(path)
-    with pytest.raises(UsageError, match="masks hold the values 1, 2 and no 0; say which"):
+    with pytest.raises(
+        UsageError, match=r"values 1 .*, 2 .* and no 0; say which .*: foreground=1 or foreground=2;"
+    ):
         prepared(f"{root}:pattern={{patient}}_*")
 
 
@@ -448,6 +452,28 @@ def test_a_value_that_may_mean_anything_is_asked_for(tmp_path: Path) -> None:
         UsageError, match="masks hold the values 2, 255 beside 0; say which are foreground"
     ):
         prepared(f"{root}:pattern={{patient}}_*")
+
+
+def test_of_two_greys_no_choice_is_preferred(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    labels = np.zeros((60, 44), np.uint8)
+    labels[:15], labels[30:45] = 128, 255
+    for path in (root / "masks").iterdir():
+        Image.fromarray(labels).save(path)
+    with pytest.raises(UsageError) as refused:
+        prepared(f"{root}:pattern={{patient}}_*")
+    assert str(refused.value).partition(": masks hold the values ")[2] == (
+        "128 (25 %), 255 (25 %) beside 0; say which are foreground: foreground=128, "
+        "foreground=255 or foreground=128+255; or keep classes apart: labels=NAME=128/...; or "
+        "leave pixels out that belong to no class: labels=NAME=128/void=255"
+    )
+    for option, share in (
+        ("foreground=128", 0.25),
+        ("foreground=255", 0.25),
+        ("foreground=128+255", 0.5),
+        ("labels=bone=128/void=255", 0.25),
+    ):
+        assert (prepared(f"{root}:pattern={{patient}}_*:{option}").mask(0) > 0).mean() == share
 
 
 def test_a_path_is_a_dataset_of_a_run_and_its_name_is_the_folders(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ FEW_STRAYS = 3
 """So many values far from all others are no classes, but the outlines of smoothed shapes."""
 MOST = 256
 """Labels that one mask may hold."""
+FEW = 6
+"""Labels that an error lists."""
 NEAR_WHOLE = 1e-3
 """Numbers this near to a whole one are rounded."""
 WHOLE = 2.0**53
@@ -246,23 +248,56 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
     file = census.masks[max(census.masks, key=len)]
     if len(beside) == 1 and colour(beside[0]) and BACKGROUND in census.counts:
         return beside
+    has_background = bool(census.counts.get(BACKGROUND))
+    ways = _choices(beside, has_background)
     if any(map(colour, beside)):
         held = [label for label, pixels in census.counts.items() if pixels]
         shares = ", ".join(f"{label} {_percent(census, label)}" for label in held)
         raise UsageError(
-            f"{file} and others hold colours ({shares}); "
-            f"say which are foreground: foreground={_term(beside[0])}"
+            f"{file} and others hold colours ({shares}); say which are foreground: {ways}"
         )
     if _is_smooth(census, beside):
         raise UsageError(f"{file} and others {_blurred(census)}")
-    shown = f"value{'s' * (len(beside) > 1)} {', '.join(beside[:6])}"
-    others = "beside 0" if census.counts.get(BACKGROUND) else "and no 0"
-    named = next((label for label in beside if int(label) > 0), "")  # none below 0 is a class
-    apart = f"; or keep classes apart: labels=NAME={named}/..." if named and beside[1:] else ""
+    shares = ", ".join(f"{label} ({_percent(census, label)})" for label in beside[:FEW])
+    shown = f"value{'s' * (len(beside) > 1)} {shares}{' ...' * (len(beside) > FEW)}"
+    others = "beside 0" if has_background else "and no 0"
     raise UsageError(
-        f"{file}: masks hold the {shown} {others}; "
-        f"say which are foreground: foreground={named or beside[0]}{apart}"
+        f"{file}: masks hold the {shown} {others}; say which are foreground: {ways}{_apart(beside)}"
     )
+
+
+def _choices(labels: Sequence[str], has_background: bool) -> str:
+    """Return the options that say which labels are foreground, none before another.
+
+    Args:
+        labels: Those beside 0.
+        has_background: Whether pixels are 0; else one of the labels is the background's.
+    """
+    terms = list(dict.fromkeys(map(_term, labels)))
+    together = f"foreground={'+'.join(terms[:FEW])}{'+...' * (len(terms) > FEW)}"
+    if len(terms) == 1:
+        return together
+    if len(terms) > 2:
+        return f"{together}, {'or some of them' if has_background else 'less the background'}"
+    ways = [f"foreground={term}" for term in terms]
+    if has_background:
+        return f"{', '.join(ways)} or {together}"
+    return " or ".join(ways)
+
+
+def _apart(labels: Sequence[str]) -> str:
+    """Return the options that keep numbers apart, as classes or as void; empty of one number."""
+    known = [label for label in labels if int(label) > 0]  # none below 0 is a class
+    if not known or len(labels) == 1:
+        return ""
+    way = f"; or keep classes apart: labels=NAME={known[0]}/..."
+    void = [label for label in known if int(label) in VOID]
+    if void and void != known:
+        way += (
+            f"; or leave pixels out that belong to no class: labels=NAME={known[0]}/"
+            f"{'.../' * (len(known) > 2)}void={void[0]}"
+        )
+    return way
 
 
 def _is_smooth(census: Census, beside: Sequence[str]) -> bool:
@@ -282,7 +317,7 @@ def _share(census: Census, labels: Iterable[str]) -> float:
 
 
 def _percent(census: Census, label: str) -> str:
-    return f"{100 * _share(census, [label]):.2g} %"
+    return f"{100 * _share(census, [label]):.3g} %"
 
 
 def _term(label: str) -> str:
