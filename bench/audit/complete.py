@@ -63,7 +63,10 @@ def _two_patients(scores: Sequence[CaseScore]) -> list[str]:
     shared = [case for (_, case), patients in owners.items() if len(patients) > 1]
     if not shared:
         return []
-    return [f"{short_list(shared)} have two patients; expected one: correct the table"]
+    return [
+        f"{short_list(shared)} have two patients; expected one: correct the table, or give cases "
+        f"that lie in two folders names of their own, such as FOLDER_{shared[0]}"
+    ]
 
 
 def _without_dice(scores: Iterable[CaseScore]) -> list[str]:

@@ -109,8 +109,9 @@ def _patient_of(side: Side, table: str | None, pattern: str | None) -> Callable[
         return patients.by_pattern(pattern, side.folder)
     assert table is not None
     spec = Spec.parse(table)
-    entries = patients.read(Path(spec.name), _choice(table), f"--patients {spec.name}")
     inside = {path: path.relative_to(side.folder) for path in side.by_key.values()}
+    names = [path.as_posix() for path in inside.values()]
+    entries = patients.read(Path(spec.name), _choice(table), f"--patients {spec.name}", names)
     # Names in the table may have suffixes or not.
     stems = {}
     for path in inside.values():

@@ -137,7 +137,10 @@ HEAD = "method,patient,case,dice,iou\n"
     ("rows", "line"),
     [
         ("A,p,a,0.5,0.333\nA,p,a,0.6,0.429\n", r"1 case \(a\) have several scores"),
-        ("A,p,a,0.5,0.333\nB,q,a,0.6,0.429\n", r"1 case \(a\) have two patients"),
+        (
+            "A,p,a,0.5,0.333\nB,q,a,0.6,0.429\n",
+            r"1 case \(a\) have two patients; .*, such as FOLDER_a",
+        ),
         ("A,p,a,50,33.3\nA,p,b,60,42.9\n", r"dice: 2 cases \(A a, A b\) outside.*--percent"),
         ("A,p,a,-0.1,0.2\n", "outside its range, expected 0 to 1"),
         ("A,p,a,0.800,0.800\nA,p,b,0.5,0.333\n", r"A: Dice and IoU of 1 case \(a\) contradict"),

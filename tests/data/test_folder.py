@@ -135,7 +135,9 @@ def test_one_name_in_two_folders_is_told_as_one_patient(tmp_path: Path) -> None:
         for path in (root / part).glob("*.png"):
             path.rename(root / part / ("north" if path.stem.endswith("0") else "south") / path.name)
     told = prepared(f"{root}:pattern={{patient}}_*").how
-    assert any(line.startswith("p0 (and 1 more) in north/ and south/ is one p") for line in told)
+    (line,) = [line for line in told if "is one patient" in line]
+    assert line.startswith("p0 (and 1 more) in north/ and south/ is one patient, for the pattern")
+    assert "give a table of files and patients (north/p0_0.png, ...)" in line
     told = prepared(f"{root}:pattern={{patient}}/*").how
     assert not any("is one patient" in line for line in told)
 
@@ -159,6 +161,31 @@ def test_columns_of_a_table_of_patients_that_may_matter_are_told(tmp_path: Path)
     (root / "patients.csv").write_text(f"file,patient,Split,age\n{rows}")
     line = "columns of patients.csv that are not read: Split; --split FILE keeps a split"
     assert any(told.startswith(line) for told in prepared(str(root)).how)
+
+
+def test_an_index_that_is_not_read_is_told_whenever_it_comes(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    line = "index.csv was not read, for a folder with images/ and masks/ is paired by names"
+    by_pattern = f"{root}:pattern={{patient}}_*"
+
+    def told(spec: str) -> bool:
+        return any(text.startswith(line) for text in prepared(spec).how)
+
+    assert not told(by_pattern)  # it is in the cache now
+    rows = "".join(f"p{n}_{i}.png,Smith{n}\n" for n in range(5) for i in range(2))
+    (root / "index.csv").write_text(f"file,volume\n{rows}")
+    assert told(by_pattern)
+    with pytest.raises(UsageError, match=r"whose image is it\? .*own:patients=index.csv'"):
+        prepared(str(root))
+    with pytest.raises(UsageError, match=r"such as '.*own:patients=index.csv:patient=volume'"):
+        prepared(f"{root}:patients=index.csv")
+    by_index = f"{root}:patients=index.csv:patient=volume"
+    assert not told(by_index)
+    assert prepared(by_index).patients == [f"Smith{n}" for n in range(5)]
+    (root / "patients.csv").write_text(f"file,patient\n{rows}")
+    assert told(str(root))
+    (root / "index.csv").unlink()
+    assert not told(str(root))
 
 
 def test_patients_come_from_a_table(tmp_path: Path) -> None:
@@ -449,7 +476,7 @@ def test_a_value_that_may_mean_anything_is_asked_for(tmp_path: Path) -> None:
     mask = np.asarray(Image.open(root / "masks" / "p1_0.png")) > 0
     Image.fromarray((2 * mask).astype(np.uint8)).save(root / "masks" / "p1_0.png")
     with pytest.raises(
-        UsageError, match="masks hold the values 2, 255 beside 0; say which are foreground"
+        UsageError, match=r"masks hold the values 2 .*, 255 .* beside 0; say which are foreground"
     ):
         prepared(f"{root}:pattern={{patient}}_*")
 

@@ -92,6 +92,15 @@ def test_a_bare_name_of_two_images_is_of_neither() -> None:
     )
 
 
+def test_a_bare_name_of_two_patients_is_told_how_to_write_it(tmp_path: Path) -> None:
+    table = tmp_path / "patients.csv"
+    table.write_text("file,patient\n001.png,P1\n001.png,P2\n")
+    images = ["pat2/001.png", "pat1/001.png", "pat1/002.png"]
+    way = "write the folder before the name: pat1/001.png and pat2/001.png"
+    with pytest.raises(UsageError, match=f"line 3: 001.png is of P1 already, .*: {way}$"):
+        patients.read(table, Choice(), "own", images)
+
+
 def test_a_row_of_another_folder_is_of_no_image() -> None:
     absent = "which is not in images/; add it"
     assert matched(["two/a.png"], [("one/a.png", "P1")]) == ({}, [f"one/a.png: {absent}"])

@@ -314,7 +314,12 @@ BAD_FILES = {
     "missing": (
         "images/4_0.png",
         lambda p: p.unlink(),
-        r"images/4_0.png is not there, but .*index.csv names it",
+        r"images/4_0.png is not there, but .*index.csv names it: add it",
+    ),
+    "another case": (
+        "labels/4_0.png",
+        lambda p: p.rename(p.with_suffix(".PNG")),
+        r"4_0.png is not there, but .*names it, and 4_0.PNG differs by case alone: write both",
     ),
 }
 
@@ -344,7 +349,11 @@ def test_a_dataset_without_a_case_is_refused_with_the_first_reason(slices: Make)
 
 
 BAD_INDEX = {
-    "no column": ("file,patient\n1_0.png,1\n", r"index.csv has no column 'volume'"),
+    "no column": ("file,age\n1_0.png,1\n", r"index.csv has no column 'volume'"),
+    "patients by another heading": (
+        "file,Patient\n1_0.png,1\n",
+        r"no column 'volume', which names the patients; rename the heading 'Patient' to volume",
+    ),
     "no row": ("file,volume\n", r"lists no case"),
     "empty cell": ("file,volume\n1_0.png,1\n1_1.png,\n", r"index.csv line 3: expected a value"),
     "way out": ("file,volume\n../images/1_0.png,1\n", r"leads out of the folder"),

@@ -35,6 +35,7 @@ from bench.data.readers.picture import (
     onto,
     told,
 )
+from bench.data.readers.slices import INDEX
 from bench.data.readers.walk import Walk, stem
 from bench.spec import registry, texts
 from bench.spec.case import Census, Decision, Sample
@@ -66,6 +67,11 @@ SHORT = {"ts": TEST, "tr": TRAIN, "imagests": TEST, "imagestr": TRAIN}
 AROUND = r"(images?|imgs?|data)?({})(s|set|data|dataset|images?|imgs?|split)?[a-d]?[0-9]*"
 """What may stand about a name: `test_images`, `train2017`, `training-a`."""
 COLOUR = "assumed: colour images are read as grey (luminance): every network here sees one channel"
+UNREAD = (
+    "assumed: {0} was not read, for a folder with images/ and masks/ is paired by names; "
+    "patients={0} takes the patients from it"
+)
+"""What is told of the table of slice folders."""
 FEW = 3
 """Names that an error lists."""
 
@@ -121,6 +127,17 @@ class Folder(Adapter):
         table = self._choice.path(root)
         return [table] if table else []
 
+    def _spare(self, root: Path) -> list[Path]:
+        """Return `index.csv` of slice folders, in any case, where it is not the table.
+
+        It is no table of `tables`, for it is not read; what is told of it is part of every item, so
+        that the dataset is prepared anew where it comes or goes.
+        """
+        table = self._choice.path(root)
+        files = [path for path in root.iterdir() if path.is_file()]
+        indexes = [path for path in files if path.name.lower() == INDEX]
+        return sorted(path for path in indexes if table is None or not path.samefile(table))
+
     @property
     def folder(self) -> Path | None:
         """The folder."""
@@ -166,7 +183,7 @@ class Folder(Adapter):
         masks = _side(root, "masks", items)
         patient_of = self._patients(root, images, items)
         paired, alone, spare = self._pairs(root, images, masks)
-        assumed = (*texts.assumed(self.tables(root)), *self._unread(root))
+        assumed = self._assumed(root)
         assumed += self._joined(images, [pair.image for pair in paired], patient_of)
         why = pairing.whys(alone, spare, paired, images.folder, masks.folder)
         for path in spare:
@@ -261,8 +278,9 @@ class Folder(Adapter):
                 "leave out the pattern, or remove the table"
             )
         if table:
-            entries = patients.read(table, self._choice, str(root))
             paths = {path: path.relative_to(images.folder) for path in images.by_key.values()}
+            names = [path.as_posix() for path in paths.values()]
+            entries = patients.read(table, self._choice, str(root), names)
             stems = {p.as_posix(): p.with_name(stem(p)).as_posix() for p in paths.values()}
             matched = patients.match(entries, stems)
             for entry, why in matched.unused:
@@ -272,10 +290,14 @@ class Folder(Adapter):
             raise UsageError(f"{root}: whose image is it? {self._how(root)}")
         return patients.by_pattern(self.pattern, images.folder)
 
-    def _unread(self, root: Path) -> tuple[str, ...]:
-        """Return what to tell of columns of the table of patients that are not read."""
-        tables = self.tables(root)
-        return patients.unread(tables[0], self._choice) if tables else ()
+    def _assumed(self, root: Path) -> tuple[str, ...]:
+        """Return what to tell of the table of patients, and of tables that are not read."""
+        table = self._choice.path(root)
+        lines: tuple[str, ...] = ()
+        if table:
+            lines = (*texts.assumed([table]), *patients.unread(table, self._choice))
+        spare = [UNREAD.format(path.name) for path in self._spare(root)]
+        return (*lines, *spare)
 
     def _joined(
         self, images: Side, paths: Sequence[Path], patient_of: Callable[[Path], str]
@@ -293,6 +315,9 @@ class Folder(Adapter):
         table = self._choice.path(root)
         if table:
             return f"add it to {table}"
+        spare = self._spare(root)
+        if spare:
+            return f"name the table that says it: '{root}:patients={spare[0].name}'"
         return (
             f"write {root / 'patients.csv'} with the columns file and patient, "
             f"or give a pattern: '{root}:pattern={{patient}}_*'; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -123,13 +123,14 @@ def key(name: str) -> str:
     return "/".join(part for part in text.split("/") if part not in ("", "."))
 
 
-def read(path: Path, choice: Choice, place: str) -> list[Entry]:
+def read(path: Path, choice: Choice, place: str, images: Collection[str] = ()) -> list[Entry]:
     """Return the rows of a table of files and patients.
 
     Args:
         path: The table.
         choice: Its columns.
         place: The dataset as the command line names it, for errors.
+        images: The paths of the images in their folder, for errors.
 
     Raises:
         UsageError: A column or a value is missing, or a file has two patients.
@@ -151,7 +152,7 @@ def read(path: Path, choice: Choice, place: str) -> list[Entry]:
             )
         other = first.setdefault(entry.key, entry)
         if other.patient != whose:
-            raise UsageError(_contradiction(other, entry))
+            raise UsageError(_contradiction(other, entry, images))
         if other is entry:
             entries.append(entry)
     return entries
@@ -163,11 +164,17 @@ def unread(path: Path, choice: Choice) -> tuple[str, ...]:
     return csvs.read(path, columns).unread(*columns)
 
 
-def _contradiction(one: Entry, other: Entry) -> str:
-    """Return the line that refuses two rows about one image."""
+def _contradiction(one: Entry, other: Entry, images: Collection[str] = ()) -> str:
+    """Return the line that refuses two rows about one image, or about one name in two folders."""
+    same_name = [
+        path for path in sorted(images) if other.key in (_last(key(path)), key(stem(Path(path))))
+    ]
+    way = "remove one line"
+    if len(same_name) > 1:
+        way = f"write the folder before the name: {' and '.join(same_name[:2])}"
     return (
         f"{other.at}: {other.key} is of {one.patient} already, and of {other.patient} here; "
-        "expected one patient: remove one line"
+        f"expected one patient: {way}"
     )
 
 
@@ -341,11 +348,13 @@ def joined(
     if not several:
         return ()
     first, *others = several
+    example = next(path for path in places if patient_of(path) == first)
+    file = f"{places[example]}/{example.name}".removeprefix("/")
     two = " and ".join(f"{folder or '.'}/" for folder in [*folders_of[first]][:2])
     more = f" (and {len(others)} more)" if others else ""
     return (
         f"{first}{more} in {two} is one patient, for the pattern {pattern} sees no folders; where "
-        "they are several people, give a table of files and patients",
+        f"they are several people, give a table of files and patients ({file}, ...)",
     )
 
 

@@ -125,6 +125,13 @@ class Slices(Adapter):
                 why = (
                     f"{absent} is not there, but {table.source} names it: add it or remove the row"
                 )
+                near = in_images if absent == files[0] else in_labels
+                for path in near.get(patients.key(name), []):
+                    if patients.key(path.name) == patients.key(name):
+                        why = (
+                            f"{absent} is not there, but {table.source} names it, and {path.name} "
+                            "differs by case alone: write both in one way"
+                        )
                 if table.remark:
                     why = f"{why} ({table.remark})"
                 items.append(Item(patient, left_out=why))
@@ -142,6 +149,12 @@ class Slices(Adapter):
         if not path.is_file():
             raise UsageError(f"{path} is not there; expected {self.layout}")
         table = csvs.read(path, ("file", "volume"), numbers=SPACING)
+        known = [heading for heading in table.headings if csvs.folded(heading) in PATIENTS]
+        if known and not table.has("volume"):
+            raise UsageError(
+                f"{path} has no column 'volume', which names the patients; "
+                f"rename the heading '{known[0]}' to volume"
+            )
         table.require("file", "volume")
         if self.good_central:
             table.require("good_central")
