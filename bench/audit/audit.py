@@ -130,7 +130,7 @@ def audit(cell: PrintedCell) -> Finding:
     of_one_image = cell.n == 1 and finding.verdict == "std"
     if not of_one_image:  # a spread of one image is impossible in every unit
         _check_units(finding)
-    finding = replace(finding, any_std=_holds_for_any_std(finding))
+        finding = replace(finding, any_std=_holds_for_any_std(finding))
     # Two images allow the widest span of factors.
     depends_on_images = cell.n is None and _audit(cell, _factor(2)).verdict == "ok"
     if depends_on_images:
@@ -212,7 +212,7 @@ def _audit(cell: PrintedCell, factor: Span) -> Finding:
     if cell.n == 1:
         for title, spread in (("Dice", cell.dice_std), ("IoU", cell.iou_std)):
             if spread and spread.low > NOISE:
-                words = f"the std {spread} of {title} is above 0, the only one of a single image"
+                words = f"the std {spread} of {title} is of one image (n = 1), which has no spread"
                 return Finding(cell, "std", 100 * spread.low, low, high, words)
     if iou and cell.iou_std:
         off, limit = _std_gap(cell, factor)

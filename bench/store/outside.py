@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from bench.spec import machine, plain, registry
 from bench.spec.case import UNION
 from bench.spec.config import PROTOCOL, SEED
 from bench.spec.errors import UsageError, short_list
-from bench.spec.metrics import SCORES
+from bench.spec.metrics import SCORES, TITLES, WORST
 from bench.spec.names import Column, DatasetId, Label, Spec
 from bench.store.cells import OUTSIDE, Store, with_digests
 from bench.store.layout import CellFolder, write
@@ -238,7 +238,12 @@ def cells_of(scores: Sequence[CaseScore], origins: Mapping[str, str]) -> list[Ou
             origin=origins[method],
             digest=plain.content_hash([_hashed(row) for row in rows]),
             missing=tuple(dict.fromkeys(missing)),
-            remarks=(*_of_empty(scores_of_run), *doubted(list(cases[dataset].values())), *alike),
+            remarks=(
+                *_of_empty(scores_of_run),
+                *_of_classes_without(scores_of_run, known),
+                *doubted(list(cases[dataset].values())),
+                *alike,
+            ),
         )
         cells.append(
             OutsideCell(
@@ -264,6 +269,21 @@ def _of_empty(scores: Sequence[CaseScore]) -> tuple[str, ...]:
         f"{short_list(cases)} of {scores[0].method} have foreground in neither mask and score 1; "
         "nnU-Net leaves such cases out of its means",
     )
+
+
+def _of_classes_without(scores: Sequence[CaseScore], known: Collection[str]) -> Iterator[str]:
+    """Yield what to tell of distances of a class that a file lacks: others stand for the case."""
+    for metric in filter(known.__contains__, WORST):
+        cases = []
+        for score in scores:
+            if score.label and score.empty != "both" and metric not in score.values:
+                cases.append(f"{score.case}, {score.label}")
+        if cases:
+            yield (
+                f"{short_list(cases, what='score')} of {scores[0].method} left out of "
+                f"{TITLES[metric]}, for their file has no number there (empty or inf); the mean of "
+                "such a case is over its other classes"
+            )
 
 
 def _rows(

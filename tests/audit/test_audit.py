@@ -309,9 +309,8 @@ def test_one_image_has_no_spread(spread: str) -> None:
     assert audit(one).verdict == "ok"
     assert audit(replace(one, **{spread: Printed(0.0, 2)})).verdict == "ok"
     finding = audit(replace(one, **{spread: Printed(0.05, 2)}))
-    assert finding.verdict == "std"
-    assert "5.00 of" in finding.words
-    assert "the only one of a single image" in finding.words
+    assert (finding.verdict, finding.any_std) == ("std", False)
+    assert "is of one image (n = 1), which has no spread" in finding.words
     assert audit(replace(one, iou_mean=Printed(0.7, 2))).verdict == "mean"
 
 

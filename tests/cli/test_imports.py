@@ -92,6 +92,18 @@ def test_distances_that_are_left_out_are_counted_where_the_mean_stands(bench: Be
     assert "diagonal" not in distances
 
 
+def test_distances_of_a_class_that_are_left_out_are_told(bench: Bench) -> None:
+    lines = ["case,patient,label,dice,hd95"]
+    for number in range(4):
+        lines += [f"c{number},p{number},a,0.8,3", f"c{number},p{number},b,0.7,{number or 'inf'}"]
+    (bench.home / "scores.csv").write_text("\n".join(lines))
+    said = bench("compare", "Net=scores.csv", "--label", "a=a,b=b", "--unit", "mm")
+    assert (
+        "assumed: 1 score (c0, b) of Net left out of HD95, for their file has no number there "
+        "(empty or inf); the mean of such a case is over its other classes"
+    ) in said
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
