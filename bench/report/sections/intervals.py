@@ -65,7 +65,7 @@ def _intervals(
         f"The unit is the patient, whose cases are averaged first. Mean with {BOOTSTRAP}; t: 95 % "
         "t interval over patients; of the median: percentile bootstrap."
     )
-    if imported < {row["method"] for row in rows}:
+    if not all(_place(row) in imported for row in rows):
         unit += (
             " Undefined: cases in which one mask alone is empty, so that distances do not exist; "
             "the image's diagonal stands for them, and helps no method."
@@ -127,14 +127,16 @@ def _outliers(scores: PatientScores) -> dict[str, Any]:
     return {"outliers": counted.number, **ends("of_outliers", counted.interval)}
 
 
-def _undefined(rows: Sequence[Mapping[str, Any]], imported: Collection[str]) -> list[str]:
+def _undefined(
+    rows: Sequence[Mapping[str, Any]], imported: Collection[tuple[str, str]]
+) -> list[str]:
     """Return which cases are left out of means of scores that others computed."""
     notes = []
     for score in dict.fromkeys(row["score"] for row in rows):
         of_score = [row for row in rows if row["score"] == score]
         numbers = []
         for row in of_score:
-            if row["undefined"] and row["method"] in imported:
+            if row["undefined"] and _place(row) in imported:
                 numbers.append(f"{row['title']} {row['undefined']}")
         if numbers and any(row["patients"] for row in of_score):
             notes.append(
@@ -144,25 +146,31 @@ def _undefined(rows: Sequence[Mapping[str, Any]], imported: Collection[str]) -> 
     return notes
 
 
-def _imported(table: Table) -> set[str]:
-    """Return the methods whose scores others computed."""
+def _place(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the column and the method of a row."""
+    return row["column"], row["method"]
+
+
+def _imported(table: Table) -> set[tuple[str, str]]:
+    """Return the columns with the methods whose scores others computed there."""
     imported = set()
     for cell in table.cells:
         record = cell.record
         if record.external is not None and record.external.kind == "scores":
-            imported.add(record.method.key)
+            imported.add((record.column.key, record.method.key))
     return imported
 
 
 def _tolerances(
-    table: Table, rows: Sequence[Mapping[str, Any]], imported: Collection[str]
+    table: Table, rows: Sequence[Mapping[str, Any]], imported: Collection[tuple[str, str]]
 ) -> list[str]:
     """Return which distances NSD accepts; of scores that others computed nobody knows it."""
     values: dict[float, None] = {}
     units: dict[str, None] = {}
     for cell in table.cells:
-        if cell.record.method.key not in imported:
-            values[cell.record.spec.nsd_tolerance] = None
+        record = cell.record
+        if (record.column.key, record.method.key) not in imported:
+            values[record.spec.nsd_tolerance] = None
     for unit in table.units.values():
         if unit != UNKNOWN:
             units[unit] = None
@@ -172,7 +180,7 @@ def _tolerances(
         notes.append(f"NSD accepts distances up to {distances} {' or '.join(units)}.")
     titles: dict[str, None] = {}
     for row in rows:
-        if row["metric"] == "nsd" and row["patients"] and row["method"] in imported:
+        if row["metric"] == "nsd" and row["patients"] and _place(row) in imported:
             titles[row["title"]] = None
     if titles:
         notes.append(
