@@ -131,19 +131,20 @@ def _undefined(
     rows: Sequence[Mapping[str, Any]], imported: Collection[tuple[str, str]]
 ) -> list[str]:
     """Return which cases are left out of means of scores that others computed."""
-    notes = []
-    for score in dict.fromkeys(row["score"] for row in rows):
-        of_score = [row for row in rows if row["score"] == score]
-        numbers = []
-        for row in of_score:
-            if row["undefined"] and _place(row) in imported:
-                numbers.append(f"{row['title']} {row['undefined']}")
-        if numbers and any(row["patients"] for row in of_score):
-            notes.append(
-                f"Undefined: cases left out of {score}, for their file has no number there (empty "
-                f"or inf): {', '.join(numbers)}. This may help a method."
-            )
-    return notes
+    several = len({row["column"] for row in rows}) > 1
+    left_out: dict[str, list[str]] = {}
+    known = {(row["column"], row["score"]) for row in rows if row["patients"]}
+    for row in rows:
+        is_known = (row["column"], row["score"]) in known
+        if row["undefined"] and is_known and _place(row) in imported:
+            where = f" on {row['dataset']}" if several else ""
+            number = f"{row['title']}{where} {row['undefined']}"
+            left_out.setdefault(row["score"], []).append(number)
+    return [
+        f"Undefined: cases left out of {score}, for their file has no number there (empty or inf): "
+        f"{', '.join(numbers)}. This may help a method."
+        for score, numbers in left_out.items()
+    ]
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, str]:
