@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 from bench.data.readers.walk import stem
 from bench.spec import files
+from bench.spec.errors import UsageError
 
 HEAD = 512
 LFS = b"version https://git-lfs"
@@ -52,6 +54,22 @@ def remedy(path: Path) -> str:
         if head.startswith(mark):
             return f"holds {kind}, which is not read; convert it"
     return ""
+
+
+def refuse(path: Path, error: Exception, expected: str) -> NoReturn:
+    """Say in one line why a file cannot be read, and what was expected.
+
+    Raises:
+        UsageError: Always: the reader's `error`, or what helps if the file is of another kind.
+    """
+    if instead := remedy(path):
+        raise UsageError(f"{path} {instead}") from error
+    if isinstance(error, UsageError):
+        raise error
+    why = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    raise UsageError(
+        f"{path} cannot be read ({why}); expected {expected}: copy it again, or export it anew"
+    ) from error
 
 
 def under_no_suffix(path: Path) -> str:

@@ -458,18 +458,9 @@ def picture(path: Path, largest: int, is_mask: bool = False) -> Picture:
     if name.endswith(RASTER):
         return raster.read(path, largest)
     try:
-        picture = _scientific(path, name, is_mask, largest)
+        return _scientific(path, name, is_mask, largest)
     except Exception as error:  # the libraries may raise anything
-        if remedy := content.remedy(path):
-            raise UsageError(f"{path} {remedy}") from error
-        if isinstance(error, UsageError):
-            raise
-        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise UsageError(
-            f"{path} cannot be read ({why}); expected one whole 2D image: "
-            "copy it again, or export it anew"
-        ) from error
-    return picture
+        content.refuse(path, error, "one whole 2D image")
 
 
 def _scientific(path: Path, name: str, is_mask: bool, largest: int) -> Picture:

@@ -211,7 +211,7 @@ def choose(census: Census, option: str) -> Decision:
     chosen = _wanted(census, option, binary) if option else _default(census, beside, binary)
     _refuse_near(census, option, chosen)
     if not (">" in option and _is_smooth(census, beside)):
-        _refuse_void(census, beside, binary)
+        _refuse_void(census, beside, binary, chosen)
     told = []
     if binary and len(chosen) > 1:
         told.append(f"assumed: {_and(chosen)} both mean foreground, in different masks")
@@ -248,6 +248,7 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
     file = census.masks[max(census.masks, key=len)]
     if len(beside) == 1 and colour(beside[0]) and BACKGROUND in census.counts:
         return beside
+    _refuse_void(census, beside, binary, beside)
     has_background = bool(census.counts.get(BACKGROUND))
     ways = _choices(beside, has_background)
     if any(map(colour, beside)):
@@ -275,7 +276,7 @@ def _choices(labels: Sequence[str], has_background: bool) -> str:
     """
     terms = list(dict.fromkeys(map(_term, labels)))
     together = f"foreground={'+'.join(terms[:FEW])}{'+...' * (len(terms) > FEW)}"
-    if len(terms) == 1:
+    if len(terms) == 1 or _has_void(labels):  # a void label is no background
         return together
     if len(terms) > 2:
         return f"{together}, {'or some of them' if has_background else 'less the background'}"
@@ -483,21 +484,27 @@ def _held(census: Census) -> str:
     return (", ".join(few) if more else _and(few)) + more
 
 
-def _refuse_void(census: Census, beside: Collection[str], binary: bool) -> None:
+def _refuse_void(
+    census: Census, beside: Collection[str], binary: bool, chosen: Collection[str]
+) -> None:
     """Refuse 255 beside the numbers of classes: its pixels are neither foreground nor background.
+
+    Where no mask holds both and both are `chosen`, they mean the same in different masks.
 
     Raises:
         UsageError: A mask has such pixels.
     """
     numbers = [value for label in beside if (value := number(label)) is not None]
-    void = [value for value in numbers if value < 0 or value in VOID]
-    classes = [value for value in numbers if value not in void]
+    void, classes = _void_and_classes(numbers)
     if binary:
         void = [int(label) for label in beside if label != "1" and (label,) in census.masks]
         classes = [1] if "1" in beside else []
     elif _are_greys(numbers) and min(numbers) > 0:
         return
     if not void or not classes or min(classes) > BRIGHT:
+        return
+    both_chosen = {*void, *classes} <= set(map(number, chosen))
+    if both_chosen and not binary and not _share_a_mask(census, void, classes):
         return
     file = next(file for labels, file in census.masks.items() if {*map(number, labels)} & set(void))
     if not any(map(colour, beside)) and are_strays(census, beside):
@@ -509,6 +516,26 @@ def _refuse_void(census: Census, beside: Collection[str], binary: bool) -> None:
         f"{file}: {void[0]} beside {_and(map(str, classes[:4]))} is the void label of pixels that "
         f"belong to no class; give these pixels a class or 0 in the masks{way}"
     )
+
+
+def _void_and_classes(numbers: Iterable[int]) -> tuple[list[int], list[int]]:
+    void, classes = [], []
+    for value in numbers:
+        (void if value < 0 or value in VOID else classes).append(value)
+    return void, classes
+
+
+def _has_void(labels: Iterable[str]) -> bool:
+    """Return whether one of the labels is a void label beside the numbers of classes."""
+    numbers = [value for label in labels if (value := number(label)) is not None]
+    void, classes = _void_and_classes(numbers)
+    return bool(void and classes and min(classes) <= BRIGHT)
+
+
+def _share_a_mask(census: Census, some: Collection[int], others: Collection[int]) -> bool:
+    """Return whether one mask holds a label of either kind."""
+    by_mask = [{*map(number, labels)} for labels in census.masks]
+    return any(held & set(some) and held & set(others) for held in by_mask)
 
 
 def _are_greys(numbers: Collection[int]) -> bool:

@@ -168,10 +168,7 @@ def _stack(path: Path) -> Drawn | None:
     try:
         values = np.squeeze(np.load(path, allow_pickle=False, mmap_mode="r"))
     except Exception as error:  # the library may raise anything
-        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise UsageError(
-            f"{path} cannot be read ({why}); expected an array of labels: save it again"
-        ) from error
+        content.refuse(path, error, "an array of labels")
     if values.ndim != 3 or values.shape[2] in (3, 4):
         return None
     return _of_volume(np.asarray(values), None, None, ("spacing: unknown",))
@@ -198,12 +195,7 @@ def _is_thick(path: Path) -> bool:
 
             sides = list(nibabel.load(path).shape[:3])
     except Exception as error:  # the libraries may raise anything
-        if remedy := content.remedy(path):
-            raise UsageError(f"{path} {remedy}") from error
-        if isinstance(error, UsageError):
-            raise
-        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise UsageError(f"{path} cannot be read ({why}); copy it again") from error
+        content.refuse(path, error, "a whole mask")
     return sum(count > 1 for count in sides) == 3
 
 

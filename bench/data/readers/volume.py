@@ -85,15 +85,7 @@ def read(path: Path) -> Volume:
     try:
         return reader(path)
     except Exception as error:  # the libraries may raise anything
-        if remedy := content.remedy(path):
-            raise UsageError(f"{path} {remedy}") from error
-        if isinstance(error, UsageError):
-            raise
-        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise UsageError(
-            f"{path} cannot be read ({why}); expected a whole volume: "
-            "copy it again, or export it anew"
-        ) from error
+        content.refuse(path, error, "a whole volume")
 
 
 def _nifti(path: Path) -> Volume:

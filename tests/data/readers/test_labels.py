@@ -138,7 +138,11 @@ REFUSED: dict[str, tuple[list[np.ndarray], str, str]] = {
         "3",
         r"foreground=3: 3 occurs in no mask; they hold 2 and 5",
     ),
-    "a choice": ([binary(2), binary(5)], "", r"hold the values 2, 5 beside 0.* foreground=2"),
+    "a choice": (
+        [binary(2), binary(5)],
+        "",
+        r"values 2 \(.* %\), 5 \(.* %\) beside 0.* foreground=2",
+    ),
     "one of two": ([binary(2), binary(5)], "2+1", r"1 occurs in no mask"),
     "nothing": ([binary(0)], "1", r"1 occurs in no mask; they hold nothing but 0"),
     "all": ([binary(2)], "0+2", r"is every label of the masks"),
@@ -152,7 +156,7 @@ REFUSED: dict[str, tuple[list[np.ndarray], str, str]] = {
     "void alone": (
         [np.array([[0, 1, 255]])],
         "",
-        r"0?255 beside 1 is the void label|values 1, 255",
+        r"255 beside 1 is the void label",
     ),
     "fractions": ([np.full((6, 4), 0.5)], "", r"values are not whole numbers"),
     "too many": ([np.arange(400).reshape(20, 20)], "", r"400 values; expected a label map"),
@@ -322,9 +326,11 @@ def test_white_is_255_in_masks_that_have_colours_too() -> None:
 
 
 def test_what_an_error_proposes_can_be_given() -> None:
-    known, _ = census([np.array([[0, -1, 1]])])
-    with pytest.raises(UsageError, match=r"foreground=1; or .* labels=NAME=1/"):
+    known, _ = census([np.array([[0, 128, 255]])])
+    with pytest.raises(UsageError, match=r"foreground=128, foreground=255 or foreground=128\+255"):
         choose(known, "")
+    for proposed in ("128", "255", "128+255"):
+        assert choose(known, proposed)
     palette = Picture(np.array([[0, 1]], np.uint8), np.array([(0, 0, 0), (255, 0, 0)], np.uint8))
     known, _ = census([palette, np.array([[0, 1]], np.uint8)])
     with pytest.raises(UsageError, match=r"say so: labels=NAME=1$"):
@@ -339,3 +345,21 @@ def test_colours_of_16_bits_and_absurd_numbers_are_no_labels() -> None:
         decode(Picture(deep), FILE)
     with pytest.raises(UsageError, match=r"holds values up to 1e.20"):
         decode(Picture(np.array([[0, 1e20]])), FILE)
+
+
+@pytest.mark.parametrize("void", [-1, -1000, 255])
+def test_no_choice_is_proposed_that_the_void_label_forbids(void: int) -> None:
+    """Whichever values were foreground, the pixels of no class would be background."""
+    known, _ = census([np.array([[0, void, 1]])])
+    with pytest.raises(UsageError, match=f"{void} beside 1 is the void label"):
+        choose(known, "")
+
+
+def test_255_in_masks_without_classes_may_be_their_foreground() -> None:
+    """That the user must say; no mask holds a class and 255, so neither is left unused."""
+    known, _ = census([binary(2), binary(255)])
+    with pytest.raises(UsageError, match=r"say which are foreground: foreground=2\+255;"):
+        choose(known, "")
+    assert choose(known, "2+255").foreground == {"2", "255"}
+    with pytest.raises(UsageError, match="255 beside 2 is the void label"):
+        choose(known, "2")
