@@ -519,7 +519,9 @@ def _refuse_void(
 
 
 def _void_and_classes(numbers: Iterable[int]) -> tuple[list[int], list[int]]:
-    void, classes = [], []
+    """Return the labels of no class, which lie below 0 or are 255, and all others."""
+    void: list[int] = []
+    classes: list[int] = []
     for value in numbers:
         (void if value < 0 or value in VOID else classes).append(value)
     return void, classes
