@@ -45,7 +45,8 @@ def fold(x: Tensor, patch: int) -> Tensor:
     """Turn each block of patch x patch pixels of (B, C, H, W) into the channels of one position.
 
     The result is (B, C patch^2, H', W'), where H' is H / patch rounded up, and W' likewise. If a
-    side is no multiple of the patch, the last row or column of pixels is repeated.
+    side is no multiple of the patch, the last row or column of pixels is repeated. PyTorch's own
+    functions `fold` and `unfold` do something else.
     """
     if patch == 1:
         return x

@@ -1,9 +1,9 @@
 """Verdiff-Net: a conditional U-Net predicts a prior mask, and a diffusion refines it.
 
-Source: Zhang et al., Bioengineering 2024, 11(10):1031. The image passes through the MSFM
-(`verdiff.msfm`). From the result, the conditional U-Net predicts the prior f. The diffusion U-Net,
-with the NSA (`verdiff.nsa`) in its encoder, predicts the noise in x_t from x_t, f and the MSFM's
-output. Train and sample:
+Source: Zhang et al., Bioengineering 2024, 11(10):1031. The image passes through the
+multi-scale fusion module (MSFM, `verdiff.msfm`). From the result, the conditional U-Net predicts
+the prior f. The diffusion U-Net, with the noise semantic adapter (NSA, `verdiff.nsa`) in its
+encoder, predicts the noise in x_t from x_t, f and the MSFM's output. Train and sample:
 
     import torch
     from verdiff import VerdiffNet
@@ -42,7 +42,8 @@ from verdiff.unet import ConditionalUNet, DiffusionUNet
 PREDICTS = ("mask", "velocity", "noise")
 """What the diffusion U-Net may put out."""
 EDGE = 0.01
-"""Probabilities this near to 0 or 1 have the logits of a straight line."""
+"""Where a probability is nearer than this to 0 or 1, `VerdiffNet._logits` replaces the logit, which
+is infinite at 0 and 1, by a straight line."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Condition:
     The diffusion U-Net adds them to the output of its first convolution.
     """
     gates: tuple[Tensor | None, ...]
-    """The NSA's gate at each level."""
+    """The NSA's gate (B, 1, h, w) of each level, the finest first; None where there is no gate."""
 
     def repeat(self, samples: int) -> Condition:
-        """Return a condition for B * samples items: each image's own is repeated in a row."""
+        """Return the condition of B * samples items: that of each image, repeated in a row."""
         if samples == 1:
             return self
 
@@ -156,7 +157,7 @@ class VerdiffNet(nn.Module):
             blocks=blocks,
             last_layer=last_layer,
         )
-        # Without the NSA nothing reads a gate; for "5x5", `gate_of` computes none.
+        # Without the NSA no layer reads a gate. "5x5" is the kind without one, so none is computed.
         self.gate = nsa_gate if nsa else "5x5"
         self.diffusion = Diffusion(-scale, scale)
         self.predicts = predicts
@@ -176,7 +177,7 @@ class VerdiffNet(nn.Module):
             )
         folded = fold(image, self.patch)
         features = folded if self.msfm is None else self.msfm(folded)
-        folded_logits, _, _ = self.conditional(features)
+        folded_logits, _encoded, _decoded = self.conditional(features)
         logits = unfold(folded_logits.float(), self.patch, image.shape[-2:])
         probability = torch.sigmoid(logits).detach()
         gates = []
@@ -214,10 +215,11 @@ class VerdiffNet(nn.Module):
         return self.diffusion.noise_of_mask(self.mask_of(probability), x_t, condition.f, t)
 
     def _logits(self, output: Tensor, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """Return logits (B, 1, H, W) of the mask that an output implies; all have a gradient.
+        """Return logits (B, 1, H, W) of the mask that an output implies.
 
-        A noise or a velocity may imply a mask out of its range. Beyond [0.01, 0.99] of the range,
-        the logits go on as a straight line.
+        A noise or a velocity may imply a mask out of its range, where a logit has no value. So
+        below 0.01 and above 0.99 of the range, the logits go on as a straight line: they have a
+        value and a gradient everywhere.
         """
         if self.predicts == "mask":
             return condition.logits.detach() + output
@@ -241,12 +243,12 @@ class VerdiffNet(nn.Module):
         The loss is a sum of up to four parts: the mean squared error of the noise (eq 8); the cross
         entropy and Dice loss of the prior; with `bce` the cross entropy of the mask that the output
         implies (eq 9; the paper prints it with the noise, which is no probability); with `dice`
-        the Dice loss of that mask: without it, prior and diffusion aim at different ends.
+        the Dice loss of that mask: without it, only the prior would be trained for Dice.
 
         If the network predicts the mask, the first part is weighted by min(1, 1 / SNR) with SNR =
         A_t / (1 - A_t), after Hang et al. (2023): an error of the mask then never counts more than
         an error of the noise. If it predicts the noise, the cross entropy is weighted by A_t:
-        otherwise its gradient would be very large at large t.
+        otherwise its gradient would be very large at large t. `verdiff.diffusion` defines A_t.
 
         Args:
             image: (B, 1, H, W).
@@ -271,21 +273,21 @@ class VerdiffNet(nn.Module):
             return loss
         logits = self._logits(output, x_t, t, condition)
         if bce:
-            # A function of probabilities would raise an error for a NaN before the training loop
-            # sees it and reports it.
             weight = (A if self.predicts == "noise" else torch.ones_like(A)).expand_as(mask)
+            # Of logits, because `binary_cross_entropy` of probabilities raises an error for a NaN,
+            # before the training loop sees the NaN and reports it.
             loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight)
         return loss + dice_loss(torch.sigmoid(logits), mask) if dice else loss
 
     def forward(self, image: Tensor, seed: int = 0, **options: Any) -> Tensor:
-        """Return the probability of foreground (B, 1, H, W) of images (B, 1, H, W), by samples.
+        """Return the probability of foreground (B, 1, H, W) of images: the mean of several samples.
 
         The same image and seed give the same answer, whatever else is in the batch. Call `eval()`
-        before; `loss` is what trains.
+        first. For training, call `loss` instead.
 
         Args:
-            image: (B, 1, H, W), in [0, 1] or as the network was trained.
-            seed: Of the noise.
+            image: (B, 1, H, W), with values in the range of the training images, such as [0, 1].
+            seed: Seed of the noise.
             options: Of `sample`: `samples`, `steps`, `scheduler`, ...
         """
         return self.sample(image, seed=seed, **options).probability
@@ -305,7 +307,7 @@ class VerdiffNet(nn.Module):
             image: (B, 1, H, W).
             rngs: One generator for each image, so that its samples depend on no other image. All
                 samples of an image draw from its generator, one after the other.
-            seed: In the place of generators: each image's noise begins with it. The default is 0.
+            seed: Instead of `rngs`: the seed of each image's own generator. The default is 0.
             samples: Number of sampled masks of each image; all are computed as one batch.
             options: Passed on to `verdiff.diffusion.Diffusion.sample`, which has the defaults:
                 `scheduler` (`dpm`, `ddim` or `ddpm`), `steps` (number of timesteps that are
@@ -317,8 +319,8 @@ class VerdiffNet(nn.Module):
             ValueError: Generators and a seed are given, or not one generator for each image.
         """
         if rngs is None:
-            first = 0 if seed is None else seed
-            rngs = [torch.Generator(image.device).manual_seed(first) for _ in image]
+            noise_seed = 0 if seed is None else seed
+            rngs = [torch.Generator(image.device).manual_seed(noise_seed) for _ in image]
         elif seed is not None:
             raise ValueError("rngs and seed both say where the noise is from; give one of them")
         if len(rngs) != len(image):
@@ -336,13 +338,12 @@ class VerdiffNet(nn.Module):
         return summary(self.probability_of(x0), condition.logits)
 
 
-def summary(masks: Tensor, logits: Tensor) -> Sampled:
-    """Summarise sampled masks (B * samples, 1, H, W) and the prior's logits (B, 1, H, W).
+def summary(probabilities: Tensor, logits: Tensor) -> Sampled:
+    """Summarise sampled probabilities (B * samples, 1, H, W) and the prior's logits (B, 1, H, W).
 
-    The masks are probabilities, and the samples of an image follow one another. The fields of the
-    result are (B, 1, H, W).
+    The samples of an image follow one another. The fields of the result are (B, 1, H, W).
     """
-    by_image = masks.reshape(len(logits), -1, *masks.shape[1:])
+    by_image = probabilities.reshape(len(logits), -1, *probabilities.shape[1:])
     return Sampled(
         probability=by_image.mean(1),
         spread=by_image.std(1, correction=0),
@@ -363,5 +364,5 @@ def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
         mask: (B, 1, H, W) in {0, 1}.
     """
     # 1 is added to both sides of the fraction, which is 0 / 0 for an empty mask without it.
-    overlap = 2 * (probability * mask).sum() + 1
-    return 1 - overlap / (probability.sum() + mask.sum() + 1)
+    twice_overlap = 2 * (probability * mask).sum() + 1
+    return 1 - twice_overlap / (probability.sum() + mask.sum() + 1)
