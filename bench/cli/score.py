@@ -263,8 +263,8 @@ def _keep_references(store: Store, place: Place) -> None:
     """Keep references and images for the report, once a dataset."""
     from bench.engine.outside.references import shown, together
     from bench.store.cells import keep_labels, keep_pictures
+    from bench.store.layout import image_and_reference
     from bench.store.layout import instances as labels_of
-    from bench.store.layout import references as files_of
     from bench.store.outside import pack
 
     folder = store.layout.profile(place.profile).path / place.column.dataset.folder
@@ -275,7 +275,7 @@ def _keep_references(store: Store, place: Place) -> None:
         mask = place.references.mask(key)
         image = None
         if mask.ndim == 3:
-            _, reference = files_of(folder, target.case)
+            _, reference = image_and_reference(folder, target.case)
             volume = reference.with_suffix(".npz")
             if not volume.is_file():
                 pack(volume, mask)

@@ -25,7 +25,7 @@ from bench.engine.energy import Meter
 from bench.engine.finish import Measured, record_of
 from bench.engine.predict import multiply_adds
 from bench.engine.train import Beat, TrainingState, train, validation_loss
-from bench.engine.trainee import Trainee, derive, idle, save_weights
+from bench.engine.trainee import Trainee, count_idle_parameters, derive, save_weights
 from bench.spec import machine, own_files, registry
 from bench.spec.capabilities import TrainsItself
 from bench.spec.config import Cell
@@ -37,7 +37,7 @@ from bench.store.layout import CellFolder
 from bench.store.plan import split_of
 from bench.store.record import Joules, Timings
 
-LACKS = "does not have a deterministic implementation"
+NOT_DETERMINISTIC = "does not have a deterministic implementation"
 """What PyTorch says of an operation that may differ from run to run."""
 
 
@@ -53,14 +53,15 @@ def run_cell(
     Args:
         cell: The cell.
         store: Where results are kept.
-        work: The folder that the store keeps for this cell.
+        work: The cell's folder while it is not finished, held by `Store.at_work`.
         device: A PyTorch device.
         tell: Is told of the progress.
 
     Raises:
         UsageError: The cell is to be deterministic, and PyTorch lacks an operation for it.
     """
-    machine.revision()  # is remembered: the files may be others when the cell ends
+    # The result is remembered. At the end of the cell the files may differ from the loaded code.
+    machine.revision()
     if not cell.deterministic:
         _run(cell, store, work, device, tell)
         return
@@ -68,9 +69,9 @@ def run_cell(
     try:
         _run(cell, store, work, device, tell)
     except RuntimeError as error:
-        if LACKS not in str(error):
+        if NOT_DETERMINISTIC not in str(error):
             raise
-        operation = str(error).split()[0]
+        operation = str(error).split()[0]  # PyTorch's message begins with its name
         raise UsageError(
             f"{cell.method} cannot be deterministic on {device}: PyTorch has no {operation} that "
             "gives the same bits each time; leave --deterministic out"
@@ -87,12 +88,12 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         tell(note)
 
     def keep(case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]) -> None:
-        store.keep_case(cell, case, image, reference, labelled=bool(dataset.classes))
+        store.keep_case(cell, case, image, reference, has_classes=bool(dataset.classes))
 
     machine.limit_threads(cell.profile.threads)
-    own_file = own_files.source(cell.method.name)
-    if own_file:
-        shutil.copyfile(own_file, work.method)
+    users_file = own_files.source(cell.method.name)  # of `--methods ./my_method.py:MyNet`
+    if users_file:
+        shutil.copyfile(users_file, work.method)
     method = registry.of_cell(cell)
     if isinstance(method, Program):
         program.run(cell, method, derive(cell.seed, "own"), store, work, device, tell)
@@ -102,9 +103,9 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
     data = Data.of(cell, dataset, split)
     trainee = build(cell, data, torch.device(device))
     trains_itself = isinstance(trainee.method, TrainsItself)
-    if trains_itself:
+    if trains_itself:  # it makes its network in training, so the network is measured afterwards
         trainee, state = _train_itself(trainee, data, work.own, metered)
-    # Measured on a training case, because test cases must not be opened before training has ended.
+    # Both are measured on a training case: test cases must not be opened before training has ended.
     multiply_add_count = multiply_adds(trainee, data.cases, data.train[0])
     relative_size = size.relative(trainee, data.cases, data.train[0])
     if not trains_itself:
@@ -114,16 +115,18 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
     validation_curves = examine.validate(trainee, data, metered)
     tolerance = cell.profile.nsd_tolerance
     dice = validation_curves[""].at_half()  # of the method's own row, which has the name ""
-    validation_dice = None if math.isnan(dice) else dice  # no class is in any validation case
+    # NaN: no validation case shows any of the classes.
+    validation_dice = None if math.isnan(dice) else dice
     seconds_per_case, test_curves = examine.test(
         trainee, data, work, metered, keep, tolerance, validation_dice
     )
-    if cell.volumes:
+    if cell.volumes:  # the slices of a volume are scored in 3D too
         tested_volumes = volumes.stacks(data.cases.case(index) for index in data.test)
         for row in test_curves:
             volumes.write(work, row, tested_volumes, tolerance, dataset.classes)
     cuts = {}
-    if not dataset.classes:  # the most probable class has no threshold
+    # Of several classes, a pixel gets the most probable one, so there is no threshold to choose.
+    if not dataset.classes:
         cuts = {row: cut.chosen(validation_curves[row], test_curves[row]) for row in test_curves}
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())
@@ -133,7 +136,11 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         predict_seconds_per_case=seconds_per_case,
         total_seconds_of_last_attempt=round(time.monotonic() - began, 3),
     )
-    measured = Measured(multiply_add_count, relative_size, examine.ceiling(data))
+    measured = Measured(
+        multiply_adds=multiply_add_count,
+        size=relative_size,
+        ceiling=examine.highest_dice(data),
+    )
     store.finish(cell, record_of(cell, trainee, data, state, measured, cuts, joules, timings))
 
 
@@ -154,7 +161,7 @@ def _train(
     profile = cell.profile
     stream = Stream(data.cases, data.train, cell.seed, profile.batch, profile.augmentation)
     while True:
-        # The trainee is a default value, so that the function keeps the one of its own attempt.
+        # As a default value, the trainee is fixed now; the loop gives its name to another one.
         def validate(beat: Beat, trainee: Trainee = trainee) -> float:
             return validation_loss(trainee, data.cases, data.validation, beat)
 
@@ -163,9 +170,9 @@ def _train(
         except torch.cuda.OutOfMemoryError:
             if trainee.batch_parts >= profile.batch:
                 raise
-        parts = 2 * trainee.batch_parts
+        parts = min(2 * trainee.batch_parts, profile.batch)
         print(
-            f"out of the device's memory: batches of {cell.profile.batch} go in {parts} parts from"
+            f"out of the device's memory: batches of {profile.batch} go in {parts} parts from"
             " now on"
         )
         device = trainee.device
@@ -176,7 +183,7 @@ def _train(
         del trainee, validate
         gc.collect()
         torch.cuda.empty_cache()
-        trainee = replace(build(cell, data, device), batch_parts=min(parts, cell.profile.batch))
+        trainee = replace(build(cell, data, device), batch_parts=parts)
 
 
 def _train_itself(
@@ -184,7 +191,10 @@ def _train_itself(
 ) -> tuple[Trainee, TrainingState]:
     """Let the method train itself in an empty folder, which is removed afterwards.
 
-    Its steps are those that it told of; the last one counts as the best.
+    The last step that it reports is its number of steps, and counts as the best one.
+
+    Raises:
+        UsageError: It reports no step.
     """
     steps = 0
 
@@ -201,15 +211,22 @@ def _train_itself(
     began, seed = time.monotonic(), derive(trainee.seed, "own")
     net = method.fit(data.given(), trainee.task, folder, trainee.device, seed, timed)
     shutil.rmtree(folder)
+    if steps < 1:
+        raise UsageError(
+            f"{method.title} reported no step of its training; expected fit to call "
+            'tell(Note(phase="train", step=1, steps=...)) after its first step, and so on'
+        )
     seconds = time.monotonic() - began
-    state = TrainingState(step=steps, best_step=steps, seconds=seconds, idle=idle(net))
+    state = TrainingState(
+        step=steps, best_step=steps, seconds=seconds, idle=count_idle_parameters(net)
+    )
     return replace(trainee, net=net), state
 
 
 def _digests(net: torch.nn.Module) -> dict[str, str]:
     """Return the shape and digest of each tensor that training will change.
 
-    The report compares the initial weights of the arms of an ablation by them.
+    By these the report compares the initial weights of the arms of an ablation.
     """
     digests = {}
     for name, weight in net.named_parameters():

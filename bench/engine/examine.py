@@ -147,7 +147,7 @@ def _rows(
     return [{**about, CLASS: name, **of_class.row()} for name, of_class in scores.items()]
 
 
-def ceiling(data: Data) -> float:
+def highest_dice(data: Data) -> float:
     """Return the Dice that the test references themselves reach through the grid and back.
 
     It is the mean over patients; no network of this grid can be expected to do better.

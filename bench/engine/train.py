@@ -22,7 +22,7 @@ from torch import Tensor
 from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint, together
-from bench.engine.trainee import Trainee, idle, to_device
+from bench.engine.trainee import Trainee, count_idle_parameters, to_device
 from bench.spec.capabilities import AveragesWeights
 from bench.spec.method import loss_of
 from bench.spec.note import Note, Tell
@@ -217,7 +217,7 @@ class Training:
         self.certificate.add(batch)
         self.state.step += 1
         if self.validation_due:
-            self.state.idle = idle(self.trainee.net)
+            self.state.idle = count_idle_parameters(self.trainee.net)
         if len(self._losses) >= LOSS_INTERVAL:
             self._flush()
 

@@ -105,7 +105,7 @@ def to_tensor(image: NDArray[np.uint16], device: torch.device) -> Tensor:
     return torch.from_numpy(image.astype(np.float32) / 65535)[None, None].to(device)
 
 
-def idle(net: nn.Module) -> int | None:
+def count_idle_parameters(net: nn.Module) -> int | None:
     """Return how many parameters the last gradient did not reach; None if there was no gradient."""
     trained = [weight for weight in net.parameters() if weight.requires_grad]
     without_gradient = sum(weight.numel() for weight in trained if weight.grad is None)

@@ -36,7 +36,8 @@ class TrainsItself(Protocol):
             work: An empty folder of its own.
             device: Where it trains.
             seed: Of all its random numbers.
-            tell: Takes how far it is.
+            tell: Takes how far it is. The last step that it is told is the number of steps in the
+                record, so it must be told at least one.
         """
 
 

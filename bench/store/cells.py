@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,13 +24,13 @@ from bench.store.layout import (
     CellFolder,
     Layout,
     ProfileFolder,
+    image_and_reference,
     last_line,
     make_folder,
     read_or_empty,
-    references,
     write,
 )
-from bench.store.lease import BusyError, Leases, hold, looks_held
+from bench.store.lease import BusyError, Leases, hold
 from bench.store.record import Record, differences, read, read_hash
 
 if TYPE_CHECKING:
@@ -39,13 +38,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = 2
-"""Of a results folder; raised when an older one can no longer be continued."""
+"""The version of results folders; it grows when older folders can no longer be continued."""
 OUTSIDE = "external"
 """The profile of what is known by masks or scores from outside alone."""
 RESERVE = 16384
 """Bytes that a cell at work keeps on the disk, so that a full disk has room for its error."""
 
 Status = Literal["done", "failed", "waiting"]
+"""What a cell's files say; a cell at work counts as `waiting` (`store.plan.State` has more)."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -54,7 +54,10 @@ class Settings(msgspec.Struct, frozen=True):
     format: int
     profile: dict[str, Any]
     family: str = ""
-    """The hash of the comparisons that were declared; empty without any, and in older files."""
+    """The hash of the comparisons that were declared; empty without any, and in older files.
+
+    `store.plan` adds it when a run declares them.
+    """
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class Store:
         return "done"
 
     def error(self, cell: Cell) -> str:
-        """Return why a cell failed, empty if it did not."""
+        """Return the whole text of a cell's error, empty if it did not fail."""
         return read_or_empty(self.working(cell).error)
 
     def reason(self, cell: Cell) -> str:
@@ -181,12 +184,11 @@ class Store:
             return None
 
     def free(self, cell: Cell, leases: Leases) -> int | None:
-        """Return the number of the last lease of a cell; None while another process holds it."""
-        return leases.free(self.working(cell).path)
+        """Return the number of a cell's last lease if nobody holds it any more, else None.
 
-    def looks_held(self, cell: Cell) -> bool:
-        """Return whether another process seems to work on a cell, at a glance."""
-        return looks_held(self.working(cell).path)
+        `at_work` takes the lease after this number; 0 means that there was none.
+        """
+        return leases.free(self.working(cell).path)
 
     # What a cell at work does
 
@@ -194,14 +196,15 @@ class Store:
     def at_work(
         self, cell: Cell, after: int | None = None, lost: Callable[[], None] = lambda: None
     ) -> Iterator[CellFolder]:
-        """Hold a cell's working folder, new or as an interrupted attempt left it.
+        """Hold a cell's working folder, so that no other process works on the cell.
 
-        An earlier error is forgotten. What an attempt under another spec left is removed.
+        The folder is new, or as an interrupted attempt left it. An earlier error is forgotten. What
+        an attempt under another spec left is removed.
 
         Args:
             cell: The cell.
-            after: The number of the lease that was found free; looked up where not given.
-            lost: Called from another thread where another process took the folder over.
+            after: What `free` returned; if it is not given, `free` is called here.
+            lost: Called from another thread if another process has taken the folder over.
 
         Raises:
             BusyError: Another process holds it, or has finished the cell.
@@ -212,6 +215,8 @@ class Store:
             raise BusyError(f"another run is at work on {cell.title}")
         work.path.mkdir(parents=True, exist_ok=True)
         with hold(work.path, free_lease, lost):
+            # Another process may have finished it since `free` looked; `mkdir` above then made an
+            # empty working folder.
             if self.folder(cell).finished:
                 shutil.rmtree(work.path)
                 raise BusyError(f"another run has just finished {cell.title}")
@@ -234,14 +239,15 @@ class Store:
         image: NDArray[np.uint16],
         reference: NDArray[np.uint8],
         *,
-        labelled: bool = False,
+        has_classes: bool = False,
     ) -> None:
-        """Keep a test case's image (8 bit) and reference, once a dataset, for reports.
+        """Keep a test case's image (8 bit) and reference for reports, unless another cell did.
 
-        A mask of 0 and 1 is kept as 0 and 255, numbers of classes as they are.
+        The cells of a dataset share these files. A mask of 0 and 1 is kept as 0 and 255; numbers of
+        classes are kept as they are.
         """
         eight_bits = (image >> 8).astype("uint8")
-        pixels = reference if labelled else reference * 255
+        pixels = reference if has_classes else reference * 255
         keep_pictures(self.layout.dataset(cell), case, eight_bits, pixels)
 
     def finish(self, cell: Cell, record: Record) -> None:
@@ -254,17 +260,17 @@ class Store:
         tested = [path.stem for path in sorted(work.predictions().glob("*.png"))]
         write(work.record, with_digests(record, work, tested).to_json())
         work.path.rename(folder.path)
-        # Checkpoints go after the rename: after a kill between the two, the cell must still have
-        # its training.
-        for path in folder.passing():
-            with suppress(OSError):  # a folder of this name stays
+        # Checkpoints are removed after the rename. If they went before it, a kill between the two
+        # would lose the training.
+        for path in folder.temporary():
+            with suppress(OSError):  # somebody may have made a folder that is called like one
                 path.unlink(missing_ok=True)
 
-    def fail(self, cell: Cell, reason: str) -> None:
-        """Keep why a cell failed; on a full disk, in the place that was kept free for it."""
+    def fail(self, cell: Cell, error: str) -> None:
+        """Keep the text of a cell's error; the reserve goes first, so that a full disk has room."""
         work = self.working(cell)
         work.reserve.unlink(missing_ok=True)
-        write(work.error, "\n".join(map(visible, reason.split("\n"))))
+        write(work.error, "\n".join(map(visible, error.split("\n"))))
 
     def forgive(self, cell: Cell) -> None:
         """Forget that a cell failed, so that it is run again."""
@@ -274,10 +280,14 @@ class Store:
 def keep_pictures(
     dataset: Path, case: str, image: NDArray[np.uint8] | None, reference: NDArray[np.uint8]
 ) -> None:
-    """Keep a case's image, if there is one, and its reference (0 or 255) in a dataset's folder."""
+    """Keep a case's image, if there is one, and its reference in a dataset's folder.
+
+    What is there already stays. The reference is written as it is given: a mask of 0 and 255, or
+    numbers of classes.
+    """
     import cv2
 
-    paths = references(dataset, case)
+    paths = image_and_reference(dataset, case)
     for path, pixels in zip(paths, (image, reference), strict=True):
         if pixels is not None and not path.is_file():
             _, png = cv2.imencode(".png", pixels)
@@ -285,7 +295,10 @@ def keep_pictures(
 
 
 def keep_labels(path: Path, labels: NDArray[np.uint16]) -> None:
-    """Keep numbers of instances: (H, W) as a picture of 16 bits, (D, H, W) packed beside it."""
+    """Keep numbers of instances: (H, W) as a picture of 16 bits, (D, H, W) as `.npz`.
+
+    What is there already stays. A volume's file has the ending `.npz` in the place of the path's.
+    """
     if labels.ndim == 2:
         import cv2
 
@@ -313,23 +326,29 @@ def read_mask(path: Path) -> NDArray[np.uint8] | None:
 
 
 def read_labels(path: Path) -> NDArray[np.uint16] | None:
-    """Return numbers of instances as `keep_labels` left them; None where there are none."""
+    """Return numbers of instances as `keep_labels` left them; None where missing or damaged."""
     import cv2
     import numpy as np
+
+    from bench.data.readers import limits
 
     packed = path.with_suffix(".npz")
     if packed.is_file():
         try:
+            limits.check_archive(packed)
             with np.load(packed, allow_pickle=False) as kept:
                 return np.asarray(kept["labels"], np.uint16)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except Exception:  # of damaged bytes, zlib, zipfile and NumPy raise almost anything
             return None
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     return None if pixels is None or pixels.ndim != 2 else pixels.astype(np.uint16)
 
 
 def _is_old(folder: ProfileFolder) -> bool:
-    """Return whether a profile's finished cells are of a version that left no `profile.json`."""
+    """Return whether a profile's finished cells are of a version that left no `profile.json`.
+
+    Records of that version have no digests.
+    """
     finished = folder.finished()
     return bool(finished) and not read(finished[0]).digests
 
@@ -337,7 +356,7 @@ def _is_old(folder: ProfileFolder) -> bool:
 def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Record:
     """Return a record with the digests of the cell's files, and of its cases' references."""
     digests = {path.relative_to(work.path).as_posix(): files.digest(path) for path in work.kept()}
-    shared = {}
+    reference_digests = {}
     for case in cases:
         labels = work.reference_instances(case)
         paths = (
@@ -347,12 +366,13 @@ def with_digests(record: Record, work: CellFolder, cases: Iterable[str]) -> Reco
             labels,
             labels.with_suffix(".npz"),
         )
-        if not labels.parent.is_dir():  # scores without masks
+        # Scores from outside may come without masks; then no case has files beside the cells.
+        if not labels.parent.is_dir():
             break
         for path in paths:
             if path.is_file():
-                shared[path.name] = files.digest(path)
-    return msgspec.structs.replace(record, digests=digests, references=shared)
+                reference_digests[path.name] = files.digest(path)
+    return msgspec.structs.replace(record, digests=digests, references=reference_digests)
 
 
 def _empty(work: CellFolder) -> None:

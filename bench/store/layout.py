@@ -128,7 +128,7 @@ class CellFolder:
 
     def reference(self, case: str) -> Path:
         """Return the reference of a test case, which the cells of a dataset share."""
-        _, reference = references(self.path.parents[1], case)
+        _, reference = image_and_reference(self.path.parents[1], case)
         return reference
 
     def reference_volume(self, case: str) -> Path:
@@ -149,7 +149,7 @@ class CellFolder:
 
     def image(self, case: str) -> Path:
         """Return the image of a test case, which the cells of a dataset share."""
-        image, _ = references(self.path.parents[1], case)
+        image, _ = image_and_reference(self.path.parents[1], case)
         return image
 
     def shared(self, name: str) -> Path:
@@ -202,11 +202,11 @@ class CellFolder:
         The record itself is not among them, nor the log, which grows until the process ends. Names
         that begin with a dot are of files that a kill left half written.
         """
-        left_out = {self.record, self.log, self.error, self.reserve, *self.passing()}
+        left_out = {self.record, self.log, self.error, self.reserve, *self.temporary()}
         files = (path for path in self.path.rglob("*") if path.is_file())
         return sorted(path for path in files if path not in left_out and path.name[0] != ".")
 
-    def passing(self) -> Iterator[Path]:
+    def temporary(self) -> Iterator[Path]:
         """Yield the files that a finished cell does not keep."""
         yield from (self.spec_hash, self.status, self.energy)
         yield from self.path.glob(CHECKPOINTS)
@@ -218,7 +218,7 @@ def _with(name: str, extra: str) -> str:
     return f"{name}-{extra}" if extra else name
 
 
-def references(dataset: Path, case: str) -> tuple[Path, Path]:
+def image_and_reference(dataset: Path, case: str) -> tuple[Path, Path]:
     """Return the files of a test case's image and reference in a dataset's folder."""
     folder = dataset / REFERENCES
     return folder / f"{case}-image.png", folder / f"{case}-reference.png"

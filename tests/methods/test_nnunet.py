@@ -20,7 +20,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.engine.train import Training
-from bench.engine.trainee import Trainee, idle
+from bench.engine.trainee import Trainee, count_idle_parameters
 from bench.spec import registry
 from bench.spec.capabilities import OwnOptimiser, TrainsItself
 from bench.spec.errors import UsageError
@@ -523,7 +523,7 @@ def test_its_own_recipe_trains_alike_each_time_and_reports_itself(tmp_path: Path
     assert (
         nets[0].net.decoder.seg_layers[0].weight.grad is None
     )  # the coarsest output has no share in the loss
-    assert idle(nets[0]) == nets[0].net.decoder.seg_layers[0].weight.numel() + 2
+    assert count_idle_parameters(nets[0]) == nets[0].net.decoder.seg_layers[0].weight.numel() + 2
 
 
 def test_the_profiles_adam_trains_it_unless_another_is_asked_for() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from bench.engine.verify import verify
 from bench.spec.errors import UsageError
 from bench.store import outside
-from bench.store.cells import Store
+from bench.store.cells import Store, keep_labels, read_labels
 from bench.store.looks import read
 from bench.store.merge import merge
 from bench.store.pack import pack
@@ -159,3 +160,38 @@ def test_a_volume_that_inflates_beyond_the_limit_is_not_read(
     assert outside.unpack(path) is not None
     monkeypatch.setenv("BENCH_LARGEST_GB", "0.0001")
     assert outside.unpack(path) is None
+
+
+def test_instances_that_inflate_beyond_the_limit_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "case.png"
+    keep_labels(path, np.zeros((4, 300, 300), np.uint16))
+    assert read_labels(path) is not None
+    monkeypatch.setenv("BENCH_LARGEST_GB", "0.0001")
+    assert read_labels(path) is None
+
+
+@pytest.mark.parametrize("read_volume", [read_labels, outside.unpack])
+def test_a_damaged_volume_reads_as_missing(
+    tmp_path: Path, read_volume: Callable[[Path], object]
+) -> None:
+    """Whatever zlib, zipfile and NumPy raise, wherever its bytes changed."""
+    path = tmp_path / "case.npz"
+    numbers = np.random.default_rng(0).integers(0, 9, (4, 30, 30))
+    if read_volume is read_labels:
+        keep_labels(path, numbers.astype(np.uint16))
+    else:
+        outside.pack(path, numbers > 4)
+    assert read_volume(path) is not None
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    assert read_volume(path) is None
+    unread = 0
+    places = range(0, len(content), 9)
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 0xFF
+        path.write_bytes(changed)
+        unread += read_volume(path) is None
+    assert unread > len(places) / 2  # some bytes, such as those of dates, change nothing

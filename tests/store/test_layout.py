@@ -102,6 +102,6 @@ def test_a_finished_cell_keeps_neither_checkpoints_nor_leases(tmp_path: Path) ->
     left = [folder.checkpoint(7, "abc"), tmp_path / "lease-000001", folder.status, folder.spec_hash]
     for path in (*left, folder.record, folder.weights):
         path.touch()
-    assert set(left) <= set(folder.passing())
-    assert not {folder.record, folder.weights} & set(folder.passing())
+    assert set(left) <= set(folder.temporary())
+    assert not {folder.record, folder.weights} & set(folder.temporary())
     assert folder.checkpoints() == left[:1]
