@@ -519,7 +519,7 @@ def _refuse_void(
 
 
 def _void_and_classes(numbers: Iterable[int]) -> tuple[list[int], list[int]]:
-    """Return the labels of no class, which lie below 0 or are 255, and all others."""
+    """Return the labels of no class, which lie below 0 or are 255 or 65535, and all others."""
     void: list[int] = []
     classes: list[int] = []
     for value in numbers:
