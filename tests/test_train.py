@@ -17,7 +17,14 @@ from bench.data.augment import PAPER
 from bench.data.grid import OnGrid
 from bench.data.stream import Stream
 from bench.engine import checkpoint
-from bench.engine.train import Beat, Interrupted, TrainingState, train, validation_loss
+from bench.engine.train import (
+    Beat,
+    Interrupted,
+    Training,
+    TrainingState,
+    train,
+    validation_loss,
+)
 from bench.engine.trainee import Trainee, derive, generator
 from bench.spec import registry
 from bench.spec.method import Method, Task
@@ -167,6 +174,20 @@ def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path) -> None:
     assert progress.parts == [[0, 2]]
     for name, weight in whole.items():
         assert torch.allclose(weight, parts[name], rtol=1e-9, atol=1e-12)
+
+
+def test_a_batch_is_in_as_many_parts_as_are_told(tmp_path: Path) -> None:
+    sizes = []
+
+    @dataclass(frozen=True)
+    class Noting(Separable):
+        def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+            sizes.append(len(image))
+            return super().loss(net, image, mask, rng)
+
+    training = Training(replace(trainee(Noting()), batch_parts=4), CellFolder(tmp_path))
+    training.step(Stream(DATA, range(6), 35, 6, PAPER).at(0))
+    assert sizes == [2, 2, 1, 1]
 
 
 def test_parts_are_kept_by_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,9 @@ class Training:
         images, masks = to_device(batch.images, device, pin), to_device(batch.masks, device, pin)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
-        pairs = zip(images.chunk(self.batch_parts), masks.chunk(self.batch_parts), strict=True)
+        # `chunk` would make fewer parts of a batch that they do not divide.
+        parts_of_both = (whole.tensor_split(self.batch_parts) for whole in (images, masks))
+        pairs = zip(*parts_of_both, strict=True)
         for part, (image, mask) in enumerate(pairs):
             # The random numbers of the first part are those of a batch that is not divided.
             address = ("step", batch.step, part) if part else ("step", batch.step)
