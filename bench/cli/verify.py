@@ -96,7 +96,7 @@ def _other_predictions(store: Store, profile: str, count: int, data: Path | None
         if ref.id == dataset:
             return ref
         # A dataset that was prepared by other options, such as labels=, is in the cache.
-        folder = cache.known(dataset.name, dataset.digest)
+        folder = cache.find_by_digest(dataset.name, dataset.digest)
         return matrix.dataset_ref(folder) if folder else ref
 
     believed = check.records(store.layout.profile(profile))

@@ -1,8 +1,9 @@
 """Prepare a dataset once: read and check every sample, and write a cache to be memory-mapped.
 
-The folder of the cache holds what was read (`images.u16`, `images.u8` with `levels.u16`,
-`masks.u8`, `cases.csv`, `reading.json`); below it, a folder for each choice of foreground labels
-has a manifest alone. So another choice reads nothing again.
+The folder of the cache holds what was read: `images.u16`, `masks.u8`, `cases.csv` and
+`reading.json`. Images of at most 256 grey values lie packed in `images.u8`, a byte a pixel, and
+their grey values in `levels.u16`. Below it, each choice of foreground labels has a folder with a
+manifest alone, so another choice reads nothing again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bench.data import manifest as manifests
 from bench.data.digest import digest_of, with_instances
 from bench.data.levels import levels_of, numbered
 from bench.data.manifest import Manifest, Reading
-from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST
+from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST_GREYS
 from bench.data.scratch import scratch
 from bench.data.source import Source, find_source, silent
 from bench.data.writing import write
@@ -34,12 +35,12 @@ from bench.spec.note import Progress
 
 def find(adapter: Adapter, root: Path) -> Path | None:
     """Return the prepared dataset's folder; None if the source is not prepared or has changed."""
-    folder = find_source(adapter, root, 1).view
+    folder = find_source(adapter, root, jobs=1).view
     return folder if manifests.exists(folder) else None
 
 
-def known(name: str, digest: str) -> Path | None:
-    """Return the folder of a dataset that was prepared here by whichever options, by its digest."""
+def find_by_digest(name: str, digest: str) -> Path | None:
+    """Return the folder of a dataset with this digest, by whichever options it was prepared."""
     for file in sorted(machine.cache_root().glob(f"{name}-*/*/{manifests.FILE}")):
         if manifests.read(file.parent).digest == digest:
             return file.parent
@@ -74,7 +75,7 @@ def prepare(
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """Yield a folder to write in, and rename it to the target: this is never incomplete.
+    """Yield a folder to write in, and rename it to the target, so the target is never incomplete.
 
     Raises:
         UsageError: The cache cannot be written, or holds a damaged folder of this name.
@@ -104,28 +105,31 @@ def _decided(source: Source, reading: Reading, decision: Decision) -> Manifest:
     """Return the manifest of a reading with a choice of foreground labels."""
     labels = list(reading.labels)
     foreground = tuple(label for label in labels if label in decision.foreground)
-    pixels = sum(reading.labels[label] for label in foreground)
+    foreground_pixels = sum(reading.labels[label] for label in foreground)
+    # What was decided, and for how many cases.
     how = dict(reading.how) | dict.fromkeys(decision.how, reading.cases)
     classes = {}
     for name, own in decision.classes:
         classes[name] = tuple(label for label in labels if label in own)
     void = tuple(label for label in labels if label in decision.void)
-    digest = reading.any_label_digest
+    digest = reading.any_label_digest  # of every label but the background as one foreground
     if classes or set(foreground) != set(labels) - {BACKGROUND}:
         digest = digest_of(_open(source.folder, reading, foreground, classes, void))
     instances: dict[str, int] = {}
     if source.adapter.instances:
         instances = levels_of(source.adapter.name, foreground, reading.census)
-        all_labels = _open(source.folder, reading, (), {}, ())
-        digest = with_instances(digest, replace(all_labels, levels=numbered(labels, instances)))
-    values = {name: getattr(reading, name) for name in Reading.__struct_fields__}
+        # The digest gets the number of each pixel's instance; no label has to be foreground for it.
+        label_maps = _open(source.folder, reading, (), {}, ())
+        with_numbers = replace(label_maps, levels=numbered(labels, instances))
+        digest = with_instances(digest, with_numbers)
+    of_reading = {name: getattr(reading, name) for name in Reading.__struct_fields__}
     return Manifest(
-        **{**values, "how": how},
+        **{**of_reading, "how": how},
         digest=digest,
         choice=source.choice,
         instances=instances,
         foreground=foreground,
-        foreground_share=pixels / sum(reading.labels.values()),
+        foreground_share=foreground_pixels / sum(reading.labels.values()),
         classes=classes,
         void=void,
     )
@@ -142,8 +146,8 @@ def load(folder: Path) -> Dataset:
         dataset = _open(
             folder.parent, manifest, manifest.foreground, manifest.classes, manifest.void
         )
-        levels = numbered(list(manifest.labels), manifest.instances)
-        return replace(dataset, digest=manifest.digest, how=manifest.assumed, levels=levels)
+        instances = numbered(list(manifest.labels), manifest.instances)
+        return replace(dataset, digest=manifest.digest, how=manifest.assumed, levels=instances)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"prepared dataset {folder.parent} is damaged ({error}); "
@@ -153,50 +157,60 @@ def load(folder: Path) -> Dataset:
 
 def _open(
     folder: Path,
-    known: Reading,
+    reading: Reading,
     foreground: Sequence[str],
     classes: Mapping[str, Sequence[str]],
     void: Sequence[str],
 ) -> Dataset:
-    """Open what was read, with the labels that are foreground, of a class, or void."""
-    numbers = {label: number for number, label in enumerate(known.labels)}
-    of_classes = []
+    """Open what was read, with the labels that are foreground, of a class, or void.
+
+    The digest is left empty, for it depends on these labels.
+    """
+    number_of = {label: number for number, label in enumerate(reading.labels)}
+    numbers_of_classes = []
     for own in classes.values():
-        of_classes.append(tuple(numbers[label] for label in own))
+        numbers_of_classes.append(tuple(number_of[label] for label in own))
     with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     cases = tuple(map(_case, rows))
-    few = np.array([row["bits"] == "8" for row in rows], bool)
+    is_packed = np.array([row["bits"] == "8" for row in rows], bool)
     sizes = np.array([case.height * case.width for case in cases], np.int64)
-    images, levels = (_mapped(folder / name, np.dtype(np.uint16)) for name in (IMAGES, LEVELS))
+    images, greys = (_mapped(folder / name, np.dtype(np.uint16)) for name in (IMAGES, LEVELS))
     codes, masks = (_mapped(folder / name, np.dtype(np.uint8)) for name in (CODES, MASKS))
-    lengths = [len(pixels) for pixels in (images, levels, codes, masks)]
-    expected = [sizes[~few].sum(), MOST * few.sum(), sizes[few].sum(), sizes.sum()]
-    if lengths != expected or len(cases) != known.cases:
+    lengths = [len(pixels) for pixels in (images, greys, codes, masks)]
+    expected = [
+        sizes[~is_packed].sum(),
+        MOST_GREYS * is_packed.sum(),
+        sizes[is_packed].sum(),
+        sizes.sum(),
+    ]
+    if lengths != expected or len(cases) != reading.cases:
         raise UsageError(
             f"prepared dataset {folder} is incomplete; remove the folder and run again"
         )
-    rows_of_levels = {index: row for row, index in enumerate(np.flatnonzero(few).tolist())}
-    places = np.where(few, _starts(sizes * few), _starts(sizes * ~few))
-    aside = set(known.set_aside)
+    packed_cases = np.flatnonzero(is_packed).tolist()
+    rows_of_greys = {index: row for row, index in enumerate(packed_cases)}
+    image_starts = np.where(is_packed, _starts(sizes * is_packed), _starts(sizes * ~is_packed))
+    ids_set_aside = set(reading.set_aside)
     return Dataset(
-        name=known.name,
-        source=known.source,
+        name=reading.name,
+        source=reading.source,
         digest="",
         cases=cases,
         images=images,
         masks=masks,
         starts=tuple(_starts(sizes).tolist()),
-        packed=Packed(codes, levels.reshape(-1, MOST), rows_of_levels),
-        places=tuple(places.tolist()),
-        foreground=tuple(numbers[label] for label in foreground),
+        packed=Packed(codes, greys.reshape(-1, MOST_GREYS), rows_of_greys),
+        places=tuple(image_starts.tolist()),
+        foreground=tuple(number_of[label] for label in foreground),
         classes=tuple(classes),
-        numbers=tuple(of_classes),
-        void=tuple(numbers[label] for label in void),
-        left_out=known.left_out,
-        twins=known.twins,
-        official=frozenset(known.official_test),
-        set_aside=frozenset(i for i, case in enumerate(cases) if case.id in aside),
+        numbers=tuple(numbers_of_classes),
+        void=tuple(number_of[label] for label in void),
+        left_out=reading.left_out,
+        twins=reading.twins,
+        official=frozenset(reading.official_test),
+        # The publisher's split uses them on no side.
+        set_aside=frozenset(i for i, case in enumerate(cases) if case.id in ids_set_aside),
     )
 
 
@@ -208,7 +222,7 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where parts of these sizes begin that follow one another."""
+    """Return where each part begins, for parts of these sizes that follow one another."""
     return np.cumsum(sizes) - sizes
 
 

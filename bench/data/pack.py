@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 IMAGES, CODES, LEVELS, MASKS = PIXELS = ("images.u16", "images.u8", "levels.u16", "masks.u8")
 """The files of a cache: images of 16 bits; those of 8 bits, and their grey values; masks."""
-MOST = 256
+MOST_GREYS = 256
 """Grey values that a byte can number."""
 LOOK = 4096
 """Pixels that are looked at first: most images of 16 bits show more grey values there."""
@@ -30,7 +30,7 @@ def pack(image: NDArray[np.uint16]) -> Numbered | None:
     if packed:
         return packed
     some = image.ravel()[:: max(1, image.size // LOOK)]
-    return None if len(np.unique(some)) > MOST else _by_counts(image)
+    return None if len(np.unique(some)) > MOST_GREYS else _by_counts(image)
 
 
 def _by_high_bytes(image: NDArray[np.uint16]) -> Numbered | None:
@@ -40,7 +40,7 @@ def _by_high_bytes(image: NDArray[np.uint16]) -> Numbered | None:
     """
     codes = (image >> 8).astype(np.uint8)
     some = image.ravel()[::SKIP]
-    levels = np.zeros(MOST, np.uint16)
+    levels = np.zeros(MOST_GREYS, np.uint16)
     levels[some >> 8] = some
     differs = unpack(codes, levels) != image
     if differs.any():
@@ -58,9 +58,9 @@ def _by_counts(image: NDArray[np.uint16]) -> Numbered | None:
     for start in range(0, pixels.size, BLOCK):  # numpy takes eight bytes for each number
         counts += np.bincount(pixels[start : start + BLOCK], minlength=1 << 16)
     values = np.flatnonzero(counts)
-    if len(values) > MOST:
+    if len(values) > MOST_GREYS:
         return None
-    levels = np.zeros(MOST, np.uint16)
+    levels = np.zeros(MOST_GREYS, np.uint16)
     levels[: len(values)] = values
     numbers = np.zeros(1 << 16, np.uint8)
     numbers[values] = np.arange(len(values))

@@ -40,9 +40,14 @@ class FoundDataset:
     adapter: Adapter
     root: Path | None
 
+    @property
+    def _folder(self) -> Path:
+        """The folder that the reader is given; a phantom reads nothing in it."""
+        return self.root or Path()
+
     def prepared(self) -> DatasetRef | None:
-        """Return the prepared dataset, None where it is still to do."""
-        folder = cache.find(self.adapter, self.root or Path())
+        """Return the prepared dataset; None where it is not prepared yet."""
+        folder = cache.find(self.adapter, self._folder)
         return dataset_ref(folder) if folder else None
 
     def prepare(self, progress: Progress = lambda name, done, total: None) -> DatasetRef:
@@ -51,8 +56,8 @@ class FoundDataset:
         Raises:
             UsageError: The layout is not there, no case can be used, or the cache is not writable.
         """
-        root = self.root or Path()
-        return dataset_ref(cache.prepare(self.adapter, root, machine.cores(), progress))
+        folder = cache.prepare(self.adapter, self._folder, machine.cores(), progress)
+        return dataset_ref(folder)
 
 
 def dataset_ref(folder: Path) -> DatasetRef:
@@ -75,12 +80,13 @@ def find(
         raise UsageError(f"--data {data} is not there; expected a folder with {FOLDERS} in it")
     adapters = [registry.dataset(spec) for spec in specs]
     for adapter in adapters:
+        # A dataset that is named by its path.
         if adapter.folder is not None and not adapter.folder.is_dir():
             raise UsageError(
                 f"dataset {adapter.folder} is not there; "
                 "expected a folder with images/ and masks/ in it"
             )
-    if data is not None and not any(_is_there(adapter, data) for adapter in adapters):
+    if data is not None and not any(_has_folder(adapter, data) for adapter in adapters):
         wanted = ", ".join(f"{adapter.name}/" for adapter in adapters)
         raise UsageError(f"--data {data} has none of {wanted} in it; leave --data out for phantoms")
     pairs = zip(specs, adapters, strict=True)
@@ -92,16 +98,17 @@ def without_data(specs: Sequence[Spec], data: Path | None, profile: Profile) -> 
     lacking = []
     for spec in specs:
         adapter = registry.dataset(spec)
-        has_files = data is not None and _is_there(adapter, data)
         has_phantom = adapter.name in profile.phantom_patients
-        if not has_files and adapter.folder is None and not has_phantom:
+        if not _has_folder(adapter, data) and not has_phantom:
             lacking.append(spec)
     return lacking
 
 
-def _is_there(adapter: Adapter, data: Path) -> bool:
-    """Return whether a dataset has a folder: its own, or one of its name under `data`."""
-    return adapter.folder is not None or (data / adapter.name).is_dir()
+def _has_folder(adapter: Adapter, data: Path | None) -> bool:
+    """Return whether a dataset is named by its path, or has a folder of its name under `data`."""
+    if adapter.folder is not None:
+        return True
+    return data is not None and (data / adapter.name).is_dir()
 
 
 def _find(
@@ -113,15 +120,17 @@ def _find(
         root = data / adapter.name
     if root and root.is_dir():
         return FoundDataset(adapter, root)
-    where = f"{root} is not there" if root else "no --data folder is given"
+    why = f"{root} is not there" if root else "no --data folder is given"
     if real_only:
-        raise UsageError(f"--real-only, but {where} for '{adapter.name}'")
+        raise UsageError(f"--real-only, but {why} for '{adapter.name}'")
+    # A phantom takes `labels=` where it names classes. Where it chooses one foreground of real
+    # files, `classes` is None; readers that know no classes lack it.
     classes = getattr(adapter, "classes", None)
     options_of_phantoms = ("instances=", "labels=") if classes else ("instances=",)
     if any(not pair.startswith(options_of_phantoms) for pair in spec.options):
-        raise UsageError(f"'{spec}' has options for real files, but {where}; give --data DIR")
+        raise UsageError(f"'{spec}' has options for real files, but {why}; give --data DIR")
     if adapter.name not in profile.phantom_patients:
-        raise UsageError(f"'{adapter.name}' has no phantom, and {where}; give --data DIR")
+        raise UsageError(f"'{adapter.name}' has no phantom, and {why}; give --data DIR")
     simulated = Simulated(
         name=adapter.name,
         title=adapter.title,
@@ -147,14 +156,15 @@ def cells(
 ) -> list[Cell]:
     """Return the matrix, dataset by dataset, so that whole columns of a table come early.
 
-    A tuned method's options are its study's best, for each dataset and fold its own.
+    A tuned method gets the best options of its study; each dataset and fold has a study of its own.
+    With `volumes`, the slices of a volume are stacked and scored in 3D too.
 
     Raises:
         UsageError: A method cannot be built or was not tuned, a split on disk does not fit, or
             there are too few patients.
     """
     built = {spec: registry.method(spec, profile.scale) for spec in methods}
-    sources = {spec: registry.source(spec) for spec in methods}
+    digests_of_code = {spec: registry.source(spec) for spec in methods}
     matrix = []
     for dataset in dict.fromkeys(datasets):
         splits = _splits(profile, dataset, store, splitting)
@@ -173,7 +183,7 @@ def cells(
                         precision=_precision(method, device),
                         deterministic=deterministic,
                         volumes=volumes,
-                        source=sources[spec],
+                        source=digests_of_code[spec],
                     )
                     if tuning and method.tuned:
                         cell = tuning(cell)
@@ -217,12 +227,13 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
 
 
 def mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:
-    """Yield the mean seconds of the finished cells of each dataset's digest and method's key."""
+    """Yield each pair of a dataset's digest and a method's key, and its cells' mean seconds."""
     seconds: dict[tuple[str, str], list[float]] = {}
-    for done in check.records(store.layout.profile(profile)).cells.values():
-        if done.timings is None:  # from outside
+    believed = check.records(store.layout.profile(profile))
+    for record in believed.cells.values():
+        if record.timings is None:  # from outside
             continue
-        pair = (done.spec.dataset.digest, done.spec.method)
-        seconds.setdefault(pair, []).append(done.timings.total_seconds_of_last_attempt)
+        pair = (record.spec.dataset.digest, record.spec.method)
+        seconds.setdefault(pair, []).append(record.timings.total_seconds_of_last_attempt)
     for pair, values in seconds.items():
         yield pair, sum(values) / len(values)

@@ -40,7 +40,7 @@ HEADS = (
     "seed",
     "column",
 )
-"""Where a case is from; `method` is the row's key and `column` the column's."""
+"""Columns that say where a case is from; `method` is the key of a `Row`, `column` of a `Column`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Finished:
     folder: CellFolder
 
     def scores(self, extra: str = "") -> pd.DataFrame:
-        """Return the scores of the test cases: case, patient, `SCORES` and unit.
+        """Return the scores of the test cases: case, patient, `spec.metrics.SCORES` and unit.
 
         Raises:
             UsageError: The file is damaged.
@@ -77,12 +77,13 @@ class Finished:
             return dict(maps)
 
     def case(self, case: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-        """Return image (H, W) in 8 bit and reference of a test case; None of older results.
+        """Return image (H, W) in 8 bit and reference of a test case.
 
-        The image is black where a reference came without one. Of a volume it is one slice.
+        They are None where they were not kept, as by older versions. The image is black where a
+        reference came without one. Of a volume, both are of one slice.
         """
-        image = _read_picture(self.folder.image(case))
-        reference = _read_picture(self.folder.reference(case))
+        image = _picture(self.folder.image(case))
+        reference = _picture(self.folder.reference(case))
         if reference is None or (image is None and not self.record.outside):
             return None
         if image is None:
@@ -90,7 +91,7 @@ class Finished:
         return image, self._mask(reference)
 
     def _mask(self, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return the foreground of a kept picture, of all classes where it holds their numbers."""
+        """Return the foreground of a kept reference; of several classes that of all together."""
         mask: NDArray[np.bool_] = pixels > 0
         return mask & (pixels != VOID) if self.record.classes else mask
 
@@ -100,13 +101,8 @@ class Finished:
         Raises:
             OSError: A file is missing or damaged.
         """
-        paths = (self.folder.reference(case), self.folder.predictions(extra) / f"{case}.png")
-        pair = [_read_picture(path) for path in paths]
-        for path, pixels in zip(paths, pair, strict=True):
-            if pixels is None:
-                raise OSError(f"{path} cannot be read")
-        reference, prediction = (pixels for pixels in pair if pixels is not None)
-        return reference, prediction
+        reference = _picture_or_error(self.folder.reference(case))
+        return reference, _picture_or_error(self.folder.predictions(extra) / f"{case}.png")
 
     def prediction(self, case: str, extra: str = "") -> NDArray[np.bool_]:
         """Return the predicted mask (H, W) of a test case.
@@ -114,12 +110,9 @@ class Finished:
         Raises:
             OSError: The file is missing or damaged.
         """
-        path = self.folder.predictions(extra) / f"{case}.png"
-        mask = _read_picture(path)
-        if mask is None:
-            raise OSError(f"{path} cannot be read")
-        prediction: NDArray[np.bool_] = mask > 0
-        return prediction
+        pixels = _picture_or_error(self.folder.predictions(extra) / f"{case}.png")
+        mask: NDArray[np.bool_] = pixels > 0
+        return mask
 
 
 @dataclass(frozen=True)
@@ -134,7 +127,7 @@ class Failure:
 
     @property
     def source(self) -> str:
-        """`real` or `phantom`."""
+        """`real`, `phantom` or `external`."""
         return DatasetId.source_in(self.column)
 
 
@@ -153,15 +146,17 @@ class Results:
     A column that mixes cases in mm and in pixels has no distances.
     """
     damaged: tuple[Damage, ...] = ()
-    """What is not as its cell left it; such cells are in no table."""
+    """What cannot be believed, for it is damaged or was changed; such cells are in no table."""
     looks: tuple[Look, ...] = ()
-    """The reports of several seeds so far."""
+    """The reports of results of several seeds so far: p is corrected for their number."""
     classes: pd.DataFrame | None = None
-    """The scores of every class of every case (`scores.CLASS`), that of all together too, with
-    `absent` where neither mask has it; None where there is one foreground everywhere. In `cases`
-    they are averaged."""
+    """The scores of every class of every case, and those of all its classes together.
+
+    The column `scores.CLASS` names the class, and the column `absent` is true where neither mask
+    has it. `cases` has the means over classes. None where there is one foreground everywhere.
+    """
     absent: str = "undefined"
-    """What a class scored that neither mask has, one of `ABSENT`."""
+    """What a class scored that neither mask has, one of `spec.metrics.ABSENT`."""
     volumes: pd.DataFrame | None = None
     """The scores in 3D of every volume, as `cases`; None where no volume was scored."""
 
@@ -179,7 +174,7 @@ class Results:
             store: The results folder.
             profile: The profile's name.
             pictures: Whether the digests of pictures are compared, which takes a while.
-            absent: What a class scores that neither mask has, one of `ABSENT`.
+            absent: What a class scores that neither mask has, one of `spec.metrics.ABSENT`.
 
         Raises:
             UsageError: No cell is finished, or none of the finished ones may be believed.
@@ -195,7 +190,7 @@ class Results:
     def read(
         cls, store: Store, name: str, pictures: bool = False, absent: str = "undefined"
     ) -> Results:
-        """Read a profile's results, though no cell may be finished.
+        """Read a profile's results, also where no cell is finished.
 
         Raises:
             UsageError: The declared comparisons are damaged.
@@ -203,8 +198,7 @@ class Results:
         folder = store.layout.profile(name)
         family = Plan(store, name).family()
         believed, scores = check.cases(folder, pictures)
-        in_3d = check.volumes(believed)
-        # The check of the volumes may have left further cells out.
+        in_3d = check.volumes(believed)  # it may take further cells out of `believed`
         cases, classes = _cases(believed, _still_believed(believed, scores), absent)
         volumes = None
         if in_3d.places:
@@ -223,7 +217,7 @@ class Results:
         )
 
     def looked_at(self, store: Store) -> Results:
-        """Write down that these results are reported, and return them with this look.
+        """Write down that these results are reported now, and return them with this report counted.
 
         Raises:
             UsageError: The file of looks is damaged, or cannot be written.
@@ -231,10 +225,10 @@ class Results:
         seeds: dict[str, set[int]] = {}
         for done in self.records:
             seeds.setdefault(done.column.key, set()).add(done.spec.seed)
-        under = {column: tuple(sorted(numbers)) for column, numbers in seeds.items()}
+        seeds_by_column = {column: tuple(sorted(numbers)) for column, numbers in seeds.items()}
         path = store.layout.profile(self.profile).looks
         try:
-            return replace(self, looks=looks.add(path, under))
+            return replace(self, looks=looks.add(path, seeds_by_column))
         except OSError as error:
             raise UsageError(
                 f"{path} cannot be written ({error.strerror}), so this look at results of several "
@@ -290,24 +284,24 @@ def _cases(
     for name in head.select_dtypes(exclude="number"):
         head[name] = head[name].astype("category")  # a million rows share a handful of words
     repeated = head.loc[head.index.repeat(kept.counts)].reset_index(drop=True)
-    labels = kept.table[CLASS].reset_index(drop=True)
-    has_class = labels.notna()
+    class_names = kept.table[CLASS].reset_index(drop=True)
+    has_class = class_names.notna()
     scores = filled(defined(kept.table, absent)).reset_index(drop=True)
     table = _without_mixtures(pd.concat([repeated, scores], axis=1))
     if not has_class.any():
         return table, None
     classes = table.assign(absent=absent_classes(kept.table))
-    classes[CLASS] = labels
-    return over_classes(table, labels), classes[has_class]
+    classes[CLASS] = class_names
+    return over_classes(table, class_names), classes[has_class]
 
 
 def _without_mixtures(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return scores in which a column of cases in mm and in pixels has no distances."""
+    """Return scores without the distances of each column that mixes cases in mm and in pixels."""
     units = cases.groupby("column", observed=True)["unit"].nunique()
     mixed = cases["column"].isin(units[units > 1].index)
     if mixed.any():
-        rare = [name for name in INSTANCES_OF_DISTANCES if name in cases]
-        cases.loc[mixed, [*OF_DISTANCES, *rare]] = float("nan")
+        of_instances = [name for name in INSTANCES_OF_DISTANCES if name in cases]
+        cases.loc[mixed, [*OF_DISTANCES, *of_instances]] = float("nan")
     return cases
 
 
@@ -328,17 +322,18 @@ def _head(record: Record, row: Row) -> tuple[Any, ...]:
 
 
 def _failures(folders: list[CellFolder]) -> Iterator[Failure]:
-    """Yield the failures among the folders of unfinished cells."""
+    """Yield the failures of cells that left an error and were not finished later."""
     for folder in folders:
         dataset, method, label = folder.place
-        finished = CellFolder(folder.path.with_suffix("")).path.is_dir()
+        was_finished_later = folder.path.with_name(label).is_dir()
         error = read_or_empty(folder.error)
-        if error and not finished:
+        if error and not was_finished_later:
             column = _column_key(dataset, Label.parse(label).scheme)
             yield Failure(column, Spec.parse(method), last_line(error))
 
 
 def _column_key(dataset: str, scheme: Scheme) -> str:
+    """Return the key of a column, as `Column.key` does, from the key of its dataset."""
     return "/".join(filter(None, (dataset, scheme.key)))
 
 
@@ -365,7 +360,7 @@ def finished_profile(store: Store, wanted: str | None = None) -> str:
     raise UsageError(f"{store.root} has no finished cell{under}; {have}")
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8] | None:
+def _picture(path: Path) -> NDArray[np.uint8] | None:
     """Return a grey picture (H, W), None where it is missing or damaged."""
     import cv2
 
@@ -373,3 +368,15 @@ def _read_picture(path: Path) -> NDArray[np.uint8] | None:
         return None
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     return None if pixels is None else pixels.astype("uint8")
+
+
+def _picture_or_error(path: Path) -> NDArray[np.uint8]:
+    """Return a grey picture (H, W).
+
+    Raises:
+        OSError: It is missing or damaged.
+    """
+    pixels = _picture(path)
+    if pixels is None:
+        raise OSError(f"{path} cannot be read")
+    return pixels
