@@ -22,7 +22,15 @@ from bench.store.looks import Look
 from bench.store.losses import read_losses
 from bench.store.plan import Family, Plan
 from bench.store.record import Record
-from bench.store.scores import CLASS, absent_classes, defined, filled, over_classes, read_scores
+from bench.store.scores import (
+    CLASS,
+    absent_classes,
+    defined,
+    filled,
+    over_classes,
+    read_scores,
+    read_spacing,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +65,14 @@ class Finished:
             UsageError: The file is damaged.
         """
         return read_scores(self.folder.cases(extra))
+
+    def spacing(self, case: str) -> tuple[float, float] | None:
+        """Return mm per pixel (row, column) of a test case; None of a volume, or where unknown.
+
+        Raises:
+            OSError: The file of scores cannot be read.
+        """
+        return read_spacing(self.folder.cases(), case)
 
     def losses(self) -> list[dict[str, float]]:
         """Return the rows of the training log: step, training_loss, validation_loss, seconds."""

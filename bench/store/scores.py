@@ -57,6 +57,10 @@ TOLERANCE = 2e-6
 """Largest error of a score that was rounded to six digits or more."""
 LINE = 4096
 """Bytes that a line of the file has at most."""
+SPACING = "spacing"
+"""The column of the sides of a case's pixel or voxel in mm, with blanks between them."""
+MOST_BYTES = 2**30
+"""Bytes of a file of scores that are read."""
 RARE = (*OF_INSTANCES, *INSTANCE_COUNTS)
 """Columns that cases.csv has only where instances are scored."""
 NUMBERS = (*SCORES, DIAGONAL, *COUNTS, *RARE)
@@ -75,13 +79,33 @@ def read_scores(path: Path) -> pd.DataFrame:
         UsageError: The file is damaged.
     """
     try:
-        content = files.read_bytes(path, 2**30)
+        content = files.read_bytes(path, MOST_BYTES)
     except OSError as error:
         raise DamagedError(path, files.reason(error)) from error
     frame = parse(content, path)
     if CLASS not in frame:
         return filled(frame)
     return over_classes(filled(frame), frame[CLASS])
+
+
+def read_spacing(path: Path, case: str) -> tuple[float, float] | None:
+    """Return mm per pixel (row, column) of a case in a file of scores.
+
+    None of a volume, and where it is unknown, as in files of older versions.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    text_of_file = files.read_bytes(path, MOST_BYTES).decode("utf-8", errors="replace")
+    for line in csv.DictReader(io.StringIO(text_of_file, newline="")):
+        if line["case"] != case:
+            continue
+        try:
+            sides = tuple(map(float, (line.get(SPACING) or "").split()))
+        except ValueError:
+            return None
+        return (sides[0], sides[1]) if len(sides) == 2 else None
+    return None
 
 
 def parse(content: bytes, path: Path) -> pd.DataFrame:

@@ -167,12 +167,7 @@ def spacing_of(name: str, place: Place | None) -> tuple[float, float] | None:
     if place is None:
         return None
     cell, _row = place
-    scores = cell.scores()
-    if "spacing" not in scores:
-        return None
-    spacings = scores.loc[scores["case"] == name, "spacing"].dropna()
-    sides = str(spacings.iloc[0]).split() if len(spacings) else []
-    return (float(sides[0]), float(sides[1])) if len(sides) == 2 else None
+    return cell.spacing(name)
 
 
 def _overlay(prediction: Mask, reference: Mask, covers: bytes = _OVER) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from bench.report.figures import grids, overlay, pictures
 from bench.report.figures.style import PAGE
@@ -35,6 +36,30 @@ def test_results_without_references_say_so_in_one_line(store: Store, tmp_path: P
 def test_an_answer_that_cannot_be_read_leaves_its_place_empty(store: Store, tmp_path: Path) -> None:
     (store.root / HERE / "fcn" / "f0-s35" / "predictions" / "c2.png").write_bytes(b"torn")
     assert grid_of(store, tmp_path) == (["FCN has no prediction of case c2 that can be read"], True)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "words"), [("2.0 2.0", "bar: 20 mm"), ("", ""), ("2.0 2.0 5.0", ""), ("wide", "")]
+)
+def test_a_case_has_a_scale_bar_where_its_scores_keep_its_spacing(
+    store: Store,
+    spacing: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    under_references: set[str] = set()
+
+    def note(figure: Figure, _: list[Path]) -> None:
+        for axis in figure.axes:
+            if axis.get_title() == grids.REFERENCE_ALONE:
+                under_references.add(axis.get_xlabel())
+
+    for path in store.root.rglob("cases*.csv"):
+        pd.read_csv(path).assign(spacing=spacing).to_csv(path, index=False)
+    monkeypatch.setattr("bench.report.figures.grids.save", note)
+    grid_of(store, tmp_path)
+    assert under_references == {words}
 
 
 def scores(**methods: tuple[float, ...]) -> pd.DataFrame:
