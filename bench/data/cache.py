@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,14 @@ def find(adapter: Adapter, root: Path) -> Path | None:
 
 
 def find_by_digest(name: str, digest: str) -> Path | None:
-    """Return the folder of a dataset with this digest, by whichever options it was prepared."""
+    """Return the folder of a dataset with this digest, by whichever options it was prepared.
+
+    A folder that is damaged, or that an older version prepared, is not it.
+    """
     for file in sorted(machine.cache_root().glob(f"{name}-*/*/{manifests.FILE}")):
-        if manifests.read(file.parent).digest == digest:
-            return file.parent
+        with suppress(UsageError):
+            if manifests.read(file.parent).digest == digest:
+                return file.parent
     return None
 
 

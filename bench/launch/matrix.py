@@ -16,7 +16,7 @@ from bench.spec import machine, registry
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.dataset import Adapter
 from bench.spec.errors import UsageError
-from bench.spec.names import DatasetId, Spec
+from bench.spec.names import Column, DatasetId, Spec
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 from bench.spec.profile import Profile
@@ -197,9 +197,9 @@ def _splits(profile: Profile, dataset: DatasetRef, store: Store, splitting: Spli
     plan = Plan(store, profile.name)
     splits = plan.splits(dataset.id, prepared.patients, splitting, prepared.official)
     if len(splits) != splitting.count:
+        path = store.layout.profile(profile).split(Column(dataset.id, splitting.scheme))
         raise UsageError(
-            f"the split of {dataset.id.key} has {len(splits)} folds, "
-            f"expected {splitting.count}; remove it"
+            f"{path} has {len(splits)} folds, expected {splitting.count}; remove it, and run again"
         )
     return [content_hash(split.sides) for split in splits]
 
@@ -227,13 +227,19 @@ def longest_first(matrix: Sequence[Cell], store: Store) -> list[Cell]:
 
 
 def mean_seconds(store: Store, profile: str) -> Iterator[tuple[tuple[str, str], float]]:
-    """Yield each pair of a dataset's digest and a method's key, and its cells' mean seconds."""
+    """Yield each pair of a dataset's digest and a method's key, and its cells' mean seconds.
+
+    The last attempt of a cell that was interrupted is but a part of it; its training is counted
+    over all attempts.
+    """
     seconds: dict[tuple[str, str], list[float]] = {}
     believed = check.records(store.layout.profile(profile))
     for record in believed.cells.values():
-        if record.timings is None:  # from outside
+        times = record.timings
+        if times is None:  # from outside
             continue
         pair = (record.spec.dataset.digest, record.spec.method)
-        seconds.setdefault(pair, []).append(record.timings.total_seconds_of_last_attempt)
+        longest = max(times.train_seconds, times.total_seconds_of_last_attempt)
+        seconds.setdefault(pair, []).append(longest)
     for pair, values in seconds.items():
         yield pair, sum(values) / len(values)

@@ -308,7 +308,8 @@ class ProfileFolder:
     def failed(self) -> list[CellFolder]:
         """Return the folders of all cells that left an error, in a fixed order."""
         errors = sorted(self.path.glob(f"*/*/*{PART}/error.txt"))
-        return [CellFolder(error.parent) for error in errors]
+        folders = (CellFolder(error.parent) for error in errors)
+        return [folder for folder in folders if _is_label(folder.place[-1])]
 
 
 @dataclass(frozen=True)
@@ -332,8 +333,12 @@ class Layout:
         return self.profile(cell.profile).path / cell.dataset.id.folder
 
     def records(self) -> list[Path]:
-        """Return the records of all finished cells of all profiles."""
-        return list(self.root.glob("*/*/*/*/cell.json"))
+        """Return the records of all finished cells of all profiles.
+
+        A record whose cell was killed before its folder was renamed is not among them.
+        """
+        paths = self.root.glob("*/*/*/*/cell.json")
+        return [path for path in paths if not CellFolder(path.parent).at_work]
 
     def profile_of(self, record: Path) -> str:
         """Return the name of the profile that a record belongs to."""
@@ -397,11 +402,21 @@ def make_folder(folder: Path, what: str, option: str) -> None:
 def _is_place(line: str) -> bool:
     """Return whether a line of a plan is the place of a cell in its profile's folder."""
     parts = line.split("/")
+    if not _is_label(parts[-1]):
+        return False
     try:
-        Label.parse(parts[-1])
         return len(parts) == len(CellFolder(Path(line)).place) and all(map(_safe_part, parts))
     except (ValueError, UsageError):
         return False
+
+
+def _is_label(name: str) -> bool:
+    """Return whether a folder's name is the label of a cell, and not that of a user's copy."""
+    try:
+        Label.parse(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _safe_part(name: str) -> str:

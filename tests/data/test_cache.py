@@ -187,6 +187,15 @@ def test_an_unwritable_cache_is_one_line(
         prepare(slices())
 
 
+def test_a_dataset_is_found_by_its_digest_beside_a_damaged_one(own_cache: Path) -> None:
+    folder = cache.prepare(Simulated(name="xray", title="X-ray", patients=3), Path())
+    damaged = folder.parents[1] / "xray-phantom-0" / folder.name
+    damaged.mkdir(parents=True)
+    (damaged / "manifest.json").write_text("{}")
+    assert cache.find_by_digest("xray", cache.load(folder).digest) == folder
+    assert cache.find_by_digest("xray", "0" * 64) is None
+
+
 def test_a_phantom_is_prepared_like_any_dataset() -> None:
     adapter = Simulated(name="xray", title="X-ray", patients=3, slices=2)
     dataset = cache.load(cache.prepare(adapter, Path()))

@@ -109,6 +109,22 @@ def test_a_failure_counts_for_its_own_way_to_split(tmp_path: Path) -> None:
     assert {one.source for one in results.failures} == {"phantom"}
 
 
+def test_a_copy_of_a_failed_folder_is_no_failure(tmp_path: Path) -> None:
+    finished(tmp_path, "unet", DICE["unet"])
+    for label in ("f0-s36", "f0-s36 (copy)", "old"):
+        failed(tmp_path, "unet", "ValueError: a", label)
+    (failure,) = written.results(Store(tmp_path)).failures
+    assert failure.why == "ValueError: a"
+
+
+def test_a_record_of_a_cell_that_was_killed_before_its_rename_is_no_result(tmp_path: Path) -> None:
+    folder = finished(tmp_path, "unet", DICE["unet"])
+    folder.rename(folder.with_name(f"{folder.name}.part"))
+    assert finished_profiles(Store(tmp_path)) == []
+    with pytest.raises(UsageError, match=r"has no finished cell; run: bench run"):
+        Results.load(Store(tmp_path))
+
+
 @pytest.mark.parametrize("text", ["", "case,dice\nc0,0.5\n", "case,patient,dice\nc0,p0,high\n"])
 def test_damaged_scores_are_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "scores"
