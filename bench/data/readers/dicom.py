@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.readers import limits
-from bench.data.readers.picture import RIGHT_ANGLE, Picture, corners
+from bench.data.readers.picture import RIGHT_ANGLE, Picture, check_mm, corners
 from bench.spec.errors import UsageError
 
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-"""The first that the file has is its spacing; the second is that at the detector."""
+DETECTOR = "ImagerPixelSpacing"
+"""The spacing at the detector."""
+SPACINGS = ("PixelSpacing", DETECTOR, "NominalScannedPixelSpacing")
+"""The first that the file has is its spacing."""
 WINDOW = (
     "WindowCenter",
     "WindowWidth",
@@ -323,7 +325,9 @@ def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], s
 
     applied = []
     values: NDArray[Any] = apply_modality_lut(stored, film)
-    if float(film.get("RescaleSlope") or 1) < 0:
+    if "ModalityLUTSequence" in film:
+        applied.append("modality LUT")
+    elif float(film.get("RescaleSlope") or 1) < 0:
         applied.append("negative rescale slope")
     if "VOILUTSequence" in film:
         values = apply_voi_lut(np.rint(values).astype(np.int64), film)
@@ -403,8 +407,9 @@ def _spacing(film: Any, path: Path) -> tuple[tuple[float, float] | None, str]:
                 "expected mm for rows and columns: correct it, or remove it"
             )
         if (sides > 0).all():
+            check_mm(sides, path)
             how = f"spacing: DICOM {name}"
-            if name == "ImagerPixelSpacing":
+            if name == DETECTOR or _is_uncalibrated(film):
                 how = f"assumed: spacing is that at the detector ({name}), larger than in the body"
             return (float(mm[0]), float(mm[1])), how
     ratio = film.get("PixelAspectRatio")
@@ -412,6 +417,16 @@ def _spacing(film: Any, path: Path) -> tuple[tuple[float, float] | None, str]:
         shape = f"{ratio[0]} : {ratio[1]} high and wide (PixelAspectRatio)"
         return None, f"assumed: pixels are {shape}, of unknown size; distances count pixels"
     return None, "spacing: unknown"
+
+
+def _is_uncalibrated(film: Any) -> bool:
+    """Return whether the spacing repeats that at the detector and was not calibrated since.
+
+    Source: DICOM PS3.3, section 10.7.1.3.
+    """
+    if DETECTOR not in film or film.get("PixelSpacingCalibrationType"):
+        return False
+    return bool(film.get("PixelSpacing") == film.get(DETECTOR))
 
 
 def _axes(film: Any) -> NDArray[np.float64] | None:

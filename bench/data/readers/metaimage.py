@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from bench.data.readers import limits
-from bench.data.readers.picture import RIGHT_ANGLE, Picture, check_numbers, corners
+from bench.data.readers.picture import (
+    RIGHT_ANGLE,
+    Picture,
+    check_mm,
+    check_numbers,
+    corners,
+)
 from bench.data.readers.walk import HEAD, data_of, sides
 from bench.spec.errors import UsageError
 
@@ -308,6 +314,7 @@ def read(path: Path, largest: int = limits.LARGEST) -> Picture:
         _check_place(path, image)
         return Picture(values.reshape(shape), how=("format: MetaImage", "spacing: unknown"))
     mm, dimensions = image.GetSpacing(), len(size)
+    check_mm((mm[row], mm[column]), path)
     affine = np.eye(4)
     direction = np.array(image.GetDirection()).reshape(dimensions, dimensions)
     affine[:dimensions, :dimensions] = direction * np.array(mm)

@@ -17,6 +17,7 @@ from bench.data.readers.picture import (
     SAME_SPACING,
     Picture,
     check_axes,
+    check_mm,
     check_numbers,
     corners,
 )
@@ -304,6 +305,7 @@ def read(path: Path, largest: int = limits.LARGEST) -> Picture:
     column, row = wide
     values = voxels.reshape((shape[column], shape[row], *channels)).swapaxes(0, 1)
     sides = np.linalg.norm(affine[:3, :3], axis=0)
+    check_mm(sides[[row, column]], path)
     plane = affine[:, [column, row, 3 - column - row, 3]]
     return Picture(
         values,

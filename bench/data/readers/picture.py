@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ SAME = 0.1
 """Largest distance in pixels between the corners of an image and those of its mask."""
 SAME_SPACING = 0.01
 """Largest relative difference between two spacings that are called equal."""
+LARGEST_MM = 100.0
+"""Sides of pixels from here on are no mm: micrometres, or mm under a wrong unit."""
 RIGHT_ANGLE = 0.01
 """Largest cosine of the angle between two axes."""
 FACING = "orientation: as stored, the right edge is "
@@ -26,9 +29,16 @@ WAYS = (
     ("the feet", "the head"),
 )
 """The ends of the axes of `Picture.corners`."""
+RIGHT, LOWER = ("the patient's left", "the back"), ("the back", "the feet")
+"""What viewers show at the right and below."""
+TURNED_BY_VIEWERS = frozenset({"format: NIfTI", "format: MetaImage"})
+"""Formats that viewers show upright, whichever way they are stored."""
+AS_STORED = "assumed: masks lie on their images as the pixels are stored"
 TURNED = "orientation: turned as EXIF says"
 UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns one of them alone"
 """What is told where only one of a pair is stored turned."""
+BY_PALETTE = "polarity: by the palette"
+"""What is told where the values are numbers of colours."""
 ONE_WAY = 0.5
 """Least cosine of the angle between two axes that lead one way; letters may be 55 degrees off."""
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -64,16 +74,22 @@ class Picture:
 
 def facing(image: Picture) -> str:
     """Return which way an image lies by its header; empty where that does not say it."""
+    edges = _edges(image)
+    return f"{FACING}{edges[0]}, the lower one {edges[1]}" if edges else ""
+
+
+def _edges(image: Picture) -> tuple[str, ...]:
+    """Return where the right and the lower edge are by the header; nothing where it is silent."""
     if image.corners is None or np.isnan(image.corners).any():
-        return ""
+        return ()
     edges = []
     for last in (image.corners[0, -1], image.corners[-1, 0]):
         way = last - image.corners[0, 0]
         axis = int(np.abs(way).argmax())
         if not way[axis]:
-            return ""
+            return ()
         edges.append(WAYS[axis][int(way[axis] > 0)])
-    return f"{FACING}{edges[0]}, the lower one {edges[1]}"
+    return tuple(edges)
 
 
 def told(image: Picture, mask: Picture) -> tuple[str, ...]:
@@ -118,8 +134,10 @@ def onto(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> tu
             raise _sizes(mask_file, other, image_file, size)
         _compare_spacing(image, mask, image_file, mask_file)
         _compare_axes(image, mask, image_file, mask_file)
+        if _is_turned_by_viewers(image) or _is_turned_by_viewers(mask):
+            return mask, f"{AS_STORED}, not as viewers turn one of them upright"
         if image.spacing or mask.spacing:
-            return mask, "assumed: masks lie on their images as the pixels are stored"
+            return mask, AS_STORED
         return mask, "place of masks: as the pixels are stored"
     limit = SAME * min(image.spacing or (1.0,))
     nearest = np.inf
@@ -200,6 +218,23 @@ def _compare_axes(image: Picture, mask: Picture, image_file: Path, mask_file: Pa
         )
 
 
+def _is_turned_by_viewers(picture: Picture) -> bool:
+    """Return whether viewers show a slice otherwise than it is stored.
+
+    They show DICOM as it is stored; an affine of ones says nothing.
+    """
+    edges = _edges(picture)
+    if not edges or not set(picture.how) & TURNED_BY_VIEWERS or _is_unset(picture):
+        return False
+    return edges[0] not in RIGHT or edges[1] not in LOWER
+
+
+def _is_unset(picture: Picture) -> bool:
+    """Return whether a header has the affine of ones that programs write where none is known."""
+    assert picture.corners is not None
+    return picture.spacing == (1.0, 1.0) and not picture.corners[0, 0].any()
+
+
 def _mm(picture: Picture) -> str:
     row, column = picture.spacing or (0, 0)
     return f"{row:.4g} x {column:.4g} mm"
@@ -214,6 +249,20 @@ def check_numbers(values: NDArray[Any], path: Path) -> None:
     if values.dtype.kind not in "biuf":
         raise UsageError(
             f"{path} holds values of type {values.dtype}; expected whole or floating numbers"
+        )
+
+
+def check_mm(sides: Iterable[float], path: Path) -> None:
+    """Refuse sides of pixels that are too long for mm.
+
+    Raises:
+        UsageError: One is `LARGEST_MM` or more.
+    """
+    sides = tuple(sides)
+    if max(sides) >= LARGEST_MM:
+        raise UsageError(
+            f"{path}: its header gives pixels of {' x '.join(f'{side:.4g}' for side in sides)} mm, "
+            f"expected less than {LARGEST_MM:.0f}: correct the spacing, or its unit"
         )
 
 

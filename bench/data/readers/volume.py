@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.data.readers import content, metaimage, nifti
 from bench.data.readers.labels import NEAR_WHOLE, ROUNDED
-from bench.data.readers.picture import SAME
+from bench.data.readers.picture import SAME, check_mm
 from bench.data.readers.walk import case_id, stem, walk
 from bench.spec.case import BACKGROUND, Place, Sample
 from bench.spec.dataset import PERCENTILES, Item, unit_image
@@ -110,7 +110,7 @@ def _nifti(path: Path) -> Volume:
         f"orientation: NIfTI {code}, turned to {SAGITTAL}",
         nifti.spacing_from(unit),
     )
-    return _volume(turned, np.linalg.norm(affine[:3, :3], axis=0), affine, how)
+    return _volume(path, turned, np.linalg.norm(affine[:3, :3], axis=0), affine, how)
 
 
 def _metaimage(path: Path) -> Volume:
@@ -141,13 +141,22 @@ def _metaimage(path: Path) -> Volume:
         loaded.GetDirection()
     )
     how = (f"orientation: MetaImage {code}, turned to {SAGITTAL}", "spacing: MetaImage header")
-    return _volume(voxels, np.array(turned.GetSpacing())[::-1], affine, how)
+    return _volume(path, voxels, np.array(turned.GetSpacing())[::-1], affine, how)
 
 
 def _volume(
-    voxels: NDArray[Any], spacing: NDArray[Any], affine: NDArray[Any], how: tuple[str, ...]
+    path: Path,
+    voxels: NDArray[Any],
+    spacing: NDArray[Any],
+    affine: NDArray[Any],
+    how: tuple[str, ...],
 ) -> Volume:
-    """Return a volume; `affine` (4, 4) maps voxel numbers to positions in mm."""
+    """Return a volume; `affine` (4, 4) maps voxel numbers to positions in mm.
+
+    Raises:
+        UsageError: The header gives voxels that are too large for mm.
+    """
+    check_mm(spacing, path)
     ends = product(*((0, size - 1) for size in voxels.shape))
     corners = np.array([affine @ (*end, 1) for end in ends])[:, :3]
     slices, rows, columns = (float(side) for side in spacing)

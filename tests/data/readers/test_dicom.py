@@ -118,6 +118,7 @@ def test_a_lut_that_inverts_is_applied() -> None:
     item.ModalityLUTType = "US"
     modality.ModalityLUTSequence = pydicom.Sequence([item])
     assert rises(read(modality).values)
+    assert "polarity: modality LUT" in read(modality).how
 
 
 def test_a_palette_is_read_by_its_colours() -> None:
@@ -156,6 +157,13 @@ def test_spacing_is_of_rows_then_columns_and_its_source_is_told() -> None:
     assert told in detector.how
     assert read(film(stored)).spacing is None
     assert read(film(stored, PixelSpacing=[0, 0])).spacing is None
+    sides = {"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.2, 0.2]}
+    told = "assumed: spacing is that at the detector (PixelSpacing), larger than in the body"
+    assert told in read(film(stored, **sides)).how
+    calibrated = read(film(stored, **sides, PixelSpacingCalibrationType="FIDUCIAL"))
+    assert "spacing: DICOM PixelSpacing" in calibrated.how
+    with pytest.raises(UsageError, match="gives pixels of 700 x 700 mm, expected less than 100"):
+        read(film(stored, PixelSpacing=[700, 700]))
 
 
 @pytest.mark.parametrize(

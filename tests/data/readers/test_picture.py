@@ -107,6 +107,49 @@ def test_units_become_mm(unit: str, factor: float) -> None:
     assert read(scaled).spacing == pytest.approx((0.5, 0.8), rel=1e-5)
 
 
+def test_pixels_that_are_too_large_for_mm_are_refused(tmp_path: Path) -> None:
+    """Where mm stand under the unit metre, or micrometres under mm."""
+    values = np.eye(HEIGHT, WIDTH, dtype=np.int16)
+    image = slice_of(values, 2, (0.5, 0.7), 3.0)
+    image.header.set_xyzt_units("meter")
+    large = r"its header gives pixels of 500 x 700 mm, expected less than 100: correct the spacing"
+    with pytest.raises(UsageError, match=large):
+        read(image)
+    thick = slice_of(values, 2, (0.5, 0.7), 300.0)  # the slice is one alone
+    assert read(thick).spacing == pytest.approx((0.5, 0.7))
+    itk = SimpleITK.GetImageFromArray(np.stack([values, values]))
+    itk.SetSpacing((700, 500, 3000))
+    path = tmp_path / "a.mha"
+    SimpleITK.WriteImage(itk[:, :, 0], str(path))
+    with pytest.raises(UsageError, match=large):
+        metaimage.read(path)
+    SimpleITK.WriteImage(itk, str(path))
+    with pytest.raises(UsageError, match=r"gives pixels of .* 3000 .* mm, expected less"):
+        volume.read(path)
+
+
+@pytest.mark.parametrize(
+    ("flips", "mm", "turned"),
+    [
+        ((-1, -1), (0.5, 0.7), False),  # as viewers show it
+        ((-1, 1), (0.5, 0.7), True),  # as dcm2niix stores it, with the back above
+        ((1, 1), (0.5, 0.7), True),
+        ((1, 1), (1, 1), False),  # an affine of ones, which says nothing
+    ],
+)
+def test_beside_a_mask_without_a_place_it_is_told_that_viewers_turn_the_image(
+    flips: tuple[int, int], mm: tuple[float, float], turned: bool
+) -> None:
+    values = np.eye(HEIGHT, WIDTH, dtype=np.int16)
+    flat = slice_of(values, 2, mm, 3.0)
+    image = read(nibabel.Nifti1Image(flat.dataobj, np.diag([*flips, 1, 1]) @ flat.affine))
+    silent = Picture(values)
+    for pair in ((image, silent), (silent, image)):
+        _, how = onto(*pair, IMAGE, MASK)
+        assert how.startswith("assumed: masks lie on their images as the pixels are stored")
+        assert how.endswith("not as viewers turn one of them upright") == turned
+
+
 def test_nifti_and_metaimage_are_compared_in_one_space() -> None:
     """ITK's axes lead to the left and back, NIfTI's to the right and front."""
     values = np.arange(HEIGHT * WIDTH, dtype=np.int16).reshape(HEIGHT, WIDTH)
