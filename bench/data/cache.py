@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bench.data import manifest as manifests
 from bench.data.digest import digest_of, with_instances
 from bench.data.levels import levels_of, numbered
-from bench.data.manifest import Manifest, Reading
+from bench.data.manifest import OF_ALL, Manifest, Reading
 from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, MOST_GREYS
 from bench.data.scratch import scratch
 from bench.data.source import Source, find_source, silent
@@ -111,7 +111,7 @@ def _decided(source: Source, reading: Reading, decision: Decision) -> Manifest:
     foreground = tuple(label for label in labels if label in decision.foreground)
     foreground_pixels = sum(reading.labels[label] for label in foreground)
     # What was decided, and for how many cases.
-    how = dict(reading.how) | dict.fromkeys(decision.how, reading.cases)
+    how = dict(reading.how) | dict.fromkeys(decision.how, OF_ALL)
     classes = {}
     for name, own in decision.classes:
         classes[name] = tuple(label for label in labels if label in own)

@@ -19,6 +19,8 @@ FEW = 12
 """Labels that are listed."""
 ASSUMED = "assumed: "
 """Beginning of what a reader assumed; the user is told."""
+OF_ALL = 0
+"""In place of a number of cases: what was decided of the dataset as a whole."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     any_label_digest: str
     """`Manifest.digest` if every label but 0 is foreground."""
     how: dict[str, int] = {}
-    """What was decided while reading, as `topic: words`, and for how many cases."""
+    """What was decided while reading, as `topic: words`, and for how many cases, or `OF_ALL`."""
     official_test: tuple[str, ...] = ()
     """Patients that the publisher put on the test side."""
     on_both_official_sides: tuple[str, ...] = ()
@@ -85,7 +87,7 @@ class Manifest(Reading, frozen=True, kw_only=True):
         pixels = sum(self.labels.values())
         shares = [f"{label} ({100 * count / pixels:.3g} %)" for label, count in self.labels.items()]
         lines = [
-            f"{line} ({number} of {count(self.cases, 'case')})"
+            line + self._of(number)
             for line, number in self.how.items()
             if not line.startswith(ASSUMED)
         ]
@@ -104,7 +106,7 @@ class Manifest(Reading, frozen=True, kw_only=True):
     def assumed(self) -> tuple[str, ...]:
         """What the reader assumed, a line each, for users."""
         lines = [
-            f"{line[len(ASSUMED) :]} ({number} of {count(self.cases, 'case')})"
+            line[len(ASSUMED) :] + self._of(number)
             for line, number in self.how.items()
             if line.startswith(ASSUMED)
         ]
@@ -116,6 +118,10 @@ class Manifest(Reading, frozen=True, kw_only=True):
                 "is used, nothing sees them"
             )
         return tuple(lines)
+
+    def _of(self, number: int) -> str:
+        """Return of how many cases something was decided; empty where it is of them all at once."""
+        return f" ({number} of {count(self.cases, 'case')})" if number != OF_ALL else ""
 
 
 Known = TypeVar("Known", bound=Reading)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.data import digest as digests
 from bench.data import hashes, twins
 from bench.data import manifest as manifests
-from bench.data.manifest import Reading
+from bench.data.manifest import OF_ALL, Reading
 from bench.data.pack import CODES, IMAGES, LEVELS, MASKS, PIXELS
 from bench.data.readers.picture import FACING
 from bench.data.reading import PackedSample, ReadItem, read_all
@@ -168,11 +168,11 @@ class _Kept:
         digests.add_set_aside(self._digest, self._set_aside)
         alike = twins.doubted([case.patient for case in self._cases])
         for line in (*alike, *twins.of_one_header(self._by_header)):
-            self._how[f"assumed: {line}"] = len(self._cases)
+            self._how[f"assumed: {line}"] = OF_ALL
         ways = [line for line in self._how if line.startswith(FACING)]
         if len(ways) > 1:
             line = f"images lie in {len(ways)} ways by their headers, and are used as stored"
-            self._how[f"assumed: {line}"] = len(self._cases)
+            self._how[f"assumed: {line}"] = OF_ALL
         _write_cases(work / "cases.csv", self._cases, self._packed)
         manifests.write(self._reading(), work / manifests.READING)
 

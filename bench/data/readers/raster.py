@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.data.readers import content, tiff
-from bench.data.readers.picture import Picture
+from bench.data.readers.picture import BY_PALETTE, TURNED, Picture
 from bench.spec.errors import UsageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
@@ -92,10 +92,12 @@ def _picture(image: Image.Image, path: Path) -> Picture:
         raise UsageError(
             f"{path} uses colour {values.max()} of a palette of {len(palette)}; export it again"
         )
+    polarity = "polarity: as stored" if palette is None else BY_PALETTE
+    orientation = TURNED if turned else "orientation: as stored"
     how = (
         f"format: {image.format}",
-        f"orientation: {'turned as EXIF says' if turned else 'as stored'}",
-        "polarity: as stored",
+        orientation,
+        polarity,
     )
     return Picture(values, palette, lossy=_is_lossy(image, path), how=how)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.data.readers import limits
-from bench.data.readers.picture import Picture, check_numbers
+from bench.data.readers.picture import BY_PALETTE, Picture, check_numbers
 from bench.spec.errors import UsageError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -83,8 +83,10 @@ def read(path: Path, largest: int) -> Picture:
         values = np.asarray(Image.fromarray(values, "YCbCr").convert("RGB"))
     tag = page.tags.get(ORIENTATION)
     orientation = tag.value if tag else 1
-    polarity = "WhiteIsZero, inverted" if model == WHITE_IS_ZERO else "as stored"
-    how = ["format: TIFF", f"polarity: {polarity}"]
+    polarity = "polarity: as stored" if palette is None else BY_PALETTE
+    if model == WHITE_IS_ZERO:
+        polarity = "polarity: WhiteIsZero, inverted"
+    how = ["format: TIFF", polarity]
     if orientation in TURNS:
         values = TURNS[orientation](values)
         padding = None if padding is None else TURNS[orientation](padding)

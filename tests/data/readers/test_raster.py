@@ -88,6 +88,7 @@ def test_a_palette_is_read_by_its_colours(shown: np.ndarray, order: list[int]) -
     palette.putpalette(np.repeat(grey[order], 3).tolist())
     picture = read(palette.save)
     np.testing.assert_array_equal(colours(picture), grey[shown])
+    assert "polarity: by the palette" in picture.how
 
 
 def test_colours_become_luminance() -> None:

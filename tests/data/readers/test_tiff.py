@@ -79,6 +79,7 @@ def test_a_palette_is_read_whether_its_colours_have_8_bits_or_16(step: int) -> N
     picture = read(SHOWN.astype(np.uint8), photometric="palette", colormap=table)
     assert picture.palette is not None
     assert np.array_equal(picture.palette[picture.values][..., 0], 255 - SHOWN)
+    assert "polarity: by the palette" in picture.how
 
 
 def test_a_channel_without_information_is_dropped() -> None:
