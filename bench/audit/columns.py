@@ -28,6 +28,7 @@ from bench.spec.metrics import SCORES
 MEAN = "mean"
 """MONAI's last column: the mean over classes."""
 _DECIMAL = re.compile(r"[0-9]*[.,][0-9]+ ?%?")
+_GROUPED = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
 MOST_TOLD = 6
 """Columns that are told as not read."""
 
@@ -86,7 +87,36 @@ def _opened(path: Path, reading: Reading) -> tuple[CsvTable, dict[str, str]]:
     for name in ("method", "dataset", "run"):
         if name in columns:
             _check_filled(table, columns[name])
+    _check_points(table, used)
     return table, columns
+
+
+def _check_points(table: CsvTable, numbers: Sequence[str]) -> None:
+    """Refuse `1.234` where decimals are behind commas, and the reverse: it may be 1234.
+
+    Args:
+        table: Of scores.
+        numbers: The headings of the columns that are read as numbers.
+
+    Raises:
+        UsageError: A number may be two.
+    """
+    if table.delimiter == ",":
+        return  # each such number is refused by itself
+    values = []
+    for row in table.rows:
+        values += [(row, heading, table.value(row, heading)) for heading in numbers]
+    for mark, other in (".,", ",."):
+        if not any(other in value and _DECIMAL.fullmatch(value) for _, _, value in values):
+            continue
+        for row, heading, value in values:
+            if mark in value and _GROUPED.fullmatch(value):
+                point, bare = value.replace(",", "."), value.replace(mark, "")
+                raise UsageError(
+                    f"{table.at(row)}, column {heading}: '{value}' may be {point} or {bare}, for "
+                    f"other numbers have '{other}' before their decimals; write all numbers with "
+                    "one of them"
+                )
 
 
 def _is_long(columns: Mapping[str, str]) -> bool:
@@ -304,6 +334,11 @@ def _unit(columns: Mapping[str, str], reading: Reading, source: str) -> str:
         unit = headings.unit_of(columns[name]) if name in columns else ""
         if name not in BOUNDED and unit:
             units[unit] = columns[name]
+    if "%" in units:
+        raise UsageError(
+            f"{source}: {units['%']} says that distances are in %; expected mm or px: "
+            "convert them, or correct the heading"
+        )
     if len(units) > 1:
         raise UsageError(
             f"{source}: {' and '.join(units.values())} say two units of distances "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.audit.case_score import NAMES
+from bench.audit.case_score import BOUNDED, NAMES
 from bench.audit.summaries import sums_up
 from bench.spec import csvs
 from bench.spec.metrics import SCORES
@@ -46,7 +46,8 @@ _COPY = re.compile(r"(.+)\.[1-9][0-9]*")
 def meaning(heading: str) -> tuple[str, str]:
     """Return the metric that a heading means for certain, and its unit; empty where it has none.
 
-    `HD95 (mm)` is hd95 in mm, and `Dice [%]` is dice in %.
+    `HD95 (mm)` is hd95 in mm, and `Dice [%]` is dice in %. No distance is in %: `HD95%` is
+    hd95, and `HD95 (%)` is nothing for certain.
     """
     text = csvs.folded(heading)
     if metric := _metric(text):
@@ -54,8 +55,10 @@ def meaning(heading: str) -> tuple[str, str]:
     match = _UNIT.fullmatch(text)
     if not match or match[2] not in UNITS:
         return "", ""
-    metric = _metric(csvs.folded(match[1]))
-    return metric, UNITS[match[2]] if metric else ""
+    metric, unit = _metric(csvs.folded(match[1])), UNITS[match[2]]
+    if unit == "%" and metric not in BOUNDED:
+        return (metric, "") if text.endswith("%") else ("", "")
+    return metric, unit if metric else ""
 
 
 def unit_of(heading: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -164,7 +164,6 @@ def _read(
     from bench.audit.complete import check
     from bench.audit.scores import read, told
     from bench.spec import texts
-    from bench.store.outside import method_key
 
     scores: list[CaseScore] = []
     origins: dict[str, str] = {}
@@ -180,12 +179,24 @@ def _read(
         for score in mine:
             origins.setdefault(score.method, options.shown_path(Path(path)))
         scores += mine
+    _check_apart(origins)
+    _check_apart(dict.fromkeys(score.dataset for score in scores))
+    return check(scores, missing), origins
+
+
+def _check_apart(titles: Iterable[str]) -> None:
+    """Refuse titles of methods or datasets that are one in names of files and in tables.
+
+    Raises:
+        UsageError: Two are, as `MR` and `mr`.
+    """
+    from bench.store.outside import method_key
+
     keys: dict[str, str] = {}
-    for title in origins:
+    for title in titles:
         other = keys.setdefault(method_key(title).lower(), title)
         if other != title:
             raise UsageError(f"{other} and {title} have one name in files; rename one")
-    return check(scores, missing), origins
 
 
 def _keep(

@@ -18,6 +18,8 @@ POWER = 0.8
 """Probability with which a planned study should find the difference."""
 MOST = 20
 """Seeds that are looked at, where it is asked how many a difference needs."""
+NOTHING = 1e-20
+"""Variances of scores up to this are what rounding leaves of none."""
 ASSUMED = 0.02
 """Standard deviation of paired differences where it is unknown: 2 points."""
 
@@ -91,7 +93,7 @@ def suitability(scores: PatientScores) -> float:
     residuals = means - means.mean(1, keepdims=True) - means.mean(0) + means.mean()
     within = float((residuals**2).sum() / ((seeds - 1) * (methods - 1)))
     between = float(means.mean(0).var(ddof=1)) - within / seeds
-    return max(0.0, between) / within if within > 0 else float("nan")
+    return max(0.0, between) / within if within > NOTHING else float("nan")
 
 
 @dataclass(frozen=True)

@@ -334,6 +334,8 @@ def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
         ("hd95 [voxel]", "8.5", "hd95", 8.5, "px"),
         ("IoU (%)", "66.7", "iou", 0.667, "unknown"),
         ("hd95 (cm)", "0.85", "", 0, "unknown"),
+        ("HD95%", "8.5", "hd95", 8.5, "unknown"),
+        ("HD95 (%)", "8.5", "", 0, "unknown"),
     ],
 )
 def test_a_heading_may_have_a_unit(
@@ -344,6 +346,19 @@ def test_a_heading_may_have_a_unit(
     assert score.unit == unit
     expected = {"dice": 0.8} | ({metric: value} if metric else {})
     assert {name: printed.value for name, printed in score.values.items()} == expected
+
+
+def test_a_point_among_decimal_commas_may_stand_between_thousands(tmp_path: Path) -> None:
+    """Spreadsheets write 1234 so in some languages."""
+    head = "method;patient;case;dice;hd95\n"
+    for numbers, line in (
+        ("0,85;1.234", r"column hd95: '1\.234' may be 1.234 or 1234"),
+        ("0.85;1,234", "column hd95: '1,234' may be 1.234 or 1234"),
+    ):
+        with pytest.raises(UsageError, match=line):
+            read(write(tmp_path / "scores.csv", f"{head}A;p;a;{numbers}\n"), Reading())
+    for numbers in ("0,85;1,234", "0.85;1.234", "0,851;0.851", "0,85;12.5"):
+        assert read(write(tmp_path / "scores.csv", f"{head}A;p;a;{numbers}\n"), Reading())
 
 
 @pytest.mark.parametrize(

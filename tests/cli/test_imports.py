@@ -130,13 +130,20 @@ def test_patients_stand_in_names_where_pattern_says_by_its_old_name_too(bench: B
         assert "A, B: 8 cases of 8 patients" in said
 
 
-def test_datasets_whose_names_look_alike_are_told(bench: Bench) -> None:
-    lines = ["method,dataset,patient,dice"]
-    for method, dataset in (("A", "MR"), ("B", "mr ")):
-        lines += [f"{method},{dataset},p{number},0.8{number}" for number in range(4)]
-    (bench.home / "scores.csv").write_text("\n".join(lines))
-    said = bench("import", "scores.csv")
-    assert "are different datasets, though they look alike" in said
+def test_datasets_whose_names_look_alike_are_told_or_refused(bench: Bench) -> None:
+    """Those of one name in files would be two columns under one heading."""
+
+    def scores_of(*datasets: str) -> None:
+        lines = ["method,dataset,patient,dice"]
+        for method, dataset in zip("AB", datasets, strict=True):
+            lines += [f"{method},{dataset},p{number},0.8{number}" for number in range(4)]
+        (bench.home / "scores.csv").write_text("\n".join(lines))
+
+    scores_of("MR1", "MR01")
+    assert "are different datasets, though they look alike" in bench("import", "scores.csv")
+    scores_of("MR", "mr ")
+    said = bench("import", "scores.csv", code=2)
+    assert "MR and mr have one name in files; rename one" in said
 
 
 def test_what_was_assumed_of_scores_is_told(bench: Bench) -> None:

@@ -148,6 +148,8 @@ def test_one_run_says_nothing_of_suitability() -> None:
     assert np.isnan(suitability(scores(np.random.default_rng(0).random((1, 9, 3)))))
     assert np.isnan(suitability(scores(np.random.default_rng(0).random((3, 9, 1)))))
     assert np.isnan(suitability(scores(np.full((3, 9, 2), 0.5))))
+    parallel = np.array([0.8, 0.83])[None, None] + np.array([0.0, -0.01, -0.02])[:, None, None]
+    assert np.isnan(suitability(scores(np.repeat(parallel, 9, axis=1))))  # but for rounding
 
 
 def test_the_needed_seeds_are_the_fewest_that_find_the_difference() -> None:
