@@ -9,22 +9,24 @@ from dataclasses import replace
 
 from bench.audit.case_score import BOUNDED, PERCENT, CaseScore, exact
 from bench.audit.printed import Printed
+from bench.data.twins import look_alike
 from bench.spec.errors import SeveralError, short_list
 from bench.spec.metrics import PRINTED
 
 
-def check(scores: Sequence[CaseScore], missing: str) -> list[CaseScore]:
+def check(scores: Sequence[CaseScore], missing: str, percent: bool = False) -> list[CaseScore]:
     """Return scores that are one for each method and case, all possible.
 
     Args:
         scores: Of one or several files.
         missing: `refuse` or `zero`: what becomes of a case that has no score.
+        percent: Whether the user said that they are percent.
 
     Raises:
         UsageError: A line for each thing that is wrong, with its number and first cases.
     """
     scores = [_without_absent(score) for score in scores]
-    lines = [*_twice(scores), *_two_patients(scores), *_out_of_range(scores)]
+    lines = [*_twice(scores), *_two_patients(scores), *_out_of_range(scores, percent)]
     if not lines:
         lines += _contradictions(scores)
     lines += _without_dice(scores)
@@ -81,7 +83,7 @@ def _without_dice(scores: Iterable[CaseScore]) -> list[str]:
     ]
 
 
-def _out_of_range(scores: Sequence[CaseScore]) -> list[str]:
+def _out_of_range(scores: Sequence[CaseScore], percent: bool) -> list[str]:
     """Return a line for each metric that has values which it cannot have."""
     wrong: dict[str, list[str]] = {}
     largest = 0.0
@@ -94,7 +96,7 @@ def _out_of_range(scores: Sequence[CaseScore]) -> list[str]:
     lines = []
     for name, cases in wrong.items():
         expected = "0 to 1" if name in BOUNDED else "0 or more"
-        hint = "; if they are percent: --percent" if 1 < largest <= PERCENT else ""
+        hint = "; if they are percent: --percent" if 1 < largest <= PERCENT and not percent else ""
         lines.append(f"{name}: {short_list(cases)} outside its range, expected {expected}{hint}")
     return lines
 
@@ -151,7 +153,7 @@ def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]
             metrics |= score.values.keys() & {*BOUNDED}
         any_score = next(iter(score_by_case.values()))
         zero = dict.fromkeys(metrics, exact(0.0))
-        lacking = []
+        lacking: dict[str, str] = {}
         for case, patient in cases[dataset].items():
             if case in score_by_case and metrics & {*PRINTED} <= score_by_case[case].values.keys():
                 complete_scores.append(score_by_case[case])
@@ -161,14 +163,22 @@ def _completed(scores: Sequence[CaseScore]) -> tuple[list[CaseScore], list[str]]
                 no_such_class = replace(score_by_case[case], values={}, empty="both")
                 complete_scores.append(no_such_class)
                 continue
-            lacking.append(f"{case} of {patient}")
+            lacking[f"{case} of {patient}"] = case
             failed = replace(
                 any_score, patient=patient, case=case, values=zero, empty="missing", at=""
             )
             complete_scores.append(failed)
         if lacking:
             lines.append(
-                f"{method} on {dataset}: {short_list(lacking)} have no score; add them, or "
-                "--missing zero counts them as failures"
+                f"{method} on {dataset}: {short_list(list(lacking))} have no score; "
+                f"{_remedy(lacking.values(), score_by_case)}"
             )
     return complete_scores, lines
+
+
+def _remedy(lacking: Iterable[str], own: Iterable[str]) -> str:
+    """Return what to do where a method lacks cases: they may be its own by other names."""
+    alike = look_alike([*lacking, *own], "cases")
+    if alike:
+        return f"{alike[0]}: write each case alike for all methods"
+    return "add them, or --missing zero counts them as failures"

@@ -181,7 +181,7 @@ def _read(
         scores += mine
     _check_apart(origins)
     _check_apart(dict.fromkeys(score.dataset for score in scores))
-    return check(scores, missing), origins
+    return check(scores, missing, reading.percent), origins
 
 
 def _check_apart(titles: Iterable[str]) -> None:

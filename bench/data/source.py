@@ -91,7 +91,7 @@ def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = si
     if not items:
         raise UsageError(f"{root}: nothing is in it; expected images with masks")
     if all(item.left_out for item in items):
-        more = f" ({len(items)} in all)" if len(items) > 1 else ""
+        more = f" (the first of {len(items)} refusals)" if len(items) > 1 else ""
         raise UsageError(reason(items[0]) + more)
     tables = adapter.tables(root) if adapter.source == "real" else []
     of_tables = {path.name: pooch.file_hash(path) for path in tables}
@@ -151,7 +151,8 @@ def _unreadable(item: Item, hashed: Hashes) -> Item:
         return replace(item, files=(), sides=(), left_out=why)
     contents = [hashed.digests.get(path, str(path)) for path in item.files]
     if len(set(contents)) < len(contents) and not item.sides and not item.left_out:
-        why = f"{item.files[0]} and {item.files[-1]} hold the same; put the image in its place"
+        why = f"{item.files[0]} and {item.files[-1]} hold the same"
+        why += "; put image and mask in their places"
         return replace(item, files=(), sides=(), left_out=why)
     return item
 

@@ -345,6 +345,12 @@ def check_splits(splits: Sequence[Split], path: Path, patients: Sequence[str]) -
         _check_case(number, unknown, set(patients) - set(split.sides), path)
         for patient in sorted(set(patients) - set(split.sides))[:1]:
             near = difflib.get_close_matches(patient, unknown[:NEAR], n=1, cutoff=0.5)
+            if unknown and not near and len(unknown) == len(split.sides):
+                raise UsageError(
+                    f"{path} does not fit the dataset: none of its names, such as "
+                    f"{unknown[0][:80]}, is a patient; expected those of the dataset, such as "
+                    f"{patient}: write patients, not cases or files{_guess(path)}"
+                )
             hint = f"; is {near[0][:80]!r} meant?" if near else ""
             raise UsageError(
                 f"{path} does not fit the dataset: fold {number} lacks patient {patient}; "

@@ -164,7 +164,9 @@ class _Kept:
         """
         if not self._cases:
             first, *others = self._left_out
-            raise UsageError(first + (f" ({len(self._left_out)} in all)" if others else ""))
+            raise UsageError(
+                first + (f" (the first of {len(self._left_out)} refusals)" if others else "")
+            )
         digests.add_set_aside(self._digest, self._set_aside)
         alike = twins.doubted([case.patient for case in self._cases])
         for line in (*alike, *twins.of_one_header(self._by_header)):

@@ -348,6 +348,20 @@ def test_a_heading_may_have_a_unit(
     assert {name: printed.value for name, printed in score.values.items()} == expected
 
 
+def test_what_fits_no_remedy_is_not_told_it(tmp_path: Path) -> None:
+    """Percent that are given as such, and one case under two names."""
+    high = write(tmp_path / "high.csv", HEAD + "A,p,a,8505,\n")
+    with pytest.raises(UsageError, match=r"outside its range, expected 0 to 1$"):
+        check(read(high, Reading(percent=True)), "refuse", percent=True)
+    zeros = write(tmp_path / "zeros.csv", HEAD + "A,p,01,0.5,\nB,p,1,0.5,\n")
+    with pytest.raises(
+        UsageError, match=r"A on .* no score; 1 and 01 are different cases"
+    ) as error:
+        check(read(zeros, Reading()), "refuse")
+    assert "--missing" not in str(error.value)
+    assert "write each case alike for all methods" in str(error.value)
+
+
 def test_a_point_among_decimal_commas_may_stand_between_thousands(tmp_path: Path) -> None:
     """Spreadsheets write 1234 so in some languages."""
     head = "method;patient;case;dice;hd95\n"

@@ -83,7 +83,7 @@ def test_a_mirrored_mask_is_turned_by_its_header_and_a_shifted_one_is_refused(
         nifti(tmp_path / "shifted" / "masks" / f"p{number}_1.nii.gz", mask, shifted)
     dataset = prepared(tmp_path / "mirrored")
     assert fits(dataset)
-    with pytest.raises(UsageError, match=r"lies 20 mm from .*\(3 in all\)"):
+    with pytest.raises(UsageError, match=r"lies 20 mm from .*\(the first of 3 refusals\)"):
         prepared(tmp_path / "shifted")
 
 
@@ -432,7 +432,9 @@ def test_an_image_that_is_its_own_mask_is_left_out(tmp_path: Path) -> None:
         image.symlink_to(mask) if link else image.write_bytes(mask.read_bytes())
     dataset = prepared(root)
     assert [case.id for case in dataset.cases] == ["p0_1", "p3_1"]
-    assert all("hold the same; put the image in its place" in line for line in dataset.left_out)
+    assert all(
+        "hold the same; put image and mask in their places" in line for line in dataset.left_out
+    )
 
 
 def test_names_that_differ_by_their_folders_alone_are_shown_with_them(tmp_path: Path) -> None:

@@ -188,6 +188,15 @@ def test_an_index_that_is_not_read_is_told_whenever_it_comes(tmp_path: Path) -> 
     assert not told(str(root))
 
 
+def test_a_name_that_a_pattern_does_not_fit_is_told_no_pattern_again(tmp_path: Path) -> None:
+    root = folder(tmp_path / "own")
+    for kind in ("images", "masks"):
+        (root / kind / "p0_0.png").rename(root / kind / "p0.png")
+    (line,) = prepared(f"{root}:pattern={{patient}}_*").left_out
+    assert "p0.png: no patient is known for it; its name does not fit pattern={patient}_*" in line
+    assert "give a pattern" not in line
+
+
 def test_patients_come_from_a_table(tmp_path: Path) -> None:
     root = folder(tmp_path / "own")
     rows = "".join(

@@ -344,7 +344,9 @@ def test_a_dataset_without_a_case_is_refused_with_the_first_reason(slices: Make)
         len(prepared(data).cases) == 1
     )  # one patient may be looked at, if not trained and tested on
     _truncate(data / "mr" / "images" / "1_0.png")
-    with pytest.raises(UsageError, match=r"1_0.png cannot be decoded .* \(2 in all\)"):
+    with pytest.raises(
+        UsageError, match=r"1_0.png cannot be decoded .* \(the first of 2 refusals\)"
+    ):
         prepared(data)
 
 

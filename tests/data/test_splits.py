@@ -156,6 +156,10 @@ def test_too_few_patients_are_refused() -> None:
             "has no patient d; remove the line",
         ),
         (
+            "fold,patient,side\n0,a_1.png,train\n0,b_1.png,validation\n0,c_1.png,test\n",
+            r"none of its names, such as a_1[.]png, is a patient; expected .* such as a: write",
+        ),
+        (
             "fold,patient,side\n0,a,train\n0,b,validation\n0,d,test\n",
             "fold 0 lacks patient c; give it a side, unused",
         ),

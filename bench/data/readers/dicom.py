@@ -324,6 +324,11 @@ def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], s
     from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 
     applied = []
+    if film.get("RescaleSlope") == 0:
+        raise UsageError(
+            f"{path}: its RescaleSlope is 0, which leaves one grey value; correct it, or remove it "
+            "with the RescaleIntercept"
+        )
     values: NDArray[Any] = apply_modality_lut(stored, film)
     if "ModalityLUTSequence" in film:
         applied.append("modality LUT")

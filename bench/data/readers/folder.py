@@ -318,6 +318,12 @@ class Folder(Adapter):
         spare = self._spare(root)
         if spare:
             return f"name the table that says it: '{root}:patients={spare[0].name}'"
+        if self.pattern:
+            return (
+                f"its name does not fit pattern={self.pattern}: rename it, or write "
+                f"{root / 'patients.csv'} with the columns file and patient for all, and leave out "
+                "the pattern"
+            )
         return (
             f"write {root / 'patients.csv'} with the columns file and patient, "
             f"or give a pattern: '{root}:pattern={{patient}}_*'; "

@@ -212,10 +212,11 @@ def fitted(reference: Drawn, prediction: Drawn, its_file: Path, file: Path) -> D
             raise UnfitError("grid", str(error)) from error
         return Drawn(laid, reference.shape, reference.spacing)
     if reference.shape != prediction.shape:
+        order = " (slices, rows, columns)" if len(reference.shape) == 3 else ""
         raise UnfitError(
             "grid",
-            f"{file} is {prediction.shape}, {its_file} is {reference.shape}; expected one grid: "
-            "export the prediction on the grid of its reference",
+            f"{file} is {prediction.shape}, {its_file} is {reference.shape}{order}; expected one "
+            "grid: export the prediction on the grid of its reference",
         )
     known = [drawn.corners is not None for drawn in (reference, prediction)]
     if any(known) and not all(known):

@@ -13,6 +13,7 @@ import numpy as np
 from bench.data.readers import limits
 from bench.data.readers.picture import (
     RIGHT_ANGLE,
+    SLICES,
     Picture,
     check_mm,
     check_numbers,
@@ -300,7 +301,7 @@ def read(path: Path, largest: int = limits.LARGEST) -> Picture:
     if len(wide) != 2 or len(size) > 3 or channels not in (1, 3):
         raise UsageError(
             f"{path}: {' x '.join(map(str, size))} voxels of {channels} values, "
-            "expected one 2D image (one of three sides is 1)"
+            f"expected one 2D image (one of three sides is 1): {SLICES}"
         )
     column, row = wide
     shape = (size[row], size[column], *(() if channels == 1 else (channels,)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bench.data.readers import limits
 from bench.data.readers.picture import (
     SAME_SPACING,
+    SLICES,
     Picture,
     check_axes,
     check_mm,
@@ -300,7 +301,8 @@ def read(path: Path, largest: int = limits.LARGEST) -> Picture:
     wide = [axis for axis, size in enumerate(shape) if size > 1]
     if len(shape) != 3 or len(wide) != 2:
         raise UsageError(
-            f"{path}: shape {voxels.shape}, expected one 2D image (one of three sides is 1)"
+            f"{path}: shape {voxels.shape}, expected one 2D image (one of three sides is 1): "
+            f"{SLICES}"
         )
     column, row = wide
     values = voxels.reshape((shape[column], shape[row], *channels)).swapaxes(0, 1)

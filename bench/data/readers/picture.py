@@ -39,6 +39,8 @@ UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns on
 """What is told where only one of a pair is stored turned."""
 BY_PALETTE = "polarity: by the palette"
 """What is told where the values are numbers of colours."""
+SLICES = "save each slice as a file; only the layouts of ct-verse and mr are cut into slices"
+"""What to do with a volume where an image is expected."""
 ONE_WAY = 0.5
 """Least cosine of the angle between two axes that lead one way; letters may be 55 degrees off."""
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -131,7 +133,7 @@ def onto(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> tu
     size, other = image.values.shape[:2], mask.values.shape[:2]
     if not _comparable(image, mask):
         if size != other:
-            raise _sizes(mask_file, other, image_file, size)
+            raise _sizes(image, mask, image_file, mask_file)
         _compare_spacing(image, mask, image_file, mask_file)
         _compare_axes(image, mask, image_file, mask_file)
         if _is_turned_by_viewers(image) or _is_turned_by_viewers(mask):
@@ -149,7 +151,7 @@ def onto(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> tu
             how = "turned or mirrored as their headers say" if turn else "on their images' pixels"
             return Picture(values, mask.palette, image.spacing), f"place of masks: {how}"
     if size != other:
-        raise _sizes(mask_file, other, image_file, size)
+        raise _sizes(image, mask, image_file, mask_file)
     raise UsageError(
         f"{mask_file} lies {nearest:.3g} mm from {image_file} by its header; "
         "expected the same place: export the mask again"
@@ -172,9 +174,13 @@ def _distance(image: Picture, mask: Picture, turn: int) -> float:
     return float(np.nanmax(np.abs(_turned(mask.corners, turn) - image.corners)))
 
 
-def _sizes(mask_file: Path, mask: Any, image_file: Path, image: Any) -> UsageError:
+def _sizes(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> UsageError:
+    """Return the error of a mask of another size; EXIF may have turned one of the two alone."""
+    why = ""
+    if (TURNED in image.how) != (TURNED in mask.how):
+        why = f" (EXIF turns {image_file.name if TURNED in image.how else mask_file.name} alone)"
     return UsageError(
-        f"{mask_file} is {mask}, {image_file} is {image}; "
+        f"{mask_file} is {mask.values.shape[:2]}, {image_file} is {image.values.shape[:2]}{why}; "
         "expected equal height and width: export the pair again"
     )
 

@@ -121,6 +121,12 @@ def test_a_lut_that_inverts_is_applied() -> None:
     assert "polarity: modality LUT" in read(modality).how
 
 
+def test_a_slope_of_0_is_named() -> None:
+    data = film(SHOWN.astype(np.uint8), RescaleSlope=0, RescaleIntercept=0)
+    with pytest.raises(UsageError, match="its RescaleSlope is 0, which leaves one grey value"):
+        read(data)
+
+
 def test_a_palette_is_read_by_its_colours() -> None:
     table = (np.arange(255, -1, -1) * 257).astype(np.uint16)
     look = {}

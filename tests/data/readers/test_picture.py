@@ -150,6 +150,12 @@ def test_beside_a_mask_without_a_place_it_is_told_that_viewers_turn_the_image(
         assert how.endswith("not as viewers turn one of them upright") == turned
 
 
+def test_a_size_that_exif_made_is_named_so() -> None:
+    image = Picture(np.zeros((7, 5)), how=("orientation: turned as EXIF says",))
+    with pytest.raises(UsageError, match=r"image is \(7, 5\) \(EXIF turns image alone\); expected"):
+        onto(image, Picture(np.zeros((5, 7))), IMAGE, MASK)
+
+
 def test_nifti_and_metaimage_are_compared_in_one_space() -> None:
     """ITK's axes lead to the left and back, NIfTI's to the right and front."""
     values = np.arange(HEIGHT * WIDTH, dtype=np.int16).reshape(HEIGHT, WIDTH)
