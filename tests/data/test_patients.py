@@ -128,6 +128,15 @@ def test_zeros_that_a_spreadsheet_dropped_are_asked_about() -> None:
     )
 
 
+def test_names_of_masks_are_asked_about() -> None:
+    rows = [("a_mask.png", "P1"), ("b_Seg.nii.gz", "P2")]
+    absent = "which is not in images/; is"
+    assert matched(["a.png", "b.png"], rows)[1] == [
+        f"a_mask.png: {absent} a.png meant?",
+        f"b_Seg.nii.gz: {absent} b.png meant?",
+    ]
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from bench.data.readers.pairing import USUAL
 from bench.data.readers.walk import stem
 from bench.spec import csvs
 from bench.spec.csvs import CsvTable
@@ -267,7 +268,8 @@ def match(entries: Iterable[Entry], images: Mapping[str, str]) -> Matched:
             unused.append((entry, f"which may be {places}; write its folder before the name"))
         elif not named or named <= certain:
             remark = f" ({entry.remark})" if entry.remark else ""
-            meant = [image for image in near.get(_loose(entry.key), []) if image not in rows]
+            spelled = near.get(_loose(entry.key)) or near.get(USUAL.sub("", _loose(entry.key)), [])
+            meant = [image for image in spelled if image not in rows]
             way = f"is {meant[0]} meant?" if len(meant) == 1 else "add it"
             unused.append((entry, f"which is not in {IMAGES}/; {way}{remark}"))
         else:
