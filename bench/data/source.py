@@ -20,8 +20,8 @@ from bench.spec.errors import UsageError
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 
-FORMAT = 4
-"""Version of the cache's layout; another version is prepared anew."""
+FORMAT = 5
+"""Version of the cache: of its layout and of how files are read; another one is prepared anew."""
 EMPTY = sha256().hexdigest()
 """The digest of a file without any byte."""
 Inside = Callable[[Path], bool]
