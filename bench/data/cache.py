@@ -92,9 +92,12 @@ def _whole(target: Path) -> Iterator[Path]:
             yield work
             work.rename(target)
     except OSError as error:
+        if _is_elsewhere(error, target.parent):
+            raise  # of a file of the user's
         if not target.is_dir():
+            why = error.strerror or error
             raise UsageError(
-                f"cache {target.parent} cannot be written ({error.strerror}); set BENCH_CACHE"
+                f"cache {target.parent} cannot be written ({why}); set BENCH_CACHE"
             ) from error
         complete = (manifests.FILE, manifests.READING)
         if not any((target / name).is_file() for name in complete):
@@ -103,6 +106,14 @@ def _whole(target: Path) -> Iterator[Path]:
                 "remove the folder and run again"
             ) from error
         # Another process was faster.
+
+
+def _is_elsewhere(error: OSError, folder: Path) -> bool:
+    """Return whether an error names a file that is neither in a folder nor on the way to it."""
+    if not isinstance(error.filename, str):
+        return False
+    path = Path(error.filename)
+    return folder not in (path, *path.parents) and path not in folder.parents
 
 
 def _decided(source: Source, reading: Reading, decision: Decision) -> Manifest:

@@ -14,6 +14,7 @@ from PIL import Image
 from bench.data import cache
 from bench.data.readers.mr import MR
 from bench.data.readers.simulated import Simulated
+from bench.data.source import Source
 from bench.spec import registry
 from bench.spec.errors import UsageError
 from bench.spec.names import Spec
@@ -205,3 +206,14 @@ def test_a_phantom_is_prepared_like_any_dataset() -> None:
         (case.height, case.width, case.spacing) == (750, 250, None) for case in dataset.cases
     )
     assert not np.array_equal(dataset.image(0), dataset.image(1))
+
+
+def test_an_error_of_a_users_file_is_not_called_the_caches(
+    slices: Make, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(source: Source, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(source.root / "images" / "1_0.png"))
+
+    monkeypatch.setattr("bench.data.cache.write", write)
+    with pytest.raises(PermissionError, match=r"images/1_0\.png"):
+        prepare(slices())
