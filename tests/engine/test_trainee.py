@@ -47,7 +47,7 @@ def after_steps(name: str, steps: int = 3, **values: bool) -> tuple[Trainee, lis
         loss = trainee.loss(image, mask, "step", step)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     return trainee, losses
 
 
