@@ -138,7 +138,7 @@ class Diffusion:
             f: Prior masks (B, 1, H, W) in [low, high]; zeros for the unshifted process.
             rngs: For each item of the batch the generator of its noise, so that no item depends on
                 another.
-            scheduler: One of `SCHEDULERS`; only the sampler `exact` uses it.
+            scheduler: One of `SCHEDULERS`; the printed samplers ignore it.
             steps: Number of timesteps that are visited.
             start: Number of timesteps that are left when sampling begins. It begins with the prior
                 and the noise of timestep `start` - 1; for T this is nearly N(f, I). A lower number
@@ -189,15 +189,17 @@ class Diffusion:
     ) -> Tensor:
         """Sample by the equations as the paper prints them, to show that they do not work.
 
-        Equation 6 adds (1 - sqrt(A_t)) f in each step, which the exact posterior of equation 2 does
-        not: at t = 500 the mean is about 75 where the exact one is 0.7. Algorithm 2 with equation 7
-        is ordinary DDPM sampling, which is right for y but not for x: f is not in it.
+        Equation 6 adds (1 - sqrt(A_t)) f in each step, which the exact posterior of the process (see
+        the top of this file) does not: with x0 = 1, f = 0.6 and a perfect network, the mean of x_t
+        at t = 500 is about 75 where the exact one is 0.7. Algorithm 2 with equation 7 is ordinary
+        DDPM sampling, which is right for y but not for x: f is not in it.
 
             eq 6: (sqrt(B) (1 - a) x0 + sqrt(a) (1 - B) x_t) / (1 - A) + (1 - sqrt(A)) f
             eq 7: (x_t - (1 - a) / sqrt(1 - A) eps) / sqrt(a)
 
         The paper visits every timestep: A is A_t, B is A_(t-1) and a is a_t. Here some are left
-        out: B is A of the timestep that is visited next, and a = A / B.
+        out: B is A of the timestep that is visited next, and a = A / B. The noise that each step
+        adds has the variance of DDPM's posterior, (1 - B) (1 - a) / (1 - A).
         """
         times = self.scheduler("ddpm", steps).timesteps.tolist()
         x = self._noise(f, rngs)

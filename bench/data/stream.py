@@ -1,8 +1,9 @@
 """The shared augmentation stream: the training data of every method that does not train itself.
 
-The stream is a pure function: (seed, dataset, step, slot) -> (case, parameters, pixels). Its data
-do not depend on the method, the process, the number of workers, the order of calls, or the step
-from which an interrupted training continues. So all methods train on the same data, and the
+The stream is a pure function of the seed, the training cases, the profile's batch and augmentation,
+and of (step, slot); it gives (case, parameters, pixels). Its data do not depend on the method, the
+process, the number of workers, the order of calls, or the step from which an interrupted training
+continues. So all methods train on the same data, and the
 certificate proves this afterwards.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,7 +39,8 @@ class Batch:
     draws: bytes
     """SHA-256 over the cases and parameters of the step."""
     pixels: bytes
-    """SHA-256 over images and masks at every PIXEL_INTERVAL-th step, empty at the others."""
+    """SHA-256 over images and masks, these as bytes, at every PIXEL_INTERVAL-th step, empty at the
+    others."""
 
 
 class Stream:
@@ -47,7 +49,7 @@ class Stream:
     Args:
         cases: The prepared dataset on the network grid; native sizes need batch 1.
         indexes: The indexes of the training cases in the dataset.
-        seed: The seed of the augmentation, which all methods share.
+        seed: The seed of a cell; cells of all methods with this seed share the stream.
         batch: Number of slots of a step: each holds one augmented case.
         most: How far the augmentation may go.
     """
@@ -69,6 +71,7 @@ class Stream:
         self._cases, self._indexes = cases, list(indexes)
         # On a shared grid, images are small; native ones are read where they are needed.
         self._pixels = None if cases.grid is None else list(map(self._read, self._indexes))
+        # Threads are a few steps apart, so a few epochs at most are in use at once.
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def _generator(self, domain: int, first: int, second: int = 0) -> np.random.Generator:
@@ -125,7 +128,9 @@ class Stream:
             pixels = hashlib.sha256(stacked.tobytes() + targets.tobytes()).digest()
         return Batch(step, stacked, targets.astype(np.float32), draws.digest(), pixels)
 
-    def batches(self, start: int, stop: int, workers: int = 1, ahead: int = 4) -> Iterator[Batch]:
+    def batches(
+        self, start: int, stop: int, workers: int = 1, ahead: int = 4
+    ) -> Generator[Batch, None, None]:
         """Yield the batches of steps [start, stop) in order.
 
         While the model computes, `workers` threads prepare up to `ahead` further batches.
@@ -139,7 +144,7 @@ class Stream:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
-            finally:
+            finally:  # the caller may leave early
                 for future in waiting:
                     future.cancel()
 

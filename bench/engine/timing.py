@@ -75,7 +75,7 @@ def timed(cell: Cell, store: Store, device: str, seconds: float) -> Timed:
         training = Training(trainee, CellFolder(Path(scratch)))
         trainee.net.train()
         stream = Stream(data.cases, data.train, cell.seed, profile.batch, profile.augmentation)
-        with closing(stream.batches(0, MANY)) as batches:  # type: ignore[type-var]
+        with closing(stream.batches(0, MANY)) as batches:
             step, steps = _mean(lambda: training.step(next(batches)), seconds / 2, device)
     cases = cycle(data.validation)
     validation, _ = _mean(

@@ -89,7 +89,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Answer:
-    """A network's answer for images; each map is (B, 1, H, W)."""
+    """A network's answer for images; each map is (B, 1, H, W), with classes as `probability`."""
 
     probability: Tensor
     """Probability of foreground; of several classes that of the background and of each class,
@@ -146,7 +146,8 @@ class Method(ABC):
     multiclass: ClassVar[bool] = False
     """Whether it can tell several classes apart: its logits have `task.channels` channels."""
     of_one: ClassVar[Mapping[str, str]] = {"binary cross entropy": "cross entropy"}
-    """Words of its deviations that hold for one foreground, with those for several classes."""
+    """Words of its deviations that hold for one foreground, and those that replace them where there
+    are several classes. A line that becomes empty is left out."""
     in_all: ClassVar[bool] = True
     """Whether `--methods all` includes it."""
     bf16: ClassVar[bool] = True
@@ -238,7 +239,7 @@ def ce_dice(logits: Tensor, target: Tensor) -> Tensor:
 def bce_dice(logits: Tensor, mask: Tensor) -> Tensor:
     """Return binary cross entropy plus soft Dice loss over the batch.
 
-    The Dice loss is that of Milletari et al. (2016), as in nnU-Net.
+    The Dice loss is after Milletari et al. (2016), without squares below, as in nnU-Net.
 
     Args:
         logits: (B, 1, H, W).
