@@ -189,8 +189,8 @@ class Diffusion:
     ) -> Tensor:
         """Sample by the equations as the paper prints them, to show that they do not work.
 
-        Equation 6 adds (1 - sqrt(A_t)) f in each step, which the exact posterior of the process (see
-        the top of this file) does not: with x0 = 1, f = 0.6 and a perfect network, the mean of x_t
+        Equation 6 adds (1 - sqrt(A_t)) f in each step, which the exact posterior of the process at
+        the top of this file does not: with x0 = 1, f = 0.6 and a perfect network, the mean of x_t
         at t = 500 is about 75 where the exact one is 0.7. Algorithm 2 with equation 7 is ordinary
         DDPM sampling, which is right for y but not for x: f is not in it.
 
