@@ -320,6 +320,7 @@ def test_nothing_is_left_of_a_study_whose_launcher_was_killed(
     left = children(process.pid)
     process.kill()
     process.communicate()
+    assert left
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), 15)
 
 
