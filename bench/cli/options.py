@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -136,12 +137,18 @@ def datasets_of(text: str, data: Path | None, profile: Profile) -> list[Spec]:
     a line says so.
 
     Raises:
-        UsageError: A name, an option or a value is unknown.
+        UsageError: A name, an option or a value is unknown, or `--data` would have no effect.
     """
     from bench.launch import matrix
     from bench.spec import registry
 
     specs = registry.expand(registry.DATASETS, text)
+    is_asked = data is not None and str(data) != os.environ.get("BENCH_DATA")
+    if is_asked and all(registry.dataset(spec).folder is not None for spec in specs):
+        raise UsageError(
+            f"--data {data} is where named datasets such as mr lie, but --datasets gives paths; "
+            "leave --data out"
+        )
     words = [word.strip() for word in text.split(",")]
     if registry.ALL not in words:
         return specs

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.options import console
+from bench.cli.options import console, datasets_of
 from bench.cli.selection import prepare
 from bench.launch import matrix
 from bench.spec.errors import UsageError
@@ -18,3 +18,15 @@ def test_two_folders_with_the_same_cases_are_refused(tmp_path: Path) -> None:
     specs = [Spec(str(place), ("pattern={patient}_*",)) for place in places]
     with pytest.raises(UsageError, match=r"hold the same cases \(own@real-\w{8}\); name one"):
         prepare(matrix.find(specs, None, load_profile("smoke")), console())
+
+
+def test_data_beside_paths_is_refused_unless_the_environment_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = f"{folder(tmp_path / 'own')}:pattern={{patient}}_*"
+    smoke = load_profile("smoke")
+    with pytest.raises(UsageError, match="--datasets gives paths; leave --data out"):
+        datasets_of(own, tmp_path, smoke)
+    assert len(datasets_of(f"{own},mr", tmp_path, smoke)) == 2
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    assert len(datasets_of(own, tmp_path, smoke)) == 1
