@@ -36,9 +36,10 @@ def validate(trainee: Trainee, data: Data, tell: Tell) -> dict[str, Curve]:
     """
     curves: dict[str, Curve] = defaultdict(Curve)
     answers = predictions(trainee, data.cases, data.validation)
-    for index in data.validation:
-        # It is shown as a test that has not begun: a phase of its own would last too short.
-        tell(Note(phase="test", step=0, steps=len(data.test)))
+    for done, index in enumerate(data.validation):
+        # It is shown as a test that has not begun: a phase of its own would last too short. The
+        # count changes the note, which is the sign of progress that `--timeout` waits for.
+        tell(Note(phase="test", step=0, steps=len(data.test), validated=done))
         case, reference = data.cases.case(index), data.dataset.target(index)
         _add(curves, case.patient, next(answers), reference, data)
     return curves

@@ -107,7 +107,8 @@ def _across(table: Table) -> list[str]:
         chance = 100 * (1 - (1 - ALPHA) ** many)
         lines.append(
             f"{many} datasets, each tested at {100 * ALPHA:g} %: if all methods were equal "
-            f"everywhere, a false mark somewhere would have a chance of up to {chance:.0f} %. "
+            f"everywhere, some mean would lack its mark by chance with a probability of up to "
+            f"{chance:.0f} %. "
             "No summary over datasets is made: so few do not show how a difference varies from "
             "dataset to dataset."
         )
