@@ -143,7 +143,8 @@ def datasets_of(text: str, data: Path | None, profile: Profile) -> list[Spec]:
     from bench.spec import registry
 
     specs = registry.expand(registry.DATASETS, text)
-    is_asked = data is not None and str(data) != os.environ.get("BENCH_DATA")
+    environment = os.environ.get("BENCH_DATA")
+    is_asked = data is not None and not (environment and Path(environment) == data)
     if is_asked and all(registry.dataset(spec).folder is not None for spec in specs):
         raise UsageError(
             f"--data {data} is where named datasets such as mr lie, but --datasets gives paths; "

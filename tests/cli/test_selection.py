@@ -28,5 +28,5 @@ def test_data_beside_paths_is_refused_unless_the_environment_gives_it(
     with pytest.raises(UsageError, match="--datasets gives paths; leave --data out"):
         datasets_of(own, tmp_path, smoke)
     assert len(datasets_of(f"{own},mr", tmp_path, smoke)) == 2
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("BENCH_DATA", f"{tmp_path}/")  # as shells complete it
     assert len(datasets_of(own, tmp_path, smoke)) == 1
