@@ -96,9 +96,6 @@ class Diffusion:
     def scheduler(self, name: str, steps: int, start: int = TIMESTEPS) -> Any:
         """Return a scheduler of diffusers with `steps` timesteps from `start` - 1 down.
 
-        The scheduler has only the first `start` values of beta, so that sampling can begin at any
-        timestep.
-
         Raises:
             ValueError: The name is unknown, or the numbers are not 1 <= steps <= start <= T.
         """
@@ -112,7 +109,7 @@ class Diffusion:
                 f"expected 1 <= steps <= start <= {TIMESTEPS}"
             )
         cls, settings = SCHEDULERS[name]
-        scheduler = cls(start, trained_betas=self.betas[:start].numpy(), **settings)
+        scheduler = cls(TIMESTEPS, trained_betas=self.betas.numpy(), **settings)
         # The timesteps are given explicitly, because the rounding in diffusers' spacing `trailing`
         # may add one more timestep, -1.
         timesteps = [round(start * left / steps) - 1 for left in range(steps, 0, -1)]
@@ -138,7 +135,7 @@ class Diffusion:
             f: Prior masks (B, 1, H, W) in [low, high]; zeros for the unshifted process.
             rngs: For each item of the batch the generator of its noise, so that no item depends on
                 another.
-            scheduler: One of `SCHEDULERS`; the printed samplers ignore it.
+            scheduler: One of `SCHEDULERS`; the printed samplers do not use it.
             steps: Number of timesteps that are visited.
             start: Number of timesteps that are left when sampling begins. It begins with the prior
                 and the noise of timestep `start` - 1; for T this is nearly N(f, I). A lower number
@@ -152,13 +149,13 @@ class Diffusion:
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{sampler}'; expected {', '.join(SAMPLERS)}")
+        schedule = self.scheduler(scheduler, steps, start)
         if sampler != "exact" and start != TIMESTEPS:
             raise ValueError(
                 f"sampler '{sampler}' cannot begin at {start}; expected start = {TIMESTEPS}"
             )
         if sampler != "exact":
             return self._as_printed(denoise, f, rngs, steps, sampler, on_step)
-        schedule = self.scheduler(scheduler, steps, start)
         # y = x - f, see the top of this file. x begins at the prior f, so y is noise alone.
         y = float(1 - self.cumulative[start - 1]) ** 0.5 * self._noise(f, rngs)
         for t in schedule.timesteps.tolist():

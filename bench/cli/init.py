@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PATTERNS = ("{patient}_*", "{patient}-*", "{patient}/*", "{patient}")
 """Where in a name the patient is looked for, in this order."""
+READ = 3
+"""Images at most that are read, to see whether they can be."""
 FOLDS, SEEDS = 5, 3
 """Of the command for a comparison that can show something."""
 TESTED = 0.2
@@ -34,7 +36,9 @@ EXPECTED = (
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder with your images.", metavar="DIR")],
 ) -> None:
-    """Look at the names in a folder, and print the commands that fit; nothing is read or written.
+    """Look at the names in a folder, read an image, and print the commands that fit.
+
+    Nothing is written.
 
     Examples:
 
@@ -98,24 +102,49 @@ def _known(folder: Path, leave_out: str) -> Iterator[str]:
 class _Choice:
     """A way to say whose the images are."""
 
-    spec: str
+    dataset: Spec
     items: list[Item]
     words: str
+
+    @property
+    def text(self) -> str:
+        """The dataset as `--datasets` takes it."""
+        return ":".join((self.dataset.name, *self.dataset.options))
 
 
 def _pictures(folder: Path) -> Iterator[str]:
     """Yield the commands for `images/` with `masks/`.
 
     Raises:
-        UsageError: They do not fit together.
+        UsageError: They do not fit together, or are no 2D images.
     """
     choice = _choice(folder)
-    spec = _quoted(choice.spec)
+    _check_readable(choice)
+    spec = _quoted(choice.text)
     yield f"{folder}: images/ with masks/, {_counted(choice.items)}."
     yield choice.words
     yield f"bench data check --datasets {spec}"
     patients = len({item.patient for item in _usable(choice.items)})
     yield from _commands(f"--datasets {spec}", patients)
+
+
+def _check_readable(choice: _Choice) -> None:
+    """Refuse a folder whose first images cannot be read; one damaged file among them is no reason.
+
+    Raises:
+        UsageError: None of the first images can be read, such as volumes.
+    """
+    adapter = registry.dataset(choice.dataset)
+    refusals = []
+    for item in _usable(choice.items)[:READ]:
+        try:
+            next(adapter.read(item))
+        except UsageError as error:
+            refusals.append(error)
+        else:
+            return
+    if refusals:
+        raise refusals[0]
 
 
 def _commands(which: str, patients: int) -> Iterator[str]:
@@ -158,29 +187,30 @@ def _choice(folder: Path) -> _Choice:
     place = _named(folder)
     if (folder / "patients.csv").is_file():
         items = _items(Spec(place))
-        return _Choice(place, items, "The patients are those of patients.csv.")
-    fitting_patterns = []
+        return _Choice(Spec(place), items, "The patients are those of patients.csv.")
+    fitting_choices = []
     for pattern in PATTERNS:
+        dataset = Spec(place, (f"pattern={pattern}",))
         try:
-            items = _items(Spec(place, (f"pattern={pattern}",)))
+            items = _items(dataset)
         except UsageError:
             continue
         if items and not any(item.left_out for item in items):
-            fitting_patterns.append((pattern, items))
-    if not fitting_patterns:
+            fitting_choices.append((dataset, items))
+    if not fitting_choices:
         _items(Spec(place, ("pattern={patient}",)))  # says what does not fit
         raise UsageError(
             f"{folder}: no pattern says whose all images are; write {folder / 'patients.csv'} "
             "with the columns file and patient"
         )
-    for pattern, items in fitting_patterns:
+    for dataset, items in fitting_choices:
         patients = list(dict.fromkeys(item.patient for item in items))
         if 1 < len(patients) < len(items):
             words = f"From the names, please check: {short_list(patients, what='patient')}."
-            return _Choice(f"{place}:pattern={pattern}", items, words)
-    pattern, items = fitting_patterns[-1]
+            return _Choice(dataset, items, words)
+    dataset, items = fitting_choices[-1]
     words = "Each image is taken for a patient of its own: if that is wrong, write patients.csv."
-    return _Choice(f"{place}:pattern={pattern}", items, words)
+    return _Choice(dataset, items, words)
 
 
 def _named(folder: Path) -> str:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from bench.data import cache, manifest, twins
 from bench.data.digest import digest_of, with_instances
+from bench.data.splits import make_splits
 from bench.spec.case import Case, Dataset
+from bench.spec.errors import UsageError
 from bench.spec.words import count
 
 READING = "reading"
@@ -47,6 +49,7 @@ def check(folder: Path) -> list[Finding]:
         *_damage(folder, dataset),
         _patients(dataset),
         *_reading(folder),
+        *_too_few(dataset),
         *_twins(dataset),
         *_masks(dataset),
         *_flips(dataset),
@@ -78,6 +81,14 @@ def _reading(folder: Path) -> Iterator[Finding]:
     """Say how the files were read, with what was assumed."""
     for line in manifest.read(folder).lines:
         yield Finding(READING, (), line)
+
+
+def _too_few(dataset: Dataset) -> Iterator[Finding]:
+    """Say where there are too few patients to train, validate and test on."""
+    try:
+        make_splits([case.patient for case in dataset.cases])
+    except UsageError as error:
+        yield Finding("patients", (), str(error))
 
 
 def _twins(dataset: Dataset) -> Iterator[Finding]:

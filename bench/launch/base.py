@@ -85,7 +85,7 @@ class Launcher(Protocol):
             UsageError: The scheduler refuses them.
         """
 
-    def gone(self) -> Mapping[str, Gone]:
+    def wait(self) -> Mapping[str, Gone]:
         """Wait a moment, then return the cells (by hash) that have left the launcher."""
 
     def cancel(self) -> None:

@@ -67,7 +67,7 @@ class Debug:
                 store.fail(cell, traceback.format_exc())
         return [cells[0]]
 
-    def gone(self) -> Mapping[str, Gone]:
+    def wait(self) -> Mapping[str, Gone]:
         """Return the cells that have run; each has ended when `submit` returns."""
         return self._gone
 

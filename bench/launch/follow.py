@@ -41,14 +41,14 @@ def follow(
     matrix = _Matrix(cells, store, launcher, ended)
     with asked_to_stop() as asked:
         try:
-            while matrix.unfinished:
-                if asked:
-                    if matrix.running:
-                        stopping()
-                    raise KeyboardInterrupt
+            while matrix.unfinished and not asked:
                 matrix.start()
-                matrix.collect()
+                matrix.wait_and_collect()
                 watch(list(matrix.running.values()), launcher.elsewhere)
+            if asked:
+                if matrix.running:
+                    stopping()
+                raise KeyboardInterrupt
         finally:
             launcher.cancel()
 
@@ -81,17 +81,18 @@ class _Matrix:
             self.running[cell.hash] = cell
             self._attempts[cell.hash] += 1
 
-    def collect(self) -> None:
-        """Take back what has ended, and what the launcher has lost."""
-        gone = self.launcher.gone()
+    def wait_and_collect(self) -> None:
+        """Wait a moment; take back the cells that have ended, and those that the launcher lost."""
+        gone = self.launcher.wait()
         for cell_hash, cell in list(self.running.items()):
-            status = self.store.status(cell)
+            status = self.store.status(cell)  # "waiting" until the disk has an end of the cell
             if status != "waiting":
                 self._end(cell_hash, self.store.reason(cell) if status == "failed" else "")
             elif cell_hash not in gone:
                 self._gone_since.pop(cell_hash, None)
             elif gone[cell_hash].busy:
                 self._attempts[cell_hash] -= 1  # it did not vanish, so this attempt does not count
+                self._gone_since.pop(cell_hash, None)
                 self._wait_again(cell_hash)
             elif self._gone_for_good(cell_hash):
                 self._lost(cell_hash, gone[cell_hash])
@@ -139,7 +140,9 @@ def asked_to_stop() -> Iterator[list[int]]:
         yield asked
         return
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    numbers = [number for number in wanted if signal.getsignal(number) != signal.SIG_IGN]
+    # None: a handler that Python did not install, and so cannot put back.
+    untouched = (signal.SIG_IGN, None)
+    numbers = [number for number in wanted if signal.getsignal(number) not in untouched]
     handlers = {number: signal.signal(number, lambda *_: asked.append(1)) for number in numbers}
     try:
         yield asked

@@ -145,7 +145,7 @@ class Local:
             return math.inf
         return statistics.mean(seconds)
 
-    def gone(self) -> Mapping[str, Gone]:
+    def wait(self) -> Mapping[str, Gone]:
         """Wait until a process ends, for a moment at most, and return the cells that have left."""
         if self._running:
             wait(list(self._running), timeout=POLL_SECONDS)

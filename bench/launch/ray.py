@@ -84,7 +84,7 @@ class Ray:
             self._tasks[cell.hash] = self._task.remote(*arguments)
         return list(cells)
 
-    def gone(self) -> Mapping[str, Gone]:
+    def wait(self) -> Mapping[str, Gone]:
         """Return the cells whose tasks have ended, for whatever reason."""
         time.sleep(FOLLOW_SECONDS)
         references = list(self._tasks.values())

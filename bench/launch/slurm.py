@@ -109,7 +109,7 @@ class Slurm:
     def _task(self, cell: Cell, root: str) -> Task:
         return Task(cell.to_json(), root, self.request.device, self.request.timeout)
 
-    def gone(self) -> Mapping[str, Gone]:
+    def wait(self) -> Mapping[str, Gone]:
         """Return the cells whose tasks Slurm no longer has; none where it does not answer."""
         time.sleep(remote.FOLLOW_SECONDS)
         queued = _queued(self._tasks)

@@ -56,6 +56,24 @@ def test_a_folder_of_pictures_gets_a_command_that_works(
     assert out.splitlines()[-1].startswith("Why: each of the 3 patients is tested, not a few")
 
 
+def test_a_folder_of_volumes_gets_no_command_that_fails(bench: Bench) -> None:
+    pictures(bench.home / "scans", "one.png", "two.png")
+    for name in ("one", "two"):
+        for kind in ("images", "masks"):
+            (bench.home / "scans" / kind / f"{name}.png").unlink()
+            volume = np.ones((4, 5, 6), np.uint8)
+            np.save(bench.home / "scans" / kind / f"{name}.npy", volume)
+    out = bench("data", "init", "scans", code=2)
+    assert "one.npy: shape (4, 5, 6), expected one 2D image" in out
+    assert "bench run" not in out
+
+
+def test_one_damaged_image_hides_no_command(bench: Bench) -> None:
+    pictures(bench.home / "scans", "one.png", "two.png", "three.png")
+    (bench.home / "scans" / "images" / "one.png").write_bytes(b"no picture")
+    assert "bench run" in bench("data", "init", "scans")
+
+
 @pytest.mark.parametrize(
     ("patients", "folds"), [(2, ""), (4, "--folds 4 "), (25, "--folds 5 "), (400, "")]
 )

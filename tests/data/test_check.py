@@ -49,6 +49,12 @@ def test_instances_are_no_damage(slices: Make, labels: str) -> None:
     assert {each.kind for each in findings} == {READING}
 
 
+def test_too_few_patients_are_told(slices: Make) -> None:
+    findings = check(prepared(slices(patients=1)))
+    [few] = [finding for finding in findings if finding.kind == "patients"]
+    assert few.text.startswith("1 patient cannot be split: expected at least 3")
+
+
 def test_the_patients_are_told_first(slices: Make) -> None:
     first = check(prepared(slices(patients=5)))[0]
     assert first.text == "patients: 5 (1, 2, 3, ...), with 10 cases"

@@ -17,7 +17,7 @@ from bench.report.sections.listing import (
     span,
     t_over,
 )
-from bench.report.sections.marks import RARE, SEEDS
+from bench.report.sections.marks import MORE_SEEDS, RARE
 from bench.report.sections.runs import DECIDED, MEANING, words
 from bench.report.sections.table import Table
 from bench.spec.metrics import TITLES
@@ -32,7 +32,7 @@ TOO_FEW = "n too small"
 LEGEND = {
     STAR: f"the methods differ: corrected p up to {ALPHA:g}, over several seeds.",
     WEIGHTS: f"these trained weights differ: corrected p up to {ALPHA:g}, with one seed. Another "
-    f"seed of the same methods may differ as much. {SEEDS} would tell.",
+    f"seed of the same methods may differ as much. {MORE_SEEDS} would tell.",
     "(...)": "in brackets if rare outliers that so few patients do not show could undo the "
     f"difference (fewer than {SEEN_FROM} patients; an outlier costs up to the whole score).",
     TOO_FEW: f"so few patients cannot give a corrected p up to {ALPHA:g}.",

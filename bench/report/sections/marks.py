@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.report.document import SECTION, Head, Mark, Note
 from bench.report.sections.runs import few, paid
-from bench.report.sections.table import ENDPOINT, Table
+from bench.report.sections.table import ENDPOINT, Table, factor_beyond
 from bench.spec.metrics import TITLES
 from bench.spec.words import count
 from bench.stats import power
@@ -25,12 +25,13 @@ RARE = (
     f"From {SEEN_FROM} patients on, Hall's test over patients, which allows for rare outliers, "
     "must agree too."
 )
-SEEDS = "Several seeds (bench run --seeds 3; from outside, the same name once for each seed)"
-"""How a table comes to speak of the methods."""
+MORE_SEEDS = "Several seeds (bench run --seeds 3; from outside, the same name once for each seed)"
+"""The beginning of a sentence: how a table comes to speak of the methods."""
 ONE = (
     f"One seed: the sign-flip test over patients, exact up to {EXACT} of them, else {MAP_FLIPS:,} "
     f"flips by max-T, {FLIPS:,} by Holm. It compares these trained weights, not the methods: under "
-    f"another seed the same method would differ too. {SEEDS} let the table speak of the methods."
+    f"another seed the same method would differ too. "
+    f"{MORE_SEEDS} let the table speak of the methods."
 )
 
 
@@ -46,7 +47,8 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
     places = []
     for column, title in table.columns.items():
         if column in table.pairs:
-            places.append(f"{title}: {_tested(table.pairs[column])}")
+            is_even = column not in table.uneven
+            places.append(f"{title}: {_tested(table.pairs[column], is_even)}")
     computed = sum(pairs.tests for pairs in table.pairs.values())
     corrected = "p is corrected for all pairs of methods that compete"
     if table.family is not None:
@@ -78,9 +80,9 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
         marks.append(f"{SEVERAL}{_rare(table)}{_few_runs(table)}")
     if one:
         marks.append(ONE)
-    few = _few(table) if "doubt" in occurring else ""
-    if few:
-        marks.append(f"{SECTION}: {few}")
+    hidden = _hidden_outliers(table) if "doubt" in occurring else ""
+    if hidden:
+        marks.append(f"{SECTION}: {hidden}")
     return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
 
 
@@ -95,8 +97,8 @@ def _few_runs(table: Table) -> str:
     counts: set[int] = set()
     for pairs in table.pairs.values():
         counts.update(seeds for seeds in pairs.seeds if seeds > 1)
-    said = few(min(counts, default=0))
-    return f" {said}" if said else ""
+    words = few(min(counts, default=0))
+    return f" {words}" if words else ""
 
 
 def _across(table: Table) -> list[str]:
@@ -119,23 +121,27 @@ def _across(table: Table) -> list[str]:
             "independent. All seeds have the same folds: p does not say how a method varies with "
             "the choice of its training patients."
         )
-    counts = []
+    factors = []
     for column, title in table.columns.items():
+        factor = table.looks(column)
+        if factor == 1:
+            continue
         looks = [look for look in table.reports if look.column == column]
-        if table.looks(column) > 1:
-            dates = ", ".join(f"{count(len(look.seeds), 'seed')} on {look.date}" for look in looks)
-            counts.append(f"{title}: {dates or 'none yet'}; p x {table.looks(column)}")
-    if counts:
+        dates = ", ".join(f"{count(len(look.seeds), 'seed')} on {look.date}" for look in looks)
+        factors.append(f"{title}: {dates or 'none yet'}; p x {factor}")
+    if factors:
         planned = table.family.looks if table.family else 1
+        first_beyond = factor_beyond(planned, 1)
         lines.append(
             f"Looks at results of several seeds, {planned} declared (bench run --looks N); only "
-            "new seeds make another look. p is multiplied for each; a look beyond the declared "
-            f"ones costs p x 4, each further one twice as much: {'; '.join(counts)}."
+            "new seeds make another look. p is multiplied by their number; the first look beyond "
+            f"the declared ones costs p x {first_beyond}, each further one twice as much: "
+            f"{'; '.join(factors)}."
         )
     return lines
 
 
-def _few(table: Table) -> str:
+def _hidden_outliers(table: Table) -> str:
     """Return what so few patients cannot show, if a column has so few."""
     rates = []
     for column, pairs in table.pairs.items():
@@ -146,8 +152,8 @@ def _few(table: Table) -> str:
     if not rates:
         return ""
     return (
-        "so few patients may hide rare outliers: they may show none of a rate up to "
-        f"({'; '.join(rates)}), and one costs up to a patient's whole score. From {SEEN_FROM} "
+        "so few patients may hide rare outliers, up to this share of all patients "
+        f"({'; '.join(rates)}); each may cost a patient's whole score. From {SEEN_FROM} "
         "patients on, an outlier among twenty patients is seen."
     )
 
@@ -232,20 +238,34 @@ def head(table: Table, column: str) -> str:
     return table.columns[column] + (f" [{'; '.join(words)}]" if words else "")
 
 
-def _tested(pairs: AllPairs) -> str:
-    """Return over how many patients a column's pairs were tested, and how p was corrected."""
+def _tested(pairs: AllPairs, is_even: bool) -> str:
+    """Return over how many patients a column's pairs were tested, and how p was corrected.
+
+    Args:
+        pairs: The column's pairs.
+        is_even: Whether all its methods have the same cases and seeds; only then it has marks.
+    """
+    if not pairs.tests:
+        return "no two methods share a patient"
     corrections = {
         "max-t": "by max-T (shared sign flips)",
         "holm": "by Holm",
     }
-    shared = pairs.patients[~np.eye(len(pairs.methods), dtype=bool)]
-    counts = dict.fromkeys((int(shared.min()), int(shared.max())))
-    patients = "-".join(map(str, counts))
-    runs = f"{' to '.join(map(str, pairs.seeds))} seed{'s' * (pairs.seeds != (1,))}"
-    few = ""
-    if not pairs.possible:
-        few = " (too few for any significant difference, so every method is marked)"
+    is_pair = ~np.eye(len(pairs.methods), dtype=bool)
+    shared = pairs.patients[is_pair & (pairs.patients > 0)]
+    patients = _span(int(shared.min()), int(shared.max()), "patient")
+    seeds = _span(min(pairs.seeds), max(pairs.seeds), "seed")
+    too_few = ""
+    if is_even and not pairs.possible:
+        too_few = " (too few for any significant difference, so every method is marked)"
     return (
-        f"{patients} patients{few}, {runs}, {count(pairs.tests, 'pair')}, "
+        f"{patients}{too_few}, {seeds}, {count(pairs.tests, 'pair')}, "
         f"{corrections[pairs.correction]}"
     )
+
+
+def _span(least: int, most: int, noun: str) -> str:
+    """Return a number of things, or the least and the most: `1 seed`, `3 to 5 seeds`."""
+    if least == most:
+        return count(most, noun)
+    return f"{least} to {count(most, noun)}"

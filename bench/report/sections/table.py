@@ -45,7 +45,15 @@ def factor_of(reports: Sequence[Look], family: Family | None, column: str, furth
     """
     seen = sum(look.column == column for look in reports) + further
     planned = family.looks if family else 1
-    beyond = max(0, seen - planned)
+    return factor_beyond(planned, max(0, seen - planned))
+
+
+def factor_beyond(planned: int, beyond: int) -> int:
+    """Return the factor of p for so many declared looks and so many beyond them.
+
+    The first look beyond them costs four times the declared ones, each further one twice as much
+    (`tests/stats/CALIBRATION.md`).
+    """
     return planned * 2 ** (beyond + 1) if beyond else planned
 
 
@@ -146,10 +154,10 @@ class Table:
         return [name for name in dict.fromkeys(names) if name != UNION]
 
     def looks(self, column: str) -> int:
-        """Return the factor of p for the looks: their declared number, doubled twice and more.
+        """Return the factor of p for the looks: their declared number, or more if there were more.
 
-        A look that nobody declared can't take back the stars of those before it, so it costs more:
-        the first p x 4, each further one twice as much (`tests/stats/CALIBRATION.md`).
+        A look that nobody declared can't take back the stars of those before it, so it costs more,
+        see `factor_beyond`.
         """
         return factor_of(self.reports, self.family, column)
 

@@ -93,6 +93,37 @@ def test_declared_looks_are_paid_for_from_the_first_on(tmp_path: Path) -> None:
         assert comparison.adjusted >= min(1, 4 * comparison.pair.p)
 
 
+def test_the_price_of_a_look_that_was_not_declared_is_told(tmp_path: Path) -> None:
+    store = seeded(tmp_path, 35, 36)
+    methods = [Spec(name) for name in METHODS]
+    Plan(store, "cpu").declare(Spec("unet"), "holm", methods, looks=2)
+    for seed in (37, 38):
+        Results.load(store).looked_at(store)
+        store = seeded(tmp_path, seed)
+    Results.load(store).looked_at(store)
+    table = written.table(store)
+    assert table.looks(COLUMN) == 8
+    assert "the first look beyond the declared ones costs p x 8" in notes(table)
+
+
+def test_a_column_without_marks_is_not_told_to_have_them(tmp_path: Path) -> None:
+    scores = scores_of("unet")
+    finished(tmp_path, "fcn", scores[:4], folds=2, fold=0)
+    finished(tmp_path, "unet", scores[:2], folds=2, fold=0)
+    finished(tmp_path, "unet", scores[4:6], first=4, folds=2, fold=1)
+    text = notes(written.table(Store(tmp_path)))
+    assert "no mean is bold or marked" in text
+    assert "every method is marked" not in text
+    assert ": 1 patient, 1 seed, 1 pair" in text
+
+
+def test_methods_without_a_common_patient_have_no_tests(tmp_path: Path) -> None:
+    scores = scores_of("unet")
+    finished(tmp_path, "fcn", scores, folds=2, fold=0)
+    finished(tmp_path, "unet", scores, first=len(scores), folds=2, fold=1)
+    assert ": no two methods share a patient." in notes(written.table(Store(tmp_path)))
+
+
 def test_one_seed_is_no_look(tmp_path: Path) -> None:
     store = seeded(tmp_path, 35)
     assert Results.load(store).looked_at(store).looks == ()
