@@ -14,7 +14,8 @@ from verdiff.blocks import ZeroConv2d
 GATES = ("soft", "hard", "5x5")
 """How the prior chooses the first kernel, see `gate_of`."""
 WINDOW = 5
-"""Side in pixels of the window around a pixel over which the prior is averaged."""
+"""Side in pixels of the window around a pixel over which the prior is averaged: what the 5x5 kernel
+sees."""
 NEAR = 0.25
 """Share of foreground in the window from which on the hard gate is 1: the pixel then lies on a
 vertebra or its boundary."""
@@ -42,6 +43,7 @@ def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
     if kind == "5x5":
         return None
     scaled = F.adaptive_avg_pool2d(prior, size)
+    # At the border the mean is over the part of the window that lies inside.
     local_mean = F.avg_pool2d(scaled, WINDOW, 1, WINDOW // 2, count_include_pad=False)
     return local_mean if kind == "soft" else (local_mean >= NEAR).to(local_mean)
 

@@ -25,7 +25,7 @@ HEADER = ",".join(COLUMNS)
 SIDES_OF: dict[str, Side] = {**{side: side for side in (*SIDES, UNUSED)}, "val": "validation"}
 """The sides by what a file may call them, in any case."""
 NEAR = 1000
-"""Names that are compared with one that is missing."""
+"""Names at most that are compared with one that is missing: a comparison is slow."""
 _FOLD = re.compile(r"([0-9]{1,9})([.,]0)?")
 """A fold; pandas may write it as `0.0`."""
 _NUMBERED = re.compile(r"[0-9]+,.")
@@ -133,6 +133,8 @@ def make_splits(
     import numpy as np
 
     names = sorted(set(patients))
+    # One patient to test in each fold, one to train and one to validate. The last two are others
+    # than those tested, so of two folds each has two patients; of more, other folds have them.
     needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:
         raise UsageError(
@@ -155,6 +157,12 @@ def make_splits(
 
 
 def _assign(order: list[str], test: list[str]) -> Split:
+    """Return the split with these test patients: an eighth of the others validate, the rest train.
+
+    Args:
+        order: All patients, in the drawn order.
+        test: Those to test.
+    """
     rest = [name for name in order if name not in set(test)]
     validation = rest[: max(1, round(len(rest) / 8))]
     sides: dict[str, Side] = {name: "train" for name in rest}
@@ -328,8 +336,9 @@ def fitted(splits: Sequence[Split], patients: Sequence[str]) -> list[Split]:
         sides: dict[str, Side] = {}
         for name, side in split.sides.items():
             meant = [] if name in known else spellings.get(_plain(name), [])
-            clear = len(meant) == 1 and meant[0] not in split.sides and meant[0] not in sides
-            sides[meant[0] if clear else name] = side
+            # One name is meant, and no other line of the fold has it.
+            is_clear = len(meant) == 1 and meant[0] not in split.sides and meant[0] not in sides
+            sides[meant[0] if is_clear else name] = side
         result.append(Split(sides))
     return result
 

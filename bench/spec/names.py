@@ -18,6 +18,9 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@:-]*")
 """What `safe_name` takes."""
 _DIGITS = 8
 """Hex digits of a dataset's digest that its name carries."""
+_LONGEST = 150
+"""Characters of a name at most: with what is added to it, a file name stays under the 255 bytes
+that file systems allow."""
 
 
 def safe_name(name: str, what: str) -> str:
@@ -26,10 +29,10 @@ def safe_name(name: str, what: str) -> str:
     Raises:
         UsageError: It holds other characters, or is too long.
     """
-    if not _SAFE.fullmatch(name) or ".." in name or len(name) > 150:
+    if not _SAFE.fullmatch(name) or ".." in name or len(name) > _LONGEST:
         raise UsageError(
             f"{what} {name[:80]!r} cannot be used: expected letters, digits and ._+=,@:- "
-            "(150 at most, a letter or digit first); rename it"
+            f"({_LONGEST} at most, a letter or digit first); rename it"
         )
     return name
 
@@ -204,7 +207,7 @@ class DatasetId:
 
     @staticmethod
     def source_in(key: str) -> str:
-        """Return `real` or `phantom`, as a key says."""
+        """Return `real`, `phantom` or `external`, as a key says."""
         return key.rpartition("@")[2].partition("-")[0]
 
 

@@ -59,7 +59,11 @@ def _entries(group: str) -> dict[str, EntryPoint]:
 
 
 def _renamed(entry: EntryPoint) -> EntryPoint:
-    """Return an entry of an older installation of this package with its package's present name."""
+    """Return an entry of an older installation of this package with its package's present name.
+
+    An editable installation keeps the entry points of its day. Methods then lay in the package
+    `methods`, which is now installed as `verdiff_bench_methods`.
+    """
     if not entry.value.startswith("methods."):
         return entry
     owner = entry.dist.name if entry.dist else ""
@@ -230,6 +234,7 @@ def _leading_folder(text: str) -> tuple[str, str]:
     for match in reversed([*re.finditer("[,:]|$", text)]):
         beginning = text[: match.start()]
         for path in (beginning, beginning.strip()):
+            # `_is_folder`: a folder `mr` that lies here does not stand for the dataset `mr`.
             if path.strip() and _is_folder(path) and _is_there(path):
                 return path, text[match.start() :]
     return "", text
@@ -279,6 +284,8 @@ def _checked(group: str, row: Row) -> Spec:
         name = FOLDER
     cls = load(group, name)
     spec = row.spec
+    # A word without `=` that names no further row is an option without its value, as in
+    # `unet:width`: `parse` refuses it with an example.
     if row.extra and row.extra not in getattr(cls, "extras", ()):
         spec = Spec(spec.name, (*spec.options, row.extra))
     return options.canonical(spec, options.parse(spec, cls), cls)

@@ -43,9 +43,10 @@ class Spread:
         return float(np.sqrt(of_patients + of_seeds + of_rest))
 
     def freedom(self, patients: int, seeds: int) -> float:
-        """Return Satterthwaite's degrees of freedom of the mean over both, at the expected squares.
+        """Return Satterthwaite's degrees of freedom of the mean over both, at least two of each.
 
-        Where nothing varies, those of the patients.
+        The mean squares of his formula are here those that these variances let expect. Where
+        nothing varies, the degrees of freedom are those of the patients.
         """
         rest = self.rest**2
         by_seeds = patients * self.seeds**2 + rest

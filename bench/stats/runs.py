@@ -29,9 +29,9 @@ class _Error:
 def p_values(runs: NDArray[np.float64]) -> tuple[PerSeries, PerSeries]:
     """Return two-sided p of the mean of each series of (seed, patient, series), by two tests.
 
-    They are t tests over runs alone, and over runs and patients. Both must hold, for either alone
-    fails: the first takes the patients for fixed; the second has too few degrees of freedom to
-    count by where there are two or three runs.
+    They are t tests over runs alone, and over runs and patients. Both must hold, because each alone
+    calls too many equal methods different: the first as if other patients would give the same; the
+    second where two or three runs are too few to estimate its degrees of freedom.
     """
     from scipy.stats import t
 
