@@ -57,6 +57,7 @@ class NNUNet(Method):
         "adam",
         "the profile's Adam as for all methods, or nnU-Net's sgd, made for 250,000 steps",
         choices=("adam", "sgd"),
+        needs="recipe=shared",
     )
     plans: str = option(
         "default",
@@ -96,12 +97,10 @@ class NNUNet(Method):
         """Refuse options that are not those of the class, or exclude each other.
 
         Raises:
-            UsageError: `recipe=native` is given with an optimiser or a rate: it has its own.
+            UsageError: `recipe=native` is given with a rate: it has its own.
             ValueError: They are others: `dataclasses.replace` keeps the class, and `__new__` does
                 not see an option that is given by position.
         """
-        if self.recipe == "native" and self.optimiser != "adam":
-            raise UsageError("recipe=native trains by nnU-Net's own SGD; leave optimiser out")
         if self.recipe == "native" and self.lr:
             raise UsageError(f"recipe=native begins at nnU-Net's own rate, {RATE:g}; leave lr out")
         if type(self) is not _kind(self.recipe, self.optimiser):

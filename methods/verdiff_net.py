@@ -29,7 +29,7 @@ class VerdiffNet(DiffusionMethod):
         "soft",
         "how the prior chooses NSA's first kernel",
         choices=("soft", "hard", "5x5"),
-        needs="nsa",
+        needs="nsa=on",
     )
     bce: bool = option(True, "cross entropy of the mask that the predicted noise implies (eq 9)")
     dice: bool = option(True, "Dice of that mask in the diffusion's loss, as in the prior's")

@@ -70,7 +70,7 @@ def short_list(names: Sequence[str], most: int = 3, what: str = "case") -> str:
 
 def did_you_mean(given: str, valid: Iterable[str]) -> str:
     """Return a hint for a wrong name, such as `did you mean 'unet'? Valid: fcn, unet.`."""
-    names = sorted(valid)
+    names = sorted(set(valid))
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return f"{hint}Valid: {', '.join(names) or 'none'}."

@@ -34,7 +34,8 @@ def option(
     An option that names a file is given its path, and has the short digest of its content as value
     (`bench.spec.weights`). A free one may hold any character; it must never become part of a path.
     One that is free and has choices takes what is no word besides: a mapping, the name of a file.
-    One that has no effect where an on/off option is off `needs` that option, and is refused there.
+    One that has an effect only beside a value of another option `needs` it (`nsa=on`), and is
+    refused beside others.
     One of a base class is `kw_only`.
     """
     metadata = {
@@ -73,18 +74,29 @@ def parse(spec: Spec, cls: type[Any]) -> dict[str, Any]:
             raise UsageError(f"{name}: expected one '{key}=VALUE', for example {example}")
         given[key] = _value(text, kinds[key], known[key], f"{name}:{key}")
     for key in idle(given, cls):
-        switch = known[key].metadata["needs"]
+        other, _ = _needed(known[key])
         raise UsageError(
-            f"{name}: {key}={shown(given[key])} has no effect with {switch}=off; leave one of them "
-            "out"
+            f"{name}: {key}={shown(given[key])} has no effect with {other}={shown(given[other])}; "
+            "leave one of them out"
         )
     return given
 
 
 def idle(given: dict[str, Any], cls: type[Any]) -> list[str]:
-    """Return the options that have no effect, for another that they need is given as off."""
+    """Return the options that have no effect: another is given, not as they need it."""
     known = options(cls)
-    return [key for key in given if given.get(known[key].metadata.get("needs", "")) is False]
+    without_effect = []
+    for key in given:
+        other, value = _needed(known[key])
+        if other in given and shown(given[other]) != value:
+            without_effect.append(key)
+    return without_effect
+
+
+def _needed(known: dataclasses.Field[Any]) -> tuple[str, str]:
+    """Return the option that an option needs, and the value that it must have; else two blanks."""
+    other, _, value = known.metadata.get("needs", "").partition("=")
+    return other, value
 
 
 def canonical(spec: Spec, given: dict[str, Any], cls: type[Any]) -> Spec:

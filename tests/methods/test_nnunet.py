@@ -531,8 +531,10 @@ def test_the_profiles_adam_trains_it_unless_another_is_asked_for() -> None:
         return isinstance(registry.method(Spec.parse(spec), "tiny"), OwnOptimiser)
 
     assert (own("nnunet"), own("nnunet:optimiser=sgd")) == (False, True)
-    with pytest.raises(UsageError, match="recipe=native trains by nnU-Net's own SGD"):
+    with pytest.raises(UsageError, match="optimiser=sgd has no effect with recipe=native"):
         own("nnunet:recipe=native:optimiser=sgd")
+    with pytest.raises(UsageError, match="optimiser=adam has no effect with recipe=native"):
+        own("nnunet:optimiser=adam:recipe=native")
     with pytest.raises(UsageError, match="recipe=native begins at nnU-Net's own rate"):
         own("nnunet:recipe=native:lr=0.1")
     with pytest.raises(ValueError, match="create it anew"):
