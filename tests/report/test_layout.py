@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bench.report import write_layout
+from bench.report.document import Document
 from bench.report.layouts.documents import documents
 from bench.report.layouts.file import Layout, read, template
 from bench.report.sections.table import Table
@@ -68,6 +70,28 @@ def test_the_marks_of_iou_are_those_of_dice(tmp_path: Path) -> None:
 
     assert marks(("iou", "dice")) == ["", "doubt"]
     assert marks(("iou",)) == ["doubt"]
+
+
+@pytest.mark.parametrize("mean", ["true", "false"])
+def test_means_that_lack_cases_are_told_and_have_no_place(
+    tmp_path: Path, table: Table, mean: str
+) -> None:
+    images = table.images.copy()
+    lacking = (images.method == "fcn") & (images.column == next(iter(table.columns)))
+    images.loc[images[lacking].index[0], "hd95"] = np.nan
+    chosen = layout(tmp_path, f'metrics = ["dice", "hd95"]\nnotes = "none"\nmean = {mean}\n')
+    [whole, _] = documents([table], chosen)
+    [without, _] = documents([replace(table, images=images)], chosen)
+    assert not any("without a number" in note.text for note in whole.notes)
+    [note] = [note for note in without.notes if "without a number" in note.text]
+    assert note.text.startswith("HD95: cases without a number are left out of the mean")
+    assert "FCN on MR 1 case." in note.text
+
+    def places(document: Document) -> int:
+        cells = [cell for row in document.blocks[0].rows for cell in row]
+        return sum(cell.second or cell.mark == "best" for cell in cells)
+
+    assert places(without) < places(whole)
 
 
 def test_names_order_groups_and_decimals(tmp_path: Path, table: Table) -> None:

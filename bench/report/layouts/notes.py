@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from bench.report.document import Mark, Note
 from bench.report.layouts.file import UNITS, class_of, metric_of
-from bench.report.layouts.values import Chosen, left_out
+from bench.report.layouts.values import Chosen, lacking, left_out
 from bench.report.sections import table1
 from bench.report.sections.marks import legend_of_looks
 from bench.report.sections.table import data
 from bench.spec.metrics import PRINTED, TITLES
+from bench.spec.words import count
 from bench.stats.family import STAR, WEIGHTS
 
 
@@ -65,6 +66,24 @@ def notes_of(chosen: Chosen, signs: Signs) -> Iterator[Note]:
         yield Note(_short(chosen, signs))
     if words_of_left_out:
         yield Note(words_of_left_out, "data")
+    for metric in layout.metrics:
+        words_of_lacking = _without_number(chosen, metric)
+        if words_of_lacking:
+            yield Note(words_of_lacking, "data", grave=True)
+
+
+def _without_number(chosen: Chosen, metric: str) -> str:
+    """Return which cases are left out of the means of a metric; nothing where none is."""
+    parts = []
+    for column, title in chosen.columns.items():
+        for key, number in lacking(chosen, column, metric).items():
+            parts.append(f"{chosen.names[key]} on {title} {count(number, 'case')}")
+    if not parts:
+        return ""
+    return (
+        f"{titled(metric)}: cases without a number are left out of the mean, which may help a "
+        f"method: {', '.join(parts)}. Such means do not compare, so none is bold or underlined."
+    )
 
 
 def _short(chosen: Chosen, signs: Signs) -> str:

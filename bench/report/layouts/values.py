@@ -126,18 +126,14 @@ def _measured(table: Table, column: str, metric: str, spread: Spread) -> dict[st
 
     Behind the mean stand a std, or the two ends of an interval, or nothing.
     """
+    part = _cases(table, column, metric)
     of_class, metric = class_of(metric), metric_of(metric)
-    part, patients = table.images, table.patients
-    if of_class:
-        part = _rows_of(table, of_class)
-        part = part[part.column == column]
-        patients = arrange(part) if spread == "interval" else patients
     if part.empty:
         return {}
     if spread == "interval":
+        patients = arrange(part) if of_class else table.patients
         rows = intervals.summarise(patients[column][metric])
         return {row.method: [row.mean, *row.bootstrap] for row in rows}
-    part = part[part.column == column]
     if metric not in part:  # no dataset has instances
         return {}
     measured = {}
@@ -146,6 +142,29 @@ def _measured(table: Table, column: str, metric: str, spread: Spread) -> dict[st
         if spread == "std":
             measured[str(key)].append(float(scores.std()))
     return measured
+
+
+def _cases(table: Table, column: str, metric: str) -> pd.DataFrame:
+    """Return a column's cases, of all methods; of one class where a metric names it."""
+    of_class = class_of(metric)
+    part = _rows_of(table, of_class) if of_class else table.images
+    return part[part.column == column]
+
+
+def lacking(chosen: Chosen, column: str, metric: str) -> dict[str, int]:
+    """Return how many cases of each row are left out of its mean, for they have no number.
+
+    Rows that have one for all cases are not named, nor those that have none.
+    """
+    part = _cases(chosen.table, column, metric)
+    if metric_of(metric) not in part:
+        return {}
+    numbers = {}
+    for key, scores in part.groupby("method", sort=False, observed=True)[metric_of(metric)]:
+        without = int(scores.isna().sum())
+        if key in chosen.names and 0 < without < len(scores):
+            numbers[str(key)] = without
+    return numbers
 
 
 def _rows_of(table: Table, name: str) -> pd.DataFrame:
@@ -177,8 +196,11 @@ def places_of(
 ) -> dict[str, int]:
     """Return 0 for the best row of a column, 1 for the second: of those that compete.
 
-    Means of an uneven column do not compare, so none has a place.
+    Means of an uneven column do not compare, nor do means from which cases are left out: so none
+    has a place.
     """
+    if any(lacking(chosen, name, metric) for name in chosen.columns if column in ("", name)):
+        return {}
     averaged = {column} if column else {*chosen.columns}
     if averaged & chosen.table.uneven:
         return {}

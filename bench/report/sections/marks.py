@@ -72,8 +72,8 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
         "Marks: a mean that does not differ significantly from the best of its column at "
         f"{100 * ALPHA:g} %, by two-sided paired tests; the unit is the patient, whose cases are "
         f"averaged first; {corrected}. {'; '.join(places)}. "
-        f"{computed} tests in all. A mark does not prove that two methods are equal, and no mark "
-        "does not prove that a difference matters."
+        f"{count(computed, 'test')} in all. A mark does not prove that two methods are equal, and "
+        "no mark does not prove that a difference matters."
     ]
     marks += _across(table)
     if several:
