@@ -107,8 +107,8 @@ def test(
                 of_instances = instances.rows(parts, labels, reference, class_count, case.spacing)
                 for line, columns in zip(lines, of_instances, strict=True):
                     line.update(columns)
-                if parts.named and is_own_row:
-                    path = work.instances() / f"{case.id}.png"
+                if parts.named:
+                    path = work.instances(name) / f"{case.id}.png"
                     keep_labels(path, parts.codes.astype(np.uint16))
             if prediction.spread is not None and is_own_row:
                 lines[0]["spread"] = float(prediction.spread.mean())

@@ -206,10 +206,11 @@ def _instances(
     if labels is None:
         # They cannot be computed again: -1 is never what the line says, so the case is told.
         return dict.fromkeys(INSTANCE_COUNTS, -1)
-    named = cell.instances().is_dir() and not row.extra
+    folder = cell.instances(row.extra)
+    named = folder.is_dir()
     parts = no_parts(labels.shape, bool(kept_line[IDENTIFIED]))
     if prediction is not None:
-        predicted_labels = read_labels(cell.instances() / f"{case}.png") if named else None
+        predicted_labels = read_labels(folder / f"{case}.png") if named else None
         if predicted_labels is not None:
             parts = of_labels(predicted_labels)
             parts = with_classes(parts, prediction) if classes else parts

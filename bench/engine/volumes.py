@@ -252,12 +252,13 @@ def _parts(
     classes: int,
 ) -> Parts:
     """Return the instances of a predicted volume: those with names, or components."""
-    if not work.instances().is_dir() or extra:
+    folder = work.instances(extra)
+    if not folder.is_dir():
         return of_mask(*pair, (0,) * classes)
     nothing = np.zeros(pair[0].shape[1:], np.uint16)
 
     def named(case: str) -> NDArray[np.uint16]:
-        labels = read_labels(work.instances() / f"{case}.png")
+        labels = read_labels(folder / f"{case}.png")
         return nothing if labels is None else labels
 
     labels_of_volume = stack.whole(named)

@@ -143,9 +143,12 @@ class CellFolder:
         """Return the instances of a test case's reference, which the cells of a dataset share."""
         return instances(self.path.parents[1], case)
 
-    def instances(self) -> Path:
-        """Return the folder of predicted instances that have names, where labels were predicted."""
-        return self.path / "instances"
+    def instances(self, extra: str = "") -> Path:
+        """Return the folder of predicted instances; it exists only where their numbers are names.
+
+        Other instances are the components of a predicted mask, and are found in it again.
+        """
+        return self.path / _with("instances", extra)
 
     def image(self, case: str) -> Path:
         """Return the image of a test case, which the cells of a dataset share."""

@@ -23,6 +23,30 @@ from tests.user import Bench
 
 SPINE = "mr:labels=upper=1/lower=2+3"
 """The ellipses of `picture`."""
+LEVELS = "mr:labels=upper=1/middle=2/lower=3:instances=on"
+"""Each class is one label, so predicted classes name their instances."""
+TWO_ROWS = '''
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench.spec.method import Answer, Method
+
+@dataclass(frozen=True)
+class TwoRows(Method):
+    """Answers with one map for two rows of the tables."""
+    title = "Two rows"
+    source = "tests"
+    multiclass = True
+    extras = ("again",)
+
+    def build(self, task):
+        return nn.Conv2d(1, task.channels, 3, padding="same")
+
+    def answer(self, net, image, rng):
+        probability = self.predict(net, image, rng)
+        return Answer(probability, extras={"again": probability})
+'''
 Slices = Callable[..., Path]
 
 
@@ -65,6 +89,20 @@ def test_classes_go_from_the_option_to_the_tables(bench: Bench, slices: Slices) 
     Path("paper.toml").write_text('metrics = ["dice:disc"]\n', "utf-8")
     said = bench("report", "--layout", "paper.toml", code=2)
     assert "no dataset here has the class 'disc'" in said
+
+
+def test_named_instances_of_every_row_are_kept_and_computed_again(
+    bench: Bench, slices: Slices
+) -> None:
+    data = slices()
+    Path("two_rows.py").write_text(TWO_ROWS, "utf-8")
+    method = "./two_rows.py:TwoRows"
+    bench.run(data, method, "--datasets", LEVELS, "--launcher", "debug")
+    [cell] = (path.parent for path in Path("results").rglob("cell.json"))
+    own, again = (pd.read_csv(cell / f"cases{row}.csv") for row in ("", "-again"))
+    pd.testing.assert_frame_equal(own, again)
+    assert own["identified"].notna().any()
+    bench("verify", "results")
 
 
 @pytest.fixture

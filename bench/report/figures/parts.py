@@ -104,9 +104,8 @@ def reference_of(cell: Finished, case: str) -> Parts | None:
 def parts_of(cell: Finished, case: str, extra: str = "") -> Parts | None:
     """Return the instances of a prediction, as they were scored; None where there is none."""
     folder = cell.folder
-    # Named instances are kept of the method's own row alone.
-    if folder.instances().is_dir() and not extra:
-        labels = read_labels(folder.instances() / f"{case}.png")
+    if folder.instances(extra).is_dir():
+        labels = read_labels(folder.instances(extra) / f"{case}.png")
         return None if labels is None else of_labels(labels)
     mask = read_mask(folder.predictions(extra) / f"{case}.png")
     if mask is None:
