@@ -16,7 +16,8 @@ from bench.spec.case import VOID
 Pixel = TypeVar("Pixel", np.float32, np.uint16)
 
 MULTIPLE = 16
-"""The sides of a shared grid are multiples of this; most networks then need no padding."""
+"""The sides of a shared grid are multiples of this: a network that halves its maps four times, as
+U-Net does, then needs no padding."""
 HALF = 0.5
 """Share of a pixel from which on it is void."""
 
@@ -28,8 +29,12 @@ def shared_grid(sizes: Sequence[tuple[int, int]], pixels: int) -> tuple[int, int
     """
     aspect = float(np.median([height / width for height, width in sizes]))
     width = sqrt(pixels / aspect)
-    height = width * aspect
-    return max(1, round(height / MULTIPLE)) * MULTIPLE, max(1, round(width / MULTIPLE)) * MULTIPLE
+    return _nearest_multiple(width * aspect), _nearest_multiple(width)
+
+
+def _nearest_multiple(side: float) -> int:
+    """Return the multiple of `MULTIPLE` that is nearest to a side, and not 0."""
+    return max(1, round(side / MULTIPLE)) * MULTIPLE
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,13 @@ class Geometry:
 
     @property
     def inner(self) -> tuple[int, int]:
-        """(height, width) of the scaled case inside the grid."""
+        """(height, width) of the scaled case inside the grid; a thin case keeps one pixel."""
         scale = min(self.grid[0] / self.native[0], self.grid[1] / self.native[1])
         return max(1, round(self.native[0] * scale)), max(1, round(self.native[1] * scale))
 
     @property
     def _window(self) -> tuple[slice, slice]:
+        """Rows and columns of the grid that the scaled case fills."""
         (grid_h, grid_w), (inner_h, inner_w) = self.grid, self.inner
         top, left = (grid_h - inner_h) // 2, (grid_w - inner_w) // 2
         return slice(top, top + inner_h), slice(left, left + inner_w)
@@ -80,20 +86,21 @@ class Geometry:
         """Map numbers of classes (H, W), 0 and `VOID` to the grid; all classes keep their area.
 
         The pixels of the foreground are those of `mask`; each gets the class with the largest share
-        of it. Pixels that are void for the larger part are void.
+        of it, of equal shares the lowest number. Pixels that are void by half or more are void.
         """
         if self.native == self.grid:
             return native
-        best = np.zeros(self.inner, np.float32)
-        owner = np.zeros(self.inner, np.uint8)
+        largest_share = np.zeros(self.inner, np.float32)
+        class_of_largest = np.zeros(self.inner, np.uint8)
         for number in range(1, count + 1):
             share = self._resize((native == number).astype(np.float32))
-            more = share > best
-            best[more], owner[more] = share[more], number
-        foreground = ((native > 0) & (native != VOID)).astype(np.float32)
-        inner = owner * _most_covered(self._resize(foreground))
-        if (native == VOID).any():
-            inner[self._resize((native == VOID).astype(np.float32)) >= HALF] = VOID
+            larger = share > largest_share
+            largest_share[larger], class_of_largest[larger] = share[larger], number
+        is_void = native == VOID
+        foreground = ((native > 0) & ~is_void).astype(np.float32)
+        inner = class_of_largest * _most_covered(self._resize(foreground))
+        if is_void.any():
+            inner[self._resize(is_void.astype(np.float32)) >= HALF] = VOID
         out = np.zeros(self.grid, dtype=np.uint8)
         out[self._window] = inner
         return out
@@ -103,30 +110,36 @@ class Geometry:
         if self.native == self.grid:
             return probability
         height, width = self.native
-        inner = np.ascontiguousarray(probability[self._window])
+        inner = probability[self._window]
         out: NDArray[np.float32] = cv2.resize(
             inner, (width, height), interpolation=cv2.INTER_LINEAR
         )
         return out
 
     def _resize(self, pixels: NDArray[Pixel]) -> NDArray[Pixel]:
+        """Scale the case's pixels (H, W) to its size inside the grid.
+
+        Of a mask of 0 and 1, the result is the share of each pixel's area that is 1.
+        """
         height, width = self.inner
-        how = cv2.INTER_AREA if self.inner[0] < self.native[0] else cv2.INTER_LINEAR
-        out: NDArray[Pixel] = cv2.resize(np.asarray(pixels), (width, height), interpolation=how)
+        shrinks = height < self.native[0]  # both sides do, for the aspect ratio is kept
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        out: NDArray[Pixel] = cv2.resize(pixels, (width, height), interpolation=how)
         return out
 
 
 def _most_covered(shares: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the pixels of which the largest shares (h, w) are foreground, as many as their sum.
+    """Return the pixels (h, w) with the largest shares of foreground, about as many as their sum.
 
-    One pixel stays where there is any foreground. Pixels of equal shares are treated alike.
+    The sum is the area of the foreground in pixels. One pixel stays where there is any foreground.
+    Pixels of equal shares are treated alike, so there may be more or fewer pixels than the sum.
     """
     area = float(shares.sum(dtype=np.float64))
     if not area:
         return np.zeros(shares.shape, bool)
     rank = shares.size - max(1, round(area))
-    least = np.partition(shares, rank, axis=None)[rank]
-    inside: NDArray[np.bool_] = shares >= least
-    above: NDArray[np.bool_] = shares > least
-    too_many, too_few = inside.sum() - area, area - above.sum()
-    return above if above.any() and too_few < too_many else inside
+    least = np.partition(shares, rank, axis=None)[rank]  # of the pixels that fill the area
+    with_least: NDArray[np.bool_] = shares >= least
+    without_least: NDArray[np.bool_] = shares > least
+    too_many, too_few = with_least.sum() - area, area - without_least.sum()
+    return without_least if without_least.any() and too_few < too_many else with_least

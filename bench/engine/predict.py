@@ -57,7 +57,11 @@ def _mask(probability: NDArray[np.float32]) -> Mask:
 
 
 def foreground(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probability (H, W) of any class, of (H, W) or (C, H, W)."""
+    """Return the probability (H, W) that a pixel is foreground, of whichever class.
+
+    Args:
+        probability: (H, W) of one foreground, or (C, H, W), the background first.
+    """
     if probability.ndim == 2:
         return probability
     any_class: NDArray[np.float32] = np.clip(1 - probability[0], 0, 1)
@@ -80,16 +84,19 @@ def predictions(trainee: Trainee, cases: OnGrid, indexes: Sequence[int]) -> Iter
             or values outside [0, 1].
         NoRoomError: The device's memory is too small for a case.
     """
-    most = together.at_once_in_prediction(trainee)
-    act = partial(_answers, trainee, cases)
+    at_once = together.at_once_in_prediction(trainee)
+    answers_of = partial(_answers, trainee, cases)
     remaining = iter(indexes)
-    for answers in together.in_groups("in prediction", cases, indexes, most, act):
+    for answers in together.in_groups("in prediction", cases, indexes, at_once, answers_of):
         for answer in answers:
             yield _prediction(trainee, cases, next(remaining), answer)
 
 
 def _answers(trainee: Trainee, cases: OnGrid, group: Sequence[int]) -> list[Answer]:
-    """Return the method's answer for each of some cases of equal size."""
+    """Return the method's answer for each of some cases of equal size.
+
+    There are several only if the answer follows from the logits (`at_once_in_prediction`).
+    """
     with torch.inference_mode(), trainee.autocast():
         if len(group) == 1:
             (index,) = group
@@ -109,13 +116,13 @@ def _prediction(trainee: Trainee, cases: OnGrid, index: int, answer: Answer) -> 
             f"predict gave the rows {list(answer.extras)}, declared are {list(declared)}; they must"
             " agree, and none may be called spread"
         )
-    values = {"": answer.probability, **answer.extras}
+    maps = {"": answer.probability, **answer.extras}
     if answer.spread is not None:
-        values[SPREAD] = answer.spread
+        maps[SPREAD] = answer.spread
     on_grid, native = {}, {}
-    for name, value in values.items():
+    for name, tensor in maps.items():
         channels = 1 if name == SPREAD else trainee.task.channels
-        on_grid[name] = _pixels(value, name, cases, index, channels)
+        on_grid[name] = _pixels(tensor, name, cases, index, channels)
         native[name] = cases.back(index, on_grid[name])
     spread = native.pop(SPREAD, None)
     return Prediction(probabilities=native, spread=spread, on_grid=on_grid)
@@ -130,17 +137,21 @@ def ask(
     the reference.
     """
     method = trainee.method
-    if not isinstance(method, ToldBox):
-        if isinstance(method, AnswersWithMore):
-            return method.answer(trainee.net, image, rng)
-        return Answer(method.predict(trainee.net, image, rng))
-    rows = np.flatnonzero(reference.any(1))
-    columns = np.flatnonzero(reference.any(0))
-    box = None
-    if len(rows):
-        edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-        box = torch.tensor(edges, dtype=torch.float32, device=image.device)
-    return method.told(trainee.net, image, rng, box)
+    if isinstance(method, ToldBox):
+        return method.told(trainee.net, image, rng, _box(reference, image.device))
+    if isinstance(method, AnswersWithMore):
+        return method.answer(trainee.net, image, rng)
+    return Answer(method.predict(trainee.net, image, rng))
+
+
+def _box(reference: NDArray[np.uint8], device: torch.device) -> Tensor | None:
+    """Return the bounding box of a reference (h, w), as `ToldBox.told` takes it."""
+    rows, columns = np.flatnonzero(reference.any(1)), np.flatnonzero(reference.any(0))
+    if not len(rows):
+        return None
+    # The right and the bottom edge lie behind the last pixel.
+    edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    return torch.tensor(edges, dtype=torch.float32, device=device)
 
 
 def multiply_adds(trainee: Trainee, cases: OnGrid, index: int) -> int:
@@ -166,7 +177,7 @@ def stages(trainee: Trainee, cases: OnGrid, index: int) -> dict[str, NDArray[np.
     with torch.inference_mode(), trainee.autocast():
         shown = trainee.method.stages(trainee.net, image, rng)
     maps = {"image": image, **shown}
-    pixels = {name: value[0, 0].float().cpu().numpy() for name, value in maps.items()}
+    pixels = {title: value[0, 0].float().cpu().numpy() for title, value in maps.items()}
     return {**pixels, "reference": cases.mask(index).astype(np.float32)}
 
 
@@ -181,20 +192,28 @@ def _image_and_rng(trainee: Trainee, cases: OnGrid, index: int) -> tuple[Tensor,
 
 
 def _pixels(
-    value: Tensor, name: str, cases: OnGrid, index: int, channels: int
+    tensor: Tensor, name: str, cases: OnGrid, index: int, channels: int
 ) -> NDArray[np.float32]:
     """Return a map (h, w) in [0, 1] on the network's grid; of several channels (C, h, w).
+
+    Args:
+        tensor: The map as the method gave it; expected is (1, channels, h, w).
+        name: That of its row, or `spread`, for errors.
+        cases: The dataset on the grid.
+        index: The case.
+        channels: How many the map must have.
 
     Raises:
         ValueError: The map has another shape than the image, or values outside [0, 1].
     """
     expected = (1, channels, *cases.size(index))
-    if value.shape != expected or not bool(((value >= 0) & (value <= 1)).all()):
+    in_range = (tensor >= 0) & (tensor <= 1)  # false where it is NaN
+    if tensor.shape != expected or not bool(in_range.all()):
         of = f"{name} of " if name else ""
         raise ValueError(
-            f"predict gave {of}shape {tuple(value.shape)} in [{value.min():.3g},"
-            f" {value.max():.3g}] for {cases.case(index).id}, expected values in [0, 1] of shape"
+            f"predict gave {of}shape {tuple(tensor.shape)} in [{tensor.min():.3g},"
+            f" {tensor.max():.3g}] for {cases.case(index).id}, expected values in [0, 1] of shape"
             f" {expected}"
         )
-    pixels: NDArray[np.float32] = value[0].float().cpu().numpy()
+    pixels: NDArray[np.float32] = tensor[0].float().cpu().numpy()
     return pixels[0] if channels == 1 else pixels

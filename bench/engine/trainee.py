@@ -26,6 +26,7 @@ def derive(*parts: object) -> int:
     """
     address = "/".join(map(str, parts))
     digest = hashlib.sha256(address.encode()).digest()
+    # Eight bytes without their last bit: a number that fits a signed integer of 64 bits.
     return int.from_bytes(digest[:8], "big") >> 1
 
 
@@ -45,17 +46,21 @@ class Trainee:
     seed: int
     device: torch.device
     precision: str = "float32"
+    """Or `bfloat16`: in autocast, which leaves the weights in float32."""
     batch_parts: int = 1
     """Number of parts in which a batch is computed; their gradients are added up. More than 1 if a
     whole batch does not fit into the device's memory."""
 
     def autocast(self) -> torch.autocast:
         """Return the autocast of the trainee's precision."""
-        half = self.precision == "bfloat16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+        wanted = self.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Return the method's own optimiser, or the profile's Adam; fused as the profile says."""
+        """Return the method's own optimiser, or the profile's Adam; fused if the profile allows it.
+
+        The rate of Adam is the option `lr` if the user gave it (0: not given).
+        """
         if isinstance(self.method, OwnOptimiser):
             optimiser = self.method.make_optimiser(self.net, self.task)
         else:
@@ -80,7 +85,8 @@ def build(
 ) -> Trainee:
     """Build a method's network; its weights depend on the seed alone.
 
-    Whether a GPU may use TF32 is a switch of the whole process, which is that of a cell.
+    Whether a GPU may use TF32 is a switch of the whole process. A process runs a single cell, so
+    the profile decides.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = profile.tf32
     torch.manual_seed(derive(seed, "weights"))
@@ -90,9 +96,10 @@ def build(
 
 
 def to_device(values: NDArray[np.float32], device: torch.device, pin: bool = True) -> Tensor:
-    """Return an array as a tensor on a device; with `pin`, without waiting for what a GPU is at.
+    """Return an array as a tensor on a device.
 
-    A GPU reads pinned memory by itself; other memory is copied when its earlier work is done.
+    With `pin` the caller does not wait for a GPU: it reads pinned memory by itself, and later. From
+    other memory it copies only after its earlier work, and the caller waits.
     """
     tensor = torch.from_numpy(values)
     if pin and device.type == "cuda":
@@ -123,19 +130,20 @@ def save_weights(net: nn.Module, path: Path) -> None:
     Raises:
         ValueError: The sorted header is longer than the one that safetensors wrote.
     """
+    # A file of one's own has the rights of the umask; the library's file is its owner's alone.
     path.touch()
     mode = path.stat().st_mode
     # safetensors requires tensors with several names to be contiguous in memory.
     save_model(net.to(memory_format=torch.contiguous_format), str(path))
-    path.chmod(mode)  # the library's file is its owner's alone, whatever the umask
+    path.chmod(mode)
     with path.open("r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
+        length = int.from_bytes(file.read(8), "little")  # the file begins with its header's length
         header = json.loads(file.read(length))
-        if "__metadata__" not in header:
+        if "__metadata__" not in header:  # no tensor has several names
             return
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         if len(text) > length:
             raise ValueError(f"{path}: the sorted header has {len(text)} bytes, not {length}")
         file.seek(8)  # after the header's length
-        file.write(text.ljust(length))
+        file.write(text.ljust(length))  # JSON may end with spaces

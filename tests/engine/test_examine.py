@@ -17,7 +17,7 @@ def test_each_validated_case_is_a_sign_of_progress(monkeypatch: pytest.MonkeyPat
         validation=[4, 5, 6],
         test=[7],
         cases=SimpleNamespace(case=lambda index: SimpleNamespace(patient=str(index))),
-        dataset=SimpleNamespace(target=lambda index: None),
+        dataset=SimpleNamespace(target=lambda index: None, classes=()),
     )
     notes: list[Note] = []
     examine.validate(cast(Any, None), cast(Any, data), notes.append)
