@@ -216,7 +216,7 @@ def _open(
         masks=masks,
         starts=tuple(_starts(sizes).tolist()),
         packed=Packed(codes, greys.reshape(-1, MOST_GREYS), rows_of_greys),
-        places=tuple(image_starts.tolist()),
+        image_starts=tuple(image_starts.tolist()),
         foreground=tuple(number_of[label] for label in foreground),
         classes=tuple(classes),
         numbers=tuple(numbers_of_classes),

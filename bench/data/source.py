@@ -61,7 +61,7 @@ class Source:
 
     def _identity(self, item: Item) -> list[Any]:
         """Return all that decides what an item becomes, wherever the folder lies."""
-        paths = (*item.files, *item.sides)
+        paths = (*item.files, *item.beside)
         content = hashes.relative(self.root, paths, self.hashes.digests)
         why = item.left_out.replace(str(self.root), "")
         facts = [item.patient, item.spacing, item.official, item.key, list(item.how)]
@@ -80,7 +80,7 @@ def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = si
     """
     inside = _inside(root)
     items = [_refused(item, root, inside) for item in adapter.items(root)]
-    paths = chain.from_iterable((*item.files, *item.sides) for item in items)
+    paths = chain.from_iterable((*item.files, *item.beside) for item in items)
     hashed = hashes.read(
         root,
         list(dict.fromkeys(paths)),
@@ -100,10 +100,10 @@ def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = si
 
 def _refused(item: Item, root: Path, inside: Inside) -> Item:
     """Return an item, left out if a file lies outside the source's folder."""
-    for path in (*item.files, *item.sides):
+    for path in (*item.files, *item.beside):
         if not inside(path):
             why = f"{path} leads out of {root}; copy it there or remove the link"
-            return replace(item, files=(), sides=(), left_out=why)
+            return replace(item, files=(), beside=(), left_out=why)
     return item
 
 
@@ -116,7 +116,7 @@ def _once(items: list[Item]) -> list[Item]:
         other = first.setdefault(files, item)
         if files and other is not item and other.files != item.files:
             why = f"{item.files[0]} is the same file as {other.files[0]}; remove one of them"
-            checked.append(replace(item, files=(), sides=(), left_out=why))
+            checked.append(replace(item, files=(), beside=(), left_out=why))
         else:
             checked.append(item)
     return checked
@@ -139,21 +139,21 @@ def _inside(root: Path) -> Inside:
 
 def _unreadable(item: Item, hashed: Hashes) -> Item:
     """Return an item, left out if a file is missing, unreadable, or its mask is its image."""
-    for path in (*item.files, *item.sides):
+    for path in (*item.files, *item.beside):
         if hashed.digests.get(path) == EMPTY and not item.left_out:
             why = f"{path} is empty; copy it again"
-            return replace(item, files=(), sides=(), left_out=why)
+            return replace(item, files=(), beside=(), left_out=why)
         if path not in hashed.errors or item.left_out:
             continue
         why = f"{path} {hashed.errors[path]}"
         if not path.is_file():
             why = f"{path} is no file; add it, or remove its header or row"
-        return replace(item, files=(), sides=(), left_out=why)
+        return replace(item, files=(), beside=(), left_out=why)
     contents = [hashed.digests.get(path, str(path)) for path in item.files]
-    if len(set(contents)) < len(contents) and not item.sides and not item.left_out:
+    if len(set(contents)) < len(contents) and not item.beside and not item.left_out:
         why = f"{item.files[0]} and {item.files[-1]} hold the same"
         why += "; put image and mask in their places"
-        return replace(item, files=(), sides=(), left_out=why)
+        return replace(item, files=(), beside=(), left_out=why)
     return item
 
 

@@ -37,7 +37,7 @@ class Measured:
     multiply_adds: int
     """Of the answer for one case."""
     size: float
-    """Of the training of one case, with U-Net's as 1; NaN if it trains itself."""
+    """Multiply-adds of the training of one case, with U-Net's as 1; NaN if it trains itself."""
     ceiling: float
     """Dice that the test references reach through the grid and back."""
 
@@ -55,7 +55,7 @@ def record_of(
     """Return everything about a finished cell but its scores, predictions and weights."""
     method = trainee.method
     device, device_memory = _device(trainee.device)
-    cases = {"train": data.train, "validation": data.validation, "test": data.test}
+    sides = {"train": data.train, "validation": data.validation, "test": data.test}
     return Record(
         spec=convert(cell.spec(), CellSpec),
         hash=cell.hash,
@@ -84,13 +84,14 @@ def record_of(
         extras=further_rows(method),
         trials=cell.tuning.get("trials", 0),
         cuts=cuts,
-        cases=_counts(data, cases),
-        patients={side: _patients(data, indexes) for side, indexes in cases.items()},
+        cases=_counts(data, sides),
+        patients={side: _patients(data, indexes) for side, indexes in sides.items()},
         classes=data.dataset.classes,
         void=bool(data.dataset.void),
         left_out=len(data.dataset.left_out),
-        twins=_twins(data, cases),
+        twins=_twins(data, sides),
         assumed=data.dataset.how,
+        # Several folds are drawn from all patients, also from those on the publisher's test side.
         official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
         versions=machine.versions(),
         revision=machine.revision(),
@@ -129,16 +130,16 @@ def _about(trainee: Trainee) -> dict[str, Any]:
     return {}
 
 
-def _counts(data: Data, cases: dict[str, list[int]]) -> dict[str, int]:
+def _counts(data: Data, sides: dict[str, list[int]]) -> dict[str, int]:
     """Return the number of cases of each side, and of those set aside if there are any."""
-    counts = {side: len(indexes) for side, indexes in cases.items()}
+    counts = {side: len(indexes) for side, indexes in sides.items()}
     if data.set_aside:
         counts[SET_ASIDE] = data.set_aside
     return counts
 
 
 def _twins(data: Data, sides: dict[str, list[int]]) -> tuple[str, ...]:
-    """Return the cases of two patients that share an image, with the patients' sides."""
+    """Return a line for each pair of patients' cases that share an image, with their sides."""
     side_of: dict[str, str] = {}
     for side, indexes in sides.items():
         side_of.update((data.cases.case(index).patient, side) for index in indexes)
@@ -146,7 +147,7 @@ def _twins(data: Data, sides: dict[str, list[int]]) -> tuple[str, ...]:
 
 
 def _finite(value: float) -> float | None:
-    """Return a number, or None if it is infinite: JSON has no infinity."""
+    """Return a number, or None if it is infinite or NaN, which JSON has not."""
     return value if math.isfinite(value) else None
 
 
@@ -159,12 +160,12 @@ def _tuned(cell: Cell) -> list[str]:
     """Return the deviation that says which options were tuned, and how; none without tuning."""
     if not cell.tuning:
         return []
-    values = []
-    for key, value in cell.tuning["values"].items():
+    options = []
+    for name, value in cell.tuning["values"].items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        values.append(f"{key}={text}")
+        options.append(f"{name}={text}")
     return [
-        f"{', '.join(values)}: the best of {cell.tuning['trials']} trials of at most"
+        f"{', '.join(options)}: the best of {cell.tuning['trials']} trials of at most"
         f" {cell.tuning['steps']} steps, by the validation patients' Dice"
     ]
 

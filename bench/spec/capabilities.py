@@ -33,11 +33,11 @@ class TrainsItself(Protocol):
         Args:
             cases: Training and validation cases.
             task: Their sizes, and the profile's batch and steps.
-            work: An empty folder of its own.
+            work: An empty folder for the method's files.
             device: Where it trains.
             seed: Of all its random numbers.
-            tell: Takes how far it is. The last step that it is told is the number of steps in the
-                record, so it must be told at least one.
+            tell: Takes how far the training is. The last step that it takes becomes the number of
+                steps in the record, so it must be called at least once.
         """
 
 
@@ -67,7 +67,11 @@ class AnswersWithMore(Protocol):
     """Names of the further rows."""
 
     def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
-        """Return what `predict` gives, with the further rows and the spread."""
+        """Return the answer for one image (1, 1, H, W) in [0, 1].
+
+        It has what `predict` gives, and the further rows or the spread. Noise may come from `rng`
+        alone.
+        """
 
 
 @runtime_checkable
@@ -83,7 +87,7 @@ class AveragesWeights(Protocol):
     """Does something after each optimiser step, such as averaging weights."""
 
     def stepped(self, net: nn.Module) -> None:
-        """Do what follows on a step."""
+        """Do what follows a step, with the weights that the step has just changed."""
 
 
 @runtime_checkable
@@ -111,7 +115,7 @@ class Described(Protocol):
     """Says how its network was built (nnU-Net's plans); it is kept with the results."""
 
     def about(self, net: nn.Module) -> dict[str, Any]:
-        """Return plain data."""
+        """Return how a network was built, as data that JSON can hold."""
 
 
 def further_rows(method: Method) -> tuple[str, ...]:
@@ -127,13 +131,13 @@ def compares(method: Method) -> bool:
 
 
 def tunable(method: Method) -> bool:
-    """Return whether `bench tune` has anything to do."""
+    """Return whether `bench tune` has anything to do: a row that wins nothing is not tuned."""
     return bool(method.space) and compares(method)
 
 
 def highest_lr(method: Method, profile_lr: float) -> float:
     """Return the highest learning rate that a method is trained with."""
-    if method.lr:
+    if method.lr:  # an option that the user gave; 0 if not
         return method.lr
     if isinstance(method, OwnOptimiser):
         return method.usual_lr

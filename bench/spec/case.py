@@ -22,15 +22,15 @@ UNUSED: Side = "unused"
 """The side of a patient that nothing sees: of a training set that is made smaller, or left out by
 the user's split."""
 
-
 SPACING = (1e-6, 1e3)
-"""The smallest and the largest side of a pixel in mm, of electron microscopes and of satellites."""
+"""The smallest and the largest side of a pixel in mm: 1 nm of an electron microscope, and 1 m of a
+satellite. What is outside is a wrong unit."""
 BACKGROUND = "0"
 """The label of what is no object, in every mask."""
 UNION = "union"
 """The name of all classes together, in scores."""
 RESERVED = frozenset({UNION, "background", "void", "ignore", "others", "mean", "all"})
-"""Names that no class may have."""
+"""Names that no class may have: options, scores and tables use them for something else."""
 VOID = 255
 """In label maps: pixels that belong to no class, and are left out of training and scores."""
 
@@ -66,7 +66,8 @@ class Sample:
     place: Place | None = None
     """Where it lies in a volume; None where it was cut from none."""
     whose: str = ""
-    """The patient by the header of the image's file, which is compared and never shown."""
+    """The patient by the header of the image's file. It is compared between files and never shown,
+    for it may be a person's name."""
 
     def __post_init__(self) -> None:
         """Refuse a spacing that no image has.
@@ -84,7 +85,7 @@ class Sample:
 
 
 LOSSY = "assumed: JPEG did not change the masks; it can blur their outlines"
-"""What a reader tells of a mask that was compressed as JPEG is."""
+"""What a reader tells of a mask that JPEG, or a compression like it, has changed."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Census:
     masks: dict[tuple[str, ...], str]
     """For each set of labels that a mask holds, the file of the first such mask."""
     lossy: bool = False
-    """Whether a mask was compressed as JPEG is, so that a label may stand for its neighbours."""
+    """Whether a mask was compressed as JPEG is: then labels blur into values that mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Packed:
-    """The images of a dataset that have at most 256 grey values: a byte a pixel."""
+    """The images of a dataset that have at most 256 grey values each: a byte a pixel."""
 
     codes: NDArray[np.uint8]
-    """Numbers of grey values, all cases one after the other."""
-    levels: NDArray[np.uint16]
-    """(n, 256) the grey values of each of these cases, by their numbers."""
+    """The number of each pixel's grey value, all cases one after the other."""
+    greys: NDArray[np.uint16]
+    """(n, 256) the grey values of each of the n packed cases, by their numbers."""
     rows: Mapping[int, int]
-    """The row of `levels` of a case, by its index in the dataset; others are not packed."""
+    """The row of `greys` of a case, by its index in the dataset; others are not packed."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Dataset:
     masks: NDArray[np.uint8]
     """Label maps as they were read, in the dataset's own numbers of labels."""
     starts: tuple[int, ...]
-    """Where each case's pixels begin in `masks`, and in `images` where `places` is empty."""
+    """Where each case's pixels begin in `masks`, and in `images` if `image_starts` is empty."""
     foreground: tuple[int, ...] = (1,)
     """The numbers in `masks` that are foreground."""
     left_out: tuple[str, ...] = ()
@@ -166,17 +167,17 @@ class Dataset:
     """Ids of cases of two patients whose images are the same, a pair each."""
     packed: Packed | None = None
     """The cases whose images are not in `images`."""
-    places: tuple[int, ...] = ()
-    """Where each case's image begins in `images`, or in `packed.codes`."""
+    image_starts: tuple[int, ...] = ()
+    """Where each case's image begins in `images`, or in `packed.codes` if it is packed."""
     sealed: frozenset[int] = frozenset()
-    """Indexes of cases whose pixels may not be read."""
+    """Indexes of cases whose pixels may not be read, such as the test side's in tuning."""
     levels: tuple[int, ...] = ()
     """For each number in `masks` the number of the instance that it names, 0 for none; empty where
     instances are not asked for."""
     classes: tuple[str, ...] = ()
     """The names of the classes; none where there is one foreground."""
     numbers: tuple[tuple[int, ...], ...] = ()
-    """The numbers in `masks` of each class."""
+    """The numbers in `masks` of the labels of each class."""
     void: tuple[int, ...] = ()
     """The numbers in `masks` that are left out of training and scores."""
 
@@ -189,15 +190,15 @@ class Dataset:
         import cv2
         import numpy as np
 
-        places = self.places or self.starts
+        starts = self.image_starts or self.starts
         if self.packed is None or index not in self.packed.rows:
-            return self._view(self.images, index, places[index])
-        codes = self._view(self.packed.codes, index, places[index])
-        levels = self.packed.levels[self.packed.rows[index]]
-        return np.asarray(cv2.LUT(codes, levels))
+            return self._view(self.images, index, starts[index])
+        codes = self._view(self.packed.codes, index, starts[index])
+        greys = self.packed.greys[self.packed.rows[index]]
+        return np.asarray(cv2.LUT(codes, greys))
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        """Return the mask (H, W) of a case, 0 or 1: that of all classes, where there are any."""
+        """Return the mask (H, W) of a case, 1 where it is foreground, of whichever class."""
         import numpy as np
 
         table = np.zeros(256, np.uint8)
@@ -205,14 +206,17 @@ class Dataset:
         return self._translated(index, table)
 
     def target(self, index: int) -> NDArray[np.uint8]:
-        """Return what is to be predicted (H, W): the mask, or numbers of classes from 1, `VOID`."""
+        """Return what is to be predicted (H, W): the mask, or numbers of classes from 1.
+
+        Where there are classes, `VOID` is in the place of void pixels.
+        """
         import numpy as np
 
         if not self.classes:
             return self.mask(index)
         table = np.zeros(256, np.uint8)
-        for number, codes in enumerate(self.numbers, 1):
-            table[list(codes)] = number
+        for class_number, label_numbers in enumerate(self.numbers, 1):
+            table[list(label_numbers)] = class_number
         table[list(self.void)] = VOID
         return self._translated(index, table)
 
@@ -235,9 +239,11 @@ class Dataset:
 
     @property
     def class_levels(self) -> tuple[int, ...]:
-        """The number of the instance that each class is, 0 of a class of several labels."""
-        only_label = [labels[0] if len(labels) == 1 else None for labels in self.numbers]
-        return tuple(0 if number is None else self.levels[number] for number in only_label)
+        """For each class the number of the instance that its only label names.
+
+        0 for a class of several labels. It is known only where instances are asked for.
+        """
+        return tuple(self.levels[labels[0]] if len(labels) == 1 else 0 for labels in self.numbers)
 
     def _view(self, pixels: NDArray[Pixel], index: int, start: int) -> NDArray[Pixel]:
         """Return a case's pixels (H, W), which begin at `start`, without copying them.
@@ -263,10 +269,7 @@ class Split:
     sides: dict[str, Side]
 
     def indexes(self, dataset: Dataset, side: Side) -> list[int]:
-        """Return the indexes of a side's cases, in the dataset's order.
-
-        Where the test side is the publisher's, cases that the publisher put elsewhere are on none.
-        """
+        """Return the indexes of a side's cases, in the dataset's order, without those set aside."""
         aside = self.set_aside(dataset)
         return [
             index
@@ -275,6 +278,10 @@ class Split:
         ]
 
     def set_aside(self, dataset: Dataset) -> frozenset[int]:
-        """Return the indexes of the cases that nothing sees, though their patients are tested."""
+        """Return the indexes of the cases that nothing sees, though their patients are tested.
+
+        There are some only where the test side is the publisher's: of patients whom the publisher
+        has on two sides, the cases that are on the other one.
+        """
         tested = {patient for patient, side in self.sides.items() if side == "test"}
         return dataset.set_aside if tested == dataset.official else frozenset()

@@ -17,7 +17,8 @@ from bench.spec.names import Source
 from bench.spec.options import option
 
 PERCENTILES = (0.5, 99.5)
-"""Of an image's intensities: they become 0 and 1."""
+"""Percentiles of an image's intensities that become 0 and 1: a few extreme pixels, such as metal,
+then do not take the contrast of all others."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,13 @@ class Item:
     spacing: tuple[float, float] | None = None
     """mm per pixel (row, column), where a table beside the files says it."""
     left_out: str = ""
-    """Why it is not read, where that is known from its name: it is counted, and the others go
-    on."""
+    """Why it is not read, where that is known without reading it; it is counted, and the other
+    items are read."""
     official: bool = False
     """Whether whoever published the dataset put it on the test side."""
-    sides: tuple[Path, ...] = ()
-    """Files that the others need beside them: they are part of the content."""
+    beside: tuple[Path, ...] = ()
+    """Files that `files` need beside them, such as the pixels of a header: their digests count
+    too."""
     key: str = ""
     """The name of its case, where the reader knows it from the names of files."""
     how: tuple[str, ...] = ()
@@ -57,7 +59,7 @@ class Adapter(ABC):
 
     source: ClassVar[Source] = "real"
     in_all: ClassVar[bool] = False
-    """Whether `--datasets all` includes it; it then needs a phantom for those without its files."""
+    """Whether `--datasets all` includes it; it then needs a phantom for users without its files."""
 
     @property
     def folder(self) -> Path | None:
@@ -78,15 +80,18 @@ class Adapter(ABC):
     def rules(self) -> dict[str, Any]:
         """Return what decides the pixels beside the files: options, versions, windows.
 
-        What only decides which labels are foreground or instances belongs to `choice`.
+        What only decides which labels are foreground belongs to `choice`: another choice then
+        reads no file again.
         """
 
     def choice(self) -> dict[str, Any]:
-        """Return the options of `decide`."""
+        """Return the options that `decide` depends on."""
         return {}
 
     def decide(self, census: Census) -> Decision:
-        """Return which labels of the masks are foreground, when all of them were read.
+        """Return which labels of the masks are foreground, when all masks were read.
+
+        The default fits readers whose masks hold 0 and 1.
 
         Raises:
             UsageError: A wanted label occurs in no mask, or the user must choose.
@@ -126,8 +131,13 @@ def unit_image(
 ) -> NDArray[np.uint16]:
     """Map intensities to [0, 1] in 65535 steps.
 
-    The window is fixed, or the image's own 0.5 and 99.5 percentiles. Pixels of `padding` (H, W)
-    do not count for it and become 0.
+    Args:
+        raw: The intensities (H, W).
+        file: Named in errors.
+        low: The intensity that becomes 0; without it and `high`, the 0.5 percentile of the image.
+        high: The intensity that becomes 1; without it and `low`, the 99.5 percentile.
+        padding: Pixels (H, W) that are no part of the image: they count for no percentile, and
+            become 0.
 
     Raises:
         UsageError: The image is not (H, W), holds NaN or infinity, or one value only.
@@ -137,7 +147,7 @@ def unit_image(
             f"{file}: shape {raw.shape}, expected one grey channel (height, width); convert it"
         )
     if raw.dtype in (np.uint8, np.uint16) and padding is None:
-        return _by_table(raw, file, low, high)
+        return _by_table(raw, file, low, high)  # the same values, faster
     if not np.isfinite(raw).all():
         raise UsageError(
             f"{file}: holds NaN or infinite pixels, expected numbers; repair or remove the case"
@@ -146,8 +156,8 @@ def unit_image(
     seen = image if padding is None else image[~padding]
     _check_flat(seen.min(), seen.max(), file)
     if low is None or high is None:
-        low, high = (float(v) for v in np.percentile(seen, PERCENTILES))
-        if high <= low:
+        low, high = (float(value) for value in np.percentile(seen, PERCENTILES))
+        if high <= low:  # nearly all pixels are equal
             low, high = float(seen.min()), float(seen.max())
     unit = _scaled(image, low, high)
     return unit if padding is None else np.where(padding, np.uint16(0), unit)
@@ -156,9 +166,9 @@ def unit_image(
 def _by_table(
     raw: NDArray[Any], file: Path, low: float | None, high: float | None
 ) -> NDArray[np.uint16]:
-    """Do the same for whole numbers of 8 or 16 bits, by a table of all values."""
+    """Do what `unit_image` does with whole numbers of 8 or 16 bits, by a table of all values."""
     counts = _histogram(raw)
-    used = np.flatnonzero(counts)
+    used = np.flatnonzero(counts)  # the values that occur, the lowest first
     _check_flat(used[0], used[-1], file)
     if low is None or high is None:
         low, high = _percentiles(counts)
@@ -188,14 +198,14 @@ def _percentiles(counts: NDArray[np.int64]) -> list[float]:
     Args:
         counts: How many pixels have each value from 0 on.
     """
-    up_to = np.cumsum(counts)
+    up_to = np.cumsum(counts)  # how many pixels have each value or a lower one
     total = int(up_to[-1])
     percentiles = []
     for percentile in PERCENTILES:
-        place = (total - 1) * (percentile / 100)
+        place = (total - 1) * (percentile / 100)  # in the sorted pixels, between two of them
         below = int(np.floor(place))
         pair = np.searchsorted(up_to, [below, min(below + 1, total - 1)], side="right")
-        lower, upper = (float(value) for value in pair)
+        lower, upper = (float(value) for value in pair)  # the values of these two pixels
         part = place - below
         # As NumPy does it, the nearer of the two values is the one to begin at.
         value = lower + (upper - lower) * part
@@ -206,7 +216,7 @@ def _percentiles(counts: NDArray[np.int64]) -> list[float]:
 
 
 def _check_flat(low: Any, high: Any, file: Path) -> None:
-    """Refuse an image whose lowest and highest value are one."""
+    """Refuse an image whose lowest and highest value are the same."""
     if low == high:
         raise UsageError(
             f"{file}: every pixel is {low}, expected an image; repair or remove the case"
@@ -240,12 +250,13 @@ def binary_mask(
             f"{file}: shape {raw.shape}, expected one channel of labels (height, width)"
         )
     values = np.unique(raw)
-    unknown = [v for v in values.tolist() if v not in labels]
+    unknown = [value for value in values.tolist() if value not in labels]
     if unknown:
         raise UsageError(
             f"{file}: label {unknown[0]} is not known to the mapping '{mapping}' (it knows "
             f"{', '.join(map(str, sorted(labels)))}); choose another mapping by the option "
             "labels=NAME"
         )
-    mask: NDArray[np.uint8] = np.isin(raw, [v for v, one in labels.items() if one]).astype(np.uint8)
+    foreground = [label for label, value in labels.items() if value]
+    mask: NDArray[np.uint8] = np.isin(raw, foreground).astype(np.uint8)
     return mask

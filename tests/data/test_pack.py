@@ -87,7 +87,7 @@ def test_the_network_sees_the_same_pixels_as_from_16_bits(tmp_path: Path, own_ca
     adapter = mixed(tmp_path / "films")
     dataset = cache.load(cache.prepare(adapter, tmp_path / "films"))
     flat = np.concatenate([dataset.image(index).ravel() for index in range(len(dataset.cases))])
-    before = replace(dataset, images=flat, packed=None, places=())
+    before = replace(dataset, images=flat, packed=None, image_starts=())
     for grid in (None, (32, 48)):
         new, old = (
             Stream(OnGrid(cases, grid), [0, 1, 3], 35, 1, PAPER) for cases in (dataset, before)

@@ -227,7 +227,7 @@ class Folder(Adapter):
             (pair.image, pair.mask),
             left_out="" if patient else f"no patient is known for it; {self._how(root)}",
             official=side == TEST,
-            sides=beside,
+            beside=beside,
             key="_".join((*folders, stem(pair.image))),
             how=tuple(how),
         )
