@@ -55,7 +55,8 @@ def classes_in(text: str) -> dict[str, str]:
         if not name or name.lower() in RESERVED or name in classes:
             raise UsageError(
                 f"--label {text}: {name[:40]!r} cannot name a class here; expected names that are "
-                f"all different, such as vertebra=1,disc=2, and none of {', '.join(RESERVED)}"
+                "all different, such as vertebra=1,disc=2, and none of "
+                f"{', '.join(sorted(RESERVED))}"
             )
         classes[name] = label or name
     return classes
