@@ -23,10 +23,10 @@ LEVEL = 0.95
 RESAMPLES = 9_999
 """As many as scipy's bootstrap draws by default."""
 AT_ONCE = 2**18
-"""About the number of shares of patients that are computed at once; they stay in the processor."""
+"""About the number of values that are computed at once: 2 MB, which the processor's cache holds."""
 FEW = 50
 """With fewer patients than this, no 95 % interval of the mean of skewed scores reaches its level:
-with 42 patients it covers the true mean in only 85 %."""
+simulated with 42 patients, it covers the true mean in only 85 %."""
 
 
 def interval(values: NDArray[np.float64], level: float = LEVEL) -> Interval:
@@ -67,8 +67,9 @@ def _percentiles(
     quantiles: list[float] = []
     for level in levels:
         quantiles += [(1 - level) / 2, (1 + level) / 2]
+    # A series that lies in one piece of memory is sorted faster.
     ends = np.quantile(np.ascontiguousarray(values.T), quantiles, axis=-1)
-    return [_pairs(both) for both in ends.reshape(len(levels), 2, -1)]
+    return [_pairs(lower_and_upper) for lower_and_upper in ends.reshape(len(levels), 2, -1)]
 
 
 def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) -> list[Interval]:
@@ -96,7 +97,7 @@ def _bca(values: NDArray[np.float64], means: NDArray[np.float64], level: float) 
             confidence_level=level,
             bootstrap_result=earlier,
         ).confidence_interval
-    constant = np.ptp(values, axis=0) <= 1e-12
+    constant = np.ptp(values, axis=0) <= 1e-12  # as fine as the rounding above
     return _pairs(np.where(constant, values[0], np.stack([ends.low, ends.high])))
 
 
@@ -111,14 +112,17 @@ def median_intervals(values: NDArray[np.float64], seed: int = SEED) -> list[Inte
     if patients < 2:
         return [(float("nan"), float("nan"))] * values.shape[1]
     medians = np.sort(values, axis=0)[_middles(patients, seed)].mean(1)  # (resample, series)
-    [intervals] = _percentiles(medians)
+    [intervals] = _percentiles(medians)  # of the one level
     return intervals
 
 
 @lru_cache(maxsize=8)
 def _middles(count: int, seed: int) -> NDArray[np.int64]:
-    """Return (resample, 2): the places of the two middle values of each resample."""
-    middle = [(count - 1) // 2, count // 2]
+    """Return (resample, 2): the places of the two middle values of each resample.
+
+    The places are those among the sorted values of all patients.
+    """
+    middle = [(count - 1) // 2, count // 2]  # the same one twice if the count is odd
     return np.asarray(np.partition(drawn(count, seed), middle, axis=1)[:, middle])
 
 
@@ -147,11 +151,12 @@ def _weighted_means(
 ) -> NDArray[np.float64]:
     """Return (resample, series): means of (patient, series), each patient as often as it was drawn.
 
-    Shares are numbers of eight bytes, so few resamples are worked on at once.
+    `times_drawn` has few bytes a number, and shares have eight: only some resamples are worked on
+    at once.
     """
     resamples, patients = times_drawn.shape
     means = np.empty((resamples, values.shape[1]))
-    step = AT_ONCE // patients + 1
+    step = AT_ONCE // patients + 1  # resamples; + 1 because there may be very many patients
     for start in range(0, resamples, step):
         block = slice(start, start + step)
         means[block] = times_drawn[block] / patients @ values
@@ -168,7 +173,7 @@ def drawn(count: int, seed: int, stream: int = 0, of_seeds: bool = False) -> NDA
 def _times_drawn(
     count: int, seed: int, stream: int, of_seeds: bool
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """Return (resample, patient): how often each patient is drawn; kept in few bytes.
+    """Return (resample, patient): how often each patient is drawn, in as few bytes as it takes.
 
     With `of_seeds` the same of seeds.
     """
@@ -194,6 +199,7 @@ class Summary:
     left_out: tuple[str, ...]
     """Patients whom only some of the method's seeds have."""
     left_out_seeds: tuple[int, ...]
+    """Seeds under which fewer patients were tested than under another one."""
     undefined: int
     """Cases without a value, such as distances to an empty mask."""
     mean: float
@@ -206,41 +212,42 @@ class Summary:
     """95 % bootstrap interval of the mean: BCa over patients if there is one seed, percentiles over
     seeds and patients if there are several."""
     t: Interval
-    """95 % t interval over patients."""
+    """95 % t interval over patients, without what no mean can be."""
     median: float
+    """Median over patients."""
     median_interval: Interval
-    """95 %, percentile bootstrap over patients."""
+    """95 % percentile bootstrap interval of the median, over patients."""
 
 
 def summarise(scores: PatientScores, seed: int = SEED) -> list[Summary]:
     """Return each method's mean and median over its patients, in the order of the methods."""
     parts = [scores.only([method]).complete() for method in scores.methods]
-    summaries: dict[int, Summary] = {}
+    summaries: dict[int, Summary] = {}  # by the method's place
     for group in grouped_by_patients(parts):
-        values = np.concatenate([parts[number].values for number in group], axis=2)
+        values = np.concatenate([parts[place].values for place in group], axis=2)
         if not values.size:  # no patient: all that follows is then NaN
             values = np.full((1, 1, len(group)), np.nan)
         means = values.mean(0)  # (patient, method)
         [intervals_of_means] = bootstrap(values, seed=seed)
         intervals_of_medians = median_intervals(means, seed)
-        for place, number in enumerate(group):
-            part = parts[number]
-            summaries[number] = Summary(
+        for column, place in enumerate(group):
+            part = parts[place]
+            summaries[place] = Summary(
                 method=part.methods[0],
                 patients=len(part.patients),
                 seeds=len(part.seeds),
                 left_out=part.left_out,
                 left_out_seeds=part.left_out_seeds,
                 undefined=part.undefined[part.methods[0]],
-                mean=float(means[:, place].mean()),
-                sd=deviation(means[:, place]),
-                sd_seeds=deviation(values[:, :, place].mean(1)),
-                bootstrap=intervals_of_means[place],
-                t=_possible(interval(means[:, place]), scores.metric),
-                median=float(np.median(means[:, place])),
-                median_interval=intervals_of_medians[place],
+                mean=float(means[:, column].mean()),
+                sd=deviation(means[:, column]),
+                sd_seeds=deviation(values[:, :, column].mean(1)),
+                bootstrap=intervals_of_means[column],
+                t=_possible(interval(means[:, column]), scores.metric),
+                median=float(np.median(means[:, column])),
+                median_interval=intervals_of_medians[column],
             )
-    return [summaries[number] for number in range(len(parts))]
+    return [summaries[place] for place in range(len(parts))]
 
 
 def _possible(ends: Interval, metric: str) -> Interval:

@@ -80,17 +80,17 @@ class PatientScores:
         """
         present = ~np.isnan(self.values)
         has_all_methods = np.logical_and.reduce(present, axis=2)  # (seed, patient)
-        counts = has_all_methods.sum(1)
-        seeds = counts == counts.max(initial=1)  # with initial=1 a seed without patients is none
+        counts = has_all_methods.sum(1)  # patients of each seed
+        seeds = counts == counts.max(initial=1)  # initial=1: a seed without patients is left out
         # Without a seed `reduce` is true for every patient, so the last condition is needed.
         patients = np.logical_and.reduce(has_all_methods[seeds], axis=0) & bool(seeds.any())
-        anywhere = np.logical_or.reduce(present, axis=(0, 2))
+        tested_anywhere = np.logical_or.reduce(present, axis=(0, 2))
         return replace(
             self,
             patients=tuple(compress(self.patients, patients)),
             seeds=tuple(compress(self.seeds, seeds)),
             values=self.values[seeds][:, patients],
-            left_out=tuple(compress(self.patients, anywhere & ~patients)),
+            left_out=tuple(compress(self.patients, tested_anywhere & ~patients)),
             left_out_seeds=tuple(compress(self.seeds, ~seeds)),
         )
 
@@ -114,10 +114,11 @@ def _column(
     column: str, source: str, cases: pd.DataFrame, metrics: Sequence[str]
 ) -> dict[str, PatientScores]:
     """Return the scores of one column's patients by metric."""
+    # For each axis of the scores: which of its names each case has, and these names.
     axes = [pd.factorize(cases[axis], sort=True) for axis in ("fold", "seed", "patient", "method")]
     codes, names = zip(*axes, strict=True)
     _, seeds, patients, method_names = names
-    method_codes = codes[3]
+    *_, method_of_case = codes
     shape = tuple(len(values) for values in names)
     size = int(np.prod(shape))
     # The place of each case in a flat array (fold, seed, patient, method).
@@ -131,12 +132,12 @@ def _column(
         sums = np.bincount(places[defined], values[defined], size).reshape(shape)
         tested = counts > 0
         by_fold = np.divide(sums, counts, out=np.zeros(shape), where=tested)
-        folds = tested.sum(0)
+        folds = tested.sum(0)  # how many tested the patient: usually one, all where they repeat
         means = np.divide(by_fold.sum(0), folds, out=np.full(shape[1:], np.nan), where=folds > 0)
-        lacking = ~defined
-        if metric in WORST and FILLED in cases:
-            lacking = lacking | cases[FILLED].to_numpy(bool)
-        undefined = np.bincount(method_codes[lacking], minlength=len(methods)).tolist()
+        lacks_score = ~defined
+        if metric in WORST and FILLED in cases:  # the diagonal stands for a distance
+            lacks_score = lacks_score | cases[FILLED].to_numpy(bool)
+        undefined = np.bincount(method_of_case[lacks_score], minlength=len(methods)).tolist()
         scores[metric] = PatientScores(
             column=column,
             source=source,
@@ -156,8 +157,8 @@ def grouped_by_patients(parts: Sequence[PatientScores]) -> list[list[int]]:
     A group is a list of places in `parts`. All parts of a group can be computed in one array.
     """
     groups: dict[Hashable, list[int]] = {}
-    for number, part in enumerate(parts):
-        groups.setdefault((part.seeds, part.patients), []).append(number)
+    for place, part in enumerate(parts):
+        groups.setdefault((part.seeds, part.patients), []).append(place)
     return list(groups.values())
 
 

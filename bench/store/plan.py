@@ -39,6 +39,7 @@ class Place:
     method: str
     """The method's key."""
     label: str
+    """Fold and seed: `f0-s35`."""
     state: State
     progress: Note | None
     """The last note of a cell that is at work or was stopped; None before the first."""
@@ -57,7 +58,7 @@ class Place:
 
 
 OLD_NAME = "reference"
-"""What declarations called the baseline."""
+"""The key of the baseline in older declarations, and in what the hash is made of."""
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ class Family(msgspec.Struct, frozen=True):
     metric: str = "dice"
     """The endpoint. IoU is a function of an image's Dice, so it is no second one."""
     margin: float = 0.005
-    """Half the region of practical equivalence, as a fraction."""
+    """Methods whose endpoint differs by less, as a fraction, are practically equivalent."""
     looks: int = 1
     """How many times results of several seeds are looked at, each time after more seeds."""
 
@@ -93,7 +94,7 @@ class Family(msgspec.Struct, frozen=True):
         return plain.content_hash(values)[:12]
 
     def missing(self, tested: Collection[str]) -> tuple[str, ...]:
-        """Return the declared methods that have no result among those tested."""
+        """Return the declared methods that are not among the tested ones."""
         return tuple(key for key in self.methods if key not in tested)
 
 
@@ -154,18 +155,18 @@ class Plan:
                 name = str(folder.relative_to(self._folder.path))
                 if name not in listed:
                     file.write(f"{name}\n")
-        path.touch()  # this profile is the latest that was asked for, though nothing may be new
+        path.touch()  # without a new cell too, this profile is now the latest that was asked for
 
     def places(self) -> list[Place]:
-        """Return the state of every cell that was planned or has left anything, plan's order."""
+        """Return the state of each cell that was planned, in that order; then of others begun."""
         places, _damaged = self.look()
         return places
 
     def look(self, whole: bool = False) -> tuple[list[Place], list[Damage]]:
-        """Return the places, and what is damaged, files that are no cell's too.
+        """Return the places, and all that is damaged, also files that belong to no cell.
 
         Args:
-            whole: Whether scores and pictures are checked, and not records alone.
+            whole: Whether scores and pictures are checked too, or records alone.
         """
         folder = self._folder
         if whole:
@@ -177,7 +178,7 @@ class Plan:
             self.family()
         except UsageError as error:
             damaged.append(Damage(folder.family, str(error)))
-        why = {damage.path: damage.line for damage in damaged}
+        line_of_damaged = {damage.path: damage.line for damage in damaged}
         believed_cells = {cell.name: cell for cell in believed.cells}
         planned = [cell.name for cell in folder.planned()]
         begun = [cell.name for cell in folder.begun()]
@@ -188,12 +189,12 @@ class Plan:
                 continue
             cell = CellFolder(folder.path / name)
             place = place_of(cell)
-            if cell.path in why:
-                place = replace(place, state="damaged", why=why[cell.path])
+            if cell.path in line_of_damaged:
+                place = replace(place, state="damaged", why=line_of_damaged[cell.path])
             places.append(place)
         return places, damaged
 
-    # Comparisons: declared once, before the results at best; when they were is kept.
+    # Comparisons: declared once, best before there are results. The file says how many there were.
 
     def declare(
         self, baseline: Spec, correction: Correction, methods: Sequence[Spec], looks: int = 1
@@ -214,10 +215,9 @@ class Plan:
             write(self._folder.family, f"{text}\n")
             self._note_family(family.hash)
             return
-        same = before.baseline == family.baseline and before.correction == correction
-        same &= before.looks == looks
+        same_tests = before.correction == correction and before.looks == looks
         same_methods = not before.methods or before.methods == keys  # older files name none
-        if not same or not same_methods:
+        if before.baseline != family.baseline or not same_tests or not same_methods:
             others = ", ".join(before.methods) or "each other method"
             raise UsageError(
                 f"{self._folder.family} declares another family already: {before.baseline} against "
@@ -238,6 +238,7 @@ class Plan:
             text = files.read_bytes(path)
             said = plain.decode(text, dict[str, Any])
             seal = said.pop("seal", None)
+            # Older files have no seal, and `profile.json` no hash of them.
             sealed = seal is not None or self._noted_family()
             if sealed and seal != plain.content_hash(said):
                 raise plain.PlainError("its seal is not that of its text: it was changed")
@@ -264,7 +265,7 @@ class Plan:
             return ""
 
     def _note_family(self, family: str) -> None:
-        """Note the hash of the declared comparisons, so that a lost file is missed."""
+        """Note the hash of the declared comparisons, so that a loss of their file is noticed."""
         path = self._folder.settings
         if path.is_file():
             said = plain.decode(files.read_bytes(path), dict[str, Any])
@@ -272,7 +273,7 @@ class Plan:
 
 
 def _is_there(path: Path) -> bool:
-    """Return whether there is anything of this name."""
+    """Return whether there is anything of this name, also a link that leads nowhere."""
     return path.exists() or path.is_symlink()
 
 
@@ -290,7 +291,7 @@ def split_of(store: Store, cell: Cell, patients: Sequence[str]) -> Split:
 
 
 def planned(store: Store) -> list[str]:
-    """Return the profiles that have a plan, or lost it, the latest first."""
+    """Return the profiles, those too whose plan was lost; the one asked for last comes first."""
     newest: dict[str, float] = {}
     for path in store.layout.plans():
         profile = store.layout.profile_of_plan(path)
@@ -302,7 +303,7 @@ def place_of(folder: CellFolder, *, held_by_me: bool = False) -> Place:
     """Return what a cell's files say of it; a lease of the caller's own does not count."""
     work = folder.working
     place = folder.place
-    if folder.finished or folder.path.exists():
+    if folder.finished or folder.path.exists():  # `Plan.look` says what is damaged
         return Place(*place, "done", None, "")
     if not work.path.is_dir():
         return Place(*place, "waiting", None, "")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOOK_SECONDS = 3.0
-"""Between two looks at what cells have left."""
+"""Seconds between two looks at what cells have left."""
 SCHEMES = ("http", "https", "sqlite", "file", "postgresql")
 """How MLflow's addresses begin."""
 END_SECONDS, STOPPED_SECONDS = 30.0, 2.0
@@ -44,7 +44,7 @@ stopped."""
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where to send."""
+    """Where to send results."""
 
     tensorboard: bool = False
     mlflow: str | None = None
@@ -54,16 +54,16 @@ class Wanted:
         return self.tensorboard or self.mlflow is not None
 
     def check(self) -> None:
-        """Refuse what cannot be sent to, before anything trains.
+        """Refuse a target to which nothing can be sent, before anything trains.
 
         Raises:
             UsageError: A package is not installed, or the URI is not one of MLflow's.
         """
-        for given, package, name in (
+        for asked_for, package, name in (
             (self.tensorboard, "tensorboard", "TensorBoard"),
             (self.mlflow is not None, "mlflow", "MLflow"),
         ):
-            if given and importlib.util.find_spec(package) is None:
+            if asked_for and importlib.util.find_spec(package) is None:
                 raise UsageError(f"{name} is not installed; {installing.command(package)}")
         if self.mlflow is not None and self.mlflow.partition(":")[0] not in SCHEMES:
             raise UsageError(
@@ -73,10 +73,12 @@ class Wanted:
 
     def command(self, store: Store, profile: str) -> str:
         """Return the command that sends what is not sent yet."""
-        to = " --tensorboard" * self.tensorboard + (
-            f" --mlflow {hidden(self.mlflow)}" if self.mlflow else ""
-        )
-        return f"bench track --out {store.root} --profile {profile}{to}"
+        command = f"bench track --out {store.root} --profile {profile}"
+        if self.tensorboard:
+            command += " --tensorboard"
+        if self.mlflow:
+            command += f" --mlflow {hidden(self.mlflow)}"
+        return command
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Log:
     name: str
     """Its place: dataset, method and label, with slashes between."""
     hash: str
-    """Of the cell: other options or data give another."""
+    """The cell's hash: other options or data give another."""
     losses: list[dict[str, float]]
     """Rows of the training log: step, training_loss, validation_loss, seconds."""
     folder: CellFolder
@@ -98,7 +100,7 @@ class Log:
 
     @property
     def steps(self) -> int:
-        """The last validated step."""
+        """The last validated step, 0 before the first validation."""
         return int(self.losses[-1]["step"]) if self.losses else 0
 
     def scores(self) -> dict[str, float]:
@@ -115,7 +117,7 @@ def logs(store: Store, profile: str) -> Iterator[Log]:
             # An unfinished cell has no record yet.
             cell_hash = folder.spec_hash.read_text("utf-8") if folder.at_work else read_hash(folder)
             losses = read_losses(folder)
-        except (OSError, ValueError, UsageError):
+        except (OSError, ValueError, UsageError):  # it was renamed meanwhile, or is damaged
             continue
         yield Log(folder.name, cell_hash, losses, folder)
 
@@ -141,7 +143,10 @@ class TensorBoard:
         self.writers: dict[str, Any] = {}
 
     def begin(self, log: Log) -> int:
-        """Make a cell's folder; earlier events are replaced, so that no step shows twice."""
+        """Make a cell's folder; return 0.
+
+        Events of an earlier process are removed and sent again, so that no step shows twice.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
         shutil.rmtree(self.root / log.name, ignore_errors=True)
@@ -171,7 +176,8 @@ class MLflow:
     """
 
     def __init__(self, uri: str, profile: str) -> None:
-        # MLflow's own defaults wait for minutes where a server does not answer.
+        # MLflow's own defaults wait for minutes where a server does not answer. What the user has
+        # set stays.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
         from mlflow import MlflowClient
@@ -183,7 +189,7 @@ class MLflow:
         self.runs: dict[str, str] = {}
 
     def begin(self, log: Log) -> int:
-        """Find a cell's run, or make it."""
+        """Find a cell's run, or make it; return the last step that it has, 0 of a new run."""
         tags = {"cell": log.name, "hash": log.hash}
         query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
         for run in self.client.search_runs([self.experiment], query):
@@ -224,27 +230,28 @@ def send(
         targets.append(TensorBoard(store, profile))
     if wanted.mlflow is not None:
         targets.append(MLflow(wanted.mlflow, profile))
-    # Both by the target's number and the cell's name.
+    # Both are kept for each target, by its place, and each cell, by its name.
     last_step_sent: dict[tuple[int, str], int] = {}
     sent_whole: set[tuple[int, str]] = set()
     while True:
         last_round = ended()  # asked first: what was written until then is sent once more
         for log in logs(store, profile):
-            for number, target in enumerate(targets):
-                place = number, log.name
-                if place in sent_whole:
+            for place, target in enumerate(targets):
+                key = place, log.name
+                if key in sent_whole:
                     continue
-                if place not in last_step_sent:
-                    last_step_sent[place] = target.begin(log)
-                sent_to = last_step_sent[place]
-                if new := [row for row in log.losses if row["step"] > sent_to]:
-                    target.losses(log, new)
-                    last_step_sent[place] = int(new[-1]["step"])
+                if key not in last_step_sent:
+                    last_step_sent[key] = target.begin(log)
+                last_step = last_step_sent[key]
+                new_rows = [row for row in log.losses if row["step"] > last_step]
+                if new_rows:
+                    target.losses(log, new_rows)
+                    last_step_sent[key] = int(new_rows[-1]["step"])
                 if log.done:
                     target.end(log, log.scores())
-                    sent_whole.add(place)
+                    sent_whole.add(key)
         if last_round:
-            return len(sent_whole) // len(targets)
+            return len(sent_whole) // len(targets)  # every target has every cell
         time.sleep(LOOK_SECONDS)
 
 
@@ -262,7 +269,7 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True,  # a Ctrl-C at the terminal does not end it
         )
         assert process.stdin
         with suppress(OSError):  # it has ended, which is told below
@@ -275,7 +282,8 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
         seconds_left = END_SECONDS  # not reached where the run was stopped
     finally:
         try:
-            process.communicate(timeout=seconds_left)  # closes its input, by which it knows the end
+            # This closes its input, by which it knows that the run has ended.
+            process.communicate(timeout=seconds_left)
             said = path.read_text(encoding="utf-8", errors="replace")
             why = last_line(said) if process.returncode else ""
         except subprocess.TimeoutExpired:
@@ -295,16 +303,16 @@ def tracked(store: Store, profile: str, wanted: Wanted, console: Console) -> Ite
 def main() -> None:
     """Track until standard input closes: when the run's process ends, even if it is killed."""
     task = json.loads(sys.stdin.readline())
-    gone = threading.Event()
+    run_has_ended = threading.Event()
 
     def watch() -> None:
-        sys.stdin.read()
-        gone.set()
+        sys.stdin.read()  # returns when standard input closes
+        run_has_ended.set()
 
     threading.Thread(target=watch, daemon=True).start()
     wanted = Wanted(task["tensorboard"], task["mlflow"])
     try:
-        send(Store(Path(task["root"])), task["profile"], wanted, gone.is_set)
+        send(Store(Path(task["root"])), task["profile"], wanted, run_has_ended.is_set)
     except Exception:  # a library may raise anything, with the address in it
         sys.exit(redacted(traceback.format_exc(), task["mlflow"] or ""))
 
