@@ -140,12 +140,12 @@ def _summary(places: Sequence[Place]) -> str:
 
 def _progress(note: Note | None) -> str:
     """Return how far a running cell is, in words."""
-    from bench.launch.board import EARLY, clock, losses, share_done
+    from bench.launch.board import clock, losses, seconds_left
 
     if note is None:
         return "starting"
     text = ", ".join(filter(None, (f"{note.phase} {note.step}/{note.steps}", losses(note))))
-    share = share_done(note)
-    if note.phase == "train" and share > EARLY:
-        text += f", at most {clock(note.seconds * (1 / share - 1))} left"
+    left = seconds_left(note)
+    if note.phase == "train" and left is not None:
+        text += f", at most {clock(left)} left"
     return text

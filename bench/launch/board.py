@@ -21,13 +21,13 @@ from bench.store.cells import Store
 LINE_SECONDS = 15.0
 """How often a running matrix prints a line where the output is no terminal."""
 SHOWN = 16
-"""Running cells that are shown one by one."""
+"""Running cells that are shown one by one, so that they fit on a terminal's page."""
 TEST_SHARE = 0.1
 """Share of a cell's time that prediction is assumed to need, until a cell has shown it."""
 EARLY = 0.1
-"""Share of the work below which no time left is estimated: the first steps say little."""
+"""Share of the work up to which no time left is estimated: the first steps say little."""
 SHORTEST = 16
-"""Characters that the name of a running cell keeps."""
+"""Characters that the name of a running cell keeps, however long its state is."""
 GAPS = 2
 """Characters between a cell's name and how far it is."""
 
@@ -42,7 +42,7 @@ def clock(seconds: float) -> str:
 
 
 def losses(note: Note) -> str:
-    """Return what a cell's last note says of its losses and its validation cases, if anything."""
+    """Return what a cell's last note says of its losses and its validation Dice, if anything."""
     parts = []
     if note.loss is not None:
         parts.append(f"loss {note.loss:.3g}")
@@ -61,6 +61,17 @@ def share_done(note: Note | None) -> float:
     if note.phase == "train":
         return share * (1 - TEST_SHARE)
     return 1 - TEST_SHARE + share * TEST_SHARE
+
+
+def seconds_left(note: Note) -> float | None:
+    """Return how many seconds a cell still needs, by its pace in all attempts so far.
+
+    None while it is too early to say. In the test it is the rest of the test.
+    """
+    if note.phase == "test":
+        return note.seconds * (note.steps / note.step - 1) if note.step else None
+    share = share_done(note)
+    return note.seconds * (1 / share - 1) if share > EARLY else None
 
 
 @dataclass
@@ -82,9 +93,11 @@ class Board:
     """Cells that this run finished, those that failed included."""
     _starts: dict[str, float] = field(default_factory=dict)
     """When each cell of this run was first seen at work, by its hash."""
+    _done_before: dict[str, float] = field(default_factory=dict)
+    """The share of each of these cells that was done then, by an attempt of an earlier run."""
     _live: Live | None = None
     _spoke: float = 0.0
-    """When the last line was printed."""
+    """When the last line was printed; 0 before the first, which is then due at once."""
 
     def __enter__(self) -> Board:
         """Start the live picture where there is a terminal."""
@@ -102,7 +115,9 @@ class Board:
         """Show the running cells, and how many others another run works on."""
         self._elsewhere = elsewhere
         for cell in running:
-            self._starts.setdefault(cell.hash, time.monotonic())
+            if cell.hash not in self._starts:
+                self._starts[cell.hash] = time.monotonic()
+                self._done_before[cell.hash] = share_done(self.store.progress(cell))
         if self._live:
             self._live.update(self._picture(running))
         elif time.monotonic() - self._spoke > LINE_SECONDS and (running or elsewhere):
@@ -119,7 +134,7 @@ class Board:
         return cells
 
     def ended(self, cell: Cell, reason: str) -> None:
-        """Say that a cell is finished or has failed."""
+        """Say that a cell is finished, or why it has failed if there is a reason."""
         self._finished += 1
         now = time.monotonic()
         took = clock(now - self._starts.get(cell.hash, now))
@@ -149,10 +164,10 @@ class Board:
         return ", ".join(parts)
 
     def _seconds_left(self, running: Sequence[Cell]) -> float | None:
-        """Estimate the time left from the work done so far; None before a tenth of it is."""
+        """Estimate the time left from the work of this run; None before a tenth of it is done."""
         shares = sum(share_done(self.store.progress(cell)) for cell in running)
-        worked = self._finished + shares
-        pending = self.total - self.done - self.failed
+        worked = self._finished + shares - sum(self._done_before.values())
+        pending = self.total - self.done - self.failed  # cells at work included
         if not pending or worked < EARLY * (self._finished + pending):
             return None
         elapsed = time.monotonic() - self._began
@@ -164,14 +179,14 @@ class Board:
         if note is None:
             return "starting"
         text = ", ".join(filter(None, (f"{note.phase} {note.step}/{note.steps}", losses(note))))
-        share = share_done(note)
-        if share > EARLY:
-            elapsed = time.monotonic() - self._starts[cell.hash]
-            text += f", {clock(elapsed * (1 / share - 1))} left"
-        return text
+        left = seconds_left(note)
+        return text if left is None else f"{text}, {clock(left)} left"
 
     def _picture(self, running: Sequence[Cell]) -> Group:
-        """Return the matrix's line and bar, and one line a cell, none wider than the terminal."""
+        """Return the matrix's line and bar, and one line a cell, none wider than the terminal.
+
+        Names of cells are shortened where they and their states do not fit side by side.
+        """
         width = self.console.width
         bar = Table.grid()  # a bar alone ends no line: what follows would be drawn into it
         ended = self.done + self.failed

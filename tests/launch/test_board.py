@@ -70,6 +70,13 @@ def test_no_time_left_is_guessed_before_a_tenth(tmp_path: Path) -> None:
     assert all(" left" in line for line in seen(tmp_path / "b", later)[-3:])
 
 
+def test_the_time_left_of_a_resumed_cell_counts_its_earlier_attempts(tmp_path: Path) -> None:
+    note = Note(phase="train", step=50, steps=100, seconds=100.0)
+    lines = seen(tmp_path, note)
+    assert all("train 50/100, 2 min 02 s left" in line for line in lines[-3:])
+    assert "left" not in lines[0]  # this run has done nothing of the matrix yet
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0 s"), (59.6, "1 min 00 s"), (270, "4 min 30 s"), (7500, "2 h 05 min")],
