@@ -24,7 +24,7 @@ from bench.spec.note import Note
 from bench.store.lease import Leases
 
 PAUSE_SECONDS = 5.0
-"""Seconds between two looks at cells beyond which this process was stopped (Ctrl-Z, SIGSTOP)."""
+"""Where more seconds lie between two looks at cells, this process was stopped (Ctrl-Z, SIGSTOP)."""
 CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 """Signals by which native code ends a process."""
 
@@ -37,14 +37,20 @@ def preload(modules: Sequence[str] = ()) -> None:
     would spend again.
     """
     first = ("bench.launch.server", "bench.engine.cell", "torch._dynamo")
-    loaded = [*first, *modules, "bench.launch.loaded"]
+    last = "bench.launch.loaded"  # it freezes what was loaded before it
+    loaded = [*first, *modules, last]
     multiprocessing.get_context("forkserver").set_forkserver_preload(loaded)
 
 
-def default_jobs(places: Sequence[str], threads: int) -> int:
-    """Return how many cells run at once: as many as the cores hold, or one on each GPU."""
-    if places[0].startswith("cuda"):
-        return len(places)
+def default_jobs(device_names: Sequence[str], threads: int) -> int:
+    """Return how many cells run at once: as many as the cores hold, or one on each GPU.
+
+    Args:
+        device_names: All GPUs that are used, or the one processor.
+        threads: Threads of each cell.
+    """
+    if device_names[0].startswith("cuda"):
+        return len(device_names)
     return max(1, machine.cores() // threads)
 
 
@@ -61,7 +67,7 @@ class Attempt:
     note: Note | None = None
     """The last sign of progress."""
     since: float = field(default_factory=time.monotonic)
-    """When the note was seen first."""
+    """When the note was first seen, moved on by the time in which this process was stopped."""
 
 
 class Local:
@@ -79,13 +85,13 @@ class Local:
         self._places = Places(self.devices)
         self.elsewhere: int = 0
         self._running: dict[int, Attempt] = {}
-        """The processes that run, by what tells that they ended."""
+        """The processes that run, by their sentinels, on which one can wait."""
         self._gone: dict[str, Gone] = {}
         self._leases = Leases()
         self._looked: float = time.monotonic()
-        """When progress was looked at last."""
+        """When the cells' progress was looked at last."""
         self._seconds: dict[str, list[float]] = {}
-        """How long the ended cells of each method took."""
+        """How long each ended cell of a method took, by the method's key."""
 
     def check(self) -> str:
         """Have the server load what cells need; nothing can be wrong here."""
@@ -99,7 +105,8 @@ class Local:
             return started
         self.elsewhere = 0
         for cell in self._in_order(cells):
-            if self.request.store.status(cell) != "waiting":  # another run has ended it meanwhile
+            if self.request.store.status(cell) != "waiting":
+                # Another run has ended it meanwhile: there is nothing to start, nor to explain.
                 self._gone[cell.hash] = Gone("")
                 started.append(cell)
                 continue
@@ -117,8 +124,8 @@ class Local:
         return started
 
     def _start(self, cell: Cell, device: str, lease: int) -> None:
-        """Start the process of a cell whose last lease was found free."""
-        self._gone.pop(cell.hash, None)
+        """Start the process of a cell; `lease` is the number of its last lease, which is free."""
+        self._gone.pop(cell.hash, None)  # how its last attempt ended
         root = str(self.request.store.root.resolve())  # the process starts in another folder
         arguments = (cell.to_json(), root, device, lease)
         context = multiprocessing.get_context("forkserver")
@@ -159,7 +166,7 @@ class Local:
                 continue
             del self._running[sentinel]
             out_of_memory = _memory_kills() > attempt.memory_kills
-            self._gone[attempt.cell.hash] = _gone(code, out_of_memory)
+            self._gone[attempt.cell.hash] = _why_gone(code, out_of_memory)
             peak = self.request.store.peak_device_memory(attempt.cell)
             self._places.leave(attempt.device, attempt.cell, peak)
             if code not in (BUSY, STOPPED):
@@ -168,10 +175,13 @@ class Local:
         return self._gone
 
     def _kill_silent(self, timeout: float) -> None:
-        """Kill cells whose note has not changed for so long, by a clock that nobody can set."""
+        """Kill cells whose note has not changed for `timeout` seconds.
+
+        The clock is one that nobody can set, and this process's own.
+        """
         store, now = self.request.store, time.monotonic()
         since_last_look, self._looked = now - self._looked, now
-        if since_last_look > PAUSE_SECONDS:  # this process was stopped, and its cells perhaps too
+        if since_last_look > PAUSE_SECONDS:  # its cells were perhaps stopped too
             for attempt in self._running.values():
                 attempt.since += since_last_look
         for attempt in self._running.values():
@@ -197,17 +207,20 @@ def stop(processes: Sequence[BaseProcess]) -> None:
     deadline = time.monotonic() + LEAVE_SECONDS
     for process in processes:
         process.join(timeout=max(0.0, deadline - time.monotonic()))
-        process.kill()
+        process.kill()  # without effect if it has ended
         process.join()
 
 
-def _gone(code: int, out_of_memory: bool) -> Gone:
-    """Return how a process ended; what it wrote on disk is more than its exit code tells."""
+def _why_gone(code: int, out_of_memory: bool) -> Gone:
+    """Return how a process ended, by its exit code.
+
+    It is shown only where the process wrote neither a result nor an error, which say more.
+    """
     if code in (BUSY, STOPPED):
-        return Gone("another run works on it", busy=True)
+        return Gone("", busy=True)
     if code >= 0:
         return Gone(f"the cell's process ended without a result: exit code {code}")
-    name = signal.Signals(-code).name
+    name = signal.Signals(-code).name  # below 0 it is the signal that ended the process
     if name == "SIGKILL":
         why = "by hand, or by what limits its memory"
         if out_of_memory:
