@@ -144,18 +144,18 @@ class Diffusion:
             on_step: Receives every timestep and state before the state is denoised.
 
         Raises:
-            ValueError: A name is unknown, a printed sampler does not begin at T, or the numbers of
+            ValueError: A name that is used is unknown, a printed sampler does not begin at T, or the numbers of
                 steps and timesteps are not 1 <= steps <= start <= T.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{sampler}'; expected {', '.join(SAMPLERS)}")
-        schedule = self.scheduler(scheduler, steps, start)
         if sampler != "exact" and start != TIMESTEPS:
             raise ValueError(
                 f"sampler '{sampler}' cannot begin at {start}; expected start = {TIMESTEPS}"
             )
         if sampler != "exact":
             return self._as_printed(denoise, f, rngs, steps, sampler, on_step)
+        schedule = self.scheduler(scheduler, steps, start)
         # y = x - f, see the top of this file. x begins at the prior f, so y is noise alone.
         y = float(1 - self.cumulative[start - 1]) ** 0.5 * self._noise(f, rngs)
         for t in schedule.timesteps.tolist():
