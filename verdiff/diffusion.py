@@ -144,8 +144,9 @@ class Diffusion:
             on_step: Receives every timestep and state before the state is denoised.
 
         Raises:
-            ValueError: A name that is used is unknown, a printed sampler does not begin at T, or the numbers of
-                steps and timesteps are not 1 <= steps <= start <= T.
+            ValueError: A name is unknown (of a scheduler only where it is used), a printed sampler
+                does not begin at T, or the numbers of steps and timesteps are not
+                1 <= steps <= start <= T.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{sampler}'; expected {', '.join(SAMPLERS)}")
