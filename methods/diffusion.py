@@ -1,4 +1,4 @@
-"""What Verdiff-Net and MedSegDiff share: how they sample, and how samples become an answer."""
+"""What Verdiff-Net, MedSegDiff and HiDiff share: options, how they sample, and their answer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ SHOWN = 4
 class DiffusionMethod(Method):
     """A method that samples several masks and answers with their mean.
 
-    The network that samples has the moving average of the trained weights. It has a method `sample`
-    like that of `verdiff.VerdiffNet`.
+    `build` returns an `Averaged` (`averaged.py`): the network that is trained, and the one that
+    samples, which has the moving average of the weights. Its method `sample` is like that of
+    `verdiff.VerdiffNet`. The default sizes are those of MedSegDiff's code.
     """
 
     scheduler: str = option(
@@ -56,11 +57,11 @@ class DiffusionMethod(Method):
         Raises:
             UsageError: The width is no multiple of 4, or above 128 no multiple of 32.
         """
-        step = 4 if self.width <= 128 else 32
-        if self.width % step:
+        multiple = 4 if self.width <= 128 else 32  # as `verdiff.blocks.groups_of` divides it
+        if self.width % multiple:
             raise UsageError(
                 f"width={self.width} cannot be divided by the group norm; expected a multiple of 4"
-                f" up to 128, of 32 above, such as width={self.width - self.width % step}"
+                f" up to 128, of 32 above, such as width={self.width - self.width % multiple}"
             )
 
     def size_notes(self, full: dict[str, float], of: str) -> tuple[str, ...]:
@@ -70,14 +71,14 @@ class DiffusionMethod(Method):
             full: The size of each option in the full network.
             of: Where the full sizes come from, for the text.
         """
-        own = {
-            name: getattr(self, name) for name, size in full.items() if getattr(self, name) != size
-        }
-        notes = (
-            (bool(own), f"{_listed(own)} ({of}: {_listed(full)})"),
-            (self.patch > 1, f"blocks of {self.patch} x {self.patch} pixels enter as channels"),
-        )
-        return tuple(note for applies, note in notes if applies)
+        own = {name: getattr(self, name) for name in full}
+        changed = {name: size for name, size in own.items() if size != full[name]}
+        notes = []
+        if changed:
+            notes.append(f"{_listed(changed)} ({of}: {_listed(full)})")
+        if self.patch > 1:
+            notes.append(f"blocks of {self.patch} x {self.patch} pixels enter as channels")
+        return tuple(notes)
 
     @property
     def averaged(self) -> str:
@@ -92,16 +93,23 @@ class DiffusionMethod(Method):
         cast(Any, net).average.update_parameters(cast(Any, net).live)
 
     def advantages(self) -> Advantages:
-        """Return the number of samples that are averaged; the prior in its own row is not."""
-        several = f"mean of {self.samples} samples (not its prior)" if self.samples > 1 else "none"
-        return Advantages(ensembling=several)
+        """Return that samples are averaged, if there are several; its prior's row has no mean."""
+        if self.samples == 1:
+            return Advantages()
+        return Advantages(ensembling=f"mean of {self.samples} samples (not its prior)")
 
     def how(self) -> dict[str, Any]:
-        """Return the options of `verdiff.diffusion.Diffusion.sample`."""
+        """Return how the network's method `sample` is to draw a sample, by its arguments."""
         return {"scheduler": self.scheduler, "steps": self.steps}
 
     def sample(self, net: nn.Module, image: Tensor, rng: torch.Generator, **more: Any) -> Sampled:
         """Return the sampled answer for an image (1, 1, H, W) in [0, 1].
+
+        Args:
+            net: The network, in evaluation mode.
+            image: The image.
+            rng: Source of all samples' noise.
+            more: Further arguments of the network's method `sample`, such as `on_step`.
 
         Raises:
             ValueError: There are several images, whose noise one generator cannot keep apart.
@@ -117,7 +125,7 @@ class DiffusionMethod(Method):
         return sampled
 
     def predict(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the mean of the samples (B, 1, H, W)."""
+        """Return the mean of the samples (1, 1, H, W)."""
         return self.sample(net, image, rng).probability
 
     def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
@@ -127,16 +135,18 @@ class DiffusionMethod(Method):
 
     def stages(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Return the prior, the first sample's x_t at several t, the mean and the spread."""
+        # Steps at equal distances, from the first to the last.
         count = min(SHOWN, self.steps)
         shown_steps = {round(i * (self.steps - 1) / max(count - 1, 1)) for i in range(count)}
         step_numbers = iter(range(self.steps))
         noisy = {}
 
-        def keep(t: int, x_t: Tensor) -> None:
+        def keep_shown(t: int, x_t: Tensor) -> None:
             if next(step_numbers) in shown_steps:
+                # Papers count timesteps from 1, the code from 0. The first sample is shown.
                 noisy[f"x at t = {t + 1}"] = x_t[:1].cpu()
 
-        sampled = self.sample(net, image, rng, on_step=keep)
+        sampled = self.sample(net, image, rng, on_step=keep_shown)
         return {
             "prior": sampled.prior,
             **noisy,
@@ -146,4 +156,5 @@ class DiffusionMethod(Method):
 
 
 def _listed(sizes: dict[str, float]) -> str:
+    """Return sizes as options have them: `width=8, levels=4`."""
     return ", ".join(f"{name}={size:g}" for name, size in sizes.items())

@@ -49,6 +49,7 @@ class MedSegDiff(DiffusionMethod):
         " paper and its code"
     )
     inputs = Inputs(normalise="unit")
+    # `small` has U-Net's multiply-adds under the profile `cpu`; `tiny` is for tests.
     scales = {
         "half": {
             "width": 40,
@@ -85,10 +86,12 @@ class MedSegDiff(DiffusionMethod):
         solver = {"dpm": "DPM-Solver++", "ddim": "DDIM", "ddpm": "ancestral sampling"}[
             self.scheduler
         ]
-        velocity = ("the network puts out a velocity (source: the noise)",)
+        output: tuple[str, ...] = ()
+        if self.predicts == "velocity":
+            output = ("the network puts out a velocity (source: the noise)",)
         return (
             *self.size_notes(sizes, "source"),
-            *(velocity if self.predicts == "velocity" else ()),
+            *output,
             (
                 "far shorter than its own recipe (60,000 to 100,000 steps of batch 8, no"
                 " augmentation, 256 x 256)"
@@ -135,11 +138,12 @@ class MedSegDiff(DiffusionMethod):
         )
 
     def how(self) -> dict[str, Any]:
-        """Return the options of `Network.sample`."""
+        """Return how `Network.sample` is to draw a sample and join it with the prior."""
         return {**super().how(), "rule": self.rule}
 
     def answer(self, net: nn.Module, image: Tensor, rng: torch.Generator) -> Answer:
         """Return the answer, its spread over samples, and the rows of prior and bare samples."""
+        # An `Answered` of `medsegdiff_network.py`, which is imported only when it is built.
         sampled = cast(Any, self.sample(net, image, rng))
         rows = {"prior": sampled.prior, "samples": sampled.bare}
         return Answer(sampled.probability, sampled.spread, rows)
@@ -147,7 +151,7 @@ class MedSegDiff(DiffusionMethod):
     def build(self, task: Task) -> nn.Module:
         """Return the network and the moving average of its weights.
 
-        An FF-Parser has one weight for each frequency of the largest training image.
+        An FF-Parser has a weight for each channel and each frequency of the largest training image.
         """
         from verdiff_bench_methods.averaged import Averaged
         from verdiff_bench_methods.medsegdiff_network import Network
@@ -166,6 +170,9 @@ class MedSegDiff(DiffusionMethod):
         return Averaged(live, self.ema)
 
     def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the sum of both losses; in evaluation mode, of the averaged network."""
+        """Return the sum of the conditioner's and the diffusion's loss.
+
+        In evaluation mode it is that of the averaged network (`Averaged.network`).
+        """
         loss: Tensor = cast(Any, net).network.loss(self.inputs.enter(image), mask, rng)
         return loss

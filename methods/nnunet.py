@@ -77,6 +77,7 @@ class NNUNet(Method):
     needs = ("nnunetv2.inference.predict_from_raw_data",)
     multiclass = True
     of_one = {"two heads with softmax": "a head for the background and each class with softmax"}
+    # `small` has U-Net's multiply-adds under the profile `cpu`; `tiny` is for tests.
     scales = {
         "half": {"features": 16, "max_features": 256},
         "small": {"features": 12, "max_features": 192, "min_edge": 4},
@@ -88,18 +89,19 @@ class NNUNet(Method):
 
         The first alone has the method `fit`, by which the harness recognises a method that trains
         itself (`bench.spec.capabilities.TrainsItself`); the second alone an optimiser of its own.
-        `_` and `__` take all other options, which the dataclass's `__init__` reads.
+        `_` and `__` take all other options, which the dataclass's `__init__` reads. A subclass that
+        is called by its own name stays what it is, and `__post_init__` looks whether it fits.
         """
         kind = _kind(recipe, optimiser)
         return super().__new__(kind if issubclass(kind, cls) else cls)
 
     def __post_init__(self) -> None:
-        """Refuse options that are not those of the class, or exclude each other.
+        """Refuse options that exclude each other, or that belong to another class.
 
         Raises:
             UsageError: `recipe=native` is given with a rate: it has its own.
-            ValueError: They are others: `dataclasses.replace` keeps the class, and `__new__` does
-                not see an option that is given by position.
+            ValueError: The class is not the one of its options: `dataclasses.replace` keeps the
+                class, and `__new__` does not see an option that is given by position.
         """
         if self.recipe == "native" and self.lr:
             raise UsageError(f"recipe=native begins at nnU-Net's own rate, {RATE:g}; leave lr out")
@@ -112,8 +114,8 @@ class NNUNet(Method):
     def plan_notes(self) -> tuple[str, ...]:
         """Return the deviations that concern the plan; they are the same for both recipes."""
         full = {"features": 32, "max_features": 512, "min_edge": 4}
-        other = [name for name, size in full.items() if getattr(self, name) != size]
-        sizes = ", ".join(f"{name}={getattr(self, name)}" for name in other)
+        changed = [name for name, size in full.items() if getattr(self, name) != size]
+        sizes = ", ".join(f"{name}={getattr(self, name)}" for name in changed)
         heads = (
             "two heads with softmax; z-score always (nnU-Net: another scheme for CT in Hounsfield"
             " units)"
@@ -159,10 +161,13 @@ class NNUNet(Method):
         return plan(root, fingerprint, labels, self.plans, *sizes)
 
     def build(self, task: Task) -> nn.Module:
-        """Return the network that is planned for a task's training cases."""
+        """Return the network that is planned for a task's training cases.
+
+        nnU-Net's planner reads and writes files; they lie in a folder that is removed again.
+        """
         labels = labels_of(task)
-        with tempfile.TemporaryDirectory() as name, folders(Path(name)):
-            plans = self.planned(Path(name), uncropped(task.sizes), labels)
+        with tempfile.TemporaryDirectory() as root, folders(Path(root)):
+            plans = self.planned(Path(root), uncropped(task.sizes), labels)
         return Planned(plans, labels, self.min_edge)
 
     def about(self, net: nn.Module) -> dict[str, Any]:
@@ -173,7 +178,7 @@ class NNUNet(Method):
         """Return nnU-Net's loss over all outputs; each is compared with a mask of its own size."""
         planned = cast(Planned, net)
         image, mask = patches(self.inputs.enter(image), mask, planned.patch, rng)
-        outputs = planned(image)
+        outputs = planned(image)  # the finest first
         masks = [mask]
         for output in outputs[1:]:
             masks.append(F.interpolate(mask, output.shape[-2:], mode="nearest-exact"))
@@ -211,7 +216,8 @@ class SgdNNUNet(NNUNet):
         schedule = PolyLRScheduler(sgd, rate, task.steps)
 
         def clip_and_set_rate(*_: object) -> None:
-            # A checkpoint holds the parameter groups, so it also holds this count of steps.
+            # The number of steps done: 0 at the first. A checkpoint holds the parameter groups, and
+            # with them this number.
             group = sgd.param_groups[0]
             group["done"] = group.get("done", -1) + 1
             schedule.step(group["done"])
@@ -268,13 +274,16 @@ class NativeNNUNet(NNUNet):
 
 
 def probabilities(planned: Planned, logits: Tensor) -> Tensor:
-    """Return the probability of foreground (B, 1, H, W), or those of all heads (B, C, H, W)."""
+    """Return the probability of foreground (B, 1, H, W), or those of all heads (B, C, H, W).
+
+    Of one foreground the network has two heads: background and foreground.
+    """
     softmax = logits.softmax(1)
     return softmax if planned.several else softmax[:, 1:]
 
 
 def _kind(recipe: str, optimiser: str) -> type[NNUNet]:
-    """Return the class that has what two options ask for."""
+    """Return the class whose capabilities these two options need."""
     if recipe == "native":
         return NativeNNUNet
     return SgdNNUNet if optimiser == "sgd" else NNUNet

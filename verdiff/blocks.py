@@ -13,9 +13,10 @@ def initialise(net: nn.Module, seed: int) -> None:
     """Draw the weights of every module again, from the seed and the module's own name.
 
     So two networks that differ in one module start from the same weights in all other modules. An
-    ablation needs this: otherwise its arms would also differ in their initial weights.
+    ablation needs this: otherwise its arms would also differ in their initial weights. A module
+    draws its own weights in `reset_parameters`, here on the CPU.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
         for name, module in net.named_modules():
             if hasattr(module, "reset_parameters"):
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
@@ -77,12 +78,13 @@ class ZeroConv2d(nn.Conv2d):
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm that can also train if each channel has a single value.
 
-    PyTorch's batch norm raises an error there; this one uses its running statistics.
+    PyTorch's batch norm raises an error there, because one value has no variance; this one uses its
+    running statistics.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, C, H, W) to features of the same shape."""
-        if self.training and x.numel() == x.shape[1]:
+        if self.training and x.numel() == x.shape[1]:  # as many values as channels
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
@@ -107,7 +109,7 @@ class ResBlock(nn.Module):
         inputs, outputs: Channels of the input and of the output.
         time: Length of the time embedding.
         groups: Groups of the group norms.
-        second: The last layer: `Plain`, or an adapter that is called with the same arguments.
+        second: The last layer: `Plain`, or another module that is given features and a gate.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, C, H, W) to features of the same shape."""
-        # (B, 1 head, H W positions, C) each
+        # Queries, keys and values: (B, 1 head, H W positions, C) each.
         q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
         mixed = F.scaled_dot_product_attention(q, k, v).squeeze(1).transpose(1, 2)
         out: Tensor = x + self.out(mixed.reshape(x.shape))

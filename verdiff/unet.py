@@ -61,13 +61,14 @@ class DiffusionUNet(nn.Module):
             block_inputs = [channels] + [out] * (blocks - 1)
             self.encoder.append(
                 nn.ModuleList(
-                    ResBlock(i, out, time_channels, groups, last_layer(out)) for i in block_inputs
+                    ResBlock(entering, out, time_channels, groups, last_layer(out))
+                    for entering in block_inputs
                 )
             )
             self.encoder_attention.append(_attention(level, blocks, out, groups))
             skips += [out] * blocks
             channels = out
-            if level < levels - 1:
+            if level < levels - 1:  # the way to the next level is a skip connection too
                 self.shrink.append(nn.Conv2d(out, out, 3, stride=2, padding=1))
                 skips.append(out)
         self.middle = nn.ModuleList(
@@ -78,10 +79,12 @@ class DiffusionUNet(nn.Module):
         self.decoder_attention = nn.ModuleList()
         self.grow = nn.ModuleList()
         for level, out in reversed(list(enumerate(widths))):
+            # Each block is given a skip connection beside the features of the block before it.
             block_inputs = [channels + skips.pop(), *(out + skips.pop() for _ in range(blocks))]
             self.decoder.append(
                 nn.ModuleList(
-                    ResBlock(i, out, time_channels, groups, Plain(out)) for i in block_inputs
+                    ResBlock(entering, out, time_channels, groups, Plain(out))
+                    for entering in block_inputs
                 )
             )
             self.decoder_attention.append(_attention(level, blocks + 1, out, groups))
@@ -139,7 +142,7 @@ class DiffusionUNet(nn.Module):
         remaining = list(skips)
         stages = zip(self.decoder, self.decoder_attention, strict=True)
         for place, (level_blocks, attentions) in enumerate(stages):  # from the coarsest level on
-            if place:
+            if place:  # a finer level: its skip connections have the size to grow to
                 h = self.grow[place - 1](h, remaining[-1].shape[-2:])
             for block, attend in zip(level_blocks, attentions, strict=True):  # type: ignore[call-overload]
                 h = attend(block(torch.cat([h, remaining.pop()], dim=1), time))
@@ -183,10 +186,14 @@ class ConditionalUNet(nn.Module):
         super().__init__()
         self.channels = [width * min(2**level, 15) for level in range(levels)]
         self.down = nn.ModuleList(
-            _stack(i, o, dropout) for i, o in pairwise([inputs, *self.channels])
+            _stack(entering, leaving, dropout)
+            for entering, leaving in pairwise([inputs, *self.channels])
         )
         upwards = list(reversed(self.channels))
-        self.up = nn.ModuleList(_stack(i + o, o, 0.0) for i, o in pairwise(upwards))
+        # A level of the decoder is given the coarser level's features and the skip connection.
+        self.up = nn.ModuleList(
+            _stack(coarser + own, own, 0.0) for coarser, own in pairwise(upwards)
+        )
         self.head = nn.Conv2d(width, outputs, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -196,20 +203,21 @@ class ConditionalUNet(nn.Module):
         """
         encoded: list[Tensor] = []
         for block in self.down:
-            if encoded:
-                x = F.max_pool2d(x, 2, ceil_mode=True)
+            if encoded:  # not before the first level
+                x = F.max_pool2d(x, 2, ceil_mode=True)  # sides are rounded up
             x = block(x)
             encoded.append(x)
         decoded: list[Tensor] = []
+        # The coarsest level is where x is now; the others are the skip connections.
         for block, skip in zip(self.up, reversed(encoded[:-1]), strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], dim=1))
-            decoded.insert(0, x)
+            decoded.insert(0, x)  # the finest comes last, and first in the list
         return self.head(x), encoded, decoded
 
 
 def _stack(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
-    """Return the two convolutions of a level, each with batch norm and leaky ReLU."""
+    """Return the two convolutions of a level, each with batch norm and leaky ReLU, as nnU-Net's."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
