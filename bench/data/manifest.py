@@ -15,12 +15,13 @@ from bench.spec.names import Source
 from bench.spec.words import count
 
 FILE, READING = "manifest.json", "reading.json"
+"""The files of a `Manifest` and of a `Reading`, each in its own folder of the cache."""
 FEW = 12
-"""Labels that are listed."""
+"""Labels that a line lists; there may be hundreds."""
 ASSUMED = "assumed: "
-"""Beginning of what a reader assumed; the user is told."""
+"""How a line begins that says what a reader assumed; the user is told."""
 OF_ALL = 0
-"""In place of a number of cases: what was decided of the dataset as a whole."""
+"""In place of a number of cases: it was decided of the dataset as a whole."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +51,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     on_both_official_sides: tuple[str, ...] = ()
     """Patients of whom the publisher has cases on the test side and on another."""
     set_aside: tuple[str, ...] = ()
-    """Their cases on the other side, which nothing sees where the publisher's split is used."""
+    """Cases of these patients that are on the other side: nothing sees them where the publisher's
+    split is used."""
     left_out: tuple[str, ...] = ()
     """Files that could not be used, and why: one line for each."""
     twins: tuple[tuple[str, str], ...] = ()
     """Cases of two patients whose images are the same, a pair each."""
     files: dict[str, str] = {}
-    """SHA-256 of every file that was read, by its path in the folder."""
+    """SHA-256 of every file that was read, by its path in the user's folder."""
 
     @property
     def census(self) -> Census:
@@ -74,6 +76,7 @@ class Manifest(Reading, frozen=True, kw_only=True):
     foreground: tuple[str, ...]
     """The labels that are foreground."""
     foreground_share: float
+    """Pixels of foreground as a share of all pixels."""
     classes: dict[str, tuple[str, ...]] = {}
     """The labels of each class; empty where there is one foreground."""
     void: tuple[str, ...] = ()
@@ -84,15 +87,16 @@ class Manifest(Reading, frozen=True, kw_only=True):
     @property
     def lines(self) -> tuple[str, ...]:
         """How the files were read, a line each: geometry, polarity, labels, names."""
-        pixels = sum(self.labels.values())
-        shares = [f"{label} ({100 * count / pixels:.3g} %)" for label, count in self.labels.items()]
+        total = sum(self.labels.values())
+        shares = [f"{label} ({100 * own / total:.3g} %)" for label, own in self.labels.items()]
+        more = " ..." if len(shares) > FEW else ""
         lines = [
             line + self._of(number)
             for line, number in self.how.items()
             if not line.startswith(ASSUMED)
         ]
         lines += [
-            f"labels of masks: {', '.join(shares[:FEW])}" + (" ..." if len(shares) > FEW else ""),
+            f"labels of masks: {', '.join(shares[:FEW])}{more}",
             f"foreground: {', '.join(self.foreground[:FEW]) or 'none'}",
         ]
         lines += [f"class {name}: {', '.join(own)}" for name, own in self.classes.items()]
@@ -125,6 +129,7 @@ class Manifest(Reading, frozen=True, kw_only=True):
 
 
 Known = TypeVar("Known", bound=Reading)
+"""A `Reading` or a `Manifest`: what is known of a dataset."""
 
 
 def write(known: Reading, file: Path) -> None:
@@ -156,6 +161,7 @@ def reading(folder: Path) -> Reading:
 
 
 def _read(file: Path, kind: type[Known]) -> Known:
+    """Read a file as what it is said to be; the errors are those of `read` and `reading`."""
     try:
         return plain.decode(file.read_bytes(), kind)
     except (OSError, plain.PlainError) as error:

@@ -26,10 +26,11 @@ from bench.spec.dataset import Adapter, Item
 from bench.spec.errors import UsageError
 from bench.spec.note import Progress
 
-LIGHT = 20_000_000
-"""Up to this number of bytes, reading a few files takes less time than starting processes."""
+LIGHT, FEW = 20_000_000, 8
+"""Fewer items than `FEW` with fewer bytes than `LIGHT` are read sooner than processes start."""
 SMALL, MANY = 2_000_000, 8
-"""Items of fewer bytes than this are handed to a process so many at once."""
+"""Where items have fewer bytes than `SMALL` on average, a process is handed `MANY` at once: to hand
+over takes time, too."""
 LACKS_MEMORY = re.compile(
     r"(allocate|insufficient)\b.{0,40}\b(memory|bytes)|bad_alloc|out of memory", re.IGNORECASE
 )
@@ -42,9 +43,9 @@ class PackedSample:
 
     sample: Sample
     packed: Numbered | None
-    """Numbers of grey values, and the grey values."""
+    """Numbers of grey values, and the grey values; None where these are too many."""
     mark: bytes
-    """The digest of its image."""
+    """The digest of its image, by which equal images are found."""
 
     @classmethod
     def of(cls, sample: Sample) -> PackedSample:
@@ -53,14 +54,15 @@ class PackedSample:
         return cls(sample, packed, twins.mark(*(packed or (sample.image,))))
 
     def light(self) -> PackedSample:
-        """Return it without the image where that is packed, to be sent to another process."""
+        """Return it without the image where that is packed: fewer bytes for another process."""
         if self.packed is None:
             return self
-        return replace(self, sample=replace(self.sample, image=np.zeros((0, 0), np.uint16)))
+        no_image = np.zeros((0, 0), np.uint16)
+        return replace(self, sample=replace(self.sample, image=no_image))
 
     @property
     def image(self) -> NDArray[np.uint16]:
-        """The image (H, W) in 65535 steps."""
+        """The image (H, W) in 65535 steps, unpacked where `light` left it out."""
         if self.packed is None or self.sample.image.size:
             return self.sample.image
         return unpack(*self.packed)
@@ -78,11 +80,11 @@ def _read(adapter: Adapter, item: Item) -> ReadItem:
     """Read an item.
 
     Raises:
-        UsageError: The machine's memory is too small for it.
+        MemoryError: Its file takes more memory than a reader may.
     """
-    if why := reason(item):
+    if why := reason(item):  # it was left out already
         return ReadItem([], why)
-    if not _is_of_user(adapter, item):
+    if not _is_of_user(adapter, item):  # an error of a simulation is one of this code
         return ReadItem(list(map(PackedSample.of, adapter.read(item))))
     try:
         return ReadItem(list(map(PackedSample.of, adapter.read(item))))
@@ -113,7 +115,7 @@ def _lacks_memory(error: BaseException | None) -> bool:
 def _guarded() -> Iterator[None]:
     """Hold what is read within to its share of memory, and keep libraries from the terminal.
 
-    What they log and warn of a file is an error where something is wrong.
+    Their logs and warnings would name no file. Where a file is wrong, they raise an error too.
     """
     before = logging.root.manager.disable
     with warnings.catch_warnings(), processes.at_most(limits.memory()):
@@ -128,11 +130,11 @@ def _guarded() -> Iterator[None]:
 def _read_light(adapter: Adapter, item: Item) -> ReadItem:
     """Read an item in a process of the pool."""
     read = _read(adapter, item)
-    return replace(read, samples=[one.light() for one in read.samples])
+    return replace(read, samples=[sample.light() for sample in read.samples])
 
 
 def read_all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[Item, ReadItem]]:
-    """Yield each item with its result, in order; `jobs` processes read them.
+    """Yield each item with its result, in order; up to `jobs` processes read them.
 
     Raises:
         UsageError: A file is not read in time, or takes more memory than it may.
@@ -148,8 +150,8 @@ def read_all(source: Source, jobs: int, progress: Progress) -> Iterator[tuple[It
 
 
 def _is_light(items: Sequence[Item]) -> bool:
-    """Return whether reading takes less time than starting processes."""
-    return len(items) == 1 or (len(items) < 8 and _bytes(items) < LIGHT)
+    """Return whether one process is as fast as several: of a single item, or of small ones."""
+    return len(items) == 1 or (len(items) < FEW and _bytes(items) < LIGHT)
 
 
 def _here(source: Source) -> Iterator[ReadItem]:
@@ -160,7 +162,7 @@ def _here(source: Source) -> Iterator[ReadItem]:
 
 
 def _read_here(adapter: Adapter, item: Item, seconds: float) -> ReadItem:
-    """Read an item in this process, which ends where a library does not return."""
+    """Read an item in this process, which is ended if a library does not return in time."""
     if not _is_of_user(adapter, item):
         return _read(adapter, item)
     with watched(_named(item), seconds), _guarded():
@@ -168,10 +170,10 @@ def _read_here(adapter: Adapter, item: Item, seconds: float) -> ReadItem:
 
 
 def _by_pool(source: Source, jobs: int) -> Iterator[ReadItem]:
-    """Read the items in processes.
+    """Read the items in processes; if a library crashes, its file alone is left out.
 
     Raises:
-        UsageError: A reader was killed; what a library's crash costs is its own file.
+        UsageError: A process was killed, or took too long.
     """
     work = partial(_read_light, source.adapter)
     at_once = MANY if _bytes(source.items) < len(source.items) * SMALL else 1
@@ -199,6 +201,7 @@ def _bytes(items: Sequence[Item]) -> int:
 
 
 def _size(path: Path) -> int:
+    """Return the bytes of a file, 0 where it cannot be looked at."""
     try:
         return path.stat().st_size
     except OSError:

@@ -25,7 +25,7 @@ FORMAT = 5
 EMPTY = sha256().hexdigest()
 """The digest of a file without any byte."""
 Inside = Callable[[Path], bool]
-"""Whether a path lies in a source's folder."""
+"""Returns whether a path lies in a source's folder."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ class Source:
 
     adapter: Adapter
     root: Path
+    """The user's folder."""
     items: list[Item]
     hashes: Hashes
+    """The digests of the items' files."""
     tables: dict[str, str]
     """SHA-256 of the tables that say what the images are, by name."""
 
@@ -60,20 +62,26 @@ class Source:
         return {**choice, "instances": True} if self.adapter.instances else choice
 
     def _identity(self, item: Item) -> list[Any]:
-        """Return all that decides what an item becomes, wherever the folder lies."""
+        """Return all that decides what an item becomes; it is the same wherever the folder lies."""
         paths = (*item.files, *item.beside)
         content = hashes.relative(self.root, paths, self.hashes.digests)
-        why = item.left_out.replace(str(self.root), "")
+        why = item.left_out.replace(str(self.root), "")  # reasons name files by their whole path
         facts = [item.patient, item.spacing, item.official, item.key, list(item.how)]
         return [content, why, *facts]
 
 
 def silent(name: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Tell nobody of the progress."""
 
 
 def find_source(adapter: Adapter, root: Path, jobs: int, progress: Progress = silent) -> Source:
     """List a source's items and hash their files; what cannot be used is marked as left out.
+
+    Args:
+        adapter: Lists the items.
+        root: The user's folder.
+        jobs: Threads that hash.
+        progress: Is told of the hashing.
 
     Raises:
         UsageError: There are no items, or all are left out.
@@ -108,13 +116,16 @@ def _refused(item: Item, root: Path, inside: Inside) -> Item:
 
 
 def _once(items: list[Item]) -> list[Item]:
-    """Return items, those left out whose files are, by links, those of another."""
+    """Return items, those left out whose files are, by links, those of an earlier item.
+
+    Links alone are looked for: readers refuse a table that names one file twice.
+    """
     first: dict[tuple[Path, ...], Item] = {}
     checked = []
     for item in items:
         files = tuple(path.resolve() if path.is_symlink() else path for path in item.files)
         other = first.setdefault(files, item)
-        if files and other is not item and other.files != item.files:
+        if files and other.files != item.files:
             why = f"{item.files[0]} is the same file as {other.files[0]}; remove one of them"
             checked.append(replace(item, files=(), beside=(), left_out=why))
         else:
@@ -123,22 +134,25 @@ def _once(items: list[Item]) -> list[Item]:
 
 
 def _inside(root: Path) -> Inside:
-    """Return whether a path lies in a folder when links are followed; only links are looked at."""
-    real = root.resolve()
-    folders: dict[Path, bool] = {}
+    """Return what says whether a path lies in a folder when links are followed.
+
+    To follow links takes time: it is done of files that are links, and once of each folder.
+    """
+    real_root = root.resolve()
+    is_inside: dict[Path, bool] = {}  # by folder
 
     def inside(path: Path) -> bool:
         if path.is_symlink():
-            return path.resolve().is_relative_to(real)
-        if path.parent not in folders:
-            folders[path.parent] = path.parent.resolve().is_relative_to(real)
-        return folders[path.parent]
+            return path.resolve().is_relative_to(real_root)
+        if path.parent not in is_inside:
+            is_inside[path.parent] = path.parent.resolve().is_relative_to(real_root)
+        return is_inside[path.parent]
 
     return inside
 
 
 def _unreadable(item: Item, hashed: Hashes) -> Item:
-    """Return an item, left out if a file is missing, unreadable, or its mask is its image."""
+    """Return an item, left out if a file is missing or unreadable, or mask and image are equal."""
     for path in (*item.files, *item.beside):
         if hashed.digests.get(path) == EMPTY and not item.left_out:
             why = f"{path} is empty; copy it again"
@@ -150,7 +164,9 @@ def _unreadable(item: Item, hashed: Hashes) -> Item:
             why = f"{path} is no file; add it, or remove its header or row"
         return replace(item, files=(), beside=(), left_out=why)
     contents = [hashed.digests.get(path, str(path)) for path in item.files]
-    if len(set(contents)) < len(contents) and not item.beside and not item.left_out:
+    has_equal_files = len(set(contents)) < len(contents)
+    # Headers may be equal: the pixels are in the files beside them.
+    if has_equal_files and not item.beside and not item.left_out:
         why = f"{item.files[0]} and {item.files[-1]} hold the same"
         why += "; put image and mask in their places"
         return replace(item, files=(), beside=(), left_out=why)

@@ -1,4 +1,4 @@
-"""The instances of a mask, such as vertebrae: what has one label, or its components."""
+"""The instances of a mask, such as vertebrae: pixels of one label each, or its components."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from bench.spec.case import VOID
 
 BYTE = 256
-"""Numbers of instances below this take a byte, for which OpenCV is fast."""
+"""Numbers of instances below this fit a byte: for bytes, OpenCV counts and compares fast."""
 
 Codes = NDArray[np.integer[Any]]
-
+"""The number of each pixel's instance, 0 for none."""
 Ints = NDArray[np.int64]
+"""Numbers of instances or of classes, and counts."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,10 @@ class Parts:
     """The instances of a mask."""
 
     codes: Codes
-    """(H, W), or (D, H, W) of a volume: 0, or the number of an instance; of 8 or 64 bits."""
+    """(H, W), or (D, H, W) of a volume, in 8 or 64 bits."""
     named: bool
-    """Whether the numbers are names, such as levels; those of components are none."""
+    """Whether a number is a name and means the same in every image, such as a vertebra's level. The
+    numbers of components are no names: they count them."""
     classes: Ints | None = None
     """The class of each number from 0 on, None where there is one foreground."""
 
@@ -37,7 +39,7 @@ class Parts:
 
 
 def of_labels(labels: NDArray[np.integer]) -> Parts:
-    """Return the instances of a label map (H, W) or (D, H, W): what has one label but 0.
+    """Return the instances of a label map (H, W) or (D, H, W): one for each label but 0.
 
     Raises:
         ValueError: It has other dimensions, no pixel, a label below 0, or holds no whole numbers.
@@ -54,6 +56,9 @@ def of_labels(labels: NDArray[np.integer]) -> Parts:
 def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
     """Return the components of a binary mask (H, W) or (D, H, W).
 
+    Pixels belong together if they share a side, and voxels if they share a side, edge or corner, as
+    in panoptica.
+
     Raises:
         ValueError: It has other dimensions, no pixel, or is neither bool nor uint8.
     """
@@ -61,9 +66,10 @@ def of_components(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Parts:
     if mask.dtype not in (np.bool_, np.uint8):
         raise ValueError(f"the mask is {mask.dtype}; expected bool or uint8 of 0 and 1")
     bits = np.ascontiguousarray(mask).view(np.uint8)
-    box = bounding_box(bits)
+    box = bounding_box(bits)  # most of a mask is empty, and need not be searched
     inner = np.ascontiguousarray(bits[box])
     if mask.ndim == 2:
+        # OpenCV counts the background too, SciPy below does not; the largest number fits either.
         count, codes = cv2.connectedComponents(inner, connectivity=4, ltype=cv2.CV_32S)
     else:
         from scipy import ndimage
@@ -81,15 +87,17 @@ def of_classes(numbers: NDArray[np.uint8], levels: Sequence[int]) -> Parts:
 
     Args:
         numbers: Numbers of classes, 0 for the background.
-        levels: The number of the instance that each class is, 0 of a class of several.
+        levels: For each class the number of the instance that it is, such as a vertebra's level; 0
+            if it has several instances.
     """
     if all(levels):
         labels = np.array((0, *levels), np.int64).take(numbers)
         return with_classes(of_labels(labels), numbers)
     all_codes = np.zeros(numbers.shape, np.int64)
     for number in range(1, len(levels) + 1):
-        parts = of_components(numbers == number).codes.astype(np.int64)
-        all_codes += np.where(parts, parts + all_codes.max(), 0)
+        own_codes = of_components(numbers == number).codes.astype(np.int64)
+        # They are counted on from those of the classes before.
+        all_codes += np.where(own_codes, own_codes + all_codes.max(), 0)
     codes: Codes = all_codes.astype(np.uint8 if all_codes.max() < BYTE else np.int64)
     return with_classes(Parts(codes, named=False), numbers)
 
@@ -102,8 +110,8 @@ def with_classes(parts: Parts, numbers: NDArray[np.uint8]) -> Parts:
         numbers: Numbers of classes of the same shape.
     """
     classes = np.zeros(int(parts.codes.max()) + 1, np.int64)
-    classes[parts.codes] = numbers
-    classes[0] = 0
+    classes[parts.codes] = numbers  # each pixel says the class of its instance
+    classes[0] = 0  # pixels of no instance may be of any class
     return replace(parts, classes=classes)
 
 
@@ -116,9 +124,8 @@ def of_mask(
 
     Args:
         mask: A mask, or numbers of classes.
-        reference: The same of the reference, in which pixels of classes may be void: they are of no
-            instance.
-        levels: As `of_classes` takes them; none of a mask.
+        reference: The reference, which says which pixels are void: these are of no instance.
+        levels: As `of_classes` takes them; empty for a mask.
     """
     if not levels:
         return of_components(mask > 0)
@@ -127,11 +134,12 @@ def of_mask(
 
 
 def no_parts(shape: tuple[int, ...], named: bool) -> Parts:
-    """Return no instances, of a method that names them or does not."""
+    """Return the instances of an empty mask; `named` as in `Parts`."""
     return Parts(np.zeros(shape, np.uint8), named, np.zeros(1, np.int64))
 
 
 def _refuse_shape(mask: NDArray[np.generic]) -> None:
+    """Refuse what is neither an image nor a volume, or is empty."""
     if mask.ndim not in (2, 3) or mask.size == 0:
         raise ValueError(
             f"shape {mask.shape}; expected (H, W) or (D, H, W) with at least one pixel"
@@ -139,7 +147,7 @@ def _refuse_shape(mask: NDArray[np.generic]) -> None:
 
 
 def bounding_box(codes: Codes) -> tuple[slice, ...]:
-    """Return the bounding box of what is not 0; one pixel where all is."""
+    """Return the bounding box of what is not 0; one pixel where all is 0."""
     box = []
     for axis in range(codes.ndim):
         others = tuple(other for other in range(codes.ndim) if other != axis)

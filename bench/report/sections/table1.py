@@ -27,6 +27,7 @@ from bench.spec.names import Row
 FURTHER = (
     " A method's further rows, such as its prior alone, are from the same weights and compete too."
 )
+"""The end of the caption where there are further rows."""
 
 
 def entry(table: Table, column: str, key: str, metric: str) -> Cell:
@@ -38,7 +39,7 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     if np.isnan(mean):  # the metric is newer than the result
         return Cell("-", number=mean)
     text = f"{100 * mean:.2f}"
-    if std == std:
+    if not np.isnan(std):  # NaN for a single image
         text += f" ± {100 * std:.2f}"
     if key in table.marked or column in table.uneven:
         return Cell(text, number=mean)
@@ -51,7 +52,10 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
 
 
 def mark(table: Table, column: str, best: str, key: str) -> Mark:
-    """Return the mark of a row that the tests do not tell from the best one, or only in doubt."""
+    """Return the mark of a row that the tests do not tell from the best one, or only in doubt.
+
+    It is empty for a row that is significantly lower.
+    """
     pairs = table.pairs[column]
     if key in pairs.not_below(best):
         return "like" if pairs.runs_of(best, key) > 1 else "weights"
@@ -61,7 +65,7 @@ def mark(table: Table, column: str, best: str, key: str) -> Mark:
 def _failed(table: Table, column: str, key: str) -> bool:
     """Return whether the cell that a row comes from has failed on a column."""
     method = table.rows[key].spec if key in table.rows else Row.parse(key).spec
-    return any(one.column == column and one.method == method for one in table.failures)
+    return any(cell.column == column and cell.method == method for cell in table.failures)
 
 
 def caption(table: Table) -> str:
@@ -90,15 +94,15 @@ def document(table: Table) -> Document:
         over = marks.head(table, column)
         heads += [Head(TITLES[metric], group=over) for metric in table.metrics(column)]
     rows = []
-    entries: list[Cell] = []
+    compared: list[Cell] = []
     for key, title in table.methods.items():
         cells = []
         for column in table.columns:
             cells += [entry(table, column, key, metric) for metric in table.metrics(column)]
             if key not in table.marked and column not in table.uneven:
-                entries.append(entry(table, column, key, ENDPOINT))
+                compared.append(entry(table, column, key, ENDPOINT))
         rows.append((Cell(title), *cells))
-    occurring = marks_of(entries)
+    occurring = marks_of(compared)
     shown = list(chain.from_iterable(map(table.metrics, table.columns)))
     return Document(
         name=f"table1-{table.source}",
@@ -134,7 +138,7 @@ LEGEND: dict[Mark, str] = {
 
 
 def marks_of(cells: Iterable[Cell]) -> frozenset[Mark]:
-    """Return the marks of the cells that hold a mean and are compared."""
+    """Return the marks of the cells that hold a mean; the number of others is NaN or None."""
     return frozenset(cell.mark for cell in cells if cell.number is not None and cell.number >= 0)
 
 
@@ -149,13 +153,13 @@ def legend(occurring: Iterable[Mark], metrics: Sequence[str]) -> list[Note]:
 
     Args:
         occurring: The marks of the table.
-        metrics: Those that it shows.
+        metrics: The metrics that the table shows.
     """
     occurring_marks = set(occurring)
-    if occurring_marks <= {"best"}:
+    if occurring_marks <= {"best"}:  # bold alone needs no words
         return []
-    texts = [text for mark, text in LEGEND.items() if mark in occurring_marks]
-    marked = TITLES[bearer(metrics)]
+    texts = [text for sign, text in LEGEND.items() if sign in occurring_marks]
+    title = TITLES[bearer(metrics)]
     if {*PRINTED} <= {*metrics}:
         texts.append(
             "Dice alone is tested and has marks. They hold for IoU too, which measures the same "
@@ -163,10 +167,10 @@ def legend(occurring: Iterable[Mark], metrics: Sequence[str]) -> list[Note]:
         )
     elif bearer(metrics) != ENDPOINT:
         texts.append(
-            f"The marks of {marked} are those of Dice, which alone is tested: both measure the "
+            f"The marks of {title} are those of Dice, which alone is tested: both measure the "
             "same overlap."
         )
-    return [Note(text.format(marked), "legend") for text in texts]
+    return [Note(text.format(title), "legend") for text in texts]
 
 
 def _numbers(table: Table) -> pd.DataFrame:
@@ -176,12 +180,12 @@ def _numbers(table: Table) -> pd.DataFrame:
     scores.insert(1, "profile", table.profile)
     scores["compares"] = ~scores.method.isin(table.marked)
     for metric in PRINTED:
-        marks = []
+        signs = []
         for column, key in zip(scores.column, scores.method, strict=True):
-            marks.append(entry(table, column, key, metric).mark)
-        scores[f"{metric}_best"] = [one == "best" for one in marks]
+            signs.append(entry(table, column, key, metric).mark)
+        scores[f"{metric}_best"] = [sign == "best" for sign in signs]
         if metric == ENDPOINT:
-            scores[f"{metric}_like_best"] = [one not in ("", "doubt") for one in marks]
+            scores[f"{metric}_like_best"] = [sign not in ("", "doubt") for sign in signs]
     verdicts = {column: proof.verdict for column, proof in table.certificates.items()}
     scores["certificates"] = scores.column.map(verdicts)
     return scores.rename(columns={"column": "dataset"})
