@@ -73,7 +73,7 @@ def draw(
     sign = np.where(values[1:3] < 0.5, -1.0, 1.0)
     low, high = most.shift
     shift = sign * (low + (high - low) * values[3:5])
-    mirrored = rng.random(2) < 0.5
+    mirrored = rng.random(2) < 0.5  # by axis, where the profile allows it
     return Parameters(
         angle=float(most.rotation * both_ways[0]),
         shift=(float(shift[0]), float(shift[1])),
@@ -93,7 +93,8 @@ def _basis(length: int, points: int, step: float) -> NDArray[np.float32]:
         step: Pixels from a control point to the next.
     """
     position = np.arange(length) / step
-    # A pixel depends on four points that follow each other; the last pixel can end the last four.
+    # A pixel depends on four points that follow each other; these are the last four, too, for a
+    # pixel at the very end of the last interval.
     first = np.minimum(position.astype(int), points - 4)
     u = position - first  # in [0, 1]: the place within the interval
     weights = ((1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3)

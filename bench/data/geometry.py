@@ -83,7 +83,7 @@ class Geometry:
         return out
 
     def classes(self, native: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-        """Map numbers of classes (H, W), 0 and `VOID` to the grid; all classes keep their area.
+        """Map numbers of classes (H, W), 0 and `VOID` to the grid; the foreground keeps its area.
 
         The pixels of the foreground are those of `mask`; each gets the class with the largest share
         of it, of equal shares the lowest number. Pixels that are void by half or more are void.
@@ -119,7 +119,7 @@ class Geometry:
     def _resize(self, pixels: NDArray[Pixel]) -> NDArray[Pixel]:
         """Scale the case's pixels (H, W) to its size inside the grid.
 
-        Of a mask of 0 and 1, the result is the share of each pixel's area that is 1.
+        Of a mask of 0 and 1, the result says which share of each pixel's area is 1.
         """
         height, width = self.inner
         shrinks = height < self.native[0]  # both sides do, for the aspect ratio is kept

@@ -52,7 +52,18 @@ def record_of(
     joules: Joules,
     timings: Timings,
 ) -> Record:
-    """Return everything about a finished cell but its scores, predictions and weights."""
+    """Return everything about a finished cell but its scores, predictions and weights.
+
+    Args:
+        cell: What was asked for.
+        trainee: The trained network.
+        data: What it was trained, validated and tested on.
+        state: How the training went.
+        measured: What was measured of the network and its grid.
+        cuts: The threshold that validation patients prefer, by row.
+        joules: The energy of all attempts.
+        timings: How long they took.
+    """
     method = trainee.method
     device, device_memory = _device(trainee.device)
     sides = {"train": data.train, "validation": data.validation, "test": data.test}

@@ -23,7 +23,7 @@ LINE_SECONDS = 15.0
 SHOWN = 16
 """Running cells that are shown one by one, so that they fit on a terminal's page."""
 TEST_SHARE = 0.1
-"""Share of a cell's time that prediction is assumed to need, until a cell has shown it."""
+"""Share of a cell's time that prediction is assumed to need; diffusions need more."""
 EARLY = 0.1
 """Share of the work up to which no time left is estimated: the first steps say little."""
 SHORTEST = 16

@@ -62,7 +62,7 @@ class Attempt:
     process: BaseProcess
     device: str
     memory_kills: int
-    """How often the kernel had run out of memory when the process began."""
+    """How many processes the kernel had killed for lack of memory when this one began."""
     began: float = field(default_factory=time.monotonic)
     note: Note | None = None
     """The last sign of progress."""
@@ -87,6 +87,7 @@ class Local:
         self._running: dict[int, Attempt] = {}
         """The processes that run, by their sentinels, on which one can wait."""
         self._gone: dict[str, Gone] = {}
+        """The cells that have left, by hash; one that is started again is taken out."""
         self._leases = Leases()
         self._looked: float = time.monotonic()
         """When the cells' progress was looked at last."""
@@ -142,8 +143,8 @@ class Local:
         """
         datasets = dict.fromkeys(cell.dataset for cell in cells)
         for dataset in datasets:
-            here = [cell for cell in cells if cell.dataset == dataset]
-            yield from sorted(here, key=self._expected_seconds, reverse=True)
+            of_dataset = [cell for cell in cells if cell.dataset == dataset]
+            yield from sorted(of_dataset, key=self._expected_seconds, reverse=True)
 
     def _expected_seconds(self, cell: Cell) -> float:
         """Return the mean seconds of a method's ended cells; infinite where none has ended."""
@@ -156,7 +157,7 @@ class Local:
         """Wait until a process ends, for a moment at most, and return the cells that have left."""
         if self._running:
             wait(list(self._running), timeout=POLL_SECONDS)
-        elif self.elsewhere:
+        elif self.elsewhere:  # until another run has ended a cell, or left it
             time.sleep(POLL_SECONDS)
         if self.request.timeout is not None:
             self._kill_silent(self.request.timeout)

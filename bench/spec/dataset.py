@@ -134,8 +134,8 @@ def unit_image(
     Args:
         raw: The intensities (H, W).
         file: Named in errors.
-        low: The intensity that becomes 0; without it and `high`, the 0.5 percentile of the image.
-        high: The intensity that becomes 1; without it and `low`, the 99.5 percentile.
+        low: The intensity that becomes 0.
+        high: The intensity that becomes 1. Unless both are given, both are the image's percentiles.
         padding: Pixels (H, W) that are no part of the image: they count for no percentile, and
             become 0.
 

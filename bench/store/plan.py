@@ -211,6 +211,7 @@ class Plan:
         before = self.family() if _is_there(self._folder.family) else None
         if before is None or finished == 0:
             said = plain.builtins(family)
+            # By the seal, `family` sees that the file was changed afterwards.
             text = json.dumps({**said, "seal": plain.content_hash(said)}, indent=1)
             write(self._folder.family, f"{text}\n")
             self._note_family(family.hash)

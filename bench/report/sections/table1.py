@@ -41,12 +41,12 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     text = f"{100 * mean:.2f}"
     if not np.isnan(std):  # NaN for a single image
         text += f" ± {100 * std:.2f}"
-    if key in table.marked or column in table.uneven:
+    if key in table.marked or column in table.uneven:  # no comparison: neither bold nor marked
         return Cell(text, number=mean)
     best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
     if mean == float(means[column, best]):
         return Cell(text, "best", mean)
-    if metric != ENDPOINT:
+    if metric != ENDPOINT:  # the endpoint alone is tested
         return Cell(text, number=mean)
     return Cell(text, mark(table, column, best, key), mean)
 
@@ -65,7 +65,7 @@ def mark(table: Table, column: str, best: str, key: str) -> Mark:
 def _failed(table: Table, column: str, key: str) -> bool:
     """Return whether the cell that a row comes from has failed on a column."""
     method = table.rows[key].spec if key in table.rows else Row.parse(key).spec
-    return any(cell.column == column and cell.method == method for cell in table.failures)
+    return any(failure.column == column and failure.method == method for failure in table.failures)
 
 
 def caption(table: Table) -> str:
