@@ -196,7 +196,7 @@ class NNUNet(Method):
 class SgdNNUNet(NNUNet):
     """nnU-Net's network on the shared stream, trained by nnU-Net's own optimiser."""
 
-    space = {"lr": Between(1e-3, 1e-1, log=True)}
+    space = {"lr": Between(RATE / 10, 10 * RATE, log=True)}
 
     def trained_by(self) -> str:
         """Return the deviation that concerns the optimiser."""

@@ -26,7 +26,8 @@ class DiffusionUNet(nn.Module):
     its maps back to the size of the skip connection.
 
     Args:
-        inputs, outputs: Channels of the noisy input and of the predicted noise.
+        inputs, outputs: Channels of the noisy input, and of what is predicted: the noise, a
+            velocity or a mask, as the model trains it.
         width: Channels of the first level.
         levels: Number of levels; the published network has 6.
         blocks: Residual blocks of each level of the encoder; a level of the decoder has one more.
@@ -137,9 +138,9 @@ class DiffusionUNet(nn.Module):
         return skips, level_ends
 
     def decode(self, h: Tensor, skips: list[Tensor], time: Tensor) -> Tensor:
-        """Return the predicted noise (B, outputs, H, W) from the last features and the skips."""
+        """Return the prediction (B, outputs, H, W) from the last features and the skips."""
         h = self.middle[1](self.middle_attention(self.middle[0](h, time)), time)
-        remaining = list(skips)
+        remaining = list(skips)  # a copy: the caller's list stays whole
         stages = zip(self.decoder, self.decoder_attention, strict=True)
         for place, (level_blocks, attentions) in enumerate(stages):  # from the coarsest level on
             if place:  # a finer level: its skip connections have the size to grow to
@@ -152,7 +153,7 @@ class DiffusionUNet(nn.Module):
     def forward(
         self, x: Tensor, t: Tensor, added: Tensor | None = None, gates: Sequence[Tensor | None] = ()
     ) -> Tensor:
-        """Return the predicted noise (B, outputs, H, W) of (B, inputs, H, W) at timesteps (B,)."""
+        """Return the prediction (B, outputs, H, W) of (B, inputs, H, W) at timesteps (B,)."""
         time = self.embed(t)
         skips, level_ends = self.encode(x, time, added, gates)
         return self.decode(level_ends[-1], skips, time)
