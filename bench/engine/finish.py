@@ -103,7 +103,7 @@ def record_of(
         twins=_twins(data, sides),
         assumed=data.dataset.how,
         # Several folds are drawn from all patients, also from those on the publisher's test side.
-        official_test=bool(data.dataset.official) and cell.scheme.folds == 1,
+        official_test=bool(data.dataset.official) and cell.scheme.takes_official,
         versions=machine.versions(),
         revision=machine.revision(),
         device=device,

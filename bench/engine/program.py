@@ -111,7 +111,7 @@ def _record_of(
         patients=patients,
         left_out=len(dataset.left_out),
         assumed=dataset.how,
-        official_test=bool(dataset.official) and cell.scheme.folds == 1,
+        official_test=bool(dataset.official) and cell.scheme.takes_official,
         versions=machine.versions(),
         revision=machine.revision(),
         device=machine.processor(),

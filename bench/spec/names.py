@@ -148,6 +148,12 @@ class Scheme:
             parts.append(f"{100 * float(share):g} % of train")
         return " ".join(parts)
 
+    @property
+    def takes_official(self) -> bool:
+        """Whether a publisher's test side is taken: by one split that is not the user's own."""
+        own, _ = self._parts()
+        return self.folds == 1 and not own
+
     def words(self, official: bool) -> str:
         """Return how patients were split, as a sentence says it.
 

@@ -104,3 +104,18 @@ def test_a_heading_says_how_patients_were_split(scheme: Scheme, title: str) -> N
 def test_unsafe_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be used"):
         safe_name(name, "name")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "takes"),
+    [
+        (Scheme(), True),
+        (Scheme(1, "fraction0.25"), True),
+        (Scheme(5), False),
+        (Scheme(1, "own-1f2e3d4c"), False),
+    ],
+)
+def test_only_one_split_that_is_not_the_users_own_takes_the_publishers_test_side(
+    scheme: Scheme, takes: bool
+) -> None:
+    assert scheme.takes_official is takes
