@@ -4,10 +4,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.report import document
-from bench.report.document import Block, Cell, Document, Head, Note, escape, latex
+from bench.report.document import Block, Cell, Document, Head, Note, escape, latex, rounded
 
 
 def test_latex_escapes_what_users_name() -> None:
@@ -117,3 +118,10 @@ def test_names_make_no_tag_link_or_line_of_markdown() -> None:
     assert "](" not in text
     assert [line for line in text.splitlines() if line.startswith("# ")] == [text.splitlines()[0]]
     assert text.count("a\\x1b[31m\\n# b &lt;script>x&lt;/script> ![p]\\(http") == 6
+
+
+def test_sums_that_differ_in_their_last_bits_are_printed_alike() -> None:
+    below, above = np.nextafter(80.135, 0), np.nextafter(80.135, 100)
+    assert f"{below:.2f}" != f"{above:.2f}"
+    assert rounded(below, ".2f") == rounded(above, ".2f") == rounded(80.135, ".2f")
+    assert rounded(1.234567e-9, ".3g") == "1.23e-09"

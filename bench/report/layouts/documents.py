@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.report.document import Block, Cell, Document, Head, Mark, Note
+from bench.report.document import Block, Cell, Document, Head, Mark, Note, rounded
 from bench.report.layouts.file import UNITS, Layout, metric_of
 from bench.report.layouts.notes import Signs, caption_of, notes_of, titled
 from bench.report.layouts.values import (
@@ -106,12 +106,13 @@ def _cell(value: Value | None, layout: Layout, place: int, star: str) -> Cell:
     """Return a mean with its spread, bold if it is the best, underlined if it is the second."""
     if value is None:
         return Cell("-", number=math.nan)
-    digits = layout.decimals
-    text = f"{value.mean:.{digits}f}"
-    if len(value.spread) == 1:
-        text += f" ± {value.spread[0]:.{digits}f}"
-    if len(value.spread) == 2:
-        text += f" [{value.spread[0]:.{digits}f}, {value.spread[1]:.{digits}f}]"
+    form = f".{layout.decimals}f"
+    text = rounded(value.mean, form)
+    spread = [rounded(number, form) for number in value.spread]
+    if len(spread) == 1:
+        text += f" ± {spread[0]}"
+    if len(spread) == 2:
+        text += f" [{spread[0]}, {spread[1]}]"
     best = layout.best and place == 0
     second = layout.second and place == 1
     return Cell(text + star, "best" if best else "", value.mean, second)

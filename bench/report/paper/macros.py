@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import resources
 from itertools import chain
 
-from bench.report.document import tex
+from bench.report.document import rounded, tex
 from bench.report.sections.table import Table
 from bench.report.sections.table1 import entry
 from bench.spec.metrics import PRINTED, TITLES
@@ -97,9 +97,9 @@ def _scores(table: Table, column: str, method: str, key: str) -> dict[Name, str]
         mean = float(table.scores[f"{metric}_mean"][column, method])
         std = float(table.scores[f"{metric}_std"][column, method])
         cell = tex(entry(table, column, method, metric))
-        numbers[name, key, method] = f"{100 * mean:.2f}"
+        numbers[name, key, method] = rounded(100 * mean, ".2f")
         if not math.isnan(std):
-            numbers[f"{name}Std", key, method] = f"{100 * std:.2f}"
+            numbers[f"{name}Std", key, method] = rounded(100 * std, ".2f")
         numbers[f"{name}Cell", key, method] = cell.replace(r"$\pm$", r"\ensuremath{\pm}")
     return numbers
 

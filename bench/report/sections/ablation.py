@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.audit import published
-from bench.report.document import Block, Cell, Document, Head, Note
+from bench.report.document import Block, Cell, Document, Head, Note, mean_and_std, rounded
 from bench.report.sections import notes
 from bench.report.sections.listing import ends
 from bench.report.sections.table import factor_of
@@ -415,10 +415,7 @@ def _arms_block(table: Ablation) -> Block:
 def _score(line: Line, metric: str) -> Cell:
     """Return a line's mean and std in percent; no std of a single case."""
     mean, std = line.means[metric], line.stds[metric]
-    text = f"{100 * mean:.2f}"
-    if not math.isnan(std):
-        text += f" ± {100 * std:.2f}"
-    return Cell(text, number=mean)
+    return Cell(mean_and_std(mean, std), number=mean)
 
 
 def _effects_block(table: Ablation) -> Block:
@@ -434,7 +431,7 @@ def _effects_block(table: Ablation) -> Block:
         cells = [Cell(on_dice.name), Cell(_verdict(on_dice)), p]
         for metric in PRINTED:
             effect = table.effects[metric][number]
-            text = f"{100 * effect.mean:+.2f} {_interval(effect.patients)}"
+            text = f"{rounded(100 * effect.mean, '+.2f')} {_interval(effect.patients)}"
             cells += [Cell(text, number=effect.mean), Cell(_interval(effect.seeds))]
         rows.append(tuple(cells))
     return Block(tuple(heads), tuple(rows), _EFFECTS)
@@ -455,7 +452,7 @@ def _interval(interval: tuple[float, float]) -> str:
     low, high = interval
     if math.isnan(low):
         return "-"
-    return f"[{100 * low:+.2f}, {100 * high:+.2f}]"
+    return f"[{rounded(100 * low, '+.2f')}, {rounded(100 * high, '+.2f')}]"
 
 
 def _numbers(table: Ablation) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from bench.report.document import (
     Head,
     Mark,
     Note,
+    mean_and_std,
 )
 from bench.report.sections import marks
 from bench.report.sections.table import ENDPOINT, Table, data
@@ -38,9 +39,7 @@ def entry(table: Table, column: str, key: str, metric: str) -> Cell:
     mean, std = float(means[column, key]), float(stds[column, key])
     if np.isnan(mean):  # the metric is newer than the result
         return Cell("-", number=mean)
-    text = f"{100 * mean:.2f}"
-    if not np.isnan(std):  # NaN for a single image
-        text += f" ± {100 * std:.2f}"
+    text = mean_and_std(mean, std)
     if key in table.marked or column in table.uneven:  # no comparison: neither bold nor marked
         return Cell(text, number=mean)
     best = str(means[column].drop(labels=table.marked, errors="ignore").idxmax())
