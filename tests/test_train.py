@@ -18,6 +18,7 @@ from bench.data.grid import OnGrid
 from bench.data.stream import Stream
 from bench.engine import checkpoint
 from bench.engine.train import (
+    BatchTooLargeError,
     Beat,
     Interrupted,
     Training,
@@ -259,6 +260,46 @@ def test_a_checkpoint_of_another_network_is_named_with_the_remedy(
         match=r"checkpoint-00000003-\w+\.pt is of another training (?s:.*) remove it and run",
     ):
         fit(tmp_path, trainee())
+
+
+def test_a_checkpoint_that_does_not_fit_into_the_device_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(tmp_path, trainee())
+
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.Adam, "load_state_dict", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        fit(tmp_path, trainee())
+
+
+@dataclass(frozen=True)
+class Large(Small):
+    """Does not fit into the device's memory after some steps, in however many parts."""
+
+    def loss(self, net: nn.Module, image: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+        if ROOM.pop() == 0:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return super().loss(net, image, mask, rng)
+
+
+ROOM: list[int] = []
+"""What `Large` finds, the last first: 0 is no room."""
+
+
+def test_a_batch_that_does_not_fit_says_in_how_many_parts_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
+    ROOM[:] = [0, 1, 1]  # a step in two parts, then no room
+    with pytest.raises(BatchTooLargeError) as first:
+        fit(tmp_path, replace(trainee(Large()), batch_parts=2))
+    ROOM[:] = [0]
+    with pytest.raises(BatchTooLargeError) as continued:
+        fit(tmp_path, trainee(Large()))
+    assert (first.value.parts, continued.value.parts) == (2, 2)
 
 
 def test_training_stops_when_the_validation_loss_stops_falling_and_keeps_the_best(

@@ -36,11 +36,13 @@ from torch import Tensor, nn
 from verdiff.blocks import Plain, fold, initialise, unfold
 from verdiff.diffusion import Diffusion
 from verdiff.msfm import MSFM
-from verdiff.nsa import NSA, gate_of
-from verdiff.unet import ConditionalUNet, DiffusionUNet
+from verdiff.nsa import NSA, check_gate, gate_of
+from verdiff.unet import MULTIPLIERS, ConditionalUNet, DiffusionUNet
 
 PREDICTS = ("mask", "velocity", "noise")
 """What the diffusion U-Net may put out."""
+LEVELS = len(MULTIPLIERS)
+"""The largest depth: the diffusion U-Net has widths for so many levels."""
 EDGE = 0.01
 """Where a probability is nearer than this to 0 or 1, `VerdiffNet._logits` replaces the logit, which
 is infinite at 0 and 1, by a straight line."""
@@ -67,7 +69,7 @@ class Condition:
     """The NSA's gate (B, 1, h, w) of each level, the finest first; None where there is no gate."""
 
     def repeat(self, samples: int) -> Condition:
-        """Return the condition of B * samples items: that of each image, repeated in a row."""
+        """Return the condition of B * samples items: first all samples of the first image."""
         if samples == 1:
             return self
 
@@ -95,22 +97,25 @@ class VerdiffNet(nn.Module):
 
     Args:
         width: Channels of the diffusion U-Net's first level: up to 128 a multiple of 4, above 128 a
-            multiple of 32.
+            multiple of 32 (the groups of its group norms).
         prior_width: Channels of the conditional U-Net's first level and of the MSFM.
-        levels: Depth of both U-Nets, at most 6.
+        levels: Depth of both U-Nets, 1 to 6.
         blocks: Residual blocks at each level of the diffusion U-Net.
-        patch: Both networks receive each block of patch x patch pixels as the channels of one
-            position. The paper has 1; with 2 the networks need about a quarter of the time.
+        patch: Side of the blocks of pixels that both networks see as one position: a block's pixels
+            become its channels. The paper has 1; 2 takes about a quarter of the time.
         msfm: Whether the image passes through the MSFM; if not, both networks receive the image.
         nsa: Whether the last layer of each residual block of the encoder is an NSA; if not, it is a
             plain convolution.
         nsa_gate: `soft`, `hard` or `5x5`, see `verdiff.nsa.gate_of`.
-        predicts: The output of the diffusion U-Net: `mask`, `velocity` (Salimans and Ho 2022) or
-            `noise`. From the first two the noise follows. `mask` corrects the prior: the output is
-            added to the prior's logits, so that 0 gives the prior at every timestep. So does a
-            velocity of 0 when x_t is nearly pure noise; a noise does not determine the mask there.
-        scale: Largest value of x0 and f. At 1 the noise hides the mask only late: at most timesteps
-            a network can read the mask off x_t in training, but not in sampling.
+        predicts: What the diffusion U-Net puts out; the other two follow from it.
+            `mask`: a correction, which is added to the prior's logits; 0 gives the prior.
+            `noise`: the noise in x_t, as the paper has it. At high timesteps, where x_t is nearly
+            pure noise, it says almost nothing of the mask.
+            `velocity`: a mixture of both (Salimans and Ho 2022); at high timesteps 0 gives the
+            prior.
+        scale: Largest value of x0 and f. It should be small: then x_t is noise at most timesteps,
+            and the network must look at the image. With 1, the x_t of training show the true mask
+            at most timesteps; those of sampling cannot.
 
     The weights depend on one integer that is drawn from PyTorch's global generator. So two networks
     that are built after the same `torch.manual_seed` start with the same weights in all modules
@@ -137,6 +142,9 @@ class VerdiffNet(nn.Module):
             )
         if scale <= 0:
             raise ValueError(f"scale={scale} leaves no mask; expected a number above 0")
+        if not 1 <= levels <= LEVELS:
+            raise ValueError(f"levels={levels} cannot be built; expected 1 to {LEVELS}")
+        check_gate(nsa_gate)
         # Drawn first, so that it does not depend on how much the constructors below draw.
         seed = int(torch.randint(2**62, ()))
         pixels = patch**2
@@ -157,7 +165,7 @@ class VerdiffNet(nn.Module):
             blocks=blocks,
             last_layer=last_layer,
         )
-        # Without the NSA no layer reads a gate. "5x5" is the kind without one, so none is computed.
+        # Without the NSA no layer reads a gate. Of the kind "5x5" none is computed.
         self.gate = nsa_gate if nsa else "5x5"
         self.diffusion = Diffusion(-scale, scale)
         self.predicts = predicts
@@ -173,11 +181,13 @@ class VerdiffNet(nn.Module):
         if image.ndim != 4 or image.shape[1] != 1:
             raise ValueError(
                 f"images have the shape {tuple(image.shape)}, expected grey ones (B, 1, H, W); "
-                "image.mean(1, keepdim=True) makes colours grey, image[None, None] adds what lacks"
+                "image.mean(1, keepdim=True) makes colours grey, image[None, None] makes "
+                "a batch of one image (H, W)"
             )
         folded = fold(image, self.patch)
         features = folded if self.msfm is None else self.msfm(folded)
         folded_logits, _encoded, _decoded = self.conditional(features)
+        # Under autocast the networks compute in half precision, the diffusion never does.
         logits = unfold(folded_logits.float(), self.patch, image.shape[-2:])
         probability = torch.sigmoid(logits).detach()
         gates = []
@@ -263,7 +273,7 @@ class VerdiffNet(nn.Module):
         noise = torch.randn(mask.shape, generator=rng, device=mask.device)
         x_t = diffusion.add_noise(self.mask_of(mask), condition.f, noise, t)
         output = self._output(x_t, t, condition)
-        predicted = self._noise(output, x_t, t, condition).float()
+        predicted = self._noise(output, x_t, t, condition)
         A = diffusion.cumulative_at(t, mask)
         squared = (predicted - noise) ** 2
         if self.predicts == "mask":
@@ -277,7 +287,9 @@ class VerdiffNet(nn.Module):
             # Of logits, because `binary_cross_entropy` of probabilities raises an error for a NaN,
             # before the training loop sees the NaN and reports it.
             loss = loss + F.binary_cross_entropy_with_logits(logits, mask, weight)
-        return loss + dice_loss(torch.sigmoid(logits), mask) if dice else loss
+        if dice:
+            loss = loss + dice_loss(torch.sigmoid(logits), mask)
+        return loss
 
     def forward(self, image: Tensor, seed: int = 0, **options: Any) -> Tensor:
         """Return the probability of foreground (B, 1, H, W) of images: the mean of several samples.
@@ -363,6 +375,6 @@ def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
         probability: (B, 1, H, W).
         mask: (B, 1, H, W) in {0, 1}.
     """
-    # 1 is added to both sides of the fraction, which is 0 / 0 for an empty mask without it.
-    twice_overlap = 2 * (probability * mask).sum() + 1
-    return 1 - twice_overlap / (probability.sum() + mask.sum() + 1)
+    # 1 is added above and below the line: else an empty mask gives 0 / 0.
+    twice_overlap = 2 * (probability * mask).sum()
+    return 1 - (twice_overlap + 1) / (probability.sum() + mask.sum() + 1)

@@ -21,6 +21,16 @@ NEAR = 0.25
 vertebra or its boundary."""
 
 
+def check_gate(kind: str) -> None:
+    """Refuse a kind of gate that there is not.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    if kind not in GATES:
+        raise ValueError(f"there is no gate '{kind}'; expected one of {', '.join(GATES)}")
+
+
 def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
     """Return the weight of the 3x3 kernel in the first convolution at each pixel, or None.
 
@@ -38,8 +48,7 @@ def gate_of(prior: Tensor, size: tuple[int, int], kind: str) -> Tensor | None:
     Raises:
         ValueError: The kind is unknown.
     """
-    if kind not in GATES:
-        raise ValueError(f"there is no gate '{kind}'; expected one of {', '.join(GATES)}")
+    check_gate(kind)
     if kind == "5x5":
         return None
     scaled = F.adaptive_avg_pool2d(prior, size)

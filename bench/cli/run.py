@@ -13,7 +13,7 @@ import typer
 from bench.cli import dry, options
 from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
-from bench.spec import installing, registry
+from bench.spec import installing, own_files, registry
 from bench.spec.capabilities import tunable
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
@@ -39,6 +39,7 @@ class RunOptions:
     """The method that the declared comparisons are about; None declares none."""
     correction: Correction = "holm"
     looks: int = 1
+    """Declared reports of results of several seeds; p is multiplied by their number."""
     timeout: float | None = None
     """Seconds without progress after which a cell is killed."""
     retry_failed: bool = False
@@ -50,19 +51,19 @@ class RunOptions:
     storage: str | None = None
     """Where the studies are; None is beside the results."""
     trackers: Wanted | None = None
+    """Where curves and scores are sent while cells run."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a matrix."""
+    """What became of a matrix: of all cells that a selection asks for."""
 
     selection: Selection
     profile: Profile
     datasets: list[DatasetRef]
-    fresh: bool
-    """Whether anything was run."""
+    anything_ran: bool
     failed: int
-    """Cells that failed."""
+    """Cells that failed, now or in an earlier run."""
 
 
 def run(
@@ -88,8 +89,8 @@ def run(
         str | None,
         typer.Option(
             "--baseline",
-            "--reference",  # its name of old
-            help="Declare before the results: this method is compared with each other.",
+            "--reference",  # what older versions called it
+            help="Declare before the results: this method is compared with each other method.",
         ),
     ] = None,
     correction: Annotated[
@@ -143,9 +144,9 @@ def run(
     from bench.store.track import Wanted
 
     splitting = options.splitting(folds, split, fraction)
-    where: type[Launcher] = registry.load(registry.LAUNCHERS, launcher)
-    device = options.choose_device(device, here=where.here)
-    given = {"slurm": slurm, "address": address, "gpus": gpus}
+    launcher_class: type[Launcher] = registry.load(registry.LAUNCHERS, launcher)
+    device = options.choose_device(device, here=launcher_class.here)
+    flags_of_launchers = {"slurm": slurm, "address": address, "gpus": gpus}
     selection = Selection(
         methods=methods,
         datasets=datasets,
@@ -169,15 +170,17 @@ def run(
         timeout=options.seconds_of(timeout, "--timeout") if timeout else None,
         retry_failed=retry_failed,
         launcher=launcher,
-        flags={name: value for name, value in given.items() if value is not None},
+        flags={name: value for name, value in flags_of_launchers.items() if value is not None},
         tuned=tuned,
         storage=storage,
         trackers=Wanted(tensorboard, mlflow),
     )
     console = new_console()
     outcome = execute(selection, how, console)
-    damaged = _report(outcome, console) if outcome else 0
-    raise typer.Exit(1 if outcome and outcome.failed else damaged)
+    if outcome is None:  # a dry run
+        raise typer.Exit(0)
+    has_damaged_cells = _report(outcome, console)
+    raise typer.Exit(1 if outcome.failed or has_damaged_cells else 0)
 
 
 def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome | None:
@@ -186,12 +189,7 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     Raises:
         UsageError: Something is wrong with the selection or the data; nothing was trained.
     """
-    from bench.engine.several import refuse_classes
-    from bench.engine.smallest import refuse_small
-    from bench.launch import matrix
-    from bench.launch.base import Request, launcher
-    from bench.store.plan import Plan
-    from bench.tuning.study import Study, default_storage
+    from bench.launch import base
 
     if how.trackers:
         how.trackers.check()
@@ -199,13 +197,13 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     methods = _methods(selection.methods, profile, how.tuned)
     # Refuses wrong options before anything is prepared.
     built = [registry.method(method, profile.scale) for method in methods]
-    readers = selection.find(profile)
+    found_datasets = selection.find(profile)
     baseline = _baseline(how, methods, profile)
     modules: set[str] = set()
     for method in built:
         modules.update(method.needs)
     installing.refuse_untrainable(sorted(modules))
-    request = Request(
+    request = base.Request(
         store=selection.store,
         threads=profile.threads,
         device=selection.device,
@@ -214,16 +212,50 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         modules=tuple(sorted(modules)),
         flags=how.flags,
     )
-    where = launcher(how.launcher, request)
-    if how.dry_run:
-        place = where.check()
-        where.cancel()
-        dry.show(readers, methods, profile, selection, place, console)
-        return None
-    selection.open(profile)
-    place = where.check()
-    console.print(f"Profile '{profile.name}': {profile.summary}.", soft_wrap=True, highlight=False)
-    datasets = prepare(readers, console)
+    launcher = base.launcher(how.launcher, request)
+    try:
+        if how.dry_run:
+            how_cells_run = launcher.check()
+            dry.show(found_datasets, methods, profile, selection, how_cells_run, console)
+            return None
+        selection.open(profile)
+        how_cells_run = launcher.check()
+        options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
+        datasets = prepare(found_datasets, console)
+        cells = _cells(selection, how, profile, methods, datasets)
+        _declare(cells, selection, how, baseline, methods, console)
+        pending, failed = _pending(cells, selection, how.retry_failed, console)
+        if pending:
+            cells_in_all = count(len(cells), "cell")
+            options.say(
+                f"{cells_in_all}, {len(pending)} to run, {how_cells_run}.",
+                to=console,
+            )
+            failed = _launch(cells, pending, failed, launcher, selection, how, console)
+        else:
+            options.say(_nothing_to_run(len(cells), failed), to=console)
+        return Outcome(selection, profile, datasets, bool(pending), failed)
+    finally:
+        launcher.cancel()  # also where no cell ran: `check` may have started a cluster
+
+
+def _cells(
+    selection: Selection,
+    how: RunOptions,
+    profile: Profile,
+    methods: Sequence[Spec],
+    datasets: Sequence[DatasetRef],
+) -> list[Cell]:
+    """Return all cells that a selection asks for, finished ones too.
+
+    Raises:
+        UsageError: A cell cannot be computed, such as one of cases too small for its method.
+    """
+    from bench.engine.several import refuse_classes
+    from bench.engine.smallest import refuse_small
+    from bench.launch import matrix
+    from bench.tuning.study import Study, default_storage
+
     if selection.volumes:
         _refuse_single_slices(datasets)
     storage = how.storage or default_storage(selection.store, profile.name)
@@ -242,24 +274,34 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
     _check_equal_trials(cells)
     refuse_classes(cells, selection.store, selection.device)
     refuse_small(cells, selection.store)
-    plan = Plan(selection.store, profile.name)
+    return cells
+
+
+def _declare(
+    cells: Sequence[Cell],
+    selection: Selection,
+    how: RunOptions,
+    baseline: Spec | None,
+    methods: Sequence[Spec],
+    console: Console,
+) -> None:
+    """Write down, before there are results, which comparisons and cells are planned."""
+    from bench.store.plan import Plan
+
+    plan = Plan(selection.store, cells[0].profile.name)
     if baseline:
         plan.declare(baseline, how.correction, methods, how.looks)
     plan.remember(cells)
     for line in _looks(cells, plan):
-        console.print(line, highlight=False, markup=False)
-    pending, failed = _pending(cells, selection, how.retry_failed, console)
-    if pending:
-        cells_in_all = count(len(cells), "cell")
-        console.print(f"{cells_in_all}, {len(pending)} to run, {place}.", highlight=False)
-        failed = _launch(cells, pending, failed, where, selection, how, console)
-    else:
-        console.print(_nothing_to_run(len(cells), failed))
-    return Outcome(selection, profile, datasets, bool(pending), failed)
+        options.say(line, to=console)
 
 
 def _looks(cells: Sequence[Cell], plan: Plan) -> list[str]:
-    """Return a line for each column whose report after new seeds makes p larger."""
+    """Return a line for each column whose next report will be a further look.
+
+    A look is a report of results of several seeds; new seeds make another one. p is multiplied by
+    the number of declared looks, and by more for those beyond them.
+    """
     from bench.store import looks
 
     reported = looks.read(plan.store.layout.profile(plan.profile).looks)
@@ -316,12 +358,13 @@ def _methods(names: str, profile: Profile, tuned: bool) -> list[Spec]:
     specs = registry.expand(registry.METHODS, names)
     if not tuned:
         return specs
-    chosen = []
+    texts = []
     for spec in specs:
         method = registry.method(spec, profile.scale)
         wanted = tunable(method) and not method.tuned
-        chosen.append(f"{spec}:tuned=on" if wanted else spec.key)
-    return registry.expand(registry.METHODS, ",".join(chosen))
+        texts.append(f"{spec}:tuned=on" if wanted else spec.key)
+    # Once more, because a spec has its options in the order in which the method declares them.
+    return registry.expand(registry.METHODS, ",".join(texts))
 
 
 def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spec | None:
@@ -342,11 +385,14 @@ def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spe
                 "declare them by --baseline"
             )
         return None
-    extra = Row.parse(how.baseline).extra
+    text = how.baseline
+    if own_files.is_given(text):  # `./my_method.py:MyNet`, whose class is no further row
+        text = own_files.enter(text)
+    extra = Row.parse(text).extra
     if extra:
         raise UsageError(
             f"--baseline {how.baseline} is the row '{extra}' of a method, not a method; "
-            f"name the method: --baseline {Row.parse(how.baseline).spec}"
+            f"name the method: --baseline {how.baseline.removesuffix(f':{extra}')}"
         )
     named = _methods(how.baseline, profile, how.tuned)
     if len(named) > 1 or named[0] not in methods:
@@ -367,11 +413,12 @@ def _check_equal_trials(cells: Sequence[Cell]) -> None:
     trials: dict[str, int] = {}
     for cell in cells:
         if cell.tuning:
-            trials[f"{cell.method} on {cell.dataset.id.name}"] = cell.tuning["trials"]
+            of_study = f"{cell.method} on {cell.column.key}, fold {cell.fold}"
+            trials[of_study] = cell.tuning["trials"]
     if len(set(trials.values())) <= 1:
         return
     most = max(trials.values())
-    fewer = sorted(f"{name} {count}" for name, count in trials.items() if count < most)
+    fewer = sorted(f"{study} {number}" for study, number in trials.items() if number < most)
     raise UsageError(
         f"tuned methods must have had the same number of trials, but fewer than {most} had: "
         f"{', '.join(fewer)}; bench tune --trials {most} gives all as many"
@@ -405,7 +452,7 @@ def _launch(
     cells: Sequence[Cell],
     pending: Sequence[Cell],
     failed: int,
-    where: Launcher,
+    launcher: Launcher,
     selection: Selection,
     how: RunOptions,
     console: Console,
@@ -418,31 +465,32 @@ def _launch(
 
     store = selection.store
     ordered = list(pending)
-    if where.grace_seconds:  # a cluster: it is given all cells at once
+    is_cluster = launcher.grace_seconds > 0  # it is given all cells at once
+    if is_cluster:
         ordered = matrix.longest_first(pending, store)
     finished = len(cells) - len(pending) - failed
     with Board(console, store, len(cells), finished, failed) as board:
         try:
             with tracked(store, cells[0].profile.name, how.trackers or Wanted(), console):
-                follow(ordered, store, where, board.watch, board.ended, board.stopping)
+                follow(ordered, store, launcher, board.watch, board.ended, board.stopping)
         except KeyboardInterrupt:
-            console.print("Stopped. The same command goes on where this one was.")
+            options.say("Stopped. The same command goes on where this one was.", to=console)
             raise
     return board.failed
 
 
-def _report(outcome: Outcome, console: Console) -> int:
-    """Write the report if anything is new, and print it; return 1 if cells are damaged."""
+def _report(outcome: Outcome, console: Console) -> bool:
+    """Write the report if anything is new, and print it; return whether cells are damaged."""
     from bench.cli.shown import tell
     from bench.report import PAGE, write
     from bench.store.results import Results
 
     store, profile = outcome.selection.store, outcome.profile
     if not store.layout.profile(profile).finished():
-        console.print("No cell is finished, so there is no report.")
-        return 0
-    results = Results.load(store, profile.name).looked_at(store)
-    written = write(results, outcome.selection.report, "run", redraw=outcome.fresh)
+        options.say("No cell is finished, so there is no report.", to=console)
+        return False
+    results = Results.load(store, profile.name).looked_at(store)  # this report is a look, if new
+    written = write(results, outcome.selection.report, extent="run", redraw=outcome.anything_ran)
     tell(written, console)
     if written.remark:
         options.say(f"Note: {written.remark}.", to=console)
@@ -459,4 +507,4 @@ def _report(outcome: Outcome, console: Console) -> int:
         to=console,
     )
     options.say(f"Results: {store.layout.profile(profile).path.resolve()}", to=console)
-    return options.tell_damaged(results.damaged)
+    return bool(options.tell_damaged(results.damaged))

@@ -24,7 +24,7 @@ from bench.engine.data import Data
 from bench.engine.energy import Meter
 from bench.engine.finish import Measured, record_of
 from bench.engine.predict import multiply_adds
-from bench.engine.train import Beat, TrainingState, train, validation_loss
+from bench.engine.train import BatchTooLargeError, Beat, TrainingState, train, validation_loss
 from bench.engine.trainee import Trainee, count_idle_parameters, derive, save_weights
 from bench.spec import machine, own_files, registry
 from bench.spec.capabilities import TrainsItself
@@ -60,7 +60,7 @@ def run_cell(
     Raises:
         UsageError: The cell is to be deterministic, and PyTorch lacks an operation for it.
     """
-    # The result is remembered. At the end of the cell the files may differ from the loaded code.
+    # Read now and remembered: the source files may be edited while the cell trains.
     machine.revision()
     if not cell.deterministic:
         _run(cell, store, work, device, tell)
@@ -87,13 +87,10 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         meter.look()
         tell(note)
 
-    def keep(case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]) -> None:
-        store.keep_case(cell, case, image, reference, has_classes=bool(dataset.classes))
-
     machine.limit_threads(cell.profile.threads)
     users_file = own_files.source(cell.method.name)  # of `--methods ./my_method.py:MyNet`
     if users_file:
-        shutil.copyfile(users_file, work.method)
+        shutil.copyfile(users_file, work.method)  # so that the results have all that made them
     method = registry.of_cell(cell)
     if isinstance(method, Program):
         program.run(cell, method, derive(cell.seed, "own"), store, work, device, tell)
@@ -112,9 +109,14 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         initial = json.dumps(_digests(trainee.net), indent=0) + "\n"
         work.initial.write_text(initial, encoding="utf-8")
         trainee, state = _train(cell, trainee, data, work, metered)
+
+    def keep(case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]) -> None:
+        store.keep_case(cell, case, image, reference, has_classes=bool(dataset.classes))
+
     validation_curves = examine.validate(trainee, data, metered)
     tolerance = cell.profile.nsd_tolerance
-    dice = validation_curves[""].at_half()  # of the method's own row, which has the name ""
+    # At the threshold 0.5, of the method's own row, which has the name "".
+    dice = validation_curves[""].at_half()
     # NaN: no validation case shows any of the classes.
     validation_dice = None if math.isnan(dice) else dice
     seconds_per_case, test_curves = examine.test(
@@ -161,16 +163,16 @@ def _train(
     profile = cell.profile
     stream = Stream(data.cases, data.train, cell.seed, profile.batch, profile.augmentation)
     while True:
-        # As a default value, the trainee is fixed now; the loop gives its name to another one.
-        def validate(beat: Beat, trainee: Trainee = trainee) -> float:
-            return validation_loss(trainee, data.cases, data.validation, beat)
+        # `of=trainee` keeps this attempt's trainee: further down, the name gets the next one's.
+        def validate(beat: Beat, of: Trainee = trainee) -> float:
+            return validation_loss(of, data.cases, data.validation, beat)
 
         try:
             return trainee, train(trainee, stream, validate, work, tell)
-        except torch.cuda.OutOfMemoryError:
-            if trainee.batch_parts >= profile.batch:
+        except BatchTooLargeError as error:
+            if error.parts >= profile.batch:
                 raise
-        parts = min(2 * trainee.batch_parts, profile.batch)
+            parts = min(2 * error.parts, profile.batch)
         print(
             f"out of the device's memory: batches of {profile.batch} go in {parts} parts from"
             " now on"

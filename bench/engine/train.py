@@ -41,6 +41,17 @@ UNFIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, pickle.Unpickl
 optimiser, or fields that this version does not know, or it is no checkpoint at all."""
 
 
+class BatchTooLargeError(Exception):
+    """The device's memory is too small for a batch, computed in this number of parts."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__(
+            f"the device's memory is too small for a batch in {parts} parts; "
+            "give fewer --pixels, or a device with more memory"
+        )
+        self.parts = parts
+
+
 class Interrupted(BaseException):
     """The cell was told to stop.
 
@@ -148,6 +159,8 @@ class Training:
             return
         try:
             self._resume(path)
+        except torch.cuda.OutOfMemoryError:  # a RuntimeError that says nothing of the checkpoint
+            raise
         except UNFIT as error:
             raise RuntimeError(
                 f"{path} is of another training ({error}); remove it and run again"
@@ -316,6 +329,7 @@ def train(
     without the interruption.
 
     Raises:
+        BatchTooLargeError: The device's memory is too small for a batch.
         FloatingPointError: A loss is not a finite number.
         Interrupted: `tell` or `validate` raised it; there is a checkpoint of the last step.
     """
@@ -342,7 +356,10 @@ def train(
         # A training that had finished before it was continued has no steps left.
         last = state.step if training.finished else profile.steps
         for batch in stream.batches(state.step, last):
-            training.step(batch)
+            try:
+                training.step(batch)
+            except torch.cuda.OutOfMemoryError as error:
+                raise BatchTooLargeError(training.batch_parts) from error
             due = training.validation_due
             if due:
                 training.record_validation(validate(beat))

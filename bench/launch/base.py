@@ -74,6 +74,8 @@ class Launcher(Protocol):
     def check(self) -> str:
         """Refuse what cannot run, before any data are prepared; return how cells run, in words.
 
+        To know it, a launcher may have to join a cluster or start one.
+
         Raises:
             UsageError: Something is not installed, does not answer, or does not fit.
         """
@@ -89,7 +91,10 @@ class Launcher(Protocol):
         """Wait a moment, then return the cells (by hash) that have left the launcher."""
 
     def cancel(self) -> None:
-        """Have the cells write checkpoints and leave."""
+        """Have the cells write checkpoints and leave; leave what `check` joined or started.
+
+        It is called at the end in any case, and may be called again.
+        """
 
 
 def launcher(name: str, request: Request) -> Launcher:

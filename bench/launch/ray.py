@@ -106,7 +106,9 @@ class Ray:
             self._ray.cancel(reference)  # raises KeyboardInterrupt in its worker
         if pending:
             self._ray.wait(pending, num_returns=len(pending), timeout=LEAVE_SECONDS)
-        self._ray.shutdown()
+        self._tasks.clear()
+        if self._ray is not None:  # None where `check` was not reached
+            self._ray.shutdown()
 
 
 def _connect(ray: Any, address: str | None, processors: int | None) -> None:

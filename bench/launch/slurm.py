@@ -123,6 +123,7 @@ class Slurm:
         queued = _queued(self._tasks) if self._tasks else None
         if queued:
             subprocess.run(["scancel", *_arrays_of(queued)], capture_output=True, check=False)
+        self._tasks.clear()
 
 
 def _arrays(cells: Sequence[Cell]) -> Iterator[tuple[bool, Sequence[Cell]]]:

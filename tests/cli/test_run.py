@@ -18,6 +18,7 @@ from bench.data.geometry import Geometry
 from bench.spec import registry
 from bench.spec.method import Task
 from bench.spec.names import Spec
+from tests.spec.test_own_files import METHOD
 from tests.user import RESULTS, SMOKE, Bench, digests
 
 Make = Callable[..., Path]
@@ -374,6 +375,13 @@ def test_a_further_row_is_no_baseline(bench: Bench, slices: Make) -> None:
     assert out.rstrip().endswith("--baseline verdiff")
     assert len(out.strip().splitlines()) == 1
     assert not list(bench.home.rglob("family.json"))
+
+
+def test_a_method_in_a_file_can_be_the_baseline(bench: Bench, slices: Make) -> None:
+    (bench.home / "mine.py").write_text(METHOD, encoding="utf-8")
+    words = ("--baseline", "./mine.py:Mine")
+    assert "2 cells to run" in bench.run(slices(), "unet,./mine.py:Mine", *words, "--dry-run")
+    assert "is not one of the methods" in bench.run(slices(), "unet", *words, "--dry-run", code=2)
 
 
 def test_the_old_name_of_the_baseline_is_understood(bench: Bench, slices: Make) -> None:

@@ -414,3 +414,16 @@ def test_noise_is_from_one_place() -> None:
         net.sample(image, rngs(0), seed=0)
     with pytest.raises(ValueError, match="2 generators for 1 images"):
         net.sample(image, rngs(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"levels": 7}, "levels=7 cannot be built; expected 1 to 6"),
+        ({"nsa": False, "nsa_gate": "none"}, "there is no gate 'none'"),
+        ({"predicts": "x"}, "there is nothing like 'x' to predict"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_at_once(options: dict[str, Any], what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        VerdiffNet(width=8, prior_width=4, **options)
