@@ -114,6 +114,11 @@ def prepare(readers: Sequence[FoundDataset], console: Console) -> list[DatasetRe
                 f"{name}: PHANTOM data (simulated); give real files with --data.", highlight=False
             )
         prepared = cache.load(Path(dataset.cache))
+        if not prepared.has_foreground:
+            raise UsageError(
+                f"{name}: no mask has foreground, expected it in one at least; export the masks "
+                "again (bench data check says how they were read)"
+            )
         for line in prepared.how:
             console.print(f"{name}: assumed: {line}", highlight=False, soft_wrap=True, markup=False)
         for line in described(prepared, sides={}):

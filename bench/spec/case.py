@@ -205,6 +205,11 @@ class Dataset:
         table[list(self.foreground)] = 1
         return self._translated(index, table)
 
+    @property
+    def has_foreground(self) -> bool:
+        """Whether any mask has foreground; masks are read until one has."""
+        return any(self.mask(index).any() for index in range(len(self.cases)))
+
     def target(self, index: int) -> NDArray[np.uint8]:
         """Return what is to be predicted (H, W): the mask, or numbers of classes from 1.
 

@@ -369,6 +369,16 @@ def test_the_real_slices_run(bench: Bench, spider: Path, methods: str) -> None:
     assert "Real data, profile 'smoke'" in table_of(bench)
 
 
+def test_masks_without_foreground_are_not_trained_on(bench: Bench, slices: Make) -> None:
+    data = slices()
+    for path in (data / "mr" / "labels").iterdir():
+        cv2.imwrite(str(path), np.zeros((60, 44), np.uint8))
+    bench("data", "check", "--datasets", "mr", "--data", str(data), code=1)
+    said = bench.run(data, "unet", code=2)
+    assert "mr: no mask has foreground, expected it in one at least" in said
+    assert not list(bench.home.rglob("cell.json"))
+
+
 def test_a_further_row_is_no_baseline(bench: Bench, slices: Make) -> None:
     out = bench.run(slices(), "verdiff,unet", "--baseline", "verdiff:prior", code=2)
     assert "--baseline verdiff:prior" in out
