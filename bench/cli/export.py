@@ -34,8 +34,9 @@ def export(
 ) -> None:
     """Write a dataset for other tools, on exactly the cases and the split of `bench run`.
 
-    nnU-Net's raw layout keeps pixels, sizes and spacing; MedSegBench's npz is of 8 bit and one
-    size. These layouts have one test side, so with --folds each fold is an export of its own.
+    nnU-Net's raw layout keeps sizes, spacing and masks; MedSegBench's npz is of 8 bit and one size.
+    Grey values are those of `bench run`: 0 to 1 in each image, or in CT's window. These layouts
+    have one test side, so with --folds each fold is an export of its own.
 
     Examples:
 

@@ -38,7 +38,9 @@ NNUNET = """# {folder}
 
 {summary}
 
-A slice a file: grey values of 16 bit, {labels}; {spacing}. The test side is `imagesTs` and
+A slice a file: grey values of 16 bit, {labels}; {spacing}. Grey values are those of `bench run`,
+not those of the files: the 0.5 and 99.5 percentiles of each image (or of its volume, or the ends of
+CT's window) are 0 and 65535. The test side is `imagesTs` and
 `labelsTs`; `splits_final.json` holds training and validation as fold 0, and nnU-Net 2.8 takes it
 over when it plans (an older one: copy it to `nnUNet_preprocessed/{folder}/`). There is no other
 fold: asked for one, nnU-Net splits by case, and a patient may be on both sides. `cases.csv` says

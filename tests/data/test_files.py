@@ -168,6 +168,7 @@ def test_how_files_were_read_is_in_the_manifest(tmp_path: Path) -> None:
     known = manifest.read(cache.prepare(adapter, root))
     assert known.lines == (
         "format: PNG (3 of 3 cases)",
+        "grey values: each image's own 0.5 to 99.5 percentile become 0 and 1 (3 of 3 cases)",
         "orientation: as stored (3 of 3 cases)",
         "place of masks: as the pixels are stored (3 of 3 cases)",
         "polarity: as stored (3 of 3 cases)",

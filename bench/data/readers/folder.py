@@ -39,7 +39,7 @@ from bench.data.readers.slices import INDEX
 from bench.data.readers.walk import Walk, stem
 from bench.spec import registry, texts
 from bench.spec.case import Census, Decision, Sample
-from bench.spec.dataset import Adapter, Item, unit_image
+from bench.spec.dataset import IMAGE_GREYS, Adapter, Item, unit_image
 from bench.spec.errors import UsageError
 from bench.spec.options import option
 from bench.spec.words import count
@@ -354,6 +354,7 @@ class Folder(Adapter):
                     None,
                     (
                         *image.how,
+                        IMAGE_GREYS,
                         facing(image),
                         spacing,
                         place,

@@ -16,6 +16,7 @@ from bench.data.readers import limits
 from bench.data.readers.picture import (
     SAME_SPACING,
     SLICES,
+    TRANSPARENT,
     Picture,
     check_axes,
     check_mm,
@@ -85,9 +86,7 @@ def load(path: Path, largest: int | None = None) -> tuple[NDArray[Any], NDArray[
     channels = set(voxels.dtype.names or ())
     if channels >= {"R", "G", "B"}:
         if "A" in channels and (voxels["A"] != 255).any():
-            raise UsageError(
-                f"{path} has transparent pixels, expected none: export it without an alpha channel"
-            )
+            raise UsageError(f"{path} {TRANSPARENT}")
         return np.stack([voxels[name] for name in "RGB"], -1), affine, unit
     check_numbers(voxels, path)
     while voxels.ndim > 3 and voxels.shape[-1] == 1:

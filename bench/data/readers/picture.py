@@ -39,6 +39,11 @@ UPRIGHT = "assumed: images and masks fit as they are shown, though EXIF turns on
 """What is told where only one of a pair is stored turned."""
 BY_PALETTE = "polarity: by the palette"
 """What is told where the values are numbers of colours."""
+TRANSPARENT = (
+    "has transparent pixels, expected none: flatten it, so that it holds what is seen; "
+    "where a mask is drawn by its opacity alone, save the alpha channel as the mask"
+)
+"""What is wrong with a file that shows less than it holds."""
 SLICES = "save each slice as a file; only the layouts of ct-verse and mr are cut into slices"
 """What to do with a volume where an image is expected."""
 ONE_WAY = 0.5

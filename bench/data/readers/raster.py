@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.data.readers import content, tiff
-from bench.data.readers.picture import BY_PALETTE, TURNED, Picture
+from bench.data.readers.picture import BY_PALETTE, TRANSPARENT, TURNED, Picture
 from bench.spec.errors import UsageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
@@ -140,9 +140,7 @@ def _opaque(image: Image.Image, path: Path) -> Image.Image:
         image = image.convert("RGBA")
     if image.mode in ("RGBA", "LA", "PA"):
         if _is_transparent(image):
-            raise UsageError(
-                f"{path} has transparent pixels, expected none: export it without an alpha channel"
-            )
+            raise UsageError(f"{path} {TRANSPARENT}")
         return image.convert("L" if image.mode == "LA" else "RGB")
     if image.mode in COLOURS:
         return image.convert("RGB")

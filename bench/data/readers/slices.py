@@ -20,7 +20,7 @@ from bench.data.readers.picture import told
 from bench.spec import csvs
 from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.csvs import CsvRow, CsvTable
-from bench.spec.dataset import Adapter, Item, unit_image
+from bench.spec.dataset import IMAGE_GREYS, Adapter, Item, unit_image
 from bench.spec.errors import UsageError
 from bench.spec.options import option
 
@@ -223,7 +223,7 @@ class Slices(Adapter):
             spacing=item.spacing,
             place=item.place,
             labels=labels,
-            how=tuple(filter(None, (*image.how, spacing, assumed, *remarks))),
+            how=tuple(filter(None, (*image.how, IMAGE_GREYS, spacing, assumed, *remarks))),
         )
 
     def decide(self, census: Census) -> Decision:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.data.readers import limits
-from bench.data.readers.picture import BY_PALETTE, Picture, check_numbers
+from bench.data.readers.picture import BY_PALETTE, TRANSPARENT, Picture, check_numbers
 from bench.spec.errors import UsageError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -199,9 +199,7 @@ def _only(stored: NDArray[Any], page: Any, path: Path) -> NDArray[Any]:
         other = values[..., place]
         most = np.iinfo(other.dtype).max if other.dtype.kind in "iu" else 1
         if kinds[place - count] in ALPHA and not (other == most).all():
-            raise UsageError(
-                f"{path} has transparent pixels, expected none: export it without an alpha channel"
-            )
+            raise UsageError(f"{path} {TRANSPARENT}")
         if (other != other.flat[0]).any():
             raise UsageError(
                 f"{path} holds {page.samplesperpixel} channels, expected {count}: "

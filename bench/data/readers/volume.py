@@ -17,7 +17,7 @@ from bench.data.readers.labels import NEAR_WHOLE, ROUNDED
 from bench.data.readers.picture import SAME, check_mm
 from bench.data.readers.walk import case_id, stem, walk
 from bench.spec.case import BACKGROUND, Place, Sample
-from bench.spec.dataset import PERCENTILES, Item, unit_image
+from bench.spec.dataset import PERCENTILES, VOLUME_GREYS, WINDOW_GREYS, Item, unit_image
 from bench.spec.errors import UsageError
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
@@ -291,7 +291,8 @@ def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
             f"{image_file}: its pixels are {row:.4g} x {column:.4g} mm, so a slice of square "
             f"pixels would have more than {LARGEST} a side; correct the spacing"
         )
-    how = image.how
+    greys = WINDOW_GREYS.format(low, high) if cutting.window else VOLUME_GREYS
+    how = (*image.how, greys)
     if cutting.window and image.voxels.min() >= 0:
         how = (*how, "assumed: CT values are in HU, though none is below 0, as air is")
     foreground = np.array([label for label, one in labels.items() if one], np.int32)

@@ -18,7 +18,7 @@ from bench.data.readers.picture import colours, is_grey
 from bench.data.readers.slices import Slices
 from bench.spec import files
 from bench.spec.case import BACKGROUND, Census, Decision, Sample
-from bench.spec.dataset import Item, unit_image
+from bench.spec.dataset import IMAGE_GREYS, Item, unit_image
 from bench.spec.errors import UsageError
 
 VERTEBRAE, CORNERS = 17, 4
@@ -85,7 +85,7 @@ class XRay(Slices):
             mask=codes.reshape(mask.shape).astype(np.uint8),
             spacing=None,
             labels=tuple(map(_label, held.tolist())),
-            how=(*picture.how, "spacing: unknown"),
+            how=(*picture.how, IMAGE_GREYS, "spacing: unknown"),
         )
 
     def decide(self, census: Census) -> Decision:
