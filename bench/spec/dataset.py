@@ -19,7 +19,7 @@ from bench.spec.options import option
 PERCENTILES = (0.5, 99.5)
 """Percentiles of an image's intensities that become 0 and 1: a few extreme pixels, such as metal,
 then do not take the contrast of all others."""
-OWN_GREYS = "grey values: each {0}'s own {1:g} to {2:g} percentile become 0 and 1"
+OWN_GREYS = "grey values: each {0}'s own {1:g} and {2:g} percentiles become 0 and 1"
 """What is told where one intensity may be another grey in each image."""
 IMAGE_GREYS = OWN_GREYS.format("image", *PERCENTILES)
 VOLUME_GREYS = OWN_GREYS.format("volume", *PERCENTILES)

@@ -168,7 +168,7 @@ def test_how_files_were_read_is_in_the_manifest(tmp_path: Path) -> None:
     known = manifest.read(cache.prepare(adapter, root))
     assert known.lines == (
         "format: PNG (3 of 3 cases)",
-        "grey values: each image's own 0.5 to 99.5 percentile become 0 and 1 (3 of 3 cases)",
+        "grey values: each image's own 0.5 and 99.5 percentiles become 0 and 1 (3 of 3 cases)",
         "orientation: as stored (3 of 3 cases)",
         "place of masks: as the pixels are stored (3 of 3 cases)",
         "polarity: as stored (3 of 3 cases)",
@@ -448,12 +448,58 @@ def test_names_that_differ_by_their_folders_alone_are_shown_with_them(tmp_path: 
         prepared(root, ":pattern={patient}/*")
 
 
-def test_masks_that_may_be_inverted_are_told(tmp_path: Path) -> None:
+def test_masks_that_may_be_inverted_are_refused_until_the_user_says_which(tmp_path: Path) -> None:
     root = fill(tmp_path / "own")
     for file in (root / "masks").iterdir():
         png(file, 255 - np.asarray(Image.open(file)))
-    (line,) = (told for told in prepared(root).how if "255" in told)
-    assert re.match(r"255 is foreground, not the background, though it covers \d\d % of", line)
+    with pytest.raises(UsageError, match=r"foreground=255 or foreground=0$"):
+        prepared(root)
+    assert fits(prepared(root, ":pattern={patient}_*:foreground=0"))
+    assert not fits(prepared(root, ":pattern={patient}_*:foreground=255"))
+
+
+def test_masks_that_are_all_empty_are_refused(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    for file in (root / "masks").iterdir():
+        png(file, np.zeros_like(np.asarray(Image.open(file))))
+    with pytest.raises(UsageError, match=r"nothing but 0; expected foreground in one at least"):
+        prepared(root)
+
+
+def test_a_further_mask_of_an_image_is_named_as_such(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own", ending="_mask")
+    png(root / "masks" / "p1_1_mask_1.png", pair(0)[1] * 255)
+    (line,) = prepared(root).left_out
+    assert "further mask of p1_1.png beside p1_1_mask.png" in line
+
+
+def test_the_refusal_of_nnunets_folders_says_how_to_move_them(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    for part, old in (("images", "imagesTr"), ("masks", "labelsTr")):
+        (root / part).rename(root / old)
+    with pytest.raises(UsageError, match=r"move imagesTr/ to images/, labelsTr/ to masks/$"):
+        prepared(root)
+    for old in ("imagesTs", "labelsTs"):
+        (root / old).mkdir()
+    with pytest.raises(UsageError, match=r"imagesTs/ to images/test/, labelsTs/ to masks/test/$"):
+        prepared(root)
+
+
+def test_the_refusal_of_sides_outside_says_how_to_move_them(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    fill(root / "train")
+    with pytest.raises(UsageError, match="move train/images/ to images/train/, train/masks/ to"):
+        prepared(root)
+
+
+def test_a_mask_of_a_whole_folder_is_named_as_such(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    for number in range(3):
+        image, mask = pair(number)
+        png(root / "images" / f"p{number}" / "a.png", image)
+        png(root / "masks" / f"p{number}.png", mask * 255)
+    with pytest.raises(UsageError, match=r"p0.png seems to be of all .*: write .* masks/p0/a.png"):
+        prepared(root, ":pattern={patient}/*")
 
 
 def test_a_link_to_another_case_is_no_second_case(tmp_path: Path) -> None:

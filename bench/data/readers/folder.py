@@ -64,6 +64,13 @@ SIDES = (
 """Their names, in small letters."""
 SHORT = {"ts": TEST, "tr": TRAIN, "imagests": TEST, "imagestr": TRAIN}
 """Names without digits that nnU-Net and others use."""
+NNUNET = (
+    ("imagestr", "images", "train"),
+    ("labelstr", "masks", "train"),
+    ("imagests", "images", "test"),
+    ("labelsts", "masks", "test"),
+)
+"""nnU-Net's folders in small letters, and where their files are read."""
 AROUND = r"(images?|imgs?|data)?({})(s|set|data|dataset|images?|imgs?|split)?[a-d]?[0-9]*"
 """What may stand about a name: `test_images`, `train2017`, `training-a`."""
 COLOUR = "assumed: colour images are read as grey (luminance): every network here sees one channel"
@@ -174,7 +181,10 @@ class Folder(Adapter):
         """Return which labels are foreground: those of the option, or the only ones there are."""
         if self.classes:
             return self.classes.decide(census)
-        return labels.choose(census, self.foreground)
+        decision = labels.choose(census, self.foreground)
+        if not self.foreground:
+            labels.check_likely(census, decision)
+        return decision
 
     def items(self, root: Path) -> list[Item]:
         """List the images; leave out an image without a mask or a patient, with a reason."""
@@ -254,6 +264,12 @@ class Folder(Adapter):
             way = "rename them, or name the masks' ending by the option ending=_manual1"
             if stem(first) in map(stem, spare):
                 way = "put each mask into a folder named as its image's"
+            of_folders = [path for path in spare if stem(path) in first.parts[:-1]]
+            if of_folders:
+                way = (
+                    f"{of_folders[0].name} seems to be of all images in a folder: write a mask for "
+                    f"each image, masks/{first.with_name(stem(first))}.png for the first"
+                )
             raise UsageError(
                 f"{root}: no mask has the name of an image; images/ holds {first} ..., "
                 f"masks/ holds {names} ...; {way}"
@@ -393,9 +409,27 @@ def _side(root: Path, name: str, items: list[Item]) -> Side:
     if not side.by_key:
         raise UsageError(
             f"{root} has no {name}/ with files in it; "
-            f"expected images/ and masks/ of {', '.join(SUFFIXES)}"
+            f"expected images/ and masks/ of {', '.join(SUFFIXES)}: {_moves(root)}"
         )
     return side
+
+
+def _moves(root: Path) -> str:
+    """Return how to move the files of a folder into the layout that is read."""
+    folders = {path.name.lower(): path.name for path in sorted(root.iterdir()) if path.is_dir()}
+    moves = {
+        folders[name]: f"{part}/{side}"
+        for name, part, side in NNUNET
+        if name in folders and {"imagests", "labelsts"} <= folders.keys()
+    }
+    if not moves:
+        moves = {folders[name]: part for name, part, side in NNUNET if name in folders}
+    for folder in folders.values():
+        if _side_of((folder,)) and (root / folder / "images").is_dir():
+            moves |= {f"{folder}/{part}": f"{part}/{folder}" for part in ("images", "masks")}
+    if not moves:
+        return "move the images to images/, and their masks, of the same names, to masks/"
+    return "move " + ", ".join(f"{old}/ to {new}/" for old, new in moves.items())
 
 
 def _side_of(folders: tuple[str, ...]) -> str:

@@ -229,6 +229,32 @@ def choose(census: Census, option: str) -> Decision:
     return Decision(frozenset(chosen), tuple(told))
 
 
+def check_likely(census: Census, decision: Decision) -> None:
+    """Refuse masks without foreground, and a foreground by default that covers most of the pixels.
+
+    Such a foreground is nearly always the background of inverted masks.
+
+    Raises:
+        UsageError: No mask has foreground, or it has more than `MOSTLY` of the pixels.
+    """
+    file = census.masks[max(census.masks, key=len)] if census.masks else "masks"
+    if not decision.foreground:
+        raise UsageError(
+            f"{file} and all other masks hold nothing but 0; expected foreground in one at least: "
+            "export the masks again"
+        )
+    others = {label for label, pixels in census.counts.items() if pixels} - decision.foreground
+    if not others or _share(census, decision.foreground) <= MOSTLY:
+        return
+    chosen = [label for label in census.counts if label in decision.foreground]
+    shares = ", ".join(f"{label} ({_percent(census, label)})" for label in census.counts)
+    ways = ["+".join(dict.fromkeys(map(_term, labels))) for labels in (chosen, sorted(others))]
+    raise UsageError(
+        f"{file}: masks hold the values {shares}; {_and(chosen)} may be the background of inverted "
+        f"masks: say which are foreground, foreground={ways[0]} or foreground={ways[1]}"
+    )
+
+
 def _order(entry: tuple[str, int]) -> tuple[float, str]:
     """Return a key that sorts numbers as numbers, then colours."""
     value = number(entry[0])

@@ -20,6 +20,8 @@ USUAL = re.compile(
 """Endings by which a mask's name usually differs from its image's."""
 
 
+FURTHER = re.compile(r"[_\-. ]?\(?[0-9]{1,2}\)?$")
+"""What follows the usual ending of an image's second mask: `_mask_1`, `_mask2`, `_mask (2)`."""
 SEPARATORS = "_-. "
 CHANNEL = re.compile(r"(_[0-9]{4})((?:\.[A-Za-z]+)+)$")
 """How nnU-Net ends the names of an image's channels, with the suffix behind it."""
@@ -149,6 +151,13 @@ def whys(
             reasons[path] = (
                 f"{pair.mask.name} is the mask of {pair.image.name} by its name; "
                 "leave each image one mask"
+            )
+        first_name = FURTHER.sub("", key_of(path, of_masks))
+        pair = taken.get(USUAL.sub("", first_name))
+        if pair and USUAL.search(first_name) and first_name != key_of(path, of_masks):
+            reasons[path] = (
+                f"may be a further mask of {pair.image.name} beside {pair.mask.name}, by its name; "
+                "it is not read: join the two in one file"
             )
     own, others = _by_name(images, of_images), _by_name(masks, of_masks)
     for name in own.keys() & others.keys():
