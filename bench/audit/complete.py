@@ -180,5 +180,5 @@ def _remedy(lacking: Iterable[str], own: Iterable[str]) -> str:
     """Return what to do where a method lacks cases: they may be its own by other names."""
     alike = look_alike([*lacking, *own], "cases")
     if alike:
-        return f"{alike[0]}: write each case alike for all methods"
+        return f"{alike[0]}, in all methods"
     return "add them, or --missing zero counts them as failures"

@@ -156,7 +156,10 @@ def look_alike(names: Sequence[str], what: str = "patients") -> tuple[str, ...]:
     if not alike:
         return ()
     more = f" and {len(alike) - FEW} more such groups" if len(alike) > FEW else ""
-    return (f"{'; '.join(alike[:FEW])}{more} are different {what}, though they look alike",)
+    return (
+        f"{'; '.join(alike[:FEW])}{more} are different {what}, though they look alike; "
+        "write one name where they are one",
+    )
 
 
 def of_one_header(patients: Mapping[str, Collection[str]]) -> tuple[str, ...]:

@@ -107,7 +107,10 @@ def assumed(paths: Iterable[Path]) -> tuple[str, ...]:
 
 def remark(source: str) -> str:
     """Return a line that says that a text's encoding is a guess."""
-    return f"{source} is read as {GUESS} (Windows), because it is no UTF-8"
+    return (
+        f"{source} is read as {GUESS} (Windows), because it is no UTF-8; "
+        "save it as UTF-8 if names look wrong"
+    )
 
 
 def check_guess(cell: str, at: str, encoding: str) -> None:

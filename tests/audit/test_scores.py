@@ -359,7 +359,7 @@ def test_what_fits_no_remedy_is_not_told_it(tmp_path: Path) -> None:
     ) as error:
         check(read(zeros, Reading()), "refuse")
     assert "--missing" not in str(error.value)
-    assert "write each case alike for all methods" in str(error.value)
+    assert "write one name where they are one, in all methods" in str(error.value)
 
 
 def test_a_point_among_decimal_commas_may_stand_between_thousands(tmp_path: Path) -> None:

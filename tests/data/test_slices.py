@@ -116,7 +116,10 @@ def test_patients_whose_names_differ_by_case_are_told(slices: Make) -> None:
     index_of(data).write_text("file,volume\n1_0.png,P1\n1_1.png,p1\n2_0.png,P2\n2_1.png,P2\n")
     manifest = manifests.read(cache.prepare(registry.dataset(Spec("mr")), data / "mr"))
     assert manifest.patients == 3
-    line = "P1 and p1 are different patients, though they look alike"
+    line = (
+        "P1 and p1 are different patients, though they look alike; "
+        "write one name where they are one"
+    )
     assert line in manifest.assumed
 
 
@@ -145,14 +148,25 @@ def test_what_jpeg_and_exif_did_to_a_mask_is_told(slices: Make) -> None:
     mask = np.zeros((60, 44), np.uint8)
     mask[8:24, 16:32] = 255  # blocks of JPEG
     turned = Image.Exif()
-    turned[274] = 3
+    turned[274] = 6
     Image.fromarray(mask).save(labels / "1_0.png", "JPEG", quality=95)
-    Image.fromarray(mask[::-1, ::-1]).save(labels / "2_0.png", exif=turned)
+    Image.fromarray(np.rot90(mask).copy()).save(labels / "2_0.png", exif=turned)
     dataset = prepared(data, "mr:labels=binary")
     (number,) = (i for i, case in enumerate(dataset.cases) if case.id == "2_0")
     np.testing.assert_array_equal(dataset.mask(number) * 255, mask)
     assert any("JPEG did not change the masks" in line for line in dataset.how)
     assert any("EXIF turns one of them alone (1 of" in line for line in dataset.how)
+
+
+def test_a_mask_that_exif_turns_within_its_size_is_left_out(slices: Make) -> None:
+    data = slices()
+    labels = with_binary_masks(data)
+    turned = Image.Exif()
+    turned[274] = 3
+    Image.open(labels / "2_0.png").save(labels / "2_0.png", exif=turned)
+    (line,) = prepared(data, "mr:labels=binary").left_out
+    assert "2_0.png is turned by EXIF" in line
+    assert "remove its EXIF orientation" in line
 
 
 def test_a_mask_that_jpeg_changed_is_left_out_with_a_word_about_it(slices: Make) -> None:

@@ -28,6 +28,7 @@ from bench.data.readers.patients import Choice
 from bench.data.readers.picture import (
     Picture,
     check_numbers,
+    check_turn,
     colours,
     facing,
     is_grey,
@@ -351,6 +352,7 @@ class Folder(Adapter):
         image_file, mask_file = item.files
         image = picture(image_file, self.largest)
         drawn = picture(mask_file, self.largest, True)
+        check_turn(image, drawn, image_file, mask_file)
         mask, place = onto(image, drawn, image_file, mask_file)
         codes, names, assumed = labels.decode(mask, mask_file)
         spacing = "" if image.spacing or "spacing: unknown" in image.how else "spacing: unknown"

@@ -77,6 +77,8 @@ class Picture:
     """What was decided when it was read, as `topic: words`."""
     whose: str = ""
     """The patient by the file's header."""
+    stored: tuple[int, int] | None = None
+    """Height and width as stored, where EXIF turns the picture; else None."""
 
 
 def facing(image: Picture) -> str:
@@ -105,6 +107,26 @@ def told(image: Picture, mask: Picture) -> tuple[str, ...]:
     if (TURNED in image.how) != (TURNED in mask.how):
         lines.append(UPRIGHT)
     return tuple(lines)
+
+
+def check_turn(image: Picture, mask: Picture, image_file: Path, mask_file: Path) -> None:
+    """Refuse a pair of which EXIF turns one alone, where their sizes do not say which way is meant.
+
+    Programs that ignore EXIF draw masks on the pixels as they are stored, others as they are shown.
+
+    Raises:
+        UsageError: The two have one size as stored, and as shown.
+    """
+    if (image.stored is None) == (mask.stored is None):
+        return
+    turned, other, file = (image, mask, image_file) if image.stored else (mask, image, mask_file)
+    size = other.values.shape[:2]
+    if turned.stored == size == turned.values.shape[:2]:
+        raise UsageError(
+            f"{file} is turned by EXIF, {mask_file if image.stored else image_file} is not, and "
+            "they have one size either way; where they fit as shown, save it upright "
+            "(mogrify -auto-orient), where they fit as stored, remove its EXIF orientation"
+        )
 
 
 def colours(picture: Picture) -> NDArray[Any]:

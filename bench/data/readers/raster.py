@@ -99,7 +99,8 @@ def _picture(image: Image.Image, path: Path) -> Picture:
         orientation,
         polarity,
     )
-    return Picture(values, palette, lossy=_is_lossy(image, path), how=how)
+    stored = (image.height, image.width) if turned else None
+    return Picture(values, palette, lossy=_is_lossy(image, path), how=how, stored=stored)
 
 
 def _is_lossy(image: Image.Image, path: Path) -> bool:

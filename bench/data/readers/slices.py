@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.data.readers import patients, raster, walk
 from bench.data.readers.classes import Classes
 from bench.data.readers.labels import choose, colour, decode
-from bench.data.readers.picture import told
+from bench.data.readers.picture import check_turn, told
 from bench.spec import csvs
 from bench.spec.case import Census, Decision, Place, Sample
 from bench.spec.csvs import CsvRow, CsvTable
@@ -198,6 +198,7 @@ class Slices(Adapter):
         """Read one slice."""
         image_file, label_file = item.files
         image, mask = raster.read(image_file, self.largest), raster.read(label_file, self.largest)
+        check_turn(image, mask, image_file, label_file)
         if image.palette is not None:
             raise UsageError(
                 f"{image_file} has a palette, expected grey values: convert it to grey"

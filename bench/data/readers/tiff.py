@@ -87,7 +87,9 @@ def read(path: Path, largest: int) -> Picture:
     if model == WHITE_IS_ZERO:
         polarity = "polarity: WhiteIsZero, inverted"
     how = ["format: TIFF", polarity]
+    size: tuple[int, int] | None = None
     if orientation in TURNS:
+        size = (values.shape[0], values.shape[1])
         values = TURNS[orientation](values)
         padding = None if padding is None else TURNS[orientation](padding)
         how.append("orientation: turned as EXIF says")
@@ -101,6 +103,7 @@ def read(path: Path, largest: int) -> Picture:
         lossy=page.compression in JPEG,
         padding=padding,
         how=tuple(how),
+        stored=size,
     )
 
 
