@@ -458,14 +458,6 @@ def test_masks_that_may_be_inverted_are_refused_until_the_user_says_which(tmp_pa
     assert not fits(prepared(root, ":pattern={patient}_*:foreground=255"))
 
 
-def test_masks_that_are_all_empty_are_refused(tmp_path: Path) -> None:
-    root = fill(tmp_path / "own")
-    for file in (root / "masks").iterdir():
-        png(file, np.zeros_like(np.asarray(Image.open(file))))
-    with pytest.raises(UsageError, match=r"nothing but 0; expected foreground in one at least"):
-        prepared(root)
-
-
 def test_a_further_mask_of_an_image_is_named_as_such(tmp_path: Path) -> None:
     root = fill(tmp_path / "own", ending="_mask")
     png(root / "masks" / "p1_1_mask_1.png", pair(0)[1] * 255)

@@ -166,7 +166,7 @@ class Folder(Adapter):
     def rules(self) -> dict[str, Any]:
         """Return the options of reading; grey is luminance."""
         return {
-            "layout": "folder-3",
+            "layout": "folder-4",
             "pattern": self.pattern,
             "largest": self.largest,
             "ending": self.ending,

@@ -230,19 +230,14 @@ def choose(census: Census, option: str) -> Decision:
 
 
 def check_likely(census: Census, decision: Decision) -> None:
-    """Refuse masks without foreground, and a foreground by default that covers most of the pixels.
+    """Refuse a foreground that nobody chose and that covers most of the pixels.
 
-    Such a foreground is nearly always the background of inverted masks.
+    It is nearly always the background of inverted masks.
 
     Raises:
-        UsageError: No mask has foreground, or it has more than `MOSTLY` of the pixels.
+        UsageError: It has more than `MOSTLY` of the pixels.
     """
     file = census.masks[max(census.masks, key=len)] if census.masks else "masks"
-    if not decision.foreground:
-        raise UsageError(
-            f"{file} and all other masks hold nothing but 0; expected foreground in one at least: "
-            "export the masks again"
-        )
     others = {label for label, pixels in census.counts.items() if pixels} - decision.foreground
     if not others or _share(census, decision.foreground) <= MOSTLY:
         return
