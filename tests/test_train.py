@@ -354,10 +354,29 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_rate(tmp_path: Pat
         fit(tmp_path, trainee(Broken()))
 
 
+def test_weights_that_are_no_numbers_are_not_kept_in_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.engine.train.CHECKPOINT_SECONDS", 0.0)
+    subject = trainee()
+    weight = next(subject.net.parameters())
+
+    def spoil(note: Note) -> None:
+        if note.step == 3:
+            with torch.no_grad():
+                weight.fill_(float("nan"))
+
+    # Step 4 has a loss that is no number too, but losses are read every few steps.
+    with pytest.raises(FloatingPointError, match=r"after step 4|at step 4"):
+        fit(tmp_path, subject, spoil)
+    kept = sorted(tmp_path.glob("checkpoint-*.pt"))
+    assert [checkpoint.step_of(path) for path in kept] == [2, 3]
+
+
 def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(
         FloatingPointError,
-        match=r"at step 4; .* best validation at step 2, .* step 2 in .*checkpoint",
+        match=r"at step 4; .* best validation: step 2, .* step 2 in .*checkpoint",
     ):
         fit(tmp_path, trainee(Broken(5), validate_every=2))
     assert checkpoint.read(next(checkpoint.newest(CellFolder(tmp_path))))["progress"]["step"] == 2

@@ -114,8 +114,8 @@ class VerdiffNet(nn.Module):
             `velocity`: a mixture of both (Salimans and Ho 2022); at high timesteps 0 gives the
             prior.
         scale: Largest value of x0 and f. It should be small: then x_t is noise at most timesteps,
-            and the network must look at the image. With 1, the x_t of training show the true mask
-            at most timesteps; those of sampling cannot.
+            and the network must look at the image. With 1, most x_t of training show the true mask,
+            and the network learns to copy it; in sampling there is none to copy.
 
     The weights depend on one integer that is drawn from PyTorch's global generator. So two networks
     that are built after the same `torch.manual_seed` start with the same weights in all modules
@@ -144,10 +144,12 @@ class VerdiffNet(nn.Module):
             raise ValueError(f"scale={scale} leaves no mask; expected a number above 0")
         if not 1 <= levels <= LEVELS:
             raise ValueError(f"levels={levels} cannot be built; expected 1 to {LEVELS}")
+        if min(blocks, patch) < 1:
+            raise ValueError(f"blocks={blocks}, patch={patch}: expected 1 or more of each")
         check_gate(nsa_gate)
         # Drawn first, so that it does not depend on how much the constructors below draw.
         seed = int(torch.randint(2**62, ()))
-        pixels = patch**2
+        pixels = patch**2  # of a block, which become the channels of one position
         self.patch = patch
         self.msfm = MSFM(pixels, prior_width) if msfm else None
         feature_channels = prior_width if msfm else pixels
@@ -328,13 +330,16 @@ class VerdiffNet(nn.Module):
                 timestep and state).
 
         Raises:
-            ValueError: Generators and a seed are given, or not one generator for each image.
+            ValueError: There is no sample, generators and a seed are given, or not one generator
+                for each image.
         """
         if rngs is None:
             noise_seed = 0 if seed is None else seed
             rngs = [torch.Generator(image.device).manual_seed(noise_seed) for _ in image]
         elif seed is not None:
             raise ValueError("rngs and seed both say where the noise is from; give one of them")
+        if samples < 1:
+            raise ValueError(f"samples={samples} give no mean; expected 1 or more")
         if len(rngs) != len(image):
             raise ValueError(f"{len(rngs)} generators for {len(image)} images; expected one each")
         condition = self.condition(image)

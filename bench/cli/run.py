@@ -410,15 +410,16 @@ def _check_equal_trials(cells: Sequence[Cell]) -> None:
     Raises:
         UsageError: One had fewer trials than the others.
     """
-    trials: dict[str, int] = {}
+    # Each pair of a method and a dataset, with the trials of a study of it (one for each fold).
+    trials = set()
     for cell in cells:
         if cell.tuning:
-            of_study = f"{cell.method} on {cell.column.key}, fold {cell.fold}"
-            trials[of_study] = cell.tuning["trials"]
-    if len(set(trials.values())) <= 1:
+            trials.add((f"{cell.method} on {cell.dataset.id.name}", int(cell.tuning["trials"])))
+    numbers = {number for _, number in trials}
+    if len(numbers) <= 1:
         return
-    most = max(trials.values())
-    fewer = sorted(f"{study} {number}" for study, number in trials.items() if number < most)
+    most = max(numbers)
+    fewer = sorted(f"{pair} {number}" for pair, number in trials if number < most)
     raise UsageError(
         f"tuned methods must have had the same number of trials, but fewer than {most} had: "
         f"{', '.join(fewer)}; bench tune --trials {most} gives all as many"

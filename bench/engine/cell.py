@@ -98,11 +98,13 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
     dataset = cache.load(Path(cell.dataset.cache))
     split = split_of(store, cell, dataset.patients)
     data = Data.of(cell, dataset, split)
+    # For a method that trains itself, the network is a placeholder: training returns its own.
     trainee = build(cell, data, torch.device(device))
     trains_itself = isinstance(trainee.method, TrainsItself)
-    if trains_itself:  # it makes its network in training, so the network is measured afterwards
+    if trains_itself:
         trainee, state = _train_itself(trainee, data, work.own, metered)
-    # Both are measured on a training case: test cases must not be opened before training has ended.
+    # Measured on a training case: test cases must not be opened before training has ended. The
+    # network of a method that trains itself exists only now, that of others has not been trained.
     multiply_add_count = multiply_adds(trainee, data.cases, data.train[0])
     relative_size = size.relative(trainee, data.cases, data.train[0])
     if not trains_itself:
@@ -113,10 +115,10 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
     def keep(case: str, image: NDArray[np.uint16], reference: NDArray[np.uint8]) -> None:
         store.keep_case(cell, case, image, reference, has_classes=bool(dataset.classes))
 
+    # Dice by threshold, of each row: "" is the method's own, another one (`prior`) a further row.
     validation_curves = examine.validate(trainee, data, metered)
     tolerance = cell.profile.nsd_tolerance
-    # At the threshold 0.5, of the method's own row, which has the name "".
-    dice = validation_curves[""].at_half()
+    dice = validation_curves[""].at_half()  # at the threshold 0.5
     # NaN: no validation case shows any of the classes.
     validation_dice = None if math.isnan(dice) else dice
     seconds_per_case, test_curves = examine.test(
@@ -126,10 +128,11 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         tested_volumes = volumes.stacks(data.cases.case(index) for index in data.test)
         for row in test_curves:
             volumes.write(work, row, tested_volumes, tolerance, dataset.classes)
-    cuts = {}
+    chosen_cuts = {}
     # Of several classes, a pixel gets the most probable one, so there is no threshold to choose.
     if not dataset.classes:
-        cuts = {row: cut.chosen(validation_curves[row], test_curves[row]) for row in test_curves}
+        for row, test_curve in test_curves.items():
+            chosen_cuts[row] = cut.chosen(validation_curves[row], test_curve)
     save_weights(trainee.net, work.weights)
     joules = Joules(**meter.joules())
     timings = Timings(
@@ -143,7 +146,9 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         size=relative_size,
         ceiling=examine.highest_dice(data),
     )
-    store.finish(cell, record_of(cell, trainee, data, state, measured, cuts, joules, timings))
+    store.finish(
+        cell, record_of(cell, trainee, data, state, measured, chosen_cuts, joules, timings)
+    )
 
 
 def build(cell: Cell, data: Data, device: torch.device) -> Trainee:

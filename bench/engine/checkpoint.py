@@ -63,7 +63,7 @@ def newest(folder: CellFolder) -> Iterator[Path]:
         if digest_in_name == _digest(path):
             yield path
         else:
-            print(f"{path} is truncated or altered; the one before it is used")
+            print(f"{path} is truncated or altered; the training goes on from an earlier step")
 
 
 def read(path: Path) -> dict[str, Any]:

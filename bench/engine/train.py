@@ -26,6 +26,7 @@ from bench.engine.trainee import Trainee, count_idle_parameters, to_device
 from bench.spec.capabilities import AveragesWeights
 from bench.spec.method import loss_of
 from bench.spec.note import Note, Tell
+from bench.spec.words import count
 from bench.store.layout import CellFolder, write
 
 CHECKPOINT_SECONDS = 30.0
@@ -37,7 +38,7 @@ LOSS_INTERVAL = 10
 COLUMNS = ("step", "training_loss", "validation_loss", "seconds")
 """The columns of train.csv."""
 UNFIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, pickle.UnpicklingError)
-"""What a checkpoint raises that was not written by this training: it has other weights, another
+"""Errors of loading a checkpoint that this training did not write: it has other weights, another
 optimiser, or fields that this version does not know, or it is no checkpoint at all."""
 
 
@@ -46,7 +47,7 @@ class BatchTooLargeError(Exception):
 
     def __init__(self, parts: int) -> None:
         super().__init__(
-            f"the device's memory is too small for a batch in {parts} parts; "
+            f"the device's memory is too small for a batch in {count(parts, 'part')}; "
             "give fewer --pixels, or a device with more memory"
         )
         self.parts = parts
@@ -99,12 +100,14 @@ def validation_loss(
     trainee.net.eval()
     losses: list[float] = []
     cases_at_once = together.at_once_in_validation(trainee)
-    act = partial(_validation_losses, trainee, cases)
+    losses_of_group = partial(_validation_losses, trainee, cases)
     with torch.no_grad():
         beat(0)
-        groups = together.in_groups("in validation", cases, indexes, cases_at_once, act)
-        for losses_of_group in groups:
-            losses += losses_of_group
+        groups = together.in_groups(  # raises NoRoomError
+            "in validation", cases, indexes, cases_at_once, losses_of_group
+        )
+        for group_losses in groups:
+            losses += group_losses
             # Not after the last case: `Interrupted` would discard a validation that is complete.
             if len(losses) < len(indexes):
                 beat(len(losses))
@@ -215,11 +218,12 @@ class Training:
         images, masks = to_device(batch.images, device, pin), to_device(batch.masks, device, pin)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
-        # `chunk` would make fewer parts of a batch that they do not divide.
+        # Of 5 images, `tensor_split` makes 4 parts where 4 are asked for, `chunk` only 3.
         parts_of_both = (whole.tensor_split(self.batch_parts) for whole in (images, masks))
         pairs = zip(*parts_of_both, strict=True)
         for part, (image, mask) in enumerate(pairs):
-            # The random numbers of the first part are those of a batch that is not divided.
+            # By its address a part gets random numbers (`trainee.derive`). The first part has those
+            # of a batch that is not divided.
             address = ("step", batch.step, part) if part else ("step", batch.step)
             share = len(image) / len(images)  # so that the parts' gradients add up to their mean
             loss = self.trainee.loss(image, mask, *address) * share
@@ -255,15 +259,28 @@ class Training:
         self.recent = math.fsum(values) / len(values)
         self.state.losses += values
 
+    def _check_weights(self) -> None:
+        """Refuse weights that are no finite numbers: a gradient may be none where its loss is one.
+
+        Raises:
+            FloatingPointError: A weight is not finite.
+        """
+        finite = [weight.isfinite().all() for weight in self.trainee.net.parameters()]
+        if finite and not bool(torch.stack(finite).all()):
+            raise FloatingPointError(
+                f"a weight is no finite number after step {self.state.step}; {self._advice()}"
+            )
+
     def _advice(self) -> str:
         """Return advice for a training whose loss is not a finite number."""
         rate = self.optimiser.param_groups[0]["lr"]
+        best = f"step {self.state.best_step}" if self.state.best_step else "none yet"
         kept = "none yet"
         if self.saved:
             kept = f"step {checkpoint.step_of(self.saved)} in {self.saved}"
         return (
-            f"learning rate {rate:g}, best validation at step {self.state.best_step}, last good"
-            f" checkpoint: {kept}; try a profile with a lower learning rate"
+            f"learning rate {rate:g}, best validation: {best}, last good checkpoint: {kept}; "
+            "try a profile with a lower learning rate"
         )
 
     def record_validation(self, loss: float) -> None:
@@ -293,8 +310,13 @@ class Training:
         write(self.work.losses, text.getvalue())
 
     def save(self) -> None:
-        """Write a checkpoint; keep the previous one."""
+        """Write a checkpoint; keep the previous one.
+
+        Raises:
+            FloatingPointError: A loss or a weight is not a finite number.
+        """
         self._flush()
+        self._check_weights()
         self.state.seconds = self.seconds
         self.state.certificate = self.certificate.head()
         content = {
@@ -328,6 +350,13 @@ def train(
     in `work` is continued, and on the same kind of processor the result is the same to the bit as
     without the interruption.
 
+    Args:
+        trainee: What is trained.
+        stream: Its training data.
+        validate: Returns the validation loss, and calls the given `Beat` after each case.
+        work: The cell's folder.
+        tell: Is told of the progress.
+
     Raises:
         BatchTooLargeError: The device's memory is too small for a batch.
         FloatingPointError: A loss is not a finite number.
@@ -338,7 +367,8 @@ def train(
     last_saved = time.monotonic()
     trainee.net.train()
 
-    def beat(validated: int = 0) -> None:
+    def report(validated: int = 0) -> None:
+        """Tell how far the training is; in a validation, how many of its cases are done."""
         note = Note(
             phase="train",
             step=state.step,
@@ -352,7 +382,7 @@ def train(
 
     try:
         if training.validation_due:  # the last attempt was stopped during a validation
-            training.record_validation(validate(beat))
+            training.record_validation(validate(report))
         # A training that had finished before it was continued has no steps left.
         last = state.step if training.finished else profile.steps
         for batch in stream.batches(state.step, last):
@@ -362,11 +392,11 @@ def train(
                 raise BatchTooLargeError(training.batch_parts) from error
             due = training.validation_due
             if due:
-                training.record_validation(validate(beat))
+                training.record_validation(validate(report))
             if due or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                 training.save()
                 last_saved = time.monotonic()
-            beat()
+            report()
             if training.finished:
                 break
     except Interrupted:

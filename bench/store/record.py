@@ -159,6 +159,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
 
     train_seconds: float
     train_seconds_per_step: float
+    """`train_seconds` over the number of steps, so validations are in it."""
     predict_seconds_per_case: float
     total_seconds_of_last_attempt: float
 

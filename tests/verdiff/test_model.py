@@ -422,8 +422,14 @@ def test_noise_is_from_one_place() -> None:
         ({"levels": 7}, "levels=7 cannot be built; expected 1 to 6"),
         ({"nsa": False, "nsa_gate": "none"}, "there is no gate 'none'"),
         ({"predicts": "x"}, "there is nothing like 'x' to predict"),
+        ({"patch": 0}, "blocks=2, patch=0: expected 1 or more of each"),
     ],
 )
 def test_what_cannot_be_built_is_refused_at_once(options: dict[str, Any], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         VerdiffNet(width=8, prior_width=4, **options)
+
+
+def test_no_sample_is_no_answer() -> None:
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        model().eval().sample(pair()[0], samples=0)
