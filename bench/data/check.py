@@ -31,6 +31,13 @@ RECOGNISED = 0.15
 the cases). Otherwise the orientation cannot be recognised in this dataset."""
 
 
+FAR = 4.0
+"""A flipped case must lie so many standard deviations from the usual one. The deviation is
+estimated by the median absolute one, which a few flipped cases do not widen."""
+MAD_TO_STD = 1.4826
+"""The standard deviation of normal values, divided by their median absolute deviation."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that the user should look at."""
@@ -149,7 +156,10 @@ def _flips(dataset: Dataset) -> Iterator[Finding]:
         if cost <= RECOGNISED:
             continue
         # A flipped case gains about as much as a usual one loses; noise may take half of it.
-        ids = [dataset.cases[i].id for i in np.flatnonzero(gain > cost / 2).tolist()]
+        gains_enough = gain > cost / 2
+        deviation = MAD_TO_STD * float(np.median(np.abs(gain + cost)))
+        is_far = gain + cost > FAR * deviation
+        ids = [dataset.cases[i].id for i in np.flatnonzero(gains_enough & is_far).tolist()]
         if ids and len(ids) < len(dataset.cases) / 2:
             text = f"{count(len(ids), 'case')} may be flipped ({kind}): {_few(ids)}"
             yield Finding("flip", tuple(ids), text)

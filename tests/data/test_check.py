@@ -139,6 +139,23 @@ def test_a_case_that_lies_otherwise_than_the_others_is_told(
     assert [each.cases for each in flips if kind in each.text] == [(source.cases[2].id,)]
 
 
+def test_cases_that_differ_by_themselves_are_not_called_flipped(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = ["file,volume"]
+    for part in BOTH:
+        (tmp_path / "mr" / part).mkdir(parents=True)
+    for number in range(12):
+        column = int(rng.integers(4, 26))
+        mask = np.zeros((48, 48), np.uint8)
+        mask[20:34, column : column + 14] = 1
+        image = rng.normal(90, 10, mask.shape).clip(0, 255).astype(np.uint8) + 60 * mask
+        for part, pixels in zip(BOTH, (image, mask), strict=True):
+            Image.fromarray(pixels).save(tmp_path / "mr" / part / f"{number}.png")
+        rows.append(f"{number}.png,{number}")
+    (tmp_path / "mr" / "index.csv").write_text("\n".join(rows) + "\n")
+    assert not [finding for finding in check(prepared(tmp_path)) if finding.kind == "flip"]
+
+
 def test_damaged_pixels_and_what_was_left_out_are_told(slices: Make, own_cache: Path) -> None:
     data = slices()
     (data / "mr" / "images" / "6_1.png").unlink()
