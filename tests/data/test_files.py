@@ -333,7 +333,7 @@ def test_void_is_refused_beside_any_classes(tmp_path: Path) -> None:
         _, mask = pair(number)
         labels = np.where(np.roll(mask, 15, 1) & (1 - mask), 255, mask * (80 + number))
         png(root / "masks" / f"p{number}_1.png", labels.astype(np.uint8))
-    with pytest.raises(UsageError, match="255 beside 80, 81 and 82 is the void label"):
+    with pytest.raises(UsageError, match="255 beside 80, 81 and 82 is, by custom, the void label"):
         prepared(root, ":pattern={patient}_*:foreground=80")
 
 

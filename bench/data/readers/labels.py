@@ -27,6 +27,8 @@ VOID = (255, 65535)
 """The field's labels of pixels that belong to no class; numbers below 0 are void too."""
 BRIGHT = 100
 """Classes that are numbered have no number above this; greys have."""
+HALF = 127
+"""Half of the greys of 8 bits: the threshold of masks that are drawn white on black."""
 EVEN = 5
 """Greys that differ by no more from even steps between 0 and 255 are no numbers of classes."""
 MANY = 24
@@ -210,7 +212,7 @@ def choose(census: Census, option: str) -> Decision:
     binary = _is_binary(census, beside)
     chosen = _wanted(census, option, binary) if option else _default(census, beside, binary)
     _refuse_near(census, option, chosen)
-    if not (">" in option and _is_smooth(census, beside)):
+    if not (">" in option and (_is_smooth(census, beside) or _above_classes(option, beside))):
         _refuse_void(census, beside, binary, chosen)
     told = []
     if binary and len(chosen) > 1:
@@ -278,7 +280,7 @@ def _default(census: Census, beside: list[str], binary: bool) -> list[str]:
         raise UsageError(
             f"{file} and others hold colours ({shares}); say which are foreground: {ways}"
         )
-    if _is_smooth(census, beside):
+    if _is_smooth(census, beside) or _beside_void([int(label) for label in beside]):
         raise UsageError(f"{file} and others {_blurred(census)}")
     shares = ", ".join(f"{label} ({_percent(census, label)})" for label in beside[:FEW])
     shown = f"value{'s' * (len(beside) > 1)} {shares}{' ...' * (len(beside) > FEW)}"
@@ -331,6 +333,12 @@ def _is_blurred(census: Census, beside: Sequence[str]) -> bool:
     """Return whether several values lie about few, far from those of classes."""
     values = [int(label) for label in beside]
     return len(values) > 3 and max(values) > BRIGHT and len(_peaks(census)) < len(values) / 2
+
+
+def _beside_void(values: Collection[int]) -> set[int]:
+    """Return the neighbours of 255 or 65535 among numbers, as greys have and no void label has."""
+    held = set(VOID).intersection(values)
+    return {value for void, value in product(held, values) if 0 < void - value < NEAR}
 
 
 def _share(census: Census, labels: Iterable[str]) -> float:
@@ -413,9 +421,9 @@ def _peaks(census: Census, share: float = 0.005) -> list[int]:
     counts = {int(label): count for label, count in census.counts.items() if not colour(label)}
     peaks: list[int] = []
     for value in sorted(counts, key=lambda value: -counts[value]):
-        near = sum(count for other, count in counts.items() if abs(other - value) < NEAR)
-        if near < share * sum(counts.values()):
-            continue
+        near = [count for other, count in counts.items() if abs(other - value) < NEAR]
+        if sum(near) < share * sum(counts.values()) or max(near) > counts[value]:
+            continue  # few pixels, or the slope of another peak
         if all(abs(value - peak) >= APART for peak in peaks):
             peaks.append(value)
     return sorted(peaks)
@@ -528,15 +536,29 @@ def _refuse_void(
     if both_chosen and not binary and not _share_a_mask(census, void, classes):
         return
     file = next(file for labels, file in census.masks.items() if {*map(number, labels)} & set(void))
-    if not any(map(colour, beside)) and are_strays(census, beside):
+    if not any(map(colour, beside)) and (are_strays(census, beside) or _beside_void(numbers)):
         raise UsageError(f"{file} and others {_blurred(census)}")
     way = ""
     if void[0] > 0:  # one below 0 cannot be named
         way = f", or leave them out: labels=NAME={classes[0]}/.../void={void[0]}"
+        if max(classes) <= HALF:
+            way += f"; if {void[0]} is the foreground and the others are not: foreground=>{HALF}"
     raise UsageError(
-        f"{file}: {void[0]} beside {_and(map(str, classes[:4]))} is the void label of pixels that "
-        f"belong to no class; give these pixels a class or 0 in the masks{way}"
+        f"{file}: {void[0]} beside {_and(map(str, classes[:4]))} is, by custom, the void label of "
+        f"pixels that belong to no class; give these pixels a class or 0 in the masks{way}"
     )
+
+
+def _above_classes(option: str, beside: Collection[str]) -> bool:
+    """Return whether an option is one threshold between the numbers of classes and 255."""
+    match = _TERM.fullmatch(option.strip())
+    if not match or not match["above"]:
+        return False
+    numbers = [value for label in beside if (value := number(label)) is not None]
+    void, classes = _void_and_classes(numbers)
+    low = {*classes} - _beside_void(numbers)
+    cut = int(match["above"])
+    return cut >= HALF and min(void, default=0) > cut >= max(low, default=0)
 
 
 def _void_and_classes(numbers: Iterable[int]) -> tuple[list[int], list[int]]:

@@ -150,13 +150,17 @@ REFUSED: dict[str, tuple[list[np.ndarray], str, str]] = {
     "void": (
         [binary(1), binary(2), binary(255)],
         "1+2",
-        r"255 beside 1 and 2 is the void label.*labels=NAME=1/.../void=255",
+        r"255 beside 1 and 2 is, by custom, the void label.*labels=NAME=1/.../void=255",
     ),
-    "void above a threshold": ([np.array([[0, 1, 255]])], ">0", r"255 beside 1 is the void"),
+    "void above a threshold": (
+        [np.array([[0, 1, 255]])],
+        ">0",
+        r"255 beside 1 is, by custom, the void",
+    ),
     "void alone": (
         [np.array([[0, 1, 255]])],
         "",
-        r"255 beside 1 is the void label",
+        r"255 beside 1 is, by custom, the void label",
     ),
     "fractions": ([np.full((6, 4), 0.5)], "", r"values are not whole numbers"),
     "too many": ([np.arange(400).reshape(20, 20)], "", r"400 values; expected a label map"),
@@ -200,6 +204,38 @@ def test_a_blurred_mask_gets_a_threshold_that_fits() -> None:
     assert abs(int(mask.sum()) - 14 * 60) < 30
     with pytest.raises(UsageError, match=r"foreground=>6\d or foreground=>1[89]\d"):
         foreground([blurred([128, 255])])
+
+
+@pytest.mark.parametrize("quality", [50, 60, 75])
+def test_the_slope_of_a_peak_is_no_peak(quality: int) -> None:
+    """JPEG leaves many values around thin lines, ever fewer of them far from 0 and 255."""
+    row, column = np.mgrid[:256, :256]
+    lines = np.zeros((256, 256), np.uint8)
+    for number in range(12):
+        lines[np.abs(row - 20 - 18 * number - 15 * np.sin(column / 20 + number)) < 2] = 255
+    file = BytesIO()
+    Image.fromarray(lines).save(file, "JPEG", quality=quality)
+    with pytest.raises(UsageError, match=r"about 0 and 25\d: say .* foreground=>12[67]$"):
+        foreground([Picture(np.asarray(Image.open(file)))])
+
+
+@pytest.mark.parametrize("option", ["", "255", ">0"])
+def test_255_with_neighbours_is_a_grey_and_no_void_label(option: str) -> None:
+    resized = np.repeat(np.array([0, 0, 1, 254, 255, 255], np.uint8), 8).reshape(6, 8)
+    with pytest.raises(UsageError, match=r"about 0 and 255: .* foreground=>127; or, where they"):
+        foreground([Picture(resized)], option)
+    (mask,) = foreground([Picture(resized)], ">127")
+    np.testing.assert_array_equal(mask, resized > 127)
+
+
+def test_a_threshold_above_all_classes_takes_the_void_label_for_the_foreground() -> None:
+    dirty = np.array([[0, 1, 255]])
+    with pytest.raises(UsageError, match=r"if 255 is the foreground .*: foreground=>127$"):
+        foreground([dirty])
+    np.testing.assert_array_equal(foreground([dirty], ">127")[0], dirty == 255)
+    for masks in (np.array([[0, 200, 255, 1]]), np.array([[0, -1, 255, 1]])):
+        with pytest.raises(UsageError, match="by custom, the void label"):
+            foreground([masks], ">127")
 
 
 def test_a_coloured_jpeg_is_refused(tmp_path: Path) -> None:
@@ -351,7 +387,7 @@ def test_colours_of_16_bits_and_absurd_numbers_are_no_labels() -> None:
 def test_no_choice_is_proposed_that_the_void_label_forbids(void: int) -> None:
     """Whichever values were foreground, the pixels of no class would be background."""
     known, _ = census([np.array([[0, void, 1]])])
-    with pytest.raises(UsageError, match=f"{void} beside 1 is the void label"):
+    with pytest.raises(UsageError, match=f"{void} beside 1 is, by custom, the void label"):
         choose(known, "")
 
 
@@ -361,5 +397,5 @@ def test_255_in_masks_without_classes_may_be_their_foreground() -> None:
     with pytest.raises(UsageError, match=r"say which are foreground: foreground=2\+255;"):
         choose(known, "")
     assert choose(known, "2+255").foreground == {"2", "255"}
-    with pytest.raises(UsageError, match="255 beside 2 is the void label"):
+    with pytest.raises(UsageError, match="255 beside 2 is, by custom, the void label"):
         choose(known, "2")
