@@ -24,6 +24,8 @@ COLUMNS = ("fold", "patient", "side")
 HEADER = ",".join(COLUMNS)
 SIDES_OF: dict[str, Side] = {**{side: side for side in (*SIDES, UNUSED)}, "val": "validation"}
 """The sides by what a file may call them, in any case."""
+FEW = 3
+"""Patients that an error names."""
 NEAR = 1000
 """Names at most that are compared with one that is missing: a comparison is slow."""
 _FOLD = re.compile(r"([0-9]{1,9})([.,]0)?")
@@ -137,9 +139,11 @@ def make_splits(
     # than those tested, so of two folds each has two patients; of more, other folds have them.
     needed = {1: 3, 2: 4}.get(folds, folds)
     if len(names) < needed or folds < 1:
+        few = f" ({', '.join(names)})" if 0 < len(names) <= FEW else ""
         raise UsageError(
-            f"{count(len(names), 'patient')} cannot be split: expected at least {needed} "
-            f"(folds={folds}), for none may be on two sides; add patients or leave the dataset out"
+            f"{count(len(names), 'patient')}{few} cannot be split: expected at least {needed} "
+            f"(folds={folds}), for none may be on two sides; if there are more, correct the "
+            "pattern or the table of patients, else add patients or leave the dataset out"
         )
     generator = np.random.Generator(np.random.Philox(SEED))
     order = [names[i] for i in generator.permutation(len(names))]
