@@ -249,6 +249,16 @@ SPOILED = {
         ":patients=list.csv",
         r"such as 'ROOT:patients=list.csv:file=name:patient=Case ID'",
     ),
+    "no headings": (
+        {"patients": "1.png,p\n0.png,q\n"},
+        "",
+        "first line holds '1.png', the name of an image; .* put the line file,patient above it",
+    ),
+    "no headings, as they were advised": (
+        {"patients": "1.png,p\n0.png,q\n"},
+        ":file=1.png:patient=p",
+        "first line holds '1.png'",
+    ),
     "one column": ({"patients": "file\n0.png\n"}, "", "expected one of files and one of patients"),
     "no such column": (
         {"patients": LIST},

@@ -344,18 +344,26 @@ def _shown(stored: NDArray[Any], film: Any, path: Path) -> tuple[NDArray[Any], s
                 f"{path}: VOILUTFunction is {function}, expected {', '.join(FUNCTIONS)}; "
                 "correct it, or remove the window"
             )
+        several = _has_greys(values)
         values = apply_windowing(values, _window(film))
         applied.append("VOI window")
-        if values.min() == values.max():
+        one = values.min() == values.max()
+        if one or (several and not _has_greys(values)):
             raise UsageError(
                 f"{path}: its window (centre {film.WindowCenter}, width {film.WindowWidth}) "
-                "leaves one grey value; correct the window or remove it"
+                f"leaves {'one grey value' if one else 'black and white alone'}; correct the "
+                "window or remove it"
             )
     white_is_zero = film.PhotometricInterpretation == "MONOCHROME1"
     if white_is_zero or film.get("PresentationLUTShape") == "INVERSE":
         values = values.max() - values.astype(np.float64)
         applied.append("inverted, 0 is white" if white_is_zero else "inverted by presentation")
     return values.astype(np.float64), ", ".join(applied) or "as stored"
+
+
+def _has_greys(values: NDArray[Any]) -> bool:
+    """Return whether there are values between the least and the largest."""
+    return bool(((values > values.min()) & (values < values.max())).any())
 
 
 def _window(film: Any) -> Any:

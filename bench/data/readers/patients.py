@@ -140,6 +140,7 @@ def read(path: Path, choice: Choice, place: str, images: Collection[str] = ()) -
     if csvs.folded(file) == csvs.folded(patient):
         raise UsageError(f"file={file} and patient={patient} are one column; expected two")
     table = csvs.read(path, (file, patient))
+    _check_headings(table, choice, images)
     _check_columns(table, choice, place)
     entries: list[Entry] = []
     first: dict[str, Entry] = {}
@@ -177,6 +178,23 @@ def _contradiction(one: Entry, other: Entry, images: Collection[str] = ()) -> st
         f"{other.at}: {other.key} is of {one.patient} already, and of {other.patient} here; "
         f"expected one patient: {way}"
     )
+
+
+def _check_headings(table: CsvTable, choice: Choice, images: Collection[str]) -> None:
+    """Refuse a table whose first line is of an image, which would be lost as a heading.
+
+    Raises:
+        UsageError: It is.
+    """
+    names = {_last(key(path)) for path in images}
+    if not choice.file and not table.has(FILE):
+        names |= {_last(key(stem(Path(path)))) for path in images}
+    for heading in table.headings:
+        if _last(key(heading)) in names:
+            raise UsageError(
+                f"{table.source}: its first line holds '{heading}', the name of an image; expected "
+                f"headings: put the line {FILE},{PATIENT} above it, in the order of its columns"
+            )
 
 
 def _check_columns(table: CsvTable, choice: Choice, place: str) -> None:

@@ -182,6 +182,7 @@ def test_spacing_is_of_rows_then_columns_and_its_source_is_told() -> None:
             "is a mask whose labels are shown otherwise",
         ),
         ({"WindowCenter": "9000", "WindowWidth": "2"}, False, "leaves one grey value"),
+        ({"WindowCenter": "100", "WindowWidth": "1"}, False, "leaves black and white alone"),
     ],
 )
 def test_what_is_not_one_picture_is_refused(
