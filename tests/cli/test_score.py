@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from bench.engine.metrics import score
 from bench.report.page import html
@@ -88,6 +89,51 @@ def test_folders_of_masks_become_a_table_with_what_is_known(bench: Bench, home: 
     paper = home / "paper.tex"
     paper.write_text(r"\input{reports/external/numbers}\benchExternalDice{home}{Ours}")
     assert "holds" in bench("report", "--check", str(paper))
+
+
+def test_empty_and_inverted_predictions_are_told(bench: Bench, home: Path) -> None:
+    write(home / "none", value=0)
+    for name in NAMES:
+        mask = cv2.imread(str(home / "labels" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+        assert mask is not None
+        (home / "dark").mkdir(exist_ok=True)
+        cv2.imwrite(str(home / "dark" / f"{name}.png"), 255 - mask)
+    said = scored(bench, "--predictions", "None=none", "--predictions", "Dark=dark")
+    assert "assumed: no mask of None has foreground" in said
+    assert "255 of Dark is foreground, though it covers 90 % of all pixels; where" in said
+    inverted = ("--predictions", "Dark=dark", "--foreground-predictions", "0", "--out", "other")
+    assert "Dark: mean Dice 100.00 %" in scored(bench, *inverted)
+
+
+def test_a_prediction_that_does_not_say_how_it_lies_is_laid_as_stored_and_told(
+    bench: Bench, home: Path
+) -> None:
+    """Its rows may be the columns of its reference, which a square picture does not show."""
+    (home / "flat").mkdir()
+    (home / "arrays").mkdir()
+    for number, name in enumerate(NAMES):
+        mask = disc(15 + 4 * number)
+        image = nibabel.Nifti1Image(mask.T[..., None], np.diag([-1.0, -1.0, 1.0, 1.0]))
+        nibabel.save(image, home / "flat" / f"{name}.nii.gz")
+        np.save(home / "arrays" / f"{name}.npy", mask)
+    usual = ("--reference", "flat", "--pattern", "{patient}_*", "--predictions", "Ours=arrays")
+    said = bench("score", *usual)
+    assert "Ours: mean Dice 100.00 %" in said
+    assert "assumed: predictions lie on their references as the pixels are stored" in said
+
+
+def test_a_prediction_that_exif_alone_turns_within_its_size_is_refused(
+    bench: Bench, home: Path
+) -> None:
+    turned = Image.Exif()
+    turned[274] = 6
+    for folder, exif in (("square", Image.Exif()), ("turned", turned)):
+        (home / folder).mkdir()
+        for number, name in enumerate(NAMES):
+            mask = disc(15 + 4 * number)[:, :40] * 255
+            Image.fromarray(mask).save(home / folder / f"{name}.png", exif=exif)
+    usual = ("--reference", "square", "--pattern", "{patient}_*", "--predictions", "Ours=turned")
+    assert "they have one size either way" in bench("score", *usual, code=2)
 
 
 def test_masks_that_are_the_references_themselves_are_said_to_be(bench: Bench, home: Path) -> None:

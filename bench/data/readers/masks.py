@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from bench.data.pool import watched
 from bench.data.readers import content, folder, labels, limits, metaimage, pairing, volume, walk
 from bench.data.readers.pairing import Side
-from bench.data.readers.picture import SAME, Picture, onto
+from bench.data.readers.picture import AS_STORED, SAME, Picture, check_turn, onto
+from bench.data.readers.picture import told as told_of_pair
 from bench.spec.case import BACKGROUND, Census
 from bench.spec.errors import UsageError, short_list
 
@@ -26,6 +27,7 @@ LARGEST = 1 << 16
 """Longest side in pixels of a picture."""
 ASIDE = (".json", ".pkl", ".csv", ".txt", ".md", ".npz", ".log", ".toml", ".yaml", ".yml", ".xml")
 """Endings of files that other programs leave beside their predictions."""
+LAID = "assumed: predictions lie on their references as the pixels are stored"
 
 
 class UnfitError(Exception):
@@ -207,10 +209,14 @@ def fitted(reference: Drawn, prediction: Drawn, its_file: Path, file: Path) -> D
     """
     if len(reference.shape) == 2 and len(prediction.shape) == 2:
         try:
-            laid, _ = onto(reference.picture, prediction.picture, its_file, file)
+            check_turn(reference.picture, prediction.picture, its_file, file)
+            laid, place = onto(reference.picture, prediction.picture, its_file, file)
         except UsageError as error:
             raise UnfitError("grid", str(error)) from error
-        return Drawn(laid, reference.shape, reference.spacing)
+        how = [*prediction.picture.how, *told_of_pair(reference.picture, prediction.picture)]
+        if place.startswith(AS_STORED):
+            how.append(place.replace(AS_STORED, LAID))
+        return Drawn(replace(laid, how=tuple(how)), reference.shape, reference.spacing)
     if reference.shape != prediction.shape:
         order = " (slices, rows, columns)" if len(reference.shape) == 3 else ""
         raise UnfitError(

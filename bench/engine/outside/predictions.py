@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.data.levels import levels_of
@@ -178,6 +178,33 @@ def decided(
         return Decision(frozenset()), [
             f"{name}: {error} (for predictions alone: --foreground-predictions)"
         ]
+
+
+def doubt(name: str, read: Mapping[str, Labels], references: References, decision: Decision) -> str:
+    """Return what to tell of predictions that are all empty, or mostly foreground; or nothing."""
+    if references.classes or not read:
+        return ""
+    ours = _share(read.values(), decision)
+    theirs = _share(references.read.values(), references.decision)
+    if not ours and theirs:
+        return f"no mask of {name} has foreground"
+    if ours > labels.MOSTLY >= theirs:
+        return (
+            f"{' and '.join(sorted(decision.foreground))} of {name} is foreground, though it "
+            f"covers {100 * ours:.0f} % of all pixels; where its masks are inverted: "
+            "--foreground-predictions 0"
+        )
+    return ""
+
+
+def _share(masks_of: Iterable[Labels], decision: Decision) -> float:
+    """Return the share of all pixels that are foreground."""
+    total = foreground = 0
+    for mask in masks_of:
+        total += sum(mask.counts)
+        for label, pixels in zip(mask.names, mask.counts, strict=True):
+            foreground += pixels if label in decision.foreground else 0
+    return foreground / max(1, total)
 
 
 def levels(

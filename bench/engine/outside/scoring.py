@@ -145,6 +145,8 @@ def score_folder(
         remarks[f"the instances of {name} are its labels, by their numbers"] = None
     elif predictions.are_alone(read, references, decision):
         remarks[f"the instances of {name} are components, for no mask holds two labels"] = None
+    if doubt := predictions.doubt(name, read, references, decision):
+        remarks[doubt] = None
     scored = Scored(
         {},
         read,
