@@ -302,11 +302,28 @@ def test_a_mask_of_several_values_a_voxel_is_refused(tmp_path: Path) -> None:
 
 def test_ct_values_that_may_be_none_of_hounsfield_are_told(tmp_path: Path) -> None:
     image, labels = spine(4)
-    for number, shift in ((4, 0), (5, 0), (6, 3000)):
+    for number, shift in ((4, 0), (5, 0), (6, 900)):
         nifti(tmp_path / "ct-verse" / f"verse{number:03d}.nii.gz", image + shift)
         nifti(tmp_path / "ct-verse" / f"verse{number:03d}_seg.nii.gz", labels)
     (line,) = (line for line in prepared(tmp_path, "ct-verse").how if "HU" in line)
     assert "CT values are in HU, though none is below 0, as air is" in line
+
+
+@pytest.mark.parametrize("shown", ["between -1 and 1", "between 2000 and 4000"])
+def test_ct_that_its_window_shows_as_one_grey_is_refused(tmp_path: Path, shown: str) -> None:
+    """Programs write CT scaled to -1 to 1, or with an offset."""
+    image, labels = spine(4)
+    spread = np.interp(image, (image.min(), image.max()), (-1, 1))
+    values = spread if "-1" in shown else 3000 + 1000 * spread
+    for number, voxels in ((4, image), (5, image), (6, image), (7, values)):
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}.nii.gz", voxels.astype(np.float32))
+        nifti(tmp_path / "ct-verse" / f"verse{number:03d}_seg.nii.gz", labels)
+    (line,) = prepared(tmp_path, "ct-verse").left_out
+    assert f"verse007.nii.gz: its values lie {shown}, which the window from -250 to 1000 HU" in line
+    low, high = shown.split()[1::2]
+    assert line.endswith(f"give the window of its values: ct-verse:low={low}:high={high}")
+    window = f"ct-verse:low={low}:high={high}"
+    assert "verse007_" in " ".join(case.id for case in prepared(tmp_path, window).cases)
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from bench.spec.errors import UsageError
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 LARGEST = 8192
 """Longest side in pixels that a slice may have."""
+SEEN = 0.05
+"""A CT shows at least this share of its window; values that show less are no HU."""
 LARGEST_LABEL = 65535
 """The largest number of a label."""
 SAGITTAL = "LIP"
@@ -284,6 +286,8 @@ def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
             f"{image_file}: 99 % of its voxels are {low:g}, expected an image; "
             "repair or remove the volume"
         )
+    if cutting.window:
+        _check_window(image.voxels, (low, high), dataset, image_file)
     _, row, column = image.spacing
     sides = (image.voxels.shape[1] * row, image.voxels.shape[2] * column)
     if max(sides) / min(row, column) > LARGEST:
@@ -315,4 +319,22 @@ def samples(item: Item, cutting: Cutting) -> Iterator[Sample]:
             f"{label_file}: no sagittal slice shows {cutting.at_least} vertebrae on "
             f"{100 * cutting.share:g} % of its pixels; "
             f"lower {dataset}:vertebrae or {dataset}:share, or remove the volume"
+        )
+
+
+def _check_window(
+    voxels: NDArray[Any], window: tuple[float, float], dataset: str, file: Path
+) -> None:
+    """Refuse a volume of which the window makes nearly one grey: its values are no HU.
+
+    Raises:
+        UsageError: All its values lie outside the window, or in less than `SEEN` of it.
+    """
+    low, high = window
+    least, most = float(voxels.min()), float(voxels.max())
+    if min(most, high) - max(least, low) < SEEN * (high - low):
+        raise UsageError(
+            f"{file}: its values lie between {least:.4g} and {most:.4g}, which the window from "
+            f"{low:g} to {high:g} HU shows as nearly one grey; export it in HU, or give the window "
+            f"of its values: {dataset}:low={least:.4g}:high={most:.4g}"
         )
