@@ -20,7 +20,7 @@ from bench.spec.errors import UsageError
 from bench.spec.note import Progress
 from bench.spec.plain import content_hash
 
-FORMAT = 5
+FORMAT = 6
 """Version of the cache: of its layout and of how files are read; another one is prepared anew."""
 EMPTY = sha256().hexdigest()
 """The digest of a file without any byte."""
