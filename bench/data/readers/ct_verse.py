@@ -55,7 +55,7 @@ class CTVerse(Slices):
             "vertebrae": self.vertebrae,
             "share": self.share,
             "window": [self.low, self.high],
-            "version": 2,
+            "version": 3,
         }
         return {**super().rules(), "volumes": cut}
 

@@ -166,7 +166,7 @@ class Folder(Adapter):
     def rules(self) -> dict[str, Any]:
         """Return the options of reading; grey is luminance."""
         return {
-            "layout": "folder-4",
+            "layout": "folder-5",
             "pattern": self.pattern,
             "largest": self.largest,
             "ending": self.ending,
