@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.audit import headings
@@ -70,6 +70,7 @@ def _opened(path: Path, reading: Reading) -> tuple[CsvTable, dict[str, str]]:
     if "case" not in columns and _is_of_patients(table, columns, reading):
         columns["case"] = columns["patient"]
     if "case" not in columns:
+        _check_headings(path, table.headings)
         raise UsageError(
             f"{path} has no column of cases; its columns are {', '.join(table.headings)}; "
             f"name it: --columns case=HEADING{table.guess}"
@@ -78,17 +79,26 @@ def _opened(path: Path, reading: Reading) -> tuple[CsvTable, dict[str, str]]:
         columns |= _of_monai(table, columns, reading, path)
     used = [columns[name] for name in SCORES if name in columns]
     used += [] if used or not reading.metric else _methods(table, columns, reading)
-    for heading in used:
-        if _DECIMAL.fullmatch(heading):
-            raise UsageError(
-                f"{path}: its first line holds {heading!r}, a number; expected headings, such as "
-                "case and dice: write them above"
-            )
+    _check_headings(path, used)
     for name in ("method", "dataset", "run"):
         if name in columns:
             _check_filled(table, columns[name])
     _check_points(table, used)
     return table, columns
+
+
+def _check_headings(path: Path, headings: Iterable[str]) -> None:
+    """Refuse a number as a heading: it is the first line of a table without headings.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for heading in headings:
+        if _DECIMAL.fullmatch(heading):
+            raise UsageError(
+                f"{path}: its first line holds {heading!r}, a number; expected headings, such as "
+                "case and dice: write them above"
+            )
 
 
 def _check_points(table: CsvTable, numbers: Sequence[str]) -> None:

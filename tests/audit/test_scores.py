@@ -439,6 +439,11 @@ def test_a_point_among_decimal_commas_may_stand_between_thousands(tmp_path: Path
             "line 3, column dataset: nothing is there, but other lines have it",
         ),
         (
+            "A,p01,p01_a,0.84\nA,p02,p02_a,0.85\n",
+            Reading(),
+            "its first line holds '0.84', a number; expected headings",
+        ),
+        (
             "p01,0.84,0.81\np02,0.85,0.82\n",
             Reading(metric="dice", pattern="{patient}", columns={"case": "p01"}),
             "its first line holds '0.84', a number; expected headings",
