@@ -95,7 +95,7 @@ def _too_few(dataset: Dataset) -> Iterator[Finding]:
     try:
         make_splits([case.patient for case in dataset.cases])
     except UsageError as error:
-        yield Finding("patients", (), str(error))
+        yield Finding("patients", (), str(error), grave=True)
 
 
 def _twins(dataset: Dataset) -> Iterator[Finding]:

@@ -53,6 +53,7 @@ def test_too_few_patients_are_told(slices: Make) -> None:
     findings = check(prepared(slices(patients=1)))
     [few] = [finding for finding in findings if finding.kind == "patients"]
     assert few.text.startswith("1 patient (1) cannot be split: expected at least 3")
+    assert few.grave
 
 
 def test_the_patients_are_told_first(slices: Make) -> None:
