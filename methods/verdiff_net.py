@@ -38,6 +38,11 @@ class VerdiffNet(DiffusionMethod):
         "what the diffusion U-Net puts out: a correction of the prior's logits, velocity or noise",
         choices=("mask", "velocity", "noise"),
     )
+    detach: bool = option(
+        False,
+        "keep the loss of the corrected mask from training the prior",
+        needs="predicts=mask",
+    )
     scale: float = option(
         0.1, "largest value of the mask in the diffusion (paper: unstated)", low=0.001, high=10
     )
@@ -138,6 +143,8 @@ class VerdiffNet(DiffusionMethod):
                 " follows (paper: the noise)"
             )
         if self.predicts == "mask":
+            trains = "does not train" if self.detach else "trains"
+            lines.append(f"the loss of the corrected mask {trains} the prior (paper: unstated)")
             lines.append("eq 8 weighted by min(1, 1 / SNR) (paper: not)")
         if self.scale != 1:
             lines.append(f"masks in [-{self.scale:g}, {self.scale:g}] in the diffusion (unstated)")
@@ -183,6 +190,7 @@ class VerdiffNet(DiffusionMethod):
             nsa_gate=self.nsa_gate,
             predicts=self.predicts,
             scale=self.scale,
+            detach=self.detach,
         )
         return Averaged(live, self.ema)
 

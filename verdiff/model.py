@@ -57,8 +57,7 @@ class Condition:
     f: Tensor
     """The prior mask (2 sigmoid(logits) - 1) scale (B, 1, H, W), in [-scale, scale] like x0.
 
-    No gradient passes through f, so the diffusion's loss does not train the conditional U-Net. Both
-    losses train the MSFM, whose output both networks receive.
+    No gradient passes through f. Both losses train the MSFM, whose output both networks receive.
     """
     added: Tensor
     """Image features (B, width, H / patch, W / patch), with both sides rounded up.
@@ -116,6 +115,10 @@ class VerdiffNet(nn.Module):
         scale: Largest value of x0 and f. It should be small: then x_t is noise at most timesteps,
             and the network must look at the image. With 1, most x_t of training show the true mask,
             and the network learns to copy it; in sampling there is none to copy.
+        detach: Whether the loss of the corrected mask leaves the conditional U-Net alone, where the
+            network predicts the mask. If not, it trains both networks, and they learn to give the
+            right mask together. The loss of a noise or a velocity never trains the conditional
+            U-Net.
 
     The weights depend on one integer that is drawn from PyTorch's global generator. So two networks
     that are built after the same `torch.manual_seed` start with the same weights in all modules
@@ -134,6 +137,7 @@ class VerdiffNet(nn.Module):
         nsa_gate: str = "soft",
         predicts: str = "mask",
         scale: float = 0.1,
+        detach: bool = False,
     ) -> None:
         super().__init__()
         if predicts not in PREDICTS:
@@ -172,6 +176,7 @@ class VerdiffNet(nn.Module):
         self.diffusion = Diffusion(-scale, scale)
         self.predicts = predicts
         self.scale = scale
+        self.detach = detach
         initialise(self, seed)
 
     def condition(self, image: Tensor) -> Condition:
@@ -223,8 +228,13 @@ class VerdiffNet(nn.Module):
             return output
         if self.predicts == "velocity":
             return self.diffusion.noise_of_velocity(output, x_t, condition.f, t)
-        probability = torch.sigmoid(condition.logits.detach() + output)
+        probability = torch.sigmoid(self._corrected(output, condition))
         return self.diffusion.noise_of_mask(self.mask_of(probability), x_t, condition.f, t)
+
+    def _corrected(self, output: Tensor, condition: Condition) -> Tensor:
+        """Return the logits (B, 1, H, W) of the mask: the prior's plus the output."""
+        prior = condition.logits.detach() if self.detach else condition.logits
+        return prior + output
 
     def _logits(self, output: Tensor, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Return logits (B, 1, H, W) of the mask that an output implies.
@@ -234,7 +244,7 @@ class VerdiffNet(nn.Module):
         value and a gradient everywhere.
         """
         if self.predicts == "mask":
-            return condition.logits.detach() + output
+            return self._corrected(output, condition)
         noise = self._noise(output, x_t, t, condition)
         implied = self.diffusion.implied_mask(x_t, condition.f, noise, t)
         probability = self.probability_of(implied)

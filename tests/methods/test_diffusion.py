@@ -75,6 +75,7 @@ def rng(seed: int = 1) -> torch.Generator:
         ("verdiff:nsa_gate=3x3", "5x5, hard, soft"),
         ("verdiff:nsa_gate=hard:nsa=off", "nsa_gate=hard has no effect with nsa=off; leave one of"),
         ("verdiff:predicts=logit", "mask, noise, velocity"),
+        ("verdiff:detach=on:predicts=noise", "detach=on has no effect with predicts=noise; leave"),
         ("verdiff:scale=0", "0 is out of range; expected 0.001 to 10"),
         ("verdiff:levels=7", "7 is out of range; expected 2 to 6"),
         ("verdiff:levels=1", "1 is out of range; expected 2 to 6"),

@@ -180,30 +180,45 @@ def test_the_global_seed_decides_the_weights() -> None:
 
 
 @pytest.mark.parametrize("msfm", [True, False])
-def test_the_diffusion_does_not_train_the_prior(msfm: bool) -> None:
-    net, (image, mask) = model(awake=True, msfm=msfm).train(), pair()
+@pytest.mark.parametrize(
+    ("reading", "trains_prior"),
+    [
+        ({}, True),
+        ({"detach": True}, False),
+        ({"predicts": "noise"}, False),
+        ({"predicts": "velocity"}, False),
+    ],
+)
+def test_the_diffusion_trains_the_prior_where_it_corrects_its_mask(
+    reading: dict[str, Any], trains_prior: bool, msfm: bool
+) -> None:
+    net, (image, mask) = model(awake=True, msfm=msfm, **reading).train(), pair()
     condition = net.condition(image)
     assert not condition.f.requires_grad
     assert not any(gate.requires_grad for gate in condition.gates)
     predicted = net.denoise(torch.randn_like(mask), torch.tensor([400]), condition)
     (predicted - mask).square().mean().backward()
-    reached = {
+    expected = {"fuse", "denoiser"}
+    if msfm:
+        expected.add("msfm")
+    if trains_prior:
+        expected.add("conditional")
+    assert reached(net) == expected
+
+
+def reached(net: nn.Module) -> set[str]:
+    """Return the names of the parts that have a gradient."""
+    return {
         name.split(".")[0]
         for name, p in net.named_parameters()
         if p.grad is not None and p.grad.any()
     }
-    assert reached == {"fuse", "denoiser"} | ({"msfm"} if msfm else set())
 
 
 def test_the_prior_trains_by_its_own_loss() -> None:
     net, (image, mask) = model().train(), pair()
     prior_loss(net.condition(image).logits, mask).backward()
-    reached = {
-        name.split(".")[0]
-        for name, p in net.named_parameters()
-        if p.grad is not None and p.grad.any()
-    }
-    assert reached == {"msfm", "conditional"}
+    assert reached(net) == {"msfm", "conditional"}
 
 
 @torch.no_grad()
