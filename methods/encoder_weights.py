@@ -31,7 +31,13 @@ def read(digest: str) -> dict[str, Tensor]:
     path = find(digest)
     try:
         content = _load(path)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        # PyTorch's own words advise to unpickle whatever the file holds.
+        raise UsageError(
+            f"{path} cannot be read: it holds more than tensors, or is no file of torch.save; save"
+            " the encoder's state_dict() alone"
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(
             f"{path} cannot be read as safetensors or as tensors of torch.save ({reason}); save the"
