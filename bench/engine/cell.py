@@ -93,7 +93,7 @@ def _run(cell: Cell, store: Store, work: CellFolder, device: str, tell: Tell) ->
         shutil.copyfile(users_file, work.method)  # so that the results have all that made them
     method = registry.of_cell(cell)
     if isinstance(method, Program):
-        program.run(cell, method, derive(cell.seed, "own"), store, work, device, tell)
+        program.run(cell, method, derive(cell.seed, "own"), store, work, meter, metered)
         return
     dataset = cache.load(Path(cell.dataset.cache))
     split = split_of(store, cell, dataset.patients)

@@ -13,7 +13,7 @@ from bench.data import twins
 from bench.engine.data import Data
 from bench.engine.train import TrainingState
 from bench.engine.trainee import Trainee
-from bench.spec import machine
+from bench.spec import devices, machine
 from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
 from bench.spec.config import Cell
 from bench.spec.plain import convert
@@ -65,7 +65,6 @@ def record_of(
         timings: How long they took.
     """
     method = trainee.method
-    device, device_memory = _device(trainee.device)
     sides = {"train": data.train, "validation": data.validation, "test": data.test}
     return Record(
         spec=convert(cell.spec(), CellSpec),
@@ -106,9 +105,9 @@ def record_of(
         official_test=bool(data.dataset.official) and cell.scheme.takes_official,
         versions=machine.versions(),
         revision=machine.revision(),
-        device=device,
+        device=devices.name_of(str(trainee.device)),
         peak_memory_bytes=machine.peak_memory(),
-        peak_device_memory_bytes=device_memory,
+        peak_device_memory_bytes=_peak_memory(trainee.device),
         multiply_adds=measured.multiply_adds,
         size=_finite(measured.size),
         ceiling=_finite(measured.ceiling),
@@ -127,11 +126,11 @@ def _deviations(trainee: Trainee) -> tuple[str, ...]:
     return tuple(filter(None, lines))  # what holds for one class alone has become empty
 
 
-def _device(device: torch.device) -> tuple[str, int | None]:
-    """Return the name of a device, and its peak memory in bytes, which is None for the CPU."""
+def _peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that PyTorch had on a GPU at once; None for the CPU."""
     if device.type != "cuda":
-        return machine.processor(), None
-    return torch.cuda.get_device_name(device), torch.cuda.max_memory_allocated(device)
+        return None
+    return torch.cuda.max_memory_allocated(device)
 
 
 def _about(trainee: Trainee) -> dict[str, Any]:

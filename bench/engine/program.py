@@ -16,9 +16,10 @@ from bench.data import cache
 from bench.data.export import Export
 from bench.data.readers import masks
 from bench.engine import volumes
+from bench.engine.energy import Meter
 from bench.engine.outside.references import Rules, of_dataset, read_references
 from bench.engine.outside.scoring import score_folder
-from bench.spec import machine
+from bench.spec import devices, machine
 from bench.spec.case import SIDES, Dataset, Split
 from bench.spec.config import Cell
 from bench.spec.note import Note, Tell
@@ -27,7 +28,7 @@ from bench.spec.program import Program
 from bench.store.cells import Store, keep_labels
 from bench.store.layout import CellFolder
 from bench.store.plan import split_of
-from bench.store.record import CellSpec, External, Record
+from bench.store.record import CellSpec, External, Joules, Record
 from bench.store.scores import write_scores
 
 BEAT = 1.0
@@ -37,7 +38,7 @@ GRACE = 10.0
 
 
 def run(
-    cell: Cell, method: Program, seed: int, store: Store, work: CellFolder, device: str, tell: Tell
+    cell: Cell, method: Program, seed: int, store: Store, work: CellFolder, meter: Meter, tell: Tell
 ) -> None:
     """Run a cell whose method is a program; an interrupted one begins anew.
 
@@ -58,7 +59,7 @@ def run(
     def command(words: Sequence[str], environment: Mapping[str, str]) -> None:
         _command(words, environment, lambda: tell(_note(began)))
 
-    method.train(exported.resolve(), answers.resolve(), seed, device, command)
+    method.train(exported.resolve(), answers.resolve(), seed, meter.device, command)
     references = read_references(of_dataset(dataset, test), Rules(), dataset.name)
     side = masks.side(answers, f"{method.title}: its answers")
     rules = Rules(tolerance=cell.profile.nsd_tolerance)
@@ -82,11 +83,11 @@ def run(
         digest=scored.digest(keys),
         remarks=scored.remarks,
     )
-    store.finish(cell, _record_of(cell, method, dataset, split, external))
+    store.finish(cell, _record_of(cell, method, dataset, split, external, meter))
 
 
 def _record_of(
-    cell: Cell, method: Program, dataset: Dataset, split: Split, external: External
+    cell: Cell, method: Program, dataset: Dataset, split: Split, external: External, meter: Meter
 ) -> Record:
     """Return the record of a cell of which only the program knows how it trained."""
     cases = {side: split.indexes(dataset, side) for side in SIDES}
@@ -114,10 +115,11 @@ def _record_of(
         official_test=bool(dataset.official) and cell.scheme.takes_official,
         versions=machine.versions(),
         revision=machine.revision(),
-        device=machine.processor(),
+        device=devices.name_of(meter.device),
         peak_memory_bytes=None,
         peak_device_memory_bytes=None,
         multiply_adds=None,
+        energy_joules=Joules(**meter.joules()),
         timings=None,
     )
 

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.spec import machine
 from bench.spec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +77,16 @@ def bytes_of(device: str) -> int | None:
 
     _free, total = torch.cuda.mem_get_info(torch.device(device))
     return int(total)
+
+
+def name_of(device: str) -> str:
+    """Return the name of a GPU, or of the processor."""
+    if not device.startswith("cuda"):
+        return machine.processor()
+    import torch
+
+    name: str = torch.cuda.get_device_name(device)
+    return name
 
 
 def describe(device: str) -> str:

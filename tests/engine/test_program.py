@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.report.sections import table1
 from bench.report.sections.table import collect
+from bench.spec.machine import processor
 from bench.store.cells import Store
 from bench.store.results import Results
 from tests.user import Bench
@@ -63,6 +64,8 @@ def test_a_program_reads_a_folder_and_its_masks_are_scored(bench: Bench) -> None
     assert "Trained by their own programs on the training side of the same split" in notes
     written = json.loads(cell.folder.record.read_text(encoding="utf-8"))
     assert written["timings"] is None
+    assert written["device"] == processor()
+    assert set(written["energy_joules"]) == {"gpu", "processor"}
     assert "The cell is finished already" in ran(bench, "work")
 
 

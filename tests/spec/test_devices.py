@@ -11,6 +11,7 @@ import torch
 from bench.cli.options import choose_device
 from bench.spec import devices
 from bench.spec.errors import UsageError
+from bench.spec.machine import processor
 
 GiB = 2**30
 Machine = Callable[..., None]
@@ -51,6 +52,12 @@ def test_a_gpu_with_room_is_used(machine: Machine) -> None:
     assert choose_device("auto") == "cuda"
     assert choose_device("cuda:1") == "cuda:1"
     assert choose_device("cpu") == "cpu"
+
+
+def test_a_record_names_the_gpu_that_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
+    assert devices.name_of("cuda:1") == "GPU of cuda:1"
+    assert devices.name_of("cpu") == processor()
 
 
 def test_an_index_that_is_not_there_names_those_that_are(machine: Machine) -> None:
