@@ -219,11 +219,22 @@ def test_networks_of_another_size_than_unets_are_marked(store: Store) -> None:
     only = table(store)
     text = markdown(only)
     assert "| HALF [size 0.5] | " in text
-    assert "| TWICE [size 2] | " in text
+    assert "| TWICE [size 2.04] | " in text
     assert "| ALIKE | " in text
     assert "| FULL | " in text
     notes = "\n".join(note.text for note in only.notes)
-    assert "rows without a mark lie within 0.8 and 1.25" in notes
+    assert "rows without a mark lie within 0.8 and 1.25 on each" in notes
+
+
+def test_a_size_that_is_unequal_on_one_dataset_alone_is_marked(store: Store) -> None:
+    small = {"steps": 9, "scale": "small"}
+    for name, sizes in (("wide", (1.52, 1.04)), ("narrow", (1.04, 0.79)), ("alike", (0.9, 1.1))):
+        for dataset, size in zip(("ct-pri", "mr"), sizes, strict=True):
+            finished(store.root, name, DICE["fcn"], dataset=dataset, size=size, profile=small)
+    text = markdown(table(store))
+    assert "| WIDE [size 1.04 to 1.52] | " in text
+    assert "| NARROW [size 0.79 to 1.04] | " in text
+    assert "| ALIKE | " in text
 
 
 def test_an_augmentation_that_is_not_the_papers_is_told(store: Store) -> None:

@@ -34,8 +34,13 @@ class Certificates:
     """The methods that differ from another, each with it."""
 
 
-def mark(record: Record) -> str:
-    """Return what is said beside a method's name where its row compares with no other, or badly."""
+def mark(records: Sequence[Record]) -> str:
+    """Return what is said beside a method's name where its row compares with no other, or badly.
+
+    Args:
+        records: All of the method, at least one.
+    """
+    record = records[-1]
     if record.oracle:
         return " [oracle: told the reference's box]"
     if record.own_training:
@@ -44,7 +49,16 @@ def mark(record: Record) -> str:
         return " [trained on data of its own making]"
     if record.outside and record.source != "external":  # there, all rows are
         return " [from outside]"
-    return f" [size {record.size:.2g}]" if _is_unequal(record) else ""
+    return _mark_of_size(records)
+
+
+def _mark_of_size(records: Sequence[Record]) -> str:
+    """Return the least and the greatest size of a method's cells, where one is unequal."""
+    if not any(map(_is_unequal, records)):
+        return ""
+    sizes = [record.size for record in records if record.size is not None]
+    least, greatest = (f"{round(size, 2):g}" for size in (min(sizes), max(sizes)))
+    return f" [size {least}]" if least == greatest else f" [size {least} to {greatest}]"
 
 
 def _is_unequal(record: Record) -> bool:
@@ -203,8 +217,9 @@ def _sizes(records: Sequence[Record]) -> list[Note]:
         return []
     low, high = EQUAL
     text = (
-        "[size S]: a case costs the network S times the multiply-adds of U-Net in training; "
-        f"rows without a mark lie within {low:g} and {high:g}."
+        "[size S]: a case costs the network S times the multiply-adds of U-Net in training, on "
+        f"several datasets from the least to the most; rows without a mark lie within {low:g} and "
+        f"{high:g} on each."
     )
     return [Note(text, "legend")]
 

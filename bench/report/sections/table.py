@@ -401,15 +401,17 @@ def _row_titles(records: Sequence[Record], failures: Sequence[Failure]) -> dict[
 
     A method that failed everywhere has its place too, so no other row moves or changes colour.
     """
-    by_method = {record.method.key: record for record in records}
+    by_method: dict[str, list[Record]] = {}
+    for record in records:
+        by_method.setdefault(record.method.key, []).append(record)
     failed = {failure.method.key for failure in failures}
     titles: dict[str, str] = {}
     for method in sorted({*by_method, *failed}):
-        record = by_method.get(method)
-        if record is None:
+        if method not in by_method:
             titles[method] = method
             continue
-        name = record.method.title(record.title) + notes.mark(record)
+        record = by_method[method][-1]
+        name = record.method.title(record.title) + notes.mark(by_method[method])
         for row in record.rows:
             titles[row.key] = f"{name}, {row.extra} alone" if row.extra else name
     shown = list(titles.values())
