@@ -31,7 +31,7 @@ UNUSUAL = ("deterministic", "source", "volumes")
 WORDS = {
     "protocol": "protocol",
     "source": "source of the method (its code was edited)",
-    "options": "values of options",
+    "options": "set of options (a newer version may have other defaults)",
     "split": "split",
     "tuning": "tuning",
     "precision": "device or precision",

@@ -84,7 +84,7 @@ def test_edited_code_is_another_method(tmp_path: Path, old: Store) -> None:
     assert record.read(old.folder(cell)).spec.source == "a" * 64
     with pytest.raises(UsageError, match=r"another source of the method \(its code was edited\);"):
         old.status(replace(cell, source="b" * 64))
-    with pytest.raises(UsageError, match=r"another source of the method .*, values of options"):
+    with pytest.raises(UsageError, match=r"another source of the method .*, set of options"):
         old.status(replace(cell, source="", options={}))
 
 
