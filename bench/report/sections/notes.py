@@ -217,9 +217,9 @@ def _sizes(records: Sequence[Record]) -> list[Note]:
         return []
     low, high = EQUAL
     text = (
-        "[size S]: a case costs the network S times the multiply-adds of U-Net in training, on "
-        f"several datasets from the least to the most; rows without a mark lie within {low:g} and "
-        f"{high:g} on each."
+        "[size S]: a case costs the network S times the multiply-adds of U-Net in training; S to T "
+        "are its least and its greatest where datasets differ; rows without a mark lie within "
+        f"{low:g} and {high:g} on each dataset."
     )
     return [Note(text, "legend")]
 
