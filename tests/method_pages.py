@@ -26,27 +26,30 @@ CAPABLE = {
 }
 """What the capabilities of `bench.spec.capabilities` mean to a reader."""
 COMPARED = {
-    "deeplabv3": ("test_with_torchvisions_weights_the_answer_is_torchvisions",),
-    "fcn": ("test_with_torchvisions_weights_the_answer_is_torchvisions",),
-    "hidiff": ("test_the_posterior_is_bayes_rule", "test_the_divergence_is_pytorchs"),
+    "deeplabv3": ("test_the_answer_is_that_of_torchvision_with_its_weights",),
+    "fcn": ("test_the_answer_is_that_of_torchvision_with_its_weights",),
+    "hidiff": (
+        "test_the_posterior_follows_the_rule_of_bayes",
+        "test_the_divergence_is_that_of_pytorch",
+    ),
     "medsegdiff": (
-        "test_the_loss_is_the_noises_and_ten_times_the_conditioners",
-        "test_a_sample_is_joined_with_the_conditioners_mask_as_in_the_first_version",
+        "test_the_loss_is_that_of_the_noise_and_ten_times_that_of_the_conditioner",
+        "test_a_sample_is_joined_with_the_mask_of_the_conditioner_as_in_the_first_version",
     ),
     "monai": (
-        "test_the_full_size_is_monais_default",
-        "test_mednext_is_the_papers_smallest_network",
-        "test_unetr_answers_as_monais_where_monais_can",
+        "test_the_full_size_is_the_default_of_monai",
+        "test_mednext_is_the_smallest_network_of_its_paper",
+        "test_unetr_answers_as_that_of_monai_at_its_own_size",
     ),
     "nnunet": (
-        "test_its_own_recipe_gives_the_weights_of_nnunets_trainer",
-        "test_loss_is_the_trainers_over_all_outputs",
+        "test_its_own_recipe_gives_the_weights_of_the_trainer_of_nnunet",
+        "test_the_loss_over_all_outputs_is_that_of_the_trainer",
         "test_normalisation_is_the_planned_scheme",
     ),
     "sam": (
-        "test_the_null_prompt_is_the_librarys",
+        "test_the_answer_without_a_prompt_is_that_of_the_library",
         "test_images_are_shown_as_the_library_shows_them",
-        "test_at_1024_a_checkpoint_of_the_librarys_own_network_fits",
+        "test_at_1024_a_checkpoint_of_the_library_fits",
     ),
     "smp": ("test_the_encoder_is_adapted_as_the_library_does",),
     "swin_unet": (
@@ -58,8 +61,8 @@ COMPARED = {
     "verdiff": (
         "test_with_the_5x5_kernel_it_is_the_large_selective_kernel_block",
         "test_the_compressed_feature_is_as_long_as_in_sknet",
-        "test_the_posteriors_share_of_the_prior_is_cards_gamma",
-        "test_the_posterior_is_that_of_bayes_rule_on_the_shifted_steps",
+        "test_the_share_of_the_prior_in_the_posterior_is_the_gamma_of_card",
+        "test_the_posterior_follows_the_rule_of_bayes_on_the_shifted_steps",
     ),
 }
 """Tests that compare a method, or a part of it, with where it is from."""

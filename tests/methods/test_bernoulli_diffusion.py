@@ -69,7 +69,9 @@ def test_the_marginal_is_that_of_single_steps(t: int, f: float) -> None:
 @pytest.mark.parametrize(("t", "before"), [(0, -1), (1, 0), (500, 499), (999, 998), (700, 200)])
 @pytest.mark.parametrize("f", PRIORS)
 @pytest.mark.parametrize("of_mask", [0.0, 0.35, 1.0])
-def test_the_posterior_is_bayes_rule(t: int, before: int, f: float, of_mask: float) -> None:
+def test_the_posterior_follows_the_rule_of_bayes(
+    t: int, before: int, f: float, of_mask: float
+) -> None:
     """`of_mask` is the probability that the mask is 1, before y_t is seen."""
     for y_t in STATES:
         joint = dict.fromkeys(STATES, 0.0)
@@ -138,7 +140,7 @@ def test_samples_of_the_exact_denoiser_have_the_priors_mean() -> None:
     assert sampled.mean(3)[0, 0].tolist() == pytest.approx(PRIORS, abs=0.015)
 
 
-def test_the_divergence_is_pytorchs() -> None:
+def test_the_divergence_is_that_of_pytorch() -> None:
     p, q = torch.rand(5, 4), torch.rand(5, 4)
     expected = kl_divergence(Bernoulli(p), Bernoulli(q)).mean()
     assert divergence(p, q).item() == pytest.approx(expected.item(), rel=1e-4)

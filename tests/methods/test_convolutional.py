@@ -82,7 +82,7 @@ def test_unet_has_the_topology_of_2015() -> None:
 @pytest.mark.parametrize(
     ("name", "original"), [("fcn", fcn_resnet50), ("deeplabv3:rate=12", deeplabv3_resnet50)]
 )
-def test_with_torchvisions_weights_the_answer_is_torchvisions(name: str, original: type) -> None:
+def test_the_answer_is_that_of_torchvision_with_its_weights(name: str, original: type) -> None:
     theirs = original(weights=None, weights_backbone=None, num_classes=1)
     ours = build(name)
     state = theirs.state_dict()

@@ -362,7 +362,7 @@ def test_the_image_steers_the_noise_through_the_encoding_and_the_parser() -> Non
     assert not torch.allclose(live.denoise(x_t, t, live.condition(image)), before, atol=1e-3)
 
 
-def test_the_loss_is_the_noises_and_ten_times_the_conditioners() -> None:
+def test_the_loss_is_that_of_the_noise_and_ten_times_that_of_the_conditioner() -> None:
     method, net = build("medsegdiff:dropout=0", awake=False)  # as it starts, its noise is nothing
     image, mask = pair(2)
     with torch.no_grad():
@@ -460,7 +460,7 @@ def test_the_average_is_part_of_what_is_saved(name: str) -> None:
     assert torch.equal(weights(net.average.module), weights(other.average.module))
 
 
-def test_a_sample_is_joined_with_the_conditioners_mask_as_in_the_first_version() -> None:
+def test_a_sample_is_joined_with_the_mask_of_the_conditioner_as_in_the_first_version() -> None:
     mask = torch.tensor([1.0, 1, 0, 0]).view(1, 1, 2, 2).repeat(2, 1, 1, 1)
     samples = torch.stack([torch.tensor([0.8, 0.4, 0, 0]), torch.tensor([0, 0, 0.4, 0.8])])
     answers = joined(samples.view(2, 1, 2, 2), mask)

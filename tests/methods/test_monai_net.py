@@ -54,7 +54,7 @@ GREY = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1}
         ("UNETR", {"img_size": (64, 48)}),
     ],
 )
-def test_the_full_size_is_monais_default(name: str, arguments: dict[str, object]) -> None:
+def test_the_full_size_is_the_default_of_monai(name: str, arguments: dict[str, object]) -> None:
     device = "cpu" if name == "SwinUNETR" else "meta"  # it reads values while it is built
     with torch.device(device):
         ours = build(f"monai:net={name}", "full")
@@ -62,7 +62,7 @@ def test_the_full_size_is_monais_default(name: str, arguments: dict[str, object]
     assert shapes(ours) == shapes(theirs)
 
 
-def test_mednext_is_the_papers_smallest_network() -> None:
+def test_mednext_is_the_smallest_network_of_its_paper() -> None:
     with torch.device("meta"):
         ours, theirs = build("monai:net=MedNeXt", "full"), nets.MedNeXtS(**GREY)
     assert shapes(ours) == shapes(theirs)
@@ -95,7 +95,7 @@ def answers(net: nn.Module, image: Tensor) -> Tensor:
     return logits
 
 
-def test_unetr_answers_as_monais_where_monais_can() -> None:
+def test_unetr_answers_as_that_of_monai_at_its_own_size() -> None:
     ours = build("monai:net=UNETR")
     image = torch.rand(2, 1, 64, 48)
     expected = answers(ours.net, image)

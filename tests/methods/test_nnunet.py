@@ -170,7 +170,7 @@ def theirs(net: Planned, steps: int = 10) -> Any:
     return Trainer()
 
 
-def test_loss_is_the_trainers_over_all_outputs() -> None:
+def test_the_loss_over_all_outputs_is_that_of_the_trainer() -> None:
     from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import (
         DownsampleSegForDSTransform,
     )
@@ -409,7 +409,7 @@ def test_weights_of_several_names_are_kept_once(tmp_path: Path) -> None:
     )  # nnU-Net names its layers several times
 
 
-def test_its_own_recipe_gives_the_weights_of_nnunets_trainer(
+def test_its_own_recipe_gives_the_weights_of_the_trainer_of_nnunet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From files, as the command line reads them; `tests/perf/bench_parity.py` runs that itself."""

@@ -67,7 +67,7 @@ def test_full_sizes(spec: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize("size", OFFICIAL)
-def test_at_1024_a_checkpoint_of_the_librarys_own_network_fits(size: str) -> None:
+def test_at_1024_a_checkpoint_of_the_library_fits(size: str) -> None:
     from segment_anything import sam_model_registry
 
     with torch.device("meta"):
@@ -130,7 +130,9 @@ def test_the_answer_lies_where_the_image_lies(size: tuple[int, int]) -> None:
     assert abs(inner - expected).max() < 0.1
 
 
-def test_the_null_prompt_is_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_without_a_prompt_is_that_of_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     net, images = build().eval(), torch.rand(3, 1, 48, 64)
     library = net.sam
     with torch.no_grad():

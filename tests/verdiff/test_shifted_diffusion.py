@@ -92,7 +92,7 @@ def test_steps_of_the_process_compose_to_its_marginal() -> None:
     )
 
 
-def test_the_posterior_is_that_of_bayes_rule_on_the_shifted_steps() -> None:
+def test_the_posterior_follows_the_rule_of_bayes_on_the_shifted_steps() -> None:
     assert posterior(0) == pytest.approx((1, 0, 0), abs=1e-12)
     for t in range(1, 1000):
         a, before = A_STEP[t], float(A[t - 1])
@@ -119,7 +119,7 @@ def test_the_posterior_is_that_of_the_residual_shifted_back() -> None:
         )
 
 
-def test_the_posteriors_share_of_the_prior_is_cards_gamma() -> None:
+def test_the_share_of_the_prior_in_the_posterior_is_the_gamma_of_card() -> None:
     for t in range(1, 1000):
         roots = math.sqrt(A_STEP[t]) + math.sqrt(A[t - 1])
         card = 1 + (math.sqrt(A[t]) - 1) * roots / (1 - float(A[t]))
