@@ -99,7 +99,11 @@ class SMP(Method):
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how the method differs from the library's defaults."""
         own = ("from scratch (the library's default is ImageNet)", "binary cross entropy + Dice")
-        return (*note(batch), *own)
+        return (*self.pooled_notes(batch), *own)
+
+    def pooled_notes(self, batch: int) -> tuple[str, ...]:
+        """Return the deviation that concerns norms after a global pooling, if there are such."""
+        return note(batch) if _pools_globally(self.arch, self.encoder) else ()
 
     def build(self, task: Task) -> nn.Module:
         """Return the library's network with random weights."""
@@ -145,7 +149,7 @@ class PretrainedSMP(SMP):
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how the method differs from the library's defaults."""
         return (
-            *note(batch),
+            *self.pooled_notes(batch),
             (
                 "the encoder's weights from a file, its first convolution summed over the three"
                 " colours, as the library does for grey images; all weights are trained"
@@ -162,6 +166,17 @@ class PretrainedSMP(SMP):
         encoder.load_state_dict(_grey(state, encoder.state_dict()))
         mend_pooled_norms(net, task.batch)
         return net
+
+
+@lru_cache(maxsize=8)
+def _pools_globally(arch: str, encoder: str) -> bool:
+    """Return whether a network has batch norms after a global pooling.
+
+    The global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        net = SMP(arch=arch, encoder=encoder)._network(channels=1)
+    return mend_pooled_norms(net, batch=1) > 0
 
 
 @lru_cache(maxsize=8)

@@ -149,6 +149,19 @@ def test_small_batches_get_group_norm_after_pooling_and_say_so(name: str) -> Non
     assert not any("group norm" in line for line in method.deviations(SMALL))
 
 
+@pytest.mark.parametrize(
+    ("arch", "told"),
+    [("Unet", False), ("FPN", False), ("PAN", True), ("DeepLabV3Plus", True)],
+)
+def test_smp_tells_of_group_norm_where_it_takes_the_place_of_batch_norm(
+    arch: str, told: bool
+) -> None:
+    method = registry.method(Spec.parse(f"smp:arch={arch}:encoder=resnet18"))
+    state = torch.get_rng_state()
+    assert any("group norm" in line for line in method.deviations(1)) == told
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_only_norms_after_global_pooling_are_mended() -> None:
     net = nn.Sequential(
         nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)),
