@@ -117,7 +117,7 @@ class Profile:
     """Cases of equal size that are validated and predicted at once, where a method allows it."""
     channels_last: bool = True
     """Whether channels are the last axis in memory, which is faster for convolutions. The sums are
-    taken in another order, so the last bits of a result differ."""
+    taken in another order, which changes the last bits of a step; dropout drops other pixels."""
     fused_adam: bool = True
     """Whether Adam and AdamW update all weights in few kernels; last bits of a result differ."""
     pinned_memory: bool = True
