@@ -116,6 +116,7 @@ class MedSegDiff(DiffusionMethod):
                 " largest in training"
             ),
             "fixed variance, no variational bound (source: learned variance)",
+            "PyTorch's initial weights in the conditioner (source: He et al. 2015)",
             f"{self.averaged} (source: 0.9999)",
             "the harness's Adam and augmentation (source: AdamW, without)",
         )

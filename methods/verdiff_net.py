@@ -31,7 +31,7 @@ class VerdiffNet(DiffusionMethod):
         choices=("soft", "hard", "5x5"),
         needs="nsa=on",
     )
-    bce: bool = option(True, "cross entropy of the mask that the predicted noise implies (eq 9)")
+    bce: bool = option(True, "cross entropy of the mask that the output implies (eq 9)")
     dice: bool = option(True, "Dice of that mask in the diffusion's loss, as in the prior's")
     predicts: str = option(
         "mask",
@@ -145,7 +145,11 @@ class VerdiffNet(DiffusionMethod):
         if self.predicts == "mask":
             trains = "does not train" if self.detach else "trains"
             lines.append(f"the loss of the corrected mask {trains} the prior (paper: unstated)")
-            lines.append("eq 8 weighted by min(1, 1 / SNR) (paper: not)")
+            lines.append(
+                "eq 8 weighted by min(1, 1 / SNR): in this range of masks it is at most"
+                f" {4 * self.scale**2:.4g} times the squared error of the mask's probability"
+                " (paper: not)"
+            )
         if self.scale != 1:
             lines.append(f"masks in [-{self.scale:g}, {self.scale:g}] in the diffusion (unstated)")
         if self.bce:

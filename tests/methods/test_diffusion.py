@@ -16,6 +16,7 @@ from bench.spec.method import Method, Task
 from bench.spec.names import Spec
 from verdiff.blocks import ZeroConv2d
 from verdiff.diffusion import Diffusion
+from verdiff.model import prior_loss
 from verdiff_bench_methods.averaged import Averaged
 from verdiff_bench_methods.medsegdiff_network import FFParser, joined
 
@@ -182,6 +183,23 @@ def test_the_stages_lead_from_the_prior_through_the_noise_to_the_mean(
     assert torch.equal(stages["spread"], cast(Tensor, answer.spread))
     f = 2 * stages["prior"] - 1 if name == "verdiff" else 0
     assert (stages["x at t = 1000"] - f).std() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("scale", [0.1, 2.0])
+@torch.no_grad()
+def test_how_little_equation_8_counts_is_told(scale: float) -> None:
+    method, net = build(f"verdiff:scale={scale}", awake=False)
+    (line,) = [line for line in method.deviations(1) if line.startswith("eq 8")]
+    told = float(line.partition("at most ")[2].split()[0])
+    image, mask = pair()
+    live = cast(Any, net).live
+    logits = live.condition(image).logits  # a fresh network leaves the prior as it is
+    error = (torch.sigmoid(logits) - mask).square().mean()
+    shares = []
+    for seed in range(30):  # each has another timestep
+        loss = live.loss(image, mask, rng(seed), bce=False, dice=False)
+        shares.append(float((loss - prior_loss(logits, mask)) / error))
+    assert max(shares) == pytest.approx(told, rel=1e-3)
 
 
 def test_verdiffs_options_reach_its_sampling() -> None:
