@@ -24,12 +24,13 @@ class Averaged(nn.Module):
         super().__init__()
         self.live = live
 
-        def average(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
-            kept = min(rate, (1 + int(count)) / (10 + int(count)))
+        def include(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
+            steps = int(count)  # those that the means hold already
+            kept = min(rate, (1 + steps) / (10 + steps))
             # mean += (1 - kept) * (new - mean), in one call for all tensors of a network
             torch._foreach_lerp_(list(means), list(new), 1 - kept)
 
-        self.average = AveragedModel(live, multi_avg_fn=average).requires_grad_(False)
+        self.average = AveragedModel(live, multi_avg_fn=include).requires_grad_(False)
 
     @property
     def network(self) -> Any:

@@ -16,6 +16,10 @@ from verdiff.diffusion import Diffusion
 from verdiff.model import Sampled, summary
 from verdiff.unet import ConditionalUNet, DiffusionUNet
 
+ALIKE, SHARE = 0.65, 0.25
+"""From which Dice with the conditioner's mask on a sample counts as much as that mask, and how much
+another sample adds to it; both as in MedSegDiff's first code."""
+
 
 class FFParser(nn.Module):
     """A learned complex weight for each channel and spatial frequency (MedSegDiff, eq 4).
@@ -73,11 +77,6 @@ class FFParser(nn.Module):
 def _place(wanted: Tensor, own: Tensor) -> Tensor:
     """Return the places of frequencies in a list of others: -1 is its first, 1 its last."""
     return 2 * (wanted - own[0]) / (own[-1] - own[0]).clamp_min(1e-9) - 1
-
-
-ALIKE, SHARE = 0.65, 0.25
-"""From which Dice with the conditioner's mask on a sample counts as much as that mask, and how much
-another sample adds to it; both as in MedSegDiff's first code."""
 
 
 @dataclass(frozen=True)

@@ -250,12 +250,10 @@ class SwinUNet(Method):
         """Return how the method differs from the paper and its public code."""
         full = {"width": 96, "window": 7, "patch": 4}
         own = {name: getattr(self, name) for name in full if getattr(self, name) != full[name]}
+        published = {name: full[name] for name in own}
+        sizes = f"{_listed(own)} (source: {_listed(published)})"
         return (
-            *(
-                (f"{_listed(own)} (source: {_listed({name: full[name] for name in own})})",)
-                if own
-                else ()
-            ),
+            *([sizes] if own else []),
             "from scratch (source: encoder and decoder start from a Swin-T trained on ImageNet)",
             (
                 f"any rectangle, its edge repeated up to multiples of {self.multiple} (source:"

@@ -79,12 +79,9 @@ class UNet(Method):
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how the method differs from the paper of 2015."""
+        width = f"{self.width} channels at the first level (2015: 64)"
         return (
-            *(
-                (f"{self.width} channels at the first level (2015: 64)",)
-                if self.width != 64
-                else ()
-            ),
+            *([width] if self.width != 64 else []),
             "padded convolutions with batch norm, no dropout (2015: unpadded, without)",
             "binary cross entropy + Dice (2015: cross entropy with weights at touching borders)",
             "the harness's Adam (2015: SGD, momentum 0.99)",
