@@ -54,12 +54,11 @@ class BernoulliDiffusion:
 
     def __init__(self) -> None:
         self.cumulative = (1 - cosine_betas()).cumprod(0)
+        self._kept = torch.cat([torch.ones(1), self.cumulative.float()])  # from t = -1 on
 
     def kept(self, t: Tensor) -> Tensor:
         """Return A_t (B, 1, 1, 1) at timesteps (B,) in float32; for t = -1 it is 1."""
-        from_start = torch.cat([torch.ones(1, dtype=torch.float64), self.cumulative])
-        table = from_start.to(t.device, torch.float32)
-        return table[t + 1].view(-1, 1, 1, 1)
+        return self._kept.to(t.device)[t + 1].view(-1, 1, 1, 1)
 
     def marginal(self, y0: Tensor, f: Tensor, t: Tensor) -> Tensor:
         """Return the probability (B, 1, H, W) that y_t is 1, of masks y0 and priors f."""
