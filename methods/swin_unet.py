@@ -252,6 +252,9 @@ class SwinUNet(Method):
         own = {name: getattr(self, name) for name in full if getattr(self, name) != full[name]}
         published = {name: full[name] for name in own}
         sizes = f"{_listed(own)} (source: {_listed(published)})"
+        rate = "at its learning rate"
+        if self.lr:
+            rate = f"at a learning rate of {self.lr:g} (source: {LR:g})"
         return (
             *([sizes] if own else []),
             "from scratch (source: encoder and decoder start from a Swin-T trained on ImageNet)",
@@ -264,12 +267,12 @@ class SwinUNet(Method):
                 " softmax over two"
             ),
             (
-                "the source's SGD and learning rate, not the profile's Adam; the rate falls over"
-                " the profile's steps, which may end early (source: over 150 epochs)"
+                f"the source's SGD {rate}, not the profile's Adam; the rate falls over the"
+                " profile's steps, which may end early (source: over 150 epochs)"
             ),
             (
-                f"batch {batch} at the rate of a batch of 24; the harness's augmentation (source:"
-                " random turns and flips)"
+                f"batch {batch} (source: 24, for which the rate was chosen); the harness's"
+                " augmentation (source: random turns and flips)"
             ),
             "each image to mean 0 and deviation 1 (source: intensities as they are)",
         )

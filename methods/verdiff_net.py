@@ -130,7 +130,7 @@ class VerdiffNet(DiffusionMethod):
             f"mean of {self.samples} samples of {self.steps} steps"
             + (f", {solver}" if self.sampler == "exact" else "")
             + f", from t = {self.start} (paper: T = 1000 implied, numbers unstated)",
-            f"{self.averaged}, as in the backbone's own training (paper: unstated)",
+            f"{self.averaged} (the backbone's own training: 0.9999; paper: unstated)",
             (
                 "the prior is trained by cross entropy + Dice, detached where it shifts the"
                 " diffusion, and a second input channel beside x_t (paper: unstated)"

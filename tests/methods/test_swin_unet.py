@@ -280,6 +280,18 @@ def test_says_what_differs_at_other_sizes_than_the_published_ones() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("swin_unet", "the source's SGD at its learning rate,"),
+        ("swin_unet:lr=0.01", "the source's SGD at a learning rate of 0.01 (source: 0.05),"),
+    ],
+)
+def test_another_rate_than_the_published_one_is_told(spec: str, told: str) -> None:
+    lines = registry.method(Spec.parse(spec)).deviations(24)
+    assert any(line.startswith(told) for line in lines)
+
+
 def test_one_class_with_softmax_has_the_loss_of_one_foreground() -> None:
     rng = torch.Generator().manual_seed(5)
     logits = torch.randn(2, 1, 16, 24, generator=rng)
