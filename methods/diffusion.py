@@ -19,6 +19,26 @@ TIMESTEPS = 1000
 """Timesteps of the diffusion, as in `verdiff.diffusion`, which is imported only when needed."""
 SHOWN = 4
 """Number of states x_t in the picture of the diffusion."""
+HALF = {
+    "width": 40,
+    "prior_width": 24,
+    "levels": 5,
+    "blocks": 1,
+    "patch": 2,
+    "steps": 5,
+    "samples": 3,
+}
+"""The sizes of all three under the profile `lunch`."""
+TINY = {
+    "width": 8,
+    "prior_width": 4,
+    "levels": 3,
+    "blocks": 1,
+    "patch": 2,
+    "steps": 2,
+    "samples": 2,
+}
+"""The sizes of all three under the profile `smoke`, for tests."""
 
 
 @dataclass(frozen=True)

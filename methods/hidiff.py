@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.spec.method import Task
 from bench.spec.options import option
-from verdiff_bench_methods.diffusion import TIMESTEPS, DiffusionMethod
+from verdiff_bench_methods.diffusion import HALF, TIMESTEPS, TINY, DiffusionMethod
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,7 @@ class HiDiff(DiffusionMethod):
         " arXiv 2304.04429; own code after the abstract, equations from memory"
     )
     scales = {
-        "half": {
-            "width": 40,
-            "prior_width": 24,
-            "levels": 5,
-            "blocks": 1,
-            "patch": 2,
-            "steps": 5,
-            "samples": 3,
-        },
+        "half": HALF,
         "small": {
             "width": 8,
             "prior_width": 10,
@@ -53,15 +45,7 @@ class HiDiff(DiffusionMethod):
             "steps": 5,
             "samples": 3,
         },
-        "tiny": {
-            "width": 8,
-            "prior_width": 4,
-            "levels": 3,
-            "blocks": 1,
-            "patch": 2,
-            "steps": 2,
-            "samples": 2,
-        },
+        "tiny": TINY,
     }
 
     def deviations(self, batch: int) -> tuple[str, ...]:

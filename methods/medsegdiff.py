@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.spec.method import Answer, Inputs, Task
 from bench.spec.options import option
 from bench.spec.space import Between
-from verdiff_bench_methods.diffusion import TIMESTEPS, DiffusionMethod
+from verdiff_bench_methods.diffusion import HALF, TIMESTEPS, TINY, DiffusionMethod
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,7 @@ class MedSegDiff(DiffusionMethod):
     inputs = Inputs(normalise="unit")
     # `small` has U-Net's multiply-adds under the profile `cpu`; `tiny` is for tests.
     scales = {
-        "half": {
-            "width": 40,
-            "prior_width": 24,
-            "levels": 5,
-            "blocks": 1,
-            "patch": 2,
-            "steps": 5,
-            "samples": 3,
-        },
+        "half": HALF,
         "small": {
             "width": 8,
             "prior_width": 10,
@@ -69,15 +61,7 @@ class MedSegDiff(DiffusionMethod):
             "samples": 3,
             "dropout": 0.1,
         },
-        "tiny": {
-            "width": 8,
-            "prior_width": 4,
-            "levels": 3,
-            "blocks": 1,
-            "patch": 2,
-            "steps": 2,
-            "samples": 2,
-        },
+        "tiny": TINY,
     }
 
     def deviations(self, batch: int) -> tuple[str, ...]:

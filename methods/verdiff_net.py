@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.options import option
-from verdiff_bench_methods.diffusion import TIMESTEPS, DiffusionMethod
+from verdiff_bench_methods.diffusion import HALF, TIMESTEPS, TINY, DiffusionMethod
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,7 @@ class VerdiffNet(DiffusionMethod):
     )
     factors = ("msfm", "nsa")  # what `bench ablate` switches
     scales = {  # under the profiles lunch, cpu and smoke
-        "half": {
-            "width": 40,
-            "prior_width": 24,
-            "levels": 5,
-            "blocks": 1,
-            "patch": 2,
-            "steps": 5,
-            "samples": 3,
-        },
+        "half": HALF,
         "small": {
             "width": 8,
             "prior_width": 8,
@@ -82,15 +74,7 @@ class VerdiffNet(DiffusionMethod):
             "steps": 3,
             "samples": 3,
         },
-        "tiny": {
-            "width": 8,
-            "prior_width": 4,
-            "levels": 3,
-            "blocks": 1,
-            "patch": 2,
-            "steps": 2,
-            "samples": 2,
-        },
+        "tiny": TINY,
     }
 
     def __post_init__(self) -> None:
