@@ -6,12 +6,11 @@ train there at all; with a batch of 2 it maps every channel to plus or minus one
 
 from __future__ import annotations
 
-from math import gcd
-
 from torch import nn
 
-GROUPS = 16
-"""Groups of a group norm, if they divide its channels."""
+GROUP = 16
+"""Channels of a group: after a global pooling each is a single number. A group of two would keep
+nothing of them but which is larger."""
 SMALL = 8
 """Smallest batch with which batch norm stays."""
 
@@ -43,6 +42,12 @@ def _mend(parent: nn.Module, module: nn.Module) -> int:
     """Replace a module of `parent` that is a batch norm, or those in it; return how many."""
     if isinstance(module, nn.BatchNorm2d):
         name = next(name for name, child in parent.named_children() if child is module)
-        setattr(parent, name, nn.GroupNorm(gcd(GROUPS, module.num_features), module.num_features))
+        setattr(parent, name, group_norm(module.num_features))
         return 1
     return sum(_mend(module, child) for child in list(module.children()))
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return a group norm for channels that have one value each; one group where 16 do not fit."""
+    groups = channels // GROUP if channels % GROUP == 0 else 1
+    return nn.GroupNorm(max(1, groups), channels)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.spec.method import Method, Task
 from bench.spec.options import option
+from verdiff_bench_methods.pooled_norm import group_norm
 
 WIDTH = 64
 """Channels of torchvision's stem, which all other widths follow."""
@@ -132,7 +133,7 @@ def _resize(module: nn.Module, width: int) -> None:
         elif isinstance(layer, nn.BatchNorm2d):
             new = nn.BatchNorm2d(scaled(layer.num_features))
         elif isinstance(layer, nn.GroupNorm):
-            new = nn.GroupNorm(layer.num_groups, scaled(layer.num_channels))
+            new = group_norm(scaled(layer.num_channels))
         else:
             _resize(layer, width)
             continue

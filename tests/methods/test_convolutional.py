@@ -162,6 +162,14 @@ def test_smp_tells_of_group_norm_where_it_takes_the_place_of_batch_norm(
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize(
+    "name", ["deeplabv3", "deeplabv3:width=8", "smp:arch=PAN:encoder=resnet18"]
+)
+def test_a_group_has_enough_channels_to_keep_what_they_say(name: str) -> None:
+    norms = [m for m in build(name, 1).modules() if isinstance(m, nn.GroupNorm)]
+    assert {norm.num_channels // norm.num_groups for norm in norms} == {16}
+
+
 def test_only_norms_after_global_pooling_are_mended() -> None:
     net = nn.Sequential(
         nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)),
