@@ -38,6 +38,7 @@ class DeepLabv3(Dilated):
     )
 
     title = "DeepLabv3"
+    revision = "groups of 16 channels"
     source = (
         "Chen et al.: Rethinking atrous convolution, arXiv 1706.05587; torchvision's"
         " deeplabv3_resnet50"

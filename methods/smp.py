@@ -47,6 +47,7 @@ class SMP(Method):
     in_all = False
     multiclass = True
     title = "SMP"
+    revision = "groups of 16 channels"
     source = (
         "Iakubovskii: segmentation_models.pytorch,"
         " https://github.com/qubvel-org/segmentation_models.pytorch"

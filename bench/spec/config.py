@@ -50,7 +50,7 @@ class Cell:
     """Whether the slices of a volume are stacked and scored in 3D too."""
     protocol: int = PROTOCOL
     source: str = ""
-    """Digest of the source of a method of another package; empty for the methods of this one."""
+    """Digest of the source of a method of another package; an own method's `revision`."""
 
     @property
     def column(self) -> Column:

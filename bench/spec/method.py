@@ -139,6 +139,9 @@ class Method(ABC):
     """The name in tables."""
     source: ClassVar[str]
     """Paper, and code where it is used."""
+    revision: ClassVar[str] = ""
+    """Of this project's methods: another text where code changed what the method alone computes,
+    so that no old result of it passes for a new one."""
     inputs: ClassVar[Inputs] = Inputs()
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Defaults of options under a profile's scale (`half`, `small`, `tiny`) where they differ from

@@ -132,7 +132,7 @@ def of_cell(cell: Cell) -> Method:
     """Return the method of a cell, with every option as the cell has it.
 
     Raises:
-        UsageError: The source of a method of another package was edited since the cell was planned.
+        UsageError: The source of the method was edited since the cell was planned.
     """
     if source(cell.method) != cell.source:
         raise UsageError(
@@ -142,7 +142,7 @@ def of_cell(cell: Cell) -> Method:
 
 
 def source(spec: Spec) -> str:
-    """Return the digest of the source of a method of another package; empty for those of this one.
+    """Return the digest of the source of a method of another package, or an own one's revision.
 
     Raises:
         UsageError: The source cannot be read.

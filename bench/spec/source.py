@@ -1,4 +1,4 @@
-"""The source of a method of another package: code that was edited is another method."""
+"""Which code a method is: code that was edited is another method."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ import hashlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from bench.spec import files
 from bench.spec.errors import UsageError
 
+if TYPE_CHECKING:
+    from bench.spec.method import Method
+
 OWN = ("bench", "verdiff", "verdiff_bench_methods")
-"""Packages whose code is known by `PROTOCOL` and the revision."""
+"""Packages whose code is known by `PROTOCOL` and the method's `revision`."""
 SUFFIXES = (".py", ".pyx", ".so", ".pyd", ".c", ".cpp", ".cu", ".json", ".toml", ".yaml", ".yml")
 """What of a package decides what it computes; weights that lie beside it are too large to read."""
 
 
-def digest_of(cls: type) -> str:
-    """Return the SHA-256 of the source of a class: of its file, or of its package's files.
+def digest_of(cls: type[Method]) -> str:
+    """Return the SHA-256 of the source of a method: of its file, or of its package's files.
 
     Returns:
-        64 hex digits; empty for a class of this project.
+        64 hex digits; for a method of this project its `revision`.
 
     Raises:
         UsageError: The source cannot be read.
     """
     top = cls.__module__.partition(".")[0]
     if top in OWN:
-        return ""
+        return cls.revision
     sha256 = hashlib.sha256()
     try:
         for name, path in _files(sys.modules[top]):

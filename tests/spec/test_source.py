@@ -1,4 +1,4 @@
-"""The digest of the source of a method of another package."""
+"""Which code a method is: the revision of an own one, the digest of another package's."""
 
 from __future__ import annotations
 
@@ -18,8 +18,21 @@ from bench.spec.source import digest_of
 from tests.user import forget
 
 
-def test_the_projects_own_methods_have_none() -> None:
-    assert {registry.source(Spec(name)) for name in registry.names(registry.METHODS)} == {""}
+def test_an_own_method_says_what_changed_in_its_code() -> None:
+    changed = {name: registry.source(Spec(name)) for name in registry.names(registry.METHODS)}
+    assert changed["unet"] == ""
+    assert changed["deeplabv3"] == "groups of 16 channels"
+
+
+def test_an_own_method_whose_code_changed_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, profile = Spec("deeplabv3"), load_profile("smoke")
+    dataset = DatasetRef(id=DatasetId("mr", "phantom", "0" * 64), cache="")
+    now = Cell(profile=profile, dataset=dataset, method=spec, seed=35, source=registry.source(spec))
+    registry.of_cell(now)
+    monkeypatch.setattr(registry.load(registry.METHODS, spec.name), "revision", "another")
+    assert replace(now, source=registry.source(spec)).hash != now.hash
+    with pytest.raises(UsageError, match="was edited since"):
+        registry.of_cell(now)
 
 
 def test_any_file_of_a_package_is_part_of_its_source(
