@@ -30,7 +30,7 @@ UNUSUAL = ("deterministic", "source", "volumes")
 """Fields of a spec that are part of its hash only where they say something."""
 WORDS = {
     "protocol": "protocol",
-    "source": "source of the method (its code was edited)",
+    "source": "source of the method (edited, or changed by a newer version)",
     "options": "set of options (a newer version may have other defaults)",
     "split": "split",
     "tuning": "tuning",

@@ -82,7 +82,7 @@ def test_edited_code_is_another_method(tmp_path: Path, old: Store) -> None:
         old.finish(cell, written.record_of(cell))
     assert old.status(cell) == "done"
     assert record.read(old.folder(cell)).spec.source == "a" * 64
-    with pytest.raises(UsageError, match=r"another source of the method \(its code was edited\);"):
+    with pytest.raises(UsageError, match=r"source of the method \(edited, or changed by a newer"):
         old.status(replace(cell, source="b" * 64))
     with pytest.raises(UsageError, match=r"another source of the method .*, set of options"):
         old.status(replace(cell, source="", options={}))
