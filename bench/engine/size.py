@@ -60,7 +60,7 @@ def relative(trainee: Trainee, cases: OnGrid, index: int) -> float:
     unit = registry.method(UNIT, trainee.profile.scale)
     # Tensors on this device have shapes and no values, so U-Net is counted without computing it.
     with torch.device("meta"):
-        net = unit.build(trainee.task)
+        net = unit.build(trainee.task).eval()  # a batch norm may have one value at this size
         with counting(net) as of_unit:
             unit.logits(net, torch.empty(image.shape))
     return of_method / of_unit.get_total_flops()

@@ -114,20 +114,28 @@ def _line(cell: Cell, data: Data, trainee: Trainee, index: int) -> str:
 
 
 def trains(trainee: Trainee, size: Size) -> bool:
-    """Return whether a method's loss can be computed in training on images of a size.
+    """Return whether a method's loss can be computed on images of a size: a batch, and one alone.
 
+    The batch is that of a training step. Validation and prediction take one image.
     Only a norm layer's complaint counts. Another error shows in training, with its own words.
     """
+    trainee.net.train()
+    if not _computes(trainee, (trainee.task.batch, 1, *size)):
+        return False
+    trainee.net.eval()
+    return _computes(trainee, (1, 1, *size))
+
+
+def _computes(trainee: Trainee, shape: tuple[int, ...]) -> bool:
+    """Return whether a method's loss can be computed on images of a shape (B, 1, H, W)."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    shape = (trainee.task.batch, 1, *size)
     rng = torch.Generator().manual_seed(0)
-    net = trainee.net.train()
     try:
         # Tensors of this mode have a size and no values, so that nothing large is computed.
         with torch.random.fork_rng(devices=[]), FakeTensorMode(allow_non_fake_inputs=True) as fake:
             image, mask = (fake.from_tensor(torch.zeros(shape)) for _ in range(2))
-            trainee.method.loss(net, image, mask, rng)
+            trainee.method.loss(trainee.net, image, mask, rng)
     except ValueError as error:
         return COMPLAINT not in str(error)
     except Exception:  # the mode knows not every operation

@@ -17,6 +17,9 @@ from bench.spec.capabilities import OwnOptimiser
 from bench.spec.method import Method, Task
 from bench.spec.profile import Profile
 
+CHANNELS_OF_A_BLOCK = 16
+"""How many channels oneDNN treats together on processors with AVX-512, its widest."""
+
 
 def derive(*parts: object) -> int:
     """Return the 63-bit seed of an address such as (35, "step", 12).
@@ -90,9 +93,25 @@ def build(
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = profile.tf32
     torch.manual_seed(derive(seed, "weights"))
-    layout = torch.channels_last if profile.channels_last else torch.contiguous_format
-    net = method.build(task).to(device).to(memory_format=layout)
+    net = method.build(task).to(device)
+    if profile.channels_last and not (device.type == "cpu" and _is_unsafe(net)):
+        net = net.to(memory_format=torch.channels_last)
     return Trainee(method, net, task, profile, seed, device, precision)
+
+
+def _is_unsafe(net: nn.Module) -> bool:
+    """Return whether a network has convolutions for which oneDNN writes past its memory.
+
+    They are those of one pixel with a stride and few channels, if the channels are the last axis
+    (oneDNN's issue 6035). The cell crashes, or its gradients are wrong.
+    """
+    return any(
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and layer.in_channels // layer.groups < CHANNELS_OF_A_BLOCK
+        for layer in net.modules()
+    )
 
 
 def to_device(values: NDArray[np.float32], device: torch.device, pin: bool = True) -> Tensor:

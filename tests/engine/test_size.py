@@ -11,6 +11,7 @@ from bench.spec import registry
 from bench.spec.method import Task
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
+from tests.data.test_stream import dataset
 from tests.test_train import DATA
 
 CPU = torch.device("cpu")
@@ -41,3 +42,11 @@ def test_every_loss_can_be_counted_and_leaves_the_network_as_it_was(spec: str) -
     assert 0 < size.relative(student, DATA, 0) < math.inf
     assert all(torch.equal(before[key], value) for key, value in student.net.state_dict().items())
     assert any(weight.requires_grad for weight in student.net.parameters())
+
+
+def test_a_network_is_measured_where_unet_has_a_single_value_in_a_channel() -> None:
+    tiny = OnGrid(dataset(), (16, 16))
+    profile = load_profile("smoke")
+    sam = registry.method(Spec("sam"), profile.scale)
+    student = trainee.build(sam, Task("mr", ((16, 16),), 2, 4), profile, 35, CPU, "float32")
+    assert 0 < size.relative(student, tiny, 0) < math.inf

@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.engine.trainee import Trainee, build, save_weights, to_device
 from bench.spec import registry
-from bench.spec.method import Task
+from bench.spec.method import Method, Task
 from bench.spec.names import Spec
 from bench.spec.profile import load_profile
 
@@ -68,6 +68,34 @@ def test_channels_are_the_last_axis_as_the_profile_says(on: bool) -> None:
     wide = [kernel for kernel in kernels if min(kernel.shape[:3]) > 1]
     assert wide
     assert all(kernel.is_contiguous() is not on for kernel in wide)
+
+
+def test_channels_stay_first_where_the_kernels_would_write_past_their_memory() -> None:
+    method = _Narrow()
+    trainee = build(method, Task("mr", (SIZE,), 1, 10), load_profile("smoke"), 35, CPU, "float32")
+    image = torch.rand(2, 1, 64, 64)
+    for _ in range(3):
+        trainee.loss(image, (image > 0.6).float(), "step", 0).backward()  # type: ignore[no-untyped-call]
+    assert all(weight.is_contiguous() for weight in trainee.net.parameters())
+
+
+class _Narrow(Method):
+    """A network with a convolution of one pixel, a stride, and 8 channels."""
+
+    title = "Narrow"
+    source = "a test"
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the network."""
+        return nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.Conv2d(8, 16, 1, stride=2),
+            nn.ConvTranspose2d(16, task.channels, 2, stride=2),
+        )
+
+    def deviations(self, batch: int) -> tuple[str, ...]:
+        """Return none."""
+        return ()
 
 
 @pytest.mark.parametrize("name", ["unet", "sam"])

@@ -162,3 +162,12 @@ def test_without_monai_it_is_listed_and_refused_with_what_installs_it(
     out = bench("run", "--methods", "monai", "--datasets", "mr", code=2)
     assert f"monai needs monai, which is not installed: {installing.command('monai')}" in out
     assert not (bench.home / "results").exists()
+
+
+def test_a_norm_that_has_one_value_of_a_single_image_is_found() -> None:
+    """A batch of two has two values; validation takes one image."""
+    method = registry.method(Spec.parse("monai:net=MedNeXt"), "tiny")
+    plan = Task("mr", ((16, 16),), 2, 4)
+    subject = trainees.build(method, plan, load_profile("smoke"), 35, CPU, "float32")
+    assert not trains(subject, (16, 16))
+    assert trains(subject, (32, 32))
