@@ -24,6 +24,7 @@ HEADS = {
     "memory": "Peak memory (MiB)",
     "energy": "Energy (kJ)",
     "trials": "Tuning trials",
+    "dice_at_half": "Dice at 0.5 (%)",
     "threshold": "Threshold that validation prefers",
     "dice_there": "Dice at that threshold (%)",
     "pretraining": "Pretraining",
@@ -45,6 +46,7 @@ NUMBERS = {
     "memory": Number(",.0f", missing=UNKNOWN),
     "energy": Number(".3g", missing=UNKNOWN),
     "trials": Number(",.0f", missing=UNKNOWN),
+    "dice_at_half": Number(".2f", missing=UNKNOWN),
     "threshold": Number(".2f", missing=UNKNOWN),
     "dice_there": Number(".2f", missing=UNKNOWN),
 }
@@ -62,7 +64,9 @@ CAPTION = (
     "the device where there is one). Energy: by the counters of GPU and processor while the cell "
     "ran, other processes included; no column where no device counts. Trials: of bench tune, "
     "before the cell. Threshold: the one with the best Dice on validation patients, and the test "
-    "patients' Dice at it; all other tables cut at 0.5. Declared by the method: pretraining, "
+    "patients' Dice at it and at 0.5, where all other tables cut; these are means over patients, "
+    "those of table 1 over images. With several classes there is no threshold: a pixel has its "
+    "likeliest class. Declared by the method: pretraining, "
     "prompt, ensembling, augmentation beyond the shared stream."
 )
 
@@ -154,10 +158,12 @@ def _or_nan(value: float | None) -> float:
 def _cuts(record: Record) -> dict[str, float]:
     """Return the columns of the threshold, NaN in older results, and those of `REFINED`."""
     of_answer, of_prior = record.cuts.get(""), record.cuts.get("prior")
-    names = ("threshold", "dice_there", *REFINED)
+    names = ("dice_at_half", "threshold", "dice_there", *REFINED)
     cuts = dict.fromkeys(names, float("nan"))
     if of_answer:
-        cuts |= {"threshold": of_answer.threshold, "dice_there": 100 * of_answer.test}
+        cuts["dice_at_half"] = 100 * of_answer.test_at_half
+        cuts["threshold"] = of_answer.threshold
+        cuts["dice_there"] = 100 * of_answer.test
     if of_answer and of_prior:
         halves = (of_answer.test_at_half, of_prior.test_at_half, of_prior.test)
         cuts |= {name: 100 * dice for name, dice in zip(REFINED, halves, strict=True)}
@@ -186,6 +192,7 @@ def refinements(frame: pd.DataFrame) -> list[str]:
         answer, prior, prior_cut = (getattr(row, name) for name in REFINED)
         lines.append(
             f"{row.title} on {row.dataset}: Dice {answer:.2f} %, its prior {prior:.2f} %, "
-            f"and {prior_cut:.2f} % if the prior is cut where validation patients prefer."
+            f"and {prior_cut:.2f} % if the prior is cut where validation patients prefer "
+            "(means over patients)."
         )
     return lines
