@@ -205,6 +205,8 @@ def _keep(
     """Keep scores as cells from outside, and declare their comparisons."""
     from bench.store.outside import cells_of, keep
 
+    if baseline is not None:
+        options.check_baseline(baseline, list(origins))
     remarks: dict[str, None] = {}
     for cell in cells_of(scores, origins):
         keep(store, cell)

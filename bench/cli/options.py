@@ -275,18 +275,33 @@ def declare_outside(
     computed, for those may have been known.
 
     Raises:
-        UsageError: The baseline is none of them, or other comparisons were declared.
+        UsageError: As `check_baseline`, or other comparisons were declared.
     """
     if baseline is None:
         return
-    from bench.spec.errors import did_you_mean
     from bench.store.outside import spec_of
     from bench.store.plan import Plan
 
-    if baseline not in titles:
-        raise UsageError(f"--baseline {baseline} is no method; {did_you_mean(baseline, titles)}")
+    check_baseline(baseline, titles)
     methods = [spec_of(title) for title in dict.fromkeys(titles)]
     Plan(store, profile).declare(spec_of(baseline), "holm", methods)
+
+
+def check_baseline(baseline: str, titles: Sequence[str]) -> None:
+    """Refuse a baseline that could not be compared with another method from outside.
+
+    Raises:
+        UsageError: It is none of them, or the only one.
+    """
+    from bench.spec.errors import did_you_mean
+
+    if baseline not in titles:
+        raise UsageError(f"--baseline {baseline} is no method; {did_you_mean(baseline, titles)}")
+    if len(set(titles)) == 1:
+        raise UsageError(
+            f"--baseline {baseline} has no other method to be compared with; give the masks or "
+            "scores of another one too, or leave --baseline out"
+        )
 
 
 def choose_device(wanted: str, *, here: bool = True) -> str:

@@ -14,7 +14,7 @@ from bench.cli import dry, options
 from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
 from bench.spec import installing, own_files, registry
-from bench.spec.capabilities import tunable
+from bench.spec.capabilities import compares, further_rows, tunable
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.names import Row, Spec
@@ -371,7 +371,8 @@ def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spe
     """Return the baseline of the comparisons that are to be declared.
 
     Raises:
-        UsageError: It is not one of the run's methods, or it is a further row of one.
+        UsageError: It is not one of the run's methods, it is a further row of one, or nothing
+            could be compared with it.
     """
     if how.baseline is None:
         if how.looks > 1:
@@ -401,7 +402,32 @@ def _baseline(how: RunOptions, methods: Sequence[Spec], profile: Profile) -> Spe
             f"--baseline {how.baseline} is not one of the methods of this run ({method_keys}); "
             "name one of them"
         )
+    _refuse_alone(named[0], methods, profile)
     return named[0]
+
+
+def _refuse_alone(baseline: Spec, methods: Sequence[Spec], profile: Profile) -> None:
+    """Refuse a baseline of which no comparison could be made.
+
+    Raises:
+        UsageError: Its rows compete with none, or no other row competes.
+    """
+    competing = []
+    for spec in methods:
+        if compares(registry.method(spec, profile.scale)):
+            competing.append(spec)
+    others = [spec.key for spec in competing if spec != baseline]
+    if baseline not in competing:
+        remedy = f"name one that competes: {', '.join(others)}" if others else "leave it out"
+        raise UsageError(
+            f"--baseline {baseline} is in no comparison, for it has what the others lack (its own "
+            f"training data, or the reference's box); {remedy}"
+        )
+    if not others and not further_rows(registry.method(baseline, profile.scale)):
+        raise UsageError(
+            f"--baseline {baseline} has no other method to be compared with; name another one in "
+            "--methods too, or leave --baseline out"
+        )
 
 
 def _check_equal_trials(cells: Sequence[Cell]) -> None:

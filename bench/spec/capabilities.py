@@ -127,7 +127,9 @@ def further_rows(method: Method) -> tuple[str, ...]:
 
 def compares(method: Method) -> bool:
     """Return whether a method's rows can win a comparison: it has the others' data and no more."""
-    return not isinstance(method, TrainsItself | ToldBox)
+    from bench.spec.program import Program
+
+    return not isinstance(method, TrainsItself | ToldBox | Program)
 
 
 def tunable(method: Method) -> bool:

@@ -119,6 +119,12 @@ def test_wrong_use_is_one_line(bench: Bench, words: tuple[str, ...], line: str) 
     assert line in bench("compare", "scores.csv", *words, code=2)
 
 
+def test_a_refused_baseline_keeps_no_scores(bench: Bench) -> None:
+    scores(bench.home / "scores.csv")
+    bench("import", "scores.csv", "--baseline", "M9", code=2)
+    assert not list(bench.home.rglob("cell.json"))
+
+
 def test_patients_stand_in_names_where_pattern_says_by_its_old_name_too(bench: Bench) -> None:
     cases = [f"p{number // 2}_{number}" for number in range(8)]
     lines = [f"{method},{case},0.9{case[-1]}" for method in "AB" for case in cases]

@@ -18,6 +18,7 @@ from bench.data.geometry import Geometry
 from bench.spec import registry
 from bench.spec.method import Task
 from bench.spec.names import Spec
+from tests.engine.test_program import PROGRAM
 from tests.spec.test_own_files import METHOD
 from tests.user import RESULTS, SMOKE, Bench, digests
 
@@ -385,6 +386,31 @@ def test_a_further_row_is_no_baseline(bench: Bench, slices: Make) -> None:
     assert out.rstrip().endswith("--baseline verdiff")
     assert len(out.strip().splitlines()) == 1
     assert not list(bench.home.rglob("family.json"))
+
+
+@pytest.mark.parametrize(
+    ("methods", "baseline", "line"),
+    [
+        ("nnunet:recipe=native,unet,fcn", "nnunet:recipe=native", "one that competes: unet, fcn"),
+        ("unet,sam:prompt=box,fcn", "sam:prompt=box", "one that competes: unet, fcn"),
+        ("./threshold.py:Threshold,fcn", "./threshold.py:Threshold", "one that competes: fcn"),
+        ("unet,nnunet:recipe=native", "unet", "--baseline unet has no other method to be compared"),
+        ("unet", "unet", "--baseline unet has no other method to be compared with"),
+    ],
+)
+def test_a_baseline_that_could_be_compared_with_none_is_refused(
+    bench: Bench, slices: Make, methods: str, baseline: str, line: str
+) -> None:
+    (bench.home / "threshold.py").write_text(PROGRAM % "work", encoding="utf-8")
+    out = bench.run(slices(), methods, "--baseline", baseline, code=2)
+    assert line in out
+    assert len(out.strip().splitlines()) == 1
+    assert not list(bench.home.rglob("family.json"))
+    assert not list(bench.home.rglob("cell.json"))
+
+
+def test_a_method_with_a_further_row_may_be_the_baseline_alone(bench: Bench, slices: Make) -> None:
+    assert "to run" in bench.run(slices(), "verdiff", "--baseline", "verdiff", "--dry-run")
 
 
 def test_a_method_in_a_file_can_be_the_baseline(bench: Bench, slices: Make) -> None:

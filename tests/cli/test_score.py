@@ -156,6 +156,7 @@ def test_a_declaration_after_the_scores_says_so(bench: Bench, home: Path) -> Non
 def test_what_is_refused_declares_nothing(bench: Bench, home: Path) -> None:
     words = ("--predictions", "Ours=ours", "--ending", "_pred")
     scored(bench, "--predictions", "U-Net=unet", *words, "--baseline", "Neither", code=2)
+    assert "has no other method to be" in scored(bench, *words, "--baseline", "Ours", code=2)
     assert not list((home / "results").rglob("cell.json"))
     scored(bench, "--predictions", "U-Net=unet")
     both = ("--predictions", "U-Net=labels", "--predictions", "Ours=ours", "--ending", "_pred")

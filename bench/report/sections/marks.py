@@ -61,11 +61,7 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
         "declares one before the results."
     )
     if table.family is not None:
-        declared = (
-            f"Declared: {table.methods.get(table.family.baseline, table.family.baseline)} against "
-            "each other method; bench report writes the comparisons. They are corrected among "
-            "themselves, and the p of these pairs is the same in all tables and figures."
-        )
+        declared = _declared(table, table.family.baseline)
     several = any(max(pairs.seeds, default=0) > 1 for pairs in table.pairs.values())
     one = any(1 in pairs.seeds for pairs in table.pairs.values())
     marks = [
@@ -84,6 +80,22 @@ def footnotes(table: Table, occurring: Collection[Mark]) -> list[Note]:
     if hidden:
         marks.append(f"{SECTION}: {hidden}")
     return [*(Note(text, "marks") for text in marks), Note(declared, "marks")]
+
+
+def _declared(table: Table, baseline: str) -> str:
+    """Return what was declared; where no comparison can be made of it, why."""
+    text = f"Declared: {table.methods.get(baseline, baseline)} against each other method"
+    if table.families:
+        return (
+            f"{text}; bench report writes the comparisons. They are corrected among themselves, "
+            "and the p of these pairs is the same in all tables and figures."
+        )
+    why = "no declared method has a result beside it"
+    if baseline in table.marked:
+        why = "its row is in no comparison"
+    elif baseline not in table.methods:
+        why = "it has no result"
+    return f"{text}, but no comparison can be made: {why}."
 
 
 def _rare(table: Table) -> str:

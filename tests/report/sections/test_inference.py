@@ -296,6 +296,13 @@ def test_a_declaration_names_its_baseline_and_an_old_one_keeps_its_hash(store: S
     assert msgspec.structs.replace(family_of(store), date=old.date).hash == HASH_OF_OLD
 
 
+def test_a_declaration_of_which_nothing_can_be_compared_says_so(store: Store) -> None:
+    declare(store, "sam", ["sam", "unet"])
+    said = " ".join(note.text for note in marks.footnotes(table_of(store), ()))
+    assert "against each other method, but no comparison can be made: it has no result." in said
+    assert "bench report writes the comparisons" not in said
+
+
 def test_before_any_cell_is_finished_a_family_may_be_declared_anew(tmp_path: Path) -> None:
     store = Store(tmp_path)
     declare(store, "verdiff", ["unet", "verdiff"])
