@@ -108,6 +108,12 @@ class DiffusionMethod(Method):
             " + n) / (10 + n))"
         )
 
+    @property
+    def averaged_samples(self) -> str:
+        """Of how many samples the answer is the mean, and of how many steps each is."""
+        samples = f"{self.samples} sample{'s' * (self.samples > 1)}"
+        return f"mean of {samples} of {self.steps} step{'s' * (self.steps > 1)}"
+
     def stepped(self, net: nn.Module) -> None:
         """Include the weights after a step in their moving average."""
         cast(Any, net).average.update_parameters(cast(Any, net).live)

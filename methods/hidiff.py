@@ -78,9 +78,8 @@ class HiDiff(DiffusionMethod):
                 " entropy + Dice"
             ),
             (
-                f"cosine schedule of {TIMESTEPS} steps; mean of {self.samples} samples of"
-                f" {self.steps} steps, {sampler}, the last one not drawn; whether the paper's"
-                " numbers are these is not known to us"
+                f"cosine schedule of {TIMESTEPS} steps; {self.averaged_samples}, {sampler}, the"
+                " last one not drawn; whether the paper's numbers are these is not known to us"
             ),
             (
                 "the refiner corrects the noise that the prior alone implies, so that it starts as"

@@ -77,11 +77,11 @@ class MedSegDiff(DiffusionMethod):
             *self.size_notes(sizes, "source"),
             *output,
             (
-                "far shorter than its own recipe (60,000 to 100,000 steps of batch 8, no"
-                " augmentation, 256 x 256)"
+                f"the profile's steps of batch {batch} (its own recipe: 60,000 to 100,000 steps of"
+                " batch 8, no augmentation, 256 x 256)"
             ),
             (
-                f"mean of {self.samples} samples of {self.steps} steps, {solver} "
+                f"{self.averaged_samples}, {solver} "
                 "(source: 1000 ancestral steps; its code's STAPLE is the squared mean)"
             ),
             (

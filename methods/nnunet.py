@@ -137,8 +137,8 @@ class NNUNet(Method):
             ),
             "the weights of the lowest validation loss (nnU-Net: the last)",
             (
-                "no mirrored views at test time: nnU-Net mirrors along the axes that training"
-                " mirrored, here none"
+                "no mirrored views at test time (nnU-Net: along the axes that training mirrored,"
+                " which the profile's flips are here)"
             ),
             (
                 "cases are not cropped to their non-zero part; 33 % of the patches on foreground by"

@@ -111,7 +111,7 @@ class VerdiffNet(DiffusionMethod):
         ]
         lines = [
             sampling[self.sampler],
-            f"mean of {self.samples} samples of {self.steps} steps"
+            self.averaged_samples
             + (f", {solver}" if self.sampler == "exact" else "")
             + f", from t = {self.start} (paper: T = 1000 implied, numbers unstated)",
             f"{self.averaged} (the backbone's own training: 0.9999; paper: unstated)",

@@ -16,6 +16,7 @@ from bench.engine.trainee import Trainee
 from bench.spec import devices, machine
 from bench.spec.capabilities import Described, ToldBox, TrainsItself, further_rows
 from bench.spec.config import Cell
+from bench.spec.options import idle
 from bench.spec.plain import convert
 from bench.store.record import (
     SET_ASIDE,
@@ -80,6 +81,7 @@ def record_of(
         advantages=asdict(method.advantages()),
         own_training=isinstance(method, TrainsItself),
         oracle=isinstance(method, ToldBox),
+        without_effect=tuple(idle(asdict(method), type(method))),
         network=_about(trainee),
         grid=data.cases.grid or "native",
         certificate=Certificate(seed=cell.seed, heads=convert(state.heads, tuple[Head, ...])),

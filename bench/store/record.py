@@ -190,6 +190,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     advantages: dict[str, str] = msgspec.field(default_factory=_unknown)
     own_training: bool = False
     oracle: bool = False
+    without_effect: tuple[str, ...] = ()
+    """Options of the spec that have no effect beside the others; empty in older records."""
     network: dict[str, Any] = {}
     grid: tuple[int, int] | str
     """(height, width) of the network grid, or `native`."""
@@ -283,6 +285,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             del data["classes"], data["void"]
         if not self.spec.volumes:
             del data["spec"]["volumes"]
+        if not self.without_effect:
+            del data["without_effect"]
         text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
         before = text.removesuffix("\n}")
         seal = hashlib.sha256(before.encode()).hexdigest()

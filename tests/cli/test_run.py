@@ -326,6 +326,8 @@ def test_rows_that_compare_with_no_other_are_marked_and_the_ledger_is_measured(
         record["certificate"]["heads"],
         record["training"]["steps"],
     ) == (True, [], 4)
+    assert record["without_effect"] == ["optimiser"]
+    assert "optimiser=adam" not in table_of(bench)
     assert record["network"]["configurations"]["2d"]["patch_size"]  # nnU-Net's plans are kept
     assert not (own / "own").exists()  # what its trainer wrote is gone
     cells = {

@@ -57,6 +57,12 @@ def rng(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def test_one_sample_of_one_step_is_said_in_the_singular() -> None:
+    for name in ("verdiff", "medsegdiff", "hidiff"):
+        said = " ".join(registry.method(Spec.parse(f"{name}:steps=1:samples=1")).deviations(1))
+        assert "mean of 1 sample of 1 step, " in said
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [

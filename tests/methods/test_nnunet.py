@@ -332,6 +332,12 @@ def test_views_are_mirrored_where_training_mirrored_and_nowhere_else() -> None:
     assert counted[1] == 4 * counted[0]  # and that is seen by the counter of multiply-adds
 
 
+def test_what_is_said_of_mirrored_views_holds_whatever_the_profile_flips() -> None:
+    said = " ".join(registry.method(Spec("nnunet")).deviations(1))
+    assert "no mirrored views at test time" in said
+    assert "here none" not in said
+
+
 def test_the_users_environment_does_not_change_a_prediction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -216,6 +216,7 @@ def test_networks_of_another_size_than_unets_are_marked(store: Store) -> None:
     for name, size in (("half", 0.5), ("alike", 1.2), ("twice", 2.04)):
         finished(store.root, name, DICE["fcn"], size=size, profile=small)
     finished(store.root, "full", DICE["fcn"], size=0.5, profile={"steps": 9, "scale": "full"})
+    finished(store.root, "told", DICE["fcn"], size=0.59, oracle=True, profile=small)
     only = table(store)
     text = markdown(only)
     assert "| HALF [size 0.5] | " in text
@@ -223,7 +224,27 @@ def test_networks_of_another_size_than_unets_are_marked(store: Store) -> None:
     assert "| ALIKE | " in text
     assert "| FULL | " in text
     notes = "\n".join(note.text for note in only.notes)
-    assert "rows without a mark lie within 0.8 and 1.25 on each" in notes
+    said = "of the rows that compete, those without this mark lie within 0.8 and 1.25 on each"
+    assert f"{said} dataset, but for FCN, UNET, of unknown size." in notes
+
+
+@pytest.mark.parametrize("scale", ["half", "tiny"])
+def test_sizes_are_marked_under_each_profile_that_scales_networks_down(
+    tmp_path: Path, scale: str
+) -> None:
+    finished(tmp_path, "unet", DICE["unet"], size=1.0, profile={"steps": 9, "scale": scale})
+    finished(tmp_path, "fcn", DICE["fcn"], size=1.6, profile={"steps": 9, "scale": scale})
+    text = markdown(table(Store(tmp_path)))
+    assert "| FCN [size 1.6] | " in text
+    assert "| UNET | " in text
+
+
+def test_an_option_without_effect_is_not_printed_as_one_that_has_it(tmp_path: Path) -> None:
+    finished(tmp_path, "unet", DICE["unet"])
+    finished(tmp_path, "fcn", DICE["fcn"], without_effect=["width"])
+    notes = "\n".join(note.text for note in table(Store(tmp_path)).notes)
+    assert "UNET (width=8) differs from its source" in notes
+    assert "FCN differs from its source" in notes
 
 
 def test_a_size_that_is_unequal_on_one_dataset_alone_is_marked(store: Store) -> None:

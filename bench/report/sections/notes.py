@@ -22,6 +22,8 @@ from bench.store.scores import CLASS
 Verdict = Literal["agree", "differ", "single"]
 EQUAL = (0.8, 1.25)
 """Sizes, with U-Net's as 1, that are called equal."""
+FULL = "full"
+"""The scale of a profile whose networks are as published."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _mark_of_size(records: Sequence[Record]) -> str:
 def _is_unequal(record: Record) -> bool:
     """Return whether a network that was scaled down costs much less or more than U-Net."""
     low, high = EQUAL
-    scaled = record.spec.profile.get("scale") == "small"
+    scaled = record.spec.profile.get("scale", FULL) != FULL
     return scaled and record.size is not None and not low <= record.size <= high
 
 
@@ -218,10 +220,14 @@ def _sizes(records: Sequence[Record]) -> list[Note]:
     low, high = EQUAL
     text = (
         "[size S]: a case costs the network S times the multiply-adds of U-Net in training; S to T "
-        "are its least and its greatest where datasets differ; rows without a mark lie within "
-        f"{low:g} and {high:g} on each dataset."
+        "are its least and its greatest where datasets differ; of the rows that compete, those "
+        f"without this mark lie within {low:g} and {high:g} on each dataset"
     )
-    return [Note(text, "legend")]
+    unknown = [one for one in records if one.competes and one.size is None]
+    names = dict.fromkeys(record.method.title(record.title) for record in unknown)
+    if names:
+        text += f", but for {', '.join(names)}, of unknown size"
+    return [Note(f"{text}.", "legend")]
 
 
 def _augmentation(records: Sequence[Record]) -> list[Note]:
@@ -262,10 +268,13 @@ def _difference(title: str, record: Record) -> str:
     """Return a method's options, and how it differs from its source."""
     options = []
     for key, value in record.spec.options.items():
+        if key in record.without_effect:
+            continue
         if key not in ("lr", "tuned") or value:
             options.append(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}")
     differs = "; ".join(record.deviations) or "nothing declared"
-    text = f"{title} ({', '.join(options)}) differs from its source: {differs}."
+    name = f"{title} ({', '.join(options)})" if options else title
+    text = f"{name} differs from its source: {differs}."
     for extra in record.extras:
         text += f" Its {extra} comes from the same trained weights."
     had = []
