@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import options
+from bench.spec.caveat import described
 from bench.spec.config import DatasetRef
 from bench.spec.names import Spec
 from bench.spec.profile import Profile
@@ -52,7 +53,8 @@ def show(
             counts = (cells, states["done"], states["failed"], cells_left)
             table.add_row(reader.adapter.name, source, method.key, *map(str, counts))
     console.print(table)
-    options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
+    about = described(profile.name, profile.summary, profile.protocol())
+    options.say(f"Profile '{profile.name}': {about}.", to=console)
     for line in lines:
         options.say(line, to=console)
     options.say(

@@ -15,6 +15,7 @@ from bench.cli.options import console as new_console
 from bench.cli.selection import Selection, prepare
 from bench.spec import installing, own_files, registry
 from bench.spec.capabilities import compares, further_rows, tunable
+from bench.spec.caveat import described
 from bench.spec.config import Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.names import Row, Spec
@@ -220,7 +221,8 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
             return None
         selection.open(profile)
         how_cells_run = launcher.check()
-        options.say(f"Profile '{profile.name}': {profile.summary}.", to=console)
+        about = described(profile.name, profile.summary, profile.protocol())
+        options.say(f"Profile '{profile.name}': {about}.", to=console)
         datasets = prepare(found_datasets, console)
         cells = _cells(selection, how, profile, methods, datasets)
         _declare(cells, selection, how, baseline, methods, console)

@@ -176,6 +176,8 @@ def load_profile(name: str) -> Profile:
         base = match["name"]
         changes = {key: int(match[key]) for key in ("steps", "pixels") if match[key]}
     values = _read(base) | changes
+    if changes:  # the summary may say how many steps there are
+        values["summary"] = f"{Path(base).stem} with its own {', '.join(sorted(changes))}"
     base_name = safe_name(Path(base).stem, "profile") if base.endswith(".toml") else base
     other_steps_or_pixels = name[len(base) :]
     return _checked(values, base_name + other_steps_or_pixels, base)

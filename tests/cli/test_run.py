@@ -443,6 +443,19 @@ def test_a_dry_run_says_how_cells_would_run(bench: Bench, slices: Make) -> None:
     assert "2 cells to run, 2 at a time on cpu, at most 4 steps each" in out
 
 
+def test_a_profile_of_ones_own_says_what_its_numbers_are_worth_before_and_after(
+    bench: Bench, slices: Make
+) -> None:
+    (bench.home / "mine.toml").write_text('extends = "smoke"\nsteps = 3\n', encoding="utf-8")
+    words = ("--datasets", "mr", "--data", str(slices()), "--profile", "mine.toml")
+    said = "at most 3 steps of training: these numbers mean nothing."
+    assert said in bench("run", "--methods", "unet", *words, "--dry-run")
+    out = bench("run", "--methods", "unet", *words, "--launcher", "debug")
+    assert out.count(said) == 2  # as it begins, and as the answer
+    table = bench.home / "reports" / "mine" / "table1-real.md"
+    assert said in table.read_text(encoding="utf-8")
+
+
 def test_seeds_may_be_named(bench: Bench, slices: Make) -> None:
     bench.run(slices(), "unet", "--seeds", "36,40", "--launcher", "debug")
     cells = sorted((bench.home / "results" / "smoke").glob("mr@real-*/unet/*"))

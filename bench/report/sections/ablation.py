@@ -20,6 +20,7 @@ from bench.report.sections.listing import ends
 from bench.report.sections.table import factor_of
 from bench.spec import plain
 from bench.spec.arms import Arm
+from bench.spec.caveat import described
 from bench.spec.errors import UsageError
 from bench.spec.metrics import PRINTED, TITLES
 from bench.spec.names import Column, Row, Spec
@@ -120,7 +121,7 @@ def collect(
     return Ablation(
         column=column,
         profile=results.profile,
-        summary=first.summary,
+        summary=described(results.profile, first.summary, first.spec.profile),
         title=first.title,
         factors=factors,
         lines=tuple(lines),

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 
 from bench.report.sections.runs import ENOUGH
 from bench.report.sections.table import ENDPOINT, Table
+from bench.spec.caveat import caveat
 from bench.spec.metrics import TITLES
 from bench.spec.words import count, p_words
 from bench.stats import intervals
 from bench.stats.family import AllPairs
-
-SMALL = {
-    "smoke": "The networks are tiny and were trained for a few steps: these numbers mean nothing.",
-    "cpu": "The networks are small and were trained for a few minutes.",
-    "lunch": "The networks have half of their width and were trained for 2000 steps at most.",
-}
-"""What is said of shipped profiles that train less than the paper."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +44,10 @@ def limits(table: Table) -> str:
     parts = []
     if table.source == "phantom":
         parts.append("These data are simulated; they say nothing about patients.")
-    base = table.profile.partition("-steps")[0].partition("-pixels")[0]
-    if base in SMALL:
-        parts.append(SMALL[base])
+    trained = [cell.record for cell in table.cells if not cell.record.outside]
+    words = caveat(trained[-1].spec.profile) if trained else ""
+    if words:
+        parts.append(f"{words[0].upper()}{words[1:]}.")
     outside = table.source == "external"
     if len(seeds) == 1:
         once = "Each method was trained once (one seed)"

@@ -13,6 +13,7 @@ import pandas as pd
 from bench.report.document import Note
 from bench.report.sections import notes
 from bench.spec.case import UNION
+from bench.spec.caveat import described
 from bench.spec.errors import UsageError
 from bench.spec.metrics import INSTANCE_COUNTS, OF_INSTANCES, PRINTED, SCORES
 from bench.spec.names import Column, Row, Source
@@ -329,13 +330,14 @@ def _table(results: Results, source: Source, cells: tuple[Finished, ...]) -> Tab
     if classes is not None:
         classes = classes[classes.source == source].astype({"column": str, "method": str})
         classes = None if classes.empty else classes
+    last = (trained or records)[-1]
     about = notes.collect(records, over_seeds, titles, methods, certificates, units)
     if classes is not None:
         about += notes.of_classes(classes, titles, results.absent)
     return Table(
         source=source,
         profile=results.profile,
-        summary=(trained or records)[-1].summary,
+        summary=described(results.profile, last.summary, last.spec.profile),
         cells=cells,
         cases=over_seeds,
         images=images,

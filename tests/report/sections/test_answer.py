@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from tests.report.sections.scored import PATIENTS, scores_of
 from tests.written import finished
 
 
-def filled(root: Path, *methods: str, seeds: int = 1, source: str = "real") -> Store:
+def filled(root: Path, *methods: str, seeds: int = 1, source: str = "real", **more: Any) -> Store:
     for seed in range(35, 35 + seeds):
         for method in methods:
-            finished(root, method, scores_of(method), seed=seed, source=source)
+            finished(root, method, scores_of(method), seed=seed, source=source, **more)
     return Store(root)
 
 
@@ -62,10 +62,12 @@ def test_one_method_has_a_score_and_no_rival(tmp_path: Path) -> None:
 def test_the_limits_name_phantoms_small_networks_and_one_seed(
     tmp_path: Path, seeds: int, source: str
 ) -> None:
-    said = answer.limits(written.table(filled(tmp_path, "unet", seeds=seeds, source=source)))
+    small = {"scale": "small", "steps": 400, "pixels": 12544}
+    store = filled(tmp_path, "unet", seeds=seeds, source=source, profile=small)
+    said = answer.limits(written.table(store))
     assert ("simulated" in said) == (source == "phantom")
     assert ("one seed" in said) == (seeds == 1)
-    assert "The networks are small" in said
+    assert "Images of about 112 x 112 pixels, small networks, at most 400 steps of training" in said
 
 
 def test_what_is_from_outside_was_not_trained_here_by_seeds(tmp_path: Path) -> None:
@@ -74,8 +76,10 @@ def test_what_is_from_outside_was_not_trained_here_by_seeds(tmp_path: Path) -> N
 
 
 def test_numbers_of_the_tests_profile_are_said_to_mean_nothing(tmp_path: Path) -> None:
-    table = replace(written.table(filled(tmp_path, "unet")), profile="smoke-steps60")
-    assert "these numbers mean nothing" in answer.limits(table)
+    tiny = {"scale": "tiny", "steps": 60, "pixels": 4096}
+    table = written.table(filled(tmp_path, "unet", profile=tiny))
+    said = "Images of about 64 x 64 pixels, tiny networks, at most 60 steps of training"
+    assert f"{said}: these numbers mean nothing." in answer.limits(table)
 
 
 @pytest.mark.parametrize(
