@@ -64,6 +64,16 @@ class MedSegDiff(DiffusionMethod):
         "tiny": TINY,
     }
 
+    def __post_init__(self) -> None:
+        """Leave out the row of the bare samples where they are the answer.
+
+        Raises:
+            UsageError: As in the base class.
+        """
+        super().__post_init__()
+        if self.rule == "samples":
+            object.__setattr__(self, "extras", ("prior",))
+
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how the method differs from the paper and its public code."""
         sizes = {"width": 128, "prior_width": 32, "levels": 6, "blocks": 2, "dropout": 0.5}
@@ -131,7 +141,8 @@ class MedSegDiff(DiffusionMethod):
         # An `Answered` of `medsegdiff_network.py`, which is imported only when it is built.
         sampled = cast(Any, self.sample(net, image, rng))
         rows = {"prior": sampled.prior, "samples": sampled.bare}
-        return Answer(sampled.probability, sampled.spread, rows)
+        own = {name: rows[name] for name in self.extras}
+        return Answer(sampled.probability, sampled.spread, own)
 
     def build(self, task: Task) -> nn.Module:
         """Return the network and the moving average of its weights.

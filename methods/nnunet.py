@@ -99,12 +99,18 @@ class NNUNet(Method):
         """Refuse options that exclude each other, or that belong to another class.
 
         Raises:
-            UsageError: `recipe=native` is given with a rate: it has its own.
+            UsageError: `recipe=native` is given with a rate: it has its own. Or the first stage has
+                more channels than any may have.
             ValueError: The class is not the one of its options: `dataclasses.replace` keeps the
                 class, and `__new__` does not see an option that is given by position.
         """
         if self.recipe == "native" and self.lr:
             raise UsageError(f"recipe=native begins at nnU-Net's own rate, {RATE:g}; leave lr out")
+        if self.features > self.max_features:
+            raise UsageError(
+                f"features={self.features} is more than max_features={self.max_features}, which"
+                f" would cut it; give max_features={self.features} or more too, or fewer features"
+            )
         if type(self) is not _kind(self.recipe, self.optimiser):
             raise ValueError(
                 f"{type(self).__name__} cannot have recipe={self.recipe} and "

@@ -46,15 +46,22 @@ class VerdiffNet(DiffusionMethod):
     scale: float = option(
         0.1, "largest value of the mask in the diffusion (paper: unstated)", low=0.001, high=10
     )
+    scheduler: str = option(
+        "dpm",
+        "dpm is DPM-Solver++ of second order",
+        choices=("ddpm", "ddim", "dpm"),
+        needs="sampler=exact",
+    )
     start: int = option(
         TIMESTEPS,
         "where sampling begins: the prior noised up to this timestep",
         low=1,
         high=TIMESTEPS,
+        needs="sampler=exact",
     )
     sampler: str = option(
         "exact",
-        "exact, or the paper's printed equations, which take no scheduler",
+        "exact, or the paper's printed equations, which take no scheduler and no start",
         choices=("exact", "paper_eq6", "paper_alg2"),
     )
 
@@ -81,19 +88,13 @@ class VerdiffNet(DiffusionMethod):
         """Refuse options that do not go together.
 
         Raises:
-            UsageError: There are more steps than timesteps to visit, or a scheduler or a start is
-                given for a printed sampler, which uses neither.
+            UsageError: There are more steps than timesteps to visit.
         """
         super().__post_init__()
         if self.steps > self.start:
             raise UsageError(
                 f"steps={self.steps} is more than start={self.start}; add steps={self.start} or"
                 " fewer, or raise start"
-            )
-        if self.sampler != "exact" and (self.scheduler != "dpm" or self.start != TIMESTEPS):
-            raise UsageError(
-                f"sampler={self.sampler} is the paper's own loop from t = {TIMESTEPS}: it takes no"
-                " scheduler and no start; leave them out"
             )
 
     def deviations(self, batch: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 import typing
+from collections.abc import Container
 from typing import Any
 
 from bench.spec.errors import UsageError, did_you_mean
@@ -66,9 +67,10 @@ def parse(spec: Spec, cls: type[Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for pair in spec.options:
         key, equals, text = pair.partition("=")
+        if key in getattr(cls, "extras", ()) and not (equals and key in known):
+            raise UsageError(_misplaced(spec, key, known))
         if key not in known:
-            hint = did_you_mean(key, [*known, *getattr(cls, "extras", ())])
-            raise UsageError(f"{name} has no option '{key}'; {hint}")
+            raise UsageError(f"{name} has no option '{key}'; {_hint(key, text, cls)}")
         if not equals or key in given:
             example = f"{name}:{key}={shown(known[key].default)}"
             raise UsageError(f"{name}: expected one '{key}=VALUE', for example {example}")
@@ -80,6 +82,31 @@ def parse(spec: Spec, cls: type[Any]) -> dict[str, Any]:
             "leave one of them out"
         )
     return given
+
+
+def _misplaced(spec: Spec, row: str, known: Container[str]) -> str:
+    """Return what is said of a further row that is given as an option, or before one."""
+    kept = [pair for pair in spec.options if pair != row]
+    if row not in known:
+        kept = [pair for pair in kept if not pair.startswith(f"{row}=")]
+    line = (
+        f"'{row}' is a further row of {spec.name}, not an option: it has no value, and stands last "
+        f"({Spec(spec.name, (*kept, row))})"
+    )
+    if row in known:
+        line += f"; the option of this name has a value: {row}=VALUE"
+    return line
+
+
+def _hint(key: str, text: str, cls: type[Any]) -> str:
+    """Return which option was meant instead of an unknown one, by its name or by its value."""
+    known = options(cls)
+    takers = [name for name, one in known.items() if text in one.metadata["choices"]]
+    if len(takers) == 1 and not text.isdigit():
+        return f"did you mean '{takers[0]}={text}'? Valid: {', '.join(sorted(known))}."
+    # A further row has no value, so it is no answer to `key=value`.
+    rows = () if text else getattr(cls, "extras", ())
+    return did_you_mean(key, [*known, *rows])
 
 
 def idle(given: dict[str, Any], cls: type[Any]) -> list[str]:

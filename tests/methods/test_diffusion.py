@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.spec import registry
+from bench.spec.capabilities import further_rows
 from bench.spec.errors import UsageError
 from bench.spec.method import Method, Task
 from bench.spec.names import Spec
@@ -74,9 +75,16 @@ def test_one_sample_of_one_step_is_said_in_the_singular() -> None:
         ("verdiff:steps=20:start=10", "steps=20 is more than start=10; add steps=10 or fewer"),
         (
             "verdiff:sampler=paper_eq6:scheduler=ddim",
-            "takes no scheduler and no start; leave them out",
+            "scheduler=ddim has no effect with sampler=paper_eq6; leave one of them out",
         ),
-        ("verdiff:sampler=paper_alg2:start=300", "takes no scheduler and no start; leave them out"),
+        (
+            "verdiff:sampler=paper_eq6:scheduler=dpm",
+            "scheduler=dpm has no effect with sampler=paper_eq6; leave one of them out",
+        ),
+        (
+            "verdiff:sampler=paper_alg2:start=1000",
+            "start=1000 has no effect with sampler=paper_alg2; leave one of them out",
+        ),
         ("verdiff:scheduler=euler", "ddim, ddpm, dpm"),
         ("verdiff:sampler=eq6", "exact, paper_alg2, paper_eq6"),
         ("verdiff:nsa_gate=3x3", "5x5, hard, soft"),
@@ -125,6 +133,12 @@ def test_as_many_steps_as_there_are_timesteps_are_taken(count: int, times: list[
     method, net = build(f"verdiff:steps={count}:start={count}:samples=1")
     stages = method.stages(net, pair()[0], rng())
     assert [name for name in stages if name.startswith("x")] == [f"x at t = {t}" for t in times]
+
+
+def test_bare_samples_are_no_second_row_where_they_are_the_answer() -> None:
+    method, net = build("medsegdiff:rule=samples")
+    assert further_rows(method) == tuple(method.answer(net, pair()[0], rng()).extras) == ("prior",)
+    assert further_rows(registry.method(Spec("medsegdiff"), "tiny")) == ("prior", "samples")
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -543,6 +543,8 @@ def test_the_profiles_adam_trains_it_unless_another_is_asked_for() -> None:
         own("nnunet:optimiser=adam:recipe=native")
     with pytest.raises(UsageError, match="recipe=native begins at nnU-Net's own rate"):
         own("nnunet:recipe=native:lr=0.1")
+    with pytest.raises(UsageError, match="features=100000 is more than max_features=8, which"):
+        own("nnunet:features=100000")
     with pytest.raises(ValueError, match="create it anew"):
         dataclasses.replace(
             registry.method(Spec.parse("nnunet:optimiser=sgd"), "tiny"), optimiser="adam"

@@ -84,7 +84,13 @@ def test_a_further_row_stands_for_its_methods_cell() -> None:
         (METHODS, " , ", "nothing is named"),
         (METHODS, "unet:prior", "unet has no option 'prior'"),
         (METHODS, "verdiff:priorr", "did you mean 'prior'"),
-        (METHODS, "verdiff:prior:prior", "verdiff has no option 'prior'"),
+        (METHODS, "verdiff:prior:prior", r"no value, and stands last \(verdiff:prior\)"),
+        (METHODS, "verdiff:prior=on", r"no value, and stands last \(verdiff:prior\)"),
+        (METHODS, "hidiff:prior=on:steps=3", r"stands last \(hidiff:steps=3:prior\)"),
+        (METHODS, "verdiff:prior:predicts=noise", r"last \(verdiff:predicts=noise:prior\)"),
+        (METHODS, "medsegdiff:samples:steps=3", r"steps=3:samples\); the option of this name has"),
+        (METHODS, "verdiff:pirot=on", "has no option 'pirot'; did you mean 'prior_width'"),
+        (METHODS, "medsegdiff:answer=v1", "has no option 'answer'; did you mean 'rule=v1'?"),
     ],
 )
 def test_wrong_names_say_what_is_right(group: str, spec: str, message: str) -> None:
