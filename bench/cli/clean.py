@@ -13,6 +13,7 @@ import typer
 from bench.cli import options
 from bench.spec.errors import UsageError, did_you_mean
 from bench.spec.names import safe_name
+from bench.spec.profile import name_of
 from bench.spec.words import count
 from bench.store.cells import Store
 from bench.store.clean import delete, remains, remove, size
@@ -65,7 +66,7 @@ def clean(
             hint = did_you_mean(state, STATES)
             raise UsageError(f"cells that are '{state}' cannot be removed; {hint}")
     store = Store(out)
-    chosen = safe_name(profile, "profile") if profile else next(iter(planned(store)), "")
+    chosen = safe_name(name_of(profile), "profile") if profile else next(iter(planned(store)), "")
     check_all_files = "damaged" in states
     places, damaged = Plan(store, chosen).look(check_all_files) if chosen else ([], [])
     if not places and not damaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.cli.selection import Selection
+    from bench.data.grid import Grid
     from bench.launch.matrix import FoundDataset
     from bench.spec.case import Dataset, Split
+
+ENLARGED = 4
+"""Pixels of the network grid for each of an image from which on the user is told."""
 
 
 def show(
@@ -33,7 +38,11 @@ def show(
     """Print the cells, the images and sides of each dataset that is prepared, and an estimate."""
     from rich.table import Table
 
-    table = Table("dataset", "source", "method", "cells", "finished", "failed before", "to run")
+    table = Table()
+    for head in ("dataset", "source", "method"):
+        table.add_column(head, overflow="fold")  # a name that is cut is no name
+    for head in ("cells", "finished", "failed before", "to run"):
+        table.add_column(head)
     # By the dataset's digest and the method's key: how many cells are not finished.
     to_run: dict[tuple[str, str], int] = {}
     lines = []
@@ -45,6 +54,7 @@ def show(
             source += " (to be prepared)"
         else:
             lines.append(f"{reader.adapter.name}: {_described(prepared, profile, selection)}")
+            lines.append(enlarged(prepared, profile, selection))
         for method in methods:
             states = _states(prepared, method, profile, selection)
             cells_left = cells - states["done"]
@@ -55,7 +65,7 @@ def show(
     console.print(table)
     about = described(profile.name, profile.summary, profile.protocol())
     options.say(f"Profile '{profile.name}': {about}.", to=console)
-    for line in lines:
+    for line in filter(None, lines):
         options.say(line, to=console)
     options.say(
         f"{count(sum(to_run.values()), 'cell')} to run, {place}, "
@@ -66,14 +76,36 @@ def show(
     options.say(_estimate(to_run, profile, selection), to=console)
 
 
-def _described(prepared: DatasetRef, profile: Profile, selection: Selection) -> str:
-    """Return the sizes of a dataset's images, the network's grid, and the sides of its split."""
+def _on_grid(
+    prepared: DatasetRef, profile: Profile, selection: Selection
+) -> tuple[Dataset, Split, Grid]:
+    """Return a prepared dataset, the split of its first fold, and the grid of its networks."""
     from bench.data import cache
     from bench.engine.data import grid_of
 
     dataset = cache.load(Path(prepared.cache))
     first_fold, *_ = selection.splitting.split(dataset.patients, dataset.official)
-    grid = grid_of(dataset, first_fold.indexes(dataset, "train"), profile)
+    return dataset, first_fold, grid_of(dataset, first_fold.indexes(dataset, "train"), profile)
+
+
+def enlarged(prepared: DatasetRef, profile: Profile, selection: Selection) -> str:
+    """Return a line where networks see images much larger than they are; else nothing."""
+    dataset, _, grid = _on_grid(prepared, profile, selection)
+    if grid is None:
+        return ""
+    native = statistics.median(case.height * case.width for case in dataset.cases)
+    if grid[0] * grid[1] <= ENLARGED * native:
+        return ""
+    return (
+        f"{dataset.name}: images are enlarged to {grid[0]} x {grid[1]}, which costs time and "
+        "memory and adds nothing that they do not show; "
+        f"--pixels {round(native)} has about their size"
+    )
+
+
+def _described(prepared: DatasetRef, profile: Profile, selection: Selection) -> str:
+    """Return the sizes of a dataset's images, the network's grid, and the sides of its split."""
+    dataset, first_fold, grid = _on_grid(prepared, profile, selection)
     shapes = Counter((case.height, case.width) for case in dataset.cases)
     [((height, width), cases_of_it)] = shapes.most_common(1)
     sizes = f"{height} x {width} pixels"

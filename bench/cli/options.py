@@ -57,7 +57,7 @@ ReportTo = Annotated[Path, typer.Option(help="Where the report goes.")]
 ProfileName = Annotated[
     str | None,
     typer.Option(
-        "--profile", help="smoke, cpu, paper or a .toml file; paper with a GPU, else cpu."
+        "--profile", help="smoke, cpu, lunch, paper or a .toml file; paper with a GPU, else cpu."
     ),
 ]
 Steps = Annotated[

@@ -225,6 +225,9 @@ def execute(selection: Selection, how: RunOptions, console: Console) -> Outcome 
         options.say(f"Profile '{profile.name}': {about}.", to=console)
         datasets = prepare(found_datasets, console)
         cells = _cells(selection, how, profile, methods, datasets)
+        for line in [dry.enlarged(dataset, profile, selection) for dataset in datasets]:
+            if line:
+                options.say(line, to=console)
         _declare(cells, selection, how, baseline, methods, console)
         pending, failed = _pending(cells, selection, how.retry_failed, console)
         if pending:

@@ -12,6 +12,7 @@ from bench.cli.options import preparing, print_left_out
 from bench.spec.config import SEED, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.profile import Profile, load_profile
+from bench.spec.words import count
 from bench.store.cells import Store
 from bench.store.layout import make_folder
 
@@ -50,9 +51,18 @@ class Selection:
         """Read the profile.
 
         Raises:
-            UsageError: It is unknown or wrong.
+            UsageError: It is unknown or wrong, or asks for a grid that is smaller than there is.
         """
-        return load_profile(self.profile)
+        from bench.data.geometry import MULTIPLE
+
+        profile = load_profile(self.profile)
+        if 0 < profile.pixels < MULTIPLE**2:
+            raise UsageError(
+                f"profile '{profile.name}': {count(profile.pixels, 'pixel')} of the network grid; "
+                f"the smallest grid is {MULTIPLE} x {MULTIPLE}: expected {MULTIPLE**2} or more, or "
+                "0 for native sizes"
+            )
+        return profile
 
     def find(self, profile: Profile) -> list[FoundDataset]:
         """Find the datasets.

@@ -16,6 +16,7 @@ from bench.spec import plain
 from bench.spec.errors import UsageError, printable
 from bench.spec.names import safe_name
 from bench.spec.note import Note
+from bench.spec.profile import name_of
 from bench.spec.words import count, shortened_apart
 from bench.store.cells import Store
 from bench.store.damage import Damage
@@ -71,7 +72,7 @@ def read_places(out: Path, profile: str | None) -> tuple[list[Place], list[Damag
         UsageError: Nothing was planned.
     """
     store = Store(out)
-    chosen = safe_name(profile, "profile") if profile else next(iter(planned(store)), "")
+    chosen = safe_name(name_of(profile), "profile") if profile else next(iter(planned(store)), "")
     places, damaged = Plan(store, chosen).look() if chosen else ([], [])
     if not places and not damaged:
         under = f" under the profile {profile!r}" if profile else ""

@@ -162,6 +162,22 @@ def changed(name: str, steps: int | None, pixels: int | None) -> str:
     return name
 
 
+def name_of(text: str) -> str:
+    """Return the name that results of a profile lie under: that of a user's file without `.toml`.
+
+    The file need not be there.
+
+    Raises:
+        UsageError: The file's name cannot be part of a path.
+    """
+    match = _CHANGED.fullmatch(text)
+    base = match["name"] if match else text
+    if not base.endswith(".toml"):
+        return text
+    other_steps_or_pixels = text[len(base) :]
+    return safe_name(Path(base).stem, "profile") + other_steps_or_pixels
+
+
 def load_profile(name: str) -> Profile:
     """Read a profile by its name, or from a `.toml` file of the user's own.
 
@@ -178,9 +194,7 @@ def load_profile(name: str) -> Profile:
     values = _read(base) | changes
     if changes:  # the summary may say how many steps there are
         values["summary"] = f"{Path(base).stem} with its own {', '.join(sorted(changes))}"
-    base_name = safe_name(Path(base).stem, "profile") if base.endswith(".toml") else base
-    other_steps_or_pixels = name[len(base) :]
-    return _checked(values, base_name + other_steps_or_pixels, base)
+    return _checked(values, name_of(name), base)
 
 
 def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:

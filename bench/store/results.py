@@ -13,6 +13,7 @@ from bench.spec.case import VOID
 from bench.spec.errors import UsageError
 from bench.spec.metrics import INSTANCES_OF_DISTANCES, OF_DISTANCES
 from bench.spec.names import Column, DatasetId, Label, Row, Scheme, Spec
+from bench.spec.profile import name_of
 from bench.store import check, looks
 from bench.store.cells import Store
 from bench.store.checks.believed import Believed, Scores
@@ -363,12 +364,14 @@ def finished_profiles(store: Store) -> list[str]:
 
 
 def finished_profile(store: Store, wanted: str | None = None) -> str:
-    """Return a profile that has a finished cell: the wanted one, or the latest.
+    """Return a profile that has a finished cell: the wanted one, by name or file, or the latest.
 
     Raises:
         UsageError: There is none.
     """
     names = finished_profiles(store)
+    if wanted:
+        wanted = name_of(wanted)
     if names and wanted in (None, *names):
         return wanted or names[0]
     have = f"finished cells are under: {', '.join(names)}" if names else "run: bench run"

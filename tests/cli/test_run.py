@@ -152,6 +152,31 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     assert list(bench.home.iterdir()) == []
 
 
+def test_a_dry_run_cuts_no_name_and_tells_of_a_grid_that_is_larger_than_the_images(
+    bench: Bench, slices: Make
+) -> None:
+    data, method = slices(), "verdiff:scheduler=ddim:steps=3:samples=2"
+    bench("data", "prepare", "mr", "--from", str(data / "mr"))
+    bench.patch.setenv("COLUMNS", "80")
+    said = "mr: images are enlarged to 1168 x 864"
+    out = bench.run(data, method, "--pixels", "1000000", "--dry-run")
+    names = [line.split("│")[3].strip() for line in out.splitlines() if line.count("│") == 8]
+    assert "".join(names) == method
+    assert f"{said}, which costs time and memory and adds nothing that they do not show; " in out
+    assert out.count("--pixels 2640 has about their size") == 1
+    assert "images are enlarged" not in bench.run(data, "unet", "--dry-run")
+
+
+def test_a_run_tells_of_a_grid_that_is_larger_than_the_images(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet", "--pixels", "16384", "--launcher", "debug")
+    assert "mr: images are enlarged to " in out
+
+
+def test_fewer_pixels_than_the_smallest_grid_has_are_refused(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet", "--pixels", "1", "--dry-run", code=2)
+    assert "smoke-pixels1': 1 pixel of the network grid; the smallest grid is 16 x 16" in out
+
+
 def test_phantoms_are_named_as_such_and_can_be_refused(bench: Bench) -> None:
     out = bench("run", "--methods", "unet", "--datasets", "xray", "--profile", "smoke")
     assert "PHANTOM data (simulated)" in out
@@ -452,6 +477,8 @@ def test_a_profile_of_ones_own_says_what_its_numbers_are_worth_before_and_after(
     assert said in bench("run", "--methods", "unet", *words, "--dry-run")
     out = bench("run", "--methods", "unet", *words, "--launcher", "debug")
     assert out.count(said) == 2  # as it begins, and as the answer
+    for command in (("status",), ("methods", "--table")):  # the file names its results too
+        bench(*command, "--profile", "mine.toml")
     table = bench.home / "reports" / "mine" / "table1-real.md"
     assert said in table.read_text(encoding="utf-8")
 

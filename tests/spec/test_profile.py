@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.spec.errors import UsageError
-from bench.spec.profile import Augmentation, load_profile, profiles
+from bench.spec.profile import Augmentation, load_profile, name_of, profiles
 from tests.user import SMOKE
 
 
@@ -51,6 +51,20 @@ def test_a_users_own_profile_is_named_by_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SMOKE)
     assert load_profile(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cpu", "cpu"),
+        ("cpu-steps7", "cpu-steps7"),
+        ("mine", "mine"),
+        ("a/mine.toml", "mine"),
+        ("a/mine.toml-steps7-pixels9", "mine-steps7-pixels9"),
+    ],
+)
+def test_results_of_a_file_lie_under_its_name(text: str, name: str) -> None:
+    assert name_of(text) == name
 
 
 def write(folder: Path, name: str, text: str) -> str:
