@@ -129,6 +129,7 @@ def _tunable(methods: Sequence[Spec], profile: Profile, console: Console) -> lis
         if method.tuned:
             raise UsageError(f"{spec} is what bench tune finds; leave tuned=on out")
         if tunable(method):
+            registry.refuse_chosen(spec, method)
             chosen.append(spec)
         else:
             console.print(

@@ -104,15 +104,31 @@ def method(spec: Spec, scale: str = "full") -> Method:
     """Return the method that a spec names, with the defaults of a profile's scale.
 
     Raises:
-        UsageError: The name, an option or a value is unknown, or a package that it needs is not
-            installed.
+        UsageError: The name, an option or a value is unknown, an option has no effect, or a package
+            that it needs is not installed.
     """
     cls = load(METHODS, spec.name)
     _refuse_missing(spec.name, cls)
     values = dict(cls.scales.get(scale, {}))
     values.update(options.parse(spec, cls))
     built: Method = cls(**values)
+    if built.tuned:
+        refuse_chosen(spec, built)
     return built
+
+
+def refuse_chosen(spec: Spec, built: Method) -> None:
+    """Refuse options that `bench tune` chooses: a tuned row would have other values than its name.
+
+    Raises:
+        UsageError: One is given.
+    """
+    for pair in spec.options:
+        if pair.partition("=")[0] in built.space:
+            raise UsageError(
+                f"{spec.name}: {pair} has no effect where bench tune chooses it; leave it out, or "
+                "do not tune this method"
+            )
 
 
 def _refuse_missing(name: str, cls: type[Method]) -> None:

@@ -269,6 +269,7 @@ def test_a_study_of_another_search_space_is_left_alone(
             "--storage postgresql://nobody:***@127.0.0.1:9/x",
         ),
         (("--methods", "unet:tuned=on"), "leave tuned=on out"),
+        (("--methods", "unet:lr=0.01"), "unet: lr=0.01 has no effect where bench tune chooses it"),
         (("--methods", "nnunet:recipe=native"), "none of these methods can be tuned"),
     ],
 )
@@ -282,6 +283,8 @@ def test_wrong_use_is_one_line(
 
 
 def test_a_run_of_what_was_never_tuned_names_the_command(bench: Bench, slices: Make) -> None:
+    out = bench.run(slices(), "unet:lr=0.01,fcn", "--tuned", code=2)
+    assert "unet: lr=0.01 has no effect where bench tune chooses it; leave it out" in out
     out = bench.run(slices(), "unet,fcn", "--tuned", code=2)
     assert "unet was not tuned on mr" in out
     assert "bench tune --methods unet --datasets mr" in out
