@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bench.spec.profile import profiles
+from bench.spec.profile import load_profile, profiles
 from bench.spec.words import count
 
 PAPER_STEPS = 9000
@@ -48,6 +48,9 @@ def caveat(protocol: Mapping[str, Any]) -> str:
 def described(name: str, summary: str, protocol: Mapping[str, Any]) -> str:
     """Return a profile's summary; of one that does not ship with the package, its caveat too.
 
+    The summary of a copied file is that of the shipped one, whose steps may be others: then its
+    name stands for it.
+
     Args:
         name: The profile's name.
         summary: Its summary.
@@ -56,4 +59,7 @@ def described(name: str, summary: str, protocol: Mapping[str, Any]) -> str:
     words = caveat(protocol)
     if name in profiles() or not words:
         return summary
+    for shipped in profiles():
+        if load_profile(shipped).summary == summary:
+            return f"made from {shipped}; {words}"
     return f"{summary}; {words}"

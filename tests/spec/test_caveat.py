@@ -8,6 +8,7 @@ import pytest
 
 from bench.spec.caveat import PAPER_STEPS, WORTH, caveat, described
 from bench.spec.profile import load_profile
+from tests.user import ROOT
 
 
 def said_of(profile: str) -> str:
@@ -52,3 +53,13 @@ def test_other_steps_and_pixels_are_not_called_those_of_the_base(name: str) -> N
     assert "a few hundred steps" not in said
     assert "small images" not in said
     assert f"at most {load_profile(name).steps} steps of training: good for trying" in said
+
+
+def test_a_copy_of_a_shipped_profile_does_not_keep_a_summary_that_no_longer_holds(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mine.toml"
+    text = (ROOT / "bench" / "spec" / "profiles" / "cpu.toml").read_text(encoding="utf-8")
+    path.write_text(text.replace("steps = 400", "steps = 20000"), encoding="utf-8")
+    assert said_of(str(path)).startswith("made from cpu; images of about 112 x 112 pixels, small")
+    assert "at most 20000 steps of training" in said_of(str(path))
