@@ -63,7 +63,7 @@ def test_the_ledger_says_what_each_method_had_and_cost(store: Store, tmp_path: P
     )
     text = (tmp_path / "reports" / "cpu" / "ledger-phantom.md").read_text()
     row = "| MR | SAM | 0.58 | 1.234 | 138,576 | 5.6 | 9 | 7 | 0.25 | 300 | 0 | unknown | "
-    row += "unknown | SA-1B | "
+    row += "unknown | unknown | SA-1B | "
     assert row in text
     assert "FCN differs from its source: something_new & 50 % more." in text
     (table,) = tables(store)
