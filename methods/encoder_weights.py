@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,21 @@ from bench.spec.weights import find
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each tensor of a state dict, by name."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of numbers that weights are read from; those of 8 bits need scales that a file may lack."""
 SHOWN = 2
 """Names that an error lists of each kind."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of the tensors of a file without keeping them in memory."""
+
+    shapes: Shapes
+    precisions: tuple[str, ...]
+    """Types of its floating-point tensors, such as `float16`."""
+    fault: str = ""
+    """Why its values cannot be used, in words; empty where they can."""
 
 
 def read(digest: str) -> dict[str, Tensor]:
@@ -37,14 +52,17 @@ def read(digest: str) -> dict[str, Tensor]:
             f"{path} cannot be read: it holds more than tensors, or is no file of torch.save; save"
             " the encoder's state_dict() alone"
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); make it readable") from error
+    except Exception as error:  # damaged bytes raise whatever they lead PyTorch to do
         raise UsageError(
-            f"{path} cannot be read as safetensors or as tensors of torch.save ({reason}); save the"
-            " encoder's state_dict() anew"
+            f"{path} ({path.stat().st_size} bytes) cannot be read as safetensors or as tensors of"
+            " torch.save: it is damaged, or another kind of file; save the encoder's state_dict()"
+            " anew"
         ) from error
     state = content if isinstance(content, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    is_named = all(isinstance(name, str) for name in state)
+    if not state or not is_named or not all(isinstance(one, Tensor) for one in state.values()):
         kind = f"keys such as '{next(iter(state))}'" if state else type(content).__name__
         raise UsageError(
             f"{path} holds no state dict of tensors but {kind}; save the encoder's state_dict()"
@@ -55,25 +73,54 @@ def read(digest: str) -> dict[str, Tensor]:
 
 def _load(path: Path) -> Any:
     """Return what a file holds; of one that PyTorch wrote, tensors and plain values alone."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(str(error)) from error
-    return torch.load(path, map_location="cpu", weights_only=True)
+        return load_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what PyTorch says of other kinds of files
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 @lru_cache(maxsize=8)
-def shapes(digest: str) -> Shapes:
-    """Return the shapes in an entered file; one that was read is not read again.
+def content(digest: str) -> Content:
+    """Return what is known of an entered file; one that was read is not read again.
 
     Raises:
         UsageError: As of `read`.
     """
-    return {name: tuple(value.shape) for name, value in read(digest).items()}
+    state = read(digest)
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    floats = [value for value in state.values() if value.is_floating_point()]
+    precisions = sorted({str(value.dtype).removeprefix("torch.") for value in floats})
+    return Content(shapes, tuple(precisions), _fault(state))
+
+
+def _fault(state: Mapping[str, Tensor]) -> str:
+    """Return why the values of tensors cannot be those of a trained encoder; empty if they can."""
+    for name, value in state.items():
+        if not _is_plain(value):
+            return f"{name} has no plain numbers ({value.dtype}, {value.layout}, {value.device})"
+        finite = value.float().isfinite()  # as training has them, in float32
+        if not finite.all():
+            lost = value.numel() - int(finite.sum())
+            return f"{name} has numbers that are not finite ({lost} of {value.numel()})"
+    kernels = {name: value for name, value in state.items() if value.ndim > 1} or state
+    for name, value in kernels.items():
+        if not value.is_floating_point():
+            return f"{name} has numbers of the type {value.dtype}, and weights are floats"
+    if not any(value.any() for value in kernels.values()):
+        return "all weights are 0, which no training leaves"
+    return ""
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Return whether a tensor has a number in memory for each of its elements."""
+    if value.layout != torch.strided or value.is_meta or value.is_quantized:
+        return False
+    is_known = value.dtype in FLOATS or not value.is_floating_point()
+    has_all = value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    return is_known and has_all and not value.is_complex()
 
 
 def difference(given: Shapes, expected: Shapes) -> str:

@@ -131,16 +131,21 @@ class PretrainedSMP(SMP):
 
         Raises:
             UsageError: There is no such architecture or encoder, the file is missing or cannot be
-                read, or its weights are those of another encoder.
+                read, or its weights are those of another encoder, not finite, or all 0.
         """
         super().__post_init__()
-        given = encoder_weights.shapes(self.weights)
-        differs = encoder_weights.difference(given, _expected(self.arch, self.encoder))
+        given = encoder_weights.content(self.weights)
+        differs = encoder_weights.difference(given.shapes, _expected(self.arch, self.encoder))
         if differs:
             raise UsageError(
                 f"smp: {find(self.weights)} has not the weights of the encoder {self.encoder} in"
                 f" {self.arch}: {differs}; give a file that was saved from this encoder, or the"
                 " encoder= that it was saved from"
+            )
+        if given.fault:
+            raise UsageError(
+                f"smp: {find(self.weights)} cannot be trained from: {given.fault}; save the"
+                " encoder's state_dict() anew, from a training that went well"
             )
 
     def advantages(self) -> Advantages:
@@ -149,12 +154,16 @@ class PretrainedSMP(SMP):
 
     def deviations(self, batch: int) -> tuple[str, ...]:
         """Return how the method differs from the library's defaults."""
+        given = encoder_weights.content(self.weights)
+        others = [name for name in given.precisions if name != "float32"]
+        converted = (f"the file's {' and '.join(others)} converted to float32",) if others else ()
         return (
             *self.pooled_notes(batch),
             (
                 "the encoder's weights from a file, its first convolution summed over the three"
                 " colours, as the library does for grey images; all weights are trained"
             ),
+            *converted,
             "images normalised one by one (the library: by mean and deviation of the pretraining)",
             "binary cross entropy + Dice",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -149,6 +150,101 @@ def test_a_file_that_was_cut_off_is_refused(name: str, saved: Path, tmp_path: Pa
     path = tmp_path / name
     path.write_bytes(saved.read_bytes()[:-1000])
     assert "cannot be read as safetensors or as tensors" in refused(f"{ENCODER}{path}")
+
+
+def damaged(intact: bytes, random: Random) -> bytes:
+    """Return bytes that are no file of weights, or hardly one."""
+    altered = bytearray(intact)
+    for _ in range(3):
+        altered[random.randrange(len(altered))] = random.randrange(256)
+    kinds = (
+        b"",
+        b"hello",
+        b"version https://git-lfs.github.com/spec/v1\nsize 12",
+        b"\x80\x02}q",
+        random.randbytes(random.randrange(60)),
+        b"\x80\x02" + bytes(random.choices(b"}]()qacKXGt.RNIjhubse\x85", k=20)),
+        intact[: random.randrange(len(intact))],
+        bytes(altered),
+        pickle.dumps({"conv1.weight": [1.0, 2.0]}, protocol=2),
+        pickle.dumps(Path("conv1.weight")),
+    )
+    return random.choice(kinds)
+
+
+@pytest.mark.parametrize("method", [ENCODER, "sam:weights="])
+def test_no_damaged_file_ends_in_anything_but_one_line(method: str, tmp_path: Path) -> None:
+    random, path = Random(0), tmp_path / "state.pt"
+    intact = []
+    for zipped in (True, False):
+        torch.save({"conv1.weight": torch.ones(3)}, path, _use_new_zipfile_serialization=zipped)
+        intact.append(path.read_bytes())
+    save_file({"conv1.weight": torch.ones(3)}, path)
+    intact.append(path.read_bytes())
+    for number in range(120):
+        suffix = "safetensors" if number % 3 == 2 else "pt"
+        path = tmp_path / f"{number}.{suffix}"
+        path.write_bytes(damaged(intact[number % 3], random))
+        message = refused(f"{method}{path}")
+        assert str(path) in message
+        assert "expected" in message or "save the encoder's state_dict()" in message
+
+
+def changed(state: dict[str, Tensor], name: str, value: float) -> dict[str, Tensor]:
+    """Return a state dict with one number of one tensor changed."""
+    tensor = state[name].clone()
+    tensor.view(-1)[0] = value
+    return {**state, name: tensor}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_number_that_is_not_finite_is_refused_by_the_name_of_its_tensor(
+    value: float, tmp_path: Path
+) -> None:
+    name, path = "features.3.conv.0.1.weight", tmp_path / "state.pt"
+    torch.save(changed(state_of("mobilenet_v2"), name, value), path)
+    message = refused(f"{ENCODER}{path}")
+    assert f"{name} has numbers that are not finite (1 of 144)" in message
+    assert "state.pt cannot be trained from" in message
+
+
+def test_a_number_that_float32_cannot_hold_is_not_finite(tmp_path: Path) -> None:
+    state, path = state_of("mobilenet_v2"), tmp_path / "state.pt"
+    name = "features.0.0.weight"
+    torch.save(changed({**state, name: state[name].double()}, name, 1e300), path)
+    assert f"{name} has numbers that are not finite (1 of 864)" in refused(f"{ENCODER}{path}")
+
+
+def test_weights_that_are_all_0_are_refused(tmp_path: Path) -> None:
+    state, path = state_of("mobilenet_v2"), tmp_path / "state.pt"
+    torch.save({name: torch.zeros_like(value) for name, value in state.items()}, path)
+    assert "all weights are 0, which no training leaves" in refused(f"{ENCODER}{path}")
+
+
+def test_tensors_without_plain_floats_are_refused_by_name(tmp_path: Path) -> None:
+    state, path = state_of("mobilenet_v2"), tmp_path / "state.pt"
+    name = "features.0.0.weight"
+    own = state[name]
+    torch.save({**state, name: own.to("meta")}, path)
+    assert f"{name} has no plain numbers" in refused(f"{ENCODER}{path}")
+    torch.save({**state, name: own.to_sparse()}, path)
+    assert f"{name} has no plain numbers" in refused(f"{ENCODER}{path}")
+    torch.save({**state, name: own.to(torch.int8)}, path)
+    assert f"{name} has numbers of the type torch.int8" in refused(f"{ENCODER}{path}")
+    torch.save({0: own}, path)
+    assert "keys such as '0'" in refused(f"{ENCODER}{path}")
+
+
+def test_a_conversion_of_numbers_is_told(saved: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half.pt"
+    state = state_of("mobilenet_v2")
+    for name, value in state.items():
+        state[name] = value.half() if value.is_floating_point() else value
+    torch.save(state, half)
+    told = "the file's float16 converted to float32"
+    assert told in registry.method(Spec.parse(f"{ENCODER}{half}")).deviations(8)
+    lines = registry.method(Spec.parse(f"{ENCODER}{saved}")).deviations(8)
+    assert not any("converted" in line for line in lines)
 
 
 def test_a_file_that_is_not_there_is_refused() -> None:
