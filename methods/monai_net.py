@@ -152,6 +152,8 @@ class Net:
     tiny: int
     step: int = 1
     """What the channels are a multiple of."""
+    least: int = 1
+    """The fewest channels of the first level."""
     multiple: int = 16
     """What the sides of an image are a multiple of, after padding."""
     notes: tuple[str, ...] = ()
@@ -166,6 +168,7 @@ NETS = {
         full=64,
         small=12,
         tiny=4,
+        least=2,  # its gates halve the channels
         width_note="five levels from 64 channels, as in U-Net (MONAI has no default)",
     ),
     "BasicUNet": Net(_basic_unet, full=32, small=18, tiny=4),
@@ -256,9 +259,15 @@ class MonaiNet(Method):
         """Refuse a width that the network cannot have.
 
         Raises:
-            UsageError: The width is no multiple of what the network's norms or heads need.
+            UsageError: The width is no multiple of what the network's norms or heads need, or is
+                too small.
         """
-        step = NETS[self.net].step
+        step, least = NETS[self.net].step, NETS[self.net].least
+        if 0 < self.width < least:
+            raise UsageError(
+                f"monai: width={self.width} is too small for {self.net}; expected {least} channels"
+                f" of the first level at least: width={least}"
+            )
         if self.width % step:
             near = self.width - self.width % step + step
             raise UsageError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -20,6 +20,11 @@ from bench.spec.options import option
 from bench.spec.weights import find
 from verdiff_bench_methods import encoder_weights
 from verdiff_bench_methods.pooled_norm import mend_pooled_norms, note
+
+PLAIN = ("resnet34", "resnet18", "resnet50")
+"""Encoders that every architecture but `TIMM_ALONE` can have."""
+TIMM_ALONE = "DPT"
+"""The architecture whose encoders are those of timm alone."""
 
 
 def _libraries() -> tuple[Any, Any]:
@@ -67,10 +72,11 @@ class SMP(Method):
         return super().__new__(PretrainedSMP if weights else cls)
 
     def __post_init__(self) -> None:
-        """Refuse names that the library does not have.
+        """Refuse names that the library does not have, and those that do not fit each other.
 
         Raises:
-            UsageError: There is no such architecture or encoder.
+            UsageError: There is no such architecture or encoder, or the architecture cannot have
+                the encoder.
             ValueError: Weights are given to the class without them, or none to that with them:
                 `dataclasses.replace` keeps the class, and `__new__` does not see an option that is
                 given by position.
@@ -95,6 +101,12 @@ class SMP(Method):
             raise UsageError(
                 f"smp has no encoder '{self.encoder}'; {near}Valid:"
                 " smp.encoders.get_encoder_names(), and tu- before any name of timm.list_models()"
+            )
+        why = _misfit(self.arch, self.encoder)
+        if why:
+            raise UsageError(
+                f"smp: {self.arch} cannot be built with the encoder {self.encoder} (the library:"
+                f" {why}); such as {' or '.join(_fitting(self.arch, self.encoder))}"
             )
 
     def deviations(self, batch: int) -> tuple[str, ...]:
@@ -176,6 +188,43 @@ class PretrainedSMP(SMP):
         encoder.load_state_dict(_grey(state, encoder.state_dict()))
         mend_pooled_norms(net, task.batch)
         return net
+
+
+@lru_cache(maxsize=64)
+def _misfit(arch: str, encoder: str) -> str:
+    """Return why an architecture cannot be built with an encoder; empty if it can.
+
+    The global generator is left as it was.
+    """
+    if encoder in PLAIN and arch != TIMM_ALONE:
+        return ""
+    smp, _ = _libraries()
+    build = partial(smp.create_model, arch, encoder, encoder_weights=None, in_channels=1)
+    why = ""
+    with torch.random.fork_rng(devices=[]):
+        # Weights without values are quick, but some encoders read values while they are built.
+        for device in ("meta", "cpu"):
+            try:
+                with torch.device(device):
+                    build()
+            except Exception as error:  # each encoder has its own
+                why = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+            else:
+                return ""
+    return why
+
+
+def _fitting(arch: str, encoder: str) -> list[str]:
+    """Return the nearest options that can be built in the place of two that cannot."""
+    _, timm = _libraries()
+    encoders = [PLAIN[0]]
+    if arch == TIMM_ALONE:
+        encoders = [name for name in (encoder, PLAIN[0]) if name in timm.list_models()]
+        encoders = [f"tu-{name}" for name in encoders]
+    options = [f"encoder={name}" for name in encoders if not _misfit(arch, name)][:1]
+    if not _misfit("Unet", encoder):
+        options.append("arch=Unet")
+    return options
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50
 
 from bench.spec import registry
+from bench.spec.errors import UsageError
 from bench.spec.method import Task
 from bench.spec.names import Spec
 from verdiff_bench_methods.pooled_norm import SMALL, mend_pooled_norms
@@ -209,6 +210,30 @@ def test_every_architecture_of_smp_trains_at_batch_1_on_the_papers_smallest_imag
     )
     loss.backward()
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("smp:arch=UnetPlusPlus:encoder=mit_b0", ["encoder=resnet34", "arch=Unet"]),
+        ("smp:arch=DeepLabV3:encoder=vgg11", ["encoder=resnet34", "arch=Unet"]),
+        ("smp:arch=DPT:encoder=resnet18", ["encoder=tu-resnet18", "arch=Unet"]),
+        ("smp:encoder=tu-vit_tiny_patch16_224", ["encoder=resnet34"]),
+    ],
+)
+def test_smp_refuses_an_encoder_that_an_architecture_cannot_have(
+    spec: str, options: list[str]
+) -> None:
+    given = Spec.parse(spec)
+    with pytest.raises(UsageError, match="cannot be built with the encoder") as refused:
+        registry.method(given)
+    line = str(refused.value)
+    assert "\n" not in line
+    assert line.endswith(f"; such as {' or '.join(options)}")
+    for option in options:
+        key, _, _ = option.partition("=")
+        others = [pair for pair in given.options if not pair.startswith(key)]
+        registry.method(Spec("smp", (*others, option)))
 
 
 def test_smp_takes_encoders_of_timm() -> None:

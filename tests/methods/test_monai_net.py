@@ -171,3 +171,12 @@ def test_a_norm_that_has_one_value_of_a_single_image_is_found() -> None:
     subject = trainees.build(method, plan, load_profile("smoke"), 35, CPU, "float32")
     assert not trains(subject, (16, 16))
     assert trains(subject, (32, 32))
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_least_width_trains_and_none_below_is_taken(name: str) -> None:
+    least = max(NETS[name].least, NETS[name].step)
+    assert build(f"monai:net={name}:width={least}")(torch.rand(2, 1, 64, 64)).shape[1] == 1
+    for width in range(1, least):
+        with pytest.raises(UsageError, match=rf"monai: width={width} .* width={least}$"):
+            registry.method(Spec.parse(f"monai:net={name}:width={width}"))
