@@ -30,6 +30,7 @@ from bench.spec.space import Between
 from verdiff_bench_methods import nnunet_native
 from verdiff_bench_methods.nnunet_plan import (
     LABELS,
+    LEAST_EDGE,
     PRESETS,
     Planned,
     Plans,
@@ -66,7 +67,9 @@ class NNUNet(Method):
     )
     features: int = option(32, "channels of the first stage", low=1)
     max_features: int = option(512, "channels of a stage at most", low=1)
-    min_edge: int = option(4, "shortest edge of a feature map; larger means fewer stages", low=2)
+    min_edge: int = option(
+        4, "shortest edge of a feature map; larger means fewer stages", low=LEAST_EDGE
+    )
 
     title = "nnU-Net network, shared recipe"
     source = (

@@ -35,6 +35,10 @@ SPACING = (999, 1, 1)
 HALF = {"cuda": torch.float16}
 """Precision of nnU-Net's own autocast by type of device, whatever the harness's precision is; other
 devices keep their default."""
+LEAST_EDGE = 2
+"""Shortest edge of a feature map that can be asked for."""
+TOO_LARGE = "Encountered inf"
+"""How nnU-Net's predictor begins what it says of logits that half precision cannot hold."""
 OVERSAMPLED = 0.33
 """Share of patches that are centred on a foreground pixel, if images are larger than a patch."""
 Plans = dict[str, Any]
@@ -193,9 +197,14 @@ class Planned(nn.Module):
         if stages < 2:
             height, width = (int(side) for side in part.median_image_size_in_voxels)
             near = f"{max(height, 2 * min_edge)}x{max(width, 2 * min_edge)}"
+            lower = min(height, width) // 2  # halved once, no side is shorter than this
+            remedy = "larger cases"
+            if LEAST_EDGE <= lower < min_edge:
+                remedy = f"min_edge={lower}, or larger cases"
             raise UsageError(
                 f"nnU-Net's plan for cases of {height}x{width} pixels has a single stage, which is"
-                f" no U-Net; the nearest size with two is {near} for min_edge={min_edge}"
+                f" no U-Net; give {remedy}: the nearest size with two is {near} for"
+                f" min_edge={min_edge}"
             )
         self.patch = (int(part.patch_size[0]), int(part.patch_size[1]))
         self.net: Any = get_network_from_plans(
@@ -243,6 +252,9 @@ class Planned(nn.Module):
 
         With `mirrored`, the logits are averaged over the views mirrored along both axes, for a
         network whose training mirrored along both.
+
+        Raises:
+            FloatingPointError: A logit is no finite number in the predictor's half precision.
         """
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
@@ -264,9 +276,30 @@ class Planned(nn.Module):
                 image.device.type, dtype=HALF.get(image.device.type), enabled=False
             ):
                 # It takes (1, z, H, W), here with z = 1.
-                logits: Tensor = predictor.predict_sliding_window_return_logits(image[:, None])
+                logits = _finite(predictor, image[:, None])
         # The predictor returns float16, which operations under a bfloat16 autocast refuse.
         return logits[:, 0].float()
+
+
+def _finite(predictor: Any, image: Tensor) -> Tensor:
+    """Return the logits (heads, 1, H, W) of a predictor for an image (1, 1, H, W).
+
+    Raises:
+        FloatingPointError: A logit is not finite; of infinite ones the predictor says so itself.
+    """
+    try:
+        logits: Tensor = predictor.predict_sliding_window_return_logits(image)
+        finite = bool(logits.isfinite().all())
+    except RuntimeError as error:
+        if TOO_LARGE not in str(error):
+            raise
+        finite = False
+    if not finite:
+        raise FloatingPointError(
+            "a logit is no finite number in the half precision in which nnU-Net predicts, so the"
+            " training diverged; give a lower learning rate by the method's option lr="
+        )
+    return logits
 
 
 def patches(

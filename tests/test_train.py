@@ -349,9 +349,15 @@ class Broken(Small):
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_rate(tmp_path: Path) -> None:
     with pytest.raises(
-        FloatingPointError, match=r"is nan at step 4; learning rate 0\.001, .* checkpoint: none yet"
+        FloatingPointError,
+        match=r"is nan at step 4; learning rate 0\.001, .* none yet; .* lr=0\.0001$",
     ):
         fit(tmp_path, trainee(Broken()))
+
+
+def test_the_advice_follows_the_rate_that_the_method_has(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"option, such as lr=2$"):
+        fit(tmp_path, trainee(Broken(lr=20.0)))
 
 
 def test_weights_that_are_no_numbers_are_not_kept_in_a_checkpoint(

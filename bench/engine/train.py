@@ -23,7 +23,7 @@ from bench.data.grid import OnGrid
 from bench.data.stream import Batch, Certificate, Stream
 from bench.engine import checkpoint, together
 from bench.engine.trainee import Trainee, count_idle_parameters, to_device
-from bench.spec.capabilities import AveragesWeights
+from bench.spec.capabilities import AveragesWeights, OwnOptimiser
 from bench.spec.method import loss_of
 from bench.spec.note import Note, Tell
 from bench.spec.words import count
@@ -274,13 +274,18 @@ class Training:
     def _advice(self) -> str:
         """Return advice for a training whose loss is not a finite number."""
         rate = self.optimiser.param_groups[0]["lr"]
+        method = self.trainee.method
+        usual = self.trainee.profile.lr
+        if isinstance(method, OwnOptimiser):
+            usual = method.usual_lr
+        highest = method.lr or usual
         best = f"step {self.state.best_step}" if self.state.best_step else "none yet"
         kept = "none yet"
         if self.saved:
             kept = f"step {checkpoint.step_of(self.saved)} in {self.saved}"
         return (
             f"learning rate {rate:g}, best validation: {best}, last good checkpoint: {kept}; "
-            "try a profile with a lower learning rate"
+            f"give a lower rate by the method's option, such as lr={highest / 10:g}"
         )
 
     def record_validation(self, loss: float) -> None:

@@ -24,6 +24,8 @@ REFERENCES = "references"
 """The folder of the images and references that the cells of a dataset share."""
 CRATE, MANIFEST = "ro-crate-metadata.json", "manifest.csv"
 """What stands beside the profiles of an archive: what it is, and the digest of every file."""
+USAGE_ERROR = f"{UsageError.__module__}.{UsageError.__qualname__}: "
+"""What a traceback writes before the line of this error."""
 LEASES = "lease-*"
 """Leases of a folder."""
 
@@ -440,8 +442,11 @@ def read_or_empty(path: Path) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something, as it can be printed."""
+    """Return the last line that says something, as it can be printed.
+
+    The name of the error that users are meant to read is left out.
+    """
     for line in reversed(text.splitlines()):
         if line.strip():
-            return printable(line)
+            return printable(line.removeprefix(USAGE_ERROR))
     return "no reason is known"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_what_is_not_seen_is_shown(text: str, shown: str | None) -> None:
     assert str(UsageError(text)) == (shown or text)
     if "\n" not in text and "\u2028" not in text:
         assert last_line(f"Traceback\n{text}\n") == (shown or text)
+
+
+def test_the_class_of_an_error_for_users_is_not_shown() -> None:
+    try:
+        raise UsageError("give larger cases")
+    except UsageError:
+        assert last_line(traceback.format_exc()) == "give larger cases"
 
 
 def test_a_long_text_keeps_its_ends() -> None:

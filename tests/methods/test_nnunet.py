@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -389,6 +390,26 @@ def test_a_size_that_no_plan_serves_says_which_are_served(preset: str) -> None:
         UsageError, match=r"10x7 pixels .* the nearest size with two is 16x16 for min_edge=8"
     ):
         planned(f"nnunet:plans={preset}", size=(10, 7))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 30), (200, 33)])
+def test_an_edge_that_is_too_long_is_refused_with_one_that_works(size: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match=r"give min_edge=\d+, or larger cases") as refused:
+        planned("nnunet:min_edge=1000", size=size)
+    (edge,) = re.findall(r"give (min_edge=\d+)", str(refused.value))
+    planned(f"nnunet:{edge}", size=size)
+
+
+@pytest.mark.parametrize("bias", [1e20, float("nan")])
+def test_logits_that_are_not_finite_are_told_as_a_training_that_diverged(bias: float) -> None:
+    net = planned()
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            if "seg_layers" in name:
+                weight.fill_(bias)
+    image = torch.rand(1, 1, 48, 64, generator=rng())
+    with pytest.raises(FloatingPointError, match=r"training diverged; give a lower .* lr=$"):
+        registry.method(Spec("nnunet"), "tiny").predict(net, image, rng())
 
 
 def test_what_the_planner_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
