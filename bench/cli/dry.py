@@ -5,13 +5,16 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import options
+from bench.spec import registry
 from bench.spec.caveat import described
-from bench.spec.config import DatasetRef
-from bench.spec.names import Spec
+from bench.spec.config import Cell, DatasetRef
+from bench.spec.names import DatasetId, Spec
+from bench.spec.plain import content_hash
 from bench.spec.profile import Profile
 from bench.spec.words import count
 
@@ -35,9 +38,16 @@ def show(
     place: str,
     console: Console,
 ) -> None:
-    """Print the cells, the images and sides of each dataset that is prepared, and an estimate."""
+    """Print the cells, the images and sides of each dataset that is prepared, and an estimate.
+
+    Raises:
+        UsageError: A run would refuse a prepared dataset's classes or sizes for a method.
+    """
     from rich.table import Table
 
+    prepared_datasets = {reader: reader.prepared() for reader in readers}
+    known = [dataset for dataset in prepared_datasets.values() if dataset]
+    _refuse(known, methods, profile, selection)
     table = Table()
     for head in ("dataset", "source", "method"):
         table.add_column(head, overflow="fold")  # a name that is cut is no name
@@ -48,10 +58,14 @@ def show(
     lines = []
     cells = selection.splitting.count * len(selection.seeds)
     for reader in readers:
-        prepared = reader.prepared()
+        prepared = prepared_datasets[reader]
         source: str = reader.adapter.source
         if prepared is None:
             source += " (to be prepared)"
+            lines.append(
+                f"{reader.adapter.name}: not prepared yet, so it is not known whether each method "
+                "can train on its images; bench data prepare, then this again, tells"
+            )
         else:
             lines.append(f"{reader.adapter.name}: {_described(prepared, profile, selection)}")
             lines.append(enlarged(prepared, profile, selection))
@@ -74,6 +88,50 @@ def show(
         to=console,
     )
     options.say(_estimate(to_run, profile, selection), to=console)
+
+
+def _refuse(
+    datasets: Sequence[DatasetRef],
+    methods: Sequence[Spec],
+    profile: Profile,
+    selection: Selection,
+) -> None:
+    """Refuse what a run refuses of prepared datasets; the splits are those that it would write.
+
+    Raises:
+        UsageError: A method tells no classes apart, cannot be built, or cannot train on a case.
+    """
+    from bench.data import cache
+    from bench.engine.several import refuse_classes
+    from bench.engine.smallest import refuse_small
+
+    splits: dict[tuple[DatasetId, int], Split] = {}
+    cells = []
+    for dataset in datasets:
+        prepared = cache.load(Path(dataset.cache))
+        folds = selection.splitting.split(prepared.patients, prepared.official)
+        for fold, split in enumerate(folds):
+            splits[dataset.id, fold] = split
+            for spec in methods:
+                cells.append(
+                    Cell(
+                        profile=profile,
+                        dataset=dataset,
+                        method=spec,
+                        options=asdict(registry.method(spec, profile.scale)),
+                        seed=selection.seeds[0],
+                        fold=fold,
+                        scheme=selection.splitting.scheme,
+                        split=content_hash(split.sides),
+                        source=registry.source(spec),
+                    )
+                )
+
+    def split_of(cell: Cell, _: Dataset) -> Split:
+        return splits[cell.dataset.id, cell.fold]
+
+    refuse_classes(cells, split_of, selection.device)
+    refuse_small(cells, split_of)
 
 
 def _on_grid(

@@ -277,8 +277,8 @@ def _cells(
         tuning=lambda cell: Study(cell, storage).best(),
     )
     _check_equal_trials(cells)
-    refuse_classes(cells, selection.store, selection.device)
-    refuse_small(cells, selection.store)
+    refuse_classes(cells, selection.planned_split, selection.device)
+    refuse_small(cells, selection.planned_split)
     return cells
 
 

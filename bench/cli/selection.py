@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli import options
 from bench.cli.options import preparing, print_left_out
-from bench.spec.config import SEED, DatasetRef
+from bench.spec.config import SEED, Cell, DatasetRef
 from bench.spec.errors import UsageError
 from bench.spec.profile import Profile, load_profile
 from bench.spec.words import count
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bench.data.splits import Splitting
     from bench.launch.matrix import FoundDataset
+    from bench.spec.case import Dataset, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,16 @@ class Selection:
     def store(self) -> Store:
         """The results folder."""
         return Store(self.out)
+
+    def planned_split(self, cell: Cell, dataset: Dataset) -> Split:
+        """Return the split of a cell's dataset, as it was planned.
+
+        Raises:
+            UsageError: It is no longer the split that the cell was planned with.
+        """
+        from bench.store.plan import split_of
+
+        return split_of(self.store, cell, dataset.patients)
 
     def load_profile(self) -> Profile:
         """Read the profile.

@@ -115,8 +115,8 @@ def _studies(
         seeds=(SEED,),
         device=selection.device,
     )
-    refuse_classes(cells, selection.store, selection.device)
-    refuse_small(cells, selection.store)
+    refuse_classes(cells, selection.planned_split, selection.device)
+    refuse_small(cells, selection.planned_split)
     place = storage or default_storage(selection.store, profile.name)
     return [Study(cell, place) for cell in cells]
 

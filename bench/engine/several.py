@@ -9,12 +9,11 @@ import numpy as np
 
 from bench.data import cache
 from bench.engine.data import Data
+from bench.engine.smallest import SplitOf
 from bench.spec import devices, processes, registry
 from bench.spec.case import Dataset
 from bench.spec.config import Cell
 from bench.spec.errors import UsageError
-from bench.store.cells import Store
-from bench.store.plan import split_of
 
 COPIES = 4
 """Maps of single precision that training holds at least for a class: its logits, its probabilities,
@@ -23,12 +22,12 @@ BYTES = 4
 """Of a number of single precision."""
 
 
-def refuse_classes(cells: Sequence[Cell], store: Store, device: str) -> None:
+def refuse_classes(cells: Sequence[Cell], split_of: SplitOf, device: str) -> None:
     """Refuse cells whose classes the method, the training cases or the device cannot take.
 
     Args:
         cells: All cells of a run.
-        store: Where their splits are.
+        split_of: Returns the split of a cell's dataset.
         device: Where they will run.
 
     Raises:
@@ -49,7 +48,7 @@ def refuse_classes(cells: Sequence[Cell], store: Store, device: str) -> None:
             continue
         seen.add(place)
         dataset = datasets[cell.dataset.cache]
-        data = Data.of(cell, dataset, split_of(store, cell, dataset.patients))
+        data = Data.of(cell, dataset, split_of(cell, dataset))
         _refuse_untrained(cell, data)
         _refuse_large(cell, data, device)
 

@@ -463,6 +463,20 @@ def test_a_dry_run_refuses_what_the_run_would(bench: Bench, slices: Make) -> Non
     assert not (bench.home / "results").exists()
 
 
+def test_a_dry_run_refuses_the_sizes_that_the_run_would(
+    bench: Bench, slices: Make, tmp_path: Path
+) -> None:
+    bench.patch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    data, method = slices(), "nnunet:min_edge=1000"
+    assert "mr: not prepared yet" in bench.run(data, method, "--dry-run")
+    refused = [
+        bench.run(data, method, *words, code=2).splitlines()[-1] for words in ((), ("--dry-run",))
+    ]
+    assert refused[0] == refused[1]
+    assert "nnunet:min_edge=1000 on mr: nnU-Net's plan for cases of 80x48 pixels" in refused[0]
+    assert not list(bench.home.glob("results/*/mr*/*/f0*"))
+
+
 def test_a_dry_run_says_how_cells_would_run(bench: Bench, slices: Make) -> None:
     out = bench.run(slices(), "unet", "--jobs", "2", "--seeds", "36,40", "--dry-run")
     assert "2 cells to run, 2 at a time on cpu, at most 4 steps each" in out

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from bench.engine import trainee as trainees
-from bench.engine.smallest import Size, trains
+from bench.engine.smallest import Size, fault, trains
 from bench.engine.trainee import Trainee
 from bench.spec import registry
 from bench.spec.method import Task
@@ -44,6 +44,16 @@ def test_the_smallest_size_trains_and_one_below_does_not(spec: str, expected: in
     assert not trains(alone, (expected - 1, 8))
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         step(alone, (expected - 1, 8))
+
+
+def test_what_a_library_refuses_of_a_size_is_found_too(caplog: pytest.LogCaptureFixture) -> None:
+    both = trainee("smp:arch=PAN:encoder=resnet18", 2, (64, 64))
+    assert "Output size is too small" in fault(both, (64, 64))
+    assert fault(both, (97, 97)) == ""
+    assert caplog.text == ""  # PyTorch would log a traceback
+    with pytest.raises(RuntimeError, match="Output size is too small"):
+        step(both, (64, 64))
+    step(both, (97, 97))
 
 
 @pytest.mark.parametrize(("name", "batch"), [("unet", 2), ("sam", 1)])
