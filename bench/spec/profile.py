@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -38,6 +38,11 @@ _BASE = "extends"
 """Key of a file that names the profile whose values it does not give itself."""
 DEEPEST = 20
 """Profiles that may extend one another."""
+OFF = (
+    "a line [augmentation], and below it rotation = 0, shift = [0, 0], elastic = 0, contrast = 0, "
+    'flips = "none"'
+)
+"""How a file switches the augmentation off."""
 LATER = {
     "nsd_tolerance",
     "tf32",
@@ -236,29 +241,37 @@ def _extended(
     if len(seen) > DEEPEST:
         raise UsageError(f"profile {path} is the end of more than {DEEPEST} {_BASE}; join them")
     joined = _read(base, seen)
-    given = sorted(values)
-    joined["summary"] = f"{Path(base).stem} with its own {', '.join(given) or 'name'}"
-    for key, value in values.items():
+    name, own = Path(base).stem, []
+    for key, value in sorted(values.items()):
         old = joined.get(key)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
-            joined[key] = {**old, **value}
-        else:
-            joined[key] = value
+            value = {**old, **value}
+        if value != old:
+            own.append(key)
+        joined[key] = value
+    if "summary" not in values:
+        joined["summary"] = f"{name} with its own {', '.join(own)}"
+        if not own:
+            joined["summary"] = f"{name}, of which nothing is changed"
     return joined
 
 
 def _checked(values: dict[str, Any], name: str, path: str) -> Profile:
     """Return the values of a profile's file as a profile."""
-    expected = {field.name for field in fields(Profile)} - {"name"}
-    expected -= LATER - set(values)
-    _check_keys(values, expected, path)
+    _check_keys(values, path)
     augmentation = values["augmentation"]
-    if isinstance(augmentation, Mapping):
-        _check_keys(augmentation, {field.name for field in fields(Augmentation)}, path)
+    if not isinstance(augmentation, Mapping):
+        raise UsageError(
+            f"profile {path}: augmentation is a section, not {augmentation!r}; to switch it off, "
+            f"write {OFF}"
+        )
+    _check_choice("scale", values["scale"], get_args(Scale), path)
+    _check_choice("augmentation.flips", augmentation["flips"], get_args(Flips), path)
     try:
         profile = plain.convert({"name": name, **values}, Profile)
     except plain.PlainError as error:
-        raise UsageError(f"profile {path}: {error}; see {_EXAMPLE}") from error
+        said = str(error).replace("expected object", "expected a section such as { mr = 5 }")
+        raise UsageError(f"profile {path}: {said}; see {_EXAMPLE}") from error
     if profile.phantom_patients.keys() != profile.phantom_slices.keys():
         raise UsageError(
             f"profile {path}: phantom_patients and phantom_slices must name the same datasets"
@@ -271,10 +284,58 @@ def _checked(values: dict[str, Any], name: str, path: str) -> Profile:
     return profile
 
 
-def _check_keys(values: Mapping[str, Any], expected: set[str], path: str) -> None:
-    wrong = sorted(set(values) ^ expected)
-    if wrong:
+def _check_keys(values: Mapping[str, Any], path: str) -> None:
+    """Refuse keys that a profile or a section has not, and missing ones.
+
+    Raises:
+        UsageError: There is one; says where it belongs, or the nearest.
+    """
+    of_profile = {field.name for field in fields(Profile)} - {"name"}
+    of_section = {field.name for field in fields(Augmentation)}
+    for section, inside in values.items():
+        if not isinstance(inside, Mapping):
+            continue
+        for key in sorted(inside.keys() & of_profile):
+            raise UsageError(
+                f"profile {path}: {key} stands under [{section}] and belongs to no section; "
+                f"move it above the line [{section}]"
+            )
+    for key in sorted(values.keys() & of_section):
         raise UsageError(
-            f"profile {path}: missing or unknown keys: {', '.join(wrong)}; "
+            f"profile {path}: {key} stands outside of a section; move it below a line "
+            "[augmentation]"
+        )
+    _check_section(values, of_profile, of_profile - LATER, path, "")
+    augmentation = values["augmentation"]
+    if isinstance(augmentation, Mapping):
+        _check_section(augmentation, of_section, of_section, path, "[augmentation] ")
+
+
+def _check_section(
+    values: Mapping[str, Any], known: set[str], needed: set[str], path: str, section: str
+) -> None:
+    """Refuse unknown and missing keys of a section; `section` is empty outside of all.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for key in sorted(values.keys() - known):
+        raise UsageError(f"profile {path}: {section}no key '{key}'; {did_you_mean(key, known)}")
+    missing = sorted(needed - values.keys())
+    if missing:
+        raise UsageError(
+            f"profile {path}: {section}missing keys: {', '.join(missing)}; "
             f'copy {_EXAMPLE}, or begin with {_BASE} = "cpu"'
+        )
+
+
+def _check_choice(key: str, value: object, valid: tuple[str, ...], path: str) -> None:
+    """Refuse a value that is none of the valid ones.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if value not in valid:
+        raise UsageError(
+            f"profile {path}: {key}: {value!r} is not allowed; {did_you_mean(str(value), valid)}"
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,13 @@ def test_unknown_profile_says_the_nearest() -> None:
         (("lr = 1e-3", "lr = nan"), "lr: "),
         (("lr = 1e-3", "lr = inf"), "lr: "),
         (("lr = 1e-3", "lr = -inf"), "lr: "),
-        (("steps = 4", "stepz = 4"), "missing or unknown keys: steps, stepz"),
+        (("steps = 4", "stepz = 4"), r"no key 'stepz'; did you mean 'steps'\?"),
+        (("steps = 4\n", ""), 'missing keys: steps; copy .* or begin with extends = "cpu"'),
         (("steps = 4", "steps"), "no TOML"),
         (("steps = 4", 'steps = "ten"'), "steps: expected int, got str"),
         (("steps = 4", "steps = 2.5"), "steps: expected int, got float"),
         (("xray = 5 }\nphantom", "xray = 0 }\nphantom"), "phantom_patients.*: expected int >= 1"),
-        (('scale = "tiny"', 'scale = "big"'), "scale: .*'big'"),
+        (('scale = "tiny"', 'scale = "big"'), "scale: 'big' .* Valid: full, half, small, tiny"),
     ],
 )
 def test_a_bad_profile_file_is_refused(
@@ -81,6 +83,22 @@ def test_a_profile_extends_another(tmp_path: Path) -> None:
     assert mine.summary == "cpu with its own steps"
 
 
+def test_what_a_refusal_says_of_the_augmentation_switches_it_off(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        load_profile(write(tmp_path, "bad.toml", 'extends = "cpu"\naugmentation = false\n'))
+    _, _, advice = str(refused.value).partition("write a line ")
+    head, _, keys = advice.partition(", and below it ")
+    lines = "\n".join(re.split(r", (?=[a-z])", keys))
+    mine = load_profile(write(tmp_path, "mine.toml", f'extends = "cpu"\n{head}\n{lines}\n'))
+    assert mine.augmentation.words == "off"
+
+
+@pytest.mark.parametrize("text", ["", "steps = 400\n", "[augmentation]\nrotation = 30\n"])
+def test_a_profile_that_changes_nothing_says_so(text: str, tmp_path: Path) -> None:
+    mine = load_profile(write(tmp_path, "mine.toml", f'extends = "cpu"\n{text}'))
+    assert mine.summary == "cpu, of which nothing is changed"
+
+
 def test_tables_of_a_profile_are_joined_with_those_of_its_base(tmp_path: Path) -> None:
     write(tmp_path, "still.toml", 'extends = "cpu"\n[augmentation]\nrotation = 0\n')
     text = 'extends = "still.toml"\n[augmentation]\nflips = "both"\n[phantom_patients]\nmr = 9\n'
@@ -96,10 +114,28 @@ def test_tables_of_a_profile_are_joined_with_those_of_its_base(tmp_path: Path) -
         ('extends = "other.toml"', "other.toml is not there"),
         ('extends = "mine.toml"', "extends itself"),
         ("extends = 3", 'extends: expected a name or a file, as "cpu"'),
-        ('extends = "cpu"\nstep = 3', "missing or unknown keys: step;"),
-        ('extends = "cpu"\naugmentation = "off"', "augmentation: expected object, got str"),
-        ('extends = "cpu"\n[augmentation]\nflip = "both"', "unknown keys: flip;"),
-        ('extends = "cpu"\n[augmentation]\nflips = "yes"', "augmentation.flips: .*'yes'"),
+        ('extends = "cpu"\nstep = 3', r"no key 'step'; did you mean 'steps'\?"),
+        ('extends = "cpu"\nrotation = 3', r"rotation .* below a line \[augmentation\]$"),
+        ('extends = "cpu"\n[augment]\nflips = "both"', "no key 'augment'; did you mean 'aug"),
+        (
+            'extends = "cpu"\n[augmentation]\nsteps = 3',
+            r"steps stands under \[augmentation\] .* above the line \[augmentation\]$",
+        ),
+        (
+            'extends = "cpu"\n[phantom_patients]\nmr = 3\nbatch = 3',
+            r"batch stands under \[phantom_patients\]",
+        ),
+        ('extends = "cpu"\nphantom_patients = 3', "phantom_patients: expected a section such"),
+        ('extends = "cpu"\naugmentation = "off"', "is a section, not 'off'; to switch it off"),
+        (
+            'extends = "cpu"\n[augmentation]\nflip = "both"',
+            r"\[augmentation\] no key 'flip'; did you mean 'flips'\?",
+        ),
+        (
+            'extends = "cpu"\n[augmentation]\nflips = "off"',
+            "augmentation.flips: 'off' is not allowed; Valid: both, horizontal, none, vertical",
+        ),
+        ('extends = "cpu"\n[augmentation]\nflips = false', "flips: False is not allowed; Valid"),
         ('extends = "cpu"\n[augmentation]\nelastic = 0.2', "augmentation.elastic: .*<= 0.1"),
         ('extends = "cpu"\n[augmentation]\nshift = [0.1, 0]', "the smallest, 0.1, is above 0"),
         ('extends = "cpu"\n[augmentation]\nrotation = nan', "augmentation.rotation"),
