@@ -163,6 +163,8 @@ def enlarged(prepared: DatasetRef, profile: Profile, selection: Selection) -> st
 
 def _described(prepared: DatasetRef, profile: Profile, selection: Selection) -> str:
     """Return the sizes of a dataset's images, the network's grid, and the sides of its split."""
+    from bench.data.grid import WHY_SHARED
+
     dataset, first_fold, grid = _on_grid(prepared, profile, selection)
     shapes = Counter((case.height, case.width) for case in dataset.cases)
     [((height, width), cases_of_it)] = shapes.most_common(1)
@@ -170,6 +172,8 @@ def _described(prepared: DatasetRef, profile: Profile, selection: Selection) -> 
     if len(shapes) > 1:
         sizes = f"{len(shapes)} sizes, most often {height} x {width} pixels ({cases_of_it})"
     on = f"networks see {grid[0]} x {grid[1]}" if grid else "networks see them as they are"
+    if grid and not profile.pixels:
+        on += f" and not native sizes, for {WHY_SHARED.format(profile.batch)}"
     return f"{count(len(dataset.cases), 'case')} of {sizes}; {on}; {_sides(dataset, first_fold)}"
 
 

@@ -66,7 +66,12 @@ Steps = Annotated[
 ]
 Pixels = Annotated[
     int | None,
-    typer.Option("--pixels", min=0, max=MANY, help="Pixels of the network grid; 0: native sizes."),
+    typer.Option(
+        "--pixels",
+        min=0,
+        max=MANY,
+        help="Pixels of the network grid; 0: native sizes, where they are equal or batch = 1.",
+    ),
 ]
 ProfileOfResults = Annotated[
     str | None, typer.Option("--profile", help="Which results; default: the latest.")

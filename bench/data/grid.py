@@ -12,6 +12,11 @@ from bench.spec.case import Case, Dataset
 
 Grid = tuple[int, int] | None
 """(height, width) that all cases share; None keeps each case's native size."""
+WHY_SHARED = (
+    "the {} images of a batch must have one size, and these have several; "
+    "batch = 1 in a profile of your own keeps them"
+)
+"""Why pixels = 0 does not keep native sizes, and what does, for a size of batches."""
 
 
 @dataclass(frozen=True)

@@ -477,6 +477,24 @@ def test_a_dry_run_refuses_the_sizes_that_the_run_would(
     assert not list(bench.home.glob("results/*/mr*/*/f0*"))
 
 
+def test_native_sizes_that_a_batch_cannot_hold_are_told_with_what_keeps_them(
+    bench: Bench, slices: Make
+) -> None:
+    data = slices()
+    for path in data.glob("mr/*/*_0.png"):
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(pixels[:-8]).save(path)
+    bench.run(data, "unet", "--pixels", "0", "--launcher", "debug")
+    why = (
+        "and not native sizes{}, for the 2 images of a batch must have one size, and these have "
+        "several; batch = 1 in a profile of your own keeps them"
+    )
+    assert why.format("") in bench.run(data, "unet", "--pixels", "0", "--dry-run")
+    table = (bench.home / "reports" / "smoke-pixels0" / "table1-real.md").read_text("utf-8")
+    assert why.format(" (pixels = 0)") in table
+    assert "native sizes" not in bench.run(data, "unet", "--dry-run")
+
+
 def test_a_dry_run_says_how_cells_would_run(bench: Bench, slices: Make) -> None:
     out = bench.run(slices(), "unet", "--jobs", "2", "--seeds", "36,40", "--dry-run")
     assert "2 cells to run, 2 at a time on cpu, at most 4 steps each" in out

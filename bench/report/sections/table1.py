@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
+from bench.data.grid import WHY_SHARED
 from bench.report.document import (
     DAGGER,
     DOUBLE_DAGGER,
@@ -86,6 +87,27 @@ def failure_notes(table: Table) -> list[Note]:
     return lines
 
 
+def grid_notes(table: Table) -> list[Note]:
+    """Return a note for each grid that took the place of the native sizes that were asked for."""
+    columns: dict[tuple[int, int, int], dict[str, None]] = {}
+    for cell in table.cells:
+        record = cell.record
+        asked = record.spec.profile
+        if asked.get("pixels") != 0 or isinstance(record.grid, str):
+            continue
+        key = record.column.key
+        titles = columns.setdefault((*record.grid, asked.get("batch", 0)), {})
+        titles[table.columns.get(key, key)] = None
+    notes = []
+    for (height, width, batch), titles in columns.items():
+        text = (
+            f"{', '.join(titles)}: networks saw {height} x {width} pixels and not native sizes "
+            f"(pixels = 0), for {WHY_SHARED.format(batch)}."
+        )
+        notes.append(Note(text, "data"))
+    return notes
+
+
 def document(table: Table) -> Document:
     """Return table 1 with all that stands under it."""
     heads = [Head("Method", "left")]
@@ -115,6 +137,7 @@ def document(table: Table) -> Document:
             *marks.legend_of_looks(table),
             *marks.footnotes(table, occurring),
             *marks.suitability_notes(table),
+            *grid_notes(table),
             *table.notes,
             *failure_notes(table),
         ),
