@@ -38,6 +38,8 @@ Passed = tuple[Spec, str, tuple[Size, ...]]
 """A method, a dataset, and sizes of its cases."""
 OF_ALL = ("lr=", "tuned=")
 """How the options begin that leave a network as it is."""
+SWITCHES = ("=on", "=off")
+"""How the options of an ablation's arms end; to try its many arms would take minutes."""
 PARTS_OF_MEMORY = 8
 """A network whose weights are more than this part of the memory is not built before its cell."""
 MOST_PIXELS = 512**2
@@ -45,8 +47,9 @@ MOST_PIXELS = 512**2
 TINY, TINY_IN_BATCHES = 64, 32
 """Longest side of an image that may be too small, for batch 1 and for larger batches.
 
-The check takes a second a method, so it leaves larger images alone. No network here divides a side
-by more than 32; several images of a batch are several values of a channel."""
+The check takes a second a method, so larger images are tried on networks alone that options choose.
+No other network here divides a side by more than 32; several images of a batch are several values
+of a channel."""
 LARGEST = 2 * TINY
 """Longest side that is tried in the search for a size that works."""
 MODE = "torch._subclasses.fake_tensor"
@@ -92,7 +95,10 @@ def _has_options(cell: Cell) -> bool:
     A network of another package fails in its cell, where it ends nothing else.
     """
     cls = registry.load(registry.METHODS, cell.method.name)
-    others = [pair for pair in cell.method.options if not pair.startswith(OF_ALL)]
+    others = []
+    for pair in cell.method.options:
+        if not pair.startswith(OF_ALL) and not pair.endswith(SWITCHES):
+            others.append(pair)
     return _is_own(cls) and (bool(others) or not cls.in_all)
 
 
