@@ -192,7 +192,10 @@ def test_a_profile_that_is_not_the_papers_stands_under_every_table(
         ("metric = []", "unknown key 'metric'; did you mean 'metrics'"),
         ('metrics = ["dise"]', "unknown metric 'dise'; did you mean 'dice'"),
         ("decimals = 9", "expected 0 to 6"),
-        ('spread = "sd"', "spread"),
+        (
+            'spread = "sd"',
+            "spread: 'sd' is not allowed; did you mean 'std'? Valid: interval, none, std",
+        ),
         ('name = "a/b"', "cannot be used"),
         ('spread = "interval"\nmetrics = ["assd"]', "assd has no interval"),
         ("metrics = [", "is no TOML"),

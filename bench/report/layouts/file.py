@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from bench.report.sections.table import Table
 from bench.spec import plain
@@ -26,6 +26,16 @@ Spread = Literal["std", "interval", "none"]
 Marks = Literal["best", "baseline", "none"]
 
 Notes = Literal["short", "long", "none"]
+
+Tables = Literal["one", "each"]
+
+CHOICES = {
+    "spread": get_args(Spread),
+    "marks": get_args(Marks),
+    "notes": get_args(Notes),
+    "tables": get_args(Tables),
+}
+"""The words that keys may have."""
 
 KNOWN = (*SCORES, *OF_INSTANCES)
 """The metrics that a table may have."""
@@ -74,7 +84,7 @@ class Layout:
     mean: bool = False
     """Whether a column holds the mean over datasets."""
     notes: Notes = "short"
-    tables: Literal["one", "each"] = "one"
+    tables: Tables = "one"
     """One table, or one for each dataset."""
 
 
@@ -97,6 +107,11 @@ def read(path: Path) -> Layout:
     for key in values:
         if key not in known:
             raise UsageError(f"layout {path}: unknown key '{key}'; {did_you_mean(key, known)}")
+    for key, valid in CHOICES.items():
+        value = values.get(key, valid[0])
+        if value not in valid:
+            hint = did_you_mean(str(value), valid)
+            raise UsageError(f"layout {path}: {key}: {value!r} is not allowed; {hint}")
     try:
         layout = plain.convert(values, Layout)
     except plain.PlainError as error:
