@@ -64,7 +64,7 @@ def show(
             source += " (to be prepared)"
             lines.append(
                 f"{reader.adapter.name}: not prepared yet, so it is not known whether each method "
-                "can train on its images; bench data prepare, then this again, tells"
+                "can train on its images; the run refuses what cannot, before anything trains"
             )
         else:
             lines.append(f"{reader.adapter.name}: {_described(prepared, profile, selection)}")
